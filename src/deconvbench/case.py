@@ -1,0 +1,196 @@
+"""A case: one cell of the grid, and its stable name.
+
+The `case_id` is what tables, journals, pytest and people use to name a case. Its defaults are constants of
+this module, never read from a machine or a preset, so the same cell has the same name everywhere; a new axis
+is appended with a default and renames nothing. Plain data: no torch, no files.
+"""
+
+import re
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from deconvbench.errors import UsageError
+
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+MEMORY_FORMATS = ("contiguous", "channels_last")
+STEPS = ("forward", "train")
+EXECUTIONS = ("eager", "compile", "cudagraph")
+DEVICE_PATTERN = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
+NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]*")
+
+_CHOICES = {"dtype": DTYPES, "memory_format": MEMORY_FORMATS, "step": STEPS, "execution": EXECUTIONS}
+_AT_LEAST_ONE = ("scale_factor", "in_channels", "out_channels", "height", "width", "batch", "threads")
+_ID_PATTERN = re.compile(
+    rf"(?P<upsampler>{NAME_PATTERN.pattern})(?:-k(?P<kernel_size>\d+))?-s(?P<scale_factor>\d+)"
+    r"-c(?P<in_channels>\d+)x(?P<out_channels>\d+)-(?P<height>\d+)x(?P<width>\d+)"
+    r"(?:-b(?P<batch>\d+))?"
+    rf"(?:-(?P<dtype>{'|'.join(DTYPES)}))?"
+    rf"(?:-(?P<memory_format>{'|'.join(MEMORY_FORMATS)}))?"
+    rf"(?:-(?P<step>{'|'.join(STEPS)}))?"
+    rf"(?:-(?P<device>{DEVICE_PATTERN.pattern}))?"
+    r"(?:-t(?P<threads>\d+))?"
+    rf"(?:-(?P<execution>{'|'.join(EXECUTIONS)}))?"
+)
+
+
+def check_field(name: str, value: Any) -> None:
+    """Check one field of a case by itself.
+
+    Parameters
+    ----------
+    name : str
+        A field of `Case`.
+    value : object
+        The value that somebody wants it to have.
+
+    Raises
+    ------
+    UsageError
+        Naming the field, the value and what is allowed.
+    """
+    if name in _CHOICES:
+        if value not in _CHOICES[name]:
+            raise UsageError(f"{name}: {value!r} is not one of {', '.join(_CHOICES[name])}")
+    elif name == "device":
+        if not (isinstance(value, str) and DEVICE_PATTERN.fullmatch(value)):
+            raise UsageError(f"device: {value!r} is not cpu, cuda, mps or xpu (with an index like cuda:1)")
+    elif name == "upsampler":
+        if not (isinstance(value, str) and NAME_PATTERN.fullmatch(value)):
+            raise UsageError(f"upsampler: {value!r} is not a name in lower case such as nearest_conv")
+    elif name == "kernel_size" and value is None:
+        return
+    elif name == "kernel_size" or name in _AT_LEAST_ONE:
+        # bool is an int to Python, and TOML's true is a bool
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UsageError(f"{name}: {value!r} is not a whole number of at least 1")
+    else:
+        raise UsageError(f"{name!r} is not an axis; the axes are {', '.join(CASE_FIELDS)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One cell of the grid: what is built, on which input, how it is run.
+
+    Parameters
+    ----------
+    upsampler : str
+        Name in the registry.
+    kernel_size : int or None
+        Kernel size k; None for an upsampler that has none.
+    scale_factor : int
+        Scale s: a map of (H, W) becomes (sH, sW).
+    in_channels, out_channels, height, width, batch : int
+        The input is (batch, in_channels, height, width).
+    dtype, memory_format, step, device, execution : str
+        See `DTYPES`, `MEMORY_FORMATS`, `STEPS`, `EXECUTIONS`.
+    threads : int
+        Threads of intra-operator parallelism on the CPU.
+
+    Raises
+    ------
+    UsageError
+        If a field has a value that no upsampler accepts.
+    """
+
+    upsampler: str
+    kernel_size: int | None
+    scale_factor: int
+    in_channels: int
+    out_channels: int
+    height: int
+    width: int
+    batch: int = 1
+    dtype: str = "float32"
+    memory_format: str = "contiguous"
+    step: str = "forward"
+    device: str = "cpu"
+    threads: int = 1
+    execution: str = "eager"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            check_field(field.name, getattr(self, field.name))
+
+    @property
+    def case_id(self) -> str:
+        """The stable, readable name: ``nearest_conv-k3-s2-c64x32-64x64``."""
+        parts = [self.upsampler]
+        if self.kernel_size is not None:
+            parts.append(f"k{self.kernel_size}")
+        parts += [
+            f"s{self.scale_factor}",
+            f"c{self.in_channels}x{self.out_channels}",
+            f"{self.height}x{self.width}",
+        ]
+        prefixes = {"batch": "b", "threads": "t"}
+        for name, default in CASE_DEFAULTS.items():
+            value = getattr(self, name)
+            if value != default:
+                parts.append(f"{prefixes.get(name, '')}{value}")
+        return "-".join(parts)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the input, (N, C, H, W)."""
+        return (self.batch, self.in_channels, self.height, self.width)
+
+    @property
+    def output_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the output, (N, C_out, sH, sW)."""
+        s = self.scale_factor
+        return (self.batch, self.out_channels, s * self.height, s * self.width)
+
+    @property
+    def layer_name(self) -> str:
+        """What a reader calls the layer: ``transposed k3 s2``."""
+        return format_layer(self.upsampler, self.kernel_size, self.scale_factor)
+
+    @classmethod
+    def from_id(cls, case_id: str) -> Self:
+        """Parse a `case_id` back into its case.
+
+        Raises
+        ------
+        UsageError
+            If the text is not the id of a case.
+        """
+        match = _ID_PATTERN.fullmatch(case_id)
+        if match is None:
+            raise UsageError(
+                f"case id: {case_id!r} is not of the form upsampler-kK-sS-cINxOUT-HxW[-bN][-dtype]"
+                "[-memory_format][-step][-device][-tN][-execution]"
+            )
+        found = {name: value for name, value in match.groupdict().items() if value is not None}
+        texts = {"upsampler", *_CHOICES, "device"}
+        values: dict[str, Any] = {n: v if n in texts else int(v) for n, v in found.items()}
+        values.setdefault("kernel_size", None)
+        return cls(**values)
+
+
+def format_layer(upsampler: str, kernel_size: int | None, scale_factor: int) -> str:
+    """Name a layer for a reader: ``transposed k3 s2``, or without k where there is no kernel.
+
+    Parameters
+    ----------
+    upsampler : str
+        Name in the registry.
+    kernel_size : int or None
+        Kernel size k.
+    scale_factor : int
+        Scale s.
+    """
+    kernel = "" if kernel_size is None else f" k{kernel_size}"
+    return f"{upsampler}{kernel} s{scale_factor}"
+
+
+CASE_FIELDS = tuple(field.name for field in fields(Case))
+# in the order in which they are appended to a case_id
+CASE_DEFAULTS: dict[str, Any] = {
+    "batch": 1,
+    "dtype": "float32",
+    "memory_format": "contiguous",
+    "step": "forward",
+    "device": "cpu",
+    "threads": 1,
+    "execution": "eager",
+}

@@ -1,0 +1,83 @@
+"""Turning numbers with units into text and back.
+
+Everything inside the package is in seconds, bytes and plain ratios; only what a person reads or types
+passes through here. Standard library only.
+"""
+
+import math
+import re
+
+from deconvbench.errors import UsageError
+
+_SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+
+
+def format_seconds(value: float | None) -> str:
+    """Write a duration in the largest unit that keeps at least one digit before the point.
+
+    Parameters
+    ----------
+    value : float or None
+        Seconds; None and NaN are written as a dash.
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    for size, unit in _SECONDS:
+        if abs(value) >= size:
+            return f"{value / size:.3g} {unit}" if abs(value) < 1000 * size else f"{value / size:.0f} {unit}"
+    return "0 s" if value == 0 else f"{value / 1e-9:.3g} ns"
+
+
+def format_bytes(value: float | None) -> str:
+    """Write a number of bytes with a binary prefix.
+
+    Parameters
+    ----------
+    value : float or None
+        Bytes; None and NaN are written as a dash.
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    for size, unit in _BYTES:
+        if abs(value) >= size:
+            return f"{value / size:.3g} {unit}" if abs(value) < 1000 * size else f"{value / size:.0f} {unit}"
+    return f"{value:.0f} B"
+
+
+def format_duration(seconds: float) -> str:
+    """Write a waiting time as a person says it: ``45 s``, ``3 min 20 s``, ``2 h 05 min``.
+
+    Parameters
+    ----------
+    seconds : float
+        Non-negative seconds.
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def parse_fraction(text: str, name: str) -> float:
+    """Read ``2%`` or ``0.02`` as the fraction 0.02.
+
+    Parameters
+    ----------
+    text : str
+        What the user typed.
+    name : str
+        The argument's name, for the message.
+
+    Raises
+    ------
+    UsageError
+        If it is not a number, or not above 0 and below 1.
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*(%?)\s*", text)
+    value = float(match[1]) / (100 if match[2] else 1) if match else math.nan
+    if not 0 < value < 1:
+        raise UsageError(f"{name}: {text!r} is not a share between 0 and 1; write for example 2% or 0.02")
+    return value

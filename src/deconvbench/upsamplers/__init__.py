@@ -1,0 +1,19 @@
+"""The upsamplers of the grid, one family a file, behind a registry."""
+
+from deconvbench.upsamplers.registry import (
+    UpsamplerSpec,
+    build_upsampler,
+    get_upsampler,
+    list_upsamplers,
+    load_upsampler,
+    register_upsampler,
+)
+
+__all__ = [
+    "UpsamplerSpec",
+    "build_upsampler",
+    "get_upsampler",
+    "list_upsamplers",
+    "load_upsampler",
+    "register_upsampler",
+]

@@ -1,0 +1,249 @@
+"""The list of known upsamplers: one private dict, one decorator.
+
+A registration says what an upsampler is (linear? shift-equivariant? which kernels and scales?); the test matrix
+and the artifact metrics read these declarations, so an exemption that is not declared fails. Upsamplers of other
+packages arrive through the entry-point group ``deconvbench.upsamplers`` or as ``pkg.mod:factory``.
+"""
+
+import functools
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+from torch import nn
+
+from deconvbench.case import NAME_PATTERN
+from deconvbench.errors import UnsupportedError, UsageError
+
+ENTRY_POINT_GROUP = "deconvbench.upsamplers"
+
+Factory = Callable[[int, int, int | None, int], nn.Module]
+# (in_channels, out_channels, kernel_size, scale_factor, height, width) of one image -> multiply-accumulates
+MacCount = Callable[[int, int, int | None, int, int, int], int]
+# (kernel_size, scale_factor) -> why it cannot be built, or None
+Objection = Callable[[int | None, int], str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpsamplerSpec:
+    """What the registry knows about an upsampler.
+
+    Parameters
+    ----------
+    name : str
+        What cases, tables and figures call it.
+    factory : callable
+        ``(in_channels, out_channels, kernel_size, scale_factor) -> nn.Module``.
+    summary : str
+        One line: what it computes.
+    reference : str
+        The paper or the article's figure it comes from.
+    linear : bool
+        Linear in its input once its bias is zero; metrics that need it are null otherwise.
+    shift_equivariant : bool
+        Moving the input by one pixel moves the output by the scale (away from borders).
+    has_kernel : bool
+        False for an upsampler without a kernel: its `kernel_size` is None.
+    objection : callable or None
+        ``(kernel_size, scale_factor)`` to the reason why it cannot be built, or None where it can.
+    macs : callable or None
+        Exact multiply-accumulates of one image; None: counted with torch's flop counter.
+    """
+
+    name: str
+    factory: Factory
+    summary: str = ""
+    reference: str = ""
+    linear: bool = False
+    shift_equivariant: bool = False
+    has_kernel: bool = True
+    objection: Objection | None = None
+    macs: MacCount | None = None
+
+    def unsupported_reason(self, kernel_size: int | None, scale_factor: int) -> str | None:
+        """Say why this kernel and scale cannot be built, or None where they can.
+
+        Parameters
+        ----------
+        kernel_size : int or None
+            Kernel size k.
+        scale_factor : int
+            Scale s.
+        """
+        return None if self.objection is None else self.objection(kernel_size, scale_factor)
+
+
+_REGISTRY: dict[str, UpsamplerSpec] = {}
+
+
+def register_upsampler(
+    name: str,
+    *,
+    summary: str = "",
+    reference: str = "",
+    linear: bool = False,
+    shift_equivariant: bool = False,
+    has_kernel: bool = True,
+    objection: Objection | None = None,
+    macs: MacCount | None = None,
+) -> Callable[[Factory], Factory]:
+    """Decorate a function or class so that the grid knows it by name.
+
+    Parameters
+    ----------
+    name : str
+        Lower-case letters, digits and underscores.
+    summary, reference, linear, shift_equivariant, has_kernel, objection, macs
+        See `UpsamplerSpec`.
+
+    Returns
+    -------
+    callable
+        A decorator that returns what it decorates, unchanged.
+
+    Raises
+    ------
+    UsageError
+        If the name is not well formed or already taken.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> @register_upsampler("doctest_nearest", linear=True, shift_equivariant=True)
+    ... def build(in_channels, out_channels, kernel_size, scale_factor):
+    ...     return nn.Sequential(
+    ...         nn.Upsample(scale_factor=scale_factor),
+    ...         nn.Conv2d(in_channels, out_channels, kernel_size, padding="same"),
+    ...     )
+    """
+    if not NAME_PATTERN.fullmatch(name):
+        raise UsageError(f"upsampler: {name!r} is not a name in lower case such as nearest_conv")
+
+    def decorate(factory: Factory) -> Factory:
+        if name in _REGISTRY:
+            raise UsageError(f"upsampler: {name!r} is already registered by {_REGISTRY[name].factory!r}")
+        _REGISTRY[name] = UpsamplerSpec(
+            name=name,
+            factory=factory,
+            summary=summary,
+            reference=reference,
+            linear=linear,
+            shift_equivariant=shift_equivariant,
+            has_kernel=has_kernel,
+            objection=objection,
+            macs=macs,
+        )
+        return factory
+
+    return decorate
+
+
+@functools.cache
+def _load_entry_points() -> None:
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        _register_object(entry.load(), entry.name)
+
+
+def _register_object(factory: object, name: str) -> str:
+    """Register a factory under a name, unless its own decorator did so on import."""
+    for spec in _REGISTRY.values():
+        if spec.factory is factory:
+            return spec.name
+    if not callable(factory):
+        raise UsageError(f"upsampler: {name!r} is {type(factory).__name__}, not a function or class")
+    register_upsampler(name)(factory)
+    return name
+
+
+def load_upsampler(path: str) -> str:
+    """Import ``pkg.mod:factory`` and register it.
+
+    Parameters
+    ----------
+    path : str
+        Module and attribute, with a colon between.
+
+    Returns
+    -------
+    str
+        The name under which the grid knows it: the name it registers itself under, or the attribute's own in
+        lower case.
+
+    Raises
+    ------
+    UsageError
+        If the path is malformed, cannot be imported or is not callable.
+    """
+    module_name, _, attribute = path.partition(":")
+    if not re.fullmatch(r"[\w.]+:[\w.]+", path):
+        raise UsageError(f"--upsampler: {path!r} is not of the form pkg.mod:factory")
+    try:
+        found: object = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except ImportError as error:
+        raise UsageError(f"--upsampler: cannot import {module_name!r}: {error}") from error
+    except AttributeError as error:
+        raise UsageError(f"--upsampler: {module_name!r} has no {attribute!r}") from error
+    return _register_object(found, attribute.rpartition(".")[2].lower())
+
+
+def list_upsamplers() -> dict[str, UpsamplerSpec]:
+    """Return every known upsampler by name; the dict is a copy."""
+    _load_entry_points()
+    return dict(_REGISTRY)
+
+
+def get_upsampler(name: str) -> UpsamplerSpec:
+    """Look an upsampler up.
+
+    Parameters
+    ----------
+    name : str
+        Name in the registry.
+
+    Raises
+    ------
+    UsageError
+        If it is unknown; the message lists the known ones.
+    """
+    known = list_upsamplers()
+    if name not in known:
+        raise UsageError(f"upsampler: {name!r} is unknown; known are {', '.join(sorted(known))}")
+    return known[name]
+
+
+def build_upsampler(
+    name: str, in_channels: int, out_channels: int, kernel_size: int | None, scale_factor: int
+) -> nn.Module:
+    """Build a layer.
+
+    Parameters
+    ----------
+    name : str
+        Name in the registry.
+    in_channels, out_channels, kernel_size, scale_factor
+        See `UpsamplerSpec.factory`.
+
+    Returns
+    -------
+    nn.Module
+        Maps (N, in_channels, H, W) to (N, out_channels, s·H, s·W).
+
+    Raises
+    ------
+    UsageError
+        If the name is unknown.
+    UnsupportedError
+        If this upsampler cannot have that kernel or scale, or is not a module; the message says why.
+    """
+    spec = get_upsampler(name)
+    reason = spec.unsupported_reason(kernel_size, scale_factor)
+    if reason is not None:
+        raise UnsupportedError(reason)
+    layer = spec.factory(in_channels, out_channels, kernel_size, scale_factor)
+    if not isinstance(layer, nn.Module):
+        raise TypeError(f"upsampler {name!r} built a {type(layer).__name__}, not an nn.Module")
+    return layer
