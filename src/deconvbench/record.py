@@ -209,9 +209,7 @@ class NumericsRecord:
 
 
 AnyRecord = Record | QualityRecord | NumericsRecord
-_KINDS: dict[str, type[AnyRecord]] = {
-    kind.KIND: kind for kind in (Record, QualityRecord, NumericsRecord)
-}
+_KINDS: dict[str, type[AnyRecord]] = {kind.KIND: kind for kind in (Record, QualityRecord, NumericsRecord)}
 
 
 def _check_status(status: str) -> None:
