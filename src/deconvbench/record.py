@@ -252,7 +252,7 @@ def decode_record(line: str, where: str) -> AnyRecord:
         raise RunFolderError(f"{where}: not a record of deconvbench: {line[:60]!r}") from error
     if version > SCHEMA_VERSION:
         raise RunFolderError(
-            f"{where}: written with schema {version}; this version reads up to {SCHEMA_VERSION}: upgrade deconvbench"
+            f"{where}: written with schema {version}; this version reads up to {SCHEMA_VERSION}"
         )
     try:
         cls = _KINDS[kind]
