@@ -11,19 +11,22 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from typing import Any
 
 from torch import nn
 
-from deconvbench.case import NAME_PATTERN
+from deconvbench.case import NAME_PATTERN, check_field
 from deconvbench.errors import UnsupportedError, UsageError
 
 ENTRY_POINT_GROUP = "deconvbench.upsamplers"
 
-Factory = Callable[[int, int, int | None, int], nn.Module]
+# kernel_size is an int, or None for an upsampler without a kernel: typed Any, because `has_kernel` decides which
+# (in_channels, out_channels, kernel_size, scale_factor) -> layer
+Factory = Callable[[int, int, Any, int], nn.Module]
 # (in_channels, out_channels, kernel_size, scale_factor, height, width) of one image -> multiply-accumulates
-MacCount = Callable[[int, int, int | None, int, int, int], int]
+MacCount = Callable[[int, int, Any, int, int, int], int]
 # (kernel_size, scale_factor) -> why it cannot be built, or None
-Objection = Callable[[int | None, int], str | None]
+Objection = Callable[[Any, int], str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +146,11 @@ def register_upsampler(
 @functools.cache
 def _load_entry_points() -> None:
     for entry in entry_points(group=ENTRY_POINT_GROUP):
-        _register_object(entry.load(), entry.name)
+        try:
+            found = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise UsageError(f"entry point {ENTRY_POINT_GROUP}: cannot load {entry.value!r}: {error}") from error
+        _register_object(found, entry.name)
 
 
 def _register_object(factory: object, name: str) -> str:
@@ -177,7 +184,7 @@ def load_upsampler(path: str) -> str:
         If the path is malformed, cannot be imported or is not callable.
     """
     module_name, _, attribute = path.partition(":")
-    if not re.fullmatch(r"[\w.]+:[\w.]+", path):
+    if not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", path):
         raise UsageError(f"--upsampler: {path!r} is not of the form pkg.mod:factory")
     try:
         found: object = importlib.import_module(module_name)
@@ -235,15 +242,23 @@ def build_upsampler(
     Raises
     ------
     UsageError
-        If the name is unknown.
+        If the name is unknown, a number is below 1, `kernel_size` is missing or too many, or what was built is
+        not a module.
     UnsupportedError
-        If this upsampler cannot have that kernel or scale, or is not a module; the message says why.
+        If this upsampler cannot have that kernel or scale; the message says why.
     """
     spec = get_upsampler(name)
+    check_field("in_channels", in_channels)
+    check_field("out_channels", out_channels)
+    check_field("kernel_size", kernel_size)
+    check_field("scale_factor", scale_factor)
+    if spec.has_kernel != (kernel_size is not None):
+        allowed = "has a kernel: give a whole number" if spec.has_kernel else "has no kernel: give None"
+        raise UsageError(f"kernel_size: {kernel_size!r}: {name} {allowed}")
     reason = spec.unsupported_reason(kernel_size, scale_factor)
     if reason is not None:
         raise UnsupportedError(reason)
     layer = spec.factory(in_channels, out_channels, kernel_size, scale_factor)
     if not isinstance(layer, nn.Module):
-        raise TypeError(f"upsampler {name!r} built a {type(layer).__name__}, not an nn.Module")
+        raise UsageError(f"upsampler: {name!r} built a {type(layer).__name__}, not an nn.Module")
     return layer
