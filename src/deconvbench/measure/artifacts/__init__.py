@@ -1,0 +1,25 @@
+"""Artifact metrics of a layer, one a file: tensor in, number out.
+
+Each metric is a pure function: no files, no global random state, no choice of device. A metric that is undefined
+for what it is given (a response that is zero everywhere) is NaN, never a made-up number.
+"""
+
+from deconvbench.measure.artifacts.border import border_error
+from deconvbench.measure.artifacts.imaging import FLOOR_DB, image_rejection_db
+from deconvbench.measure.artifacts.impulse import impulse_response
+from deconvbench.measure.artifacts.noise import noise_gain_cv
+from deconvbench.measure.artifacts.phases import phase_gains, split_phases
+from deconvbench.measure.artifacts.ripple import phase_ripple
+from deconvbench.measure.artifacts.visits import overlap_cv
+
+__all__ = [
+    "FLOOR_DB",
+    "border_error",
+    "image_rejection_db",
+    "impulse_response",
+    "noise_gain_cv",
+    "overlap_cv",
+    "phase_gains",
+    "phase_ripple",
+    "split_phases",
+]

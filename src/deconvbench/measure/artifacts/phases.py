@@ -1,0 +1,60 @@
+"""Taps sorted by phase: the place that an output pixel has within the block of its input pixel.
+
+Every interior metric is a statement about how the s×s phases differ. No metric is defined here.
+"""
+
+from torch import Tensor
+
+from deconvbench.errors import UsageError
+
+
+def split_phases(taps: Tensor, scale_factor: int) -> Tensor:
+    """Sort taps by the phase that they reach.
+
+    Parameters
+    ----------
+    taps : Tensor, shape (..., T, T)
+        As from `impulse_response`: index a belongs to phase a mod s.
+    scale_factor : int
+        Scale s, a divisor of T.
+
+    Returns
+    -------
+    Tensor, shape (..., s, s, n, n), n = T/s
+        The taps W_φ of each phase.
+
+    Raises
+    ------
+    UsageError
+        If T is not a multiple of s or the taps are not square.
+    """
+    if taps.ndim < 2 or taps.shape[-1] != taps.shape[-2] or taps.shape[-1] % scale_factor:
+        raise UsageError(
+            f"taps: shape {tuple(taps.shape)} is not (..., T, T) with T a multiple of scale_factor {scale_factor}"
+        )
+    count = taps.shape[-1] // scale_factor
+    blocks = taps.reshape(*taps.shape[:-2], count, scale_factor, count, scale_factor)
+    return blocks.movedim((-3, -1), (-4, -3))
+
+
+def phase_gains(taps: Tensor, scale_factor: int) -> Tensor:
+    """Sum the taps of each phase: what each phase makes of a constant input of one.
+
+    Parameters
+    ----------
+    taps : Tensor, shape (..., O, I, T, T)
+        As from `impulse_response`.
+    scale_factor : int
+        Scale s.
+
+    Returns
+    -------
+    Tensor, shape (..., O, I, s, s)
+        Gains G_φ[o, i].
+
+    Raises
+    ------
+    UsageError
+        If T is not a multiple of s.
+    """
+    return split_phases(taps, scale_factor).sum((-2, -1))

@@ -1,0 +1,100 @@
+"""Seeded layers, their copies, and the check of what comes back from them."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from deconvbench.errors import UnsupportedError, UsageError
+from deconvbench.measure.layers import build_seeded_layer, copy_layer, run_layer
+from deconvbench.upsamplers import register_upsampler, registry
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+
+    def object_to_k4(kernel_size: int | None, scale_factor: int) -> str | None:
+        return f"no kernel {kernel_size} at {scale_factor}" if kernel_size == 4 else None
+
+    @register_upsampler("local_nearest", objection=object_to_k4)
+    def build(in_channels: int, out_channels: int, kernel_size: int | None, scale_factor: int) -> nn.Module:
+        assert kernel_size is not None
+        return nn.Sequential(
+            nn.Upsample(scale_factor=scale_factor),
+            nn.Dropout(),
+            nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2),
+        )
+
+
+def _weights(seed: int) -> Tensor:
+    return torch.cat([p.flatten() for p in build_seeded_layer("local_nearest", 3, 2, 3, 2, seed).parameters()])
+
+
+def test_seed_alone_decides_the_weights() -> None:
+    first = _weights(1)
+    torch.rand(5)
+    assert torch.equal(first, _weights(1))
+    assert not torch.equal(first, _weights(2))
+
+
+def test_global_random_state_is_untouched() -> None:
+    before = torch.get_rng_state()
+    _weights(3)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_built_layer_is_in_evaluation_mode() -> None:
+    assert not any(module.training for module in build_seeded_layer("local_nearest", 1, 1, 3, 2, 0).modules())
+
+
+def test_objection_and_unknown_name_propagate() -> None:
+    with pytest.raises(UnsupportedError, match="no kernel 4 at 2"):
+        build_seeded_layer("local_nearest", 1, 1, 4, 2, 0)
+    with pytest.raises(UsageError, match="'nowhere' is unknown"):
+        build_seeded_layer("nowhere", 1, 1, 4, 2, 0)
+
+
+def test_copy_leaves_the_original_alone() -> None:
+    layer = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)).train()
+    twin = copy_layer(layer, torch.float64)
+    assert {p.dtype for p in twin.parameters()} == {torch.float64}
+    assert twin[1].num_batches_tracked.dtype == torch.int64  # type: ignore[index] # a Sequential, seen as Module
+    assert not twin.training
+    assert layer.training
+    assert {p.dtype for p in layer.parameters()} == {torch.float32}
+    assert copy_layer(layer, torch.float32, "meta").get_parameter("0.weight").is_meta
+
+
+def test_run_builds_no_graph() -> None:
+    layer = nn.ConvTranspose2d(1, 2, 2, stride=2)
+    y = run_layer(layer, torch.ones(3, 1, 4, 5), 2)
+    assert y.shape == (3, 2, 8, 10)
+    assert not y.requires_grad
+
+
+class _Returns(nn.Module):
+    def __init__(self, value: object) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, x: Tensor) -> object:
+        del x
+        return self.value
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        pytest.param((torch.ones(1, 1, 4, 4),), "returned a tuple, not a tensor", id="tuple"),
+        pytest.param(
+            torch.ones(1, 1, 4, 5), r"output of shape \(1, 1, 4, 5\).*asks for \(1, C_out, 4, 4\)", id="wide"
+        ),
+        pytest.param(torch.ones(2, 1, 4, 4), r"output of shape \(2, 1, 4, 4\)", id="batch"),
+        pytest.param(torch.ones(1, 4, 4), r"output of shape \(1, 4, 4\)", id="axes"),
+        pytest.param(torch.full((1, 1, 4, 4), torch.nan), "output in float32 is not finite", id="nan"),
+        pytest.param(torch.full((1, 1, 4, 4), torch.inf).half(), "output in float16 is not finite", id="inf"),
+    ],
+)
+def test_wrong_output_is_an_error(value: object, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        run_layer(_Returns(value), torch.ones(1, 1, 2, 2), 2)
