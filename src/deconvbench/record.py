@@ -251,9 +251,7 @@ def decode_record(line: str, where: str) -> AnyRecord:
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise RunFolderError(f"{where}: not a record of deconvbench: {line[:60]!r}") from error
     if version > SCHEMA_VERSION:
-        raise RunFolderError(
-            f"{where}: written with schema {version}; this version reads up to {SCHEMA_VERSION}"
-        )
+        raise RunFolderError(f"{where}: written with schema {version}; this version reads up to {SCHEMA_VERSION}")
     try:
         cls = _KINDS[kind]
         if cls is Record:

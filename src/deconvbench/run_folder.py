@@ -1,0 +1,79 @@
+"""A run folder: the names of its files, and its description ``run.json``.
+
+What the measuring half finds reaches the report only as files in such a folder, so both halves read this
+module. Standard library only.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
+from deconvbench.record import SCHEMA_VERSION
+
+JOURNAL_NAME = "journal.jsonl"
+RUN_NAME = "run.json"
+
+
+def write_run_info(folder: Path, info: Mapping[str, Any]) -> None:
+    """Write ``run.json`` whole or not at all.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    info : mapping
+        Plain data; the schema version is added.
+
+    Raises
+    ------
+    SurroundingsError
+        If it cannot be written.
+    """
+    path = folder / RUN_NAME
+    draft = path.with_suffix(".tmp")
+    text = json.dumps({"schema_version": SCHEMA_VERSION, **info}, indent=1, allow_nan=False)
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        raise SurroundingsError(f"cannot write to {path}: {explain_os_error(error)}") from error
+
+
+def read_run_info(folder: Path) -> dict[str, Any]:
+    """Read ``run.json``.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+
+    Raises
+    ------
+    RunFolderError
+        If the folder is missing, has no readable ``run.json``, or one of a newer schema.
+    """
+    path = folder / RUN_NAME
+    if not folder.is_dir():
+        raise RunFolderError(f"run folder: {str(folder)!r} does not exist")
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+        version = info["schema_version"]
+    except FileNotFoundError as error:
+        raise RunFolderError(
+            f"run folder: {str(folder)!r} has no {RUN_NAME}, so it is not one of deconvbench"
+        ) from error
+    except OSError as error:
+        raise RunFolderError(f"run folder: cannot read {str(path)!r}: {explain_os_error(error)}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"run folder: {str(path)!r} is not a description of a run: {error}") from error
+    if version > SCHEMA_VERSION:
+        raise RunFolderError(
+            f"run folder: {str(path)!r} has schema {version}; this version reads up to {SCHEMA_VERSION}"
+        )
+    return dict(info)

@@ -1,0 +1,45 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from deconvbench.errors import RunFolderError, SurroundingsError
+from deconvbench.run_folder import RUN_NAME, read_run_info, write_run_info
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    write_run_info(tmp_path, {"seed": 3})
+    write_run_info(tmp_path, {"seed": 4})
+    assert read_run_info(tmp_path) == {"schema_version": 1, "seed": 4}
+    assert [path.name for path in tmp_path.iterdir()] == [RUN_NAME]
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="'.*/no' does not exist"):
+        read_run_info(tmp_path / "no")
+    with pytest.raises(SurroundingsError, match="cannot write to"):
+        write_run_info(tmp_path / "no", {})
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "{"], ids=["empty", "list", "no version", "torn"])
+def test_foreign_description(tmp_path: Path, content: str) -> None:
+    (tmp_path / RUN_NAME).write_text(content)
+    with pytest.raises(RunFolderError, match="is not a description of a run"):
+        read_run_info(tmp_path)
+
+
+def test_folder_that_is_not_ours(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"has no run\.json, so it is not one of deconvbench"):
+        read_run_info(tmp_path)
+
+
+def test_unreadable_description(tmp_path: Path) -> None:
+    (tmp_path / RUN_NAME).mkdir()
+    with pytest.raises(RunFolderError, match="cannot read"):
+        read_run_info(tmp_path)
+
+
+def test_newer_schema(tmp_path: Path) -> None:
+    (tmp_path / RUN_NAME).write_text(json.dumps({"schema_version": 2}))
+    with pytest.raises(RunFolderError, match="has schema 2; this version reads up to 1"):
+        read_run_info(tmp_path)
