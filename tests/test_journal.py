@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from deconvbench import journal as journal_module
 from deconvbench.errors import RunFolderError, SurroundingsError
 from deconvbench.journal import Journal
 from deconvbench.record import encode_record
@@ -32,7 +31,7 @@ def test_a_record_is_on_disk_when_append_returns(tmp_path: Path, monkeypatch: py
         real(descriptor)
         synced.append((tmp_path / JOURNAL_NAME).read_bytes())
 
-    monkeypatch.setattr(journal_module.os, "fsync", spy)
+    monkeypatch.setattr(os, "fsync", spy)
     with Journal(tmp_path) as journal:
         journal.append(make_record())
         assert synced[-1] == encode_record(make_record()).encode() + b"\n"
@@ -83,13 +82,13 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         real = os.write
 
         def write_half(descriptor: int, data: bytes) -> int:
-            monkeypatch.setattr(journal_module.os, "write", refuse)
+            monkeypatch.setattr(os, "write", refuse)
             return real(descriptor, data[: len(data) // 2])
 
         def refuse(descriptor: int, data: bytes) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(journal_module.os, "write", write_half)
+        monkeypatch.setattr(os, "write", write_half)
         with pytest.raises(SurroundingsError, match=r"journal\.jsonl: the disk is full"):
             journal.append(make_record(replicate=1))
     monkeypatch.undo()
@@ -104,8 +103,8 @@ def test_failing_to_cut_the_torn_line_still_says_why_it_stopped(
         raise OSError(errno.EROFS, "Read-only file system")
 
     with Journal(tmp_path) as journal:
-        monkeypatch.setattr(journal_module.os, "write", refuse)
-        monkeypatch.setattr(journal_module.os, "ftruncate", refuse)
+        monkeypatch.setattr(os, "write", refuse)
+        monkeypatch.setattr(os, "ftruncate", refuse)
         with pytest.raises(SurroundingsError, match="the file system is read-only"):
             journal.append(make_record())
 

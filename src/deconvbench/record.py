@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
 from deconvbench.case import Case
-from deconvbench.errors import RunFolderError
+from deconvbench.errors import RunFolderError, UsageError
 
 # History of the schema:
 # 1: records, quality and numerics lines, each with its own schema_version
@@ -248,9 +248,10 @@ def decode_record(line: str, where: str) -> AnyRecord:
         data = json.loads(line)
         version = data.pop("schema_version")
         kind = data.pop("kind")
+        is_newer = version > SCHEMA_VERSION
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise RunFolderError(f"{where}: not a record of deconvbench: {line[:60]!r}") from error
-    if version > SCHEMA_VERSION:
+    if is_newer:
         raise RunFolderError(f"{where}: written with schema {version}; this version reads up to {SCHEMA_VERSION}")
     try:
         cls = _KINDS[kind]
@@ -261,7 +262,7 @@ def decode_record(line: str, where: str) -> AnyRecord:
             if data["memory"] is not None:
                 data["memory"] = Memory(**data["memory"])
         return cls(**data)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, UsageError) as error:
         raise RunFolderError(f"{where}: not a record of deconvbench: {error}") from error
 
 

@@ -4,6 +4,7 @@ What the measuring half finds reaches the report only as files in such a folder,
 module. Standard library only.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -15,6 +16,34 @@ from deconvbench.record import SCHEMA_VERSION
 
 JOURNAL_NAME = "journal.jsonl"
 RUN_NAME = "run.json"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, whatever happens meanwhile.
+
+    Parameters
+    ----------
+    path : Path
+        What is there is replaced.
+    content : bytes
+        All of it.
+
+    Raises
+    ------
+    SurroundingsError
+        If it cannot be written; what was there before is still there.
+    """
+    draft = path.with_name(path.name + ".tmp")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):  # what refused the file may refuse this too
+            draft.unlink(missing_ok=True)
+        raise SurroundingsError(f"cannot write to {path}: {explain_os_error(error)}") from error
 
 
 def write_run_info(folder: Path, info: Mapping[str, Any]) -> None:
@@ -32,17 +61,8 @@ def write_run_info(folder: Path, info: Mapping[str, Any]) -> None:
     SurroundingsError
         If it cannot be written.
     """
-    path = folder / RUN_NAME
-    draft = path.with_suffix(".tmp")
     text = json.dumps({"schema_version": SCHEMA_VERSION, **info}, indent=1, allow_nan=False)
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as error:
-        raise SurroundingsError(f"cannot write to {path}: {explain_os_error(error)}") from error
+    write_whole(folder / RUN_NAME, f"{text}\n".encode())
 
 
 def read_run_info(folder: Path) -> dict[str, Any]:

@@ -13,6 +13,11 @@ _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
+def _choose_digits(number: float) -> str:
+    # from 999.5 on, three digits would be written as 1e+03
+    return ".3g" if abs(number) < 999.5 else ".0f"
+
+
 def format_seconds(value: float | None) -> str:
     """Write a duration in the largest unit that keeps at least one digit before the point.
 
@@ -25,7 +30,7 @@ def format_seconds(value: float | None) -> str:
         return "–"
     for size, unit in _SECONDS:
         if abs(value) >= size:
-            return f"{value / size:.3g} {unit}" if abs(value) < 1000 * size else f"{value / size:.0f} {unit}"
+            return f"{value / size:{_choose_digits(value / size)}} {unit}"
     return "0 s" if value == 0 else f"{value / 1e-9:.3g} ns"
 
 
@@ -41,7 +46,7 @@ def format_bytes(value: float | None) -> str:
         return "–"
     for size, unit in _BYTES:
         if abs(value) >= size:
-            return f"{value / size:.3g} {unit}" if abs(value) < 1000 * size else f"{value / size:.0f} {unit}"
+            return f"{value / size:{_choose_digits(value / size)}} {unit}"
     return f"{value:.0f} B"
 
 

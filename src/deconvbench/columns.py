@@ -1,0 +1,70 @@
+"""The columns of the frames that a run becomes, in order, with the dtype of each.
+
+Whole numbers that can be missing are ``Int64``, flags that can be missing ``boolean``; other numbers are
+``float64`` with NaN, texts ``str``. Scripts depend on these names. Names only: no pandas.
+"""
+
+from collections.abc import Mapping
+
+from deconvbench.case import CASE_FIELDS
+
+# what does not depend on the device; each is best when low
+ARTIFACT_COLUMNS = ("overlap_cv", "phase_ripple", "noise_gain_cv", "image_rejection_db", "border_error")
+# artifacts are computed in float64 from sums of weights: below this they are zero but for rounding, and one zero
+# is no better than another
+ZERO_BELOW = 1e-9
+LAYER_COLUMNS = ("upsampler", "kernel_size", "scale_factor")
+_TRAINED_COLUMNS = ("trained_checkerboard_levels", "trained_psnr_db", "trained_ssim")
+_TEXT_FIELDS = {"upsampler", "dtype", "memory_format", "step", "device", "execution"}
+BYTE_COLUMNS = ("peak_memory_bytes", "peak_reserved_bytes", "input_bytes", "output_bytes", "parameter_bytes")
+
+_CASE_DTYPES = {name: "str" if name in _TEXT_FIELDS else "int64" for name in CASE_FIELDS} | {
+    "kernel_size": "Int64"
+}
+MEASURED_DTYPES = {
+    "latency_s": "float64",
+    "latency_ci_low_s": "float64",
+    "latency_ci_high_s": "float64",
+    "samples": "Int64",
+    "stop_reason": "str",
+    "host_latency_s": "float64",
+    "launch_bound": "boolean",
+    **dict.fromkeys(BYTE_COLUMNS, "Int64"),
+    "workspace_bytes": "Int64",
+    "macs": "Int64",
+    **dict.fromkeys(ARTIFACT_COLUMNS, "float64"),
+    "numerical_error": "float64",
+    "machine_id": "str",
+    "torch_version": "str",
+    "code_version": "str",
+}
+# the columns of each frame, in order, with the dtype of each
+TABLE_DTYPES: Mapping[str, str] = {
+    "case_id": "str",
+    **_CASE_DTYPES,
+    "replicate": "int64",
+    "process_index": "int64",
+    "seed": "int64",
+    "order": "int64",
+    "started_at": "str",
+    "status": "str",
+    "message": "str",
+    "noisy": "bool",
+    "noise_reason": "str",
+    **MEASURED_DTYPES,
+}
+_ONE_REPLICATE = ("replicate", "process_index", "order", "started_at")
+SUMMARY_DTYPES: Mapping[str, str] = {
+    **{name: dtype for name, dtype in TABLE_DTYPES.items() if name not in _ONE_REPLICATE},
+    "replicates": "int64",
+}
+QUALITY_DTYPES: Mapping[str, str] = {
+    **{name: _CASE_DTYPES[name] for name in LAYER_COLUMNS},
+    "seed": "int64",
+    "channels": "int64",
+    "status": "str",
+    "message": "str",
+    **dict.fromkeys(ARTIFACT_COLUMNS, "float64"),
+    **dict.fromkeys(_TRAINED_COLUMNS, "float64"),
+    "steps": "Int64",
+}

@@ -1,0 +1,331 @@
+"""Intervals, pooling over replicates, shrinkage of variances, Pareto fronts.
+
+Samples within one process share its memory layout, its clocks and its neighbours: they describe that process and
+nothing else. So an interval over samples is about one replicate, and an interval over replicates is about the
+case; the two are different functions here. Works on numpy arrays with numpy and scipy only; knows no tables.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+Floats = NDArray[np.float64]
+
+# makes the median absolute deviation of a normal distribution its standard deviation: 1 / Φ⁻¹(3/4)
+_MAD_TO_SD = 1.482602218505602
+# a variance below this share of the median one counts as this share: a logarithm needs more than zero, and
+# two equal medians do not prove that a cell is a hundred thousand times quieter (Smyth's limma does the same)
+_LEAST_VARIANCE = 1e-5
+# log variances that vary by less than this beyond chance: a prior of a million degrees of freedom is one of
+# infinitely many, and the equation that would tell them apart is lost to rounding
+_LEAST_EXCESS = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pooled:
+    """What several replicates say about one case.
+
+    Parameters
+    ----------
+    value : float
+        Median over the replicates, in their unit.
+    low, high : float
+        Ends of the interval; NaN where there is none.
+    replicates : int
+        How many were pooled.
+    """
+
+    value: float
+    low: float
+    high: float
+    replicates: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShrunkVariances:
+    """Variances of many cells, each drawn towards what is usual among all.
+
+    Parameters
+    ----------
+    variances : ndarray, shape (cells,), float64
+        Posterior variance of each cell.
+    dof : ndarray, shape (cells,), float64
+        Degrees of freedom that go with it.
+    prior_variance, prior_dof : float
+        What is usual; NaN and 0 where too few cells tell.
+    """
+
+    variances: Floats
+    dof: Floats
+    prior_variance: float
+    prior_dof: float
+
+
+def median_interval(samples: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
+    """Median with an interval that holds for any continuous distribution.
+
+    The ends are order statistics: the k-th smallest and the k-th largest sample enclose the population's median
+    with probability 1 − 2·P(Bin(n, ½) < k); k is the largest that keeps it at `level` or above.
+
+    Parameters
+    ----------
+    samples : array_like, shape (n,)
+        Independent, finite, at least one.
+    level : float
+        Probability of covering, between 0 and 1.
+
+    Returns
+    -------
+    median, low, high : float
+        In the unit of the samples, low ≤ median ≤ high. Where n is too small for the level (below 6 at 95 %), low
+        and high are the smallest and the largest sample, which cover with less: one sample gives a width of 0.
+
+    Raises
+    ------
+    ValueError
+        If there is no sample, one is not finite, or the level is not between 0 and 1.
+
+    References
+    ----------
+    Le Boudec, "Performance Evaluation of Computer and Communication Systems", 2010, theorem 2.1.
+    """
+    ordered = np.sort(_check_samples("samples", samples))
+    tail = (1 - _check_level(level)) / 2
+    count = ordered.size
+    # missed[k − 1] is how often the k-th smallest sample lies above the population's median: P(Bin(n, ½) < k)
+    missed = special.bdtr(np.arange(count // 2), count, 0.5)
+    k = max(int(np.count_nonzero(missed <= tail)), 1)
+    return float(np.median(ordered)), float(ordered[k - 1]), float(ordered[count - k])
+
+
+def relative_half_width(samples: ArrayLike, level: float = 0.95) -> float:
+    """How far the interval of the median reaches from it, as a share of the median.
+
+    Parameters
+    ----------
+    samples : array_like, shape (n,)
+        See `median_interval`; positive, as times are.
+    level : float
+        See `median_interval`.
+
+    Returns
+    -------
+    float
+        The longer of the two sides over the median: 0 and up, 0 is best; infinite where the median is zero and
+        the interval is not a point.
+
+    Raises
+    ------
+    ValueError
+        As `median_interval`.
+    """
+    median, low, high = median_interval(samples, level)
+    return _divide(max(high - median, median - low), abs(median))
+
+
+def spread(samples: ArrayLike) -> float:
+    """Robust relative spread: median absolute deviation over median, scaled to agree with σ/μ of a normal.
+
+    Half of the samples can be arbitrarily far away without moving it much; so it tells how wide the bulk is, and
+    is blind to rare long stalls.
+
+    Parameters
+    ----------
+    samples : array_like, shape (n,)
+        Finite, at least one; positive, as times are.
+
+    Returns
+    -------
+    float
+        0 and up; infinite where the median is zero and more than half of the samples are not.
+
+    Raises
+    ------
+    ValueError
+        If there is no sample, or one is not finite.
+    """
+    values = _check_samples("samples", samples)
+    median = float(np.median(values))
+    return _divide(_MAD_TO_SD * float(np.median(np.abs(values - median))), abs(median))
+
+
+def pool_replicates(
+    medians: ArrayLike, level: float = 0.95, *, variance: float | None = None, dof: float | None = None
+) -> Pooled:
+    """Pool the medians of replicates, each from a process of its own.
+
+    The interval is Student's t on the logarithms: what differs between processes (layout, clocks, neighbours)
+    acts as a factor. It is widened, where need be, to hold the median that is reported.
+
+    Parameters
+    ----------
+    medians : array_like, shape (replicates,)
+        Finite and positive, at least one.
+    level : float
+        Probability of covering, between 0 and 1.
+    variance, dof : float, optional
+        Variance of one logarithm and its degrees of freedom, from `shrink_variances`; by default what these
+        replicates alone show, replicates − 1.
+
+    Returns
+    -------
+    Pooled
+        With low and high NaN for a single replicate: nothing tells how the next one would differ.
+
+    Raises
+    ------
+    ValueError
+        If there is no median, one is not finite and positive, the level is not between 0 and 1, or only one of
+        variance and dof is given.
+    """
+    values = _check_samples("medians", medians)
+    if values.min() <= 0:
+        raise ValueError(f"medians: {values.min()} is not above 0")
+    if (variance is None) != (dof is None):
+        raise ValueError(f"variance and dof: {variance} and {dof}; give both or none")
+    _check_level(level)
+    count = values.size
+    value = float(np.median(values))
+    if count == 1:
+        return Pooled(value=value, low=math.nan, high=math.nan, replicates=1)
+    logs = np.log(values)
+    own = float(np.var(logs, ddof=1)) if variance is None else variance
+    freedom = count - 1 if dof is None else dof
+    half = float(special.stdtrit(freedom, (1 + level) / 2)) * math.sqrt(own / count)
+    centre = float(np.mean(logs))
+    # two replicates that disagree at a high level can reach beyond what a float holds
+    with np.errstate(over="ignore", under="ignore"):
+        low, high = float(np.exp(centre - half)), float(np.exp(centre + half))
+    return Pooled(value=value, low=min(low, value), high=max(high, value), replicates=count)
+
+
+def shrink_variances(variances: ArrayLike, dof: ArrayLike) -> ShrunkVariances:
+    """Draw the variances of many cells towards what is usual among them (empirical Bayes).
+
+    Three replicates estimate a variance so badly that intervals from them alone are wild; the other cells of the
+    same run tell what is plausible. The true variances are taken to be prior_variance · prior_dof / χ²(prior_dof);
+    both parameters are found from mean and variance of the log variances. A cell ends with the mean of its own
+    variance and the prior one, weighted by degrees of freedom.
+
+    Parameters
+    ----------
+    variances : array_like, shape (cells,)
+        Sample variances; NaN where a cell has none (one replicate).
+    dof : array_like, shape (cells,)
+        Degrees of freedom of each; 0 where a cell has none.
+
+    Returns
+    -------
+    ShrunkVariances
+        Unchanged where fewer than two cells have a variance. The degrees of freedom of a cell never exceed those
+        of all cells together. `prior_dof` is infinite where the cells differ no more than chance explains.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or a variance or a number of degrees of freedom is negative.
+
+    References
+    ----------
+    Smyth, "Linear models and empirical Bayes methods for assessing differential expression in microarray
+    experiments", Statistical Applications in Genetics and Molecular Biology 3 (2004), section 6.2.
+    """
+    own = np.asarray(variances, dtype=np.float64)
+    freedom = np.asarray(dof, dtype=np.float64)
+    if own.ndim != 1 or own.shape != freedom.shape:
+        raise ValueError(f"variances and dof: shapes {own.shape} and {freedom.shape} are not one length")
+    if (own < 0).any() or not (freedom >= 0).all():
+        raise ValueError("variances and dof: a negative number is neither")
+    known = (freedom > 0) & np.isfinite(own)
+    freedom = np.where(known, freedom, 0.0)
+    if np.count_nonzero(known) < 2 or not (own[known] > 0).any():
+        return ShrunkVariances(variances=own.copy(), dof=freedom, prior_variance=math.nan, prior_dof=0.0)
+    prior_variance, prior_dof = _fit_prior(own[known], freedom[known])
+    filled = np.where(known, own, prior_variance)
+    if math.isinf(prior_dof):
+        posterior = np.full_like(filled, prior_variance)
+    else:
+        posterior = (prior_dof * prior_variance + freedom * filled) / (prior_dof + freedom)
+    total = np.minimum(freedom + prior_dof, freedom.sum())
+    return ShrunkVariances(variances=posterior, dof=total, prior_variance=prior_variance, prior_dof=prior_dof)
+
+
+def _fit_prior(variances: Floats, dof: Floats) -> tuple[float, float]:
+    """Find variance and degrees of freedom of the prior by the method of moments on log variances."""
+    raised = np.maximum(variances, _LEAST_VARIANCE * float(np.median(variances[variances > 0])))
+    logs = np.log(raised) - special.digamma(dof / 2) + np.log(dof / 2)
+    mean = float(np.mean(logs))
+    excess = float(np.var(logs, ddof=1) - np.mean(special.polygamma(1, dof / 2)))
+    if excess <= _LEAST_EXCESS:
+        return float(np.average(variances, weights=dof)), math.inf
+    half = _invert_trigamma(excess)
+    return math.exp(mean + float(special.digamma(half)) - math.log(half)), 2 * half
+
+
+def _invert_trigamma(value: float) -> float:
+    """Solve trigamma(y) = value for y by Newton's method on 1/trigamma, which is nearly straight (Smyth 2004)."""
+    y, step = 0.5 + 1 / value, math.inf
+    while abs(step) > 1e-10 * y:
+        trigamma = float(special.polygamma(1, y))
+        step = trigamma * (1 - trigamma / value) / float(special.polygamma(2, y))
+        y += step
+    return y
+
+
+def pareto_front(cost: ArrayLike, quality: ArrayLike) -> NDArray[np.bool_]:
+    """Mark the points that no other point beats; less is better in both.
+
+    Parameters
+    ----------
+    cost, quality : array_like, shape (n,)
+        NaN where a point has none.
+
+    Returns
+    -------
+    ndarray, shape (n,), bool
+        True where no point is at least as good in both and better in one. Equal points stand or fall together; a
+        point with a NaN is never on the front and beats nobody.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    first, second = np.asarray(cost, dtype=np.float64), np.asarray(quality, dtype=np.float64)
+    if first.ndim != 1 or first.shape != second.shape:
+        raise ValueError(f"cost and quality: shapes {first.shape} and {second.shape} are not one length")
+    front = np.zeros(first.shape, dtype=np.bool_)
+    known = np.flatnonzero(~(np.isnan(first) | np.isnan(second)))
+    if known.size == 0:
+        return front
+    order = known[np.lexsort((second[known], first[known]))]
+    a, b = first[order], second[order]
+    starts = np.concatenate(([True], (a[1:] != a[:-1]) | (b[1:] != b[:-1])))
+    beaten = np.concatenate(([False], b[1:] >= np.minimum.accumulate(b)[:-1]))
+    # of equal points only the first was compared with cheaper ones; the others share its fate
+    front[order] = ~beaten[starts][np.cumsum(starts) - 1]
+    return front
+
+
+def _check_samples(name: str, samples: ArrayLike) -> Floats:
+    values = np.asarray(samples, dtype=np.float64)
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError(f"{name}: shape {values.shape} is not one row of at least one number")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name}: {values[~np.isfinite(values)][0]} is not finite")
+    return values
+
+
+def _check_level(level: float) -> float:
+    if not 0 < level < 1:
+        raise ValueError(f"level: {level} is not between 0 and 1")
+    return level
+
+
+def _divide(width: float, size: float) -> float:
+    if width == 0:
+        return 0.0
+    return width / size if size else math.inf

@@ -1,0 +1,104 @@
+"""Cases and records as they could come from any grid and machine, drawn by hypothesis."""
+
+from hypothesis import strategies as st
+
+from deconvbench.case import DTYPES, EXECUTIONS, MEMORY_FORMATS, NAME_PATTERN, STEPS, Case
+from deconvbench.record import STATUSES, AnyRecord, Latency, Memory, NumericsRecord, QualityRecord, Record
+
+counts = st.integers(1, 9999)
+kernels = st.none() | st.integers(1, 64)
+names = st.from_regex(NAME_PATTERN, fullmatch=True)
+devices = st.sampled_from(["cpu", "cuda", "cuda:1", "mps", "xpu:12"])
+seconds = st.floats(0, 1e6)
+sizes_bytes = st.integers(0, 2**60)
+statuses = st.sampled_from(STATUSES)
+# a message may hold anything that an exception says, line ends included
+messages = st.text(max_size=40)
+
+cases = st.builds(
+    Case,
+    upsampler=names,
+    kernel_size=kernels,
+    scale_factor=st.integers(1, 16),
+    in_channels=counts,
+    out_channels=counts,
+    height=counts,
+    width=counts,
+    batch=counts,
+    dtype=st.sampled_from(DTYPES),
+    memory_format=st.sampled_from(MEMORY_FORMATS),
+    step=st.sampled_from(STEPS),
+    device=devices,
+    threads=st.integers(1, 256),
+    execution=st.sampled_from(EXECUTIONS),
+)
+
+latencies = st.builds(
+    Latency,
+    samples_s=st.lists(seconds, max_size=8).map(tuple),
+    calls_per_sample=counts,
+    first_call_s=seconds,
+    stop_reason=st.sampled_from(["precision", "noise_floor", "time_cap", "sample_cap"]),
+    host_latency_s=st.none() | seconds,
+    launch_bound=st.none() | st.booleans(),
+)
+
+memories = st.builds(
+    Memory,
+    peak_memory_bytes=st.none() | sizes_bytes,
+    peak_reserved_bytes=st.none() | sizes_bytes,
+    input_bytes=sizes_bytes,
+    output_bytes=sizes_bytes,
+    parameter_bytes=sizes_bytes,
+    gradient_bytes=sizes_bytes,
+)
+
+case_records = st.builds(
+    Record,
+    case=cases,
+    replicate=st.integers(0, 9),
+    process_index=st.integers(0, 3),
+    seed=st.integers(0, 2**31),
+    order=st.integers(0, 999),
+    started_at=st.just("2026-01-01T00:00:00+00:00"),
+    status=statuses,
+    message=messages,
+    noisy=st.booleans(),
+    noise_reason=messages,
+    latency=st.none() | latencies,
+    memory=st.none() | memories,
+    macs=st.none() | st.integers(0, 10**15),
+    total_s=seconds,
+    machine_id=messages,
+)
+
+quality_records = st.builds(
+    QualityRecord,
+    upsampler=names,
+    kernel_size=kernels,
+    scale_factor=st.integers(1, 16),
+    seed=st.integers(0, 99),
+    channels=counts,
+    status=statuses,
+    message=messages,
+    metrics=st.dictionaries(
+        st.sampled_from(["overlap_cv", "phase_ripple", "noise_gain_cv", "image_rejection_db", "border_error"]),
+        st.none() | st.floats(-1e3, 1e3),
+    ),
+)
+
+numerics_records = st.builds(
+    NumericsRecord,
+    upsampler=names,
+    kernel_size=kernels,
+    scale_factor=st.integers(1, 16),
+    in_channels=counts,
+    out_channels=counts,
+    dtype=st.sampled_from(DTYPES),
+    device=devices,
+    status=statuses,
+    message=messages,
+    numerical_error=st.none() | st.floats(0, 1),
+)
+
+records: st.SearchStrategy[AnyRecord] = case_records | quality_records | numerics_records
