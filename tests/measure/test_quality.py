@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from deconvbench.columns import ARTIFACT_COLUMNS
 from deconvbench.errors import UnsupportedError, UsageError
 from deconvbench.measure.artifacts import (
     border_error,
@@ -18,7 +19,7 @@ from deconvbench.measure.artifacts import (
     phase_ripple,
 )
 from deconvbench.measure.layers import build_seeded_layer
-from deconvbench.measure.quality import METRIC_NAMES, measure_quality
+from deconvbench.measure.quality import measure_quality
 from deconvbench.record import decode_record, encode_record
 from deconvbench.upsamplers import register_upsampler, registry
 from tests.measure.artifacts.local_layers import conv_resize, resize, resize_conv, transposed
@@ -85,7 +86,7 @@ def test_metrics_are_those_of_the_seeded_layer() -> None:
         "image_rejection_db": image_rejection_db(taps, 2),
         "border_error": border_error(constant, 2),
     }
-    assert tuple(record.metrics) == METRIC_NAMES
+    assert tuple(record.metrics) == ARTIFACT_COLUMNS
 
 
 def test_record_survives_the_journal() -> None:
@@ -122,7 +123,7 @@ def test_map_grows_until_the_border_leaves_the_centre() -> None:
 @pytest.mark.parametrize(
     ("name", "measured"),
     [
-        pytest.param("local_nearest", set(METRIC_NAMES), id="linear_and_equivariant"),
+        pytest.param("local_nearest", set(ARTIFACT_COLUMNS), id="linear_and_equivariant"),
         pytest.param("local_squaring", {"border_error"}, id="equivariant_only"),
         pytest.param("local_linear_only", set(), id="linear_only"),
         pytest.param("local_undeclared", set(), id="nothing_declared"),
@@ -131,7 +132,7 @@ def test_map_grows_until_the_border_leaves_the_centre() -> None:
 def test_metrics_that_need_more_than_is_declared_are_none(name: str, measured: set[str]) -> None:
     record = measure_quality(name, 3, 2, 0, 2)
     assert record.status == "ok"
-    assert set(record.metrics) == set(METRIC_NAMES)
+    assert set(record.metrics) == set(ARTIFACT_COLUMNS)
     assert {metric for metric, value in record.metrics.items() if value is not None} == measured
 
 

@@ -9,6 +9,7 @@ import math
 import torch
 from torch import nn
 
+from deconvbench.columns import ARTIFACT_COLUMNS
 from deconvbench.errors import UnsupportedError
 from deconvbench.measure.artifacts import (
     border_error,
@@ -21,8 +22,6 @@ from deconvbench.measure.artifacts import (
 from deconvbench.measure.layers import build_seeded_layer, copy_layer, run_layer
 from deconvbench.record import QualityRecord
 from deconvbench.upsamplers import UpsamplerSpec, get_upsampler
-
-METRIC_NAMES = ("overlap_cv", "phase_ripple", "noise_gain_cv", "image_rejection_db", "border_error")
 
 # in input pixels; one size for all layers, because the corners' share of the border depends on it
 _BORDER_SIZE = 12
@@ -49,7 +48,7 @@ def measure_quality(
     Returns
     -------
     QualityRecord
-        With all of `METRIC_NAMES`, status `ok`; or without metrics, status `unsupported` and the reason. A metric
+        With all of `ARTIFACT_COLUMNS`, status `ok`; or without metrics, `unsupported` and the reason. A metric
         is None where it needs a property that the upsampler does not declare (`overlap_cv`, `phase_ripple`,
         `noise_gain_cv`, `image_rejection_db`: linear and shift-equivariant; `border_error`: shift-equivariant),
         or where it is undefined because nothing comes through the layer.
@@ -80,7 +79,7 @@ def measure_quality(
 
 
 def _evaluate(layer: nn.Module, spec: UpsamplerSpec, channels: int, scale_factor: int) -> dict[str, float | None]:
-    values = dict.fromkeys(METRIC_NAMES, math.nan)
+    values = dict.fromkeys(ARTIFACT_COLUMNS, math.nan)
     border_size = _BORDER_SIZE
     if spec.linear and spec.shift_equivariant:
         taps = impulse_response(layer, channels, scale_factor)

@@ -1,0 +1,231 @@
+"""Memory of one step: peak above the baseline, in a pass of its own.
+
+On the CPU the peak is that of the heap, from memray, which sees every allocation of the process and so oneDNN's
+hidden buffers too; where memray is missing it is None, never a guess. `measure_resident_peak` asks the kernel for
+the same number in a fresh process, as a cross-check. Nothing here times anything, and no file is left behind.
+"""
+
+import gc
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deconvbench.case import Case
+from deconvbench.errors import DeconvbenchError, UnsupportedError
+from deconvbench.measure.accelerator import Accelerator
+from deconvbench.measure.stepping import Step, prepare_step
+from deconvbench.record import Memory
+
+# the first call sets up (weights in oneDNN's layout, code generation), the second shows it was the last to do so
+_WARMUP_CALLS = 2
+# man 3 mallopt: allocations from here on come from mmap and go back to the kernel when freed. Without them malloc
+# keeps what is freed, the next step finds its memory there, and VmHWM reads low.
+_MALLOC_SETTINGS = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+# man 5 proc: writing 5 resets the peak of the resident set
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
+
+
+def measure_cpu_memory(step: Step) -> Memory:
+    """Measure the peak heap of one step above what was there before it.
+
+    Two calls come first and their outputs are freed, so what is set up once is not counted. A step keeps no
+    gradients between calls, so those that `train` allocates are part of its peak.
+
+    Parameters
+    ----------
+    step : Step
+        On the CPU.
+
+    Returns
+    -------
+    Memory
+        `peak_memory_bytes` is None where memray is not installed (it does not exist for Windows).
+    """
+    try:
+        import memray  # noqa: PLC0415 -- it does not exist for Windows
+    except ImportError:
+        return _make_memory(step, None, None)
+    for _ in range(_WARMUP_CALLS):
+        step.run()
+    gc.collect()
+    with tempfile.TemporaryDirectory(prefix="deconvbench-") as folder:
+        capture = Path(folder) / "capture.bin"
+        # memray warns of symbols that it had to look up twice; it cannot tell its level, so its default comes back
+        memray.set_log_level(logging.ERROR)  # type: ignore[attr-defined] # missing from its stubs
+        try:
+            with memray.Tracker(capture, file_format=memray.FileFormat.AGGREGATED_ALLOCATIONS):
+                step.run()
+        finally:
+            memray.set_log_level(logging.WARNING)  # type: ignore[attr-defined] # the same
+        with memray.FileReader(capture) as reader:
+            peak = int(reader.metadata.peak_memory)
+    return _make_memory(step, peak, None)
+
+
+def measure_accelerator_memory(step: Step, accelerator: Accelerator[Any]) -> Memory:
+    """Measure the peak that one step allocates above what was there before it, and what the allocator held.
+
+    Parameters
+    ----------
+    step : Step
+        On the accelerator.
+    accelerator : Accelerator
+        Where it runs.
+
+    Returns
+    -------
+    Memory
+        `peak_memory_bytes` is None where the backend does not count, and for a CUDA graph: a graph allocates when
+        it is captured, so its replay has no peak of its own (`peak_reserved_bytes` holds its pool).
+        `peak_reserved_bytes` starts from an emptied cache: layer, input and one step.
+    """
+    for _ in range(_WARMUP_CALLS):
+        step.run()
+    gc.collect()
+    accelerator.synchronize()
+    accelerator.empty_cache()
+    accelerator.reset_peak()
+    before = accelerator.allocated_bytes()
+    step.run()
+    accelerator.synchronize()
+    peak = accelerator.peak_allocated_bytes()
+    reserved = accelerator.peak_reserved_bytes()
+    if before is None or peak is None or step.case.execution == "cudagraph":
+        return _make_memory(step, None, reserved)
+    return _make_memory(step, peak - before, reserved)
+
+
+def _make_memory(step: Step, peak_memory_bytes: int | None, peak_reserved_bytes: int | None) -> Memory:
+    return Memory(
+        peak_memory_bytes=peak_memory_bytes,
+        peak_reserved_bytes=peak_reserved_bytes,
+        input_bytes=step.input_bytes,
+        output_bytes=step.output_bytes,
+        parameter_bytes=step.parameter_bytes,
+        gradient_bytes=step.gradient_bytes,
+    )
+
+
+def measure_resident_peak(case_id: str, *, seed: int = 0, timeout_s: float = 300.0) -> int:
+    """Measure by how much one step raises the process's resident memory, in a fresh process (Linux).
+
+    The kernel's own count, so it sees whatever memray might miss; but it counts whole pages, and only those
+    that were touched, so it is of use for steps of tens of MiB and more.
+
+    Parameters
+    ----------
+    case_id : str
+        A case on the CPU.
+    seed : int
+        See `prepare_step`.
+    timeout_s : float
+        Seconds after which the process is given up.
+
+    Returns
+    -------
+    int
+        VmHWM of the step less VmRSS before it, in bytes.
+
+    Raises
+    ------
+    UsageError
+        If the text is not the id of a case.
+    UnsupportedError
+        If the case is not on the CPU, the system is not Linux, or the peak cannot be reset.
+    DeconvbenchError
+        If the process fails; the message is its last line.
+    """
+    case = Case.from_id(case_id)
+    if case.device != "cpu":
+        raise UnsupportedError(
+            f"the resident peak is that of the CPU's memory, and {case_id} runs on {case.device}"
+        )
+    if sys.platform != "linux":
+        raise UnsupportedError(f"the resident peak is read from Linux's /proc, which {sys.platform} has not")
+    command = [sys.executable, "-m", "deconvbench.measure.memory", case_id, str(seed)]
+    environment = {**os.environ, **_MALLOC_SETTINGS}
+    try:
+        answer = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DeconvbenchError(f"{case_id}: no resident peak within {timeout_s:g} s") from error
+    if answer.returncode != 0:
+        words = answer.stderr.strip().rpartition("\n")[2] or f"exit code {answer.returncode}"
+        raise DeconvbenchError(f"{case_id}: no resident peak: {words}")
+    found = json.loads(answer.stdout)
+    if "unsupported" in found:
+        raise UnsupportedError(found["unsupported"])
+    return int(found["resident_peak_bytes"])
+
+
+def read_resident_peak(step: Step) -> int:
+    """Measure by how much one step raises the resident memory of this process.
+
+    Of use only in a process whose malloc gives freed memory back: see `measure_resident_peak`.
+
+    Parameters
+    ----------
+    step : Step
+        On the CPU.
+
+    Returns
+    -------
+    int
+        Bytes.
+
+    Raises
+    ------
+    UnsupportedError
+        If the system does not let the peak be reset.
+    """
+    for _ in range(_WARMUP_CALLS):
+        step.run()
+    gc.collect()
+    try:
+        _CLEAR_REFS.write_text("5", encoding="ascii")
+    except OSError as error:
+        raise UnsupportedError(f"{_CLEAR_REFS}: the peak of the resident set cannot be reset: {error}") from error
+    before = _read_status_bytes("VmRSS")
+    step.run()
+    return _read_status_bytes("VmHWM") - before
+
+
+def _read_status_bytes(name: str) -> int:
+    found = re.search(rf"^{name}:\s*(\d+) kB$", _STATUS.read_text(encoding="ascii"), re.MULTILINE)
+    if found is None:
+        raise UnsupportedError(f"{_STATUS} has no {name}")
+    return int(found[1]) * 1024
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the resident peak of a case's step as a JSON object.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        The id of the case and, optionally, the seed.
+    """
+    case_id, *rest = arguments
+    case = Case.from_id(case_id)
+    torch.set_num_threads(case.threads)
+    step = prepare_step(case, int(rest[0]) if rest else 0)
+    try:
+        answer: dict[str, Any] = {"case_id": case_id, "resident_peak_bytes": read_resident_peak(step)}
+    except UnsupportedError as error:
+        answer = {"case_id": case_id, "unsupported": str(error)}
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
