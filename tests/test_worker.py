@@ -1,0 +1,196 @@
+import io
+import json
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from deconvbench import worker as worker_module
+from deconvbench.errors import UnsupportedError
+from deconvbench.record import Latency, QualityRecord, Record
+from deconvbench.worker import Worker, WorkerError, WorkerOptions, classify_failure, fill
+from tests.builders import make_case, make_record
+
+FAULTY = "tests.faulty_upsamplers"
+KINDS = (
+    "Sound", "Segfaults", "Hangs", "Raises", "Exhausts", "KilledFromOutside", "Leaves", "WrongSize", "GivesNaN",
+    "RaisesBackward", "no_module",
+)  # fmt: skip
+
+
+def make_job(upsampler: str, **changes: object) -> Record:
+    return make_record(status="error", case=make_case(upsampler=upsampler, **changes))
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> WorkerOptions:
+    return WorkerOptions(
+        upsamplers=tuple(f"{FAULTY}:{kind}" for kind in KINDS),
+        policy=(("time_cap_s", 0.01),),
+        log=tmp_path_factory.mktemp("worker") / "worker.log",
+    )
+
+
+@pytest.fixture(scope="module")
+def shared(options: WorkerOptions) -> Iterator[Worker]:
+    with Worker(options) as started:
+        yield started
+
+
+def test_a_case_is_measured_in_another_process(shared: Worker) -> None:
+    record = shared.measure(make_job("sound"), 60)
+    assert (record.status, record.message) == ("ok", "")
+    assert record.latency is not None
+    assert len(record.latency.samples_s) >= 10
+    assert record.memory is not None
+    assert record.macs == 4 * 2 * 9 * 16 * 16
+    assert record.machine_id == shared.environment["machine_id"]
+    assert record.latency_pass_s + record.memory_pass_s <= record.total_s
+
+
+def test_quality_and_numerics_are_measured_too(shared: Worker) -> None:
+    job = QualityRecord(upsampler="transposed", kernel_size=3, scale_factor=2, seed=0, channels=4, status="error")
+    record = shared.measure(job, 60)
+    assert record.status == "ok"
+    assert record.metrics["overlap_cv"] == pytest.approx(0.4843, abs=1e-4)
+    assert record.total_s > 0
+
+
+@pytest.mark.parametrize(
+    ("upsampler", "changes", "status", "message"),
+    [
+        ("raises", {}, "error", "LookupError: no such weights: layer 7"),
+        ("exhausts", {}, "oom", "RuntimeError: "),
+        ("wrongsize", {}, "error", "shape"),
+        ("givesnan", {}, "error", "finite"),
+        ("raisesbackward", {"step": "train"}, "error", "ArithmeticError: no way back"),
+        ("no_module", {}, "error", "not an nn.Module"),
+        ("transposed", {"kernel_size": 1}, "unsupported", "kernel"),
+        ("nearest_conv", {"execution": "cudagraph"}, "unsupported", "CUDA"),
+    ],
+)
+def test_failures_become_statuses_and_the_worker_lives_on(
+    shared: Worker, upsampler: str, changes: dict[str, object], status: str, message: str
+) -> None:
+    record = shared.measure(make_job(upsampler, **changes), 60)
+    assert record.status == status
+    assert message in record.message
+    assert "\n" not in record.message
+    assert shared.alive
+
+
+@pytest.mark.parametrize(
+    ("upsampler", "status", "message"),
+    [
+        ("segfaults", "crashed", "killed by SIGSEGV: Fatal Python error: Segmentation fault"),
+        ("killedfromoutside", "crashed", "killed by SIGKILL"),
+        ("leaves", "crashed", "the worker exited with code 7"),
+    ],
+)
+def test_a_death_is_a_record(options: WorkerOptions, upsampler: str, status: str, message: str) -> None:
+    with Worker(options) as worker:
+        record = worker.measure(make_job(upsampler), 60)
+        assert record.status == status
+        assert record.message.startswith(message)
+        assert not worker.alive
+        # a job for a worker that is gone is answered, not raised
+        assert worker.measure(make_job("sound"), 60).status == "crashed"
+
+
+def test_a_hang_is_ended_at_its_timeout(options: WorkerOptions) -> None:
+    with Worker(options) as worker:
+        record = worker.measure(make_job("hangs"), 0.5)
+        assert (record.status, record.message) == ("timeout", "no answer within 0.5 s")
+        assert not worker.alive
+
+
+def test_a_kill_for_memory_is_told_from_other_kills(
+    options: WorkerOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = iter([4, 5])
+    monkeypatch.setattr(worker_module, "_count_oom_kills", lambda: next(counts))
+    with Worker(options) as worker:
+        record = worker.measure(make_job("killedfromoutside"), 60)
+    assert (record.status, record.message) == ("oom", "killed by the kernel: out of memory (SIGKILL)")
+
+
+def test_the_kernels_count_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = tmp_path / "memory.events"
+    monkeypatch.setattr(worker_module, "_CGROUP_EVENTS", events)
+    assert worker_module._count_oom_kills() == 0
+    events.write_text("low 0\noom 2\noom_kill 3\noom_group_kill 0\n")
+    assert worker_module._count_oom_kills() == 3
+
+
+def test_a_limit_on_the_address_space_makes_an_oom(options: WorkerOptions) -> None:
+    with Worker(replace(options, address_space_bytes=6 * 2**30)) as worker:
+        record = worker.measure(make_job("sound", height=16384, width=16384, batch=4), 60)
+        assert record.status == "oom"
+        assert worker.measure(make_job("sound"), 60).status == "ok"
+
+
+def test_a_worker_that_cannot_start_says_why(options: WorkerOptions) -> None:
+    with pytest.raises(WorkerError, match=r"--upsampler: cannot import 'no\.such'"):
+        Worker(replace(options, upsamplers=("no.such:thing",)))
+
+
+def test_a_worker_that_does_not_come_up_at_all(options: WorkerOptions, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise SystemExit('this torch is broken')")
+    with pytest.raises(WorkerError, match="did not start: this torch is broken"):
+        Worker(replace(options, search_path=(str(tmp_path),)))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (UnsupportedError("k < s"), ("unsupported", "k < s")),
+        (MemoryError(), ("oom", "MemoryError")),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried"),
+            ("oom", "OutOfMemoryError: CUDA out of memory. Tried"),
+        ),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), ("oom", None)),
+        (RuntimeError("std::bad_alloc"), ("oom", None)),
+        (RuntimeError("shapes differ"), ("error", "RuntimeError: shapes differ")),
+        (ValueError("out of memory is only a word here"), ("error", None)),
+    ],
+    ids=["unsupported", "python", "cuda", "cpu", "c++", "error", "only a word"],
+)
+def test_classification(error: Exception, expected: tuple[str, str | None]) -> None:
+    status, message = classify_failure(error)
+    assert status == expected[0]
+    if expected[1] is not None:
+        assert message == expected[1]
+
+
+def test_what_was_measured_before_a_failure_is_kept() -> None:
+    latency = Latency(samples_s=(1.0,), calls_per_sample=1, first_call_s=1.0, stop_reason="sample_cap")
+
+    def measure(job: Record) -> Iterator[Record]:
+        yield replace(job, latency=latency)
+        raise MemoryError
+
+    record = fill(make_record(status="error"), measure)
+    assert (record.status, record.latency) == ("oom", latency)
+
+
+def test_the_child_dies_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    # what the child does first: a parent that is gone already means that there is nobody to serve
+    greeting = json.dumps({"parent": os.getpid(), "address_space_bytes": None})
+    monkeypatch.setattr(worker_module, "_PR_SET_PDEATHSIG", 0)
+    with pytest.raises(SystemExit):
+        worker_module.serve(io.StringIO(greeting + "\n"), lambda line: None)
+
+
+def test_killing_ends_what_the_child_started(options: WorkerOptions) -> None:
+    worker = Worker(options)
+    group = os.getpgid(worker._process.pid)
+    assert group == worker._process.pid != os.getpgid(0)
+    worker.kill()
+    worker.kill()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
