@@ -1,0 +1,30 @@
+"""Figures of a run: tables in, matplotlib figures out.
+
+Every function returns a figure of its own and leaves pyplot, its style and its backend alone. Imports no torch.
+"""
+
+from deconvbench.plots.artifact_maps import draw_artifact_maps, list_mapped_upsamplers
+from deconvbench.plots.gallery import draw_all, save_figures
+from deconvbench.plots.latency import draw_latency
+from deconvbench.plots.memory import draw_memory
+from deconvbench.plots.metrics import METRIC_LABELS, format_metric, get_metric_label
+from deconvbench.plots.overlap_maps import draw_overlap_maps
+from deconvbench.plots.panels import EmptyFigureError
+from deconvbench.plots.style import style_layer
+from deconvbench.plots.tradeoff_map import draw_tradeoff
+
+__all__ = [
+    "METRIC_LABELS",
+    "EmptyFigureError",
+    "draw_all",
+    "draw_artifact_maps",
+    "draw_latency",
+    "draw_memory",
+    "draw_overlap_maps",
+    "draw_tradeoff",
+    "format_metric",
+    "get_metric_label",
+    "list_mapped_upsamplers",
+    "save_figures",
+    "style_layer",
+]

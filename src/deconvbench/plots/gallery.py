@@ -1,0 +1,95 @@
+"""All figures of a run at once, and their files.
+
+Knows which figures there are; draws none of them itself.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from deconvbench.errors import SurroundingsError, explain_os_error
+from deconvbench.plots.artifact_maps import draw_artifact_maps, list_mapped_upsamplers
+from deconvbench.plots.latency import draw_latency
+from deconvbench.plots.memory import draw_memory
+from deconvbench.plots.overlap_maps import draw_overlap_maps
+from deconvbench.plots.panels import EmptyFigureError
+from deconvbench.plots.style import DPI
+from deconvbench.plots.tradeoff_map import draw_tradeoff
+from deconvbench.table import Tables
+
+# the two faces of the checkerboard: of a constant input, and of the variance of the output
+TRADEOFF_METRICS = ("phase_ripple", "noise_gain_cv", "image_rejection_db")
+_MAX_MAPPED = 4
+
+
+def draw_all(
+    tables: Tables,
+    *,
+    size: tuple[int, int] | None = None,
+    metrics: tuple[str, ...] = TRADEOFF_METRICS,
+) -> dict[str, Figure]:
+    """Draw every figure that a run has numbers for.
+
+    Parameters
+    ----------
+    tables : Tables
+        Of a run; any of them may be empty.
+    size : (int, int), optional
+        Height and width that stand for all where a figure shows one size; the largest common one by default.
+    metrics : tuple of str
+        Artifact metrics to set against latency, a figure each.
+
+    Returns
+    -------
+    dict of str to Figure
+        By name, in the order in which to read them; a figure that would be empty is left out.
+    """
+    summary, quality = tables.summary, tables.quality
+    drawings: dict[str, Callable[[], Figure]] = {"latency": lambda: draw_latency(summary)}
+    for metric in metrics:
+        drawings[f"tradeoff_{metric}"] = partial(draw_tradeoff, summary, metric=metric, size=size)
+    drawings["memory"] = lambda: draw_memory(summary, size=size)
+    drawings["artifact_maps"] = lambda: draw_artifact_maps(
+        quality, upsamplers=list_mapped_upsamplers(quality)[:_MAX_MAPPED] or ("transposed",)
+    )
+    drawings["overlap_maps"] = draw_overlap_maps
+    figures = {}
+    for name, draw in drawings.items():
+        try:
+            figures[name] = draw()
+        except EmptyFigureError:
+            # whoever shows the figures says that this one has nothing to show
+            continue
+    return figures
+
+
+def save_figures(figures: Mapping[str, Figure], directory: Path) -> dict[str, Path]:
+    """Write each figure as ``NAME.png`` at 150 dots per inch.
+
+    Parameters
+    ----------
+    figures : mapping of str to Figure
+        From `draw_all`.
+    directory : Path
+        Made if it is missing.
+
+    Returns
+    -------
+    dict of str to Path
+        The files, by name.
+
+    Raises
+    ------
+    SurroundingsError
+        If it cannot be written.
+    """
+    paths = {name: directory / f"{name}.png" for name in figures}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, path in paths.items():
+            figures[name].savefig(path, dpi=DPI)
+    except OSError as error:
+        raise SurroundingsError(f"cannot write to {directory}: {explain_os_error(error)}") from error
+    return paths

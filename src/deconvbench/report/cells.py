@@ -1,0 +1,255 @@
+"""The report's tables: rows of the data frames as texts, with the number to sort by beside each.
+
+Units are made readable here and nowhere earlier. Knows no HTML; escaping is the template's.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from deconvbench.case import CASE_DEFAULTS, format_layer
+from deconvbench.plots.metrics import METRIC_LABELS, format_metric
+from deconvbench.plots.panels import add_layer_columns
+from deconvbench.units import format_bytes, format_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One cell of a table.
+
+    Parameters
+    ----------
+    text : str
+        What a reader sees.
+    sort : str
+        What sorting compares: a number as text, or the text itself.
+    kind : str
+        ``number``, ``text``, ``noisy`` or ``failed``.
+    """
+
+    text: str
+    sort: str
+    kind: str = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableView:
+    """A table as it is shown.
+
+    Parameters
+    ----------
+    headings : tuple of str
+        With units.
+    rows : tuple of tuple of Cell
+        As many cells as headings in each.
+    left_out : int
+        Rows beyond the limit.
+    """
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    left_out: int = 0
+
+
+_Writer = Callable[[Any], Cell]
+
+
+def write_text(value: Any) -> Cell:
+    """Write a name, a flag or a whole number; nothing becomes a dash."""
+    if value is None or (not isinstance(value, str) and pd.isna(value)):
+        return Cell(text="–", sort="")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return Cell(text=str(value), sort=str(value), kind="number" if is_number else "text")
+
+
+def _write_number(formatter: Callable[[float], str]) -> _Writer:
+    def write(value: Any) -> Cell:
+        number = math.nan if value is None or pd.isna(value) else float(value)
+        return Cell(text=formatter(number), sort="" if math.isnan(number) else repr(number), kind="number")
+
+    return write
+
+
+def _format_count(value: float) -> str:
+    if math.isnan(value):
+        return "–"
+    for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {prefix}"
+    return f"{value:.0f}"
+
+
+def _write_metric(metric: str) -> _Writer:
+    return _write_number(lambda value: format_metric(value, metric))
+
+
+def _write_status(value: Any) -> Cell:
+    return Cell(text=str(value), sort=str(value), kind="text" if value == "ok" else "failed")
+
+
+_METRIC_COLUMNS = tuple((name, label.axis, _write_metric(name)) for name, label in METRIC_LABELS.items())
+_SUMMARY_COLUMNS: tuple[tuple[str, str, _Writer], ...] = (
+    ("status", "status", _write_status),
+    ("latency_s", "latency (median)", _write_number(format_seconds)),
+    ("latency_ci_low_s", "95 % from", _write_number(format_seconds)),
+    ("latency_ci_high_s", "95 % to", _write_number(format_seconds)),
+    ("peak_memory_bytes", "peak memory", _write_number(format_bytes)),
+    ("workspace_bytes", "hidden workspace", _write_number(format_bytes)),
+    ("parameter_bytes", "parameters", _write_number(format_bytes)),
+    ("macs", "MACs", _write_number(_format_count)),
+    *_METRIC_COLUMNS,
+    ("replicates", "replicates", write_text),
+)
+_SETTING_COLUMNS = tuple((name, name.replace("_", " "), write_text) for name in CASE_DEFAULTS)
+_TRAINED_COLUMNS: tuple[tuple[str, str, _Writer], ...] = (
+    ("trained_checkerboard_levels", "checkerboard after training (8-bit levels)", _write_number("{:.2f}".format)),
+    ("trained_psnr_db", "PSNR after training (dB)", _write_number("{:.2f}".format)),
+    ("trained_ssim", "SSIM after training (ratio)", _write_number("{:.3f}".format)),
+    ("steps", "training steps", write_text),
+)
+
+
+def view_summary(summary: pd.DataFrame, limit: int = 3000) -> TableView:
+    """Show the summary: one row per case.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As in ``summary.csv``.
+    limit : int
+        Most rows; the rest stay in the file.
+
+    Returns
+    -------
+    TableView
+        Settings that never differ from their default, and columns without any value, are left out.
+    """
+    frame = add_layer_columns(summary)
+    columns: list[tuple[str, str, _Writer]] = [
+        c for c in _SETTING_COLUMNS if c[0] == "step" or (frame[c[0]] != CASE_DEFAULTS[c[0]]).any()
+    ]
+    columns += [c for c in _SUMMARY_COLUMNS if c[0] in frame and (c[0] == "status" or frame[c[0]].notna().any())]
+    rows = []
+    for record in frame.head(limit).to_dict("records"):
+        pixels = record["height"] * record["width"]
+        cells = [
+            Cell(text=record["layer"], sort=record["layer"]),
+            Cell(text=f"{record['height']}×{record['width']}", sort=str(pixels), kind="number"),
+            Cell(text=f"{record['in_channels']} → {record['out_channels']}", sort=str(record["in_channels"])),
+        ]
+        for name, _, write in columns:
+            cell = write(record[name])
+            if name == "latency_s" and record["noisy"]:
+                cell = Cell(text=f"{cell.text} (noisy)", sort=cell.sort, kind="noisy")
+            cells.append(cell)
+        rows.append(tuple(cells))
+    headings = ("layer", "input (pixels)", "channels", *(heading for _, heading, _ in columns))
+    return TableView(headings=headings, rows=tuple(rows), left_out=max(len(frame) - limit, 0))
+
+
+def view_quality(quality: pd.DataFrame) -> TableView:
+    """Show the quality table: one row per layer, metrics averaged over seeds.
+
+    Parameters
+    ----------
+    quality : DataFrame
+        One row per layer and seed.
+
+    Returns
+    -------
+    TableView
+        Columns without any value are left out.
+    """
+    candidates = (*_METRIC_COLUMNS, *_TRAINED_COLUMNS)
+    columns = [c for c in candidates if c[0] in quality and quality[c[0]].notna().any()]
+    rows = []
+    keys = ["upsampler", "kernel_size", "scale_factor"]
+    for _, group in quality.groupby(keys, dropna=False, sort=False):
+        layer = _name_layer(group.iloc[0].to_dict())
+        good = group[group["status"] == "ok"]
+        failed = group[group["status"] != "ok"]
+        status = "ok" if failed.empty else str(failed["status"].iloc[0])
+        cells = [Cell(text=layer, sort=layer), _write_status(status), write_text(len(good))]
+        cells += [write(good[name].astype(float).mean()) for name, _, write in columns]
+        rows.append(tuple(cells))
+    return TableView(
+        headings=("layer", "status", "seeds", *(heading for _, heading, _ in columns)), rows=tuple(rows)
+    )
+
+
+def view_failures(tables: Sequence[pd.DataFrame]) -> TableView:
+    """List what is not `ok`, with its message, each case once.
+
+    Parameters
+    ----------
+    tables : sequence of DataFrame
+        The table, then the quality table; each may be empty.
+    """
+    seen: dict[tuple[str, str, str], int] = {}
+    for frame in tables:
+        for row in frame[frame["status"] != "ok"].to_dict("records") if len(frame) else ():
+            name = row["case_id"] if "case_id" in row else f"quality of {_name_layer(row)}"
+            key = (str(name), str(row["status"]), str(row["message"]))
+            seen[key] = seen.get(key, 0) + 1
+    rows = tuple(
+        (Cell(text=name, sort=name), _write_status(status), write_text(count), Cell(text=message, sort=message))
+        for (name, status, message), count in seen.items()
+    )
+    return TableView(headings=("case", "status", "times", "message"), rows=rows)
+
+
+def _name_layer(row: Mapping[Any, Any]) -> str:
+    kernel = row["kernel_size"]
+    return format_layer(row["upsampler"], None if pd.isna(kernel) else int(kernel), int(row["scale_factor"]))
+
+
+def view_noisy(table: pd.DataFrame) -> TableView:
+    """List the measurements that something disturbed, with the reason.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per case and replicate.
+    """
+    noisy = table[table["noisy"].fillna(value=False).astype(bool)] if len(table) else table
+    rows = tuple(
+        tuple(write_text(row[name]) for name in ("case_id", "replicate", "noise_reason"))
+        for row in noisy.to_dict("records")
+    )
+    return TableView(headings=("case", "replicate", "reason"), rows=rows)
+
+
+def flatten_environment(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Turn nested mappings into pairs of a dotted name and a text.
+
+    Parameters
+    ----------
+    values : mapping
+        As recorded; bytes get a readable unit, nothing becomes a dash.
+    prefix : str
+        Name of the mapping itself, with a dot behind.
+
+    Yields
+    ------
+    name, text : str
+    """
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from flatten_environment(value, f"{name}.")
+        elif isinstance(value, list | tuple):
+            if any(isinstance(item, Mapping) for item in value):
+                yield from flatten_environment({str(i): item for i, item in enumerate(value)}, f"{name}.")
+            else:
+                yield name, ", ".join(map(str, value)) or "–"
+        elif value is None or value == "":
+            yield name, "–"
+        elif name.endswith("_bytes") and isinstance(value, int | float):
+            yield name, format_bytes(value)
+        else:
+            yield name, str(value)

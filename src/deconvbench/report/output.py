@@ -1,0 +1,52 @@
+"""From a run folder to its report: reads tables and description, writes figures and the page.
+
+The only module of the report that touches files.
+"""
+
+from pathlib import Path
+
+from deconvbench.errors import SurroundingsError, explain_os_error
+from deconvbench.plots.gallery import draw_all, save_figures
+from deconvbench.report.page import render_report
+from deconvbench.run_folder import JOURNAL_NAME, read_run_info, write_whole
+from deconvbench.table import read_tables, write_tables
+
+FIGURES_NAME = "figures"
+REPORT_NAME = "report.html"
+
+
+def write_report(run_dir: Path, out: Path | None = None) -> Path:
+    """Draw the figures of a run and write its report.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The run folder; its figures go to ``figures/`` within it.
+    out : Path, optional
+        The HTML file; ``report.html`` in the run folder by default.
+
+    Returns
+    -------
+    Path
+        The HTML file.
+
+    Raises
+    ------
+    RunFolderError
+        If `run_dir` holds no run.
+    SurroundingsError
+        If a file cannot be written.
+    """
+    run_info = read_run_info(run_dir)
+    # a run that was cut off has no tables yet; one whose journal was left behind has nothing else
+    tables = write_tables(run_dir) if (run_dir / JOURNAL_NAME).exists() else read_tables(run_dir)
+    figures = draw_all(tables)
+    save_figures(figures, run_dir / FIGURES_NAME)
+    target = out or run_dir / REPORT_NAME
+    page = render_report(tables, run_info, figures)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SurroundingsError(f"cannot write to {target}: {explain_os_error(error)}") from error
+    write_whole(target, page.encode())
+    return target

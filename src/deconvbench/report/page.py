@@ -1,0 +1,236 @@
+"""The page itself: one HTML text that holds everything, opens from disk and fetches nothing.
+
+Puts together what findings, tables and figures say; measures and decides nothing.
+"""
+
+import base64
+import io
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined, Template
+from matplotlib.figure import Figure
+
+from deconvbench.plots.metrics import METRIC_LABELS
+from deconvbench.plots.style import DPI
+from deconvbench.record import STATUSES
+from deconvbench.report.cells import flatten_environment, view_failures, view_noisy, view_quality, view_summary
+from deconvbench.report.findings import describe_findings
+from deconvbench.table import Tables
+from deconvbench.units import format_bytes, format_duration
+
+# (name of the figure, heading, how to read it, what to say where there is none)
+_FIGURES: tuple[tuple[str, str, str, str], ...] = (
+    (
+        "latency",
+        "What it costs",
+        "Each line is a layer; lower is faster. Both axes are logarithmic, so a parallel line above another is "
+        "slower by a fixed factor. Bars are 95 % intervals over replicates, hollow markers are cells that "
+        "something disturbed, crosses at the upper edge are cells that failed. Lines of one colour are one "
+        "upsampler; the dashes are the kernel size.",
+        "No cell has a latency, so there is no cost to draw.",
+    ),
+    (
+        "tradeoff_phase_ripple",
+        "Cost against the checkerboard of a constant input",
+        "Left is faster, down is cleaner. The ringed points on the dashed line are the frontier: nothing else is "
+        "both faster and cleaner. Points on the lowest line have no ripple at all but for rounding. The ripple is "
+        "that of fresh weights: training can bring one to a layer that starts without.",
+        "No cell has both a latency and a phase ripple, so there is no tradeoff to draw.",
+    ),
+    (
+        "tradeoff_noise_gain_cv",
+        "Cost against the checkerboard in the variance",
+        "The same for the other face of the checkerboard: how unevenly the pixels of the output vary. The "
+        "article's rule, a kernel divisible by the stride, is aimed at this one.",
+        "No cell has both a latency and a noise gain, so there is no tradeoff to draw.",
+    ),
+    (
+        "tradeoff_image_rejection_db",
+        "Cost against blocks and jagged edges",
+        "What the two figures before cannot see: how much of a smooth wave comes back as spectral images, which "
+        "show as blocks and steps. A layer without ripple that repeats pixels last, such as conv_nearest, is cheap "
+        "and blocky.",
+        "No cell has both a latency and an image rejection, so there is no tradeoff to draw.",
+    ),
+    (
+        "memory",
+        "Where the memory goes",
+        "One bar a layer, the leanest on top. The number is the peak of a step above what was there before it; "
+        "the hidden workspace is what the peak holds besides the output (and, for train, the gradients). "
+        "Parameters were there before and are drawn behind it for comparison.",
+        "No cell has a memory peak, so there is no memory to draw.",
+    ),
+    (
+        "artifact_maps",
+        "Kernel size and stride",
+        "One number for each kernel and stride, averaged over seeds; pale is clean. Where the stride divides the "
+        "kernel, each output pixel is visited equally often: the article's advice. Compare the ripple of a "
+        "constant input, on the right, for what the advice does to it. Hatched cells cannot be built or were not "
+        "measured.",
+        "No artifacts were measured over several kernels, so there is no map to draw.",
+    ),
+    (
+        "overlap_maps",
+        "Why kernel 3 with stride 2 is uneven",
+        "How often a kernel visits each output cell, as in the article's Figures 4 and 6: geometry, not a "
+        "measurement. Even inside is good; the borders always have fewer visits.",
+        "The overlap maps were not drawn.",
+    ),
+)
+
+
+@cache
+def _load_template() -> Template:
+    source = files("deconvbench.report").joinpath("template.html.j2").read_text(encoding="utf-8")
+    return Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).from_string(source)
+
+
+def render_report(tables: Tables, run_info: Mapping[str, Any], figures: Mapping[str, Figure]) -> str:
+    """Write the whole report as one self-contained HTML page.
+
+    Parameters
+    ----------
+    tables : Tables
+        Of a run; any of them may be empty.
+    run_info : mapping
+        Contents of ``run.json``; every key may be missing.
+    figures : mapping of str to Figure
+        From `deconvbench.plots.draw_all`; where one is missing, a sentence says why.
+
+    Returns
+    -------
+    str
+        HTML with everything embedded: it opens from disk and fetches nothing.
+    """
+    environment = _as_mapping(run_info.get("environment"))
+    grid = _as_mapping(run_info.get("grid"))
+    summary = tables.summary
+    known = {name for name, *_ in _FIGURES}
+    shown = [(n, h, caption, missing, figures.get(n)) for n, h, caption, missing in _FIGURES]
+    shown += [
+        (name, name.replace("_", " "), "", "", figure) for name, figure in figures.items() if name not in known
+    ]
+    return _load_template().render(
+        title=f"deconvbench: {grid.get('name') or 'a run'}",
+        facts=_list_facts(run_info, environment, grid, summary),
+        findings=describe_findings(tables),
+        state=_describe_state(run_info, summary),
+        figures=[
+            {"heading": h, "caption": caption, "missing": missing, "image": figure and _embed(figure)}
+            for _, h, caption, missing, figure in shown
+        ],
+        summary=view_summary(summary) if len(summary) else None,
+        quality=view_quality(tables.quality) if len(tables.quality) else None,
+        failures=view_failures([tables.table, tables.quality]),
+        noisy=view_noisy(tables.table),
+        metrics=[(label.heading, label.unit, label.meaning) for label in METRIC_LABELS.values()],
+        environment=list(flatten_environment(environment)),
+        grid=list(flatten_environment(grid)),
+        command=_write_command(run_info),
+        seed=run_info.get("seed"),
+    )
+
+
+def _as_mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _embed(figure: Figure) -> str:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=DPI)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _count_statuses(summary: pd.DataFrame) -> str:
+    if summary.empty:
+        return "none finished"
+    counts = Counter(summary["status"])
+    named = [f"{counts[status]} {status}" for status in STATUSES[1:] if counts[status]]
+    return f"{counts['ok']} of {len(summary)} cells ok" + (f" ({', '.join(named)})" if named else "")
+
+
+def _list_facts(
+    run_info: Mapping[str, Any], environment: Mapping[str, Any], grid: Mapping[str, Any], summary: pd.DataFrame
+) -> list[tuple[str, str]]:
+    memory = environment.get("memory_bytes")
+    machine = [
+        environment.get("cpu") or environment.get("machine_id"),
+        f"{environment['cores']} cores" if environment.get("cores") else None,
+        format_bytes(memory) if isinstance(memory, int | float) else None,
+        *_name_accelerators(environment),
+    ]
+    replicates = grid.get("replicates")
+    share = run_info.get("measuring_share")
+    pairs = [
+        ("Machine", ", ".join(str(part) for part in machine if part)),
+        ("Measured", _write_time(run_info.get("created_at"))),
+        ("Took", _write_span(run_info)),
+        ("torch", environment.get("torch_version")),
+        ("Code", environment.get("code_version")),
+        ("Grid", grid.get("name")),
+        ("Cells", _count_statuses(summary)),
+        ("Replicates", replicates),
+        ("Time spent measuring", f"{share:.0%}" if isinstance(share, int | float) else None),
+    ]
+    return [(name, str(value)) for name, value in pairs if value not in {None, ""}]
+
+
+def _name_accelerators(environment: Mapping[str, Any]) -> list[str]:
+    found = environment.get("gpus") or environment.get("accelerator") or []
+    names = []
+    for device in found if isinstance(found, list) else [found]:
+        name = device.get("name") if isinstance(device, Mapping) else device
+        if name:
+            names.append(str(name))
+    return names
+
+
+def _describe_state(run_info: Mapping[str, Any], summary: pd.DataFrame) -> list[str]:
+    """Say what a reader must know before believing anything."""
+    notes = []
+    if summary.empty:
+        notes.append("Nothing was measured: the run has no finished cell.")
+    elif not (summary["status"] == "ok").any():
+        notes.append("Every cell failed; the reasons are listed below.")
+    if run_info.get("finished_at") is None:
+        notes.append("The run did not finish: this page shows what was measured until it stopped.")
+    times = len(run_info.get("resumed") or ())
+    if times:
+        notes.append(f"The run was resumed {times} time{'' if times == 1 else 's'}.")
+    return notes
+
+
+def _parse_time(value: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _write_time(value: Any) -> str:
+    moment = _parse_time(value)
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else str(value or "")
+
+
+def _write_span(run_info: Mapping[str, Any]) -> str | None:
+    start, end = _parse_time(run_info.get("created_at")), _parse_time(run_info.get("finished_at"))
+    if start is None or end is None or end < start:
+        return None
+    return format_duration((end - start).total_seconds())
+
+
+def _write_command(run_info: Mapping[str, Any]) -> str:
+    command = run_info.get("command")
+    if isinstance(command, str):
+        return command
+    return shlex.join(map(str, command)) if isinstance(command, list | tuple) else ""

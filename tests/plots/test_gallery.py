@@ -1,0 +1,84 @@
+"""All figures at once."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from deconvbench.errors import SurroundingsError
+from deconvbench.plots.gallery import draw_all, save_figures
+from deconvbench.plots.style import style_layer
+from tests.plots.made_tables import make_empty_tables, make_summary, make_tables
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, Figure]:
+    return draw_all(make_tables())
+
+
+def test_a_full_run_has_every_figure(figures: dict[str, Figure]) -> None:
+    assert list(figures) == [
+        "latency",
+        "tradeoff_phase_ripple",
+        "tradeoff_noise_gain_cv",
+        "tradeoff_image_rejection_db",
+        "memory",
+        "artifact_maps",
+        "overlap_maps",
+    ]
+
+
+def test_an_empty_run_has_only_geometry() -> None:
+    assert list(draw_all(make_empty_tables())) == ["overlap_maps"]
+
+
+def test_a_run_without_quality_still_shows_costs() -> None:
+    summary = make_summary((("nearest_conv", 3),), (16,), ("forward",))
+    tables = make_tables(summary, quality=make_empty_tables().quality)
+    assert list(draw_all(tables, metrics=())) == ["latency", "memory", "overlap_maps"]
+
+
+def test_an_upsampler_has_one_colour_in_every_figure(figures: dict[str, Figure]) -> None:
+    for name in ("nearest_conv", "subpixel_icnr", "zero_insert"):
+        look = style_layer(name)
+        for figure in ("latency", "tradeoff_phase_ripple", "tradeoff_noise_gain_cv"):
+            axes = figures[figure].axes[0]
+            points = [
+                line for line in axes.lines if line.get_marker() == look.marker and np.size(line.get_xdata())
+            ]
+            colours = {to_hex(line.get_color()) for line in points}
+            assert look.colour in colours, (name, figure)
+
+
+def test_figures_leave_no_trace() -> None:
+    from matplotlib import pyplot as plt
+
+    before = (dict(mpl.rcParams), plt.get_fignums())
+    draw_all(make_tables(make_summary((("nearest_conv", 3),), (16,), ("forward",))), size=(16, 16))
+    assert (dict(mpl.rcParams), plt.get_fignums()) == before
+
+
+def test_files_are_small_pngs(figures: dict[str, Figure], tmp_path: Path) -> None:
+    some = {name: figures[name] for name in ("memory", "overlap_maps")}
+    paths = save_figures(some, tmp_path / "new" / "figures")
+    assert {path.name for path in paths.values()} == {"memory.png", "overlap_maps.png"}
+    for path in paths.values():
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert path.stat().st_size < 500_000
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("in the way")
+    with pytest.raises(SurroundingsError, match="cannot write to"):
+        save_figures({}, blocker / "figures")
+
+
+def test_torch_is_not_imported() -> None:
+    code = "import sys, deconvbench.plots, deconvbench.report; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,103 @@
+"""Sentences that come from the tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deconvbench.report.findings import describe_findings
+from deconvbench.table import Tables
+from deconvbench.units import format_seconds
+from tests.plots.made_tables import make_empty_tables, make_quality, make_summary, make_tables
+
+
+def tables_of(summary: pd.DataFrame, quality: pd.DataFrame | None = None) -> Tables:
+    return make_tables(summary, make_quality().iloc[:0] if quality is None else quality)
+
+
+def test_the_cheapest_clean_layer_and_its_price_are_named() -> None:
+    summary = make_summary()
+    sentence = describe_findings(tables_of(summary))[0]
+    at_64 = summary[(summary["step"] == "forward") & (summary["height"] == 64)].set_index("upsampler")
+    latency = at_64[at_64["kernel_size"] == 3]["latency_s"].to_dict()
+    ratio = latency["conv_nearest"] / latency["transposed"]
+    assert sentence.startswith(
+        "Forward, cpu, input 64×64: the cheapest layer without phase ripple at initialisation is conv_nearest"
+    )
+    assert format_seconds(latency["conv_nearest"]) in sentence
+    assert f"{ratio:.2g} times the latency of transposed k3 s2 (ripple 0.750)" in sentence
+    assert "image rejection of -16.0 dB" in sentence
+    assert "the fastest of all is transposed k2 s2" in sentence
+
+
+def test_each_step_has_its_sentence() -> None:
+    sentences = describe_findings(tables_of(make_summary()))
+    assert sum(sentence.startswith("Train, cpu") for sentence in sentences) == 1
+
+
+def test_no_clean_layer_is_said() -> None:
+    summary = make_summary((("transposed", 3), ("subpixel", 3)), (32,), ("forward",))
+    sentence = describe_findings(tables_of(summary))[0]
+    assert "none of the 2 layers with a known phase ripple is free of it" in sentence
+    assert "the fastest layer is transposed k3 s2" in sentence
+
+
+def test_unknown_quality_claims_nothing() -> None:
+    summary = make_summary(steps=("forward",)).assign(phase_ripple=np.nan, image_rejection_db=np.nan)
+    assert "none of the 0 layers with a known phase ripple" in describe_findings(tables_of(summary))[0]
+
+
+def test_without_a_baseline_no_ratio_is_made_up() -> None:
+    summary = make_summary((("nearest_conv", 3), ("dysample", None)), (32,), ("forward",))
+    summary["image_rejection_db"] = np.nan
+    summary.loc[summary["upsampler"] == "dysample", "phase_ripple"] = np.nan
+    summary.loc[summary["upsampler"] == "dysample", "noisy"] = True
+    summary.loc[summary["upsampler"] == "dysample", "latency_s"] = 1e-5
+    sentence = describe_findings(tables_of(summary))[0]
+    assert "times" not in sentence
+    assert "image rejection" not in sentence
+    assert sentence.endswith("the fastest of all is dysample s2 (10 µs, noisy).")
+
+
+def test_a_clean_layer_that_is_also_the_fastest_is_named_once() -> None:
+    summary = make_summary((("nearest_conv", 3),), (32,), ("forward",))
+    assert "fastest" not in describe_findings(tables_of(summary))[0]
+
+
+def test_hidden_workspace_is_named() -> None:
+    texts = describe_findings(tables_of(make_summary()))
+    assert any("The most hidden workspace at 64×64 is that of transposed_smoothed k3 s2" in text for text in texts)
+    without = describe_findings(tables_of(make_summary().assign(workspace_bytes=np.nan)))
+    assert not any("workspace" in text for text in without)
+
+
+def test_both_faces_of_the_rule_are_compared() -> None:
+    texts = describe_findings(tables_of(make_summary().iloc[:0], make_quality()))
+    assert len(texts) == 1
+    assert "kernel divisible by the stride" in texts[0]
+    assert "unevenness of variance" in texts[0]
+    assert "ripple of a constant input" in texts[0]
+
+
+@pytest.mark.parametrize(
+    "quality",
+    [
+        pytest.param(make_quality(("nearest_conv",)), id="no transposed"),
+        pytest.param(make_quality(kernels=(2, 4), scales=(2,)), id="all divisible"),
+        pytest.param(make_quality().assign(noise_gain_cv=np.nan, phase_ripple=np.nan), id="no numbers"),
+    ],
+)
+def test_the_rule_is_not_judged_without_both_sides(quality: pd.DataFrame) -> None:
+    assert describe_findings(tables_of(make_summary().iloc[:0], quality)) == []
+
+
+def test_precision_is_told() -> None:
+    last = describe_findings(tables_of(make_summary()))[-1]
+    assert last.startswith("2 of 94 measured cells are marked noisy; half of the 95\u00a0% intervals")
+    summary = make_summary().assign(latency_ci_low_s=np.nan, latency_ci_high_s=np.nan)
+    assert describe_findings(tables_of(summary))[-1] == (
+        "2 of 94 measured cells are marked noisy; none has an interval, which takes at least two replicates."
+    )
+
+
+def test_an_empty_run_has_no_findings() -> None:
+    assert describe_findings(make_empty_tables()) == []

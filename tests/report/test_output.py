@@ -1,0 +1,98 @@
+"""From a run folder to a file."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deconvbench.errors import RunFolderError, SurroundingsError
+from deconvbench.record import AnyRecord, Latency, Memory, QualityRecord, encode_record
+from deconvbench.report import write_report
+from deconvbench.run_folder import JOURNAL_NAME, write_run_info
+from tests.builders import make_case, make_record
+
+
+def make_run(folder: Path, records: list[AnyRecord], **info: Any) -> Path:
+    folder.mkdir()
+    write_run_info(folder, {"created_at": "2026-03-01T12:00:00+00:00", **info})
+    (folder / JOURNAL_NAME).write_text("".join(encode_record(record) + "\n" for record in records))
+    return folder
+
+
+def make_records() -> list[AnyRecord]:
+    latency = Latency(
+        samples_s=(2e-3, 3e-3, 2.5e-3), calls_per_sample=1, first_call_s=0.1, stop_reason="precision"
+    )
+    memory = Memory(
+        peak_memory_bytes=9000, peak_reserved_bytes=None, input_bytes=1024, output_bytes=2048, parameter_bytes=300,
+        gradient_bytes=0,
+    )  # fmt: skip
+    records: list[AnyRecord] = [
+        make_record(
+            case=make_case(height=size, width=size), replicate=replicate, latency=latency, memory=memory, macs=4000
+        )
+        for size in (8, 16)
+        for replicate in (0, 1)
+    ]
+    records.append(make_record(case=make_case(height=32, width=32), status="oom", message="no <room> & no way"))
+    metrics: dict[str, float | None] = {"phase_ripple": 0.0, "noise_gain_cv": 0.02, "overlap_cv": None}
+    records.append(
+        QualityRecord(
+            upsampler="nearest_conv",
+            kernel_size=3,
+            scale_factor=2,
+            seed=0,
+            channels=4,
+            status="ok",
+            metrics=metrics,
+        )
+    )
+    return records
+
+
+def test_a_run_becomes_a_page_and_figures(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", make_records(), finished_at="2026-03-01T12:01:00+00:00")
+    path = write_report(folder)
+    assert path == folder / "report.html"
+    html = path.read_text(encoding="utf-8")
+    assert "2 of 3 cells ok (1 oom)" in html
+    assert "no &lt;room&gt; &amp; no way" in html
+    assert "the cheapest layer without phase ripple at initialisation is nearest_conv k3 s2 (2.5 ms)" in html
+    drawn = {figure.name for figure in (folder / "figures").iterdir()}
+    assert {"latency.png", "tradeoff_phase_ripple.png", "memory.png", "overlap_maps.png"} <= drawn
+
+
+def test_a_run_that_was_killed_before_its_first_record(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", [])
+    html = write_report(folder, tmp_path / "new" / "mine.html").read_text(encoding="utf-8")
+    assert "Nothing was measured: the run has no finished cell." in html
+    assert not (folder / "report.html").exists()
+
+
+def test_a_run_where_everything_failed(tmp_path: Path) -> None:
+    records: list[AnyRecord] = [make_record(status="crashed", message="SIGSEGV")]
+    html = write_report(make_run(tmp_path / "run", records)).read_text(encoding="utf-8")
+    assert "Every cell failed" in html
+    assert "SIGSEGV" in html
+
+
+def test_writing_again_replaces_the_page(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", [])
+    first = write_report(folder).read_text(encoding="utf-8")
+    assert write_report(folder).read_text(encoding="utf-8") == first
+    assert not list(folder.glob("*.tmp"))
+
+
+def test_a_folder_without_a_run_is_wrong_use(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"has no run\.json"):
+        write_report(tmp_path)
+    with pytest.raises(RunFolderError, match="does not exist"):
+        write_report(tmp_path / "absent")
+
+
+def test_a_page_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", [])
+    blocker = tmp_path / "file"
+    blocker.write_text("in the way")
+    with pytest.raises(SurroundingsError, match=r"cannot write to .*report\.html"):
+        write_report(folder, blocker / "report.html")

@@ -1,0 +1,206 @@
+"""The page: whole, well formed, self-contained, whatever the run."""
+
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from deconvbench.plots import draw_all
+from deconvbench.plots.style import make_figure
+from deconvbench.report.page import render_report
+from deconvbench.table import Tables
+from tests.plots.made_tables import make_empty_tables, make_quality, make_summary, make_tables
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+RUN_INFO: dict[str, Any] = {
+    "schema_version": 1,
+    "created_at": "2026-03-01T12:00:00+00:00",
+    "finished_at": "2026-03-01T12:07:21+00:00",
+    "command": ["deconvbench", "run", "-k", "nearest and k3"],
+    "grid": {"name": "quick", "axes": {"height": [16, 32]}, "replicates": 3},
+    "seed": 7,
+    "measuring_share": 0.83,
+    "environment": {
+        "cpu": "Fast <CPU> & Co",
+        "cores": 2,
+        "memory_bytes": 2**33,
+        "torch_version": "2.13.0",
+        "code_version": "0.1.0+g1a2b3c4",
+        "gpus": [{"name": "GPU X"}, {"memory_bytes": 1}],
+    },
+}
+
+
+class Page(HTMLParser):
+    """Checks that tags balance and collects what a test asks about."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text: list[str] = []
+        self.ids: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            self.attributes.append((tag, name, value or ""))
+            if name == "id":
+                self.ids.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] not in (["style"], ["script"]):
+            self.text.append(" ".join(data.split()))
+
+    @property
+    def words(self) -> str:
+        return " ".join(part for part in self.text if part)
+
+    def list_values(self, *names: str) -> Iterator[str]:
+        return (value for _, name, value in self.attributes if name in names)
+
+
+def read(tables: Tables, run_info: dict[str, Any], figures: dict[str, Figure] | None = None) -> Page:
+    return Page(render_report(tables, run_info, figures or {}))
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    layers = (("transposed", 3), ("nearest_conv", 3))
+    few = make_tables(make_summary(layers, (16, 32)), make_quality(("transposed",), (3, 4), (2, 3), 1))
+    return render_report(make_tables(), RUN_INFO, draw_all(few))
+
+
+def test_a_full_run_is_a_well_formed_page(html: str) -> None:
+    page = Page(html)
+    assert html.startswith("<!DOCTYPE html>") or html.lstrip().startswith("<!DOCTYPE html>")
+    assert len(page.ids) == len(set(page.ids))
+    for text in (
+        "deconvbench: quick",
+        "Fast <CPU> & Co, 2 cores, 8 GiB, GPU X",
+        "2026-03-01 12:00 UTC",
+        "7 min 21 s",
+        "94 of 96 cells ok (1 oom, 1 timeout)",
+        "83%",
+        "deconvbench run -k 'nearest and k3'",
+        "seed 7",
+        "tried to allocate 3.2 GiB <big> & failed",
+        "the cheapest layer without phase ripple at initialisation is conv_nearest k3 s2",
+    ):
+        assert text in page.words
+    assert "The run did not finish" not in page.words
+
+
+def test_every_figure_is_embedded_with_a_caption_and_a_description(html: str) -> None:
+    page = Page(html)
+    images = [value for tag, name, value in page.attributes if (tag, name) == ("img", "src")]
+    assert len(images) == 7
+    assert all(image.startswith("data:image/png;base64,") for image in images)
+    assert all(len(value) > 40 for tag, name, value in page.attributes if (tag, name) == ("img", "alt"))
+    assert html.count("<figcaption>") == 6
+
+
+def test_nothing_is_fetched(html: str) -> None:
+    page = Page(html)
+    for value in page.list_values("src", "href", "srcset", "action", "data"):
+        assert value.startswith(("data:", "#"))
+    for forbidden in ("http://", "https://", "@import", "url(", "<link"):
+        assert forbidden not in html
+
+
+def test_links_within_the_page_lead_somewhere(html: str) -> None:
+    page = Page(html)
+    anchors = [value[1:] for value in page.list_values("href")]
+    assert anchors
+    assert set(anchors) <= set(page.ids)
+
+
+def test_text_from_the_run_is_escaped() -> None:
+    hostile = "<script>alert('x')</script> & \"quoted\""
+    summary = make_summary().assign(message=hostile)
+    environment = {"cpu": hostile, hostile: hostile}
+    info = {"environment": environment, "command": [hostile], "grid": {"name": hostile}, "created_at": hostile}
+    html = render_report(make_tables(summary), info, {})
+    assert "<script>alert" not in html
+    assert html.count("<script>") == 1
+    assert hostile in Page(html).words
+
+
+def test_an_empty_run_says_so_in_sentences() -> None:
+    tables = make_empty_tables()
+    page = read(tables, {}, draw_all(tables))
+    for sentence in (
+        "Nothing was measured: the run has no finished cell.",
+        "The run did not finish",
+        "Nothing was measured, so there is nothing to conclude.",
+        "No cell has a latency, so there is no cost to draw.",
+        "No cell has a memory peak",
+        "No artifacts were measured in this run.",
+        "No cell failed.",
+        "No measurement was marked noisy.",
+        "No environment was recorded.",
+        "The command was not recorded.",
+        "none finished",
+    ):
+        assert sentence in page.words
+    assert "None" not in page.words
+
+
+def test_a_run_where_every_cell_failed_lists_the_reasons() -> None:
+    numbers = make_summary().select_dtypes("float").columns
+    summary = make_summary().assign(status="crashed", message="SIGSEGV", noisy=False)
+    summary[numbers] = float("nan")
+    tables = make_tables(summary, make_quality().iloc[:0])
+    page = read(tables, RUN_INFO, draw_all(tables))
+    assert "Every cell failed; the reasons are listed below." in page.words
+    assert "0 of 96 cells ok (96 crashed)" in page.words
+    assert "SIGSEGV" in page.words
+    assert "No cell has a latency" in page.words
+
+
+def test_a_killed_and_resumed_run_says_so() -> None:
+    info = {**RUN_INFO, "finished_at": None, "resumed": [{"at": "2026-03-01T12:05:00+00:00"}]}
+    words = read(make_tables(), info).words
+    assert "The run did not finish" in words
+    assert "The run was resumed 1 time." in words
+    assert "Took" not in words
+
+
+@pytest.mark.parametrize(
+    ("info", "shown"),
+    [
+        pytest.param({"command": "deconvbench run"}, "deconvbench run", id="a command in one piece"),
+        pytest.param({"command": 7}, "The command was not recorded.", id="no command"),
+        pytest.param({"created_at": "yesterday"}, "yesterday", id="a date that is none"),
+        pytest.param({"created_at": "2026-03-01T12:00:00"}, "2026-03-01 12:00 UTC", id="a date without zone"),
+        pytest.param({"environment": None, "grid": []}, "deconvbench: a run", id="odd types"),
+        pytest.param({"environment": {"machine_id": "abc"}}, "Machine abc", id="a machine without name"),
+        pytest.param({"environment": {"accelerator": "TPU"}}, "Machine TPU", id="an accelerator by name"),
+        pytest.param({"environment": {"accelerator": {"name": "H"}}}, "Machine H", id="an accelerator described"),
+    ],
+)
+def test_half_filled_descriptions_are_rendered(info: dict[str, Any], shown: str) -> None:
+    assert shown in read(make_empty_tables(), info).words
+
+
+def test_a_figure_of_ones_own_is_shown_too() -> None:
+    page = read(make_empty_tables(), {}, {"my_figure": make_figure(1.0)})
+    assert "my figure" in page.words
+    assert any(value.startswith("data:image/png") for value in page.list_values("src"))
+
+
+def test_tables_can_be_sorted_and_say_what_was_left_out() -> None:
+    summary = make_summary()
+    html = render_report(make_tables(summary), {}, {})
+    assert html.count('class="sortable"') == 4
+    assert '<button type="button">latency (median)</button>' in html
+    assert 'data-sort="' in html
