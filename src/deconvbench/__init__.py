@@ -1,0 +1,53 @@
+"""What does it cost to upsample without checkerboard artifacts, on your device, at your map sizes.
+
+A benchmark and test-matrix harness for learned upsampling layers in PyTorch. The names below are imported
+when they are first used, so that ``import deconvbench`` needs neither torch nor pandas.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deconvbench.case import Case
+    from deconvbench.grid import Grid
+    from deconvbench.table import load
+    from deconvbench.tradeoff import join_tradeoff
+    from deconvbench.upsamplers import build_upsampler, list_upsamplers, register_upsampler
+    from deconvbench.workflow import run
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Case": "case",
+    "Grid": "grid",
+    "build_upsampler": "upsamplers",
+    "join_tradeoff": "tradeoff",
+    "list_upsamplers": "upsamplers",
+    "load": "table",
+    "register_upsampler": "upsamplers",
+    "run": "workflow",
+}
+
+__all__ = [
+    "Case",
+    "Grid",
+    "__version__",
+    "build_upsampler",
+    "join_tradeoff",
+    "list_upsamplers",
+    "load",
+    "register_upsampler",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

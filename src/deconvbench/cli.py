@@ -1,0 +1,235 @@
+"""The command line: words in, one call into the package, words out.
+
+Results go to standard output, progress and errors to standard error. torch and pandas are imported inside the
+commands, so that ``--help`` needs neither.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deconvbench import __version__
+from deconvbench.errors import SurroundingsError, UsageError
+from deconvbench.record import SCHEMA_VERSION
+from deconvbench.units import format_duration
+
+if TYPE_CHECKING:
+    from deconvbench.plan import Plan
+    from deconvbench.workflow import Selection
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Benchmark of upsampling layers in PyTorch: latency, memory and checkerboard artifacts in one table.",
+)
+
+PresetOption = Annotated[
+    str | None,
+    typer.Option("--preset", metavar="NAME", help="One of smoke, quick (default), article, full."),
+]
+GridOption = Annotated[Path | None, typer.Option("--grid", metavar="FILE", help="A grid of your own, as TOML.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="AXIS=V,V", help="Replace an axis: --set height=32,64.")
+]
+KeywordOption = Annotated[
+    str, typer.Option("-k", metavar="EXPR", help="Only cases whose id matches, as pytest's -k.")
+]
+UpsamplerOption = Annotated[
+    list[str] | None,
+    typer.Option("--upsampler", metavar="MODULE:FACTORY", help="An upsampler of your own; repeat for more."),
+]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="D,D", help="Devices: cpu, cuda, cuda:1, mps.")]
+ReplicatesOption = Annotated[
+    int | None, typer.Option("--replicates", metavar="N", help="Passes over the cases, each in a fresh process.")
+]
+TimeoutOption = Annotated[
+    float | None, typer.Option("--timeout", metavar="S", help="Seconds after which a case counts as hanging.")
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Of orders, weights and inputs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        print(f"deconvbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def set_up(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave."),
+    ] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Take the options that stand before every command; `main` looks for -v itself."""
+
+
+def print_rows(kind: str, rows: list[dict[str, Any]]) -> None:
+    """Print the one object that every ``--json`` prints.
+
+    Parameters
+    ----------
+    kind : str
+        The command's name.
+    rows : list of dict
+        Plain data.
+    """
+    print(json.dumps({"schema_version": SCHEMA_VERSION, "kind": kind, "rows": rows}, allow_nan=False))
+
+
+def _make_selection(
+    preset: str | None,
+    grid_file: Path | None,
+    settings: list[str] | None,
+    keyword: str,
+    upsampler: list[str] | None,
+    device: str,
+    replicates: int | None,
+    *,
+    timeout_s: float | None = None,
+    seed: int | None = None,
+) -> "Selection":
+    from deconvbench.workflow import Selection
+
+    return Selection(
+        preset=preset,
+        grid=grid_file,
+        settings=tuple(settings or ()),
+        keyword=keyword,
+        upsamplers=tuple(upsampler or ()),
+        device=device,
+        replicates=replicates,
+        timeout_s=timeout_s,
+        seed=seed,
+    )
+
+
+@app.command()
+def grid(
+    preset: PresetOption = None,
+    grid_file: GridOption = None,
+    settings: SetOption = None,
+    keyword: KeywordOption = "",
+    upsampler: UpsamplerOption = None,
+    device: DeviceOption = "",
+    replicates: ReplicatesOption = None,
+    upsamplers: Annotated[bool, typer.Option("--upsamplers", help="List the upsamplers instead.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the cases that would run, their number and an estimated duration."""
+    from deconvbench.plan import guess_case_seconds
+    from deconvbench.upsamplers import list_upsamplers, load_upsampler
+    from deconvbench.workflow import make_plan
+
+    if upsamplers:
+        for path in upsampler or []:
+            load_upsampler(path)
+        specs = list_upsamplers().values()
+        if as_json:
+            print_rows(
+                "upsamplers", [{"name": s.name, "summary": s.summary, "reference": s.reference} for s in specs]
+            )
+        else:
+            width = max(len(spec.name) for spec in specs)
+            for spec in specs:
+                print(f"{spec.name:{width}}  {spec.summary}" + (f" [{spec.reference}]" if spec.reference else ""))
+        return
+    selection = _make_selection(preset, grid_file, settings, keyword, upsampler, device, replicates)
+    plan = make_plan(selection)
+    if as_json:
+        from dataclasses import asdict
+
+        print_rows("grid", [{**asdict(case), "case_id": case.case_id} for case in plan.cases])
+        return
+    for case in plan.cases:
+        print(case.case_id)
+    seconds = len(plan.cases) * plan.grid.replicates * guess_case_seconds(plan.grid)
+    print(
+        f"{len(plan.cases)} cases × {plan.grid.replicates} replicates, about {format_duration(seconds)}",
+        file=sys.stderr,
+    )
+
+
+@app.command()
+def run(
+    preset: PresetOption = None,
+    grid_file: GridOption = None,
+    settings: SetOption = None,
+    keyword: KeywordOption = "",
+    upsampler: UpsamplerOption = None,
+    device: DeviceOption = "",
+    replicates: ReplicatesOption = None,
+    timeout: TimeoutOption = None,
+    seed: SeedOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The run folder; default results/runs/<time>-<preset>."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, or the newest.")] = False,
+    resume_anyway: Annotated[
+        bool, typer.Option("--resume-anyway", help="Resume although machine, code or torch changed; recorded.")
+    ] = False,
+) -> None:
+    """Measure a grid; the run folder is the last line on standard output."""
+    from deconvbench.workflow import make_plan, resume_plan, start_folder
+
+    selection = _make_selection(
+        preset, grid_file, settings, keyword, upsampler, device, replicates, timeout_s=timeout, seed=seed
+    )
+    if resume or resume_anyway:
+        plan, folder = resume_plan(out, selection, anyway=resume_anyway)
+    else:
+        plan = make_plan(selection, ["deconvbench", *sys.argv[1:]])
+        folder = start_folder(plan, out)
+    _measure(plan, folder)
+    print(folder)
+
+
+def _measure(plan: "Plan", folder: Path) -> None:
+    """Measure with progress on standard error; say how to go on when something stops it."""
+    from deconvbench.progress import show_progress
+    from deconvbench.workflow import measure, summarise_outcome
+
+    resume = f"deconvbench run --out {folder} --resume"
+    try:
+        with show_progress(sys.stderr) as observer:
+            outcome = measure(plan, folder, observer)
+    except KeyboardInterrupt as error:
+        print(f"deconvbench: interrupted; everything measured is kept. Go on with: {resume}", file=sys.stderr)
+        raise typer.Exit(130) from error
+    except SurroundingsError as error:
+        raise SurroundingsError(f"{error}. What was measured is kept. Go on with: {resume}") from error
+    print(summarise_outcome(outcome), file=sys.stderr)
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RUN]...", help="Run folders; default: the newest.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where to write; default RUN/report.html.")
+    ] = None,
+) -> None:
+    """Write tables, figures and one self-contained HTML file; its path is the last line on standard output."""
+    from deconvbench.report import write_report
+    from deconvbench.table import find_newest_run
+
+    folders = runs or [find_newest_run(Path("results"))]
+    if out is not None and len(folders) > 1:
+        raise UsageError(f"--out: {str(out)!r} is one file, for {len(folders)} runs; give one run")
+    for folder in folders:
+        print(write_report(folder, out))
+
+
+@app.command()
+def env() -> None:
+    """Print the record of machine and software that every run keeps."""
+    from deconvbench.workflow import read_environment
+
+    print(json.dumps(read_environment(), indent=1))

@@ -1,0 +1,184 @@
+"""The goals of the project, measured here and now: what is aimed at, what this machine gives.
+
+Times and rates depend on the machine, so no test asserts them; this prints each with its limit and the machine
+and always succeeds. ``nox -s goals`` runs it on a quiet machine.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch.utils.benchmark import Timer
+
+from deconvbench.case import Case
+from deconvbench.environment import collect_environment
+from deconvbench.errors import UsageError
+from deconvbench.measure.latency import LatencyPolicy, measure_cpu_latency
+from deconvbench.measure.memory import measure_cpu_memory, measure_resident_peak
+from deconvbench.measure.stepping import Step, prepare_step
+from deconvbench.run_folder import read_run_info
+from deconvbench.table import find_newest_run
+
+TIMED_CASES = (
+    "transposed-k3-s2-c64x32-16x16",
+    "transposed-k4-s2-c64x32-32x32",
+    "transposed_smoothed-k3-s2-c32x16-32x32",
+    "zero_insert-k3-s2-c64x32-32x32",
+    "nearest_conv-k3-s2-c64x32-16x16",
+    "nearest_conv-k3-s2-c64x32-64x64",
+    "bilinear_conv-k3-s2-c64x32-32x32",
+    "conv_nearest-k3-s2-c64x32-64x64",
+    "subpixel-k3-s2-c64x32-32x32",
+    "nearest_conv-k3-s2-c64x32-32x32-train",
+)
+LARGE_CASES = (
+    "transposed-k4-s2-c64x32-256x256",
+    "nearest_conv-k3-s2-c64x32-256x256",
+    "subpixel-k3-s2-c64x32-256x256",
+    "transposed-k3-s2-c64x32-256x256-train",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """One goal and how this machine meets it.
+
+    Parameters
+    ----------
+    name : str
+        What is aimed at.
+    measured, limit : str
+        With their units.
+    met : bool
+        Whether it was met.
+    """
+
+    name: str
+    measured: str
+    limit: str
+    met: bool
+
+
+def time_help(repeats: int = 7) -> Goal:
+    """Time ``deconvbench --help`` from start to end; the median of several.
+
+    Parameters
+    ----------
+    repeats : int
+        How often.
+    """
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "deconvbench", "--help"], check=True, capture_output=True)
+        times.append(time.perf_counter() - started)
+    return Goal(name="--help answers", measured=f"{median(times):.2f} s", limit="0.3 s", met=median(times) < 0.3)
+
+
+def compare_with_timer(case_ids: tuple[str, ...] = TIMED_CASES, rounds: int = 5) -> Goal:
+    """Compare our latency with `torch.utils.benchmark.Timer` on the same step, interleaved in this process.
+
+    Parameters
+    ----------
+    case_ids : tuple of str
+        What is timed.
+    rounds : int
+        How often the two take turns.
+    """
+    ratios = []
+    for case_id in case_ids:
+        case = Case.from_id(case_id)
+        torch.set_num_threads(case.threads)
+        ratios.append(_interleave(prepare_step(case, 0), rounds, case.threads))
+    middle, worst = median(ratios), max(ratios, key=lambda ratio: abs(ratio - 1))
+    return Goal(
+        name=f"latency over torch's Timer, median of {len(ratios)} cases",
+        measured=f"{middle:.3f} (worst {worst:.3f})",
+        limit="within 3 %",
+        met=abs(middle - 1) < 0.03,
+    )
+
+
+def _interleave(step: Step, rounds: int, threads: int) -> float:
+    policy = LatencyPolicy(time_cap_s=0.5)
+    timer = Timer("step()", globals={"step": step.run}, num_threads=threads)
+    ours, theirs = [], []
+    for _ in range(rounds):
+        ours.append(median(measure_cpu_latency(step.run, policy).samples_s))
+        theirs.append(timer.blocked_autorange(min_run_time=0.3).median)
+    return median(ours) / median(theirs)
+
+
+def compare_with_resident_peak(case_ids: tuple[str, ...] = LARGE_CASES) -> Iterator[Goal]:
+    """Compare our peak memory with the kernel's own VmHWM in a fresh process, on large steps.
+
+    Parameters
+    ----------
+    case_ids : tuple of str
+        Steps above 32 MiB.
+    """
+    for case_id in case_ids:
+        case = Case.from_id(case_id)
+        torch.set_num_threads(case.threads)
+        peak = measure_cpu_memory(prepare_step(case, 0)).peak_memory_bytes
+        resident = measure_resident_peak(case_id)
+        if peak is None:
+            continue
+        yield Goal(
+            name=f"peak memory over VmHWM, {case_id}",
+            measured=f"{peak / resident:.3f} ({peak / 2**20:.0f} MiB)",
+            limit="within 10 %",
+            met=abs(peak / resident - 1) < 0.1,
+        )
+
+
+def read_measuring_share(results: Path = Path("results")) -> Iterator[Goal]:
+    """Read from the newest run which share of its time went into measuring.
+
+    Parameters
+    ----------
+    results : Path
+        The folder that holds ``runs``.
+    """
+    try:
+        folder = find_newest_run(results)
+    except UsageError:
+        return  # nothing was run yet, so there is nothing to tell
+    share = read_run_info(folder).get("measuring_share")
+    if share is not None:
+        yield Goal(
+            name=f"share of measuring in {folder.name}", measured=f"{share:.0%}", limit="80 %", met=share >= 0.8
+        )
+
+
+def list_goals() -> Iterator[Goal]:
+    """Measure all goals, one after another."""
+    yield time_help()
+    yield compare_with_timer()
+    yield from compare_with_resident_peak()
+    yield from read_measuring_share()
+
+
+def print_goals(goals: Iterator[Goal], write: Callable[[str], None] = print) -> None:
+    """Print goals as they are measured, after the machine.
+
+    Parameters
+    ----------
+    goals : iterator of Goal
+        What to print.
+    write : callable
+        Takes one line.
+    """
+    environment = collect_environment()
+    write(f"{environment['cpu']}, {environment['usable_cores']} cores, torch {environment['torch_version']}")
+    for goal in goals:
+        write(f"{'met    ' if goal.met else 'missed '} {goal.name}: {goal.measured} (goal: {goal.limit})")
+
+
+if __name__ == "__main__":
+    print_goals(list_goals())

@@ -1,0 +1,98 @@
+"""Showing how far a run is: a bar on a terminal, plain lines elsewhere, always on standard error."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from deconvbench.engine import Observer, Progress
+from deconvbench.record import AnyRecord, Record
+from deconvbench.units import format_bytes, format_duration, format_seconds
+
+LINE_EVERY_S = 10.0
+
+
+def describe_record(record: AnyRecord) -> str:
+    """Say in a few words what was measured.
+
+    Parameters
+    ----------
+    record : record
+        Of any kind.
+    """
+    if isinstance(record, Record):
+        name = record.case.case_id
+        if record.latency is not None and record.status == "ok":
+            samples = sorted(record.latency.samples_s)
+            peak = record.memory.peak_memory_bytes if record.memory else None
+            return f"{name}: {format_seconds(samples[len(samples) // 2])}, {format_bytes(peak)}"
+    else:
+        kernel = "" if record.kernel_size is None else f"-k{record.kernel_size}"
+        name = f"{record.KIND} of {record.upsampler}{kernel}-s{record.scale_factor}"
+    return name if record.status == "ok" else f"{name}: {record.status}: {record.message}"
+
+
+@contextmanager
+def show_progress(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> Iterator[Observer]:
+    """Show a run's progress while the block lasts.
+
+    Parameters
+    ----------
+    stream : text stream
+        Usually standard error.
+    clock : callable
+        Seconds, for the plain lines.
+
+    Yields
+    ------
+    callable
+        The observer to hand to the engine.
+    """
+    if stream.isatty():
+        yield from _show_bar(stream)
+    else:
+        yield _make_line_printer(stream, clock)
+
+
+def _is_failure(record: AnyRecord) -> bool:
+    return record.status not in ("ok", "unsupported")
+
+
+def _show_bar(stream: TextIO) -> Iterator[Observer]:
+    from rich.console import Console  # noqa: PLC0415 -- only where there is a terminal
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    columns = (
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[left]} left"),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Bar(*columns, console=Console(file=stream), transient=True) as bar:
+        task = bar.add_task("starting", total=None, left="?")
+
+        def observe(progress: Progress) -> None:
+            text = describe_record(progress.record)
+            left = format_duration(progress.remaining_s)
+            bar.update(task, completed=progress.done, total=progress.total, description=text, left=left)
+            if _is_failure(progress.record):
+                bar.console.print(text, markup=False, highlight=False)
+
+        yield observe
+
+
+def _make_line_printer(stream: TextIO, clock: Callable[[], float]) -> Observer:
+    last: float | None = None
+
+    def observe(progress: Progress) -> None:
+        nonlocal last
+        now = clock()
+        due = last is None or now - last >= LINE_EVERY_S or progress.done == progress.total
+        if due or _is_failure(progress.record):
+            last = now
+            left = format_duration(progress.remaining_s)
+            text = describe_record(progress.record)
+            print(f"[{progress.done}/{progress.total}] {left} left  {text}", file=stream, flush=True)
+
+    return observe

@@ -1,0 +1,138 @@
+"""The pytest front, driven as a user drives it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("--preset", "smoke", "--replicates", "2", "-k", "8x8 and not train")
+
+
+def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
+    return subprocess.run(
+        [*command, "-p", "no:cacheprovider", str(ROOT / "bench"), *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A folder in which the front ran twice, saving both times."""
+    folder = tmp_path_factory.mktemp("bench")
+    saving = ("--benchmark-autosave", "--benchmark-save-data")
+    first = bench(folder, *SMALL, *saving, "--run-dir", "run-1", "--benchmark-group-by", "group")
+    assert first.returncode == 0, first.stdout + first.stderr
+    second = bench(folder, *SMALL, *saving, "--run-dir", "run-2", "--benchmark-histogram", "picture/h")
+    assert second.returncode == 0, second.stdout + second.stderr
+    return folder, first
+
+
+def read_saved(folder: Path) -> list[dict[str, Any]]:
+    files = sorted((folder / "results" / ".benchmarks").rglob("*.json"))
+    return [json.loads(path.read_text()) for path in files]
+
+
+def test_ids_are_case_ids_and_cases_compete_in_groups(
+    saved: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    _, ended = saved
+    assert "bench_case[nearest_conv-k3-s2-c16x8-8x8]" in ended.stdout
+    assert "benchmark 's2-c16x8-8x8': 4 tests" in ended.stdout
+
+
+def test_progress_and_the_run_folder_are_seen(saved: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    _, ended = saved
+    assert " left  quality of " in ended.stderr
+    assert "run folder: run-1" in ended.stdout
+    assert "8 ok" in ended.stdout
+
+
+def test_what_is_saved_is_what_the_engine_measured(saved: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = saved
+    for number, document in enumerate(read_saved(folder), 1):
+        lines = (folder / f"run-{number}" / "journal.jsonl").read_text().splitlines()
+        records = [json.loads(line) for line in lines]
+        for found in document["benchmarks"]:
+            info = found["extra_info"]
+            assert found["name"] == f"bench_case[{info['case_id']}]"
+            mine = [r for r in records if r["kind"] == "record" and name_of(r) == info["case_id"]]
+            samples = [sample for record in mine for sample in record["latency"]["samples_s"]]
+            assert found["stats"]["data"] == pytest.approx(samples, rel=1e-9)
+            assert info["status"] == "ok"
+            assert len(info["replicate_latency_s"]) == 2
+            assert info["peak_memory_bytes"] > 0
+            assert info["overlap_cv"] is not None
+
+
+def name_of(record: dict[str, Any]) -> str:
+    from deconvbench.case import Case
+
+    return Case(**record["case"]).case_id
+
+
+def test_saved_runs_compare_and_a_histogram_is_drawn(
+    saved: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = saved
+    storage = f"--storage={folder / 'results' / '.benchmarks'}"
+    answer = subprocess.run(
+        [sys.executable, "-m", "pytest_benchmark", storage, "compare"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count("nearest_conv-k3-s2-c16x8-8x8") == 2
+    assert list((folder / "picture").glob("*.svg"))
+
+
+def test_disabled_runs_each_case_once_and_measures_nothing(tmp_path: Path) -> None:
+    ended = bench(tmp_path, "--preset", "smoke", "--benchmark-disable")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "16 passed" in ended.stdout
+    # pytest-benchmark makes its storage folder; the engine made nothing
+    assert not list(tmp_path.rglob("journal.jsonl"))
+
+
+def test_what_is_not_ok_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    words = ("--preset", "smoke", "--set", "kernel_size=1,3", "-k", "transposed and 8x8 and not train")
+    ended = bench(tmp_path, *words, "--run-dir", "run", "-rs")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "1 passed, 1 skipped" in ended.stdout
+    assert "unsupported: transposed convolution needs kernel_size >= scale_factor" in ended.stdout
+    assert "1 unsupported" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--preset", "quik"], "--preset: 'quik' is not one of smoke, quick"),
+        (["--set", "height=0"], "--set height: 0 is not a whole number"),
+        (["--resume", "--run-dir", "none"], "run folder: 'none' does not exist"),
+    ],
+    ids=["preset", "axis", "resume"],
+)
+def test_wrong_words_cost_one_line_and_exit_code_2(tmp_path: Path, words: list[str], message: str) -> None:
+    ended = bench(tmp_path, *words)
+    assert ended.returncode == 2
+    assert message in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def test_a_finished_run_is_replayed_by_resume(saved: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = saved
+    before = (folder / "run-1" / "journal.jsonl").read_bytes()
+    ended = bench(folder, "--resume", "--run-dir", "run-1")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "4 passed" in ended.stdout
+    assert (folder / "run-1" / "journal.jsonl").read_bytes() == before

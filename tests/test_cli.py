@@ -1,0 +1,170 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from deconvbench.__main__ import main
+from deconvbench.case import Case
+from deconvbench.upsamplers import registry
+
+TINY = ["--preset", "smoke", "-k", "nearest and 8x8", "--seed", "1"]
+GRID = "[axes]\nupsampler = ['subpixel']\nkernel_size = [3]\nscale_factor = [2]\nin_channels = [4]\n"
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command line registers is forgotten after the test."""
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, with a few wrong files."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "torn.toml").write_text("[axes")
+    (tmp_path / "axis.toml").write_text(GRID + "hight = [8]\n")
+    (tmp_path / "zero.toml").write_text(GRID + "height = [0]\n")
+    (tmp_path / "twice.toml").write_text(GRID + "height = [8, 8]\n")
+    (tmp_path / "name.toml").write_text(GRID.replace("subpixel", "deconv") + "height = [8]\n")
+    (tmp_path / "empty.toml").write_text("constraints = ['height > 9']\n" + GRID + "height = [8]\n")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    return tmp_path
+
+
+BAD_INPUTS = [
+    ("run --preset quik", "--preset: 'quik' is not one of smoke, quick, article, full"),
+    ("run --grid none.toml", "--grid: cannot read 'none.toml': No such file"),
+    ("grid --grid torn.toml", "torn.toml: not TOML"),
+    ("grid --grid axis.toml", "axis.toml: axes.hight: unknown axis; the axes are upsampler, kernel_size"),
+    ("grid --grid zero.toml", "zero.toml: axes.height: 0 is not a whole number of at least 1"),
+    ("run --grid twice.toml", "twice.toml: axes.height: 8 stands there twice"),
+    ("run --grid name.toml", "name.toml: axes.upsampler: 'deconv' is unknown; known are"),
+    ("run --grid empty.toml", "empty.toml: no case is left"),
+    ("run --preset smoke --grid zero.toml", "--preset: 'smoke' and --grid 'zero.toml' exclude each other"),
+    ("run --set height=0", "--set height: 0 is not a whole number of at least 1"),
+    ("run --set hight=8", "--set hight: unknown axis; the axes are"),
+    ("run --set height", "--set: 'height' is not of the form AXIS=VALUE,VALUE"),
+    ("run --set dtype=int8", "--set dtype: 'int8' is not one of float32, float64, bfloat16, float16"),
+    ("run --set upsampler=deconv", "axes.upsampler: 'deconv' is unknown; known are"),
+    ("run --set kernel_size=0", "--set kernel_size: 0 is not a whole number of at least 1"),
+    ("run -k nothing_like_it", "-k: 'nothing_like_it' matches none of the"),
+    ("grid -k (", "-k: '(' is not an expression of words"),
+    ("run --device gpu", "device: 'gpu' is not cpu, cuda, mps or xpu"),
+    ("run --device xpu", "xpu"),
+    ("run --upsampler numpy", "--upsampler: 'numpy' is not of the form pkg.mod:factory"),
+    ("run --upsampler no.such:thing", "--upsampler: cannot import 'no.such'"),
+    ("run --upsampler numpy:thing", "--upsampler: 'numpy' has no 'thing'"),
+    ("run --upsampler tests.faulty_upsamplers:not_callable", "'not_callable' is int, not a function or class"),
+    ("run --replicates 0", "--replicates: 0 is not a whole number of at least 1"),
+    ("run --replicates many", "'--replicates'"),
+    ("run --timeout -1", "--timeout: -1.0 is not a number of seconds above 0"),
+    ("run --preset smoke --out file", "--out: 'file' is a file, not a folder"),
+    ("run --preset smoke --out file/below", "--out: cannot make 'file/below': Not a directory"),
+    ("run --resume --out none", "run folder: 'none' does not exist"),
+    ("run --resume --out folder", "run folder: 'folder' has no run.json"),
+    ("run --resume --preset smoke --out folder", "--resume: takes grid, seed and settings from the run folder"),
+    ("report none", "none"),
+    ("report folder", "folder"),
+    ("report", "results/runs"),
+    ("report a b --out x.html", "--out: 'x.html' is one file, for 2 runs"),
+    ("bench", "No such command 'bench'"),
+    ("run --presett smoke", "No such option"),
+    ("grid --set", "--set"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), BAD_INPUTS, ids=[line for line, _ in BAD_INPUTS])
+@pytest.mark.usefixtures("here")
+def test_bad_input_is_one_clear_line_and_exit_code_2(
+    line: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert err.startswith("deconvbench: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test needs to be absent")
+def test_an_absent_device_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", *TINY, "--device", "cuda"]) == 2
+    assert "cuda" in capsys.readouterr().err
+    assert not (here / "results").exists()
+
+
+@pytest.mark.usefixtures("here")
+def test_verbose_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-v", "run", "--preset", "quik"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_grid_lists_cases_and_counts_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["grid", "--preset", "smoke"]) == 0
+    out, err = capsys.readouterr()
+    assert "nearest_conv-k3-s2-c16x8-8x8\n" in out
+    assert [Case.from_id(line).case_id for line in out.splitlines()] == out.splitlines()
+    assert f"{len(out.splitlines())} cases × 1 replicates, about" in err
+
+
+def test_grid_as_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["grid", "--set", "height=8", "-k", "subpixel_icnr and train", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["schema_version"], answer["kind"], len(answer["rows"])) == (1, "grid", 1)
+    row = answer["rows"][0]
+    assert row.pop("case_id") == Case(**row).case_id == "subpixel_icnr-k3-s2-c64x32-8x8-train"
+
+
+def test_upsamplers_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    own = ["--upsampler", "tests.faulty_upsamplers:Sound"]
+    assert main(["grid", "--upsamplers", *own]) == 0
+    out = capsys.readouterr().out
+    assert "nearest_conv " in out
+    assert "sound" in out
+    assert main(["grid", "--upsamplers", "--json"]) == 0
+    assert {"transposed", "subpixel"} <= {row["name"] for row in json.loads(capsys.readouterr().out)["rows"]}
+
+
+def test_env_prints_the_record(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["env"]) == 0
+    assert json.loads(capsys.readouterr().out)["torch_version"] == torch.__version__
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == "deconvbench 0.1.0\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"]], ids=" ".join)
+def test_help_imports_neither_torch_nor_pandas(words: list[str]) -> None:
+    code = (
+        "import sys\nfrom deconvbench.__main__ import main\nmain(sys.argv[1:])\n"
+        "heavy = {'torch', 'pandas', 'numpy', 'scipy', 'matplotlib', 'seaborn', 'pyarrow'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_a_run_ends_with_its_folder_and_a_report(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", *TINY, "--out", "mine"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "mine\n"
+    assert "records: 2 ok" in err
+    assert "of the time after start-up went into latency and memory passes" in err
+    assert {path.name for path in Path("mine").iterdir()} >= {
+        "run.json", "journal.jsonl", "table.parquet", "table.csv", "summary.csv", "quality.parquet",
+    }  # fmt: skip
+
+    assert main(["run", *TINY, "--out", "mine"]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert main(["run", "--resume", "--out", "mine"]) == 0
+    assert capsys.readouterr().out == "mine\n"
+
+    assert main(["report", "mine"]) == 0
+    assert capsys.readouterr().out == "mine/report.html\n"
+    assert (here / "mine" / "report.html").stat().st_size > 10_000

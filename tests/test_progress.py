@@ -1,0 +1,78 @@
+import io
+
+import pytest
+
+from deconvbench.engine import Progress
+from deconvbench.progress import describe_record, show_progress
+from deconvbench.record import Latency, Memory, QualityRecord
+from tests.builders import make_record
+
+LATENCY = Latency(samples_s=(0.002, 0.001, 0.009), calls_per_sample=1, first_call_s=1.0, stop_reason="precision")
+MEMORY = Memory(
+    peak_memory_bytes=3 * 2**20,
+    peak_reserved_bytes=None,
+    input_bytes=1,
+    output_bytes=1,
+    parameter_bytes=1,
+    gradient_bytes=0,
+)
+
+
+def make_progress(done: int, status: str = "ok") -> Progress:
+    return Progress(done=done, total=9, record=make_record(status=status), remaining_s=75.0)
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        (make_record(latency=LATENCY, memory=MEMORY), "nearest_conv-k3-s2-c4x2-8x8: 2 ms, 3 MiB"),
+        (make_record(latency=LATENCY), "nearest_conv-k3-s2-c4x2-8x8: 2 ms, –"),
+        (make_record(status="oom", message="too large"), "nearest_conv-k3-s2-c4x2-8x8: oom: too large"),
+        (
+            QualityRecord(upsampler="a", kernel_size=None, scale_factor=2, seed=0, channels=1, status="ok"),
+            "quality of a-s2",
+        ),
+    ],
+    ids=["ok", "no memory", "oom", "quality"],
+)
+def test_description(record: QualityRecord, text: str) -> None:
+    assert describe_record(record) == text
+
+
+def test_plain_lines_come_now_and_then_and_at_failures() -> None:
+    stream = io.StringIO()
+    times = iter([0.0, 1.0, 2.0, 13.0])
+    with show_progress(stream, clock=lambda: next(times)) as observer:
+        for done in (1, 2):
+            observer(make_progress(done))
+        observer(make_progress(3, status="crashed"))
+        observer(make_progress(4, status="unsupported"))
+    lines = stream.getvalue().splitlines()
+    assert [line.split("]")[0] for line in lines] == ["[1/9", "[3/9", "[4/9"]
+    assert lines[0] == "[1/9] 1 min 15 s left  nearest_conv-k3-s2-c4x2-8x8"
+
+
+def test_the_last_line_is_always_there() -> None:
+    stream = io.StringIO()
+    with show_progress(stream, clock=lambda: 0.0) as observer:
+        for done in range(1, 10):
+            observer(make_progress(done))
+    assert [line[:4] for line in stream.getvalue().splitlines()] == ["[1/9", "[9/9"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_a_bar_and_failures_stay_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "150")
+    stream = Terminal()
+    with show_progress(stream) as observer:
+        observer(make_progress(1))
+        observer(make_progress(2, status="timeout"))
+    shown = stream.getvalue()
+    assert "2/9" in shown
+    assert "1 min 15 s left" in shown
+    assert "nearest_conv-k3-s2-c4x2-8x8: timeout" in shown
