@@ -1,0 +1,128 @@
+"""What there is to do with this project: ``nox -l`` lists it, ``nox`` runs tests, lint and typecheck.
+
+All sessions share one environment, ``.nox/shared``: torch takes more than a gigabyte, and one is enough.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["tests", "lint", "typecheck"]
+nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_missing_interpreters = False
+
+ROOT = Path(__file__).parent
+SHARED = ROOT / ".nox" / "shared"
+BIN = SHARED / ("Scripts" if os.name == "nt" else "bin")
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+GROUPS = ("test", "lint", "typecheck")
+
+
+def list_requirements() -> tuple[str, ...]:
+    """Everything that the shared environment holds beside the package itself."""
+    return nox.project.dependency_groups(PYPROJECT, *GROUPS)
+
+
+def prepare(session: nox.Session) -> None:
+    """Make the shared environment, or leave it alone where nothing that decides on it has changed."""
+    decisive = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
+    fingerprint = hashlib.sha256(b"".join(path.read_bytes() for path in decisive)).hexdigest()
+    mark = SHARED / "fingerprint.txt"
+    if mark.exists() and mark.read_text(encoding="ascii") == fingerprint:
+        return
+    session.run(sys.executable, "-m", "virtualenv", "--quiet", str(SHARED), silent=True, external=True)
+    run(session, "python", "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", ".", *list_requirements())
+    mark.write_text(fingerprint, encoding="ascii")
+
+
+def run(session: nox.Session, program: str, *arguments: str, codes: tuple[int, ...] = (0,)) -> None:
+    """Run a program of the shared environment."""
+    session.run(str(BIN / program), *arguments, external=True, success_codes=list(codes))
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """Run the tests (those marked slow too); further words go to pytest."""
+    prepare(session)
+    run(session, "python", "-m", "pytest", "-p", "no:benchmark", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def lint(session: nox.Session) -> None:
+    """Check style, layers, and that the README's generated parts are up to date."""
+    prepare(session)
+    run(session, "ruff", "check", ".")
+    run(session, "ruff", "format", "--check", ".")
+    run(session, "lint-imports")
+    run(session, "cog", "--check", "--diff", "README.md")
+
+
+@nox.session(venv_backend="none")
+def typecheck(session: nox.Session) -> None:
+    """Check types with mypy, strictly."""
+    prepare(session)
+    run(session, "mypy", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def bench(session: nox.Session) -> None:
+    """Measure the preset `quick` through pytest-benchmark, save it, and write the report; words go to pytest."""
+    prepare(session)
+    saving = ["--benchmark-autosave", "--benchmark-save-data", "--benchmark-columns=min,median,rounds"]
+    run(session, "python", "-m", "pytest", "bench", *saving, *session.posargs)
+    run(session, "deconvbench", "report")
+
+
+@nox.session(venv_backend="none", default=False)
+def report(session: nox.Session) -> None:
+    """Write the report of the newest run, or of those given."""
+    prepare(session)
+    run(session, "deconvbench", "report", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def goals(session: nox.Session) -> None:
+    """Print each speed, rate and share that the project aims at, with its limit and the machine; always passes."""
+    prepare(session)
+    run(session, "python", "-m", "deconvbench.goals", *session.posargs, codes=tuple(range(256)))
+
+
+@nox.session(venv_backend="none", default=False)
+def cuda(session: nox.Session) -> None:
+    """Run the tests that need a CUDA device, in the Python that runs nox (which must have a CUDA torch)."""
+    session.run(
+        sys.executable,
+        *("-m", "pytest", "-p", "no:benchmark", "-m", "cuda", *session.posargs),
+        env={"PYTHONPATH": "src"},
+        external=True,
+    )
+
+
+@nox.session(python=["3.11", "3.12", "3.13"], default=False)
+def matrix(session: nox.Session) -> None:
+    """Run the tests on every supported Python that this machine has."""
+    session.install("-c", "constraints.txt", "-e", ".", *nox.project.dependency_groups(PYPROJECT, "test"))
+    session.run("python", "-m", "pytest", "-p", "no:benchmark", *session.posargs)
+
+
+@nox.session(python="3.11", default=False)
+def minimums(session: nox.Session) -> None:
+    """Run the tests with the oldest versions that pyproject.toml allows."""
+    declared = PYPROJECT["project"]["dependencies"]
+    oldest = [requirement.split(";")[0].replace(">=", "==").strip() for requirement in declared]
+    session.install(*oldest, "hypothesis", "-e", ".")
+    session.run("python", "-m", "pytest", "-p", "no:benchmark", *session.posargs)
+
+
+@nox.session(default=False)
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel into dist/, and check that both carry their data files."""
+    session.install("build", "twine")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build")
+    session.run("twine", "check", "--strict", *(str(path) for path in Path("dist").glob("*")))
