@@ -106,7 +106,7 @@ def test_every_figure_is_embedded_with_a_caption_and_a_description(html: str) ->
     assert len(images) == 7
     assert all(image.startswith("data:image/png;base64,") for image in images)
     assert all(len(value) > 40 for tag, name, value in page.attributes if (tag, name) == ("img", "alt"))
-    assert html.count("<figcaption>") == 6
+    assert html.count("<figcaption>") == 7
 
 
 def test_nothing_is_fetched(html: str) -> None:
