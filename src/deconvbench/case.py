@@ -15,7 +15,7 @@ DTYPES = ("float32", "float64", "bfloat16", "float16")
 MEMORY_FORMATS = ("contiguous", "channels_last")
 STEPS = ("forward", "train")
 EXECUTIONS = ("eager", "compile", "cudagraph")
-DEVICE_PATTERN = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
+DEVICE_PATTERN = re.compile(r"cpu|(?:cuda|mps|xpu)(?::\d+)?")
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]*")
 
 _CHOICES = {"dtype": DTYPES, "memory_format": MEMORY_FORMATS, "step": STEPS, "execution": EXECUTIONS}

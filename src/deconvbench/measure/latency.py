@@ -160,6 +160,10 @@ def measure_cpu_latency(
     The first call is timed by itself. Warm-up then doubles the number of calls in a block until a block lasts
     `min_block_s` and 1000 readings of the clock. Python's garbage collector is off meanwhile.
 
+    The median over short blocks leaves rare stalls out, long blocks average them in. So
+    `torch.utils.benchmark.Timer`, whose blocks last about 20 ms for short steps, can read a few per cent more on a
+    busy machine; with blocks of one length the two agree.
+
     Parameters
     ----------
     step : callable

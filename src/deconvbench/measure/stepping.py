@@ -95,7 +95,7 @@ class Step:
 def prepare_step(case: Case, seed: int) -> Step:
     """Build everything that a case needs, on its device; nothing is run yet.
 
-    `forward` runs the layer in evaluation mode under `torch.inference_mode`; entering that costs about half a
+    `forward` runs the layer in evaluation mode under `torch.inference_mode`; entering that costs under a
     microsecond of each call, which a network would pay once for all its layers. `train` runs it in training mode
     and then `torch.autograd.grad` to the input and the parameters: as fast as ``backward()`` to within the noise,
     and without its ``.grad``, so each call allocates its gradients anew (as after ``zero_grad(set_to_none=True)``)
