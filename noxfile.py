@@ -6,6 +6,7 @@ All sessions share one environment, ``.nox/shared``: torch takes more than a gig
 import hashlib
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -83,6 +84,34 @@ def report(session: nox.Session) -> None:
     """Write the report of the newest run, or of those given."""
     prepare(session)
     run(session, "deconvbench", "report", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def compare(session: nox.Session) -> None:
+    """Compare the upsamplers of two commits: ``nox -s compare -- BASE [HEAD] [--preset smoke]``; fails if slower."""
+    prepare(session)
+    words = list(session.posargs)
+    if words and not words[0].startswith("-"):
+        words += prepare_base(session, words[0])
+    run(session, "python", "-m", "deconvbench.commits", *words)
+
+
+def prepare_base(session: nox.Session, base: str) -> list[str]:
+    """Make a second environment with BASE's versions, where its constraints are not ours."""
+    asked = subprocess.run(["git", "show", f"{base}:constraints.txt"], capture_output=True, check=False)
+    if asked.returncode != 0 or asked.stdout == (ROOT / "constraints.txt").read_bytes():
+        return []  # the same versions, or a commit that the comparison itself will refuse by name
+    folder = ROOT / ".nox" / f"base-{hashlib.sha256(asked.stdout).hexdigest()[:12]}"
+    python = folder / BIN.name / "python"
+    constraints = folder / "constraints.txt"
+    if not constraints.exists():
+        session.run(sys.executable, "-m", "virtualenv", "--quiet", str(folder), silent=True, external=True)
+        draft = folder / "asked.txt"
+        draft.write_bytes(asked.stdout)
+        words = ("-m", "pip", "install", "-q", "-c", str(draft), "-e", ".")
+        session.run(str(python), *words, external=True)
+        draft.rename(constraints)
+    return ["--base-python", str(python)]
 
 
 @nox.session(venv_backend="none", default=False)
