@@ -88,7 +88,7 @@ def report(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def compare(session: nox.Session) -> None:
-    """Compare the upsamplers of two commits: ``nox -s compare -- BASE [HEAD] [--preset smoke]``; fails if slower."""
+    """Compare the upsamplers of two commits, ``-- BASE [HEAD] [--preset smoke]``; fails if some are slower."""
     prepare(session)
     words = list(session.posargs)
     if words and not words[0].startswith("-"):

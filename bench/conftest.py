@@ -32,6 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--device", default="", metavar="D,D", help="Devices: cpu, cuda, cuda:1, mps.")
     group.addoption("--replicates", type=int, metavar="N", help="Passes over the cases, each in a fresh process.")
     group.addoption(
+        "--precision", metavar="SHARE", help="Further replicates of cells whose interval is wider: 2%%."
+    )
+    group.addoption(
         "--run-dir", type=Path, metavar="DIR", help="The run folder; default results/runs/<time>-<preset>."
     )
     group.addoption("--resume", action="store_true", help="Go on with the run in --run-dir, or the newest.")
@@ -49,6 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
         upsamplers=tuple(config.getoption("--upsampler")),
         device=config.getoption("--device"),
         replicates=config.getoption("--replicates"),
+        precision=config.getoption("--precision"),
     )
     folder: Path | None = config.getoption("--run-dir")
     try:
@@ -121,7 +125,7 @@ def _measure(config: pytest.Config, chosen: set[str]) -> dict[str, CaseResult]:
         if FOLDER not in config.stash:
             config.stash[FOLDER] = start_folder(plan, config.getoption("--run-dir"))
         with _uncaptured(config), show_progress(sys.stderr) as observer:
-            config.stash[SUMMARY] = summarise_outcome(measure(plan, config.stash[FOLDER], observer))
+            config.stash[SUMMARY] = summarise_outcome(plan, measure(plan, config.stash[FOLDER], observer))
     except SurroundingsError as error:
         pytest.exit(f"deconvbench: {error}. Go on with: {_resume_command(config)}", returncode=error.exit_code)
     except DeconvbenchError as error:

@@ -3,6 +3,8 @@
 import ctypes
 import os
 import signal
+import subprocess
+import sys
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +82,35 @@ class RaisesBackward(_Plain):
     @staticmethod
     def _refuse(gradient: Tensor) -> Tensor:
         raise ArithmeticError("no way back")
+
+
+class HangsBackward(_Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        if y.requires_grad:
+            y.register_hook(self._wait)  # type: ignore[no-untyped-call] # torch has no types here
+        return y
+
+    @staticmethod
+    def _wait(gradient: Tensor) -> Tensor:
+        while True:
+            signal.pause()
+
+
+class ClosesItsEndAndHangs(_Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        os.closerange(0, 256)
+        while True:
+            signal.pause()
+
+
+class LeavesSomethingBehind(_Plain):
+    """Starts a process, tells its number as its last words, and dies."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        left = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+        print(left.pid, flush=True)
+        os._exit(7)
 
 
 def no_module(in_channels: int, out_channels: int, kernel_size: int | None, scale_factor: int) -> object:

@@ -32,7 +32,34 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "empty.toml").write_text("constraints = ['height > 9']\n" + GRID + "height = [8]\n")
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
+    (tmp_path / "other.json").write_text('{"benchmarks": [{"extra_info": {}}]}')
+    write_saved("base.json")
+    write_saved("slow.json", factor=1.5)
+    write_saved("two.json", replicates=2)
+    write_saved("elsewhere.json", machine_id="there")
+    write_saved("no_case.json", case="subpixel-k3-s2-c4x2-8x8")
     return tmp_path
+
+
+def write_saved(
+    name: str,
+    *,
+    case: str = "nearest_conv-k3-s2-c4x2-8x8",
+    factor: float = 1.0,
+    replicates: int = 3,
+    machine_id: str = "here",
+) -> None:
+    """Write what pytest-benchmark saves of one case."""
+    info = {
+        "case_id": case,
+        "status": "ok",
+        "replicate_latency_s": [factor * 1e-3 * (1 + 0.001 * i) for i in range(replicates)],
+        "machine_id": machine_id,
+        "torch_version": "2.13.0",
+        "phase_ripple": 0.0,
+    }
+    document = {"machine_info": {}, "commit_info": {"id": "a"}, "benchmarks": [{"extra_info": info}]}
+    Path(name).write_text(json.dumps(document))
 
 
 BAD_INPUTS = [
@@ -71,6 +98,21 @@ BAD_INPUTS = [
     ("report folder", "folder"),
     ("report", "results/runs"),
     ("report a b --out x.html", "--out: 'x.html' is one file, for 2 runs"),
+    ("compare base.json", "Missing argument 'NEW'"),
+    ("compare base.json none", "run folder: 'none' does not exist"),
+    ("compare folder base.json", "run folder: 'folder' has no journal.jsonl"),
+    ("compare base.json file", "'file' is neither a run folder nor what pytest-benchmark saves of our bench"),
+    ("compare base.json other.json", "'other.json' is neither a run folder nor what pytest-benchmark saves"),
+    ("compare base.json two.json", "two.json: nearest_conv-k3-s2-c4x2-8x8 has 2 replicates; a comparison needs"),
+    ("compare base.json elsewhere.json", "machines differ: base.json is from here, elsewhere.json from there"),
+    ("compare base.json no_case.json", "base.json and no_case.json have no measured case in common"),
+    ("compare base.json slow.json --margin 120%", "--margin: '120%' is not a share between 0 and 1"),
+    ("selftest --replicates 2", "--replicates: 2 is too few to compare; at least 3"),
+    ("selftest --slowdown 0", "--slowdown: '0' is not a share between 0 and 1"),
+    ("selftest --preset quik", "--preset: 'quik' is not one of"),
+    ("selftest -k nothing_like_it", "-k: 'nothing_like_it' matches none of the"),
+    ("selftest --set device=cuda", "--set device: 'cuda' cannot be made slower by a busy loop"),
+    ("selftest --out file", "--out: cannot make 'file/a': Not a directory"),
     ("bench", "No such command 'bench'"),
     ("run --presett smoke", "No such option"),
     ("grid --set", "--set"),
@@ -168,3 +210,68 @@ def test_a_run_ends_with_its_folder_and_a_report(here: Path, capsys: pytest.Capt
     assert main(["report", "mine"]) == 0
     assert capsys.readouterr().out == "mine/report.html\n"
     assert (here / "mine" / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "verdict"),
+    [
+        ("base.json slow.json", 1, "slower"),
+        ("slow.json base.json", 0, "faster"),
+        ("base.json base.json", 0, "same"),
+        ("base.json slow.json --margin 60%", 0, "same"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_compare_exits_1_where_something_is_slower(
+    line: str, code: int, verdict: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", *line.split()]) == code
+    out, err = capsys.readouterr()
+    assert f"1 case: {'1' if verdict == 'slower' else '0'} slower" in out
+    assert f"1 {verdict}" in out
+    assert err == ""
+
+
+@pytest.mark.usefixtures("here")
+def test_compare_as_json_is_one_strict_object(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "base.json", "slow.json", "--json"]) == 1
+    answer = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert (answer["schema_version"], answer["kind"]) == (1, "compare")
+    latency, ripple = answer["rows"]
+    assert list(latency) == ["case_id", "metric", "ratio", "low", "high", "verdict", "reason"]
+    assert (latency["metric"], latency["verdict"], latency["ratio"]) == ("latency_s", "slower", pytest.approx(1.5))
+    assert (ripple["verdict"], ripple["ratio"], ripple["low"], ripple["high"]) == ("same", None, None, None)
+
+
+@pytest.mark.usefixtures("here")
+def test_compare_writes_a_page_and_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "base.json", "slow.json", "--html", "c.html", "--markdown", "c.md"]) == 1
+    assert Path("c.html").read_text().startswith("<!DOCTYPE html>")
+    assert Path("c.md").read_text().startswith("### slow.json against base.json\n")
+    assert "1 slower" in capsys.readouterr().out
+    assert main(["compare", "base.json", "slow.json", "--html", "none/c.html"]) == 3
+    assert "deconvbench: cannot write to none/c.html" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("here")
+def test_selftest_prints_what_each_rule_did(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deconvbench import workflow
+    from deconvbench.selftest import judge_selftest
+
+    run = {"case": [[1.0, 1.01], [1.02, 1.0], [0.99, 1.0]]}
+
+    def measure_nothing(selection: object, slowdown: float, out: object, observer: object) -> tuple[object, Path]:
+        return judge_selftest((run, run), (run, run), run, slowdown), Path("there")
+
+    monkeypatch.setattr(workflow, "run_selftest", measure_nothing)
+    assert main(["selftest"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("| runs     | rule ")
+    assert "Really slowed by 10%" in out
+    assert "runs and result: there" in err
+    assert main(["selftest", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert answer["kind"] == "selftest"
+    assert {row["false_alarms"] for row in answer["rows"]} == {0}

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from deconvbench.engine import Outcome, Progress, run_plan
+from deconvbench.engine import REFINEMENT_LIMIT, Outcome, Progress, Task, run_plan, run_tasks
 from deconvbench.errors import SurroundingsError
 from deconvbench.journal import Journal
-from deconvbench.plan import Plan, list_jobs
-from deconvbench.record import Record
+from deconvbench.plan import Plan, list_imprecise, list_jobs
+from deconvbench.record import Latency, Record
 from deconvbench.run_folder import JOURNAL_NAME
 from deconvbench.worker import MeasuringProcess, R, WorkerOptions
 from tests.builders import make_grid, make_plan
@@ -30,6 +30,7 @@ class FakeWorker:
     def __init__(self, clock: Clock, accidents: dict[int, str], counter: list[int]) -> None:
         self.alive = True
         self.killed = False
+        self.latencies: dict[int, list[float]] = {}
         self._clock = clock
         self._accidents = accidents
         self._counter = counter
@@ -48,6 +49,10 @@ class FakeWorker:
         done = replace(job, status="ok", message="", total_s=2.0)
         if isinstance(done, Record):
             done = replace(done, latency_pass_s=1.0, memory_pass_s=0.5)
+            if self.latencies:
+                median = self.latencies[done.case.height][done.replicate]
+                latency = Latency(samples_s=(median,), calls_per_sample=1, first_call_s=1, stop_reason="precision")
+                done = replace(done, latency=latency)
         return done
 
     def kill(self) -> None:
@@ -174,3 +179,130 @@ def test_a_full_disk_ends_the_run_and_the_worker(tmp_path: Path, monkeypatch: py
     with pytest.raises(SurroundingsError):
         setting.run(tmp_path)
     assert setting.workers[-1].killed
+
+
+def test_tasks_are_interleaved_replicate_by_replicate(tmp_path: Path) -> None:
+    setting = Setting(make_plan(make_grid(replicates=4)))
+    tasks = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        options = WorkerOptions(policy=(("relative_precision", 0.5),), code_version=name)
+        tasks.append(Task(plan=setting.plan, folder=tmp_path / name, options=options))
+    first, second = run_tasks(
+        tasks, observer=setting.progress.append, start_worker=setting.start, clock=setting.clock
+    )
+    # the artifacts of each, then four replicates
+    assert [options.code_version for options in setting.options] == list("abbaabbaab")
+    assert all(options.log == tmp_path / str(options.code_version) / "worker.log" for options in setting.options)
+    assert dict(setting.options[0].policy) == {"time_cap_s": 1.0, "relative_precision": 0.5}
+    for outcome in (first, second):
+        keys = [record.key for record in outcome.records]
+        assert keys == [job.key for batch in list_jobs(setting.plan) for job in batch]
+    assert [(step.done, step.total) for step in setting.progress] == [(n + 1, 28) for n in range(28)]
+
+
+def test_tasks_of_different_lengths_each_come_to_their_end(tmp_path: Path) -> None:
+    tasks = []
+    for name, replicates in (("short", 1), ("long", 3)):
+        (tmp_path / name).mkdir()
+        plan = make_plan(make_grid(replicates=replicates))
+        tasks.append(Task(plan=plan, folder=tmp_path / name, options=WorkerOptions(code_version=name)))
+    setting = Setting()
+    outcomes = run_tasks(tasks, start_worker=setting.start, clock=setting.clock)
+    for task, outcome in zip(tasks, outcomes, strict=True):
+        assert len(outcome.records) == sum(len(batch) for batch in list_jobs(task.plan))
+    order = [options.code_version for options in setting.options]
+    assert order == ["short", "long", "long", "short", "long", "long"]
+
+
+def test_two_tasks_cannot_share_a_folder(tmp_path: Path) -> None:
+    setting = Setting()
+    with pytest.raises(SurroundingsError, match="another run is writing this folder"):
+        run_tasks([Task(plan=setting.plan, folder=tmp_path)] * 2, start_worker=setting.start)
+    assert setting.workers == []
+    setting.run(tmp_path)  # and it is free again
+
+
+# seconds by height and replicate: one case that repeats, one that wanders, and one that settles in the third pass
+NARROW = [1.0, 1.001, 0.999, 1.0, 1.001, 0.999]
+WIDE = [1.0, 1.5, 0.7, 1.4, 0.8, 1.1]
+
+
+class PreciseSetting(Setting):
+    """Workers whose latencies come from a list."""
+
+    def __init__(self, latencies: dict[int, list[float]], interrupt_at: int | None = None, **plan: object) -> None:
+        grid = make_grid(axes={"height": list(latencies)})
+        accidents = {} if interrupt_at is None else {interrupt_at: "interrupt"}
+        super().__init__(make_plan(grid, **{"precision": 0.05, **plan}), accidents)
+        self.latencies = latencies
+
+    def start(self, options: WorkerOptions) -> MeasuringProcess:
+        super().start(options)
+        self.workers[-1].latencies = self.latencies
+        return self.workers[-1]
+
+
+def count_replicates(folder: Path) -> dict[int, list[int]]:
+    with Journal(folder) as journal:
+        cases = [record for record in journal.records if isinstance(record, Record)]
+    heights = sorted({record.case.height for record in cases})
+    return {height: [r.replicate for r in cases if r.case.height == height] for height in heights}
+
+
+def test_further_replicates_go_to_wide_cases_and_end_at_the_limit(tmp_path: Path) -> None:
+    setting = PreciseSetting({height: WIDE if height == 8 else NARROW for height in range(4, 14)})
+    setting.run(tmp_path)
+    counts = count_replicates(tmp_path)
+    limit = setting.plan.grid.replicates * REFINEMENT_LIMIT
+    assert counts.pop(8) == list(range(limit)) == list(range(6))
+    assert all(replicates == [0, 1] for replicates in counts.values())
+
+
+def test_precise_cases_are_measured_as_often_as_planned(tmp_path: Path) -> None:
+    PreciseSetting(dict.fromkeys((4, 8, 16), NARROW)).run(tmp_path)
+    assert set(map(tuple, count_replicates(tmp_path).values())) == {(0, 1)}
+
+
+def test_without_a_precision_nothing_is_measured_again(tmp_path: Path) -> None:
+    PreciseSetting(dict.fromkeys((4, 8, 16), WIDE), precision=None).run(tmp_path)
+    assert set(map(tuple, count_replicates(tmp_path).values())) == {(0, 1)}
+
+
+def test_progress_stays_consistent_while_the_total_grows(tmp_path: Path) -> None:
+    setting = PreciseSetting({4: NARROW, 8: WIDE, 16: WIDE})
+    setting.run(tmp_path)
+    assert [step.done for step in setting.progress] == list(range(1, len(setting.progress) + 1))
+    assert all(step.done <= step.total for step in setting.progress)
+    assert all(step.remaining_s >= 0 for step in setting.progress)
+    last = setting.progress[-1]
+    assert last.done == last.total == len(read_keys(tmp_path)) > 8
+    assert last.remaining_s == 0
+
+
+@pytest.mark.parametrize("moment", range(1, 18))
+def test_further_replicates_resume_as_if_nothing_had_happened(tmp_path: Path, moment: int) -> None:
+    # the medians of all cases decide together what is wide, so a decision taken later would be another
+    latencies = {4 + number: [1.0, 1.0 + number / 100, *WIDE[2:]] for number in range(5)}
+    whole = PreciseSetting(latencies)
+    (tmp_path / "whole").mkdir()
+    whole.run(tmp_path / "whole")
+    planned = sum(len(batch) for batch in list_jobs(whole.plan))
+
+    (tmp_path / "cut").mkdir()
+    first = PreciseSetting(latencies, interrupt_at=planned + moment)
+    if planned + moment < len(read_keys(tmp_path / "whole")):
+        with pytest.raises(KeyboardInterrupt):
+            first.run(tmp_path / "cut")
+    second = PreciseSetting(latencies)
+    second.run(tmp_path / "cut")
+    assert read_keys(tmp_path / "cut") == read_keys(tmp_path / "whole")
+    assert all(step.done <= step.total for step in second.progress)
+
+
+def test_an_imprecise_case_that_fails_later_is_not_measured_for_ever(tmp_path: Path) -> None:
+    setting = PreciseSetting({8: WIDE})
+    setting.accidents = dict.fromkeys(range(4, 100), "oom")
+    outcome = setting.run(tmp_path)
+    assert list_imprecise(setting.plan, outcome.records)
+    assert count_replicates(tmp_path) == {8: [0, 1, 2, 3, 4, 5]}

@@ -7,10 +7,19 @@ from typing import Any
 import pytest
 
 from deconvbench.errors import RunFolderError, SurroundingsError
-from deconvbench.plan import Plan, close_folder, guess_case_seconds, list_jobs, open_folder, reopen_folder
-from deconvbench.record import NumericsRecord, QualityRecord, Record
-from deconvbench.run_folder import read_run_info, write_run_info
-from tests.builders import make_grid, make_plan
+from deconvbench.plan import (
+    Plan,
+    close_folder,
+    guess_case_seconds,
+    list_imprecise,
+    list_jobs,
+    list_replicate,
+    open_folder,
+    reopen_folder,
+)
+from deconvbench.record import Latency, NumericsRecord, QualityRecord, Record
+from deconvbench.run_folder import JOURNAL_NAME, hold_folder, read_run_info, write_run_info
+from tests.builders import make_case, make_grid, make_plan, make_record
 
 ENVIRONMENT: dict[str, Any] = {
     "machine_id": "m",
@@ -46,8 +55,9 @@ def test_orders_are_fresh_in_each_replicate_and_follow_the_seed() -> None:
     assert orders != [[job.key[1] for job in jobs] for jobs in list_jobs(make_plan(grid, seed=8))[1:]]
 
 
-def test_plan_survives_run_json(tmp_path: Path) -> None:
-    plan = make_plan(upsamplers=("a.b:c",), command=("deconvbench", "run"))
+@pytest.mark.parametrize("precision", [None, 0.02])
+def test_plan_survives_run_json(tmp_path: Path, precision: float | None) -> None:
+    plan = make_plan(upsamplers=("a.b:c",), command=("deconvbench", "run"), precision=precision)
     open_folder(plan, tmp_path / "run", ENVIRONMENT)
     assert Plan.from_dict(json.loads((tmp_path / "run" / "run.json").read_text())) == plan
     assert reopen_folder(tmp_path / "run", ENVIRONMENT) == plan
@@ -112,6 +122,97 @@ def test_a_foreign_folder_cannot_be_resumed(tmp_path: Path) -> None:
     write_run_info(tmp_path, {"grid": 3})
     with pytest.raises(RunFolderError, match="does not describe a run"):
         reopen_folder(tmp_path, ENVIRONMENT)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("resumed", None), ("environment", []), ("grid", {"axes": []}), ("case_ids", None)],
+    ids=["resumed", "environment", "axes", "cases"],
+)
+def test_a_description_with_foreign_values_cannot_be_resumed(tmp_path: Path, key: str, value: object) -> None:
+    open_folder(make_plan(), tmp_path, ENVIRONMENT)
+    write_run_info(tmp_path, {**read_run_info(tmp_path), key: value})
+    with pytest.raises(RunFolderError, match="does not describe a run"):
+        reopen_folder(tmp_path, ENVIRONMENT)
+
+
+def test_a_folder_that_another_run_holds_is_not_written(tmp_path: Path) -> None:
+    open_folder(make_plan(), tmp_path, ENVIRONMENT)
+    with hold_folder(tmp_path), pytest.raises(SurroundingsError, match="another run is writing this folder"):
+        reopen_folder(tmp_path, ENVIRONMENT)
+    assert read_run_info(tmp_path)["resumed"] == []
+    assert reopen_folder(tmp_path, ENVIRONMENT) == make_plan()
+
+
+def test_a_journal_that_cannot_be_read_is_refused_before_anything_changes(tmp_path: Path) -> None:
+    open_folder(make_plan(), tmp_path, ENVIRONMENT)
+    (tmp_path / JOURNAL_NAME).mkdir()
+    with pytest.raises(SurroundingsError, match="cannot read .*: Is a directory"):
+        reopen_folder(tmp_path, ENVIRONMENT)
+    (tmp_path / JOURNAL_NAME).rmdir()
+    (tmp_path / JOURNAL_NAME).write_text("{oops\n")
+    with pytest.raises(RunFolderError, match=f"{JOURNAL_NAME}:1: not a record"):
+        reopen_folder(tmp_path, ENVIRONMENT)
+    assert read_run_info(tmp_path)["resumed"] == []
+
+
+def measured(height: int, *medians: float | None) -> list[Record]:
+    """Records of one case, one replicate for each median; None is one that failed."""
+    records = []
+    for replicate, median in enumerate(medians):
+        case = make_case(height=height, width=height, out_channels=4)
+        if median is None:
+            records.append(make_record(case=case, replicate=replicate, status="oom"))
+            continue
+        latency = Latency(
+            samples_s=(median / 2, median, median * 2), calls_per_sample=1, first_call_s=1, stop_reason="precision"
+        )
+        records.append(make_record(case=case, replicate=replicate, latency=latency))
+    return records
+
+
+QUIET = {height: measured(height, 1.0, 1.001, 0.999) for height in (4, 16)}
+
+
+@pytest.mark.parametrize(
+    ("medians", "is_wide"),
+    [
+        ((1.0, 1.0, 1.001), False),
+        ((1.0, 1.5, 0.7), True),
+        ((1.0,), False),
+        ((None, None), False),
+        ((1.0, None, 1.5), True),
+        ((), False),
+    ],
+    ids=["narrow", "wide", "single replicate", "failed", "wide where it did not fail", "not measured"],
+)
+def test_imprecise_cases_are_those_with_a_wide_interval(medians: tuple[float | None, ...], is_wide: bool) -> None:
+    plan = make_plan(precision=0.05)
+    records = [*QUIET[4], *measured(8, *medians), *QUIET[16]]
+    assert [case.height for case in list_imprecise(plan, records)] == ([8] if is_wide else [])
+
+
+def test_what_is_imprecise_depends_on_the_precision() -> None:
+    records = [*QUIET[4], *measured(8, 1.0, 1.5, 0.7), *QUIET[16]]
+    assert list_imprecise(make_plan(precision=None), records) == []
+    assert list_imprecise(make_plan(precision=100.0), records) == []
+    assert len(list_imprecise(make_plan(precision=1e-9), records)) == 3
+
+
+def test_records_of_other_cases_and_kinds_do_not_matter() -> None:
+    plan = make_plan(precision=0.05)
+    others = [*list_jobs(plan)[0], *measured(99, 1.0, 2.0)]
+    records = [*QUIET[4], *measured(8, 1.0, 1.5, 0.7), *QUIET[16]]
+    assert list_imprecise(plan, [*others, *records]) == list_imprecise(plan, records)
+
+
+def test_a_further_replicate_lists_some_cases_in_an_order_of_its_own() -> None:
+    cases = make_plan(make_grid(axes={"height": list(range(1, 30))})).cases[:20]
+    jobs = list_replicate(cases, 7, 5)
+    assert {job.key for job in jobs} == {("record", case.case_id, 5) for case in cases}
+    assert [job.order for job in jobs if isinstance(job, Record)] == list(range(20))
+    assert [job.key for job in jobs] != [("record", case.case_id, 5) for case in cases]
+    assert jobs == list_replicate(cases, 7, 5)
 
 
 def test_the_guess_grows_with_the_cap() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deconvbench.errors import UsageError
-from deconvbench.units import format_bytes, format_duration, format_seconds, parse_fraction
+from deconvbench.units import format_bytes, format_duration, format_seconds, parse_fraction, parse_margin
 
 
 @pytest.mark.parametrize(
@@ -121,3 +121,17 @@ def test_parse_fraction_names_the_argument_the_value_and_what_is_allowed(text: s
 @given(st.floats(0.0001, 99.99))
 def test_a_share_and_its_per_cent_are_one(percent: float) -> None:
     assert parse_fraction(f"{percent:.6f}%", "x") == pytest.approx(parse_fraction(f"{percent / 100:.8f}", "x"))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("0", 0.0), (" 0% ", 0.0), ("5%", 0.05), ("0.05", 0.05), ("99.9%", 0.999)]
+)
+def test_parse_margin(text: str, value: float) -> None:
+    assert parse_margin(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "-5%", "100%", "120%", "1", "nan", "inf", "five", "0,05"])
+def test_parse_margin_names_the_argument_and_the_value(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_margin(text)
+    assert str(caught.value).startswith(f"--margin: {text!r} is not a share")

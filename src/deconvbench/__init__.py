@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deconvbench.case import Case
+    from deconvbench.comparison import compare
     from deconvbench.grid import Grid
     from deconvbench.table import load
     from deconvbench.tradeoff import join_tradeoff
@@ -21,6 +22,7 @@ _HOMES = {
     "Case": "case",
     "Grid": "grid",
     "build_upsampler": "upsamplers",
+    "compare": "comparison",
     "join_tradeoff": "tradeoff",
     "list_upsamplers": "upsamplers",
     "load": "table",
@@ -33,6 +35,7 @@ __all__ = [
     "Grid",
     "__version__",
     "build_upsampler",
+    "compare",
     "join_tradeoff",
     "list_upsamplers",
     "load",

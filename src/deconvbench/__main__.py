@@ -27,10 +27,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 a condition asked for was met, 2 wrong use, 3 stopped by the surroundings,
         130 interrupted.
     """
+    return run_app(app, "deconvbench", arguments)
+
+
+def run_app(application: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> int:
+    """Run a typer application; what goes wrong becomes one line on standard error.
+
+    Parameters
+    ----------
+    application : Typer
+        What to run.
+    name : str
+        The program's name, for its help.
+    arguments : sequence of str, optional
+        As `main`.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "-v" in words or "--verbose" in words
     try:
-        code = app(words, prog_name="deconvbench", standalone_mode=False)
+        code = application(words, prog_name=name, standalone_mode=False)
     except DeconvbenchError as error:
         if verbose:
             traceback.print_exc()

@@ -17,6 +17,8 @@ from deconvbench.record import SCHEMA_VERSION
 from deconvbench.units import format_duration
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from deconvbench.plan import Plan
     from deconvbench.workflow import Selection
 
@@ -47,6 +49,10 @@ ReplicatesOption = Annotated[
 ]
 TimeoutOption = Annotated[
     float | None, typer.Option("--timeout", metavar="S", help="Seconds after which a case counts as hanging.")
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option("--precision", metavar="SHARE", help="Further replicates of cells whose interval is wider: 2%."),
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Of orders, weights and inputs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
@@ -92,6 +98,7 @@ def _make_selection(
     replicates: int | None,
     *,
     timeout_s: float | None = None,
+    precision: str | None = None,
     seed: int | None = None,
 ) -> "Selection":
     from deconvbench.workflow import Selection
@@ -105,6 +112,7 @@ def _make_selection(
         device=device,
         replicates=replicates,
         timeout_s=timeout_s,
+        precision=precision,
         seed=seed,
     )
 
@@ -123,12 +131,11 @@ def grid(
 ) -> None:
     """List the cases that would run, their number and an estimated duration."""
     from deconvbench.plan import guess_case_seconds
-    from deconvbench.upsamplers import list_upsamplers, load_upsampler
-    from deconvbench.workflow import make_plan
+    from deconvbench.upsamplers import list_upsamplers
+    from deconvbench.workflow import load_upsamplers, make_plan
 
     if upsamplers:
-        for path in upsampler or []:
-            load_upsampler(path)
+        load_upsamplers(upsampler or [])
         specs = list_upsamplers().values()
         if as_json:
             print_rows(
@@ -165,6 +172,7 @@ def run(
     device: DeviceOption = "",
     replicates: ReplicatesOption = None,
     timeout: TimeoutOption = None,
+    precision: PrecisionOption = None,
     seed: SeedOption = None,
     out: Annotated[
         Path | None,
@@ -179,7 +187,16 @@ def run(
     from deconvbench.workflow import make_plan, resume_plan, start_folder
 
     selection = _make_selection(
-        preset, grid_file, settings, keyword, upsampler, device, replicates, timeout_s=timeout, seed=seed
+        preset,
+        grid_file,
+        settings,
+        keyword,
+        upsampler,
+        device,
+        replicates,
+        timeout_s=timeout,
+        precision=precision,
+        seed=seed,
     )
     if resume or resume_anyway:
         plan, folder = resume_plan(out, selection, anyway=resume_anyway)
@@ -204,7 +221,7 @@ def _measure(plan: "Plan", folder: Path) -> None:
         raise typer.Exit(130) from error
     except SurroundingsError as error:
         raise SurroundingsError(f"{error}. What was measured is kept. Go on with: {resume}") from error
-    print(summarise_outcome(outcome), file=sys.stderr)
+    print(summarise_outcome(plan, outcome), file=sys.stderr)
 
 
 @app.command()
@@ -225,6 +242,94 @@ def report(
         raise UsageError(f"--out: {str(out)!r} is one file, for {len(folders)} runs; give one run")
     for folder in folders:
         print(write_report(folder, out))
+
+
+def show_comparison(
+    comparison: "pd.DataFrame",
+    title: str,
+    *,
+    as_json: bool = False,
+    page: Path | None = None,
+    markdown: Path | None = None,
+) -> int:
+    """Print a comparison and write what was asked for.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        From `deconvbench.compare`.
+    title : str
+        What was compared.
+    as_json : bool
+        Print rows instead of a table.
+    page, markdown : Path or None
+        Files to write.
+
+    Returns
+    -------
+    int
+        1 if a case is slower, else 0.
+    """
+    from deconvbench.report.verdicts import format_markdown, format_text, list_rows, render_page
+    from deconvbench.run_folder import write_whole
+
+    if as_json:
+        print_rows("compare", list_rows(comparison))
+    else:
+        print(format_text(comparison))
+    if page is not None:
+        write_whole(page, render_page(comparison, title).encode())
+    if markdown is not None:
+        write_whole(markdown, format_markdown(comparison, title).encode())
+    return int((comparison["verdict"] == "slower").any())
+
+
+@app.command()
+def compare(
+    base: Annotated[Path, typer.Argument(metavar="BASE", help="A run folder, or a file of pytest-benchmark.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another.")],
+    margin: Annotated[
+        str, typer.Option("--margin", metavar="SHARE", help="Differences that do not count.")
+    ] = "5%",
+    as_json: JsonOption = False,
+    page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write a summary.")] = None,
+) -> int:
+    """Say of each case whether NEW is faster, slower, the same, or whether nobody can tell; exits 1 if slower."""
+    from deconvbench.comparison import compare as compare_runs
+    from deconvbench.units import parse_margin
+
+    comparison = compare_runs(base, new, parse_margin(margin))
+    return show_comparison(comparison, f"{new} against {base}", as_json=as_json, page=page, markdown=markdown)
+
+
+@app.command()
+def selftest(
+    preset: Annotated[str, typer.Option("--preset", metavar="NAME", help="What to measure.")] = "selftest",
+    settings: SetOption = None,
+    keyword: KeywordOption = "",
+    replicates: Annotated[int, typer.Option("--replicates", metavar="N", help="Of each of five runs.")] = 5,
+    slowdown: Annotated[str, typer.Option("--slowdown", metavar="SHARE", help="Of the fifth run.")] = "10%",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the runs and the result go.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare identical code with itself on this machine: false alarms and power of each rule."""
+    from deconvbench.progress import show_progress
+    from deconvbench.selftest import format_selftest, list_rows
+    from deconvbench.units import parse_fraction
+    from deconvbench.workflow import run_selftest
+
+    selection = _make_selection(preset, None, settings, keyword, None, "", replicates)
+    share = parse_fraction(slowdown, "--slowdown")
+    with show_progress(sys.stderr) as observer:
+        result, folder = run_selftest(selection, share, out, observer)
+    if as_json:
+        print_rows("selftest", list_rows(result))
+    else:
+        print(format_selftest(result))
+    print(f"runs and result: {folder}", file=sys.stderr)
 
 
 @app.command()

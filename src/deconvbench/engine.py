@@ -5,18 +5,28 @@ after another, have each on disk before the next. It draws no tables and prints 
 progress passes an observer.
 """
 
+import contextlib
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deconvbench.journal import Journal
-from deconvbench.plan import Plan, format_now, guess_case_seconds, list_jobs
+from deconvbench.plan import (
+    Plan,
+    format_now,
+    guess_case_seconds,
+    list_imprecise,
+    list_jobs,
+    list_replicate,
+)
 from deconvbench.record import AnyRecord, Record
 from deconvbench.worker import MeasuringProcess, Worker, WorkerOptions
 
 LOG_NAME = "worker.log"
+# a case that is still imprecise after this many times the planned replicates stays so
+REFINEMENT_LIMIT = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +50,7 @@ class Progress:
 
 
 Observer = Callable[[Progress], None]
+StartWorker = Callable[[WorkerOptions], MeasuringProcess]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +70,9 @@ class Outcome:
     measuring_share: float | None
 
 
-def run_plan(
-    plan: Plan,
-    folder: Path,
-    *,
-    observer: Observer = lambda _: None,
-    options: WorkerOptions | None = None,
-    start_worker: Callable[[WorkerOptions], MeasuringProcess] = Worker,
-    clock: Callable[[], float] = time.monotonic,
-) -> Outcome:
-    """Measure what the plan lists and the folder's journal does not hold yet.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A plan, where its records go, and how the workers that measure it are started.
 
     Parameters
     ----------
@@ -76,10 +80,53 @@ def run_plan(
         What to measure.
     folder : Path
         The run folder; it must exist. What it holds already is kept and not measured again.
+    options : WorkerOptions
+        Policy, upsamplers and log are taken from plan and folder.
+    """
+
+    plan: Plan
+    folder: Path
+    options: WorkerOptions = field(default_factory=WorkerOptions)
+
+    def complete_options(self) -> WorkerOptions:
+        """Return the options with what plan and folder say."""
+        policy = {"time_cap_s": self.plan.grid.time_cap_s, **dict(self.options.policy)}
+        return replace(
+            self.options,
+            upsamplers=self.plan.upsamplers,
+            policy=tuple(policy.items()),
+            log=self.folder / LOG_NAME,
+        )
+
+
+def run_plan(
+    plan: Plan,
+    folder: Path,
+    *,
+    observer: Observer = lambda _: None,
+    start_worker: StartWorker = Worker,
+    clock: Callable[[], float] = time.monotonic,
+) -> Outcome:
+    """Measure what the plan lists and the folder's journal does not hold yet; see `run_tasks`."""
+    task = Task(plan=plan, folder=folder)
+    return run_tasks([task], observer=observer, start_worker=start_worker, clock=clock)[0]
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    *,
+    observer: Observer = lambda _: None,
+    start_worker: StartWorker = Worker,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Outcome]:
+    """Measure several plans, interleaved replicate by replicate: A B, B A, A B …, so that drift hits all alike.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        What to measure; each with a folder of its own.
     observer : callable
         Told of each job done.
-    options : WorkerOptions, optional
-        How workers are started; policy, upsamplers and log are taken from plan and folder.
     start_worker : callable
         Starts what measures.
     clock : callable
@@ -87,38 +134,62 @@ def run_plan(
 
     Returns
     -------
-    Outcome
-        The records and the share of time spent measuring.
+    list of Outcome
+        For each task the records and the share of time spent measuring.
 
     Raises
     ------
     SurroundingsError
-        If the folder cannot be written or another run holds it.
+        If a folder cannot be written or another run holds it.
     WorkerError
         If no worker can be started.
     """
-    options = replace(
-        options or WorkerOptions(),
-        upsamplers=plan.upsamplers,
-        policy=(("time_cap_s", plan.grid.time_cap_s),),
-        log=folder / LOG_NAME,
-    )
-    with Journal(folder) as journal:
-        batches = [[job for job in batch if job.key not in journal] for batch in list_jobs(plan)]
-        pending = [job for batch in batches for job in batch]
-        timing = _Timing(clock, pending, start_worker)
-        done = len(journal.records)
-        total = done + len(pending)
-        for batch in batches:
-            for record in _measure_batch(batch, journal, options, plan.grid.timeout_s, timing):
+    with contextlib.ExitStack() as stack:
+        journals = [stack.enter_context(Journal(task.folder)) for task in tasks]
+        batches = [
+            [[job for job in batch if job.key not in journal] for batch in list_jobs(task.plan)]
+            for task, journal in zip(tasks, journals, strict=True)
+        ]
+        timing = _Timing(clock, [job for of_task in batches for batch in of_task for job in batch], start_worker)
+        done = sum(len(journal.records) for journal in journals)
+
+        def measure(index: int, batch: Sequence[AnyRecord]) -> None:
+            nonlocal done
+            task = tasks[index]
+            for record in _measure_batch(batch, journals[index], task, timing):
                 done += 1
-                remaining_s = timing.remaining_s(guess_case_seconds(plan.grid))
+                remaining_s = timing.remaining_s(guess_case_seconds(task.plan.grid))
+                total = done + timing.waiting
                 observer(Progress(done=done, total=total, record=record, remaining_s=remaining_s))
-        return Outcome(records=tuple(journal.records), measuring_share=timing.measuring_share())
+
+        for number in range(max(len(of_task) for of_task in batches)):
+            order = range(len(tasks)) if number % 2 == 0 else reversed(range(len(tasks)))
+            for index in order:
+                measure(index, batches[index][number] if number < len(batches[index]) else [])
+        for index, task in enumerate(tasks):
+            for batch in _list_refinements(task.plan, journals[index]):
+                timing.expect(batch)
+                measure(index, batch)
+        share = timing.measuring_share()
+        return [Outcome(records=tuple(journal.records), measuring_share=share) for journal in journals]
+
+
+def _list_refinements(plan: Plan, journal: Journal) -> Iterator[list[AnyRecord]]:
+    """List further replicates of the cases that are not precise yet, until all are or the budget is used up."""
+    if plan.precision is None:
+        return
+    first, last = plan.grid.replicates, plan.grid.replicates * REFINEMENT_LIMIT
+    for replicate in range(first, last):
+        # judged by what came before it alone: a run that was cut off within it chooses the same cases again
+        earlier = [r for r in journal.records if isinstance(r, Record) and r.replicate < replicate]
+        wide = list_imprecise(plan, earlier)
+        if not wide:
+            return
+        yield [job for job in list_replicate(wide, plan.seed, replicate) if job.key not in journal]
 
 
 def _measure_batch(
-    pending: Sequence[AnyRecord], journal: Journal, options: WorkerOptions, timeout_s: float, timing: "_Timing"
+    pending: Sequence[AnyRecord], journal: Journal, task: Task, timing: "_Timing"
 ) -> Iterator[AnyRecord]:
     """Measure jobs one after another in a fresh process, and in another one each time that process ends."""
     worker: MeasuringProcess | None = None
@@ -128,11 +199,11 @@ def _measure_batch(
             if worker is None or not worker.alive:
                 if worker is not None:
                     worker.kill()
-                worker = timing.start_worker(options)
+                worker = timing.start_worker(task.complete_options())
                 process_index = _next_process_index(job, journal.records)
             if isinstance(job, Record):
                 job = replace(job, process_index=process_index, started_at=format_now())  # noqa: PLW2901 -- the same job, dated
-            record = worker.measure(job, timeout_s)
+            record = worker.measure(job, task.plan.grid.timeout_s)
             journal.append(record)
             timing.add(record)
             yield record
@@ -156,16 +227,24 @@ class _Timing:
         self,
         clock: Callable[[], float],
         pending: Sequence[AnyRecord],
-        start: Callable[[WorkerOptions], MeasuringProcess],
+        start: StartWorker,
     ) -> None:
         self._clock = clock
         self._start = start
         self._started = clock()
         self._start_up_s = 0.0
         self._measuring_s = 0.0
-        self._waiting = Counter(job.KIND for job in pending)
+        self._waiting: Counter[str] = Counter()
+        self.expect(pending)
         self._done: Counter[str] = Counter()
         self._spent_s: defaultdict[str, float] = defaultdict(float)
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting.total()
+
+    def expect(self, pending: Sequence[AnyRecord]) -> None:
+        self._waiting.update(job.KIND for job in pending)
 
     def start_worker(self, options: WorkerOptions) -> MeasuringProcess:
         before = self._clock()

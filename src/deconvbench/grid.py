@@ -18,7 +18,7 @@ from deconvbench.errors import GridError, UsageError
 from deconvbench.expressions import compile_constraint, compile_keyword
 from deconvbench.upsamplers import get_upsampler
 
-PRESETS = ("smoke", "quick", "article", "full")
+PRESETS = ("smoke", "quick", "article", "full", "selftest")
 
 _REQUIRED_AXES = ("upsampler", "scale_factor", "in_channels", "height")
 _QUALITY_AXES = ("upsampler", "kernel_size", "scale_factor")

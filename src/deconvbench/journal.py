@@ -4,18 +4,15 @@ A record is on disk before the next measurement starts, so a process killed at a
 it was measuring. The last line may be torn; opening the journal cuts it off. No torch, no pandas.
 """
 
+import contextlib
 import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from filelock import FileLock, Timeout
-
-from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
+from deconvbench.errors import SurroundingsError, explain_os_error
 from deconvbench.record import AnyRecord, decode_journal, encode_record
-from deconvbench.run_folder import JOURNAL_NAME
-
-_LOCK_NAME = ".lock"
+from deconvbench.run_folder import JOURNAL_NAME, hold_folder
 
 
 class Journal:
@@ -43,24 +40,15 @@ class Journal:
         self.folder = folder
         self._path = folder / JOURNAL_NAME
         try:
-            # opened before it is locked: a folder that cannot be written looks to the lock like one that is held
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            with contextlib.ExitStack() as stack:
+                # opened before it is locked: to the lock, a folder that cannot be written may look like one held
+                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+                stack.callback(os.close, self._descriptor)
+                stack.enter_context(hold_folder(folder))
+                self.records = self._recover()
+                self._held = stack.pop_all()
         except OSError as error:
             raise SurroundingsError(f"cannot write to {self._path}: {explain_os_error(error)}") from error
-        self._lock = FileLock(folder / _LOCK_NAME, timeout=0)
-        try:
-            self._lock.acquire()
-            self.records = self._recover()
-        except Timeout as error:
-            self.close()
-            message = f"{folder}: another run is writing this folder; wait for it or name another"
-            raise SurroundingsError(message) from error
-        except OSError as error:
-            self.close()
-            raise SurroundingsError(f"cannot write to {self._path}: {explain_os_error(error)}") from error
-        except RunFolderError:
-            self.close()
-            raise
         self._keys = {record.key for record in self.records}
 
     def _recover(self) -> list[AnyRecord]:
@@ -111,8 +99,7 @@ class Journal:
 
     def close(self) -> None:
         """Close the file and let the folder go."""
-        os.close(self._descriptor)
-        self._lock.release()
+        self._held.close()
 
     def __enter__(self) -> Self:
         return self

@@ -5,20 +5,25 @@ that was cut off goes on as it began. Measures nothing itself.
 """
 
 import errno
+import math
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any, Self, TypedDict
+
+import numpy as np
 
 from deconvbench.case import Case
 from deconvbench.environment import name_differences
 from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
 from deconvbench.grid import Grid
-from deconvbench.record import AnyRecord, NumericsRecord, QualityRecord, Record
-from deconvbench.run_folder import JOURNAL_NAME, RUN_NAME, read_run_info, write_run_info
+from deconvbench.record import AnyRecord, NumericsRecord, QualityRecord, Record, decode_journal
+from deconvbench.run_folder import JOURNAL_NAME, RUN_NAME, hold_folder, read_run_info, write_run_info
+from deconvbench.statistics import pool_replicates, shrink_variances
 
 
 class _NotMeasured(TypedDict):
@@ -46,6 +51,8 @@ class Plan:
         ``pkg.mod:factory`` of further upsamplers.
     command : tuple of str
         What the user typed, for the report.
+    precision : float or None
+        Measure further replicates of the cases whose interval is wider than ± this share of the latency.
     """
 
     grid: Grid
@@ -53,6 +60,7 @@ class Plan:
     seed: int
     upsamplers: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    precision: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Everything about the plan as plain data."""
@@ -62,6 +70,7 @@ class Plan:
             "seed": self.seed,
             "upsamplers": list(self.upsamplers),
             "command": list(self.command),
+            "precision": self.precision,
         }
 
     @classmethod
@@ -73,6 +82,7 @@ class Plan:
             seed=info["seed"],
             upsamplers=tuple(info["upsamplers"]),
             command=tuple(info["command"]),
+            precision=info["precision"],
         )
 
 
@@ -122,25 +132,75 @@ def list_jobs(plan: Plan) -> list[list[AnyRecord]]:
             **_NOT_MEASURED,
         )
         numerics[record.key] = record
-    batches = [[*quality, *numerics.values()]]
-    for replicate in range(plan.grid.replicates):
-        order = list(plan.cases)
-        random.Random(f"{plan.seed}-{replicate}").shuffle(order)
-        batches.append(
-            [
-                Record(
-                    case=case,
-                    replicate=replicate,
-                    process_index=0,
-                    seed=plan.seed,
-                    order=position,
-                    started_at="",
-                    **_NOT_MEASURED,
-                )
-                for position, case in enumerate(order)
-            ]
+    replicates = (list_replicate(plan.cases, plan.seed, number) for number in range(plan.grid.replicates))
+    return [[*quality, *numerics.values()], *replicates]
+
+
+def list_replicate(cases: Sequence[Case], seed: int, replicate: int) -> list[AnyRecord]:
+    """List one pass over cases, in a random order that follows from seed and replicate.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        Each is measured once.
+    seed : int
+        The plan's.
+    replicate : int
+        From 0.
+
+    Returns
+    -------
+    list of Record
+        Not filled in yet.
+    """
+    order = list(cases)
+    random.Random(f"{seed}-{replicate}").shuffle(order)
+    return [
+        Record(
+            case=case,
+            replicate=replicate,
+            process_index=0,
+            seed=seed,
+            order=position,
+            started_at="",
+            **_NOT_MEASURED,
         )
-    return batches
+        for position, case in enumerate(order)
+    ]
+
+
+def list_imprecise(plan: Plan, records: Sequence[AnyRecord]) -> list[Case]:
+    """List the cases whose interval is wider than the plan wants.
+
+    Parameters
+    ----------
+    plan : Plan
+        With a precision.
+    records : sequence of record
+        What was measured so far.
+
+    Returns
+    -------
+    list of Case
+        Those that are `ok` in at least two processes and whose interval over them (`statistics.pool_replicates`,
+        variances drawn towards those of all cases) reaches further than the precision from the median.
+    """
+    samples: dict[str, dict[tuple[int, int], float]] = {case.case_id: {} for case in plan.cases}
+    for record in records:
+        if isinstance(record, Record) and record.status == "ok" and record.latency is not None:
+            process = (record.replicate, record.process_index)
+            samples.get(record.case.case_id, {})[process] = median(record.latency.samples_s)
+    medians = [list(samples[case.case_id].values()) for case in plan.cases]
+    variances = [float(np.var(np.log(m), ddof=1)) if len(m) > 1 else math.nan for m in medians]
+    shrunk = shrink_variances(variances, [max(len(m) - 1, 0) for m in medians])
+    wide = []
+    for case, values, variance, dof in zip(plan.cases, medians, shrunk.variances, shrunk.dof, strict=True):
+        if len(values) < 2 or plan.precision is None:
+            continue
+        pooled = pool_replicates(values, variance=float(variance), dof=float(dof))
+        if max(pooled.high - pooled.value, pooled.value - pooled.low) > plan.precision * pooled.value:
+            wide.append(case)
+    return wide
 
 
 def guess_case_seconds(grid: Grid) -> float:
@@ -211,22 +271,37 @@ def reopen_folder(folder: Path, environment: Mapping[str, Any], *, anyway: bool 
     Raises
     ------
     RunFolderError
-        If the folder holds no run, or machine or software changed and `anyway` is false.
+        If the folder holds no run that this version can read, or machine or software changed and `anyway` is
+        false.
+    SurroundingsError
+        If another run holds the folder, or it cannot be written.
     """
     info = read_run_info(folder)
     try:
         plan = Plan.from_dict(info)
-        earlier, resumptions = info["environment"], list(info["resumed"])
-    except (KeyError, TypeError) as error:
+        differences = name_differences(info["environment"], environment)
+        resumptions = list(info["resumed"])
+    except (KeyError, TypeError, AttributeError) as error:
         raise RunFolderError(f"--resume: {folder / RUN_NAME} does not describe a run: {error!r}") from error
-    differences = name_differences(earlier, environment)
     if differences and not anyway:
         raise RunFolderError(
             f"--resume: {folder} was measured elsewhere: {'; '.join(differences)}; --resume-anyway goes on"
         )
-    resumed = [*resumptions, {"at": format_now(), "differences": differences}]
-    write_run_info(folder, {**info, "resumed": resumed})
+    with hold_folder(folder):  # nothing is written into a folder that another run holds
+        _check_journal(folder / JOURNAL_NAME)
+        resumed = [*resumptions, {"at": format_now(), "differences": differences}]
+        write_run_info(folder, {**info, "resumed": resumed})
     return plan
+
+
+def _check_journal(path: Path) -> None:
+    """Refuse a journal that this version cannot go on with, before anything in its folder is changed."""
+    try:
+        decode_journal(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        return  # cut off before the first record
+    except OSError as error:
+        raise SurroundingsError(f"cannot read {path}: {explain_os_error(error)}") from error
 
 
 def close_folder(folder: Path, measuring_share: float | None) -> None:

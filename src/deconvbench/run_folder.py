@@ -1,21 +1,49 @@
 """A run folder: the names of its files, and its description ``run.json``.
 
 What the measuring half finds reaches the report only as files in such a folder, so both halves read this
-module. Standard library only.
+module. Standard library and the file lock only.
 """
 
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
 from deconvbench.record import SCHEMA_VERSION
 
 JOURNAL_NAME = "journal.jsonl"
 RUN_NAME = "run.json"
+_LOCK_NAME = ".lock"
+
+
+@contextlib.contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Keep every other run out of a folder while the block lasts; the system lets go of it when the process ends.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder; it must exist.
+
+    Raises
+    ------
+    SurroundingsError
+        If another run holds it, or it cannot be written.
+    """
+    try:
+        held = FileLock(folder / _LOCK_NAME, timeout=0).acquire()
+    except Timeout as error:
+        message = f"{folder}: another run is writing this folder; wait for it or name another"
+        raise SurroundingsError(message) from error
+    except OSError as error:
+        raise SurroundingsError(f"cannot write to {folder}: {explain_os_error(error)}") from error
+    with held:
+        yield
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -83,7 +111,7 @@ def read_run_info(folder: Path) -> dict[str, Any]:
         raise RunFolderError(f"run folder: {str(folder)!r} does not exist")
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
-        version = info["schema_version"]
+        is_newer = info["schema_version"] > SCHEMA_VERSION
     except FileNotFoundError as error:
         raise RunFolderError(
             f"run folder: {str(folder)!r} has no {RUN_NAME}, so it is not one of deconvbench"
@@ -92,7 +120,8 @@ def read_run_info(folder: Path) -> dict[str, Any]:
         raise RunFolderError(f"run folder: cannot read {str(path)!r}: {explain_os_error(error)}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise RunFolderError(f"run folder: {str(path)!r} is not a description of a run: {error}") from error
-    if version > SCHEMA_VERSION:
+    if is_newer:
+        version = info["schema_version"]
         raise RunFolderError(
             f"run folder: {str(path)!r} has schema {version}; this version reads up to {SCHEMA_VERSION}"
         )

@@ -66,6 +66,22 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def parse_margin(text: str) -> float:
+    """Read ``5%``, ``0.05`` or ``0`` as a share from 0 up to, not including, 1.
+
+    Parameters
+    ----------
+    text : str
+        What the user typed after ``--margin``.
+
+    Raises
+    ------
+    UsageError
+        If it is no such share.
+    """
+    return 0.0 if text.strip() in ("0", "0%") else parse_fraction(text, "--margin")
+
+
 def parse_fraction(text: str, name: str) -> float:
     """Read ``2%`` or ``0.02`` as the fraction 0.02.
 

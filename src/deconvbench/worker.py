@@ -20,10 +20,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Protocol, Self, TextIO, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Protocol, Self, TextIO, TypeVar
 
-from deconvbench.errors import DeconvbenchError, UnsupportedError
+from deconvbench.errors import DeconvbenchError, SurroundingsError, UnsupportedError, explain_os_error
+from deconvbench.products import take_products_from
 from deconvbench.record import AnyRecord, decode_record, encode_record
+
+if TYPE_CHECKING:
+    from deconvbench.measure.measuring import Measuring
 
 R = TypeVar("R", bound=AnyRecord)
 
@@ -37,7 +41,7 @@ _OOM_MESSAGES = re.compile(
 _CGROUP_EVENTS = Path("/sys/fs/cgroup/memory.events")
 
 
-class WorkerError(DeconvbenchError):
+class WorkerError(SurroundingsError):
     """The worker could not be started at all, so no job can be measured."""
 
 
@@ -51,6 +55,16 @@ class WorkerOptions:
         ``pkg.mod:factory`` of further upsamplers.
     policy : dict
         Fields of `LatencyPolicy` that differ from its defaults.
+    products : Path or None
+        A source folder whose upsamplers take the place of ours (see `products`).
+    code_version : str or None
+        What records say they measured; None asks `identify_code`.
+    python : str or None
+        The interpreter that runs the child; None takes this one.
+    slowdown : float
+        Share by which every step is made slower, to see whether a comparison finds it.
+    measures_memory : bool
+        False leaves the memory pass out.
     search_path : tuple of str
         Folders that come first on the child's module search path.
     address_space_bytes : int or None
@@ -61,6 +75,11 @@ class WorkerOptions:
 
     upsamplers: tuple[str, ...] = ()
     policy: tuple[tuple[str, Any], ...] = ()
+    products: Path | None = None
+    code_version: str | None = None
+    python: str | None = None
+    slowdown: float = 0.0
+    measures_memory: bool = True
     search_path: tuple[str, ...] = ()
     address_space_bytes: int | None = None
     log: Path | None = None
@@ -97,26 +116,37 @@ class Worker:
     ------
     WorkerError
         If it does not come up; the message is the child's.
+    SurroundingsError
+        If its log cannot be written.
     """
 
     def __init__(self, options: WorkerOptions) -> None:
-        self._log: IO[Any] | None = options.log.open("ab") if options.log else None
+        self._log = _open_log(options.log) if options.log else None
         self._log_start = self._log.tell() if self._log else 0
         paths = [*options.search_path, *(path for path in sys.path if path)]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "deconvbench.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log or subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            # Ctrl-C must reach the parent alone, which then ends the child and all that it started
-            start_new_session=True,
-        )
-        self._buffer = b""
-        started = {**asdict(options), "log": None, "parent": os.getpid()}
-        self._send(json.dumps(started))
+        python = options.python or sys.executable
         try:
+            self._process = subprocess.Popen(
+                [python, "-m", "deconvbench.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log or subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                # Ctrl-C must reach the parent alone, which then ends the child and all that it started
+                start_new_session=True,
+            )
+        except OSError as error:
+            if self._log:
+                self._log.close()
+            raise WorkerError(f"the worker process did not start: {python}: {explain_os_error(error)}") from error
+        self._buffer = b""
+        self._ended = False
+        answer = None
+        try:
+            self._send(json.dumps({**asdict(options), "parent": os.getpid()}, default=str))
             answer = self._receive(START_TIMEOUT_S)
+        except TimeoutError:
+            pass  # told below, with the child's last words
         except BaseException:
             self.kill()
             raise
@@ -160,8 +190,6 @@ class Worker:
         except TimeoutError:
             hung = True
             self.kill()
-        except BrokenPipeError:
-            pass  # the child died before it read the job; its exit status tells why
         if answer is not None:
             filled = decode_record(answer, "answer of the worker")
             assert isinstance(filled, type(job))
@@ -173,10 +201,11 @@ class Worker:
         return replace(job, status=status, message=message, total_s=spent)
 
     def kill(self) -> None:
-        """End the child and all that it started, at once."""
-        if self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):  # it ended by itself in between
+        """End the child and all that it started, at once; what it started may outlive a child that crashed."""
+        if not self._ended:
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left (macOS: but zombies)
                 os.killpg(self._process.pid, signal.SIGKILL)
+        self._ended = True
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._log):
             if stream is not None:
@@ -185,11 +214,12 @@ class Worker:
 
     def _send(self, line: str) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(line.encode() + b"\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it died before it read this; waiting for its answer tells why
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
 
     def _receive(self, timeout_s: float) -> str | None:
-        """Wait for one line; None when the child closed its end."""
+        """Wait for one line; None when the child ended without one."""
         assert self._process.stdout is not None
         deadline = time.monotonic() + timeout_s
         while b"\n" not in self._buffer:
@@ -198,6 +228,10 @@ class Worker:
                 raise TimeoutError
             chunk = os.read(self._process.stdout.fileno(), 1 << 16)
             if not chunk:
+                try:
+                    self._process.wait(max(0.0, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired as error:
+                    raise TimeoutError from error  # it closed its end and hangs
                 return None
             self._buffer += chunk
         line, _, self._buffer = self._buffer.partition(b"\n")
@@ -230,6 +264,13 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+
+
+def _open_log(path: Path) -> IO[bytes]:
+    try:
+        return path.open("ab")
+    except OSError as error:
+        raise SurroundingsError(f"cannot write to {path}: {explain_os_error(error)}") from error
 
 
 def _count_oom_kills() -> int:
@@ -279,23 +320,39 @@ def serve(source: TextIO, answer: Callable[[str], None]) -> None:
         import resource  # noqa: PLC0415 -- Unix only
 
         resource.setrlimit(resource.RLIMIT_AS, (options["address_space_bytes"],) * 2)
-    # torch and the measures are imported here: the parent needs neither, and a failure is the child's to tell
+    if options["products"] is not None:
+        take_products_from(Path(options["products"]))
+    try:
+        measuring, environment = _prepare(options)
+    except (DeconvbenchError, ImportError, AttributeError, TypeError) as error:
+        # the last three are how a foreign upsampler, or another commit's, fails to fit
+        failure = str(error) if isinstance(error, DeconvbenchError) else f"{type(error).__name__}: {error}"
+        answer(json.dumps({"failure": failure}))
+        return
+    answer(json.dumps({"environment": environment}))
+    for line in source:
+        answer(encode_record(fill(decode_record(line, "job"), measuring.measure)))
+
+
+def _prepare(options: dict[str, Any]) -> tuple["Measuring", dict[str, Any]]:
+    """Import torch and the measures: the parent needs neither, and a failure is the child's to tell."""
     from deconvbench.environment import collect_environment  # noqa: PLC0415
     from deconvbench.measure.accelerator import describe_accelerator  # noqa: PLC0415
     from deconvbench.measure.measuring import Measuring  # noqa: PLC0415
     from deconvbench.upsamplers import load_upsampler  # noqa: PLC0415
 
-    try:
-        for path in options["upsamplers"]:
-            load_upsampler(path)
-    except DeconvbenchError as error:
-        answer(json.dumps({"failure": str(error)}))
-        return
+    for path in options["upsamplers"]:
+        load_upsampler(path)
     environment = {**collect_environment(), "accelerator": describe_accelerator()}
-    answer(json.dumps({"environment": environment}))
-    measuring = Measuring(environment=environment, policy=dict(options["policy"]))
-    for line in source:
-        answer(encode_record(fill(decode_record(line, "job"), measuring.measure)))
+    if options["code_version"] is not None:
+        environment["code_version"] = options["code_version"]
+    measuring = Measuring(
+        environment=environment,
+        policy=dict(options["policy"]),
+        slowdown=options["slowdown"],
+        measures_memory=options["measures_memory"],
+    )
+    return measuring, environment
 
 
 def fill(job: R, measure: Callable[[R], Iterator[R]]) -> R:

@@ -4,7 +4,9 @@ The one place where the measuring half and the tabulating half meet; they exchan
 The command line, the pytest front and `deconvbench.run` are thin wrappers of these functions.
 """
 
+import json
 import secrets
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,17 +14,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from deconvbench.engine import Observer, Outcome, run_plan
+from deconvbench.comparison import MIN_REPLICATES
+from deconvbench.engine import Observer, Outcome, Task, run_plan, run_tasks
 from deconvbench.environment import collect_environment
 from deconvbench.errors import UsageError
 from deconvbench.grid import Grid, load_grid, load_preset, select_cases
 from deconvbench.measure.accelerator import check_device, describe_accelerator
-from deconvbench.plan import Plan, close_folder, open_folder, reopen_folder
-from deconvbench.record import Record
+from deconvbench.plan import Plan, close_folder, list_imprecise, open_folder, reopen_folder
+from deconvbench.record import SCHEMA_VERSION, Record
+from deconvbench.run_folder import write_whole
+from deconvbench.selftest import SelftestResult, collect_run, format_selftest, judge_selftest, to_dict
 from deconvbench.table import find_newest_run, write_tables
+from deconvbench.units import parse_fraction
 from deconvbench.upsamplers import load_upsampler
+from deconvbench.worker import WorkerOptions
 
 RESULTS = Path("results")
+_MAX_NOISE_LINES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +55,8 @@ class Selection:
         Passes over the cases; None keeps the grid's.
     timeout_s : float or None
         Seconds after which a case counts as hanging; None keeps the grid's.
+    precision : str or None
+        Measure further replicates of the cases whose interval is wider, such as ``2%``.
     seed : int or None
         Of orders, weights and inputs; None draws one, and records it.
     """
@@ -59,6 +69,7 @@ class Selection:
     device: str = ""
     replicates: int | None = None
     timeout_s: float | None = None
+    precision: str | None = None
     seed: int | None = None
 
     @property
@@ -84,12 +95,37 @@ def make_plan(selection: Selection, command: Sequence[str] = ()) -> Plan:
     """
     if selection.preset is not None and selection.grid is not None:
         raise UsageError(f"--preset: {selection.preset!r} and --grid {str(selection.grid)!r} exclude each other")
-    names = tuple(load_upsampler(path) for path in selection.upsamplers)
+    names = load_upsamplers(selection.upsamplers)
     grid = load_grid(selection.grid) if selection.grid else load_preset(selection.preset or "quick")
     grid = _adapt(grid, selection, names)
     cases = select_cases(grid.expand(), selection.keyword)
-    seed = secrets.randbelow(2**31) if selection.seed is None else selection.seed
-    return Plan(grid=grid, cases=tuple(cases), seed=seed, upsamplers=selection.upsamplers, command=tuple(command))
+    return Plan(
+        grid=grid,
+        cases=tuple(cases),
+        seed=secrets.randbelow(2**31) if selection.seed is None else selection.seed,
+        upsamplers=selection.upsamplers,
+        command=tuple(command),
+        precision=None if selection.precision is None else parse_fraction(selection.precision, "--precision"),
+    )
+
+
+def load_upsamplers(paths: Sequence[str]) -> tuple[str, ...]:
+    """Load upsamplers of the user's own; the current folder is searched too, as ``python -m`` would.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Each ``pkg.mod:factory``.
+
+    Returns
+    -------
+    tuple of str
+        Their names.
+    """
+    here = str(Path.cwd())
+    if paths and here not in sys.path:
+        sys.path.insert(0, here)
+    return tuple(load_upsampler(path) for path in paths)
 
 
 def _adapt(grid: Grid, selection: Selection, names: tuple[str, ...]) -> Grid:
@@ -155,8 +191,7 @@ def resume_plan(folder: Path | None, selection: Selection, *, anyway: bool = Fal
         raise UsageError("--resume: takes grid, seed and settings from the run folder; give none of them")
     target = folder or find_newest_run(RESULTS)
     plan = reopen_folder(target, read_environment(), anyway=anyway)
-    for path in plan.upsamplers:
-        load_upsampler(path)
+    load_upsamplers(plan.upsamplers)
     return plan, target
 
 
@@ -202,21 +237,93 @@ def measure(plan: Plan, folder: Path, observer: Observer = lambda _: None) -> Ou
     return outcome
 
 
-def summarise_outcome(outcome: Outcome) -> str:
-    """Say in one line how a run went.
+def summarise_outcome(plan: Plan, outcome: Outcome) -> str:
+    """Say how a run went: a line of counts, then which cells cannot be trusted, and why.
 
     Parameters
     ----------
+    plan : Plan
+        What was measured.
     outcome : Outcome
         What `measure` returned.
     """
     statuses = Counter(record.status for record in outcome.records if isinstance(record, Record))
     counted = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
     share = outcome.measuring_share
-    measuring = (
-        "" if share is None else f"; {share:.0%} of the time after start-up went into latency and memory passes"
-    )
-    return f"{sum(statuses.values())} records: {counted}{measuring}"
+    line = f"{sum(statuses.values())} records: {counted}"
+    if share is not None:
+        line += f"; {share:.0%} of the time after start-up went into latency and memory passes"
+    return "\n".join([line, *_describe_noise(plan, outcome)])
+
+
+def _describe_noise(plan: Plan, outcome: Outcome) -> list[str]:
+    noisy = {
+        record.case.case_id: f"replicate {record.replicate}: {record.noise_reason}"
+        for record in outcome.records
+        if isinstance(record, Record) and record.noisy
+    }
+    lines = [f"noisy: {case_id}: {reason}" for case_id, reason in noisy.items()]
+    if plan.precision is not None:
+        wide = [case.case_id for case in list_imprecise(plan, outcome.records)]
+        lines = [f"still wider than ±{plan.precision:.1%}: {case_id}" for case_id in wide] + lines
+    rest = len(lines) - _MAX_NOISE_LINES
+    return [*lines[:_MAX_NOISE_LINES], *([f"and {rest} more, all marked in table and report"] if rest > 0 else [])]
+
+
+def run_selftest(
+    selection: Selection, slowdown: float, out: Path | None = None, observer: Observer = lambda _: None
+) -> tuple[SelftestResult, Path]:
+    """Measure the same code five times, the fifth made slower, and judge what each rule says of it.
+
+    The first two runs and the slowed one are interleaved; the other two, interleaved with each other, follow.
+
+    Parameters
+    ----------
+    selection : Selection
+        What to measure.
+    slowdown : float
+        Share by which the fifth run is made slower.
+    out : Path, optional
+        Gets a run folder for each; a new folder below ``results/runs`` by default.
+    observer : callable
+        Told of each job done.
+
+    Returns
+    -------
+    SelftestResult
+        Also written into the folder, as Markdown and JSON.
+    Path
+        The folder.
+
+    Raises
+    ------
+    UsageError
+        If the selection is wrong, has too few replicates to compare, or another device than the CPU.
+    """
+    plan = make_plan(selection, ["deconvbench", "selftest"])
+    if plan.grid.replicates < MIN_REPLICATES:
+        raise UsageError(f"--replicates: {plan.grid.replicates} is too few to compare; at least {MIN_REPLICATES}")
+    for device in dict.fromkeys(case.device for case in plan.cases):
+        if device != "cpu":
+            raise UsageError(f"--set device: {device!r} cannot be made slower by a busy loop; selftest takes cpu")
+    target = out or name_folder(plan)
+    environment = read_environment()
+    tasks = {}
+    for name in ("a", "b", "slowed", "c", "d"):
+        folder = target / name
+        open_folder(plan, folder, environment)
+        options = WorkerOptions(measures_memory=False, slowdown=slowdown if name == "slowed" else 0.0)
+        tasks[name] = Task(plan=plan, folder=folder, options=options)
+    runs = {}
+    for names in (("a", "b", "slowed"), ("c", "d")):
+        for name, outcome in zip(names, run_tasks([tasks[n] for n in names], observer=observer), strict=True):
+            close_folder(tasks[name].folder, outcome.measuring_share)
+            runs[name] = collect_run(outcome.records)
+    result = judge_selftest((runs["a"], runs["b"]), (runs["c"], runs["d"]), runs["slowed"], slowdown)
+    write_whole(target / "selftest.md", f"{format_selftest(result)}\n".encode())
+    text = json.dumps({"schema_version": SCHEMA_VERSION, **to_dict(result)}, indent=1, allow_nan=False)
+    write_whole(target / "selftest.json", f"{text}\n".encode())
+    return result, target
 
 
 def run(

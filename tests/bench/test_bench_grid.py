@@ -136,3 +136,23 @@ def test_a_finished_run_is_replayed_by_resume(saved: tuple[Path, subprocess.Comp
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "4 passed" in ended.stdout
     assert (folder / "run-1" / "journal.jsonl").read_bytes() == before
+
+
+def test_the_plain_route_compares_with_a_saved_run(saved: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    """The README's recipe: autosave, then --benchmark-compare and --benchmark-compare-fail."""
+    folder, _ = saved
+    first = sorted((folder / "results" / ".benchmarks").rglob("*.json"))[0]
+    replay = ("--resume", "--run-dir", "run-1", "--benchmark-compare=0001", "--benchmark-compare-fail=min:5%")
+    same = bench(folder, *replay)
+    assert same.returncode == 0, same.stdout + same.stderr
+    before = first.read_text()
+    document = json.loads(before)
+    for found in document["benchmarks"]:
+        found["stats"]["min"] /= 2
+    first.write_text(json.dumps(document))
+    try:
+        slower = bench(folder, *replay)
+    finally:
+        first.write_text(before)
+    assert slower.returncode != 0
+    assert "Performance has regressed" in slower.stdout + slower.stderr

@@ -34,6 +34,29 @@ def test_disturbances_are_told_in_numbers(after: NoiseState, reason: str) -> Non
     assert explain_noise(QUIET, after, 10.0, STEADY, cores=2) == reason
 
 
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [(1.35, "first sample 35% slower"), (1.19, ""), (0.5, "")],
+    ids=["slow", "within what is usual", "fast"],
+)
+def test_a_slow_first_sample_is_told(first: float, reason: str) -> None:
+    latency = make_latency(first, *STEADY.samples_s)
+    assert explain_noise(QUIET, QUIET, 10.0, latency, cores=2) == reason
+
+
+@pytest.mark.parametrize("samples_s", [(1.0,), (1.0, 0.0, 0.0)], ids=["one sample", "a clock that stands still"])
+def test_too_little_to_tell_a_slow_start(samples_s: tuple[float, ...]) -> None:
+    assert "first sample" not in explain_noise(QUIET, QUIET, 10.0, make_latency(*samples_s), cores=2)
+
+
+def test_a_slow_start_joins_the_other_reasons() -> None:
+    after = NoiseState(load_average=9.0, stolen_s=11.0, throttled_s=None)
+    latency = make_latency(2.0, *STEADY.samples_s)
+    reasons = explain_noise(QUIET, after, 10.0, latency, cores=2).split("; ")
+    expected = ["10% of the time stolen by the hypervisor", "first sample 100% slower", "load 9.0 on 2 cores"]
+    assert reasons == expected
+
+
 def test_wide_samples_are_told_and_reasons_add_up() -> None:
     latency = make_latency(1.0, 2.0, 3.0, 4.0, 5.0)
     after = NoiseState(load_average=9.0, stolen_s=None, throttled_s=None)

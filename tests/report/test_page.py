@@ -5,9 +5,8 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from matplotlib.figure import Figure
 
-from deconvbench.plots import draw_all
+from deconvbench.plots import draw_all, encode_figures
 from deconvbench.plots.style import make_figure
 from deconvbench.report.page import render_report
 from deconvbench.table import Tables
@@ -69,15 +68,15 @@ class Page(HTMLParser):
         return (value for _, name, value in self.attributes if name in names)
 
 
-def read(tables: Tables, run_info: dict[str, Any], figures: dict[str, Figure] | None = None) -> Page:
-    return Page(render_report(tables, run_info, figures or {}))
+def read(tables: Tables, run_info: dict[str, Any], pictures: dict[str, bytes] | None = None) -> Page:
+    return Page(render_report(tables, run_info, pictures or {}))
 
 
 @pytest.fixture(scope="module")
 def html() -> str:
     layers = (("transposed", 3), ("nearest_conv", 3))
     few = make_tables(make_summary(layers, (16, 32)), make_quality(("transposed",), (3, 4), (2, 3), 1))
-    return render_report(make_tables(), RUN_INFO, draw_all(few))
+    return render_report(make_tables(), RUN_INFO, encode_figures(draw_all(few)))
 
 
 def test_a_full_run_is_a_well_formed_page(html: str) -> None:
@@ -137,7 +136,7 @@ def test_text_from_the_run_is_escaped() -> None:
 
 def test_an_empty_run_says_so_in_sentences() -> None:
     tables = make_empty_tables()
-    page = read(tables, {}, draw_all(tables))
+    page = read(tables, {}, encode_figures(draw_all(tables)))
     for sentence in (
         "Nothing was measured: the run has no finished cell.",
         "The run did not finish",
@@ -160,7 +159,7 @@ def test_a_run_where_every_cell_failed_lists_the_reasons() -> None:
     summary = make_summary().assign(status="crashed", message="SIGSEGV", noisy=False)
     summary[numbers] = float("nan")
     tables = make_tables(summary, make_quality().iloc[:0])
-    page = read(tables, RUN_INFO, draw_all(tables))
+    page = read(tables, RUN_INFO, encode_figures(draw_all(tables)))
     assert "Every cell failed; the reasons are listed below." in page.words
     assert "0 of 96 cells ok (96 crashed)" in page.words
     assert "SIGSEGV" in page.words
@@ -193,7 +192,7 @@ def test_half_filled_descriptions_are_rendered(info: dict[str, Any], shown: str)
 
 
 def test_a_figure_of_ones_own_is_shown_too() -> None:
-    page = read(make_empty_tables(), {}, {"my_figure": make_figure(1.0)})
+    page = read(make_empty_tables(), {}, encode_figures({"my_figure": make_figure(1.0)}))
     assert "my figure" in page.words
     assert any(value.startswith("data:image/png") for value in page.list_values("src"))
 

@@ -20,6 +20,7 @@ from deconvbench.measure.memory import measure_accelerator_memory, measure_cpu_m
 from deconvbench.measure.noise import explain_noise, read_noise_state
 from deconvbench.measure.numerics import measure_numerics
 from deconvbench.measure.quality import measure_quality
+from deconvbench.measure.slowing import slow_down
 from deconvbench.measure.stepping import prepare_step
 from deconvbench.record import AnyRecord, NumericsRecord, QualityRecord, Record
 from deconvbench.upsamplers import build_upsampler, get_upsampler
@@ -57,9 +58,22 @@ class Measuring:
         From which the ids of machine and software are taken.
     policy : mapping
         Fields of `LatencyPolicy` that differ from its defaults.
+    slowdown : float
+        Share by which steps on the CPU are made slower.
+    measures_memory : bool
+        False leaves the memory pass out.
     """
 
-    def __init__(self, *, environment: Mapping[str, Any], policy: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        *,
+        environment: Mapping[str, Any],
+        policy: Mapping[str, Any],
+        slowdown: float = 0.0,
+        measures_memory: bool = True,
+    ) -> None:
+        self._slowdown = slowdown
+        self._measures_memory = measures_memory
         self._identity = {key: environment[key] for key in ("machine_id", "torch_version", "code_version")}
         self._policy = LatencyPolicy(**policy)
 
@@ -104,7 +118,8 @@ class Measuring:
 
         before, started = read_noise_state(), time.monotonic()
         if accelerator is None:
-            latency = measure_cpu_latency(step.run, self._policy)
+            timed_step = slow_down(step.run, self._slowdown) if self._slowdown else step.run
+            latency = measure_cpu_latency(timed_step, self._policy)
         else:
             latency = measure_accelerator_latency(step.run, accelerator, self._policy)
         timed = time.monotonic()
@@ -112,7 +127,9 @@ class Measuring:
         filled = replace(
             filled, latency=latency, latency_pass_s=timed - started, noisy=bool(reason), noise_reason=reason
         )
-        yield filled
+        yield filled if self._measures_memory else replace(filled, status="ok", message="")
+        if not self._measures_memory:
+            return
 
         started = time.monotonic()
         memory = measure_cpu_memory(step) if accelerator is None else measure_accelerator_memory(step, accelerator)

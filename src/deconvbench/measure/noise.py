@@ -1,4 +1,4 @@
-"""What disturbs a timing, in numbers: other load, CPU-quota throttling, stolen time, spread.
+"""What disturbs a timing, in numbers: other load, CPU-quota throttling, stolen time, spread, a slow start.
 
 Linux tells most of it through files that cost microseconds to read; elsewhere these readings are None and
 only the spread of the samples speaks.
@@ -7,6 +7,7 @@ only the spread of the samples speaks.
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from deconvbench.record import Latency
 from deconvbench.statistics import spread
@@ -15,6 +16,8 @@ from deconvbench.statistics import spread
 MAX_SPREAD = 0.10
 # share of the pass that the hypervisor gave to others, or that the quota took, before we call it disturbed
 MAX_STOLEN_SHARE = 0.02
+# a first sample further above the median of the rest than this was taken while something still warmed up
+MAX_FIRST_SLOWER = 0.20
 
 _STAT = Path("/proc/stat")
 _CPU_STAT = Path("/sys/fs/cgroup/cpu.stat")
@@ -96,6 +99,10 @@ def explain_noise(before: NoiseState, after: NoiseState, duration_s: float, late
     width = spread(latency.samples_s)
     if width > MAX_SPREAD:
         reasons.append(f"samples spread by {width:.0%}")
+    first, *rest = latency.samples_s
+    usual = median(rest or [first])
+    if first > (1 + MAX_FIRST_SLOWER) * usual > 0:
+        reasons.append(f"first sample {first / usual - 1:.0%} slower")
     # our own process makes one; a thread pool of ours can make as many as it has cores
     if after.load_average is not None and after.load_average > cores + 1:
         reasons.append(f"load {after.load_average:.1f} on {cores} cores")

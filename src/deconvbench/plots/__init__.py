@@ -4,7 +4,7 @@ Every function returns a figure of its own and leaves pyplot, its style and its 
 """
 
 from deconvbench.plots.artifact_maps import draw_artifact_maps, list_mapped_upsamplers
-from deconvbench.plots.gallery import draw_all, save_figures
+from deconvbench.plots.gallery import draw_all, encode_figures, save_figures
 from deconvbench.plots.latency import draw_latency
 from deconvbench.plots.memory import draw_memory
 from deconvbench.plots.metrics import METRIC_LABELS, format_metric, get_metric_label
@@ -22,6 +22,7 @@ __all__ = [
     "draw_memory",
     "draw_overlap_maps",
     "draw_tradeoff",
+    "encode_figures",
     "format_metric",
     "get_metric_label",
     "list_mapped_upsamplers",

@@ -5,9 +5,11 @@ Knows which figures there are; draws none of them itself.
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 from deconvbench.errors import SurroundingsError, explain_os_error
 from deconvbench.plots.artifact_maps import draw_artifact_maps, list_mapped_upsamplers
@@ -22,6 +24,8 @@ from deconvbench.table import Tables
 # the two faces of the checkerboard: of a constant input, and of the variance of the output
 TRADEOFF_METRICS = ("phase_ripple", "noise_gain_cv", "image_rejection_db")
 _MAX_MAPPED = 4
+# as many as a palette holds; lines and letters need their shades of anti-aliasing
+_PALETTE_COLOURS = 256
 
 
 def draw_all(
@@ -65,13 +69,39 @@ def draw_all(
     return figures
 
 
-def save_figures(figures: Mapping[str, Figure], directory: Path) -> dict[str, Path]:
-    """Write each figure as ``NAME.png`` at 150 dots per inch.
+def encode_figures(figures: Mapping[str, Figure]) -> dict[str, bytes]:
+    """Draw figures as PNG with a palette: a third of the size, and no difference that an eye can see.
 
     Parameters
     ----------
     figures : mapping of str to Figure
         From `draw_all`.
+
+    Returns
+    -------
+    dict of str to bytes
+        PNG, 150 dots per inch, by name.
+    """
+    return {name: _encode(figure) for name, figure in figures.items()}
+
+
+def _encode(figure: Figure) -> bytes:
+    drawn, packed = BytesIO(), BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI)
+    with Image.open(drawn) as image:
+        image.convert("RGB").quantize(_PALETTE_COLOURS, dither=Image.Dither.NONE).save(
+            packed, format="png", optimize=True
+        )
+    return packed.getvalue()
+
+
+def save_figures(pictures: Mapping[str, bytes], directory: Path) -> dict[str, Path]:
+    """Write each figure as ``NAME.png``.
+
+    Parameters
+    ----------
+    pictures : mapping of str to bytes
+        From `encode_figures`.
     directory : Path
         Made if it is missing.
 
@@ -85,11 +115,11 @@ def save_figures(figures: Mapping[str, Figure], directory: Path) -> dict[str, Pa
     SurroundingsError
         If it cannot be written.
     """
-    paths = {name: directory / f"{name}.png" for name in figures}
+    paths = {name: directory / f"{name}.png" for name in pictures}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, path in paths.items():
-            figures[name].savefig(path, dpi=DPI)
+            path.write_bytes(pictures[name])
     except OSError as error:
         raise SurroundingsError(f"cannot write to {directory}: {explain_os_error(error)}") from error
     return paths

@@ -6,7 +6,7 @@ The only module of the report that touches files.
 from pathlib import Path
 
 from deconvbench.errors import SurroundingsError, explain_os_error
-from deconvbench.plots.gallery import draw_all, save_figures
+from deconvbench.plots.gallery import draw_all, encode_figures, save_figures
 from deconvbench.report.page import render_report
 from deconvbench.run_folder import JOURNAL_NAME, read_run_info, write_whole
 from deconvbench.table import read_tables, write_tables
@@ -40,10 +40,10 @@ def write_report(run_dir: Path, out: Path | None = None) -> Path:
     run_info = read_run_info(run_dir)
     # a run that was cut off has no tables yet; one whose journal was left behind has nothing else
     tables = write_tables(run_dir) if (run_dir / JOURNAL_NAME).exists() else read_tables(run_dir)
-    figures = draw_all(tables)
-    save_figures(figures, run_dir / FIGURES_NAME)
+    pictures = encode_figures(draw_all(tables))
+    save_figures(pictures, run_dir / FIGURES_NAME)
     target = out or run_dir / REPORT_NAME
-    page = render_report(tables, run_info, figures)
+    page = render_report(tables, run_info, pictures)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -4,7 +4,6 @@ Puts together what findings, tables and figures say; measures and decides nothin
 """
 
 import base64
-import io
 import shlex
 from collections import Counter
 from collections.abc import Mapping
@@ -15,10 +14,8 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined, Template
-from matplotlib.figure import Figure
 
 from deconvbench.plots.metrics import METRIC_LABELS
-from deconvbench.plots.style import DPI
 from deconvbench.record import STATUSES
 from deconvbench.report.cells import flatten_environment, view_failures, view_noisy, view_quality, view_summary
 from deconvbench.report.findings import describe_findings
@@ -55,8 +52,8 @@ _FIGURES: tuple[tuple[str, str, str, str], ...] = (
         "tradeoff_image_rejection_db",
         "Cost against blocks and jagged edges",
         "What the two figures before cannot see: how much of a smooth wave comes back as spectral images, which "
-        "show as blocks and steps. A layer without ripple that repeats pixels last, such as conv_nearest, is cheap "
-        "and blocky.",
+        "show as blocks and steps. A layer without ripple that repeats pixels last, such as conv_nearest, is "
+        "cheap and blocky.",
         "No cell has both a latency and an image rejection, so there is no tradeoff to draw.",
     ),
     (
@@ -94,7 +91,7 @@ def _load_template() -> Template:
     ).from_string(source)
 
 
-def render_report(tables: Tables, run_info: Mapping[str, Any], figures: Mapping[str, Figure]) -> str:
+def render_report(tables: Tables, run_info: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
     """Write the whole report as one self-contained HTML page.
 
     Parameters
@@ -103,8 +100,8 @@ def render_report(tables: Tables, run_info: Mapping[str, Any], figures: Mapping[
         Of a run; any of them may be empty.
     run_info : mapping
         Contents of ``run.json``; every key may be missing.
-    figures : mapping of str to Figure
-        From `deconvbench.plots.draw_all`; where one is missing, a sentence says why.
+    pictures : mapping of str to bytes
+        From `deconvbench.plots.encode_figures`; where one is missing, a sentence says why.
 
     Returns
     -------
@@ -115,9 +112,9 @@ def render_report(tables: Tables, run_info: Mapping[str, Any], figures: Mapping[
     grid = _as_mapping(run_info.get("grid"))
     summary = tables.summary
     known = {name for name, *_ in _FIGURES}
-    shown = [(n, h, caption, missing, figures.get(n)) for n, h, caption, missing in _FIGURES]
+    shown = [(n, h, caption, missing, pictures.get(n)) for n, h, caption, missing in _FIGURES]
     shown += [
-        (name, name.replace("_", " "), "", "", figure) for name, figure in figures.items() if name not in known
+        (name, name.replace("_", " "), "", "", picture) for name, picture in pictures.items() if name not in known
     ]
     return _load_template().render(
         title=f"deconvbench: {grid.get('name') or 'a run'}",
@@ -144,10 +141,8 @@ def _as_mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _embed(figure: Figure) -> str:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=DPI)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+def _embed(picture: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture).decode("ascii")
 
 
 def _count_statuses(summary: pd.DataFrame) -> str:

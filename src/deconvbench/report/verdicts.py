@@ -1,0 +1,243 @@
+"""A comparison for people: as text for a terminal, Markdown for a pull request, HTML for a browser.
+
+Rows that say `same` are counted, not listed; what got worse stands on top. No torch.
+"""
+
+import html
+import math
+from collections import Counter
+from collections.abc import Collection
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined, Template
+
+_SHOWN_FIRST = ("slower", "larger", "faster", "smaller", "inconclusive")
+# of latency; memory and artifacts are larger or smaller
+_LATENCY_VERDICTS = ("slower", "faster", "same", "inconclusive")
+# a hosting site refuses comments above 65536 characters; a row has about 150
+_MARKDOWN_ROWS = 200
+_HEADINGS = ("verdict", "case", "metric", "NEW/BASE", "interval", "reason")
+# the page's axis of ratios reaches at least and at most this far
+_LEAST_REACH, _MOST_REACH = 1.1, 2.0
+
+Cells = tuple[str, str, str, str, str, str]
+
+
+def count_verdicts(comparison: pd.DataFrame) -> str:
+    """Count the verdicts on latency, then the differences in everything else.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        From `deconvbench.compare`.
+    """
+    timed = comparison["metric"] == "latency_s"
+    latency = Counter(comparison.loc[timed, "verdict"])
+    other = Counter(comparison.loc[~timed, "verdict"])
+    cases = int(timed.sum())
+    text = ", ".join(f"{latency[verdict]} {verdict}" for verdict in _LATENCY_VERDICTS)
+    changed = ", ".join(f"{other[verdict]} {verdict}" for verdict in ("larger", "smaller") if other[verdict])
+    return (
+        f"{cases} case{'s' * (cases != 1)}: {text}; memory, MACs and artifacts: "
+        f"{changed or ('no difference' if len(other) else 'not compared')}"
+    )
+
+
+def list_notes(comparison: pd.DataFrame) -> list[str]:
+    """List what a reader must know: reasons that hold throughout, and those of rows that are not listed.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        From `deconvbench.compare`.
+    """
+    common = _find_common(comparison)
+    notes = [f"throughout: {reason}" for reason in common]
+    same = comparison[comparison["verdict"] == "same"]
+    cases: dict[str, list[str]] = {}
+    for case, reason in zip(same["case_id"], same["reason"], strict=True):
+        for part in _split_reason(reason, common):
+            cases.setdefault(part, []).append(case)
+    for reason, names in cases.items():
+        notes.append(f"{names[0] if len(names) == 1 else f'{len(names)} rows'} called same: {reason}")
+    return notes
+
+
+def _split_reason(reason: str, without: Collection[str] = ()) -> list[str]:
+    return [part for part in reason.split("; ") if part and part not in without]
+
+
+def _find_common(comparison: pd.DataFrame) -> list[str]:
+    """Find the reasons that every row gives in which both sides have a number."""
+    measured = comparison.loc[comparison["ratio"].notna(), "reason"].map(_split_reason)
+    if len(measured) < 2:
+        return []
+    first, *others = measured
+    return [part for part in first if all(part in other for other in others)]
+
+
+def order_differences(comparison: pd.DataFrame) -> pd.DataFrame:
+    """Keep the rows that do not say `same`: what got worse, what got better, what nobody can tell.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        From `deconvbench.compare`.
+
+    Returns
+    -------
+    DataFrame
+        Within each verdict the largest difference first. What has no ratio, because a side failed, comes before
+        it, but after it where nobody can tell.
+    """
+    differing = comparison[comparison["verdict"] != "same"]
+    rank = differing["verdict"].map(_SHOWN_FIRST.index)
+    size = [_measure_difference(*pair) for pair in zip(differing["ratio"], differing["verdict"], strict=True)]
+    ordered = differing.assign(_rank=rank, _size=size).sort_values(
+        ["_rank", "_size"], ascending=[True, False], kind="stable"
+    )
+    return ordered[list(comparison.columns)]
+
+
+def _measure_difference(ratio: float, verdict: str) -> float:
+    if math.isnan(ratio):
+        return 0.0 if verdict == "inconclusive" else math.inf
+    return abs(math.log(ratio)) if ratio > 0 else math.inf
+
+
+def _list_cells(comparison: pd.DataFrame) -> list[Cells]:
+    common = _find_common(comparison)
+    return [
+        (
+            row["verdict"],
+            row["case_id"],
+            row["metric"],
+            "–" if row["ratio"] is None else f"{row['ratio']:.3f}",
+            "–" if row["low"] is None or row["high"] is None else f"{row['low']:.3f} to {row['high']:.3f}",
+            # a failure's message may go over several lines
+            " ".join("; ".join(_split_reason(row["reason"], common)).split()),
+        )
+        for row in list_rows(order_differences(comparison))
+    ]
+
+
+def list_rows(comparison: pd.DataFrame) -> list[dict[str, Any]]:
+    """List a comparison as plain rows; what is missing, or beyond what JSON can say, as None.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        From `deconvbench.compare`.
+    """
+    return [
+        {
+            str(name): None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in row.items()
+        }
+        for row in comparison.to_dict("records")
+    ]
+
+
+def format_text(comparison: pd.DataFrame) -> str:
+    """Lay a comparison out for a terminal.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        From `deconvbench.compare`.
+    """
+    cells = _list_cells(comparison)
+    table = _align([_HEADINGS, *cells]) if cells else []
+    return "\n".join([*table, *([""] if cells else []), *list_notes(comparison), count_verdicts(comparison)])
+
+
+def _align(rows: list[Cells]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    return ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def format_markdown(comparison: pd.DataFrame, title: str) -> str:
+    """Lay a comparison out for a pull request.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        From `deconvbench.compare`.
+    title : str
+        What was compared.
+
+    Returns
+    -------
+    str
+        What differs as a table; what nobody can tell folded away below it.
+    """
+    cells = _list_cells(comparison)
+    sure = [row for row in cells if row[0] != "inconclusive"]
+    unsure = [row for row in cells if row[0] == "inconclusive"]
+    parts = [f"### {title}", count_verdicts(comparison), *list_notes(comparison)]
+    if sure:
+        parts.append(_draw_markdown(sure))
+    if unsure:
+        parts += [f"<details><summary>{len(unsure)} inconclusive</summary>", _draw_markdown(unsure), "</details>"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _draw_markdown(cells: list[Cells]) -> str:
+    lines = ["| " + " | ".join(_HEADINGS) + " |", "|---|---|---|---:|---|---|"]
+    for verdict, case, metric, ratio, interval, reason in cells[:_MARKDOWN_ROWS]:
+        escaped = html.escape(reason, quote=False).replace("|", "\\|")
+        words = (f"**{verdict}**", f"`{case}`", metric, ratio, interval, escaped)
+        lines.append("| " + " | ".join(words) + " |")
+    left = len(cells) - _MARKDOWN_ROWS
+    return "\n".join([*lines, *(["", f"and {left} more"] if left > 0 else [])])
+
+
+@cache
+def _load_template() -> Template:
+    source = files("deconvbench.report").joinpath("verdicts.html.j2").read_text(encoding="utf-8")
+    return Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).from_string(source)
+
+
+def render_page(comparison: pd.DataFrame, title: str) -> str:
+    """Lay a comparison out as one self-contained HTML page.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        From `deconvbench.compare`.
+    title : str
+        What was compared.
+
+    Returns
+    -------
+    str
+        HTML that opens from disk and fetches nothing.
+    """
+    rows = list_rows(order_differences(comparison))
+    ends = [abs(math.log(row[end])) for row in rows if row["low"] and row["high"] for end in ("low", "high")]
+    reach = min(max([*ends, math.log(_LEAST_REACH)]), math.log(_MOST_REACH))
+    timed = Counter(comparison.loc[comparison["metric"] == "latency_s", "verdict"])
+    return _load_template().render(
+        title=title,
+        counts=[(verdict, timed[verdict]) for verdict in _LATENCY_VERDICTS],
+        summary=count_verdicts(comparison),
+        notes=list_notes(comparison),
+        headings=_HEADINGS,
+        reach=math.exp(reach),
+        rows=[(cells, _place(row, reach)) for cells, row in zip(_list_cells(comparison), rows, strict=True)],
+    )
+
+
+def _place(row: dict[str, Any], reach: float) -> tuple[float, float, float] | None:
+    """Find where the interval lies on an axis from -100 to 100, logarithmic, 0 where nothing changed."""
+    if not (row["low"] and row["high"]):
+        return None
+    low, ratio, high = (
+        round(100 * min(max(math.log(row[name]) / reach, -1), 1), 1) for name in ("low", "ratio", "high")
+    )
+    return low, ratio, high

@@ -1,0 +1,55 @@
+"""Goals are printed, met or missed; here their cause is tested, not their size."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deconvbench import goals
+from deconvbench.goals import (
+    Goal,
+    compare_with_resident_peak,
+    compare_with_timer,
+    print_goals,
+    read_measuring_share,
+)
+
+
+def test_goals_are_printed_with_limit_and_machine() -> None:
+    lines: list[str] = []
+    found = [
+        Goal(name="a", measured="1 s", limit="2 s", met=True),
+        Goal(name="b", measured="3 s", limit="2 s", met=False),
+    ]
+    print_goals(iter(found), lines.append)
+    assert "torch" in lines[0]
+    assert lines[1:] == ["met     a: 1 s (goal: 2 s)", "missed  b: 3 s (goal: 2 s)"]
+
+
+def test_latency_is_compared_with_torchs_timer() -> None:
+    goal = compare_with_timer(("nearest_conv-k3-s2-c4x2-4x4",), rounds=1)
+    assert goal.met == (abs(float(goal.measured.split()[0]) - 1) < 0.03)
+
+
+def test_help_is_timed_from_start_to_end() -> None:
+    goal = goals.time_help(repeats=1)
+    assert float(goal.measured.removesuffix(" s")) > 0
+
+
+@pytest.mark.slow
+def test_peaks_are_compared_with_the_kernels() -> None:
+    (goal,) = compare_with_resident_peak(("nearest_conv-k3-s2-c32x16-256x256",))
+    assert goal.met, goal
+
+
+def test_the_share_is_read_from_the_newest_run(tmp_path: Path) -> None:
+    assert list(read_measuring_share(tmp_path)) == []
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "journal.jsonl").touch()
+    info = {"schema_version": 1, "measuring_share": 0.7}
+    (folder / "run.json").write_text(json.dumps(info))
+    (goal,) = read_measuring_share(tmp_path)
+    assert (goal.measured, goal.met) == ("70%", False)
+    (folder / "run.json").write_text(json.dumps({**info, "measuring_share": None}))
+    assert list(read_measuring_share(tmp_path)) == []
