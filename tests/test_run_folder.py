@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from deconvbench.errors import RunFolderError, SurroundingsError
-from deconvbench.run_folder import RUN_NAME, read_run_info, write_run_info
+from deconvbench.run_folder import RUN_NAME, hold_folder, read_run_info, write_run_info
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -21,7 +21,11 @@ def test_missing_folder(tmp_path: Path) -> None:
         write_run_info(tmp_path / "no", {})
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", "{"], ids=["empty", "list", "no version", "torn"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", "{", '{"schema_version": "1"}'],
+    ids=["empty", "list", "no version", "torn", "version in words"],
+)
 def test_foreign_description(tmp_path: Path, content: str) -> None:
     (tmp_path / RUN_NAME).write_text(content)
     with pytest.raises(RunFolderError, match="is not a description of a run"):
@@ -43,3 +47,16 @@ def test_newer_schema(tmp_path: Path) -> None:
     (tmp_path / RUN_NAME).write_text(json.dumps({"schema_version": 2}))
     with pytest.raises(RunFolderError, match="has schema 2; this version reads up to 1"):
         read_run_info(tmp_path)
+
+
+def test_a_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    with hold_folder(tmp_path), pytest.raises(SurroundingsError, match="another run is writing this folder"):
+        hold_folder(tmp_path).__enter__()
+    with hold_folder(tmp_path):
+        pass
+
+
+def test_what_is_no_folder_cannot_be_held(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SurroundingsError, match="cannot write to .*file: "):
+        hold_folder(tmp_path / "file").__enter__()

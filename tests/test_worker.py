@@ -1,24 +1,28 @@
 import io
 import json
 import os
+import shutil
 import signal
-from collections.abc import Iterator
-from dataclasses import replace
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from deconvbench import worker as worker_module
-from deconvbench.errors import UnsupportedError
-from deconvbench.record import Latency, QualityRecord, Record
+from deconvbench.errors import SurroundingsError, UnsupportedError
+from deconvbench.measure import measuring
+from deconvbench.record import Latency, QualityRecord, Record, decode_record, encode_record
 from deconvbench.worker import Worker, WorkerError, WorkerOptions, classify_failure, fill
 from tests.builders import make_case, make_record
+from tests.processes import have_ended
 
 FAULTY = "tests.faulty_upsamplers"
 KINDS = (
     "Sound", "Segfaults", "Hangs", "Raises", "Exhausts", "KilledFromOutside", "Leaves", "WrongSize", "GivesNaN",
-    "RaisesBackward", "no_module",
+    "RaisesBackward", "ClosesItsEndAndHangs", "LeavesSomethingBehind", "no_module",
 )  # fmt: skip
 
 
@@ -108,6 +112,24 @@ def test_a_hang_is_ended_at_its_timeout(options: WorkerOptions) -> None:
         assert not worker.alive
 
 
+def test_a_child_that_closes_its_end_and_hangs_is_ended_at_its_timeout(options: WorkerOptions) -> None:
+    with Worker(options) as worker:
+        record = worker.measure(make_job("closesitsendandhangs"), 2.5)
+        assert (record.status, record.message) == ("timeout", "no answer within 2.5 s")
+        assert not worker.alive
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs process descriptors")
+def test_what_a_dead_child_started_is_ended_too(options: WorkerOptions) -> None:
+    with Worker(options) as worker:
+        record = worker.measure(make_job("leavessomethingbehind"), 60)
+        assert record.status == "crashed"
+        left = os.pidfd_open(int(record.message.rpartition(" ")[2]))
+        assert not have_ended([left], 0)
+    assert have_ended([left])
+    os.close(left)
+
+
 def test_a_kill_for_memory_is_told_from_other_kills(
     options: WorkerOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +158,107 @@ def test_a_limit_on_the_address_space_makes_an_oom(options: WorkerOptions) -> No
 def test_a_worker_that_cannot_start_says_why(options: WorkerOptions) -> None:
     with pytest.raises(WorkerError, match=r"--upsampler: cannot import 'no\.such'"):
         Worker(replace(options, upsamplers=("no.such:thing",)))
+
+
+def test_a_worker_that_cannot_start_stops_the_run_which_can_go_on_later(options: WorkerOptions) -> None:
+    assert WorkerError.exit_code == 3
+    with pytest.raises(WorkerError, match=r"did not start: /no/python: No such file or directory"):
+        Worker(replace(options, python="/no/python"))
+
+
+def test_a_log_that_cannot_be_written_stops_the_run(options: WorkerOptions, tmp_path: Path) -> None:
+    with pytest.raises(SurroundingsError, match=r"cannot write to .*worker\.log: No such file"):
+        Worker(replace(options, log=tmp_path / "gone" / "worker.log"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs process descriptors")
+def test_ctrl_c_while_a_worker_starts_leaves_none(options: WorkerOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    def interrupt(worker: Worker, timeout_s: float) -> None:
+        started.append(os.pidfd_open(worker._process.pid))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Worker, "_receive", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Worker(options)
+    assert len(started) == 1
+    assert have_ended(started)
+    os.close(started[0])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [("exit 3", "no answer"), ("echo 'no such module' >&2", "no such module"), ("exec sleep 60", "no answer")],
+    ids=["silent", "with last words", "hanging"],
+)
+def test_an_interpreter_that_does_not_serve(
+    options: WorkerOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
+) -> None:
+    monkeypatch.setattr(worker_module, "START_TIMEOUT_S", 0.5)
+    (tmp_path / "python").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "python").chmod(0o755)
+    with pytest.raises(WorkerError, match=f"the worker process did not start: {reason}"):
+        Worker(replace(options, python=str(tmp_path / "python"), log=tmp_path / "worker.log"))
+
+
+def copy_products(target: Path) -> Path:
+    """Another checkout, whose layers include one that ours have not."""
+    package = Path(worker_module.__file__).parent
+    for name in ("upsamplers", "theory"):
+        shutil.copytree(package / name, target / "deconvbench" / name)
+    (target / "deconvbench" / "upsamplers" / "foreign.py").write_text(
+        "from torch import nn\n"
+        "from deconvbench.upsamplers.registry import register_upsampler\n\n"
+        "@register_upsampler('foreign', has_kernel=False)\n"
+        "def foreign(in_channels, out_channels, kernel_size, scale_factor):\n"
+        "    return nn.ConvTranspose2d(in_channels, out_channels, scale_factor, scale_factor)\n"
+    )
+    with (target / "deconvbench" / "upsamplers" / "__init__.py").open("a") as file:
+        file.write("\nfrom deconvbench.upsamplers import foreign\n")
+    return target
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_options_reach_the_child(options: WorkerOptions, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho started with mine >&2\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    chosen = replace(
+        options,
+        products=copy_products(tmp_path / "src"),
+        code_version="1a2b3c4",
+        python=str(python),
+        measures_memory=False,
+        log=tmp_path / "worker.log",
+    )
+    with Worker(chosen) as worker:
+        assert worker.environment["code_version"] == "1a2b3c4"
+        record = worker.measure(make_job("foreign", kernel_size=None), 60)
+    assert (record.status, record.message, record.code_version) == ("ok", "", "1a2b3c4")
+    assert record.latency is not None
+    assert (record.memory, record.memory_pass_s) == (None, 0.0)
+    assert (tmp_path / "worker.log").read_text().startswith("started with mine\n")
+
+
+@pytest.mark.parametrize("slowdown", [0.0, 0.25])
+def test_the_slowdown_reaches_the_step_that_is_timed(monkeypatch: pytest.MonkeyPatch, slowdown: float) -> None:
+    shares = []
+
+    def note(step: Callable[[], object], share: float) -> Callable[[], object]:
+        shares.append(share)
+        return step
+
+    monkeypatch.setattr(measuring, "slow_down", note)
+    monkeypatch.setattr(worker_module, "_PR_SET_PDEATHSIG", 0)
+    chosen = WorkerOptions(slowdown=slowdown, policy=(("time_cap_s", 0.01),), measures_memory=False)
+    greeting = json.dumps({**asdict(chosen), "parent": os.getppid()})
+    answers: list[str] = []
+    lines = f"{greeting}\n{encode_record(make_job('nearest_conv'))}\n"
+    worker_module.serve(io.StringIO(lines), answers.append)
+    assert decode_record(answers[-1], "answer").status == "ok"
+    assert shares == ([slowdown] if slowdown else [])
 
 
 def test_a_worker_that_does_not_come_up_at_all(options: WorkerOptions, tmp_path: Path) -> None:

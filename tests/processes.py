@@ -1,0 +1,25 @@
+"""Following processes that are none of our children: has every one of them ended?"""
+
+import os
+import select
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+
+@contextmanager
+def watch_workers(parent: int) -> Iterator[list[int]]:
+    """Give a descriptor for each worker below a process; unlike its number, none is ever used again."""
+    below = psutil.Process(parent).children(recursive=True)
+    descriptors = [os.pidfd_open(p.pid) for p in below if "deconvbench.worker" in p.cmdline()]
+    try:
+        yield descriptors
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def have_ended(descriptors: list[int], timeout_s: float = 30) -> bool:
+    """True once each process has ended, whether or not somebody has asked for its exit status."""
+    return all(select.select([descriptor], [], [], timeout_s)[0] for descriptor in descriptors)

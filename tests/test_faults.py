@@ -1,0 +1,345 @@
+"""Whatever goes wrong becomes a record, or one line and an exit code; what was measured stays."""
+
+import errno
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deconvbench import engine
+from deconvbench.__main__ import main
+from deconvbench.engine import Outcome, Progress, Task, run_plan, run_tasks
+from deconvbench.errors import SurroundingsError
+from deconvbench.journal import Journal
+from deconvbench.plan import Plan, list_jobs, open_folder, reopen_folder
+from deconvbench.record import SCHEMA_VERSION, Record, encode_record
+from deconvbench.run_folder import JOURNAL_NAME, RUN_NAME, read_run_info
+from deconvbench.table import load, read_journal
+from deconvbench.upsamplers import load_upsampler, registry
+from deconvbench.worker import WorkerOptions
+from tests.builders import make_case, make_grid, make_plan
+from tests.noop_run import ENVIRONMENT, NoopWorker
+
+TINY = ["--preset", "smoke", "-k", "nearest and 8x8 and not train", "--seed", "1"]
+
+
+@pytest.fixture
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is forgotten after it."""
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+
+
+class Disk:
+    """A small file system of its own, kept in memory."""
+
+    def __init__(self, where: Path, size: str) -> None:
+        self.where = where
+        where.mkdir()
+        answer = self._call("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(where))
+        if answer.returncode != 0:
+            pytest.skip(f"mounting is not permitted here: {answer.stderr.strip()}")
+
+    @staticmethod
+    def _call(*words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(words, capture_output=True, text=True, check=False)
+
+    def remount(self, options: str) -> None:
+        answer = self._call("mount", "-o", f"remount,{options}", str(self.where))
+        assert answer.returncode == 0, answer.stderr
+
+    def unmount(self) -> None:
+        answer = self._call("umount", str(self.where))
+        assert answer.returncode == 0, answer.stderr
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    if sys.platform != "linux":
+        pytest.skip("needs tmpfs")
+    made = Disk(tmp_path / "disk", "64k")
+    yield made
+    made.unmount()
+
+
+def run_noop(plan: Plan, folder: Path, observer: Callable[[Progress], None] = lambda _: None) -> Outcome:
+    return run_plan(plan, folder, observer=observer, start_worker=NoopWorker)
+
+
+def read_keys(folder: Path) -> list[tuple[Any, ...]]:
+    return [record.key for record in read_journal(folder)]
+
+
+def list_keys(plan: Plan) -> list[tuple[Any, ...]]:
+    return [job.key for batch in list_jobs(plan) for job in batch]
+
+
+def expect_one_line(capsys: pytest.CaptureFixture[str], words: list[str], code: int, *parts: str) -> str:
+    """Run a command line that is refused; its one line holds all parts."""
+    capsys.readouterr()
+    assert main(words) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    complaint = [line for line in err.splitlines() if line.startswith("deconvbench: ")]
+    assert len(complaint) == 1
+    assert "Traceback" not in err
+    for part in parts:
+        assert part in complaint[0]
+    return err
+
+
+# what a layer does wrong
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
+@pytest.mark.usefixtures("own_registry")
+def test_a_run_goes_on_whatever_its_layers_do(tmp_path: Path) -> None:
+    faults = {
+        "segfaults": "crashed",
+        "killedfromoutside": "crashed",
+        "hangsbackward": "timeout",
+        "raises": "error",
+        "exhausts": "oom",
+    }
+    kinds = ("Sound", "Segfaults", "KilledFromOutside", "HangsBackward", "Raises", "Exhausts")
+    paths = tuple(f"tests.faulty_upsamplers:{kind}" for kind in kinds)
+    for path in paths:
+        load_upsampler(path)
+    axes = {"upsampler": ["sound", *faults, "nearest_conv"], "height": [8], "step": ["train"]}
+    grid = make_grid(axes=axes, replicates=1, timeout_s=6, time_cap_s=0.01)
+    huge = make_case(upsampler="sound", height=16384, width=16384, batch=4, in_channels=4, out_channels=4)
+    plan = make_plan(grid, cases=(*grid.expand(), huge), upsamplers=paths)
+    options = WorkerOptions(address_space_bytes=6 * 2**30)
+    (outcome,) = run_tasks([Task(plan=plan, folder=tmp_path, options=options)])
+
+    assert [record.key for record in outcome.records] == list_keys(plan)
+    cases = [record for record in outcome.records if isinstance(record, Record)]
+    found = {record.case.case_id: record.status for record in cases}
+    expected = {case.case_id: faults.get(case.upsampler, "ok") for case in grid.expand()}
+    assert found == {**expected, huge.case_id: "oom"}
+    assert all(record.message for record in cases if record.status != "ok")
+    for number, record in enumerate(cases):
+        assert record.process_index == sum(earlier.status in ("crashed", "timeout") for earlier in cases[:number])
+
+
+# what the disk does
+
+
+def test_a_full_disk_names_itself_and_the_run_goes_on_with_more_space(disk: Disk) -> None:
+    plan = make_plan(make_grid(axes={"height": list(range(1, 100))}))
+    folder = disk.where / "run"
+    open_folder(plan, folder, ENVIRONMENT)
+    with pytest.raises(SurroundingsError, match=rf"cannot write to .*{JOURNAL_NAME}: the disk is full"):
+        run_noop(plan, folder)
+    written = read_keys(folder)
+    assert 0 < len(written) < len(list_keys(plan))
+    assert written == list_keys(plan)[: len(written)]
+
+    disk.remount("size=4m")
+    assert reopen_folder(folder, ENVIRONMENT) == plan
+    run_noop(plan, folder)
+    assert read_keys(folder) == list_keys(plan)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line_exit_code_3_and_a_way_to_go_on(
+    disk: Disk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = disk.where / "run"
+    disk.remount("size=20k")
+    words = ["run", *TINY, "--replicates", "2", "--out", str(folder)]
+    resume = f"Go on with: deconvbench run --out {folder} --resume"
+    expect_one_line(capsys, words, 3, "the disk is full", str(folder), "What was measured is kept", resume)
+    written = read_keys(folder)
+    assert written
+
+    disk.remount("size=4m")
+    assert main(["run", "--out", str(folder), "--resume"]) == 0
+    assert read_keys(folder) == list_keys(Plan.from_dict(read_run_info(folder)))
+    assert read_keys(folder)[: len(written)] == written
+    assert len(load(folder)) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.EROFS, "the file system is read-only"),
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EDQUOT, "the disk quota is used up"),
+        (errno.EIO, "the disk reports an error"),
+    ],
+    ids=["read-only", "full", "quota", "broken"],
+)
+def test_a_disk_that_fails_in_the_middle_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, reason: str
+) -> None:
+    plan = make_plan()
+
+    def refuse(descriptor: int, data: bytes) -> int:
+        raise OSError(code, os.strerror(code))
+
+    def fail_after_three(progress: Progress) -> None:
+        if progress.done == 3:
+            monkeypatch.setattr(os, "write", refuse)
+
+    with pytest.raises(SurroundingsError, match=rf"cannot write to .*{JOURNAL_NAME}: {reason}") as caught:
+        run_noop(plan, tmp_path, fail_after_three)
+    assert caught.value.exit_code == 3
+    monkeypatch.undo()
+    assert read_keys(tmp_path) == list_keys(plan)[:3]
+    run_noop(plan, tmp_path)
+    assert read_keys(tmp_path) == list_keys(plan)
+
+
+def test_a_disk_that_became_read_only_refuses_to_go_on(disk: Disk, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = disk.where / "run"
+    open_folder(make_plan(), folder, ENVIRONMENT)
+    disk.remount("ro")
+    words = ["run", "--out", str(folder), "--resume-anyway"]
+    expect_one_line(capsys, words, 3, str(folder), "the file system is read-only")
+    with pytest.raises(SurroundingsError, match="the file system is read-only"):
+        run_noop(make_plan(), folder)
+
+
+# what others do
+
+
+@pytest.mark.parametrize("option", ["--resume", "--resume-anyway"])
+def test_a_second_run_in_a_folder_leaves_the_first_unharmed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    from deconvbench.workflow import read_environment
+
+    plan, environment = make_plan(), read_environment()
+    open_folder(plan, tmp_path, environment)
+    refused = []
+
+    def interfere(progress: Progress) -> None:
+        before = (tmp_path / RUN_NAME).read_bytes(), (tmp_path / JOURNAL_NAME).read_bytes()
+        refused.append(
+            expect_one_line(capsys, ["run", "--out", str(tmp_path), option], 3, str(tmp_path), "another run")
+        )
+        assert ((tmp_path / RUN_NAME).read_bytes(), (tmp_path / JOURNAL_NAME).read_bytes()) == before
+
+    run_noop(plan, tmp_path, lambda progress: interfere(progress) if progress.done in (1, 5) else None)
+    assert len(refused) == 2
+    assert read_keys(tmp_path) == list_keys(plan)
+    assert reopen_folder(tmp_path, environment) == plan
+
+
+def test_a_clock_that_jumps_back_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make_plan(make_grid(replicates=3))
+    moments = (datetime(2026, 1, 1, tzinfo=UTC) - timedelta(days=day) for day in range(1000))
+    monkeypatch.setattr(engine, "format_now", lambda: next(moments).isoformat(timespec="seconds"))
+    monkeypatch.setattr("time.time", lambda: next(moments).timestamp())
+
+    def stop(progress: Progress) -> None:
+        if progress.done == 6:
+            raise KeyboardInterrupt
+
+    open_folder(plan, tmp_path, ENVIRONMENT)
+    with pytest.raises(KeyboardInterrupt):
+        run_noop(plan, tmp_path, stop)
+    assert reopen_folder(tmp_path, ENVIRONMENT) == plan
+    run_noop(plan, tmp_path)
+    assert read_keys(tmp_path) == list_keys(plan)
+    dates = [record.started_at for record in read_journal(tmp_path) if isinstance(record, Record)]
+    assert dates == sorted(dates, reverse=True)
+    table = load(tmp_path)
+    assert not table.duplicated(["case_id", "replicate"]).any()
+    assert list(table["replicate"]) == [0, 1, 2] * 3
+
+
+# what a folder holds
+
+
+def write_folder(folder: Path, **changes: Any) -> Plan:
+    """A run of this machine that was cut off after some records, which say what `changes` say."""
+    from deconvbench.workflow import read_environment
+
+    environment = {**read_environment(), **changes}
+    grid = make_grid(replicates=1, time_cap_s=0.01)
+    plan = make_plan(grid)
+    open_folder(plan, folder, environment)
+    identity = {key: environment[key] for key in ("machine_id", "torch_version", "code_version")}
+    with Journal(folder) as journal:
+        for job in [job for batch in list_jobs(plan) for job in batch][:-1]:
+            done = replace(job, status="ok", message="")
+            journal.append(replace(done, **identity) if isinstance(done, Record) else done)
+    return plan
+
+
+def test_a_journal_of_a_newer_schema_is_refused_and_nothing_touched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path)
+    path = tmp_path / JOURNAL_NAME
+    newer = path.read_text().replace(f'"schema_version":{SCHEMA_VERSION}', '"schema_version":99')
+    path.write_text(newer)
+    before = {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()}
+    message = f"schema 99; this version reads up to {SCHEMA_VERSION}"
+    for option in ("--resume", "--resume-anyway"):
+        expect_one_line(capsys, ["run", "--out", str(tmp_path), option], 2, f"{path}:1", message)
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == before
+
+
+def test_a_description_of_a_newer_schema_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_folder(tmp_path)
+    path = tmp_path / RUN_NAME
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 99}))
+    expect_one_line(capsys, ["run", "--out", str(tmp_path), "--resume"], 2, str(path), "schema 99")
+
+
+@pytest.mark.parametrize(
+    ("key", "word"),
+    [("machine_id", "machine"), ("torch_version", "torch"), ("code_version", "code")],
+    ids=["machine", "torch", "code"],
+)
+def test_a_run_of_other_surroundings_is_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, word: str
+) -> None:
+    write_folder(tmp_path, **{key: "elsewhere"})
+    before = (tmp_path / RUN_NAME).read_bytes()
+    words = ["run", "--out", str(tmp_path), "--resume"]
+    expect_one_line(capsys, words, 2, f"{word} was elsewhere, is ", "--resume-anyway goes on")
+    assert (tmp_path / RUN_NAME).read_bytes() == before
+
+
+@pytest.mark.slow
+def test_going_on_elsewhere_is_recorded_and_each_record_tells_where(tmp_path: Path) -> None:
+    elsewhere = {"machine_id": "m0", "torch_version": "t0", "code_version": "c0"}
+    plan = write_folder(tmp_path, **elsewhere)
+    assert main(["run", "--out", str(tmp_path), "--resume-anyway"]) == 0
+    assert read_keys(tmp_path) == list_keys(plan)
+    (resumed,) = read_run_info(tmp_path)["resumed"]
+    assert [line.split(", is ")[0] for line in resumed["differences"]] == [
+        "machine was m0", "torch was t0", "code was c0",
+    ]  # fmt: skip
+    *earlier, last = [record for record in read_journal(tmp_path) if isinstance(record, Record)]
+    assert last.status == "ok"
+    for key, value in elsewhere.items():
+        assert {getattr(record, key) for record in earlier} == {value}
+        assert getattr(last, key) not in ("", value)
+    assert last.process_index == 1
+
+
+def test_a_torn_line_is_measured_again_after_resuming(tmp_path: Path) -> None:
+    plan = make_plan()
+    open_folder(plan, tmp_path, ENVIRONMENT)
+    run_noop(plan, tmp_path)
+    content = (tmp_path / JOURNAL_NAME).read_bytes()
+    last = encode_record(read_journal(tmp_path)[-1])
+    cut = random.Random(5).randrange(1, len(last))
+    (tmp_path / JOURNAL_NAME).write_bytes(content[: -cut - 1])
+    assert reopen_folder(tmp_path, ENVIRONMENT) == plan
+    assert read_keys(tmp_path) == list_keys(plan)[:-1]
+    run_noop(plan, tmp_path)
+    assert read_keys(tmp_path) == list_keys(plan)
