@@ -12,6 +12,7 @@ from deconvbench.goals import (
     compare_with_timer,
     print_goals,
     read_measuring_share,
+    read_selftest,
 )
 
 
@@ -53,3 +54,22 @@ def test_the_share_is_read_from_the_newest_run(tmp_path: Path) -> None:
     assert (goal.measured, goal.met) == ("70%", False)
     (folder / "run.json").write_text(json.dumps({**info, "measuring_share": None}))
     assert list(read_measuring_share(tmp_path)) == []
+
+
+def test_rates_are_read_from_the_newest_selftest(tmp_path: Path) -> None:
+    assert list(read_selftest(tmp_path)) == []
+    row = {"runs": "adjacent", "rule": "ours", "margin": 0.05, "comparisons": 120, "false_alarms": 0.02}
+    rows = [
+        {**row, "narrow_power": {"10%": 0.95}},
+        {**row, "rule": "Mann-Whitney", "narrow_power": {"10%": 1.0}},
+        {**row, "margin": 0.02, "narrow_power": {"10%": 1.0}},
+        {**row, "runs": "separate", "false_alarms": 0.0, "narrow_power": {"10%": None}},
+    ]
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "selftest.json").write_text(json.dumps({"rows": rows}))
+    assert [(goal.measured, goal.met) for goal in read_selftest(tmp_path)] == [
+        ("2.0%", False),
+        ("95%", True),
+        ("0.0%", True),
+    ]

@@ -25,6 +25,7 @@ MEASURED_DTYPES = {
     "latency_s": "float64",
     "latency_ci_low_s": "float64",
     "latency_ci_high_s": "float64",
+    "latency_floor_s": "float64",
     "samples": "Int64",
     "stop_reason": "str",
     "host_latency_s": "float64",

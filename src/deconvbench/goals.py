@@ -4,6 +4,7 @@ Times and rates depend on the machine, so no test asserts them; this prints each
 and always succeeds. ``nox -s goals`` runs it on a quiet machine.
 """
 
+import json
 import subprocess
 import sys
 import time
@@ -156,12 +157,35 @@ def read_measuring_share(results: Path = Path("results")) -> Iterator[Goal]:
         )
 
 
+def read_selftest(results: Path = Path("results")) -> Iterator[Goal]:
+    """Read from the newest ``deconvbench selftest`` how often our rule was wrong at a margin of 5 %.
+
+    Parameters
+    ----------
+    results : Path
+        The folder that holds ``runs``.
+    """
+    found = sorted((results / "runs").glob("*/selftest.json"), key=lambda path: path.stat().st_mtime_ns)
+    if not found:
+        return  # nothing was run yet, so there is nothing to tell
+    for row in json.loads(found[-1].read_text(encoding="utf-8"))["rows"]:
+        if row["rule"] != "ours" or row["margin"] != 0.05:
+            continue
+        alarms, power = row["false_alarms"], row["narrow_power"]["10%"]
+        name = f"{row['comparisons']} comparisons of identical code, {row['runs']} runs"
+        yield Goal(name=f"false alarms in {name}", measured=f"{alarms:.1%}", limit="1 %", met=alarms <= 0.01)
+        if power is not None:
+            name = f"10 % slowdown found in cells within ±4 %, {row['runs']} runs"
+            yield Goal(name=name, measured=f"{power:.0%}", limit="90 %", met=power >= 0.9)
+
+
 def list_goals() -> Iterator[Goal]:
     """Measure all goals, one after another."""
     yield time_help()
     yield compare_with_timer()
     yield from compare_with_resident_peak()
     yield from read_measuring_share()
+    yield from read_selftest()
 
 
 def print_goals(goals: Iterator[Goal], write: Callable[[str], None] = print) -> None:

@@ -138,6 +138,7 @@ def _join(replicates: Sequence[Record], shown: dict[str, Any]) -> CaseResult:
         "case_id": told.case.case_id,
         "status": told.status,
         "replicate_latency_s": [median(samples) for samples in timed],
+        "replicate_floor_s": [min(samples) for samples in timed],
         "machine_id": told.machine_id,
         "torch_version": told.torch_version,
         # pandas' missing values have no JSON

@@ -108,8 +108,8 @@ def find_intervals(base: Run, new: Run) -> list[RatioInterval]:
         With the same cases.
     """
     return ratio_intervals(
-        [[median(samples) for samples in base[case]] for case in base],
-        [[median(samples) for samples in new[case]] for case in base],
+        [[min(samples) for samples in base[case]] for case in base],
+        [[min(samples) for samples in new[case]] for case in base],
     )
 
 

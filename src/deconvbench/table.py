@@ -149,6 +149,7 @@ def _describe_record(record: Record) -> dict[str, Any]:
     if latency is not None and latency.samples_s:
         middle, low, high = median_interval(latency.samples_s)
         row |= {"latency_s": middle, "latency_ci_low_s": low, "latency_ci_high_s": high}
+        row["latency_floor_s"] = min(latency.samples_s)
         row |= {"samples": len(latency.samples_s), "stop_reason": latency.stop_reason}
         row |= {"host_latency_s": latency.host_latency_s, "launch_bound": latency.launch_bound}
     if memory is not None:

@@ -52,6 +52,9 @@ class LatencyPolicy:
         Stop when the half-width of the median's interval is at most this share of the median.
     level : float
         Confidence level of that interval.
+    min_time_s : float
+        Sample at least this long, or until the cap: what disturbs a machine comes in bursts, and ten samples of a
+        short step all fall into one, or between two, and look precise.
     min_samples : int
         Taken whatever happens: a step of which ten calls take longer than `time_cap_s` is still called so often.
     max_samples : int
@@ -72,6 +75,7 @@ class LatencyPolicy:
 
     precision: float = 0.02
     level: float = 0.95
+    min_time_s: float = 0.2
     min_samples: int = 10
     max_samples: int = 2000
     time_cap_s: float = 1.0
@@ -83,7 +87,7 @@ class LatencyPolicy:
             value = getattr(self, name)
             if not 0 < value < 1:
                 raise UsageError(f"{name}: {value!r} is not a share between 0 and 1")
-        for name in ("time_cap_s", "warmup_s", "min_block_s"):
+        for name in ("min_time_s", "time_cap_s", "warmup_s", "min_block_s"):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise UsageError(f"{name}: {value!r} is not a number of seconds of at least 0")
@@ -137,6 +141,8 @@ class StopRule:
         if count < self._next_look and cap is None:
             return None
         self._next_look = 2 * count
+        if cap is None and elapsed_s < policy.min_time_s:
+            return None
         half_width = relative_half_width(samples_s, policy.level)
         if half_width <= policy.precision:
             return "precision"
