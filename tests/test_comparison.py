@@ -94,13 +94,24 @@ class TestIntervals:
         assert ratio_intervals([[2.0] * 3], [[2.0] * 3]) == [RatioInterval(ratio=1.0, low=1.0, high=1.0)]
 
     def test_one_case_has_students_interval(self) -> None:
-        base, new = np.array([1.0, 1.1, 0.95, 1.02]), np.array([1.2, 1.3, 1.25])
+        base, new = np.array([1.0, 1.1, 0.95]), np.array([1.2, 1.3, 1.25])
         (found,) = ratio_intervals([base.tolist()], [new.tolist()], 0.9)
         a, b = np.log(base), np.log(new)
-        pooled = (3 * a.var(ddof=1) + 2 * b.var(ddof=1)) / 5
-        half = 2.015048 * math.sqrt(pooled * (1 / 4 + 1 / 3))  # t(0.95; 5)
+        pooled = (2 * a.var(ddof=1) + 2 * b.var(ddof=1)) / 4
+        half = 2.131847 * math.sqrt(pooled * (1 / 3 + 1 / 3))  # t(0.95; 4)
         assert math.log(found.low) == pytest.approx(b.mean() - a.mean() - half, rel=1e-6)
         assert math.log(found.high) == pytest.approx(b.mean() - a.mean() + half, rel=1e-6)
+
+    def test_the_slowest_two_of_five_count_as_the_third(self) -> None:
+        base = [1.0, 1.1, 1.05, 7.0, 90.0]
+        (found,) = ratio_intervals([base], [[1.0] * 5], 0.9)
+        kept, counted = np.log([1.0, 1.05, 1.1]), np.log([1.0, 1.05, 1.1, 1.1, 1.1])
+        squares = ((counted - counted.mean()) ** 2).sum()
+        half = 2.131847 * math.sqrt(squares / 4 * (1 / 3 + 1 / 3))  # t(0.95; 4)
+        assert math.log(found.ratio) == pytest.approx(-kept.mean(), rel=1e-6)
+        assert math.log(found.high) == pytest.approx(-kept.mean() + half, rel=1e-6)
+        (same,) = ratio_intervals([[1.0, 1.1, 1.05, 1.1, 1.1]], [[1.0] * 5], 0.9)
+        assert same == found
 
     def test_what_no_float_holds_is_infinite(self) -> None:
         (found,) = ratio_intervals([[1e-300, 1e300]], [[1e-300, 1e300]], 0.999999)

@@ -58,6 +58,7 @@ def test_results_are_gathered_over_replicates(tmp_path: Path) -> None:
     ok, failed = results["nearest_conv-k3-s2-c4x2-8x8"], results["nearest_conv-k3-s2-c4x2-9x8"]
     assert (ok.status, ok.samples_s) == ("ok", (1.0, 2.0, 4.0, 3.0, 5.0))
     assert ok.extra_info["replicate_latency_s"] == [2.0, 4.0]
+    assert ok.extra_info["replicate_floor_s"] == [1.0, 3.0]
     assert (ok.extra_info["macs"], ok.extra_info["peak_memory_bytes"]) == (12.0, None)
     assert (ok.extra_info["machine_id"], ok.extra_info["torch_version"]) == ("m", "2")
     assert (failed.status, failed.message, failed.samples_s) == ("oom", "too large", ())

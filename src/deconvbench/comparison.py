@@ -63,7 +63,7 @@ def compare(
 
     With [l, u] the interval of NEW over BASE, at a level corrected for the number of cases: `slower` if
     l > 1 + margin, `faster` if u < 1/(1 + margin), `same` if the interval lies between the two, else
-    `inconclusive`. The interval is Student's t on log medians of replicates, with the variance of each case drawn
+    `inconclusive`. The interval is Student's t on logarithms of replicates, with the variance of each case drawn
     towards that of all (`statistics.shrink_variances`).
 
     Parameters
@@ -251,7 +251,7 @@ class _Trimmed:
 
 def _trim(latencies_s: Sequence[float]) -> _Trimmed:
     logs = np.sort(np.log(latencies_s))
-    kept = max(2, math.ceil(_KEPT_SHARE * len(logs)))
+    kept = min(len(logs), max(MIN_REPLICATES, math.ceil(_KEPT_SHARE * len(logs))))
     counted = np.minimum(logs, logs[kept - 1])
     squares = float(((counted - counted.mean()) ** 2).sum())
     return _Trimmed(kept=kept, mean=float(logs[:kept].mean()), squares=squares)

@@ -40,6 +40,11 @@ class FakeHost:
         self.now_ns += next(self._durations_ns)
 
 
+def make_policy(**changes: Any) -> LatencyPolicy:
+    """Make a policy that may stop as soon as it is precise, so that each other rule shows by itself."""
+    return LatencyPolicy(**{"min_time_s": 0.0, **changes})
+
+
 @pytest.fixture(autouse=True)
 def no_real_collection(monkeypatch: pytest.MonkeyPatch) -> None:
     """A collection of everything that pytest holds takes longer than a whole fake measurement."""
@@ -65,7 +70,7 @@ def never_settling() -> Iterable[int]:
 )
 def test_blocks_are_long_enough_for_the_clock(step_ns: int, reading_ns: int, calls: int) -> None:
     host = FakeHost(itertools.repeat(step_ns), reading_ns)
-    found = measure_cpu_latency(host.step, LatencyPolicy(), host.clock)
+    found = measure_cpu_latency(host.step, make_policy(), host.clock)
     assert found.calls_per_sample == calls
     assert calls * step_ns >= 1000 * reading_ns
     # what a sample has too much is the reading of the clock, under a thousandth
@@ -74,33 +79,33 @@ def test_blocks_are_long_enough_for_the_clock(step_ns: int, reading_ns: int, cal
 
 def test_the_first_call_is_told_apart() -> None:
     host = FakeHost(itertools.chain([3 * SECOND], itertools.repeat(MILLISECOND)))
-    found = measure_cpu_latency(host.step, LatencyPolicy(), host.clock)
+    found = measure_cpu_latency(host.step, make_policy(), host.clock)
     assert found.first_call_s == pytest.approx(3)
     assert max(found.samples_s) == pytest.approx(1e-3)
 
 
 def test_samples_begin_when_the_step_is_warm() -> None:
     host = FakeHost(itertools.chain(itertools.repeat(4 * MILLISECOND, 26), itertools.repeat(MILLISECOND)))
-    found = measure_cpu_latency(host.step, LatencyPolicy(warmup_s=0.1), host.clock)
+    found = measure_cpu_latency(host.step, make_policy(warmup_s=0.1), host.clock)
     assert found.samples_s == pytest.approx([1e-3] * 10)
     assert host.calls == 1 + 25 + 10
 
 
 def test_a_cold_start_does_not_fool_the_block_size() -> None:
     host = FakeHost(itertools.chain(itertools.repeat(MILLISECOND, 20), itertools.repeat(10 * MICROSECOND)))
-    assert measure_cpu_latency(host.step, LatencyPolicy(), host.clock).calls_per_sample == 32
+    assert measure_cpu_latency(host.step, make_policy(), host.clock).calls_per_sample == 32
 
 
 @pytest.mark.parametrize(
     ("durations_ns", "policy", "reason", "samples"),
     [
-        (itertools.repeat(MILLISECOND), LatencyPolicy(), "precision", 10),
-        (never_settling(), LatencyPolicy(time_cap_s=100), "noise_floor", 80),
-        (never_settling(), LatencyPolicy(time_cap_s=0.06), "time_cap", 24),
-        (never_settling(), LatencyPolicy(max_samples=33), "sample_cap", 33),
+        (itertools.repeat(MILLISECOND), make_policy(), "precision", 10),
+        (never_settling(), make_policy(time_cap_s=100), "noise_floor", 80),
+        (never_settling(), make_policy(time_cap_s=0.06), "time_cap", 24),
+        (never_settling(), make_policy(max_samples=33), "sample_cap", 33),
         # ten calls of a slow step, although one of them takes longer than the cap
-        (itertools.cycle([2 * SECOND, 3 * SECOND]), LatencyPolicy(time_cap_s=1), "time_cap", 10),
-        (itertools.repeat(2 * SECOND), LatencyPolicy(time_cap_s=1), "precision", 10),
+        (itertools.cycle([2 * SECOND, 3 * SECOND]), make_policy(time_cap_s=1), "time_cap", 10),
+        (itertools.repeat(2 * SECOND), make_policy(time_cap_s=1), "precision", 10),
     ],
     ids=["steady", "never-settling", "time-cap", "sample-cap", "slow-unsteady", "slow-steady"],
 )
@@ -116,7 +121,7 @@ def test_every_sample_is_kept_in_its_place() -> None:
     durations_ns = [MILLISECOND + index for index in range(10)]
     durations_ns[6] = 500 * MILLISECOND
     host = FakeHost([MILLISECOND, MILLISECOND, *durations_ns])
-    found = measure_cpu_latency(host.step, LatencyPolicy(warmup_s=0), host.clock)
+    found = measure_cpu_latency(host.step, make_policy(warmup_s=0), host.clock)
     assert found.samples_s == pytest.approx([duration * 1e-9 for duration in durations_ns])
 
 
@@ -134,14 +139,14 @@ def record_looks(monkeypatch: pytest.MonkeyPatch, half_width: float) -> list[int
 def test_samples_are_looked_at_each_time_their_number_has_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = record_looks(monkeypatch, half_width=10.0)
     host = FakeHost(itertools.repeat(MILLISECOND))
-    policy = LatencyPolicy(max_samples=1000, time_cap_s=100)
+    policy = make_policy(max_samples=1000, time_cap_s=100)
     assert measure_cpu_latency(host.step, policy, host.clock).stop_reason == "sample_cap"
     assert looks == [10, 20, 40, 80, 160, 320, 640, 1000]
 
 
 def test_a_cap_looks_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = record_looks(monkeypatch, half_width=0.02 * math.sqrt(15))
-    rule = StopRule(LatencyPolicy(time_cap_s=1))
+    rule = StopRule(make_policy(time_cap_s=1))
     assert rule.find_reason([1.0] * 10, 0.5) is None
     assert rule.find_reason([1.0] * 15, 0.9) is None
     assert rule.find_reason([1.0] * 15, 1.0) == "precision"
@@ -151,7 +156,7 @@ def test_a_cap_looks_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_falling_noise_is_no_floor(monkeypatch: pytest.MonkeyPatch) -> None:
     widths = iter([0.50, 0.49, 0.48, 0.36, 0.35, 0.34, 0.33])
     monkeypatch.setattr(latency_module, "relative_half_width", lambda samples, level: next(widths))
-    rule = StopRule(LatencyPolicy())
+    rule = StopRule(make_policy())
     # .36 is .72 of .50, .35 is .71 of .49, .34 is .71 of .48: below .9³ = .729 each; .33 is .92 of .36
     reasons = [rule.find_reason([1.0] * (10 * 2**doubling), 0) for doubling in range(7)]
     assert reasons == [None] * 6 + ["noise_floor"]
@@ -167,7 +172,7 @@ def test_falling_noise_is_no_floor(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_number_of_samples_stays_within_its_limits(
     durations_ns: list[int], min_samples: int, more: int, time_cap_s: float
 ) -> None:
-    policy = LatencyPolicy(
+    policy = make_policy(
         min_samples=min_samples, max_samples=min_samples + more, time_cap_s=time_cap_s, warmup_s=0
     )
     host = FakeHost(itertools.cycle(durations_ns))
@@ -192,9 +197,9 @@ def test_the_garbage_collector_rests_meanwhile(kind: str, fails_at: int | None, 
 
     def measure() -> None:
         if kind == "cpu":
-            measure_cpu_latency(step, LatencyPolicy(), device.clock)
+            measure_cpu_latency(step, make_policy(), device.clock)
         else:
-            measure_accelerator_latency(step, device, LatencyPolicy(), device.clock)
+            measure_accelerator_latency(step, device, make_policy(), device.clock)
 
     before = gc.isenabled()
     try:
@@ -230,7 +235,7 @@ def test_a_policy_that_makes_no_sense_is_refused(changes: dict[str, Any], messag
 
 
 def take(device: SimulatedDevice, step: Callable[[], object] | None = None, **policy: Any) -> Any:
-    return measure_accelerator_latency(step or device.step, device, LatencyPolicy(**policy), device.clock)
+    return measure_accelerator_latency(step or device.step, device, make_policy(**policy), device.clock)
 
 
 @pytest.mark.parametrize(
@@ -321,3 +326,20 @@ def test_a_real_device_is_timed() -> None:
     assert min(found.samples_s) > 0
     assert found.host_latency_s is not None
     assert found.host_latency_s > 0
+
+
+def test_precision_counts_only_after_the_least_time() -> None:
+    """A burst that lasts longer than ten short samples must not be taken for a precise measurement."""
+    burst = itertools.chain(itertools.repeat(3 * MILLISECOND, 60), itertools.repeat(2 * MILLISECOND))
+    host = FakeHost(burst)
+    found = measure_cpu_latency(host.step, LatencyPolicy(warmup_s=0.01, min_time_s=0.2), host.clock)
+    assert sum(found.samples_s) >= 0.2
+    assert min(found.samples_s) == pytest.approx(2e-3)
+    early = FakeHost(itertools.repeat(3 * MILLISECOND))
+    assert len(measure_cpu_latency(early.step, make_policy(), early.clock).samples_s) == 10
+
+
+def test_the_cap_is_stronger_than_the_least_time() -> None:
+    host = FakeHost(itertools.repeat(MILLISECOND))
+    found = measure_cpu_latency(host.step, LatencyPolicy(time_cap_s=0.05, min_time_s=0.2), host.clock)
+    assert len(found.samples_s) <= 51

@@ -66,6 +66,7 @@ def make_row(case: Case, status: str = "ok", message: str = "", *, noisy: bool =
         "latency_s": latency,
         "latency_ci_low_s": latency * (0.8 if noisy else 0.985),
         "latency_ci_high_s": latency * (1.3 if noisy else 1.012),
+        "latency_floor_s": latency * 0.99,
         "input_bytes": 4 * case.batch * case.in_channels * case.height * case.width,
         "output_bytes": output,
         "parameter_bytes": parameters,
