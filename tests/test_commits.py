@@ -27,7 +27,10 @@ def git(repository: Path, *words: str) -> str:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository with this package in it, and a second commit that makes one upsampler three times slower."""
+    """A repository with this package in it, and a second commit that makes one upsampler twenty times slower.
+
+    No noise of a machine does that: what is asserted is whose layer was measured, not how fast it is.
+    """
     folder = tmp_path / "repository"
     shutil.copytree(SOURCE, folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
     git(folder, "init", "-q")
@@ -40,7 +43,7 @@ def repository(tmp_path: Path) -> Path:
         "        import time\n\n"
         "        started = time.perf_counter()\n"
         f"{quick}"
-        "        until = time.perf_counter() + 2 * (time.perf_counter() - started)\n"
+        "        until = time.perf_counter() + 19 * (time.perf_counter() - started)\n"
         "        while time.perf_counter() < until:\n"
         "            pass\n"
     )
@@ -121,9 +124,11 @@ def test_the_slower_upsampler_is_caught_and_named(
     found, folders = compare_commits(
         repository, "HEAD~1", "HEAD", make_small_plan(), results=tmp_path / "results", observer=seen.append
     )
-    verdicts = found[found["metric"] == "latency_s"].set_index("case_id")["verdict"]
-    assert verdicts["nearest_conv-k3-s2-c8x8-16x16"] == "slower"
-    assert verdicts["conv_nearest-k3-s2-c8x8-16x16"] != "slower"
+    timed = found[found["metric"] == "latency_s"].set_index("case_id")
+    ratios = {str(case): float(ratio) for case, ratio in timed["ratio"].items()}
+    assert timed["verdict"]["nearest_conv-k3-s2-c8x8-16x16"] == "slower"
+    assert ratios["nearest_conv-k3-s2-c8x8-16x16"] > 10
+    assert ratios["conv_nearest-k3-s2-c8x8-16x16"] < 5
     assert set(found.loc[found["metric"] != "latency_s", "verdict"]) == {"same"}
     assert len(seen) == 2 * (2 + 2 + 3 * 2)
     assert [folder.name.rpartition("-")[2] for folder in folders] == [
