@@ -26,8 +26,8 @@ VERDICTS = ("faster", "slower", "same", "inconclusive", "smaller", "larger")
 MIN_REPLICATES = 3
 DEFAULT_MARGIN = 0.05
 DEFAULT_LEVEL = 0.95
-# share of the replicates, the fastest, that a comparison rests on: on a busy virtual machine three of five left twice
-# as many cells with a narrow interval as all five did, and raised no false alarm at the default margin
+# share of the replicates, the fastest, that a comparison rests on: on a busy virtual machine three of five left
+# twice as many cells with a narrow interval as all five did, and raised no false alarm at the default margin
 _KEPT_SHARE = 0.6
 
 # a sum of squares of logarithms near ten, each with sixteen digits: less is rounding, and equal times are equal
