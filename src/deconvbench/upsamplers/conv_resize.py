@@ -21,6 +21,8 @@ def _count_conv_nearest(
 @register_upsampler(
     "conv_nearest",
     summary="convolution at low resolution, then nearest-neighbour resize",
+    formula="nearest_s(conv_k(x))",
+    macs_formula="k²/s²",
     reference="Aitken et al., arXiv:1707.02937",
     linear=True,
     shift_equivariant=True,

@@ -41,6 +41,10 @@ class UpsamplerSpec:
         ``(in_channels, out_channels, kernel_size, scale_factor) -> nn.Module``.
     summary : str
         One line: what it computes.
+    formula : str
+        The same in symbols: x is the input, k the kernel size, s the scale.
+    macs_formula : str
+        Multiply-accumulates per output pixel in units of C_in·C_out; other units are named.
     reference : str
         The paper or the article's figure it comes from.
     linear : bool
@@ -58,6 +62,8 @@ class UpsamplerSpec:
     name: str
     factory: Factory
     summary: str = ""
+    formula: str = ""
+    macs_formula: str = ""
     reference: str = ""
     linear: bool = False
     shift_equivariant: bool = False
@@ -85,6 +91,8 @@ def register_upsampler(
     name: str,
     *,
     summary: str = "",
+    formula: str = "",
+    macs_formula: str = "",
     reference: str = "",
     linear: bool = False,
     shift_equivariant: bool = False,
@@ -98,7 +106,7 @@ def register_upsampler(
     ----------
     name : str
         Lower-case letters, digits and underscores.
-    summary, reference, linear, shift_equivariant, has_kernel, objection, macs
+    summary, formula, macs_formula, reference, linear, shift_equivariant, has_kernel, objection, macs
         See `UpsamplerSpec`.
 
     Returns
@@ -131,6 +139,8 @@ def register_upsampler(
             name=name,
             factory=factory,
             summary=summary,
+            formula=formula,
+            macs_formula=macs_formula,
             reference=reference,
             linear=linear,
             shift_equivariant=shift_equivariant,

@@ -43,6 +43,8 @@ class _ResizeConv(nn.Module):
 @register_upsampler(
     "nearest_conv",
     summary="nearest-neighbour resize, then convolution",
+    formula="conv_k(nearest_s(x))",
+    macs_formula="k²",
     reference="Odena et al. 2016; the article's remedy",
     linear=True,
     shift_equivariant=True,
@@ -78,6 +80,8 @@ class NearestConv(_ResizeConv):
 @register_upsampler(
     "bilinear_conv",
     summary="bilinear resize (half-pixel), then convolution",
+    formula="conv_k(bilinear_s(x))",
+    macs_formula="k² + 4/C_out",
     reference="Odena et al. 2016",
     linear=True,
     shift_equivariant=True,
@@ -112,6 +116,8 @@ class BilinearConv(_ResizeConv):
 @register_upsampler(
     "bicubic_conv",
     summary="bicubic resize (half-pixel), then convolution",
+    formula="conv_k(bicubic_s(x))",
+    macs_formula="k² + 16/C_out",
     reference="Keys 1981; Odena et al. 2016",
     linear=True,
     shift_equivariant=True,

@@ -21,6 +21,8 @@ def _count_subpixel(
 @register_upsampler(
     "subpixel",
     summary="convolution to s² times the channels, then PixelShuffle",
+    formula="shuffle_s(conv_k(x))",
+    macs_formula="k²",
     reference="Shi et al., arXiv:1609.05158",
     linear=True,
     shift_equivariant=True,
@@ -64,6 +66,8 @@ class Subpixel(nn.Module):
 @register_upsampler(
     "subpixel_icnr",
     summary="sub-pixel convolution that starts as convolution + nearest resize",
+    formula="shuffle_s(conv_k(x)), equal phases at the start",
+    macs_formula="k²",
     reference="Aitken et al., arXiv:1707.02937",
     linear=True,
     shift_equivariant=True,

@@ -55,6 +55,8 @@ def _count_smoothed(
 @register_upsampler(
     "transposed",
     summary="transposed convolution",
+    formula="convT_k(x), stride s",
+    macs_formula="k²/s²",
     reference="Zeiler et al. 2010; Dumoulin & Visin, arXiv:1603.07285",
     linear=True,
     shift_equivariant=True,
@@ -106,6 +108,8 @@ class Transposed(nn.ConvTranspose2d):
 @register_upsampler(
     "transposed_smoothed",
     summary=f"transposed convolution, then one of stride 1 with kernel {SMOOTHING_KERNEL_SIZE}",
+    formula="convT_9(convT_k(x)), strides s, 1",
+    macs_formula="k²/s² + 81 C_out/C_in",
     reference="the article's first remedy; Odena et al. 2016",
     linear=True,
     shift_equivariant=True,

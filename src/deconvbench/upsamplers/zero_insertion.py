@@ -23,6 +23,8 @@ def _count_zero_insertion(
 @register_upsampler(
     "zero_insert",
     summary="zeros between the pixels, then convolution: the naive form of transposed",
+    formula="conv_k(zeros_s(x))",
+    macs_formula="k²",
     reference="Dumoulin & Visin, arXiv:1603.07285; the article's Figure 3",
     linear=True,
     shift_equivariant=True,
