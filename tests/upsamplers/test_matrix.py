@@ -4,6 +4,7 @@ The cells come from the registry, and so do the exemptions: a layer that is not 
 """
 
 import io
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -103,6 +104,9 @@ def count_macs(layer: nn.Module, height: int, width: int) -> int:
     mapping = {
         torch.ops.aten.upsample_bilinear2d: interpolate("bilinear"),
         torch.ops.aten.upsample_bicubic2d: interpolate("bicubic"),
+        torch.ops.aten.grid_sampler_2d: interpolate("bilinear"),
+        # a mean is a depthwise convolution whose weights are all alike
+        torch.ops.aten.avg_pool2d: lambda _, kernel, *__, out_shape: 2 * math.prod(out_shape) * math.prod(kernel),
     }
     with FlopCounterMode(display=False, custom_mapping=mapping) as counter, torch.no_grad():
         layer(draw(1, IN_CHANNELS, height, width))

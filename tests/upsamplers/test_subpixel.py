@@ -1,12 +1,18 @@
-"""Sub-pixel convolution: the equal transposed convolution, and what ICNR promises and does not."""
+"""Sub-pixel convolution: the equal transposed convolution, what ICNR promises and does not, what a blur keeps."""
+
+import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from deconvbench.measure.artifacts import image_rejection_db, impulse_response, phase_gains, phase_ripple
+from deconvbench.upsamplers import get_upsampler
 from deconvbench.upsamplers.conv_resize import ConvNearest
-from deconvbench.upsamplers.subpixel import Subpixel, SubpixelIcnr
+from deconvbench.upsamplers.subpixel import Subpixel, SubpixelIcnr, SubpixelIcnrBlur
 from tests.upsamplers.phases import compute_ripple, measure_phase_gains
 
 over_scales = pytest.mark.parametrize("scale_factor", [2, 3, 4], ids="s{}".format)
@@ -83,3 +89,110 @@ def test_icnr_ripples_once_trained(scale_factor: int) -> None:
         torch.autograd.backward(functional.mse_loss(layer(torch.rand(2, 2, 6, 6)), target))
         optimizer.step()
     assert compute_ripple(measure_phase_gains(layer, 2, scale_factor)) > 1e-6
+
+
+def average_windows(x: Tensor, s: int) -> Tensor:
+    """Average the s×s pixels that end at each pixel, one after another; outside lies the nearest pixel inside."""
+    y = torch.zeros_like(x)
+    for m in range(x.shape[2]):
+        for n in range(x.shape[3]):
+            for t in range(s):
+                for u in range(s):
+                    y[:, :, m, n] += x[:, :, max(m - t, 0), max(n - u, 0)] / s**2
+    return y
+
+
+def draw_weights(layer: Subpixel, seed: int) -> None:
+    """Draw every weight anew, so that no two phases are alike."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.normal_(generator=generator)
+
+
+@pytest.mark.parametrize("scale_factor", [1, 2, 3, 4], ids="s{}".format)
+@pytest.mark.parametrize("kernel_size", [1, 3, 4], ids="k{}".format)
+@pytest.mark.parametrize("size", [(1, 1), (3, 4)], ids=["1x1", "3x4"])
+def test_blur_averages_the_shuffled_map(kernel_size: int, scale_factor: int, size: tuple[int, int]) -> None:
+    layer = SubpixelIcnrBlur(2, 3, kernel_size, scale_factor).double()
+    draw_weights(layer, 0)
+    plain = Subpixel(2, 3, kernel_size, scale_factor).double()
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(2, 2, *size, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), average_windows(plain(x), scale_factor), rtol=1e-10, atol=1e-10)
+
+
+@given(
+    kernel_size=st.integers(1, 5),
+    scale_factor=st.integers(2, 4),
+    channels=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    seed=st.integers(0, 2**32),
+)
+@settings(deadline=None, max_examples=25)
+def test_blur_gives_every_phase_the_mean_of_their_gains(
+    kernel_size: int, scale_factor: int, channels: tuple[int, int], seed: int
+) -> None:
+    layer = SubpixelIcnrBlur(*channels, kernel_size, scale_factor).double()
+    draw_weights(layer, seed)
+    plain = Subpixel(*channels, kernel_size, scale_factor).double()
+    plain.load_state_dict(layer.state_dict())
+    found, gains = (
+        phase_gains(impulse_response(each, channels[0], scale_factor), scale_factor) for each in (layer, plain)
+    )
+    torch.testing.assert_close(found, gains.mean((-2, -1), keepdim=True).expand_as(gains), rtol=0, atol=1e-10)
+
+
+@over_scales
+@over_kernels
+def test_blur_never_ripples(kernel_size: int, scale_factor: int) -> None:
+    layer = SubpixelIcnrBlur(4, 4, kernel_size, scale_factor)
+    assert phase_ripple(impulse_response(layer, 4, scale_factor), scale_factor) == pytest.approx(0, abs=1e-20)
+    draw_weights(layer, 0)
+    assert phase_ripple(impulse_response(layer, 4, scale_factor), scale_factor) == pytest.approx(0, abs=1e-20)
+    plain = Subpixel(4, 4, kernel_size, scale_factor)
+    plain.load_state_dict(layer.state_dict())
+    assert phase_ripple(impulse_response(plain, 4, scale_factor), scale_factor) > 0.5
+
+
+def train(layer: Subpixel, scale_factor: int) -> Subpixel:
+    """Take 100 steps towards noise: nothing in it asks for a checkerboard, nor against one."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(4, 4, 6, 6, generator=generator)
+    target = torch.rand(4, 4, 6 * scale_factor, 6 * scale_factor, generator=generator)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.01)
+    for _ in range(100):
+        optimizer.zero_grad()
+        torch.autograd.backward(functional.mse_loss(layer(x), target))
+        optimizer.step()
+    return layer
+
+
+@over_scales
+def test_a_hundred_steps_undo_icnr_but_not_the_blur(scale_factor: int) -> None:
+    def measure_ripple(layer: Subpixel) -> float:
+        return phase_ripple(impulse_response(layer, 4, scale_factor), scale_factor)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        icnr, blurred = (kind(4, 4, 3, scale_factor) for kind in (SubpixelIcnr, SubpixelIcnrBlur))
+    for layer in (icnr, blurred):
+        before = layer.conv.weight.detach().clone()
+        assert measure_ripple(layer) == pytest.approx(0, abs=1e-20)
+        train(layer, scale_factor)
+        assert not torch.allclose(layer.conv.weight, before, atol=0.05)
+    assert measure_ripple(icnr) > 0.05
+    assert measure_ripple(blurred) == pytest.approx(0, abs=1e-20)
+
+
+def test_blur_squares_what_nearest_leaves_of_images() -> None:
+    # at the start the shuffle is a nearest-neighbour resize; the window is the same box once more
+    taps = impulse_response(SubpixelIcnrBlur(2, 3, 3, 2), 2, 2)
+    assert image_rejection_db(taps, 2) == pytest.approx(40 * math.log10(math.tan(math.pi * 0.05)), abs=0.01)
+
+
+def test_macs_of_the_blur_are_a_window_for_every_value() -> None:
+    macs = get_upsampler("subpixel_icnr_blur").macs
+    assert macs is not None
+    # 25 taps, 8·54 channels, 15 input pixels; windows of 9, 6 channels, 135 output pixels
+    assert macs(8, 6, 5, 3, 5, 3) == 25 * 432 * 15 + 9 * 6 * 135

@@ -1,10 +1,19 @@
 """The upsamplers of the grid, one family a file, behind a registry."""
 
 from deconvbench.upsamplers import (  # noqa: F401 -- importing a family registers its upsamplers
+    additive,
     conv_resize,
+    equal_gain,
+    point_sampling,
+    reassembly,
     resize_conv,
+    separable,
+    sinc_resize,
     subpixel,
     transposed,
+    transposed_bilinear,
+    transposed_filtered,
+    unpooling,
     zero_insertion,
 )
 from deconvbench.upsamplers.registry import (

@@ -1,11 +1,12 @@
 """Sub-pixel convolution: s² channels at low resolution become one at high resolution.
 
-Plain, and with the initialisation that starts without a checkerboard. ICNR is an initialisation only: nothing
-here may keep the phases equal during training.
+Plain, with the initialisation that starts without a checkerboard, and with the blur that keeps it away. ICNR is
+an initialisation only: nothing here may keep the phases equal during training.
 """
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from deconvbench.theory.macs import conv_macs
 from deconvbench.upsamplers.convolution import SameConv2d
@@ -103,3 +104,62 @@ class SubpixelIcnr(Subpixel):
             # torch draws by fan-in, which the number of output channels does not change: any phase is a fair draw
             for parameter in self.conv.parameters():
                 parameter.copy_(parameter[::phases].repeat_interleave(phases, dim=0))
+
+
+def _count_blurred(
+    in_channels: int, out_channels: int, kernel_size: int, scale_factor: int, height: int, width: int
+) -> int:
+    shuffling = _count_subpixel(in_channels, out_channels, kernel_size, scale_factor, height, width)
+    out_height, out_width = scale_factor * height, scale_factor * width
+    # a mean costs as much as the depthwise convolution that it is
+    blurring = conv_macs(out_channels, out_channels, scale_factor, out_height, out_width, groups=out_channels)
+    return shuffling + blurring
+
+
+@register_upsampler(
+    "subpixel_icnr_blur",
+    summary="sub-pixel convolution that starts with equal phases, then the mean of every s×s window",
+    formula="mean_s(shuffle_s(conv_k(x)))",
+    macs_formula="k² + s²/C_in",
+    reference="Sugawara et al., arXiv:1806.02658; fastai",
+    linear=True,
+    shift_equivariant=True,
+    macs=_count_blurred,
+)
+class SubpixelIcnrBlur(SubpixelIcnr):
+    """Sub-pixel convolution with ICNR, then an s×s mean of stride 1: without a checkerboard whatever is learned.
+
+    y[m] = 1/s · Σ_{t=0}^{s−1} z[m − t] along one axis, where z is the shuffled map; before the border its
+    outermost value is repeated. Away from the border every window holds each phase once, so the gain of each phase
+    of y is the mean of those of z. ICNR makes no difference to that; it makes a smooth start. The window reaches
+    back only, as in fastai: the output lies (s−1)/2 output pixels lower and further right than that of the other
+    families. fastai has a ReLU before the shuffle, which this layer leaves to the network around it.
+
+    MACs: k² per output pixel in units of C_in·C_out, and s² per output channel.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels of the input and output.
+    kernel_size : int
+        Kernel size k of the convolution, in input pixels.
+    scale_factor : int
+        Scale s of the shuffle, and side of the window.
+
+    References
+    ----------
+    Sugawara, Shiota, Kiya, "Super-resolution using convolutional neural networks without any checkerboard
+    artifacts", ICIP 2018, arXiv:1806.02658 (a kernel of s×s ones after the upsampling).
+    Howard, Gugger, "fastai: a layered API for deep learning", Information 2020, arXiv:2002.04688
+    (``PixelShuffle_ICNR`` with ``blur=True``).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, scale_factor)
+        self.window_size = scale_factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Enlarge (N, C_in, H, W) to (N, C_out, sH, sW)."""
+        before = self.window_size - 1
+        z = functional.pad(super().forward(x), (before, 0, before, 0), mode="replicate")
+        return functional.avg_pool2d(z, self.window_size, stride=1)

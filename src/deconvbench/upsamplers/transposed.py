@@ -14,8 +14,8 @@ from deconvbench.upsamplers.registry import register_upsampler
 SMOOTHING_KERNEL_SIZE = 9
 
 
-def find_objection(kernel_size: int, scale_factor: int) -> str | None:
-    """Say why no transposed convolution enlarges exactly by this scale, or None where one does.
+def find_gap(kernel_size: int, scale_factor: int) -> str | None:
+    """Say that the stamps of a transposed convolution leave gaps between them, or None where they do not.
 
     Parameters
     ----------
@@ -29,6 +29,22 @@ def find_objection(kernel_size: int, scale_factor: int) -> str | None:
             "transposed convolution needs kernel_size >= scale_factor to cover every output pixel: "
             f"{kernel_size} < {scale_factor}"
         )
+    return None
+
+
+def find_objection(kernel_size: int, scale_factor: int) -> str | None:
+    """Say why no transposed convolution enlarges exactly by this scale, or None where one does.
+
+    Parameters
+    ----------
+    kernel_size : int
+        Kernel size k.
+    scale_factor : int
+        Scale s.
+    """
+    gap = find_gap(kernel_size, scale_factor)
+    if gap is not None:
+        return gap
     if scale_factor == 1 and kernel_size % 2 == 0:
         return (
             "transposed convolution with scale_factor 1 needs an odd kernel_size to keep the size: "
@@ -37,9 +53,25 @@ def find_objection(kernel_size: int, scale_factor: int) -> str | None:
     return None
 
 
-def _count_transposed(
+def count_transposed(
     in_channels: int, out_channels: int, kernel_size: int, scale_factor: int, height: int, width: int
 ) -> int:
+    """Count the multiply-accumulates of a transposed convolution that enlarges by its stride.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels of the input and output.
+    kernel_size, scale_factor : int
+        Kernel size k and scale s.
+    height, width : int
+        Size of the input in pixels.
+
+    Returns
+    -------
+    int
+        MACs of one image.
+    """
     del scale_factor  # the kernel visits every input pixel once, whatever the scale
     return transposed_conv_macs(in_channels, out_channels, kernel_size, height, width)
 
@@ -47,7 +79,7 @@ def _count_transposed(
 def _count_smoothed(
     in_channels: int, out_channels: int, kernel_size: int, scale_factor: int, height: int, width: int
 ) -> int:
-    upsampling = _count_transposed(in_channels, out_channels, kernel_size, scale_factor, height, width)
+    upsampling = count_transposed(in_channels, out_channels, kernel_size, scale_factor, height, width)
     out_height, out_width = scale_factor * height, scale_factor * width
     return upsampling + conv_macs(out_channels, out_channels, SMOOTHING_KERNEL_SIZE, out_height, out_width)
 
@@ -61,7 +93,7 @@ def _count_smoothed(
     linear=True,
     shift_equivariant=True,
     objection=find_objection,
-    macs=_count_transposed,
+    macs=count_transposed,
 )
 class Transposed(nn.ConvTranspose2d):
     """Transposed convolution that enlarges exactly by the scale.

@@ -1,0 +1,128 @@
+"""Transposed convolution with a fixed filter: StyleGAN2's layer, and where its filter removes the ripple."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from deconvbench.errors import UnsupportedError
+from deconvbench.measure.artifacts import impulse_response, phase_gains, phase_ripple
+from deconvbench.theory import convolve, pad_or_crop, transposed_convolve
+from deconvbench.upsamplers import build_upsampler, get_upsampler
+from deconvbench.upsamplers.transposed import Transposed
+from deconvbench.upsamplers.transposed_filtered import TransposedFir
+
+over_kernels = pytest.mark.parametrize("kernel_size", range(2, 9), ids="k{}".format)
+LAYERS = [(k, s) for k in range(1, 10) for s in range(1, 5) if k >= s]
+over_layers = pytest.mark.parametrize(
+    ("kernel_size", "scale_factor"), LAYERS, ids=[f"k{k}-s{s}" for k, s in LAYERS]
+)
+
+
+@over_kernels
+def test_is_stylegan2s_upsampling_convolution(kernel_size: int) -> None:
+    layer = TransposedFir(2, 3, kernel_size, 2).double()
+    x = torch.randn(2, 2, 4, 3, dtype=torch.float64)
+    # as upsample_conv_2d states its padding, for factor 2 and a filter of 4 taps
+    excess = (4 - 2) - (kernel_size - 1)
+    padding = ((excess + 1) // 2 + 2 - 1, excess // 2 + 1)
+    fir = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64 * 2**2
+    weight, bias = layer.weight.detach().numpy(), layer.bias
+    assert bias is not None
+    padded = pad_or_crop(transposed_convolve(x.numpy(), weight, stride=2), padding, padding)
+    expected = convolve(padded, np.broadcast_to(fir, (3, 1, 4, 4)), groups=3)
+    expected += bias.detach().numpy()[:, None, None]
+    torch.testing.assert_close(layer(x).detach(), torch.from_numpy(expected), rtol=1e-10, atol=1e-10)
+
+
+def test_stylegan2s_own_kernel_pads_a_pixel_on_each_side_without_a_copy() -> None:
+    layer = TransposedFir(1, 1, 3, 2)
+    assert (layer.symmetric_padding, layer.copied_padding) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "scale_factor", "padding"),
+    [(4, 2, (1, 0, 1, 0)), (5, 2, None), (6, 2, (0, -1, 0, -1)), (9, 2, (-2, -2, -2, -2)), (4, 4, (2, 1, 2, 1))],
+    ids=["odd", "none", "odd-crop", "even-crop", "odd-s4"],
+)
+def test_padding_is_split_evenly_with_more_before(
+    kernel_size: int, scale_factor: int, padding: tuple[int, ...] | None
+) -> None:
+    assert TransposedFir(1, 1, kernel_size, scale_factor).copied_padding == padding
+
+
+@over_layers
+def test_enlarges_exactly_for_every_kernel_down_to_one_pixel(kernel_size: int, scale_factor: int) -> None:
+    layer = TransposedFir(1, 2, kernel_size, scale_factor)
+    for height, width in ((1, 1), (3, 2)):
+        with torch.no_grad():
+            y = layer(torch.ones(1, 1, height, width))
+        assert y.shape == (1, 2, scale_factor * height, scale_factor * width)
+
+
+@over_kernels
+def test_no_ripple_at_scale_two_whatever_the_kernel(kernel_size: int) -> None:
+    taps = impulse_response(TransposedFir(4, 4, kernel_size, 2), 4, 2)
+    assert phase_ripple(taps, 2) == pytest.approx(0, abs=1e-25)
+
+
+@pytest.mark.parametrize("scale_factor", [3, 4], ids="s{}".format)
+@pytest.mark.parametrize("kernel_size", [4, 5, 6, 8], ids="k{}".format)
+def test_ripple_is_reduced_and_remains_at_other_scales(kernel_size: int, scale_factor: int) -> None:
+    torch.manual_seed(0)
+    layer = TransposedFir(8, 8, kernel_size, scale_factor)
+    plain = Transposed(8, 8, kernel_size, scale_factor)
+    plain.load_state_dict(layer.state_dict())
+    ripple = phase_ripple(impulse_response(layer, 8, scale_factor), scale_factor)
+    assert 0.05 < ripple < phase_ripple(impulse_response(plain, 8, scale_factor), scale_factor)
+
+
+@over_layers
+def test_filter_makes_up_for_the_inserted_zeros(kernel_size: int, scale_factor: int) -> None:
+    layer = TransposedFir(2, 3, kernel_size, scale_factor).double()
+    gains = phase_gains(impulse_response(layer, 2, scale_factor), scale_factor).mean((-2, -1))
+    expected = layer.weight.detach().sum((2, 3)).T
+    torch.testing.assert_close(gains, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_a_unit_kernel_leaves_bilinear_interpolation() -> None:
+    layer = TransposedFir(1, 1, 3, 2).double()
+    with torch.no_grad():
+        layer.weight.zero_()[..., 1, 1] = 1
+        assert layer.bias is not None
+        layer.bias.zero_()
+        x = torch.randn(1, 1, 5, 6, dtype=torch.float64)
+        expected = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        inside = (..., slice(2, -2), slice(2, -2))
+        torch.testing.assert_close(layer(x)[inside], expected[inside], rtol=1e-10, atol=1e-10)
+
+
+def test_bias_comes_after_the_filter_and_borders_do_not_act_on_it() -> None:
+    layer = TransposedFir(2, 3, 3, 2)
+    with torch.no_grad():
+        y = layer(torch.zeros(1, 2, 4, 4))
+    assert layer.bias is not None
+    assert torch.equal(y, layer.bias.detach()[:, None, None].expand(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("scale_factor", [1, 2, 3, 4], ids="s{}".format)
+def test_filter_is_exact_in_half_precision_and_learns_nothing(scale_factor: int) -> None:
+    layer = TransposedFir(1, 2, 4, scale_factor)
+    assert torch.equal(layer.fir.bfloat16().float(), layer.fir)
+    assert float(layer.fir.sum()) == 2 * scale_factor**2
+    assert {name for name, _ in layer.named_parameters()} == set(layer.state_dict()) == {"weight", "bias"}
+
+
+def test_macs_per_output_pixel_are_as_stated() -> None:
+    macs = get_upsampler("transposed_fir").macs
+    assert macs is not None
+    assert macs(8, 4, 3, 2, 10, 6) / (20 * 12) / (8 * 4) == 9 / 4 + 16 / 8
+
+
+def test_objects_to_gaps_and_to_nothing_else() -> None:
+    with pytest.raises(UnsupportedError, match=re.escape("to cover every output pixel: 2 < 3")):
+        build_upsampler("transposed_fir", 1, 1, 2, 3)
+    # an even kernel at scale 1, which a transposed convolution alone cannot have
+    assert isinstance(build_upsampler("transposed_fir", 1, 1, 4, 1), TransposedFir)
