@@ -1,0 +1,102 @@
+"""The interior of a map, cut into blocks of one period: what the metrics of whole networks and gradients look at.
+
+Nobody can tell from outside how far padding reaches into a network's output. So the middle is taken and, where the
+answer has to be periodic, checked: a margin that is too small is an error, not a wrong number.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deconvbench.errors import UsageError
+
+# share of the largest value: sums of a few thousand products in float64 leave 1e-13
+_TOLERANCE = 1e-9
+
+
+def check_count(name: str, value: object, minimum: int) -> None:
+    """Check that an argument is a whole number and large enough.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    value : object
+        What it was given.
+    minimum : int
+        Smallest allowed value.
+
+    Raises
+    ------
+    UsageError
+        If it is not; bool does not count as a number.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
+        raise UsageError(f"{name}: {value!r} is not a whole number of at least {minimum}")
+
+
+def split_interior(maps: Tensor, period: int, margin: int | None) -> Tensor:
+    """Cut the middle of maps into blocks of one period.
+
+    Parameters
+    ----------
+    maps : Tensor, shape (N, C, H, W)
+        What a network or its backward pass gave.
+    period : int
+        Period P in pixels.
+    margin : int or None
+        Pixels to leave out on each side, at least; None: a quarter of the side.
+
+    Returns
+    -------
+    Tensor, shape (N, C, n, m, P, P)
+        n×m blocks, whose first pixel is one of phase (0, 0) of the whole map.
+
+    Raises
+    ------
+    UsageError
+        If less than two blocks a side are left.
+    """
+    sides = []
+    for axis, side in ((-2, maps.shape[-2]), (-1, maps.shape[-1])):
+        left_out = side // 4 if margin is None else margin
+        first = -(-left_out // period) * period
+        count = (side - left_out - first) // period
+        if count < 2:
+            raise UsageError(
+                f"margin: {left_out} of {side} pixels on each side leave less than two periods of {period};"
+                " a smaller margin or a larger size is needed"
+            )
+        sides.append(count)
+        maps = maps.narrow(axis, first, count * period)
+    return maps.reshape(*maps.shape[:2], sides[0], period, sides[1], period).transpose(3, 4)
+
+
+def is_periodic(blocks: Tensor) -> bool:
+    """Say whether all blocks are the same but for rounding.
+
+    Parameters
+    ----------
+    blocks : Tensor, shape (N, C, n, m, P, P)
+        As from `split_interior`.
+
+    Returns
+    -------
+    bool
+        Whether those of each map agree to 1e-9 of the largest value of all.
+    """
+    spread = (blocks - blocks[:, :, :1, :1]).abs().max()
+    return bool(spread <= _TOLERANCE * blocks.abs().max())
+
+
+def find_device(module: torch.nn.Module) -> torch.device:
+    """Device that a module lives on; the CPU for one without parameters and buffers.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Any module.
+    """
+    for held in (*module.parameters(), *module.buffers()):
+        return held.device
+    return torch.device("cpu")
