@@ -72,6 +72,83 @@ class GivesNaN(_Plain):
         return super().forward(x) * float("nan")
 
 
+class GivesInfinity(_Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) / 0
+
+
+class WrongChannels(_Plain):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | None, scale_factor: int) -> None:
+        super().__init__(in_channels, in_channels, kernel_size, scale_factor)
+
+
+class ThreeAxes(_Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[0]
+
+
+class ReturnsTuple(_Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x), x  # type: ignore[return-value] # the fault
+
+
+class WrongDtype(_Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).double()
+
+
+class ChangesInput(_Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.mul_(2))
+
+
+class AlwaysDropsOut(_Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(super().forward(x))
+
+
+class Detaches(_Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).detach()
+
+
+class ForgetsItsInput(_Plain):
+    """Its weights learn, but nothing before it does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.detach())
+
+
+class GivesNaNBackward(_Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + (0 * x.mean()).sqrt()
+
+
+class Squares(_Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).square()
+
+
+class SquaresUnevenly(_Plain):
+    """Neither linear nor shift-equivariant."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x).square()
+        return y * torch.arange(y.shape[-1], dtype=y.dtype)
+
+
+class HangsWhenBuilt(_Plain):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | None, scale_factor: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, scale_factor)
+        while True:
+            signal.pause()
+
+
+class TakesTwo(nn.Module):
+    def __init__(self, channels: int, scale_factor: int) -> None:
+        super().__init__()
+
+
 class RaisesBackward(_Plain):
     def forward(self, x: Tensor) -> Tensor:
         y = super().forward(x)
@@ -117,4 +194,13 @@ def no_module(in_channels: int, out_channels: int, kernel_size: int | None, scal
     return "a string"
 
 
+def raises_when_called(in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> nn.Module:
+    raise ValueError(f"{in_channels} channels are not enough")
+
+
+def has_another_order(scale_factor: int, in_channels: int, out_channels: int, kernel_size: int) -> nn.Module:
+    return _Plain(in_channels, out_channels, kernel_size, scale_factor)
+
+
 not_callable = 3
+built_already = nn.ConvTranspose2d(2, 2, 2, stride=2)

@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 
 from deconvbench.case import DTYPES, EXECUTIONS, MEMORY_FORMATS, NAME_PATTERN, STEPS, Case
+from deconvbench.columns import ARTIFACT_COLUMNS
 from deconvbench.record import STATUSES, AnyRecord, Latency, Memory, NumericsRecord, QualityRecord, Record
 
 counts = st.integers(1, 9999)
@@ -82,7 +83,7 @@ quality_records = st.builds(
     status=statuses,
     message=messages,
     metrics=st.dictionaries(
-        st.sampled_from(["overlap_cv", "phase_ripple", "noise_gain_cv", "image_rejection_db", "border_error"]),
+        st.sampled_from(ARTIFACT_COLUMNS),
         st.none() | st.floats(-1e3, 1e3),
     ),
 )

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -6,10 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from deconvbench import catalogue
 from deconvbench.__main__ import main
 from deconvbench.case import Case
+from deconvbench.catalogue import CatalogueRow
 from deconvbench.upsamplers import registry
 
+FAULTY = "tests.faulty_upsamplers"
 TINY = ["--preset", "smoke", "-k", "nearest and 8x8", "--seed", "1"]
 GRID = "[axes]\nupsampler = ['subpixel']\nkernel_size = [3]\nscale_factor = [2]\nin_channels = [4]\n"
 
@@ -31,6 +35,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "name.toml").write_text(GRID.replace("subpixel", "deconv") + "height = [8]\n")
     (tmp_path / "empty.toml").write_text("constraints = ['height > 9']\n" + GRID + "height = [8]\n")
     (tmp_path / "file").write_text("")
+    (tmp_path / "torn.py").write_text("def factory(:")
+    (tmp_path / "raises.py").write_text("factory = 1 / 0")
     (tmp_path / "folder").mkdir()
     (tmp_path / "other.json").write_text('{"benchmarks": [{"extra_info": {}}]}')
     write_saved("base.json")
@@ -86,6 +92,12 @@ BAD_INPUTS = [
     ("run --upsampler no.such:thing", "--upsampler: cannot import 'no.such'"),
     ("run --upsampler numpy:thing", "--upsampler: 'numpy' has no 'thing'"),
     ("run --upsampler tests.faulty_upsamplers:not_callable", "'not_callable' is int, not a function or class"),
+    ("run --upsampler tests.faulty_upsamplers:built_already", "is a ConvTranspose2d that is built already, not a"),
+    ("grid --upsampler torn:factory", "--upsampler: cannot import 'torn': SyntaxError: "),
+    (
+        "grid --upsamplers --upsampler raises:factory",
+        "cannot import 'raises': ZeroDivisionError: division by zero (",
+    ),
     ("run --replicates 0", "--replicates: 0 is not a whole number of at least 1"),
     ("run --replicates many", "'--replicates'"),
     ("run --timeout -1", "--timeout: -1.0 is not a number of seconds above 0"),
@@ -98,6 +110,8 @@ BAD_INPUTS = [
     ("report folder", "folder"),
     ("report", "results/runs"),
     ("report a b --out x.html", "--out: 'x.html' is one file, for 2 runs"),
+    ("report folder --quality blur", "--quality: 'blur' is not one of"),
+    ("validate --seeds 0", "0"),
     ("compare base.json", "Missing argument 'NEW'"),
     ("compare base.json none", "run folder: 'none' does not exist"),
     ("compare folder base.json", "run folder: 'folder' has no journal.jsonl"),
@@ -154,21 +168,75 @@ def test_grid_lists_cases_and_counts_them(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_grid_as_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["grid", "--set", "height=8", "-k", "subpixel_icnr and train", "--json"]) == 0
+    assert main(["grid", "--set", "height=8", "-k", "subpixel_icnr and train and not blur", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["schema_version"], answer["kind"], len(answer["rows"])) == (1, "grid", 1)
     row = answer["rows"][0]
     assert row.pop("case_id") == Case(**row).case_id == "subpixel_icnr-k3-s2-c64x32-8x8-train"
 
 
-def test_upsamplers_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    own = ["--upsampler", "tests.faulty_upsamplers:Sound"]
+@pytest.fixture
+def _few_upsamplers(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = registry.list_upsamplers()
+    few = ("transposed", "nearest_conv")
+    monkeypatch.setattr(registry, "_REGISTRY", {name: ours[name] for name in few})
+
+
+@pytest.mark.usefixtures("_few_upsamplers")
+def test_upsamplers_are_measured_and_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    own = [word for kind in ("Sound", "WrongSize", "Segfaults") for word in ("--upsampler", f"{FAULTY}:{kind}")]
     assert main(["grid", "--upsamplers", *own]) == 0
-    out = capsys.readouterr().out
-    assert "nearest_conv " in out
-    assert "sound" in out
+    out, err = capsys.readouterr()
+    assert err == ""
+    head, transposed, nearest, sound, wrong, crashed = out.splitlines()
+    assert head.split() == ["name", "formula", "MACs", "ripple", "paper"]
+    assert re.fullmatch(r"transposed +convT_k\(x\), stride s +k²/s² +0\.7\d\d +Zeiler et al\. 2010.*", transposed)
+    assert re.fullmatch(r"nearest_conv +conv_k\(nearest_s\(x\)\) +k² +0 +Odena et al\. 2016.*", nearest)
+    # nothing is declared of it, and nothing is made up
+    assert re.fullmatch(r"sound +flat 0", sound)
+    assert re.match(r"wrongsize +– +error: .*output of shape .* for an input of shape .* asks for", wrong)
+    assert re.match(r"segfaults +– +crashed: killed by SIGSEGV", crashed)
+
+
+@pytest.fixture
+def made_row(monkeypatch: pytest.MonkeyPatch) -> CatalogueRow:
+    """What the catalogue holds instead of anything measured."""
+    row = CatalogueRow(
+        name="mine",
+        formula="f(x) " * 40,
+        macs="k² + 4/C_in " * 3,
+        phase_ripple=0.25,
+        linear=True,
+        reference="p" * 90,
+    )
+    monkeypatch.setattr(catalogue, "list_catalogue", lambda sources: [row])
+    return row
+
+
+def test_upsamplers_as_json_are_one_strict_object(
+    capsys: pytest.CaptureFixture[str], made_row: CatalogueRow
+) -> None:
     assert main(["grid", "--upsamplers", "--json"]) == 0
-    assert {"transposed", "subpixel"} <= {row["name"] for row in json.loads(capsys.readouterr().out)["rows"]}
+    answer = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert (answer["schema_version"], answer["kind"]) == (1, "upsamplers")
+    (row,) = answer["rows"]
+    assert list(row) == [
+        "name", "summary", "formula", "macs", "phase_ripple", "flat_field_ripple", "kernel_size", "scale_factor",
+        "linear", "shift_equivariant", "reference", "message",
+    ]  # fmt: skip
+    assert CatalogueRow(**row) == made_row
+
+
+@pytest.mark.usefixtures("made_row")
+def test_a_terminal_gets_upsamplers_in_its_width(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["grid", "--upsamplers"]) == 0
+    lines = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert len(lines) > 5
+    assert {len(line) for line in lines} == {80}
 
 
 def test_env_prints_the_record(capsys: pytest.CaptureFixture[str]) -> None:

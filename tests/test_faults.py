@@ -13,19 +13,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from deconvbench import engine
 from deconvbench.__main__ import main
 from deconvbench.engine import Outcome, Progress, Task, run_plan, run_tasks
 from deconvbench.errors import SurroundingsError
 from deconvbench.journal import Journal
+from deconvbench.measure.measuring import Measuring
 from deconvbench.plan import Plan, list_jobs, open_folder, reopen_folder
-from deconvbench.record import SCHEMA_VERSION, Record, encode_record
+from deconvbench.progress import describe_record
+from deconvbench.record import (
+    SCHEMA_VERSION,
+    AnyRecord,
+    NumericsRecord,
+    QualityRecord,
+    Record,
+    encode_record,
+)
 from deconvbench.run_folder import JOURNAL_NAME, RUN_NAME, read_run_info
 from deconvbench.table import load, read_journal
-from deconvbench.upsamplers import load_upsampler, registry
-from deconvbench.worker import WorkerOptions
-from tests.builders import make_case, make_grid, make_plan
+from deconvbench.upsamplers import load_upsampler, register_upsampler, registry
+from deconvbench.worker import Worker, WorkerOptions, fill
+from tests import faulty_upsamplers
+from tests.builders import make_case, make_grid, make_plan, make_record
 from tests.noop_run import ENVIRONMENT, NoopWorker
 
 TINY = ["--preset", "smoke", "-k", "nearest and 8x8 and not train", "--seed", "1"]
@@ -35,6 +46,14 @@ TINY = ["--preset", "smoke", "-k", "nearest and 8x8 and not train", "--seed", "1
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
     monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+
+
+@pytest.fixture
+def faulty(own_registry: None) -> None:
+    """All that go wrong are registered."""
+    for name, found in vars(faulty_upsamplers).items():
+        if getattr(found, "__module__", "") == faulty_upsamplers.__name__ and not name.startswith("_"):
+            load_upsampler(f"{faulty_upsamplers.__name__}:{name}")
 
 
 class Disk:
@@ -96,6 +115,129 @@ def expect_one_line(capsys: pytest.CaptureFixture[str], words: list[str], code: 
 
 
 # what a layer does wrong
+
+
+def measure_here(job: AnyRecord) -> AnyRecord:
+    """Fill a job in as a worker does, without its process."""
+    policy = {"time_cap_s": 0.0, "min_time_s": 0.0, "warmup_s": 0.0}
+    measuring = Measuring(environment=ENVIRONMENT, policy=policy, measures_memory=False)
+    return fill(job, measuring.measure)
+
+
+def make_layer_job(upsampler: str, kind: str) -> AnyRecord:
+    layer: dict[str, Any] = {"upsampler": upsampler, "kernel_size": 3, "scale_factor": 2}
+    if kind == "quality":
+        return QualityRecord(**layer, seed=0, channels=3, status="error")
+    if kind == "numerics":
+        given: dict[str, Any] = {"in_channels": 4, "out_channels": 2, "dtype": "float32", "device": "cpu"}
+        return NumericsRecord(**layer, **given, status="error")
+    return make_record(status="error", case=make_case(upsampler=upsampler, step=kind))
+
+
+BOTH_STEPS = ("forward", "train")
+NUMBERS = ("numerics",)
+EVERYWHERE = (*BOTH_STEPS, *NUMBERS)
+FAULTS = [
+    ("raises_when_called", EVERYWHERE, "ValueError: 4 channels are not enough"),
+    ("no_module", EVERYWHERE, "upsampler: 'no_module' built a str, not an nn.Module"),
+    (
+        "takestwo",
+        EVERYWHERE,
+        "tests.faulty_upsamplers:TakesTwo takes (channels: int, scale_factor: int) -> None, but is called with"
+        " (in_channels, out_channels, kernel_size, scale_factor), in this order",
+    ),
+    ("has_another_order", EVERYWHERE, "has_another_order takes (scale_factor: int, in_channels: int, "),
+    ("raises", EVERYWHERE, "LookupError: no such weights: layer 7"),
+    ("returnstuple", BOTH_STEPS, "upsampler 'returnstuple' gave a tuple, expected a tensor"),
+    ("returnstuple", NUMBERS, "upsampler: returned a tuple, not a tensor"),
+    ("wrongsize", BOTH_STEPS, "gave shape (1, 2, 16, 15), expected (1, 2, 16, 16): an input of shape (1, 4,"),
+    ("wrongsize", NUMBERS, "shape (1, 2, 16, 15) for an input of shape (1, 4, 8, 8); scale_factor 2 asks for"),
+    ("wrongchannels", BOTH_STEPS, "gave shape (1, 4, 16, 16), expected (1, 2, 16, 16)"),
+    ("threeaxes", BOTH_STEPS, "gave shape (2, 16, 16), expected (1, 2, 16, 16)"),
+    ("threeaxes", NUMBERS, "output of shape (2, 16, 16)"),
+    ("wrongdtype", BOTH_STEPS, "gave dtype float64, expected that of its input and weights, float32"),
+    ("givesnan", BOTH_STEPS, "gave values that are not finite, in float32, for a normal input"),
+    ("givesnan", NUMBERS, "its output in float32 is not finite"),
+    ("givesinfinity", BOTH_STEPS, "gave values that are not finite, in float32, for a normal input"),
+    ("givesinfinity", NUMBERS, "its output in float32 is not finite"),
+    ("changesinput", ("forward",), "changes its input in place, so each call sees another one"),
+    ("changesinput", ("train",), "changes its input, or a parameter, in place: a leaf Variable"),
+    ("changesinput", NUMBERS, "changes its input in place; let it work on a copy"),
+    ("alwaysdropsout", NUMBERS, "draws random numbers in evaluation mode, so its output is no function of"),
+    ("detaches", ("train",), "gave an output without a gradient, so the step 'train' has no backward pass"),
+    ("forgetsitsinput", ("train",), "gave an output that does not depend on its input for autograd"),
+    ("givesnanbackward", ("train",), "gave its input a gradient that is not finite, in float32"),
+    ("raisesbackward", ("train",), "ArithmeticError: no way back"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("upsampler", "kind", "message"),
+    [
+        pytest.param(upsampler, kind, message, id=f"{upsampler}-{kind}")
+        for upsampler, kinds, message in FAULTS
+        for kind in kinds
+    ],
+)
+@pytest.mark.usefixtures("faulty")
+def test_a_fault_is_explained_to_its_author(upsampler: str, kind: str, message: str) -> None:
+    record = measure_here(make_layer_job(upsampler, kind))
+    assert record.status == "error"
+    assert message in record.message
+    assert "\n" not in record.message
+    # and the terminal says the same
+    assert describe_record(record).endswith(f": error: {record.message}")
+
+
+@pytest.mark.parametrize(
+    "upsampler", ["detaches", "forgetsitsinput", "givesnanbackward", "raisesbackward", "alwaysdropsout"]
+)
+@pytest.mark.usefixtures("faulty")
+def test_a_fault_of_training_or_of_the_numbers_leaves_the_forward_step_alone(upsampler: str) -> None:
+    record = measure_here(make_layer_job(upsampler, "forward"))
+    assert (record.status, record.message) == ("ok", "")
+
+
+@pytest.mark.usefixtures("faulty")
+def test_dropout_is_no_fault_of_training() -> None:
+    assert measure_here(make_layer_job("alwaysdropsout", "train")).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("factory", "declared", "message"),
+    [
+        (
+            faulty_upsamplers.Squares,
+            {"linear": True, "shift_equivariant": True},
+            "the layer is not linear and shift-equivariant, or reaches further",
+        ),
+        (
+            faulty_upsamplers.AlwaysDropsOut,
+            {"linear": True, "shift_equivariant": True},
+            "draws random numbers in evaluation mode",
+        ),
+        (faulty_upsamplers.SquaresUnevenly, {"shift_equivariant": True}, "declares shift_equivariant=True, but"),
+        (faulty_upsamplers.Squares, {"linear": True}, "declares linear=True, but a sum of inputs does not give"),
+    ],
+    ids=["both", "random", "equivariant", "linear"],
+)
+@pytest.mark.usefixtures("own_registry")
+def test_a_false_declaration_stands_in_the_quality_record(
+    factory: type[nn.Module], declared: dict[str, bool], message: str
+) -> None:
+    register_upsampler("claims", **declared)(factory)  # type: ignore[arg-type] # one of several flags
+    record = measure_here(make_layer_job("claims", "quality"))
+    assert record.status == "error"
+    assert message in record.message
+    # what it costs is another question, and has an answer
+    assert measure_here(make_layer_job("claims", "forward")).status == "ok"
+
+
+def test_a_layer_that_hangs_when_it_is_built_is_ended_at_its_timeout(tmp_path: Path) -> None:
+    options = WorkerOptions(upsamplers=("tests.faulty_upsamplers:HangsWhenBuilt",), log=tmp_path / "worker.log")
+    with Worker(options) as worker:
+        record = worker.measure(make_layer_job("hangswhenbuilt", "forward"), 0.5)
+    assert (record.status, record.message) == ("timeout", "no answer within 0.5 s")
 
 
 @pytest.mark.slow

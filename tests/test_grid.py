@@ -5,6 +5,7 @@ import pytest
 
 from deconvbench.errors import GridError, UsageError
 from deconvbench.grid import PRESETS, Grid, load_grid, load_preset, select_cases
+from deconvbench.upsamplers import list_upsamplers
 
 AXES: dict[str, Any] = {
     "upsampler": ["nearest_conv"],
@@ -28,11 +29,16 @@ def test_presets_expand(name: str) -> None:
     assert len({case.case_id for case in cases}) == len(cases) > 0
 
 
-def test_quick_has_a_dozen_layers_at_four_sizes() -> None:
+def test_quick_has_every_upsampler_at_three_sizes_and_one_training_step_of_each() -> None:
     cases = load_preset("quick").expand()
-    assert len({case.layer_name for case in cases}) == 12
-    assert sorted({case.height for case in cases}) == [16, 32, 64, 128]
-    assert {case.step for case in cases} == {"forward", "train"}
+    # the forms of nearest_conv_fast are the preset fast's
+    known = {name for name in list_upsamplers() if name == "nearest_conv_fast" or "nearest_conv_" not in name}
+    assert {case.upsampler for case in cases} == known
+    layers = {case.layer_name for case in cases}
+    assert len(layers) == len(known) + 1 == 22
+    for layer in layers:
+        found = sorted((case.step, case.height) for case in cases if case.layer_name == layer)
+        assert found == [("forward", 16), ("forward", 64), ("forward", 128), ("train", 64)]
 
 
 def test_article_covers_kernels_by_strides() -> None:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deconvbench.columns import ARTIFACT_COLUMNS
 from deconvbench.errors import UnsupportedError
 from deconvbench.journal import Journal
-from deconvbench.record import Latency, Record
+from deconvbench.record import Latency, QualityRecord, Record
 from deconvbench.replay import ReplayClock, collect_results, name_group, run_once
 from deconvbench.upsamplers import load_upsampler, registry
 from tests.builders import make_case, make_record
@@ -62,6 +63,19 @@ def test_results_are_gathered_over_replicates(tmp_path: Path) -> None:
     assert (ok.extra_info["macs"], ok.extra_info["peak_memory_bytes"]) == (12.0, None)
     assert (ok.extra_info["machine_id"], ok.extra_info["torch_version"]) == ("m", "2")
     assert (failed.status, failed.message, failed.samples_s) == ("oom", "too large", ())
+
+
+def test_every_artifact_of_the_layer_goes_along(tmp_path: Path) -> None:
+    values = {name: 0.5 + number for number, name in enumerate(ARTIFACT_COLUMNS)}
+    quality = QualityRecord(
+        upsampler="nearest_conv", kernel_size=3, scale_factor=2, seed=0, channels=4, status="ok",
+        metrics={**values},
+    )  # fmt: skip
+    with Journal(tmp_path) as journal:
+        journal.append(make_timed(0, 1.0))
+        journal.append(quality)
+    info = collect_results(tmp_path)["nearest_conv-k3-s2-c4x2-8x8"].extra_info
+    assert {name: info[name] for name in ARTIFACT_COLUMNS} == values
 
 
 def test_one_forward_pass_shows_that_a_case_works(monkeypatch: pytest.MonkeyPatch) -> None:

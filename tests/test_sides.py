@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from deconvbench.columns import ARTIFACT_COLUMNS
 from deconvbench.errors import RunFolderError
 from deconvbench.journal import Journal
-from deconvbench.record import Latency, Record
+from deconvbench.record import Latency, QualityRecord, Record
 from deconvbench.run_folder import write_run_info
-from deconvbench.sides import make_side, read_side
+from deconvbench.sides import TOLERANCES, make_side, read_side
 from deconvbench.table import build_table
 from tests.builders import make_case, make_record
 
@@ -48,6 +49,26 @@ def test_one_latency_for_each_replicate_that_is_ok() -> None:
 def test_a_run_without_any_measurement_is_an_empty_side() -> None:
     side = make_side(build_table([]), "x")
     assert (side.latencies_s, side.failures, side.metrics) == ({}, {}, {})
+
+
+def test_every_artifact_is_compared_from_either_source(tmp_path: Path) -> None:
+    assert {*ARTIFACT_COLUMNS} < {*TOLERANCES}
+    values = {name: -0.5 + number for number, name in enumerate(ARTIFACT_COLUMNS)}
+    case = make_case()
+    layer = (case.upsampler, case.kernel_size, case.scale_factor)
+    quality = QualityRecord(
+        upsampler=layer[0], kernel_size=layer[1], scale_factor=layer[2], seed=0, channels=4, status="ok",
+        metrics={**values},
+    )  # fmt: skip
+    sides = [
+        make_side(build_table([measured(0), quality]), "x"),
+        read_side(write(tmp_path / "saved.json", make_document(**values))),
+    ]
+    for side in sides:
+        assert {name: side.metrics[CASE][name] for name in ARTIFACT_COLUMNS} == values
+    # what was saved before there was such a metric lacks it
+    old = read_side(write(tmp_path / "old.json", make_document()))
+    assert old.metrics[CASE]["checkerboard"] is None
 
 
 def test_a_run_folder_is_read_with_its_accelerators(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from deconvbench.statistics import (
+    mean_interval,
     median_interval,
     pareto_front,
     pool_replicates,
@@ -108,7 +109,7 @@ def test_spread_at_its_limits(samples: list[float], expected: float) -> None:
     ids=["none", "matrix", "nan", "inf"],
 )
 def test_samples_that_are_none_are_refused(samples: list[float], problem: str) -> None:
-    for function in (median_interval, relative_half_width, spread):
+    for function in (median_interval, mean_interval, relative_half_width, spread):
         with pytest.raises(ValueError, match=problem):
             function(samples)
 
@@ -118,7 +119,40 @@ def test_a_level_is_between_0_and_1(level: float) -> None:
     with pytest.raises(ValueError, match="is not between 0 and 1"):
         median_interval([1.0], level)
     with pytest.raises(ValueError, match="is not between 0 and 1"):
+        mean_interval([1.0, 2.0], level)
+    with pytest.raises(ValueError, match="is not between 0 and 1"):
         pool_replicates([1.0], level)
+
+
+# intervals of means
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12), st.sampled_from([0.5, 0.95, 0.99]))
+def test_mean_interval_is_students_t(samples: list[float], level: float) -> None:
+    assume(np.std(samples) > 1e-6)
+    mean, low, high = mean_interval(samples, level)
+    expected = stats.t.interval(level, len(samples) - 1, np.mean(samples), stats.sem(samples))
+    assert mean == pytest.approx(np.mean(samples), abs=1e-9)
+    assert (low, high) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_mean_interval_covers_as_often_as_it_says() -> None:
+    draws = np.random.default_rng(3).normal(2.0, 0.3, size=(2000, 8))
+    intervals = [mean_interval(row)[1:] for row in draws]
+    assert np.mean([low <= 2.0 <= high for low, high in intervals]) == pytest.approx(0.95, abs=0.015)
+
+
+def test_equal_samples_have_an_interval_of_no_width() -> None:
+    # 0.1 three times sums to more than 0.3
+    assert mean_interval([0.1] * 3) == (0.1, 0.1, 0.1)
+
+
+def test_one_sample_has_a_mean_and_no_interval() -> None:
+    mean, low, high = mean_interval([0.25])
+    assert mean == 0.25
+    assert math.isnan(low)
+    assert math.isnan(high)
 
 
 # pooling

@@ -14,12 +14,20 @@ from hypothesis import strategies as st
 
 from deconvbench import load as public_load
 from deconvbench import table as table_module
-from deconvbench.columns import QUALITY_DTYPES, SUMMARY_DTYPES, TABLE_DTYPES
+from deconvbench.columns import (
+    ARTIFACT_COLUMNS,
+    LATER_COLUMNS,
+    QUALITY_DTYPES,
+    QUALITY_SUMMARY_DTYPES,
+    SUMMARY_DTYPES,
+    TABLE_DTYPES,
+)
 from deconvbench.errors import RunFolderError, SurroundingsError, UsageError
 from deconvbench.record import AnyRecord, Latency, Memory, NumericsRecord, QualityRecord, Record, encode_record
 from deconvbench.run_folder import JOURNAL_NAME
-from deconvbench.statistics import median_interval
+from deconvbench.statistics import mean_interval, median_interval
 from deconvbench.table import (
+    QUALITY_CSV_NAME,
     QUALITY_NAME,
     SUMMARY_CSV_NAME,
     TABLE_CSV_NAME,
@@ -31,6 +39,7 @@ from deconvbench.table import (
     read_journal,
     read_tables,
     summarise,
+    summarise_quality,
     write_tables,
 )
 from tests.builders import make_case, make_record
@@ -43,7 +52,8 @@ DESIGN_COLUMNS = [
     "latency_ci_low_s", "latency_ci_high_s", "latency_floor_s", "samples", "stop_reason", "host_latency_s",
     "launch_bound", "peak_memory_bytes", "peak_reserved_bytes", "input_bytes", "output_bytes", "parameter_bytes",
     "workspace_bytes", "macs", "overlap_cv", "phase_ripple", "noise_gain_cv", "image_rejection_db",
-    "border_error", "numerical_error", "machine_id", "torch_version", "code_version",
+    "border_error", "flat_field_ripple", "checkerboard", "numerical_error", "machine_id", "torch_version",
+    "code_version",
 ]  # fmt: skip
 
 
@@ -136,6 +146,7 @@ def test_dtypes_do_not_depend_on_what_was_measured(records: list[AnyRecord]) -> 
         (table, TABLE_DTYPES),
         (summarise(table), SUMMARY_DTYPES),
         (build_quality(records), QUALITY_DTYPES),
+        (summarise_quality(build_quality(records)), QUALITY_SUMMARY_DTYPES),
     ):
         expected = {name: pd.Series([], dtype=dtype).dtype for name, dtype in dtypes.items()}
         assert frame.dtypes.to_dict() == expected
@@ -295,6 +306,85 @@ def test_what_only_training_tells_is_null() -> None:
     assert quality[trained].isna().all(axis=None)
 
 
+def make_ripples(*ripples: float | None, **changes: Any) -> list[AnyRecord]:
+    """One layer with a seed for each ripple; None is a seed that failed."""
+    return [
+        make_quality(seed=seed, status="error", message="broken weights", metrics={}, **changes)
+        if ripple is None
+        else make_quality(
+            seed=seed, metrics={"phase_ripple": ripple, "checkerboard": ripple, "overlap_cv": 0.25}, **changes
+        )
+        for seed, ripple in enumerate(ripples)
+    ]
+
+
+def test_the_summary_of_quality_has_means_with_intervals_over_seeds() -> None:
+    ripples = (0.7, 0.74, 0.76, 0.71, 0.75, 0.73, 0.78, 0.72)
+    (row,) = summarise_quality(build_quality(make_ripples(*ripples))).to_dict("records")
+    mean, low, high = mean_interval(ripples)
+    assert (row["phase_ripple"], row["phase_ripple_ci_low"], row["phase_ripple_ci_high"]) == (mean, low, high)
+    assert low < mean < high
+    assert (row["upsampler"], row["kernel_size"], row["scale_factor"]) == ("nearest_conv", 3, 2)
+    assert (row["channels"], row["seeds"], row["status"], row["message"]) == (16, 8, "ok", "")
+    # what no seed changes has an interval of no width; what was not measured has none
+    assert [row[f"overlap_cv{end}"] for end in ("", "_ci_low", "_ci_high")] == [0.25] * 3
+    assert np.isnan([row[f"border_error{end}"] for end in ("", "_ci_low", "_ci_high")]).all()
+
+
+def test_the_summary_of_quality_agrees_with_the_table() -> None:
+    records = [*make_ripples(0.1, 0.4, 0.35), make_record()]
+    pooled = summarise_quality(build_quality(records))
+    table = build_table(records)
+    for name in ARTIFACT_COLUMNS:
+        assert pooled[name].tolist() == pytest.approx(table[name].tolist(), nan_ok=True)
+
+
+def test_a_single_seed_has_no_interval() -> None:
+    (row,) = summarise_quality(build_quality(make_ripples(0.5))).to_dict("records")
+    assert row["phase_ripple"] == 0.5
+    assert np.isnan([row["phase_ripple_ci_low"], row["phase_ripple_ci_high"]]).all()
+
+
+def test_what_cannot_be_negative_has_no_negative_interval() -> None:
+    (row,) = summarise_quality(build_quality(make_ripples(0.0, 1.0))).to_dict("records")
+    assert row["phase_ripple_ci_low"] == 0
+    assert row["checkerboard_ci_low"] < 0
+    assert row["phase_ripple_ci_high"] == row["checkerboard_ci_high"] > 1
+
+
+def test_seeds_that_failed_are_told_and_not_counted() -> None:
+    records = make_ripples(0.5, None, 0.7) + make_ripples(None, None, upsampler="carafe", kernel_size=None)
+    carafe, nearest = summarise_quality(build_quality(records)).to_dict("records")
+    assert (nearest["status"], nearest["seeds"], nearest["phase_ripple"]) == ("ok", 2, pytest.approx(0.6))
+    assert nearest["message"] == "seed 1: error: broken weights"
+    assert (carafe["status"], carafe["seeds"], carafe["message"]) == ("error", 0, "broken weights")
+    assert pd.isna(carafe["kernel_size"])
+    assert pd.isna(carafe["channels"])
+    assert pd.isna(carafe["phase_ripple"])
+
+
+def test_trained_quality_is_pooled_too() -> None:
+    quality = build_quality(make_ripples(0.5, 0.6)).assign(trained_psnr_db=[27.0, 29.0], steps=[100, 100])
+    (row,) = summarise_quality(quality).to_dict("records")
+    assert (row["trained_psnr_db"], row["steps"]) == (28.0, 100)
+    assert row["trained_psnr_db_ci_low"] < 28.0
+
+
+def test_a_frame_that_is_no_quality_table_is_refused() -> None:
+    with pytest.raises(UsageError, match="^quality: lacks the columns status, checkerboard$"):
+        summarise_quality(build_quality(make_run()).drop(columns=["checkerboard", "status"]))
+
+
+def test_lines_without_the_later_metrics_are_read(tmp_path: Path) -> None:
+    # what a version wrote that did not know these metrics
+    line = json.loads(encode_record(make_quality()))
+    assert line["schema_version"] == 1
+    assert not {*LATER_COLUMNS} & {*line["metrics"]}
+    quality = read_tables(write_run(tmp_path, [make_quality()])).quality
+    assert quality[list(LATER_COLUMNS)].isna().all(axis=None)
+    assert quality["phase_ripple"].tolist() == [0.5]
+
+
 # the summary
 
 
@@ -399,7 +489,7 @@ def test_written_tables_read_back_alike(
     write_run(tmp_path, records)
     written = write_tables(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        [JOURNAL_NAME, TABLE_NAME, TABLE_CSV_NAME, SUMMARY_CSV_NAME, QUALITY_NAME]
+        [JOURNAL_NAME, TABLE_NAME, TABLE_CSV_NAME, SUMMARY_CSV_NAME, QUALITY_NAME, QUALITY_CSV_NAME]
     )
     # what is read now does not come from the journal
     monkeypatch.setattr(table_module, "decode_journal", None)
@@ -455,6 +545,41 @@ def test_a_table_of_another_version_is_built_anew(tmp_path: Path) -> None:
     write_run(tmp_path)
     build_table(make_run()).drop(columns="macs").to_parquet(tmp_path / TABLE_NAME)
     assert "macs" in load(tmp_path)
+
+
+def test_quality_csv_holds_the_intervals(tmp_path: Path) -> None:
+    written = write_tables(write_run(tmp_path, make_ripples(0.5, 0.625, 0.75)))
+    read = pd.read_csv(tmp_path / QUALITY_CSV_NAME, dtype=dict(QUALITY_SUMMARY_DTYPES), keep_default_na=True)
+    expected = summarise_quality(written.quality)
+    read, expected = (frame.fillna({"message": ""}) for frame in (read, expected))
+    pd.testing.assert_frame_equal(read, expected, rtol=1e-15)
+
+
+def _age_tables(folder: Path, *lacking: str) -> None:
+    """Let tables be those of a version that did not know these columns, and have outlived their journal."""
+    write_tables(write_run(folder))
+    (folder / JOURNAL_NAME).unlink()
+    for name in (TABLE_NAME, QUALITY_NAME):
+        frame = pd.read_parquet(folder / name)
+        frame.drop(columns=list(lacking), errors="ignore").to_parquet(folder / name, index=False)
+
+
+def test_old_tables_without_a_journal_lack_what_came_later(tmp_path: Path) -> None:
+    _age_tables(tmp_path, *LATER_COLUMNS)
+    tables = read_tables(tmp_path)
+    expected = build_table(make_run())
+    pd.testing.assert_frame_equal(tables.table, expected)
+    pd.testing.assert_frame_equal(load(tmp_path), expected)
+    assert tables.quality.dtypes.to_dict() == build_quality(make_run()).dtypes.to_dict()
+    assert tables.summary[list(LATER_COLUMNS)].isna().all(axis=None)
+
+
+def test_older_tables_without_a_journal_are_named_with_what_they_lack(tmp_path: Path) -> None:
+    _age_tables(tmp_path, *LATER_COLUMNS, "macs")
+    with pytest.raises(RunFolderError, match="another version: it lacks macs, flat_field_ripple, checkerboard"):
+        load(tmp_path)
+    with pytest.raises(RunFolderError, match=f"no {JOURNAL_NAME} to build it anew from"):
+        read_tables(tmp_path)
 
 
 def test_a_table_that_is_not_parquet_is_named(tmp_path: Path) -> None:

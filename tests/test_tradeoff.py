@@ -9,7 +9,8 @@ from deconvbench.case import Case
 from deconvbench.columns import SUMMARY_DTYPES
 from deconvbench.errors import UsageError
 from deconvbench.record import AnyRecord, Latency, NumericsRecord, QualityRecord
-from deconvbench.table import build_table, summarise
+from deconvbench.statistics import mean_interval
+from deconvbench.table import build_quality, build_table, summarise
 from deconvbench.tradeoff import COMPARABLE_FIELDS, QUALITY_COLUMNS, join_tradeoff
 from tests.builders import make_case, make_record
 
@@ -32,26 +33,28 @@ def make_records(case: Case, latency_s: float | None, **changes: Any) -> list[An
     ]
 
 
-def make_quality(layer: Layer, scale_factor: int = 2, **metrics: float | None) -> QualityRecord:
+def make_quality(layer: Layer, scale_factor: int = 2, seed: int = 0, **metrics: float | None) -> QualityRecord:
     return QualityRecord(
         upsampler=layer[0],
         kernel_size=layer[1],
         scale_factor=scale_factor,
-        seed=0,
+        seed=seed,
         channels=4,
         status="ok",
         metrics=metrics,
     )
 
 
-def make_table(points: dict[Layer, tuple[float | None, float | None]], **case: Any) -> pd.DataFrame:
-    """A table of layers with their latency and phase ripple, otherwise alike."""
+def make_table(
+    points: dict[Layer, tuple[float | None, float | None]], *, metric: str = "phase_ripple", **case: Any
+) -> pd.DataFrame:
+    """A table of layers with their latency and a metric, otherwise alike."""
     records: list[AnyRecord] = []
     for layer, (latency_s, ripple) in points.items():
         records += make_records(make_case(upsampler=layer[0], kernel_size=layer[1], **case), latency_s)
-        records.append(
-            make_quality(layer, phase_ripple=ripple, image_rejection_db=None if ripple is None else -10 * ripple)
-        )
+        rejection = None if ripple is None else -10 * ripple
+        metrics: dict[str, Any] = {metric: ripple, "image_rejection_db": rejection}
+        records.append(make_quality(layer, **metrics))
     return build_table(records)
 
 
@@ -187,6 +190,43 @@ def test_every_metric_can_be_the_quality(quality: str) -> None:
     assert joined["on_frontier"].tolist() == [False, False, False, True, False, False]
 
 
+def test_a_checkerboard_below_zero_is_no_better_than_none() -> None:
+    points: dict[Layer, tuple[float | None, float | None]] = {
+        ("carafe", None): (2.0, 0.02),
+        ("nearest_conv", 3): (3.0, -0.001),
+        ("bilinear_conv", 3): (4.0, -0.03),
+        ("transposed", 3): (1.0, 0.6),
+        ("sinc_conv", 3): (5.0, 0.0),
+    }
+    joined = join_tradeoff(make_table(points, metric="checkerboard"), quality="checkerboard")
+    assert set(joined[joined["on_frontier"]]["upsampler"]) == {"transposed", "carafe", "nearest_conv"}
+    assert joined["checkerboard"].min() == -0.03
+
+
+def test_the_interval_over_seeds_is_joined_where_the_quality_table_is_at_hand() -> None:
+    records: list[AnyRecord] = []
+    for layer, ripples in {("transposed", 3): (0.7, 0.8), ("bilinear", None): (0.1, 0.3)}.items():
+        records += make_records(make_case(upsampler=layer[0], kernel_size=layer[1]), 1.0)
+        records += [make_quality(layer, seed=seed, phase_ripple=ripple) for seed, ripple in enumerate(ripples)]
+    records += make_records(make_case(upsampler="carafe", kernel_size=None), 2.0)
+    table, quality = build_table(records), build_quality(records)
+    joined = join_tradeoff(table, quality_table=quality).set_index("upsampler")
+    low, high = joined["phase_ripple_ci_low"].to_dict(), joined["phase_ripple_ci_high"].to_dict()
+    assert (low["transposed"], high["transposed"]) == pytest.approx(mean_interval((0.7, 0.8))[1:])
+    assert (low["bilinear"], high["bilinear"]) == pytest.approx((0.0, mean_interval((0.1, 0.3))[2]))
+    assert math.isnan(low["carafe"])
+    assert math.isnan(high["carafe"])
+    plain = join_tradeoff(table)
+    pd.testing.assert_frame_equal(join_tradeoff(table, quality_table=quality)[list(plain.columns)], plain)
+
+
+def test_a_metric_without_seeds_has_no_interval() -> None:
+    table = make_table(POINTS)
+    joined = join_tradeoff(table, quality="numerical_error", quality_table=build_quality([]))
+    assert joined[["numerical_error_ci_low", "numerical_error_ci_high"]].isna().all(axis=None)
+    assert len(joined) == len(POINTS)
+
+
 def test_low_is_best_in_decibels_too() -> None:
     joined = join_tradeoff(make_table(POINTS), quality="image_rejection_db")
     best = joined.loc[joined["image_rejection_db"] == joined["image_rejection_db"].min()]
@@ -202,7 +242,8 @@ def test_nothing_measured_gives_an_empty_frame() -> None:
 
 
 def test_an_unknown_quality_lists_the_known_ones() -> None:
-    allowed = "overlap_cv, phase_ripple, noise_gain_cv, image_rejection_db, border_error, numerical_error"
+    allowed = "overlap_cv, phase_ripple, noise_gain_cv, image_rejection_db, border_error"
+    allowed += ", flat_field_ripple, checkerboard, numerical_error"
     with pytest.raises(UsageError, match=f"^quality: 'sharpness' is not one of {allowed}$"):
         join_tradeoff(make_table(POINTS), quality="sharpness")
 

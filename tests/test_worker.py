@@ -67,7 +67,7 @@ def test_quality_and_numerics_are_measured_too(shared: Worker) -> None:
 @pytest.mark.parametrize(
     ("upsampler", "changes", "status", "message"),
     [
-        ("raises", {}, "error", "LookupError: no such weights: layer 7"),
+        ("raises", {}, "error", "LookupError: no such weights: layer 7 (faulty_upsamplers.py:"),
         ("exhausts", {}, "oom", "RuntimeError: "),
         ("wrongsize", {}, "error", "shape"),
         ("givesnan", {}, "error", "finite"),

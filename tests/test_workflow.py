@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,10 +14,11 @@ from deconvbench.engine import Outcome, Progress
 from deconvbench.errors import UsageError
 from deconvbench.plan import Plan
 from deconvbench.record import Latency, Record
-from deconvbench.upsamplers import registry
+from deconvbench.upsamplers import register_upsampler, registry
 from deconvbench.workflow import Selection, make_plan, name_folder, resume_plan, summarise_outcome
 from tests.builders import make_grid, make_record
 from tests.builders import make_plan as make_small_plan
+from tests.faulty_upsamplers import Sound
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +29,7 @@ def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_default_is_the_quick_preset() -> None:
     plan = make_plan(Selection())
     assert plan.grid.name == "quick"
-    assert len(plan.cases) == 96
+    assert len(plan.cases) == 88
 
 
 def test_choices_reach_the_plan() -> None:
@@ -165,3 +167,15 @@ def test_a_long_list_is_cut_short() -> None:
     lines = summarise_outcome(plan, Outcome(records=records, measuring_share=None)).splitlines()
     assert len(lines) == 1 + 8 + 1
     assert lines[-1] == "and 4 more, all marked in table and report"
+
+
+def test_workers_are_told_where_a_script_registered_its_upsamplers(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = ModuleType("their_script")
+    monkeypatch.setitem(sys.modules, "their_script", script)
+    vars(script).update(register_upsampler=register_upsampler, Sound=Sound)
+    exec("register_upsampler('theirs')(Sound)", vars(script))
+    selection = Selection(preset="smoke", settings=("upsampler=theirs,nearest_conv",))
+    assert make_plan(selection).upsamplers == ("their_script:Sound",)
+    register_upsampler("local")(lambda c_in, c_out, k, s: Sound(c_out, c_in, k, s))
+    with pytest.raises(UsageError, match="'local' is .*<lambda>, registered in .*; write it at the top level"):
+        make_plan(replace(selection, settings=("upsampler=local",)))

@@ -131,20 +131,11 @@ def grid(
 ) -> None:
     """List the cases that would run, their number and an estimated duration."""
     from deconvbench.plan import guess_case_seconds
-    from deconvbench.upsamplers import list_upsamplers
     from deconvbench.workflow import load_upsamplers, make_plan
 
     if upsamplers:
         load_upsamplers(upsampler or [])
-        specs = list_upsamplers().values()
-        if as_json:
-            print_rows(
-                "upsamplers", [{"name": s.name, "summary": s.summary, "reference": s.reference} for s in specs]
-            )
-        else:
-            width = max(len(spec.name) for spec in specs)
-            for spec in specs:
-                print(f"{spec.name:{width}}  {spec.summary}" + (f" [{spec.reference}]" if spec.reference else ""))
+        _show_catalogue(upsampler or [], as_json=as_json)
         return
     selection = _make_selection(preset, grid_file, settings, keyword, upsampler, device, replicates)
     plan = make_plan(selection)
@@ -160,6 +151,20 @@ def grid(
         f"{len(plan.cases)} cases × {plan.grid.replicates} replicates, about {format_duration(seconds)}",
         file=sys.stderr,
     )
+
+
+def _show_catalogue(sources: list[str], *, as_json: bool) -> None:
+    from deconvbench.catalogue import format_catalogue, lay_out_catalogue, list_catalogue
+
+    rows = list_catalogue(sources)
+    if as_json:
+        print_rows("upsamplers", [row.to_dict() for row in rows])
+    elif sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(lay_out_catalogue(rows))
+    else:
+        print(format_catalogue(rows))
 
 
 @app.command()
@@ -232,16 +237,22 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Where to write; default RUN/report.html.")
     ] = None,
+    quality: Annotated[
+        str | None,
+        typer.Option("--quality", metavar="METRIC,METRIC", help="What to set against latency, a figure each."),
+    ] = None,
 ) -> None:
     """Write tables, figures and one self-contained HTML file; its path is the last line on standard output."""
+    from deconvbench.plots.gallery import TRADEOFF_METRICS
     from deconvbench.report import write_report
     from deconvbench.table import find_newest_run
 
     folders = runs or [find_newest_run(Path("results"))]
     if out is not None and len(folders) > 1:
         raise UsageError(f"--out: {str(out)!r} is one file, for {len(folders)} runs; give one run")
+    metrics = TRADEOFF_METRICS if quality is None else tuple(word.strip() for word in quality.split(","))
     for folder in folders:
-        print(write_report(folder, out))
+        print(write_report(folder, out, metrics=metrics))
 
 
 def show_comparison(
@@ -330,6 +341,22 @@ def selftest(
     else:
         print(format_selftest(result))
     print(f"runs and result: {folder}", file=sys.stderr)
+
+
+@app.command()
+def validate(
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="Images of each drawn kind.")] = 12,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where tables, figures and page go.")] = Path(
+        "results/validation"
+    ),
+) -> None:
+    """Put the checkerboard score to the test; the page it writes is the last line on standard output."""
+    from deconvbench.validation import show_steps
+    from deconvbench.validation import validate as validate_score
+
+    with show_steps(sys.stderr) as observer:
+        page = validate_score(out, seeds=seeds, observer=observer)
+    print(page)
 
 
 @app.command()

@@ -9,12 +9,25 @@ from collections.abc import Mapping
 from deconvbench.case import CASE_FIELDS
 
 # what does not depend on the device; each is best when low
-ARTIFACT_COLUMNS = ("overlap_cv", "phase_ripple", "noise_gain_cv", "image_rejection_db", "border_error")
+ARTIFACT_COLUMNS = (
+    "overlap_cv",
+    "phase_ripple",
+    "noise_gain_cv",
+    "image_rejection_db",
+    "border_error",
+    "flat_field_ripple",
+    "checkerboard",
+)
+# those that may be negative: decibels; and the checkerboard, which is best at 0, because below it there is only
+# less of the grid's frequencies than of their neighbours, which no eye sees
+SIGNED_COLUMNS = ("image_rejection_db", "checkerboard")
+# not in tables of versions before them; their values are null there
+LATER_COLUMNS = ("flat_field_ripple", "checkerboard")
 # artifacts are computed in float64 from sums of weights: below this they are zero but for rounding, and one zero
 # is no better than another
 ZERO_BELOW = 1e-9
 LAYER_COLUMNS = ("upsampler", "kernel_size", "scale_factor")
-_TRAINED_COLUMNS = ("trained_checkerboard_levels", "trained_psnr_db", "trained_ssim")
+TRAINED_COLUMNS = ("trained_checkerboard_levels", "trained_psnr_db", "trained_ssim")
 _TEXT_FIELDS = {"upsampler", "dtype", "memory_format", "step", "device", "execution"}
 BYTE_COLUMNS = ("peak_memory_bytes", "peak_reserved_bytes", "input_bytes", "output_bytes", "parameter_bytes")
 
@@ -66,6 +79,34 @@ QUALITY_DTYPES: Mapping[str, str] = {
     "status": "str",
     "message": "str",
     **dict.fromkeys(ARTIFACT_COLUMNS, "float64"),
-    **dict.fromkeys(_TRAINED_COLUMNS, "float64"),
+    **dict.fromkeys(TRAINED_COLUMNS, "float64"),
+    "steps": "Int64",
+}
+# what is averaged over seeds, with an interval each
+SEEDED_COLUMNS = (*ARTIFACT_COLUMNS, *TRAINED_COLUMNS)
+
+
+def name_interval(metric: str) -> tuple[str, str]:
+    """Name the columns that hold the ends of a metric's 95 % interval over seeds.
+
+    Parameters
+    ----------
+    metric : str
+        Name of the metric's column.
+
+    Returns
+    -------
+    low, high : str
+    """
+    return f"{metric}_ci_low", f"{metric}_ci_high"
+
+
+QUALITY_SUMMARY_DTYPES: Mapping[str, str] = {
+    **{name: _CASE_DTYPES[name] for name in LAYER_COLUMNS},
+    "channels": "Int64",
+    "seeds": "int64",
+    "status": "str",
+    "message": "str",
+    **{name: "float64" for metric in SEEDED_COLUMNS for name in (metric, *name_interval(metric))},
     "steps": "Int64",
 }

@@ -16,6 +16,7 @@ import pandas as pd
 from scipy import optimize, special
 
 from deconvbench.case import CASE_DEFAULTS, Case
+from deconvbench.columns import SIGNED_COLUMNS
 from deconvbench.errors import UsageError
 from deconvbench.sides import TOLERANCES, Side, make_side, read_side
 from deconvbench.statistics import Floats, ShrunkVariances, shrink_variances
@@ -32,8 +33,6 @@ _KEPT_SHARE = 0.6
 
 # a sum of squares of logarithms near ten, each with sixteen digits: less is rounding, and equal times are equal
 _LEAST_SPREAD = 1e-26
-# decibels are logarithms already: their ratio means nothing, their difference does
-_DECIBELS = {"image_rejection_db"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,7 +325,7 @@ def _judge_values(
         before, after = base.get(metric), new.get(metric)
         if before is None or after is None:
             continue
-        ratio = after / before if before and metric not in _DECIBELS else math.nan
+        ratio = after / before if before and metric not in SIGNED_COLUMNS else math.nan
         if abs(after - before) <= max(absolute, relative * max(abs(before), abs(after))):
             rows.append(_make_row(case, metric, ratio, "same", note))
         else:

@@ -1,4 +1,4 @@
-"""Pooling the replicates of each case: rows in, rows out.
+"""Pooling the replicates of each case, and the seeds of each layer: rows in, rows out.
 
 Decides what stands for a case that was measured several times, some of them perhaps in vain. Works on plain rows
 in which what is missing is None; knows no files and no pandas.
@@ -12,8 +12,14 @@ from typing import Any
 import numpy as np
 
 from deconvbench.case import CASE_FIELDS
-from deconvbench.columns import MEASURED_DTYPES
-from deconvbench.statistics import Pooled, pool_replicates, shrink_variances
+from deconvbench.columns import (
+    LAYER_COLUMNS,
+    MEASURED_DTYPES,
+    SEEDED_COLUMNS,
+    SIGNED_COLUMNS,
+    name_interval,
+)
+from deconvbench.statistics import Pooled, mean_interval, pool_replicates, shrink_variances
 
 # which failure a case that never succeeded is known by: the one that says most about the case itself
 _TELLING_FIRST = ("ok", "oom", "timeout", "crashed", "error", "unsupported")
@@ -82,9 +88,9 @@ def _pool_case(rows: Sequence[Row], chosen: Sequence[Row], latency: Pooled | Non
     return {
         **result,
         "status": min(statuses, key=_TELLING_FIRST.index),
-        "message": _join_by_replicate(failures, len(rows)),
+        "message": _join_texts(failures, len(rows)),
         "noisy": bool(reasons),
-        "noise_reason": _join_by_replicate(reasons, len(chosen)),
+        "noise_reason": _join_texts(reasons, len(chosen)),
         "latency_s": latency.value if latency else None,
         "latency_ci_low_s": latency.low if latency else None,
         "latency_ci_high_s": latency.high if latency else None,
@@ -104,8 +110,53 @@ def _pool_values(values: Sequence[Any], dtype: str) -> Any:
     return round(median(values)) if dtype == "Int64" else median(values)
 
 
-def _join_by_replicate(texts: Mapping[Any, str], replicates: int) -> str:
-    """Say once what all replicates say alike, otherwise who says what."""
-    if len(texts) == replicates and len(set(texts.values())) == 1:
+def _join_texts(texts: Mapping[Any, str], total: int, speaker: str = "replicate") -> str:
+    """Say once what all replicates (or seeds) say alike, otherwise who says what."""
+    if len(texts) == total and len(set(texts.values())) == 1:
         return next(iter(texts.values()))
-    return "; ".join(f"replicate {replicate}: {text}" for replicate, text in texts.items())
+    return "; ".join(f"{speaker} {number}: {text}" for number, text in texts.items())
+
+
+def pool_seeds(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Pool the seeds of each layer: means with intervals over those that are `ok` and have the metric.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        The quality table's rows, with its columns; None where something is missing.
+
+    Returns
+    -------
+    list of dict
+        The rows of the quality summary, in the order in which their layers first appear.
+    """
+    layers: dict[Any, list[Row]] = {}
+    for row in rows:
+        layers.setdefault(tuple(row[name] for name in LAYER_COLUMNS), []).append(row)
+    return [_pool_layer(every) for every in layers.values()]
+
+
+def _pool_layer(rows: Sequence[Row]) -> dict[str, Any]:
+    good = [row for row in rows if row["status"] == "ok"]
+    statuses = {row["status"] for row in rows}
+    failures = {
+        row["seed"]: f"{row['status']}: {row['message']}" if len(statuses) > 1 else row["message"]
+        for row in rows
+        if row["status"] != "ok"
+    }
+    result = {name: rows[0][name] for name in LAYER_COLUMNS}
+    for name in ("channels", "steps"):
+        result[name] = _pool_values([row[name] for row in good if row[name] is not None], "Int64")
+    for metric in SEEDED_COLUMNS:
+        values = [row[metric] for row in good if row[metric] is not None]
+        if values:
+            mean, low, high = mean_interval(values)
+            # what cannot be negative has no interval that reaches below 0
+            low = 0.0 if low < 0 and metric not in SIGNED_COLUMNS else low
+            result |= dict(zip((metric, *name_interval(metric)), (mean, low, high), strict=True))
+    return {
+        **result,
+        "seeds": len(good),
+        "status": min(statuses, key=_TELLING_FIRST.index),
+        "message": _join_texts(failures, len(rows), "seed"),
+    }

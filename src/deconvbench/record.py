@@ -14,7 +14,9 @@ from deconvbench.case import Case
 from deconvbench.errors import RunFolderError, UsageError
 
 # History of the schema:
-# 1: records, quality and numerics lines, each with its own schema_version
+# 1: records, quality and numerics lines, each with its own schema_version.
+#    Metrics are names with numbers, so one more is no new version: flat_field_ripple and checkerboard came after
+#    the first runs, whose lines lack them and are read as None; a version that knows no such metric passes over it
 SCHEMA_VERSION = 1
 
 STATUSES = ("ok", "oom", "crashed", "timeout", "unsupported", "error")

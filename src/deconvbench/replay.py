@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from deconvbench.case import Case
+from deconvbench.columns import ARTIFACT_COLUMNS
 from deconvbench.errors import UnsupportedError
 from deconvbench.record import Record
 from deconvbench.table import read_journal, read_tables
@@ -27,11 +28,7 @@ _SHOWN_COLUMNS = (
     "output_bytes",
     "parameter_bytes",
     "macs",
-    "overlap_cv",
-    "phase_ripple",
-    "noise_gain_cv",
-    "image_rejection_db",
-    "border_error",
+    *ARTIFACT_COLUMNS,
     "numerical_error",
 )
 

@@ -101,6 +101,42 @@ def median_interval(samples: ArrayLike, level: float = 0.95) -> tuple[float, flo
     return float(np.median(ordered)), float(ordered[k - 1]), float(ordered[count - k])
 
 
+def mean_interval(samples: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
+    """Mean with Student's t interval: for what differs between seeds, which draw weights and nothing else.
+
+    Parameters
+    ----------
+    samples : array_like, shape (n,)
+        Independent, finite, at least one; near enough to a normal distribution, as means over many channels are.
+    level : float
+        Probability of covering, between 0 and 1.
+
+    Returns
+    -------
+    mean, low, high : float
+        In the unit of the samples. Low and high are NaN for a single sample: nothing tells how the next one would
+        differ. Samples that are all equal give a width of exactly 0.
+
+    Raises
+    ------
+    ValueError
+        If there is no sample, one is not finite, or the level is not between 0 and 1.
+    """
+    values = _check_samples("samples", samples)
+    _check_level(level)
+    count = values.size
+    if count == 1:
+        return float(values[0]), math.nan, math.nan
+    if values.min() == values.max():
+        # a mean of equal numbers can be one unit in the last place off, and their deviation with it
+        same = float(values[0])
+        return same, same, same
+    mean = float(np.mean(values))
+    quantile = float(special.stdtrit(count - 1, (1 + level) / 2))
+    half = quantile * float(np.std(values, ddof=1)) / math.sqrt(count)
+    return mean, mean - half, mean + half
+
+
 def relative_half_width(samples: ArrayLike, level: float = 0.95) -> float:
     """How far the interval of the median reaches from it, as a share of the median.
 

@@ -14,9 +14,17 @@ from typing import Any
 import pandas as pd
 
 from deconvbench.case import CASE_FIELDS, Case
-from deconvbench.columns import ARTIFACT_COLUMNS, BYTE_COLUMNS, QUALITY_DTYPES, SUMMARY_DTYPES, TABLE_DTYPES
+from deconvbench.columns import (
+    ARTIFACT_COLUMNS,
+    BYTE_COLUMNS,
+    LATER_COLUMNS,
+    QUALITY_DTYPES,
+    QUALITY_SUMMARY_DTYPES,
+    SUMMARY_DTYPES,
+    TABLE_DTYPES,
+)
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error
-from deconvbench.pooling import pool_rows
+from deconvbench.pooling import pool_rows, pool_seeds
 from deconvbench.record import RECORD_FIELDS, AnyRecord, NumericsRecord, QualityRecord, Record, decode_journal
 from deconvbench.run_folder import JOURNAL_NAME, write_whole
 from deconvbench.statistics import median_interval
@@ -25,6 +33,7 @@ TABLE_NAME = "table.parquet"
 TABLE_CSV_NAME = "table.csv"
 SUMMARY_CSV_NAME = "summary.csv"
 QUALITY_NAME = "quality.parquet"
+QUALITY_CSV_NAME = "quality.csv"
 
 _Row = Mapping[str, Any]
 
@@ -195,12 +204,42 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     UsageError
         If `table` lacks a column.
     """
-    missing = [name for name in TABLE_DTYPES if name not in table]
-    if missing:
-        raise UsageError(f"table: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
-    known = table.astype(object).where(table.notna(), None)
-    rows = pool_rows({str(name): value for name, value in row.items()} for row in known.to_dict("records"))
+    rows = pool_rows(_list_rows(table, "table", TABLE_DTYPES))
     return _make_frame(rows, {"run": "str", **SUMMARY_DTYPES} if "run" in table else SUMMARY_DTYPES)
+
+
+def summarise_quality(quality: pd.DataFrame) -> pd.DataFrame:
+    """Pool the seeds of each layer: how clean it is, and how much of that is the luck of its weights.
+
+    Parameters
+    ----------
+    quality : DataFrame
+        From `build_quality`: one row per layer and seed.
+
+    Returns
+    -------
+    DataFrame
+        Columns and dtypes of `QUALITY_SUMMARY_DTYPES`, one row per upsampler, kernel and scale in the order given.
+        For each metric its mean over the seeds that are `ok` and have it, as in the table, and Student's 95 %
+        interval of that mean in ``<metric>_ci_low`` and ``<metric>_ci_high``: null for a single seed, of no width
+        where the seeds agree, cut at 0 for what cannot be negative. `seeds` counts those that are `ok`; `status`
+        and `message` as in `summarise`.
+
+    Raises
+    ------
+    UsageError
+        If `quality` lacks a column.
+    """
+    return _make_frame(pool_seeds(_list_rows(quality, "quality", QUALITY_DTYPES)), QUALITY_SUMMARY_DTYPES)
+
+
+def _list_rows(frame: pd.DataFrame, name: str, wanted: Iterable[str]) -> list[dict[str, Any]]:
+    """Take a frame apart into rows in which what is missing is None."""
+    missing = [column for column in wanted if column not in frame]
+    if missing:
+        raise UsageError(f"{name}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
+    known = frame.astype(object).where(frame.notna(), None)
+    return [{str(column): value for column, value in row.items()} for row in known.to_dict("records")]
 
 
 def write_tables(run_dir: str | Path) -> Tables:
@@ -226,6 +265,7 @@ def write_tables(run_dir: str | Path) -> Tables:
     folder = Path(run_dir)
     tables = _build_tables(read_journal(folder))
     write_whole(folder / QUALITY_NAME, _encode_parquet(tables.quality))
+    write_whole(folder / QUALITY_CSV_NAME, summarise_quality(tables.quality).to_csv(index=False).encode())
     write_whole(folder / SUMMARY_CSV_NAME, tables.summary.to_csv(index=False).encode())
     write_whole(folder / TABLE_CSV_NAME, tables.table.to_csv(index=False).encode())
     write_whole(folder / TABLE_NAME, _encode_parquet(tables.table))
@@ -265,7 +305,7 @@ def read_tables(run_dir: str | Path) -> Tables:
 
 
 def _read_stored(folder: Path, name: str, dtypes: Mapping[str, str]) -> pd.DataFrame | None:
-    """Read a stored frame; None where it is absent, stale or has the columns of another version."""
+    """Read a stored frame; None where it is absent, or the journal can tell better."""
     path, journal = folder / name, folder / JOURNAL_NAME
     try:
         if not path.exists() or (journal.exists() and path.stat().st_mtime_ns < journal.stat().st_mtime_ns):
@@ -275,7 +315,20 @@ def _read_stored(folder: Path, name: str, dtypes: Mapping[str, str]) -> pd.DataF
     except (OSError, ValueError) as error:
         reason = explain_os_error(error) if isinstance(error, OSError) else str(error)
         raise RunFolderError(f"run folder: cannot read {str(path)!r}: {reason}") from error
-    return frame if list(frame.columns) == list(dtypes) else None
+    if list(frame.columns) == list(dtypes):
+        return frame
+    return None if journal.exists() else _complete(frame, dtypes, path)
+
+
+def _complete(frame: pd.DataFrame, dtypes: Mapping[str, str], path: Path) -> pd.DataFrame:
+    """Give a frame of another version, which has outlived its journal, the columns that came later."""
+    lacking = [name for name in dtypes if name not in frame]
+    if not {*lacking} <= {*LATER_COLUMNS}:
+        raise RunFolderError(
+            f"run folder: {str(path)!r} was written by another version: it lacks {', '.join(lacking)}, and there"
+            f" is no {JOURNAL_NAME} to build it anew from"
+        )
+    return frame.reindex(columns=list(dtypes)).astype({name: dtypes[name] for name in lacking})
 
 
 def load(run: str | Path | Sequence[str | Path]) -> pd.DataFrame:

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from deconvbench.case import CASE_FIELDS, format_layer
-from deconvbench.columns import ARTIFACT_COLUMNS, LAYER_COLUMNS, ZERO_BELOW
+from deconvbench.columns import ARTIFACT_COLUMNS, LAYER_COLUMNS, ZERO_BELOW, name_interval
 from deconvbench.errors import UsageError
 from deconvbench.statistics import pareto_front
-from deconvbench.table import summarise
+from deconvbench.table import summarise, summarise_quality
 
 QUALITY_COLUMNS = (*ARTIFACT_COLUMNS, "numerical_error")
 # what must be equal for two layers to be alternatives to each other: everything but the layer itself
@@ -20,7 +20,9 @@ COMPARABLE_FIELDS = tuple(name for name in CASE_FIELDS if name not in {"upsample
 _ORIGIN_FIELDS = ("machine_id", "run")
 
 
-def join_tradeoff(df: pd.DataFrame, quality: str = "phase_ripple") -> pd.DataFrame:
+def join_tradeoff(
+    df: pd.DataFrame, quality: str = "phase_ripple", *, quality_table: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Set what each case costs against how clean its layer is.
 
     Parameters
@@ -28,7 +30,11 @@ def join_tradeoff(df: pd.DataFrame, quality: str = "phase_ripple") -> pd.DataFra
     df : DataFrame
         A table (`deconvbench.load`), whose replicates are pooled first, or a summary.
     quality : str
-        The artifact metric, one of `QUALITY_COLUMNS`; low is best for each, decibels of image rejection too.
+        The artifact metric, one of `QUALITY_COLUMNS`; low is best for each, decibels of image rejection too. A
+        checkerboard below 0 is none at all, so it counts as 0.
+    quality_table : DataFrame, optional
+        The quality table of the same run (``quality.parquet``): where it is given, the metric's interval over
+        seeds is joined on.
 
     Returns
     -------
@@ -38,14 +44,17 @@ def join_tradeoff(df: pd.DataFrame, quality: str = "phase_ripple") -> pd.DataFra
         - ``layer``: what a reader calls it, such as ``transposed k3 s2``;
         - ``relative_latency``: over that of the cheapest layer among the comparable cases, 1 and up;
         - ``on_frontier``: whether no comparable case is at least as good in both latency and quality and better
-          in one. A case without that metric is never on the frontier, and beats nobody.
+          in one. A case without that metric is never on the frontier, and beats nobody;
+        - with `quality_table`, ``<quality>_ci_low`` and ``<quality>_ci_high``: null where the layer has no
+          interval (a single seed, or `numerical_error`, which does not depend on seeds).
 
         Cases are comparable when they differ in nothing but upsampler and kernel.
 
     Raises
     ------
     UsageError
-        If `quality` is none of the metrics, or `df` is neither a table nor a summary.
+        If `quality` is none of the metrics, `df` is neither a table nor a summary, or `quality_table` is no
+        quality table.
     """
     if quality not in QUALITY_COLUMNS:
         raise UsageError(f"quality: {quality!r} is not one of {', '.join(QUALITY_COLUMNS)}")
@@ -61,6 +70,8 @@ def join_tradeoff(df: pd.DataFrame, quality: str = "phase_ripple") -> pd.DataFra
     metric = kept[quality].to_numpy(dtype=np.float64, na_value=np.nan)
     if quality in ARTIFACT_COLUMNS:
         metric = np.where(np.abs(metric) < ZERO_BELOW, 0.0, metric)
+    if quality == "checkerboard":
+        metric = np.maximum(metric, 0.0)
     relative = np.full(latency.shape, np.nan)
     frontier = np.zeros(latency.shape, dtype=np.bool_)
     for number in np.unique(group):
@@ -71,4 +82,12 @@ def join_tradeoff(df: pd.DataFrame, quality: str = "phase_ripple") -> pd.DataFra
         format_layer(upsampler, None if pd.isna(kernel) else int(kernel), int(scale))
         for upsampler, kernel, scale in zip(*(kept[name] for name in LAYER_COLUMNS), strict=True)
     ]
-    return kept.assign(layer=pd.Series(layers, dtype="str"), relative_latency=relative, on_frontier=frontier)
+    joined = kept.assign(layer=pd.Series(layers, dtype="str"), relative_latency=relative, on_frontier=frontier)
+    return joined if quality_table is None else _join_interval(joined, quality, quality_table)
+
+
+def _join_interval(joined: pd.DataFrame, quality: str, quality_table: pd.DataFrame) -> pd.DataFrame:
+    ends, keys = list(name_interval(quality)), list(LAYER_COLUMNS)
+    # a metric that no seed changes has no such columns
+    intervals = summarise_quality(quality_table).reindex(columns=[*keys, *ends])
+    return joined.merge(intervals, on=keys, how="left", validate="many_to_one")

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Protocol, Self, TextIO, TypeVar
 
 from deconvbench.errors import DeconvbenchError, SurroundingsError, UnsupportedError, explain_os_error
+from deconvbench.failures import describe_failure
 from deconvbench.products import take_products_from
 from deconvbench.record import AnyRecord, decode_record, encode_record
 
@@ -296,12 +297,12 @@ def classify_failure(error: BaseException) -> tuple[str, str]:
     status, message : str
         `unsupported` for what an upsampler cannot build, `oom` for a failed allocation, otherwise `error`.
     """
-    text = " ".join(str(error).split())
     if isinstance(error, UnsupportedError):
-        return "unsupported", text
-    is_oom = isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _OOM_MESSAGES.search(text))
-    message = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return ("oom" if is_oom else "error"), message[:500]
+        return "unsupported", " ".join(str(error).split())
+    is_oom = isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and _OOM_MESSAGES.search(str(error))
+    )
+    return ("oom" if is_oom else "error"), describe_failure(error)
 
 
 def serve(source: TextIO, answer: Callable[[str], None]) -> None:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from deconvbench.case import Case
 from deconvbench.comparison import MIN_REPLICATES
 from deconvbench.engine import Observer, Outcome, Task, run_plan, run_tasks
 from deconvbench.environment import collect_environment
@@ -26,7 +27,7 @@ from deconvbench.run_folder import write_whole
 from deconvbench.selftest import SelftestResult, collect_run, format_selftest, judge_selftest, to_dict
 from deconvbench.table import find_newest_run, write_tables
 from deconvbench.units import parse_fraction
-from deconvbench.upsamplers import load_upsampler
+from deconvbench.upsamplers import list_sources, load_upsampler
 from deconvbench.worker import WorkerOptions
 
 RESULTS = Path("results")
@@ -103,10 +104,15 @@ def make_plan(selection: Selection, command: Sequence[str] = ()) -> Plan:
         grid=grid,
         cases=tuple(cases),
         seed=secrets.randbelow(2**31) if selection.seed is None else selection.seed,
-        upsamplers=selection.upsamplers,
+        upsamplers=tuple(dict.fromkeys((*selection.upsamplers, *_find_sources(grid, cases)))),
         command=tuple(command),
         precision=None if selection.precision is None else parse_fraction(selection.precision, "--precision"),
     )
+
+
+def _find_sources(grid: Grid, cases: Sequence[Case]) -> tuple[str, ...]:
+    """Say where workers find the upsamplers that somebody's script registered in this process."""
+    return list_sources(name for name, _, _ in grid.list_layers(cases))
 
 
 def load_upsamplers(paths: Sequence[str]) -> tuple[str, ...]:
@@ -364,7 +370,7 @@ def run(
     if isinstance(grid, Grid):
         cases = select_cases(grid.expand(), keyword)
         drawn = secrets.randbelow(2**31) if seed is None else seed
-        plan = Plan(grid=grid, cases=tuple(cases), seed=drawn)
+        plan = Plan(grid=grid, cases=tuple(cases), seed=drawn, upsamplers=_find_sources(grid, cases))
     else:
         where = {"grid": grid} if isinstance(grid, Path) else {"preset": grid}
         plan = make_plan(Selection(**where, keyword=keyword, seed=seed))

@@ -1,11 +1,14 @@
 """Seeded layers, their copies, and the check of what comes back from them."""
 
+import contextlib
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from deconvbench.errors import UnsupportedError, UsageError
-from deconvbench.measure.layers import build_seeded_layer, copy_layer, run_layer
+from deconvbench.measure.layers import build_seeded_layer, check_declarations, copy_layer, run_layer
 from deconvbench.upsamplers import register_upsampler, registry
 
 
@@ -98,3 +101,64 @@ class _Returns(nn.Module):
 def test_wrong_output_is_an_error(value: object, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         run_layer(_Returns(value), torch.ones(1, 1, 2, 2), 2)
+
+
+def test_a_layer_that_changes_its_input_is_an_error() -> None:
+    layer = nn.Sequential(nn.ReLU(inplace=True), nn.Upsample(scale_factor=2))
+    with pytest.raises(UsageError, match="changes its input in place; let it work on a copy"):
+        run_layer(layer, torch.randn(1, 1, 2, 2), 2)
+
+
+def test_a_layer_that_draws_random_numbers_is_an_error_and_leaves_no_trace() -> None:
+    layer = nn.Sequential(nn.Upsample(scale_factor=2), nn.Dropout())
+    before = torch.get_rng_state()
+    with pytest.raises(UsageError, match="draws random numbers in evaluation mode"):
+        run_layer(layer.train(), torch.ones(1, 1, 2, 2), 2)
+    assert torch.equal(torch.get_rng_state(), before)
+    run_layer(layer.eval(), torch.ones(1, 1, 2, 2), 2)
+
+
+class _Does(nn.Module):
+    """Enlarge by two, then do something."""
+
+    def __init__(self, action: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.action = action
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.action(nn.functional.interpolate(x, scale_factor=2))
+
+
+def _pool(y: Tensor) -> Tensor:
+    """Average blocks of four output pixels: two input pixels, so moving by one is another matter."""
+    return nn.functional.interpolate(nn.functional.avg_pool2d(y, 4), scale_factor=4)
+
+
+LINEAR, EQUIVARIANT = "declares linear=True, but", "declares shift_equivariant=True, but"
+BEHAVIOURS = [
+    pytest.param(lambda y: 3 * y + 1, set(), id="linear_and_equivariant"),
+    pytest.param(torch.square, {LINEAR}, id="nonlinear"),
+    pytest.param(lambda y: y + y.mean((2, 3), keepdim=True), set(), id="global"),
+    pytest.param(_pool, {EQUIVARIANT}, id="strided"),
+    pytest.param(lambda y: y * torch.arange(y.shape[-1]).square(), {EQUIVARIANT}, id="position"),
+    pytest.param(lambda y: _pool(y).abs(), {LINEAR, EQUIVARIANT}, id="neither"),
+    pytest.param(nn.Conv2d(2, 2, 7, padding=3), set(), id="padded"),
+    pytest.param(torch.zeros_like, set(), id="nothing"),
+]
+
+
+@pytest.mark.parametrize(("action", "broken"), BEHAVIOURS)
+@pytest.mark.parametrize("reach", [2, 5])
+def test_what_a_layer_declares_is_checked(
+    action: Callable[[Tensor], Tensor], broken: set[str], reach: int
+) -> None:
+    layer = _Does(action)
+    check_declarations(layer, 2, 2, reach, linear=False, shift_equivariant=False)
+    for word, flags in ((LINEAR, (True, False)), (EQUIVARIANT, (False, True))):
+        expected = pytest.raises(UsageError, match=word) if word in broken else contextlib.nullcontext()
+        with expected:
+            check_declarations(layer, 2, 2, reach, linear=flags[0], shift_equivariant=flags[1])
+
+
+def test_what_is_not_declared_is_not_looked_at() -> None:
+    check_declarations(_Returns("nothing"), 2, 2, 5, linear=False, shift_equivariant=False)

@@ -1,9 +1,11 @@
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from torch import nn
 
+from deconvbench.errors import UsageError
 from deconvbench.measure.measuring import Measuring, count_macs
 from deconvbench.record import AnyRecord, NumericsRecord, QualityRecord, Record
 from deconvbench.upsamplers import register_upsampler, registry
@@ -78,3 +80,11 @@ def test_an_upsampler_without_a_formula_is_counted() -> None:
 
     case = make_case(batch=2)
     assert count_macs(replace(case, upsampler="uncounted")) == count_macs(case)
+
+
+@pytest.mark.usefixtures("own_registry")
+@pytest.mark.parametrize("count", [1.5, -1, "12", None])
+def test_a_formula_that_gives_no_whole_number_is_an_error(count: Any) -> None:
+    register_upsampler("miscounted", macs=lambda *_: count)(nn.Identity)
+    with pytest.raises(UsageError, match=f"'miscounted': macs gave {count!r}, not a whole number of at least 0"):
+        count_macs(make_case(upsampler="miscounted"))

@@ -25,20 +25,49 @@ LAYERS: tuple[tuple[str, int | None], ...] = (
     ("subpixel", 3),
     ("subpixel_icnr", 3),
 )
+# every upsampler that the package has or will have
+ALL_LAYERS: tuple[tuple[str, int | None], ...] = (
+    *LAYERS,
+    ("subpixel_icnr_blur", 3),
+    ("conv_bilinear", 3),
+    ("nearest_conv_fast", 3),
+    ("bilinear_additive", 3),
+    ("transposed_fir", 3),
+    ("sinc_conv", 3),
+    ("transposed_bilinear_init", 4),
+    ("equal_gain_transposed", 3),
+    ("separable_transposed", 3),
+    ("max_unpool_conv", 3),
+    ("carafe", None),
+    ("dysample", None),
+)
 SIZES = (16, 32, 64, 128)
 STEPS = ("forward", "train")
-# relative cost, phase ripple, noise gain, image rejection: about what is measured
-_TRAITS: dict[str, tuple[float, float, float, float]] = {
-    "transposed": (1.0, 0.75, 0.48, -3.0),
-    "transposed_smoothed": (9.0, 0.71, 0.05, -9.0),
-    "zero_insert": (3.6, 0.75, 0.48, -3.0),
-    "nearest_conv": (2.9, 3e-32, 0.021, -16.0),
-    "bilinear_conv": (3.4, 5e-31, 0.015, -48.0),
-    "bicubic_conv": (5.2, 8e-31, 0.018, -32.3),
-    "conv_nearest": (1.6, 0.0, 0.0, -16.0),
-    "subpixel": (3.0, 0.75, 0.019, -2.5),
-    "subpixel_icnr": (3.1, 2e-33, 0.02, -16.0),
+# relative cost, phase ripple, noise gain, image rejection, checkerboard: about what is measured
+_TRAITS: dict[str, tuple[float, float | None, float | None, float | None, float]] = {
+    "transposed": (1.0, 0.75, 0.48, -0.1, 0.67),
+    "transposed_smoothed": (9.0, 0.76, 0.054, -0.2, 0.68),
+    "zero_insert": (3.6, 0.75, 0.48, -0.1, 0.67),
+    "nearest_conv": (2.9, 3e-32, 0.036, -16.0, -0.01),
+    "bilinear_conv": (3.4, 5e-31, 0.012, -48.0, -0.002),
+    "bicubic_conv": (5.2, 8e-31, 0.012, -32.3, 0.003),
+    "conv_nearest": (1.6, 0.0, 0.0, -16.0, -0.01),
+    "subpixel": (3.0, 0.75, 0.017, -0.1, 0.69),
+    "subpixel_icnr": (3.1, 2e-33, 0.0, -16.0, -0.011),
+    "subpixel_icnr_blur": (3.3, 2e-33, 0.48, -32.0, -0.007),
+    "conv_bilinear": (1.7, 1e-32, 0.0, -48.0, -0.002),
+    "nearest_conv_fast": (2.0, 3e-32, 0.036, -16.0, -0.01),
+    "bilinear_additive": (1.5, 4e-32, 0.016, -48.0, -0.002),
+    "transposed_fir": (1.8, 9e-33, 0.012, -48.0, -0.002),
+    "sinc_conv": (4.4, 2e-32, 0.012, -68.0, -0.0002),
+    "transposed_bilinear_init": (1.1, 1e-31, 0.0, -48.0, -0.002),
+    "equal_gain_transposed": (1.2, 3e-32, 0.65, -11.0, 0.002),
+    "separable_transposed": (0.8, 0.73, 0.48, -0.5, 0.57),
+    "max_unpool_conv": (2.8, None, None, None, 0.01),
+    "carafe": (6.0, None, None, None, 0.021),
+    "dysample": (2.4, None, None, None, -0.002),
 }
+_OTHER_TRAITS = (2.0, 0.3, 0.1, -10.0, 0.1)
 _ENVIRONMENT = {"machine_id": "0123456789ab", "torch_version": "2.13.0", "code_version": "0.1.0"}
 
 
@@ -51,7 +80,7 @@ def make_row(case: Case, status: str = "ok", message: str = "", *, noisy: bool =
     row |= _ENVIRONMENT
     if status != "ok":
         return row
-    price, ripple, noise, rejection = _TRAITS.get(case.upsampler, (2.0, 0.3, 0.1, -10.0))
+    price = _TRAITS.get(case.upsampler, _OTHER_TRAITS)[0]
     kernel, scale = case.kernel_size or 1, case.scale_factor
     pixels = case.height * case.width * scale**2
     train = case.step == "train"
@@ -61,7 +90,6 @@ def make_row(case: Case, status: str = "ok", message: str = "", *, noisy: bool =
     parameters = 4 * (kernel**2 * case.in_channels * case.out_channels + case.out_channels)
     workspace = round(0.6 * price * output)
     gradients = parameters + output // 4 if train else 0
-    even = kernel % scale == 0
     row |= {
         "latency_s": latency,
         "latency_ci_low_s": latency * (0.8 if noisy else 0.985),
@@ -73,14 +101,42 @@ def make_row(case: Case, status: str = "ok", message: str = "", *, noisy: bool =
         "workspace_bytes": workspace,
         "peak_memory_bytes": output + workspace + gradients,
         "macs": pixels * kernel**2 * case.in_channels * case.out_channels // scale**2,
-        "phase_ripple": ripple,
-        "noise_gain_cv": 0.024 if even and case.upsampler == "transposed" else noise,
-        "overlap_cv": (0.0 if even else 0.4843) if case.upsampler == "transposed" else None,
-        "image_rejection_db": rejection,
-        "border_error": 0.1 + 0.03 * kernel,
+        **make_artifacts(case.upsampler, case.kernel_size, scale),
         "numerical_error": 1.3e-7,
     }
     return row
+
+
+def make_artifacts(upsampler: str, kernel_size: int | None, scale: int) -> dict[str, float | None]:
+    """The artifact metrics of a layer."""
+    _, ripple, noise, rejection, checkerboard = _TRAITS.get(upsampler, _OTHER_TRAITS)
+    even = (kernel_size or 1) % scale == 0
+    transposed = upsampler == "transposed"
+    # a layer without a phase ripple is not linear: of these, one has holes and the others keep a flat field
+    flat = math.sqrt(ripple) if ripple is not None else 0.05 if upsampler == "max_unpool_conv" else 1e-16
+    return {
+        "overlap_cv": (0.0 if even else 0.4843) if transposed else None,
+        "phase_ripple": ripple,
+        "noise_gain_cv": 0.024 if even and transposed else noise,
+        "image_rejection_db": rejection,
+        "border_error": 0.1 + 0.03 * (kernel_size or 1),
+        "flat_field_ripple": flat,
+        "checkerboard": checkerboard,
+    }
+
+
+def make_layer_quality(
+    layers: tuple[tuple[str, int | None], ...] = ALL_LAYERS, scale: int = 2, seeds: int = 8, spread: float = 0.1
+) -> pd.DataFrame:
+    """A quality table whose means over seeds are those of the summary; seeds go `spread` to either side."""
+    rows = []
+    for upsampler, kernel in layers:
+        artifacts = make_artifacts(upsampler, kernel, scale)
+        for seed, share in enumerate(np.linspace(-spread, spread, seeds)):
+            row = {name: None if value is None else value * (1 + share) for name, value in artifacts.items()}
+            row |= {"upsampler": upsampler, "kernel_size": kernel, "scale_factor": scale}
+            rows.append({**row, "seed": seed, "channels": 16, "status": "ok", "message": ""})
+    return make_frame(rows, QUALITY_DTYPES)
 
 
 def make_summary(
@@ -153,6 +209,8 @@ def make_quality(
                             "noise_gain_cv": (spread if transposed else 0.0) + abs(rng.normal(0.02, 0.005)),
                             "image_rejection_db": -3.0 if transposed else -16.0,
                             "border_error": 0.1 + 0.03 * kernel,
+                            "flat_field_ripple": 0.85 if transposed else 1e-16,
+                            "checkerboard": (0.4 if transposed else 0.0) + rng.normal(0, 0.01),
                         }
                     rows.append(row)
     return make_frame(rows, QUALITY_DTYPES)

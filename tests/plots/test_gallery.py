@@ -10,10 +10,10 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from deconvbench.errors import SurroundingsError
+from deconvbench.errors import SurroundingsError, UsageError
 from deconvbench.plots.gallery import draw_all, encode_figures, save_figures
 from deconvbench.plots.style import style_layer
-from tests.plots.made_tables import make_empty_tables, make_summary, make_tables
+from tests.plots.made_tables import make_empty_tables, make_layer_quality, make_summary, make_tables
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +26,29 @@ def test_a_full_run_has_every_figure(figures: dict[str, Figure]) -> None:
         "latency",
         "tradeoff_phase_ripple",
         "tradeoff_noise_gain_cv",
+        "tradeoff_checkerboard",
         "tradeoff_image_rejection_db",
         "memory",
         "artifact_maps",
         "overlap_maps",
     ]
+
+
+def test_other_metrics_can_be_chosen() -> None:
+    tables = make_tables(make_summary((("nearest_conv", 3), ("transposed", 3)), (16,), ("forward",)))
+    names = list(draw_all(tables, metrics=("border_error", "flat_field_ripple")))
+    assert names[1:3] == ["tradeoff_border_error", "tradeoff_flat_field_ripple"]
+    assert not any(name.startswith("tradeoff") for name in names[3:])
+    with pytest.raises(UsageError, match="metric: 'beauty' is not one of"):
+        draw_all(tables, metrics=("beauty",))
+
+
+def test_intervals_over_seeds_are_drawn() -> None:
+    layers = (("transposed", 3), ("subpixel", 3))
+    summary = make_summary(layers, (16,), ("forward",))
+    tables = make_tables(summary, make_layer_quality(layers))
+    title = draw_all(tables, metrics=("noise_gain_cv",))["tradeoff_noise_gain_cv"].get_suptitle()
+    assert "bars: 95 % intervals over seeds" in title
 
 
 def test_an_empty_run_has_only_geometry() -> None:

@@ -4,8 +4,9 @@ import math
 
 import pytest
 
+from deconvbench.columns import ARTIFACT_COLUMNS
 from deconvbench.errors import UsageError
-from deconvbench.plots.metrics import METRIC_LABELS, format_metric, get_metric_label
+from deconvbench.plots.metrics import METRIC_LABELS, check_metrics, format_metric, get_metric_label, is_zero
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,11 @@ from deconvbench.plots.metrics import METRIC_LABELS, format_metric, get_metric_l
         (3e-32, "phase_ripple", "0"),
         (-1e-12, "noise_gain_cv", "0"),
         (1.3e-7, "numerical_error", "1e-07"),
+        (2e-16, "numerical_error", "2e-16"),
+        (0.0, "numerical_error", "0"),
+        (-0.012, "checkerboard", "-0.012"),
+        (1e-16, "flat_field_ripple", "0"),
+        (0.0, "image_rejection_db", "0.0"),
         (-16.04, "image_rejection_db", "-16.0"),
         (-0.04, "image_rejection_db", "0.0"),
         (None, "phase_ripple", "–"),
@@ -35,3 +41,37 @@ def test_every_axis_has_a_unit(metric: str) -> None:
 def test_an_unknown_metric_is_named_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"metric: 'beauty' is not one of phase_ripple, noise_gain_cv"):
         get_metric_label("beauty")
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "expected"),
+    [
+        (1e-10, "flat_field_ripple", True),
+        (-1e-10, "checkerboard", True),
+        (1e-8, "flat_field_ripple", False),
+        (1e-10, "numerical_error", False),
+        (0.0, "numerical_error", True),
+        (0.0, "image_rejection_db", False),
+    ],
+)
+def test_zero_depends_on_the_metric(value: float, metric: str, expected: bool) -> None:
+    assert is_zero(value, metric) is expected
+
+
+def test_every_metric_has_a_label() -> None:
+    assert {*METRIC_LABELS} == {*ARTIFACT_COLUMNS, "numerical_error"}
+
+
+def test_a_choice_of_metrics_names_each_once() -> None:
+    assert check_metrics(["checkerboard", "phase_ripple", "checkerboard"]) == ("checkerboard", "phase_ripple")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "found"),
+    [(["phase_ripple", "beauty"], "'beauty'"), ([""], "''"), ([], "an empty list")],
+    ids=["unknown", "blank", "none"],
+)
+def test_a_choice_of_none_or_unknown_metrics_lists_the_allowed_ones(metrics: list[str], found: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_metrics(metrics)
+    assert str(caught.value) == f"--quality: {found} is not one of {', '.join(METRIC_LABELS)}"

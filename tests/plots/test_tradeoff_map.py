@@ -8,18 +8,35 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from deconvbench.errors import UsageError
-from deconvbench.plots.panels import EmptyFigureError
+from deconvbench.plots.metrics import METRIC_LABELS
+from deconvbench.plots.panels import EmptyFigureError, add_layer_columns
 from deconvbench.plots.style import style_layer
 from deconvbench.plots.tradeoff_map import draw_tradeoff
-from tests.plots.made_tables import LAYERS, make_summary
+from deconvbench.table import summarise_quality
+from tests.plots.made_tables import ALL_LAYERS, LAYERS, make_layer_quality, make_summary
 
 Legible = Callable[[Figure], list[tuple[str, Any]]]
 SQUARE = (("transposed", 3), ("nearest_conv", 3), ("bilinear_conv", 3))
 
 
-@pytest.mark.parametrize("metric", ["phase_ripple", "noise_gain_cv", "image_rejection_db", "border_error"])
+@pytest.mark.parametrize("metric", METRIC_LABELS)
+def test_the_figure_is_legible_with_every_upsampler_and_metric(assert_legible: Legible, metric: str) -> None:
+    summary = make_summary(ALL_LAYERS, (64,), ("forward",))
+    texts = [
+        text for text, _ in assert_legible(draw_tradeoff(summary, metric=metric, quality=make_layer_quality()))
+    ]
+    measured = summary[summary[metric].notna()]
+    for layer in add_layer_columns(measured)["layer"]:
+        assert texts.count(layer) == 1
+    assert f"{METRIC_LABELS[metric].axis}" in texts
+    lacking = sorted({*summary["upsampler"]} - {*measured["upsampler"]})
+    assert any("\nwithout " in text for text in texts) == bool(lacking)
+
+
+@pytest.mark.parametrize("metric", ["phase_ripple", "image_rejection_db"])
 def test_every_point_is_labelled_and_no_label_overlaps(
     summary: pd.DataFrame, assert_legible: Legible, metric: str
 ) -> None:
@@ -46,13 +63,104 @@ def test_a_metric_in_decibels_has_no_zero_line(summary: pd.DataFrame) -> None:
     assert "0 (to rounding)" not in [label.get_text() for label in axes.get_yticklabels()]
 
 
-def test_values_over_decades_get_a_logarithmic_axis_with_a_floor(assert_legible: Legible) -> None:
-    frame = make_summary(SQUARE, (32,), ("forward",)).assign(phase_ripple=[0.5, 1e-5, 1e-25])
-    figure = draw_tradeoff(frame)
+@pytest.mark.parametrize(
+    ("metric", "values", "floor"),
+    [
+        ("phase_ripple", (0.5, 1e-3, 1e-25), "0 (to rounding)"),
+        ("phase_ripple", (0.5, 2e-8, 1e-25), "below 0.0001"),
+        ("numerical_error", (1e-3, 1e-7, 1e-16), "0 (to rounding)"),
+    ],
+    ids=["zero", "less than shows", "rounding itself"],
+)
+def test_values_over_decades_get_a_logarithmic_axis_with_a_floor(
+    assert_legible: Legible, metric: str, values: tuple[float, ...], floor: str
+) -> None:
+    frame = make_summary(SQUARE, (32,), ("forward",)).assign(**{metric: values})
+    figure = draw_tradeoff(frame, metric=metric)
     axes = figure.axes[0]
     assert axes.get_yscale() == "log"
     assert axes.get_ylim()[0] > 0
-    assert "0 (to rounding)" in [text for text, _ in assert_legible(figure)]
+    texts = [text for text, _ in assert_legible(figure)]
+    assert floor in texts
+    # no power of ten below the line
+    assert all(float(text.get_text()) > axes.get_yticks()[0] for text in axes.get_yticklabels()[1:])
+    at_floor = [
+        line for line in axes.lines if np.array_equal(np.asarray(line.get_ydata()), [axes.get_yticks()[0]])
+    ]
+    assert bool(at_floor) == (metric == "phase_ripple")
+
+
+def test_a_rounding_error_is_never_zero_to_rounding() -> None:
+    frame = make_summary(SQUARE, (32,), ("forward",)).assign(numerical_error=[1e-16, 3e-16, 2e-16])
+    axes = draw_tradeoff(frame, metric="numerical_error").axes[0]
+    assert axes.get_ylim()[1] < 1e-15
+    assert min(tick for tick in axes.get_yticks() if tick != 0) > 0
+
+
+def test_negative_checkerboards_stand_below_the_line_at_zero(assert_legible: Legible) -> None:
+    frame = make_summary(SQUARE, (32,), ("forward",)).assign(checkerboard=[0.6, -0.03, 0.0])
+    figure = draw_tradeoff(frame, metric="checkerboard")
+    axes = figure.axes[0]
+    assert axes.get_yscale() == "linear"
+    assert "0 (none)" in [text for text, _ in assert_legible(figure)]
+    heights = [float(np.asarray(line.get_ydata())[0]) for line in axes.lines if line.get_marker() in {"s", "^"}]
+    assert sorted(heights) == [-0.03, 0.0]
+    # the slower of two that have none is not on the frontier
+    assert sum(line.get_markerfacecolor() == "none" for line in axes.lines) == 2
+
+
+def test_checkerboards_that_are_all_zero_are_drawn(assert_legible: Legible) -> None:
+    frame = make_summary(SQUARE, (32,), ("forward",)).assign(checkerboard=0.0)
+    assert_legible(draw_tradeoff(frame, metric="checkerboard"))
+
+
+def test_bars_are_the_intervals_over_seeds(assert_legible: Legible) -> None:
+    summary, quality = make_summary(SQUARE, (32,), ("forward",)), make_layer_quality(SQUARE)
+    figure = draw_tradeoff(summary, metric="noise_gain_cv", quality=quality)
+    intervals = summarise_quality(quality)
+    expected = intervals[["noise_gain_cv_ci_low", "noise_gain_cv_ci_high"]].to_numpy()
+    # two ends at one latency, and no marker
+    bars = [line for line in figure.axes[0].lines if line.get_marker() == "None" and _is_upright(line)]
+    drawn = np.array(sorted(np.asarray(bar.get_ydata()).tolist() for bar in bars))
+    np.testing.assert_allclose(drawn, expected[expected[:, 0].argsort()])
+    assert any("bars: 95 % intervals over seeds" in text for text, _ in assert_legible(figure))
+
+
+def _is_upright(line: Line2D) -> bool:
+    x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+    return len(x) == 2 and x[0] == x[1] and y[0] != y[1]
+
+
+@pytest.mark.parametrize(
+    "quality",
+    [None, make_layer_quality(SQUARE, seeds=1), make_layer_quality(SQUARE, spread=0.0)],
+    ids=["no table", "one seed", "no spread"],
+)
+def test_without_an_interval_no_bar_is_drawn(quality: pd.DataFrame | None) -> None:
+    summary = make_summary(SQUARE, (32,), ("forward",))
+    figure = draw_tradeoff(summary, metric="noise_gain_cv", quality=quality)
+    assert not [line for line in figure.axes[0].lines if line.get_marker() == "None" and _is_upright(line)]
+
+
+def test_a_bar_ends_at_the_line_of_a_logarithmic_axis() -> None:
+    summary = make_summary(SQUARE, (32,), ("forward",)).assign(phase_ripple=[0.5, 1e-3, 0.0])
+    quality = make_layer_quality(SQUARE)
+    nearest = quality["upsampler"] == "nearest_conv"
+    quality.loc[nearest, "phase_ripple"] = np.where(quality.loc[nearest, "seed"] == 0, 8e-3, 0.0)
+    axes = draw_tradeoff(summary, quality=quality).axes[0]
+    bars = [line for line in axes.lines if line.get_marker() == "None" and _is_upright(line)]
+    assert min(float(np.asarray(bar.get_ydata()).min()) for bar in bars) == axes.get_yticks()[0]
+
+
+def test_layers_without_the_number_are_named_and_many_of_them_counted(assert_legible: Legible) -> None:
+    summary = make_summary(ALL_LAYERS, (32,), ("forward",))
+    title = draw_tradeoff(summary).get_suptitle()
+    assert title.endswith("\nwithout phase ripple: carafe, dysample, max_unpool_conv")
+    some = summary["upsampler"].isin(["transposed", "nearest_conv"])
+    figure = draw_tradeoff(summary.assign(phase_ripple=summary["phase_ripple"].where(some)))
+    assert "bicubic_conv, bilinear_additive, bilinear_conv, carafe, " in figure.get_suptitle()
+    assert figure.get_suptitle().endswith(" and 13 more")
+    assert_legible(figure)
 
 
 def test_the_frontier_is_ringed_and_stepped(summary: pd.DataFrame) -> None:

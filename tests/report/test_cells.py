@@ -12,6 +12,7 @@ from deconvbench.report.cells import (
     view_summary,
     write_text,
 )
+from deconvbench.statistics import mean_interval
 from tests.plots.made_tables import make_quality, make_summary, make_table
 
 
@@ -62,11 +63,37 @@ def test_quality_is_averaged_over_seeds() -> None:
     view = view_quality(quality)
     row = next(row for row in view.rows if row[0].text == "transposed k4 s3")
     ripple = quality.query("upsampler == 'transposed' and kernel_size == 4 and scale_factor == 3")["phase_ripple"]
-    assert float(row[view.headings.index("phase ripple (ratio)")].sort) == pytest.approx(ripple.mean())
+    cell = row[view.headings.index("phase ripple (ratio)")]
+    assert float(cell.sort) == pytest.approx(ripple.mean())
+    _, low, high = mean_interval(ripple)
+    assert cell.text == f"{ripple.mean():.3f} ± {(high - low) / 2:.3f}"
     assert row[2].text == "4"
     unsupported = next(row for row in view.rows if row[0].text == "transposed k2 s4")
     assert (unsupported[1].text, unsupported[2].text) == ("unsupported", "0")
     assert "PSNR after training (dB)" not in view.headings
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        pytest.param((0.5, 0.7), "0.600 ± 1.271", id="two seeds are hardly any"),
+        pytest.param((0.6, 0.6), "0.600", id="no spread"),
+        pytest.param((0.6,), "0.600", id="one seed"),
+        pytest.param((0.60001, 0.60002), "0.600", id="less than a digit"),
+        pytest.param((1e-12, 3e-12), "0", id="zero to rounding"),
+        pytest.param((1e-5, 3e-5), "2e-05", id="a power of ten"),
+    ],
+)
+def test_an_interval_is_written_where_it_shows(values: tuple[float, ...], text: str) -> None:
+    quality = make_quality(("transposed",), (3,), (2,), seeds=len(values)).assign(phase_ripple=values)
+    view = view_quality(quality)
+    assert view.rows[0][view.headings.index("phase ripple (ratio)")].text == text
+
+
+def test_decibels_have_intervals_in_their_own_digits() -> None:
+    quality = make_quality(("transposed",), (3,), (2,), seeds=3).assign(image_rejection_db=[-16.0, -16.2, -15.9])
+    view = view_quality(quality)
+    assert view.rows[0][view.headings.index("image rejection (dB)")].text == "-16.0 ± 0.4"
 
 
 def test_trained_quality_is_shown_where_it_is_known() -> None:

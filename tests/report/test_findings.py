@@ -21,10 +21,10 @@ def test_the_cheapest_clean_layer_and_its_price_are_named() -> None:
     latency = at_64[at_64["kernel_size"] == 3]["latency_s"].to_dict()
     ratio = latency["conv_nearest"] / latency["transposed"]
     assert sentence.startswith(
-        "Forward, cpu, input 64×64: the cheapest layer without phase ripple at initialisation is conv_nearest"
+        "Forward, cpu, input 64×64: the cheapest layer without ripple at initialisation is conv_nearest"
     )
     assert format_seconds(latency["conv_nearest"]) in sentence
-    assert f"{ratio:.2g} times the latency of transposed k3 s2 (ripple 0.750)" in sentence
+    assert f"{ratio:.2g} times the latency of transposed k3 s2 (phase ripple 0.750)" in sentence
     assert "image rejection of -16.0 dB" in sentence
     assert "the fastest of all is transposed k2 s2" in sentence
 
@@ -37,25 +37,35 @@ def test_each_step_has_its_sentence() -> None:
 def test_no_clean_layer_is_said() -> None:
     summary = make_summary((("transposed", 3), ("subpixel", 3)), (32,), ("forward",))
     sentence = describe_findings(tables_of(summary))[0]
-    assert "none of the 2 layers with a known phase ripple is free of it" in sentence
+    assert "none of the 2 layers with a known ripple of a constant input is free of it" in sentence
     assert "the fastest layer is transposed k3 s2" in sentence
 
 
 def test_unknown_quality_claims_nothing() -> None:
-    summary = make_summary(steps=("forward",)).assign(phase_ripple=np.nan, image_rejection_db=np.nan)
-    assert "none of the 0 layers with a known phase ripple" in describe_findings(tables_of(summary))[0]
+    summary = make_summary(steps=("forward",))
+    summary = summary.assign(phase_ripple=np.nan, flat_field_ripple=np.nan, image_rejection_db=np.nan)
+    assert "none of the 0 layers with a known ripple" in describe_findings(tables_of(summary))[0]
 
 
 def test_without_a_baseline_no_ratio_is_made_up() -> None:
     summary = make_summary((("nearest_conv", 3), ("dysample", None)), (32,), ("forward",))
     summary["image_rejection_db"] = np.nan
-    summary.loc[summary["upsampler"] == "dysample", "phase_ripple"] = np.nan
+    summary.loc[summary["upsampler"] == "dysample", ["phase_ripple", "flat_field_ripple"]] = np.nan
     summary.loc[summary["upsampler"] == "dysample", "noisy"] = True
     summary.loc[summary["upsampler"] == "dysample", "latency_s"] = 1e-5
     sentence = describe_findings(tables_of(summary))[0]
     assert "times" not in sentence
     assert "image rejection" not in sentence
     assert sentence.endswith("the fastest of all is dysample s2 (10 µs, noisy).")
+
+
+def test_a_layer_that_is_not_linear_is_clean_where_it_keeps_a_flat_field() -> None:
+    summary = make_summary((("dysample", None), ("nearest_conv", 3)), (32,), ("forward",))
+    assert summary["phase_ripple"].isna().tolist() == [True, False]
+    start = "Forward, cpu, input 32×32: the cheapest layer without ripple at initialisation is"
+    assert describe_findings(tables_of(summary))[0].startswith(f"{start} dysample s2 (")
+    unclean = summary.assign(flat_field_ripple=[0.2, 0.0])
+    assert describe_findings(tables_of(unclean))[0].startswith(f"{start} nearest_conv k3 s2 (")
 
 
 def test_a_clean_layer_that_is_also_the_fastest_is_named_once() -> None:

@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from deconvbench.errors import RunFolderError, SurroundingsError
+from deconvbench.columns import LATER_COLUMNS
+from deconvbench.errors import RunFolderError, SurroundingsError, UsageError
 from deconvbench.record import AnyRecord, Latency, Memory, QualityRecord, encode_record
 from deconvbench.report import write_report
 from deconvbench.run_folder import JOURNAL_NAME, write_run_info
+from deconvbench.table import QUALITY_NAME, TABLE_NAME, write_tables
 from tests.builders import make_case, make_record
 
 
@@ -57,9 +60,40 @@ def test_a_run_becomes_a_page_and_figures(tmp_path: Path) -> None:
     html = path.read_text(encoding="utf-8")
     assert "2 of 3 cells ok (1 oom)" in html
     assert "no &lt;room&gt; &amp; no way" in html
-    assert "the cheapest layer without phase ripple at initialisation is nearest_conv k3 s2 (2.5 ms)" in html
+    assert "the cheapest layer without ripple at initialisation is nearest_conv k3 s2 (2.5 ms)" in html
     drawn = {figure.name for figure in (folder / "figures").iterdir()}
     assert {"latency.png", "tradeoff_phase_ripple.png", "memory.png", "overlap_maps.png"} <= drawn
+
+
+def test_metrics_can_be_chosen(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", make_records())
+    chosen = ("noise_gain_cv", "overlap_cv", "noise_gain_cv")
+    html = write_report(folder, metrics=chosen).read_text(encoding="utf-8")
+    assert html.count("Cost against the checkerboard in the variance</h2>") == 1
+    assert "No cell has both a latency and an overlap CV, so there is no tradeoff to draw." in html
+    assert "Cost against the checkerboard of a constant input" not in html
+    drawn = {figure.name for figure in (folder / "figures").iterdir() if figure.name.startswith("tradeoff")}
+    assert drawn == {"tradeoff_noise_gain_cv.png"}
+
+
+@pytest.mark.parametrize("metrics", [("phase_ripple", "beauty"), ()], ids=["unknown", "none"])
+def test_metrics_that_are_none_are_wrong_use(tmp_path: Path, metrics: tuple[str, ...]) -> None:
+    folder = make_run(tmp_path / "run", make_records())
+    before = sorted(folder.iterdir())
+    with pytest.raises(UsageError, match=r"^--quality: .* is not one of phase_ripple, .*checkerboard"):
+        write_report(folder, metrics=metrics)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_tables_of_an_older_version_without_a_journal_are_reported(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", make_records())
+    write_tables(folder)
+    (folder / JOURNAL_NAME).unlink()
+    for name in (TABLE_NAME, QUALITY_NAME):
+        pd.read_parquet(folder / name).drop(columns=list(LATER_COLUMNS)).to_parquet(folder / name, index=False)
+    html = write_report(folder).read_text(encoding="utf-8")
+    assert "No cell has both a latency and a checkerboard, so there is no tradeoff to draw." in html
+    assert "the cheapest layer without ripple at initialisation is nearest_conv k3 s2 (2.5 ms)" in html
 
 
 def test_a_run_that_was_killed_before_its_first_record(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from deconvbench.plots import draw_all, encode_figures
+from deconvbench.plots.metrics import METRIC_LABELS
 from deconvbench.plots.style import make_figure
 from deconvbench.report.page import render_report
 from deconvbench.table import Tables
@@ -93,7 +94,7 @@ def test_a_full_run_is_a_well_formed_page(html: str) -> None:
         "deconvbench run -k 'nearest and k3'",
         "seed 7",
         "tried to allocate 3.2 GiB <big> & failed",
-        "the cheapest layer without phase ripple at initialisation is conv_nearest k3 s2",
+        "the cheapest layer without ripple at initialisation is conv_nearest k3 s2",
     ):
         assert text in page.words
     assert "The run did not finish" not in page.words
@@ -102,10 +103,32 @@ def test_a_full_run_is_a_well_formed_page(html: str) -> None:
 def test_every_figure_is_embedded_with_a_caption_and_a_description(html: str) -> None:
     page = Page(html)
     images = [value for tag, name, value in page.attributes if (tag, name) == ("img", "src")]
-    assert len(images) == 7
+    assert len(images) == 8
     assert all(image.startswith("data:image/png;base64,") for image in images)
     assert all(len(value) > 40 for tag, name, value in page.attributes if (tag, name) == ("img", "alt"))
-    assert html.count("<figcaption>") == 7
+    assert html.count("<figcaption>") == 8
+
+
+def test_the_caption_of_the_maps_says_what_the_outline_means(html: str) -> None:
+    words = Page(html).words
+    assert "Outlined cells follow the article's advice: the stride divides the kernel" in words
+    assert "what it does to a constant input" in words
+
+
+@pytest.mark.parametrize("metric", METRIC_LABELS)
+def test_every_metric_has_a_heading_and_a_caption(metric: str) -> None:
+    name = f"tradeoff_{metric}"
+    page = Page(render_report(make_empty_tables(), {}, {name: b"png"}, metrics=(metric,)))
+    assert page.words.count("Cost against") == 1
+    assert page.words.count("Left is faster, down is cleaner.") == 1
+    assert "so there is no tradeoff to draw" not in page.words
+    assert "data:image/png;base64,cG5n" in page.list_values("src")
+
+
+def test_how_to_read_is_said_once(html: str) -> None:
+    words = Page(html).words
+    assert words.count("Left is faster, down is cleaner.") == 1
+    assert words.count("Read as the one before.") == 3
 
 
 def test_nothing_is_fetched(html: str) -> None:

@@ -20,6 +20,7 @@ from deconvbench.upsamplers import (
     register_upsampler,
     registry,
 )
+from deconvbench.upsamplers.registry import list_broken_upsamplers, list_sources
 
 FAMILIES = {
     "transposed",
@@ -34,6 +35,19 @@ FAMILIES = {
 }
 
 
+BROKEN_MODULES = {
+    "with_a_typo": "def build(:\n    pass\n",
+    "without_import": "import torch\nlayer = nn.Conv2d\n",
+    "that_is_a_script": "import sys\nsys.exit('usage: that_is_a_script FILE')\n",
+    "that_asks_too_much": "import torch\ntorch.no_such_layer\n",
+    "that_takes_a_name": (
+        "from deconvbench.upsamplers import register_upsampler\n"
+        "@register_upsampler('before')\ndef before(*shape): ...\n"
+        "@register_upsampler('transposed')\ndef build(*shape): ...\n"
+    ),
+}
+
+
 def build_resize(in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> nn.Module:
     return nn.Sequential(
         nn.Upsample(scale_factor=scale_factor),
@@ -45,18 +59,22 @@ def build_resize(in_channels: int, out_channels: int, kernel_size: int, scale_fa
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let each test register what it likes into a copy, and look for entry points anew."""
     monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
-    registry._load_entry_points.cache_clear()
+    monkeypatch.setattr(registry, "_BROKEN", {})
+    registry._find_entry_points.cache_clear()
     yield
-    registry._load_entry_points.cache_clear()
+    registry._find_entry_points.cache_clear()
 
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Return the name of an importable module of somebody else's upsamplers."""
+    """Return the name of an importable module of somebody else's upsamplers, beside some that are broken."""
     name = "somebodys_upsamplers"
+    for broken, text in BROKEN_MODULES.items():
+        (tmp_path / f"{broken}.py").write_text(text)
     (tmp_path / f"{name}.py").write_text(
         "from torch import nn\n"
-        "from deconvbench.upsamplers import register_upsampler\n"
+        "from deconvbench.upsamplers import list_upsamplers, register_upsampler\n"
+        "KNOWN = list_upsamplers()\n"
         "def Plain(in_channels, out_channels, kernel_size, scale_factor):\n"
         "    return nn.ConvTranspose2d(in_channels, out_channels, scale_factor, stride=scale_factor)\n"
         "@register_upsampler('their_name', linear=True)\n"
@@ -65,10 +83,12 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "class Holder:\n"
         "    nested = staticmethod(lambda *shape: Plain(*shape))\n"
         "number = 7\n"
+        "built = nn.Conv2d(1, 1, 1)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     yield name
-    sys.modules.pop(name, None)
+    for module in (name, *BROKEN_MODULES):
+        sys.modules.pop(module, None)
 
 
 def offer_entry_points(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
@@ -107,7 +127,9 @@ def test_declarations_are_kept() -> None:
         "macs": lambda *_: 1,
     }
     register_upsampler("mine", **declared)(build_resize)
-    assert get_upsampler("mine") == UpsamplerSpec(name="mine", factory=build_resize, **declared)
+    assert get_upsampler("mine") == UpsamplerSpec(
+        name="mine", factory=build_resize, module=__name__, package="", **declared
+    )
 
 
 def test_nothing_is_assumed_of_an_undeclared_upsampler() -> None:
@@ -125,17 +147,25 @@ def test_ill_formed_name_is_refused(name: str) -> None:
         register_upsampler(name)
 
 
+@pytest.mark.parametrize("field", ["summary", "formula", "macs_formula", "reference"])
+def test_a_description_that_is_no_text_is_refused(field: str) -> None:
+    wrong: Any = {field: None}
+    with pytest.raises(UsageError, match=f"'mine': {field} is None, not text"):
+        register_upsampler("mine", **wrong)
+
+
 def test_duplicate_name_is_refused_and_the_first_stays() -> None:
     first = get_upsampler("transposed")
-    with pytest.raises(UsageError, match=r"'transposed' is already registered by .*Transposed"):
+    with pytest.raises(
+        UsageError,
+        match=r"'transposed' is already registered by deconvbench\.upsamplers\.transposed:Transposed; the",
+    ):
         register_upsampler("transposed")(build_resize)
     assert get_upsampler("transposed") is first
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(
-        UsageError, match=r"'transpozed' is unknown; known are bicubic_conv, bilinear_conv, .*zero"
-    ):
+    with pytest.raises(UsageError, match=r"'transpozed' is unknown; known are bicubic_conv, .*zero_insert$"):
         get_upsampler("transpozed")
 
 
@@ -235,8 +265,14 @@ def test_loading_refuses_a_malformed_path(path: str) -> None:
         ("{plugin}:missing", "'somebodys_upsamplers' has no 'missing'"),
         ("{plugin}:Holder.missing", r"'somebodys_upsamplers' has no 'Holder\.missing'"),
         ("{plugin}:number", "'number' is int, not a function or class"),
+        ("{plugin}:built", r"'built' is a Conv2d that is built already, .* from \(in_channels, out_channels, ker"),
+        ("with_a_typo:build", r"'with_a_typo': SyntaxError: .*\(with_a_typo\.py, line 1\)"),
+        ("without_import:build", r"NameError: name 'nn' is not defined \(without_import\.py:2\)"),
+        ("that_is_a_script:build", r"SystemExit: usage: that_is_a_script FILE \(that_is_a_script\.py:2\)"),
+        ("that_asks_too_much:build", r"cannot import 'that_asks_too_much': AttributeError: .*'no_such_layer'"),
+        ("that_takes_a_name:build", r"'transposed' is already registered by .* \(that_takes_a_name\.py:4\)"),
     ],
-    ids=["module", "submodule", "attribute", "nested_attribute", "not_callable"],
+    ids=["module", "submodule", "attribute", "nested", "not_callable", "built", *BROKEN_MODULES],
 )
 def test_loading_says_what_is_missing(plugin: str, target: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
@@ -254,6 +290,17 @@ def test_entry_points_are_registered_by_their_name(plugin: str, monkeypatch: pyt
     assert set(list_upsamplers()) >= FAMILIES | {"from_afar", "their_name"}
     # its own decorator named it already
     assert "whatever" not in list_upsamplers()
+    assert (
+        get_upsampler("their_name").package == get_upsampler("from_afar").package == "a package without metadata"
+    )
+    assert list_broken_upsamplers() == {}
+
+
+def test_an_entry_point_names_its_upsampler_whoever_asks_first(
+    plugin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer_entry_points(monkeypatch, from_afar=f"{plugin}:Plain")
+    assert load_upsampler(f"{plugin}:Plain") == "from_afar"
 
 
 def test_entry_points_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,17 +316,111 @@ def test_entry_points_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert groups == ["deconvbench.upsamplers"]
 
 
-@pytest.mark.parametrize("value", ["missing_package_of_nobody:f", "{plugin}:missing"], ids=["module", "attribute"])
-def test_an_entry_point_that_cannot_be_loaded_is_named(
-    plugin: str, value: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("missing_package_of_nobody:f", "ModuleNotFoundError: No module named 'missing_package_of_nobody'"),
+        ("{plugin}:missing", "AttributeError: module 'somebodys_upsamplers' has no attribute 'missing'"),
+        ("{plugin}:number", "upsampler: 'theirs' is int, not a function or class"),
+        ("without_import:build", "NameError: name 'nn' is not defined (without_import.py:2)"),
+        ("that_is_a_script:build", "SystemExit: usage: that_is_a_script FILE (that_is_a_script.py:2)"),
+    ],
+    ids=["module", "attribute", "no_factory", "raises", "leaves"],
+)
+def test_an_entry_point_that_cannot_be_loaded_stops_nobody_else(
+    plugin: str, value: str, reason: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     target = value.format(plugin=plugin)
-    offer_entry_points(monkeypatch, broken=target)
-    with pytest.raises(UsageError, match=f"entry point deconvbench.upsamplers: cannot load '{target}'"):
-        list_upsamplers()
+    offer_entry_points(monkeypatch, theirs=target, from_afar=f"{plugin}:Plain")
+    assert set(list_upsamplers()) == {*registry._REGISTRY} >= FAMILIES | {"from_afar"}
+    assert get_upsampler("transposed").name == "transposed"
+    said = f"entry point 'theirs' of a package without metadata ({target}) cannot be loaded: {reason}"
+    assert list_broken_upsamplers() == {"theirs": said}
+    # told once, in one line
+    assert caplog.messages == [f"deconvbench: {said}"]
+    with pytest.raises(UsageError) as caught:
+        get_upsampler("theirs")
+    assert str(caught.value) == f"upsampler: 'theirs' is broken: {said}"
+    with pytest.raises(UsageError, match=r"'nobodys' is unknown; known are .*zero_insert; not loaded: theirs$"):
+        get_upsampler("nobodys")
 
 
-def test_an_entry_point_that_is_no_factory_is_named(plugin: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    offer_entry_points(monkeypatch, wrong=f"{plugin}:number")
-    with pytest.raises(UsageError, match="'wrong' is int, not a function or class"):
-        list_upsamplers()
+def test_the_package_of_an_entry_point_is_named(
+    plugin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metadata = tmp_path / "somebody-1.2.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: somebody\nVersion: 1.2\n")
+    lines = [f"[{registry.ENTRY_POINT_GROUP}]", f"good = {plugin}:Plain", "bad = without_import:build"]
+    (metadata / "entry_points.txt").write_text("\n".join(lines))
+    assert get_upsampler("good").package == "somebody 1.2"
+    assert list_broken_upsamplers()["bad"].startswith(
+        "entry point 'bad' of somebody 1.2 (without_import:build) cannot be loaded: NameError"
+    )
+
+
+def test_what_a_broken_package_registered_before_it_broke_stays(
+    plugin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer_entry_points(monkeypatch, theirs="that_takes_a_name:build")
+    assert get_upsampler("before").package
+    assert set(list_broken_upsamplers()) == {"theirs"}
+
+
+def test_a_package_may_ask_what_is_registered_while_it_is_loaded(
+    plugin: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    offer_entry_points(monkeypatch, from_afar=f"{plugin}:Plain", later=f"{plugin}:Holder.nested")
+    assert {"from_afar", "later"} <= set(list_upsamplers())
+    assert set(sys.modules[plugin].KNOWN) >= FAMILIES
+    assert caplog.messages == []
+
+
+def test_another_process_finds_what_a_module_registered(plugin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer_entry_points(monkeypatch)
+    name = load_upsampler(f"{plugin}:decorated")
+    assert list_sources([name, "transposed", name]) == (f"{plugin}:decorated",)
+    assert list_sources(["transposed"]) == ()
+    assert load_upsampler(list_sources([name])[0]) == name
+
+
+def test_another_process_needs_not_be_told_of_entry_points(plugin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer_entry_points(monkeypatch, whatever=f"{plugin}:decorated")
+    assert list_sources(["their_name"]) == ()
+
+
+def test_another_process_cannot_find_what_is_inside_a_function() -> None:
+    register_upsampler("mine")(lambda *shape: nn.Identity())
+    with pytest.raises(
+        UsageError, match=r"'mine' is .*test_another_process_.*<lambda>, registered in .*; write it"
+    ):
+        list_sources(["mine"])
+    with pytest.raises(UsageError, match="'nobodys' is unknown"):
+        list_sources(["nobodys"])
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        lambda channels, scale: nn.Identity(),
+        lambda in_channels, out_channels, *, kernel_size, scale_factor: nn.Identity(),
+        lambda scale_factor, in_channels, out_channels, kernel_size: nn.Identity(),
+    ],
+    ids=["too_few", "by_keyword", "another_order"],
+)
+def test_building_says_what_a_factory_is_called_with(factory: Any) -> None:
+    register_upsampler("mine")(factory)
+    with pytest.raises(
+        UsageError,
+        match=r"'mine': .*<lambda> takes \(.*\), but is called with \(in_channels, out_channels, kernel_size, sc",
+    ):
+        build_upsampler("mine", 1, 1, 3, 2)
+
+
+def test_what_a_factory_raises_stays_what_it_is() -> None:
+    def refuse(in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> nn.Module:
+        raise TypeError("its own")
+
+    register_upsampler("mine")(refuse)
+    with pytest.raises(TypeError, match=r"^its own$"):
+        build_upsampler("mine", 1, 1, 3, 2)

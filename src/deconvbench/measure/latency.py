@@ -5,28 +5,20 @@ accelerator it is one call between two events of the device's own queue. Clock, 
 Nothing here builds a layer, looks at its output or drops a sample.
 """
 
-import contextlib
-import gc
-import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from deconvbench.errors import UsageError
 from deconvbench.measure.accelerator import Accelerator, E
+from deconvbench.measure.blocks import NS, Clock, find_block_length, pause_collector, time_block, warm_up
 from deconvbench.record import Latency
 from deconvbench.statistics import relative_half_width
 
-Clock = Callable[[], int]  # nanoseconds, from any origin
-
-_NS = 1e-9
 # five samples or fewer give the median no interval that covers with 95 %
 _MIN_SAMPLES = 6
-_CLOCK_READINGS = 1000
-# a block lasts this many clock readings, so the timer's share stays under 1e-3
-_BLOCK_PER_CLOCK_COST = 1000
 # Independent samples narrow the interval by 29 % each time their number doubles. The interval's own width scatters
 # by a third at ten samples, so three doublings are compared: with simulated independent samples of 3, 10 and 30 %
 # deviation less than 3 % of the runs then stop early, with two doublings 15 %.
@@ -184,17 +176,17 @@ def measure_cpu_latency(
     Latency
         Each sample is the mean seconds per call over one block.
     """
-    with _paused_collector():
-        first_call_s = _time_block(step, 1, clock)
-        min_block_s = max(policy.min_block_s, _BLOCK_PER_CLOCK_COST * _measure_clock_cost_s(clock))
-        calls = _warm_up(step, policy.warmup_s, min_block_s, clock)
+    with pause_collector():
+        first_call_s = time_block(step, 1, clock)
+        min_block_s = find_block_length(policy.min_block_s, clock)
+        calls = warm_up(step, policy.warmup_s, min_block_s, clock)
         rule = StopRule(policy)
         samples_s: list[float] = []
         started = clock()
         reason = None
         while reason is None:
-            samples_s.append(_time_block(step, calls, clock) / calls)
-            reason = rule.find_reason(samples_s, (clock() - started) * _NS)
+            samples_s.append(time_block(step, calls, clock) / calls)
+            reason = rule.find_reason(samples_s, (clock() - started) * NS)
     return Latency(
         samples_s=tuple(samples_s), calls_per_sample=calls, first_call_s=first_call_s, stop_reason=reason
     )
@@ -230,7 +222,7 @@ def measure_accelerator_latency(
         Samples in seconds on the device; `host_latency_s` is the median time that the host takes to launch the
         step, and `launch_bound` whether that is more than the device takes to run it.
     """
-    with _paused_collector():
+    with pause_collector():
         accelerator.synchronize()
         first_call_s = _time_synchronized(step, accelerator, clock)
         warm_s = 0.0
@@ -253,11 +245,11 @@ def measure_accelerator_latency(
                 start.record()
                 launched = clock()
                 step()
-                host_s.append((clock() - launched) * _NS)
+                host_s.append((clock() - launched) * NS)
                 end.record()
             accelerator.synchronize()
             samples_s.extend(accelerator.elapsed_s(start, end) for start, end in batch)
-            reason = rule.find_reason(samples_s, (clock() - started) * _NS)
+            reason = rule.find_reason(samples_s, (clock() - started) * NS)
     host_latency_s, device_latency_s = median(host_s), median(samples_s)
     # a device that waits for the host takes as long as the host does, and a little more: to record an event
     threshold = 1.0 if suffice else _WAITING_SHARE
@@ -271,53 +263,11 @@ def measure_accelerator_latency(
     )
 
 
-@contextlib.contextmanager
-def _paused_collector() -> Iterator[None]:
-    """Collect garbage now and not again until the end; then all is as it was, also after an exception."""
-    was_enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _time_block(step: Callable[[], object], calls: int, clock: Clock) -> float:
-    # as timeit does it: the cheapest loop that Python has
-    repeats = itertools.repeat(None, calls)
-    started = clock()
-    for _ in repeats:
-        step()
-    return (clock() - started) * _NS
-
-
 def _time_synchronized(step: Callable[[], object], accelerator: Accelerator[E], clock: Clock) -> float:
     started = clock()
     step()
     accelerator.synchronize()
-    return (clock() - started) * _NS
-
-
-def _measure_clock_cost_s(clock: Clock) -> float:
-    started = clock()
-    for _ in range(_CLOCK_READINGS - 1):
-        clock()
-    return (clock() - started) * _NS / _CLOCK_READINGS
-
-
-def _warm_up(step: Callable[[], object], warmup_s: float, min_block_s: float, clock: Clock) -> int:
-    """Call the step until it is warm; return how many calls make a block that is long enough."""
-    calls = 1
-    spent_s = 0.0
-    while True:
-        block_s = _time_block(step, calls, clock)
-        spent_s += block_s
-        if block_s < min_block_s:
-            calls *= 2
-        elif spent_s >= warmup_s:
-            return calls
+    return (clock() - started) * NS
 
 
 def _count_flushes(step: Callable[[], object], accelerator: Accelerator[E], clock: Clock) -> tuple[int, bool]:
@@ -337,13 +287,13 @@ def _count_flushes(step: Callable[[], object], accelerator: Accelerator[E], cloc
         start.record()
         step()
         end.record()
-        launches_s.append((clock() - began) * _NS)
+        launches_s.append((clock() - began) * NS)
     accelerator.synchronize()
     start.record()
     began = clock()
     for _ in range(_CALIBRATION_CALLS):
         accelerator.flush_l2()
-    flush_launch_s = (clock() - began) * _NS / _CALIBRATION_CALLS
+    flush_launch_s = (clock() - began) * NS / _CALIBRATION_CALLS
     end.record()
     accelerator.synchronize()
     gain_s = accelerator.elapsed_s(start, end) / _CALIBRATION_CALLS - flush_launch_s

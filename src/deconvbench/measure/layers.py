@@ -13,6 +13,11 @@ from torch import Tensor, nn
 from deconvbench.errors import UsageError
 from deconvbench.upsamplers import build_upsampler
 
+# side of the middle of the map that declarations are tried on, in input pixels, where no padding reaches
+_DECLARED_MIDDLE = 6
+# share of the largest value; in float64 the sums of a layer leave 1e-15, interpolation some 1e-14
+_DECLARED_TOLERANCE = 1e-10
+
 
 def build_seeded_layer(
     upsampler_name: str,
@@ -89,10 +94,21 @@ def run_layer(layer: nn.Module, x: Tensor, scale_factor: int) -> Tensor:
     Raises
     ------
     UsageError
-        If the output is no tensor, has another size, or holds NaN or infinity.
+        If the output is no tensor, has another size, or holds NaN or infinity; if the layer changes its input in
+        place; if it draws from the global random state, and so gives other numbers each time.
     """
+    version = x._version  # what autograd counts changes in place with
+    random_state = torch.get_rng_state()
     with torch.no_grad():
         y: object = layer(x)
+    if x._version != version:
+        raise UsageError("upsampler: changes its input in place; let it work on a copy")
+    if not torch.equal(torch.get_rng_state(), random_state):
+        torch.set_rng_state(random_state)
+        raise UsageError(
+            "upsampler: draws random numbers in evaluation mode, so its output is no function of its input;"
+            " dropout and noise belong into training mode (give functional.dropout training=self.training)"
+        )
     if not isinstance(y, Tensor):
         raise UsageError(f"upsampler: returned a {type(y).__name__}, not a tensor")
     batch, _, height, width = x.shape
@@ -105,3 +121,58 @@ def run_layer(layer: nn.Module, x: Tensor, scale_factor: int) -> Tensor:
     if not bool(torch.isfinite(y).all()):
         raise UsageError(f"upsampler: its output in {str(y.dtype).removeprefix('torch.')} is not finite")
     return y
+
+
+def check_declarations(
+    layer: nn.Module, in_channels: int, scale_factor: int, reach: int, *, linear: bool, shift_equivariant: bool
+) -> None:
+    """Check that a layer keeps what its registration declares, on one seeded input.
+
+    Where both are declared, `impulse_response` checks them together, and more strictly.
+
+    Parameters
+    ----------
+    layer : nn.Module
+        The upsampler; it is copied, evaluated in float64 on the CPU and not changed.
+    in_channels : int
+        Its input channels.
+    scale_factor : int
+        Its scale s.
+    reach : int
+        Input pixels on each side of the map that padding may change.
+    linear : bool
+        Check that a sum of inputs gives the sum of outputs, but for the bias.
+    shift_equivariant : bool
+        Check that an input moved by a pixel gives an output moved by s, in the middle of the map.
+
+    Raises
+    ------
+    UsageError
+        If it does not; or as `run_layer`.
+    """
+    if not (linear or shift_equivariant):
+        return
+    probe = copy_layer(layer, torch.float64, "cpu")
+    generator = torch.Generator().manual_seed(0)
+    size = 2 * reach + _DECLARED_MIDDLE
+    noise = torch.randn(2, 1, in_channels, size, size, dtype=torch.float64, generator=generator)
+    y = run_layer(probe, noise[0], scale_factor)
+    tolerance = _DECLARED_TOLERANCE * float(y.abs().max())
+    if linear:
+        bias = run_layer(probe, torch.zeros_like(noise[0]), scale_factor)
+        other = run_layer(probe, noise[1], scale_factor)
+        error = run_layer(probe, noise[0] - 2 * noise[1], scale_factor) - (y - 2 * (other - bias))
+        if float(error.abs().max()) > tolerance:
+            raise UsageError(
+                "upsampler: declares linear=True, but a sum of inputs does not give the sum of outputs"
+            )
+    if shift_equivariant:
+        error = run_layer(probe, noise[0].roll((1, 1), (2, 3)), scale_factor)
+        error -= y.roll((scale_factor, scale_factor), (2, 3))
+        # one pixel more than the reach: what rolled over the edge must not count
+        inside = slice(scale_factor * (reach + 1), scale_factor * (size - reach))
+        if float(error[..., inside, inside].abs().max()) > tolerance:
+            raise UsageError(
+                "upsampler: declares shift_equivariant=True, but an input moved by a pixel does not give the"
+                f" output moved by scale_factor {scale_factor}"
+            )

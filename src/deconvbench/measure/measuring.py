@@ -14,6 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from deconvbench.case import Case
+from deconvbench.errors import UsageError
 from deconvbench.measure.accelerator import TorchAccelerator
 from deconvbench.measure.latency import LatencyPolicy, measure_accelerator_latency, measure_cpu_latency
 from deconvbench.measure.memory import measure_accelerator_memory, measure_cpu_memory
@@ -38,11 +39,19 @@ def count_macs(case: Case) -> int:
     -------
     int
         By the upsampler's own formula, or, where it declares none, half of what torch's flop counter sees.
+
+    Raises
+    ------
+    UsageError
+        If the upsampler's own formula gives anything but a whole number.
     """
     spec = get_upsampler(case.upsampler)
     shape = (case.in_channels, case.out_channels, case.kernel_size, case.scale_factor)
     if spec.macs is not None:
-        return case.batch * spec.macs(*shape, case.height, case.width)
+        macs: object = spec.macs(*shape, case.height, case.width)
+        if not isinstance(macs, int) or macs < 0:
+            raise UsageError(f"upsampler {case.upsampler!r}: macs gave {macs!r}, not a whole number of at least 0")
+        return case.batch * macs
     layer = build_upsampler(case.upsampler, *shape).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         layer(torch.zeros(case.input_shape))

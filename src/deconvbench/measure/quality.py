@@ -7,24 +7,39 @@ Decides which metric applies to which upsampler from what its registration decla
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from deconvbench.columns import ARTIFACT_COLUMNS
 from deconvbench.errors import UnsupportedError
 from deconvbench.measure.artifacts import (
     border_error,
+    checkerboard,
+    flat_field_ripple,
     image_rejection_db,
     impulse_response,
     noise_gain_cv,
     overlap_cv,
     phase_ripple,
 )
-from deconvbench.measure.layers import build_seeded_layer, copy_layer, run_layer
+from deconvbench.measure.layers import build_seeded_layer, check_declarations, copy_layer, run_layer
 from deconvbench.record import QualityRecord
 from deconvbench.upsamplers import UpsamplerSpec, get_upsampler
 
 # in input pixels; one size for all layers, because the corners' share of the border depends on it
 _BORDER_SIZE = 12
+# how far padding may reach in, in input pixels, where no impulse response tells: tried in this order
+_REACHES = (5, 11, 23)
+# share of the largest value; sums of a few thousand products in float64 leave 1e-13
+_SAME = 1e-9
+# side of the interior of a flat field, in input pixels, where every block is alike, and where they are averaged
+_PERIODIC_SIZE, _IRREGULAR_SIZE = 4, 16
+_COLOURS = 4
+# periods for which the checkerboard is defined, and the side of the output, in pixels, for those up to the first
+# and for the others: 16 patches of about 32 pixels, 9 of about 64
+_SMALL_PERIOD, _LARGEST_PERIOD = 4, 8
+_SMALL_SIDE, _LARGE_SIDE = 80, 128
+# the weights come from the seed itself, inputs from a stream of their own
+_INPUT_STREAM = 7919
 
 
 def measure_quality(
@@ -53,17 +68,27 @@ def measure_quality(
         `noise_gain_cv`, `image_rejection_db`: linear and shift-equivariant; `border_error`: shift-equivariant),
         or where it is undefined because nothing comes through the layer.
 
+        `flat_field_ripple` and `checkerboard` apply to every upsampler that enlarges. Both are amplitudes over
+        the RMS of the output's interior, because initialisations differ in their gain: only ratios compare. What
+        is measured is the layer as it is, with its bias. `flat_field_ripple` is that of the layer alone, period s:
+        for weights drawn alike it is about √(1 − 1/s²), the root of their `phase_ripple`. Where a flat field does
+        not come out periodic (max-unpooling), the phases are averaged over the interior all the same: what is left
+        is the part of an irregular pattern that happens to line up, and not its holes. `checkerboard` is that of
+        the answer to maps like features (1/f, mean 1 and deviation 1 in each channel), at period s up to 8, with
+        its sign.
+
     Raises
     ------
     UsageError
         If the name is unknown, the output has the wrong size or is not finite, or the layer does not keep what its
-        registration declares.
+        registration declares (one that is shift-equivariant answers a flat field with what repeats every s
+        pixels).
     """
     status, message = "ok", ""
     metrics: dict[str, float | None] = {}
     try:
         layer = build_seeded_layer(upsampler_name, channels, channels, kernel_size, scale_factor, seed)
-        metrics = _evaluate(layer, get_upsampler(upsampler_name), channels, scale_factor)
+        metrics = _evaluate(layer, get_upsampler(upsampler_name), channels, scale_factor, seed)
     except UnsupportedError as error:
         status, message = "unsupported", str(error)
     return QualityRecord(
@@ -78,19 +103,114 @@ def measure_quality(
     )
 
 
-def _evaluate(layer: nn.Module, spec: UpsamplerSpec, channels: int, scale_factor: int) -> dict[str, float | None]:
+def _evaluate(
+    layer: nn.Module, spec: UpsamplerSpec, channels: int, scale_factor: int, seed: int
+) -> dict[str, float | None]:
     values = dict.fromkeys(ARTIFACT_COLUMNS, math.nan)
-    border_size = _BORDER_SIZE
+    exact = copy_layer(layer, torch.float64)
+    reach = _REACHES[0]
     if spec.linear and spec.shift_equivariant:
         taps = impulse_response(layer, channels, scale_factor)
         values["overlap_cv"] = overlap_cv(layer, channels, scale_factor)
         values["phase_ripple"] = phase_ripple(taps, scale_factor)
         values["noise_gain_cv"] = noise_gain_cv(taps, scale_factor)
         values["image_rejection_db"] = image_rejection_db(taps, scale_factor)
-        # two pixels that the border does not reach must remain in the middle
-        border_size = max(border_size, taps.shape[-1] // scale_factor + 1)
+        reach = taps.shape[-1] // scale_factor // 2
+    elif spec.shift_equivariant:
+        reach = _find_reach(exact, channels, scale_factor)
+    if not (spec.linear and spec.shift_equivariant):
+        declared = {"linear": spec.linear, "shift_equivariant": spec.shift_equivariant}
+        check_declarations(exact, channels, scale_factor, reach, **declared)
+    # two pixels that the border does not reach must remain in the middle
+    size = max(_BORDER_SIZE, 2 * reach + 2)
+    answer = run_layer(exact, torch.ones(1, channels, size, size, dtype=torch.float64), scale_factor)
     if spec.shift_equivariant:
-        constant = torch.ones(1, channels, border_size, border_size, dtype=torch.float64)
-        output = run_layer(copy_layer(layer, torch.float64), constant, scale_factor)
-        values["border_error"] = border_error(output, scale_factor)
+        values["border_error"] = border_error(answer, scale_factor)
+    if scale_factor > 1:
+        source = torch.Generator().manual_seed(seed + _INPUT_STREAM)
+        if _crop(answer, (size // 2 - 1) * scale_factor).any():
+            field = _FlatField(exact, scale_factor, reach, is_periodic=spec.shift_equivariant)
+            values["flat_field_ripple"] = flat_field_ripple(
+                field, channels, scale_factor, size=field.size, margin=0, colours=_COLOURS, generator=source
+            )
+        values["checkerboard"] = _measure_checkerboard(exact, channels, scale_factor, reach, source)
     return {name: None if math.isnan(value) else value for name, value in values.items()}
+
+
+def _find_reach(layer: nn.Module, channels: int, scale_factor: int) -> int:
+    """Input pixels on each side that padding changes in the answer to a constant, by the steps of `_REACHES`."""
+    for reach in _REACHES:
+        # the two blocks in the very middle are alike in any answer that is symmetric: more are looked at
+        size = 2 * reach + _PERIODIC_SIZE
+        constant = torch.ones(1, channels, size, size, dtype=torch.float64)
+        middle = _crop(run_layer(layer, constant, scale_factor), reach * scale_factor)
+        change = max(float((middle - middle.roll(scale_factor, axis)).abs().max()) for axis in (-2, -1))
+        if change <= _SAME * float(middle.abs().max()):
+            break
+    # the last may be wrong still; what does not repeat is refused where it matters
+    return reach
+
+
+class _FlatField(nn.Module):
+    """The interior of a layer's answer to flat fields of `size` input pixels, over its RMS.
+
+    Parameters
+    ----------
+    layer : nn.Module
+        In float64.
+    scale_factor : int
+        Scale s.
+    reach : int
+        Input pixels on each side that padding may change.
+    is_periodic : bool
+        Whether the interior repeats with period s, as it must where the layer is shift-equivariant; otherwise
+        every block is replaced with the mean of all, which has the same phase means.
+    """
+
+    def __init__(self, layer: nn.Module, scale_factor: int, reach: int, *, is_periodic: bool) -> None:
+        super().__init__()
+        self.layer = layer
+        self.scale_factor = scale_factor
+        self.reach = reach
+        self.is_periodic = is_periodic
+        self.size = 2 * reach + (_PERIODIC_SIZE if is_periodic else _IRREGULAR_SIZE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, size, size) to the interior of the output, over its RMS."""
+        s = self.scale_factor
+        y = _crop(run_layer(self.layer, x, s), s * self.reach)
+        level = y.square().mean().sqrt()
+        if not self.is_periodic:
+            count = y.shape[-1] // s
+            blocks = y.reshape(*y.shape[:2], count, s, count, s)
+            y = blocks.mean((2, 4)).repeat(1, 1, count, count)
+        return y / level
+
+
+def _measure_checkerboard(
+    layer: nn.Module, channels: int, scale_factor: int, reach: int, source: torch.Generator
+) -> float:
+    """Calibrated amplitude in the answer to maps like features, over its RMS; NaN where it is not defined."""
+    if scale_factor > _LARGEST_PERIOD:
+        return math.nan
+    side = _SMALL_SIDE if scale_factor <= _SMALL_PERIOD else _LARGE_SIDE
+    features = _draw_features(channels, -(-side // scale_factor) + 2 * reach, source)
+    y = _crop(run_layer(layer, features, scale_factor), reach * scale_factor)
+    level = float(y.square().mean().sqrt())
+    return checkerboard(y, scale_factor).amplitude / level if level else math.nan
+
+
+def _draw_features(channels: int, size: int, source: torch.Generator) -> Tensor:
+    """Draw maps (1, C, size, size) like features behind a ReLU: 1/f, each of mean 1 and deviation 1."""
+    noise = torch.randn(1, channels, size, size, dtype=torch.float64, generator=source)
+    rows, columns = torch.fft.fftfreq(size, dtype=torch.float64), torch.fft.rfftfreq(size, dtype=torch.float64)
+    frequency = torch.hypot(rows[:, None], columns)
+    # the mean is set below
+    frequency[0, 0] = math.inf
+    maps: Tensor = torch.fft.irfft2(torch.fft.rfft2(noise) / frequency, s=(size, size))
+    return 1 + maps / maps.std((-2, -1), correction=0, keepdim=True)
+
+
+def _crop(maps: Tensor, margin: int) -> Tensor:
+    """Leave out so many pixels on each side."""
+    return maps[..., margin : maps.shape[-2] - margin, margin : maps.shape[-1] - margin]

@@ -78,13 +78,13 @@ class Step:
         ------
         UsageError
             On the first call, if the output is no tensor, or has the wrong shape or dtype, or is not finite, or
-            has no gradient where the step is `train`.
+            the input was changed in place, or no gradient reaches the input where the step is `train`.
         UnsupportedError
             On the first call, if the device has no kernel for the dtype.
         """
         if self._checked:
             return self._work(None)
-        with _name_missing_kernels(self.case):
+        with _name_missing_kernels(self.case), _name_leaves(self.case):
             output = self._work(lambda y: check_output(y, self.case))
         self._checked = True
         return output
@@ -144,7 +144,10 @@ def prepare_step(case: Case, seed: int) -> Step:
     if case.execution == "compile":
         torch.compiler.reset()
         called = torch.compile(layer, dynamic=False)
-    work = _make_forward(called, x) if output_gradient is None else _make_train(called, leaves, output_gradient)
+    if output_gradient is None:
+        work = _make_forward(called, x, case)
+    else:
+        work = _make_train(called, leaves, output_gradient, case)
     return Step(
         case,
         GraphedWork(work, device) if case.execution == "cudagraph" else work,
@@ -206,24 +209,60 @@ def _name_missing_kernels(case: Case) -> Iterator[None]:
         ) from error
 
 
-def _make_forward(layer: Callable[[Tensor], Tensor], x: Tensor) -> Work:
+@contextlib.contextmanager
+def _name_leaves(case: Case) -> Iterator[None]:
+    """Say of what autograd calls a leaf that it is the layer's input, or one of its weights."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "leaf Variable that requires grad" not in str(error):
+            raise
+        raise UsageError(
+            f"upsampler {case.upsampler!r} changes its input, or a parameter, in place: {error}"
+        ) from error
+
+
+def _check_gradient(gradient: Tensor | None, case: Case) -> None:
+    """Refuse a backward pass that ends before the input, or in numbers that nothing can learn from."""
+    name = f"upsampler {case.upsampler!r}"
+    if gradient is None:
+        raise UsageError(
+            f"{name} gave an output that does not depend on its input for autograd (is it detached, or made anew"
+            " from its values?), so the step 'train' has no backward pass to the input"
+        )
+    if not bool(torch.isfinite(gradient).all()):
+        raise UsageError(f"{name} gave its input a gradient that is not finite, in {case.dtype}")
+
+
+def _make_forward(layer: Callable[[Tensor], Tensor], x: Tensor, case: Case) -> Work:
+    version = x._version  # what autograd counts changes in place with
+
     def forward(look: Look | None) -> Tensor:
         with torch.inference_mode():
             output = layer(x)
             if look is not None:
                 look(output)
+                if x._version != version:
+                    raise UsageError(
+                        f"upsampler {case.upsampler!r} changes its input in place, so each call sees another one;"
+                        " let it work on a copy"
+                    )
             return output
 
     return forward
 
 
-def _make_train(layer: Callable[[Tensor], Tensor], leaves: tuple[Tensor, ...], output_gradient: Tensor) -> Work:
+def _make_train(
+    layer: Callable[[Tensor], Tensor], leaves: tuple[Tensor, ...], output_gradient: Tensor, case: Case
+) -> Work:
     def train(look: Look | None) -> Tensor:
         output = layer(leaves[0])
         if look is not None:
             look(output)
         # a parameter that a layer does not use has no gradient, in training as here
-        torch.autograd.grad(output, leaves, output_gradient, allow_unused=True)
+        gradients = torch.autograd.grad(output, leaves, output_gradient, allow_unused=True)
+        if look is not None:
+            _check_gradient(gradients[0], case)
         return output
 
     return train

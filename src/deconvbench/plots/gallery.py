@@ -21,9 +21,9 @@ from deconvbench.plots.style import DPI
 from deconvbench.plots.tradeoff_map import draw_tradeoff
 from deconvbench.table import Tables
 
-# the two faces of the checkerboard: of a constant input, and of the variance of the output
-TRADEOFF_METRICS = ("phase_ripple", "noise_gain_cv", "image_rejection_db")
-_MAX_MAPPED = 4
+# the two faces of the checkerboard (of a constant input, and of the variance of the output), the one score that
+# every layer has, and what a layer can still do wrong that has no checkerboard at all
+TRADEOFF_METRICS = ("phase_ripple", "noise_gain_cv", "checkerboard", "image_rejection_db")
 # as many as a palette holds; lines and letters need their shades of anti-aliasing
 _PALETTE_COLOURS = 256
 
@@ -43,20 +43,25 @@ def draw_all(
     size : (int, int), optional
         Height and width that stand for all where a figure shows one size; the largest common one by default.
     metrics : tuple of str
-        Artifact metrics to set against latency, a figure each.
+        Artifact metrics to set against latency, a figure each; any of `METRIC_LABELS`.
 
     Returns
     -------
     dict of str to Figure
         By name, in the order in which to read them; a figure that would be empty is left out.
+
+    Raises
+    ------
+    UsageError
+        If a metric is unknown.
     """
     summary, quality = tables.summary, tables.quality
     drawings: dict[str, Callable[[], Figure]] = {"latency": lambda: draw_latency(summary)}
     for metric in metrics:
-        drawings[f"tradeoff_{metric}"] = partial(draw_tradeoff, summary, metric=metric, size=size)
+        drawings[f"tradeoff_{metric}"] = partial(draw_tradeoff, summary, metric=metric, quality=quality, size=size)
     drawings["memory"] = lambda: draw_memory(summary, size=size)
     drawings["artifact_maps"] = lambda: draw_artifact_maps(
-        quality, upsamplers=list_mapped_upsamplers(quality)[:_MAX_MAPPED] or ("transposed",)
+        quality, upsamplers=list_mapped_upsamplers(quality) or ("transposed",)
     )
     drawings["overlap_maps"] = draw_overlap_maps
     figures = {}

@@ -158,17 +158,26 @@ def _find_place(
     def is_free(box: Box) -> bool:
         return not any(box.overlaps(other, _GAP) for other in others) and not any(map(box.overlaps, markers))
 
-    def cost(box: Box) -> float:
-        leader = (point, box.nearest_point(point))
+    def count_clashes(box: Box, leader: Segment) -> float:
         crossed = sum(obstacle.meets_segment(*leader) for obstacle in obstacles)
         crossed += sum(_segments_cross(leader, other) for other in leaders)
         covered = sum(box.meets_segment(*line) for line in (*lines, *leaders))
-        return math.dist(*leader) + _COST_OF_CROSSING * crossed + _COST_OF_LINE * covered
+        return _COST_OF_CROSSING * crossed + _COST_OF_LINE * covered
 
-    near = [box for box in _boxes_around(point, size, markers[0].width / 2) if bounds.holds(box) and is_free(box)]
-    if not near:
-        near = [box for box in _boxes_across(bounds, size) if is_free(box)]
-    return min(near, key=cost) if near else _box_below(point, size, bounds, [*others, *markers])
+    around = _boxes_around(point, size, markers[0].width / 2)
+    for places in ((box for box in around if bounds.holds(box)), _boxes_across(bounds, size)):
+        best, least = None, math.inf
+        for box in places:
+            leader = (point, box.nearest_point(point))
+            # clashes only add to the distance: what is too far away by that alone need not be looked at
+            if math.dist(*leader) >= least or not is_free(box):
+                continue
+            cost = math.dist(*leader) + count_clashes(box, leader)
+            if cost < least:
+                best, least = box, cost
+        if best is not None:
+            return best
+    return _box_below(point, size, bounds, [*others, *markers])
 
 
 def _boxes_around(point: Point, size: tuple[float, float], radius: float) -> Iterator[Box]:

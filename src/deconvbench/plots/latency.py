@@ -39,7 +39,7 @@ _FAILED = ("oom", "crashed", "timeout", "error")
 _COLUMNS = 2
 
 
-def draw_latency(summary: pd.DataFrame, *, max_layers: int = 15, max_panels: int = 8) -> Figure:
+def draw_latency(summary: pd.DataFrame, *, max_layers: int = 26, max_panels: int = 8) -> Figure:
     """Draw latency against feature-map size, one line a layer, one panel a setting.
 
     Both axes are logarithmic. Bars are the 95 % intervals over replicates; hollow markers are noisy cells; a
@@ -75,7 +75,7 @@ def draw_latency(summary: pd.DataFrame, *, max_layers: int = 15, max_panels: int
     with figure_style():
         columns = min(_COLUMNS, len(panels))
         rows = -(-len(panels) // columns)
-        figure = make_figure(max(3.7 * rows, 0.22 * len(looks)) + 0.5)
+        figure = make_figure(max(3.7 * rows, 0.21 * (len(looks) + 2)) + 0.6)
         axes_list: list[Axes] = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
         for axes, panel in zip(axes_list, panels, strict=False):
             _draw_panel(axes, panel, looks, failed)

@@ -55,7 +55,7 @@ def split_memory(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_memory(
-    summary: pd.DataFrame, *, size: tuple[int, int] | None = None, max_layers: int = 20, max_panels: int = 6
+    summary: pd.DataFrame, *, size: tuple[int, int] | None = None, max_layers: int = 26, max_panels: int = 6
 ) -> Figure:
     """Draw the peak memory of every layer at one size, split into its parts, one panel a setting.
 

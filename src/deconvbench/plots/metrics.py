@@ -3,11 +3,12 @@
 Definitions and formulas are where the metrics are measured; this holds only what a reader sees.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from deconvbench.columns import ZERO_BELOW
+from deconvbench.columns import ARTIFACT_COLUMNS, ZERO_BELOW
 from deconvbench.errors import UsageError
 
 
@@ -66,6 +67,18 @@ METRIC_LABELS = {
         unit="ratio",
         meaning="how far the border of a constant image is from its inside; 0 is best",
     ),
+    "flat_field_ripple": MetricLabel(
+        title="flat-field ripple",
+        unit="ratio",
+        meaning="the checkerboard that random constant colours come out with, over the output's RMS; it needs no "
+        "linearity, so content-aware layers have it too; 0 is best",
+    ),
+    "checkerboard": MetricLabel(
+        title="checkerboard",
+        unit="ratio",
+        meaning="amplitude of what repeats with the scale in the answer to a natural input, above what lies "
+        "beside it in the spectrum, over the output's RMS; 0 is best, below 0 there is none",
+    ),
     "numerical_error": MetricLabel(
         title="numerical error",
         unit="ratio",
@@ -92,6 +105,48 @@ def get_metric_label(metric: str) -> MetricLabel:
     return METRIC_LABELS[metric]
 
 
+def check_metrics(metrics: Sequence[str], option: str = "--quality") -> tuple[str, ...]:
+    """Check a choice of metrics for the axis of a figure.
+
+    Parameters
+    ----------
+    metrics : sequence of str
+        Names of columns, at least one.
+    option : str
+        What the user typed them behind, for the message.
+
+    Returns
+    -------
+    tuple of str
+        Each once, in the order given.
+
+    Raises
+    ------
+    UsageError
+        If there is none, or one is no metric; the message lists them.
+    """
+    unknown = [metric for metric in metrics if metric not in METRIC_LABELS]
+    if unknown or not metrics:
+        found = repr(unknown[0]) if unknown else "an empty list"
+        raise UsageError(f"{option}: {found} is not one of {', '.join(METRIC_LABELS)}")
+    return tuple(dict.fromkeys(metrics))
+
+
+def is_zero(value: float, metric: str) -> bool:
+    """Say whether a value is zero but for rounding.
+
+    Parameters
+    ----------
+    value : float
+        Not NaN.
+    metric : str
+        Name of the column: decibels are never zero, and a numerical error is rounding itself, so only 0 is.
+    """
+    if get_metric_label(metric).unit == "dB":
+        return False
+    return value == 0 or (metric in ARTIFACT_COLUMNS and abs(value) < ZERO_BELOW)
+
+
 def format_metric(value: float | None, metric: str) -> str:
     """Write a value of a metric, short enough for a cell of a table or a map.
 
@@ -107,6 +162,6 @@ def format_metric(value: float | None, metric: str) -> str:
     if get_metric_label(metric).unit == "dB":
         # adding zero turns -0.0 into 0.0
         return f"{round(value, 1) + 0.0:.1f}"
-    if abs(value) < ZERO_BELOW:
+    if is_zero(value, metric):
         return "0"
     return f"{value:.3f}" if abs(value) >= 1e-3 else f"{value:.0e}"

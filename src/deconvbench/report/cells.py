@@ -5,14 +5,16 @@ Units are made readable here and nowhere earlier. Knows no HTML; escaping is the
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from deconvbench.case import CASE_DEFAULTS, format_layer
+from deconvbench.columns import name_interval
 from deconvbench.plots.metrics import METRIC_LABELS, format_metric
 from deconvbench.plots.panels import add_layer_columns
+from deconvbench.table import summarise_quality
 from deconvbench.units import format_bytes, format_seconds
 
 
@@ -153,7 +155,7 @@ def view_summary(summary: pd.DataFrame, limit: int = 3000) -> TableView:
 
 
 def view_quality(quality: pd.DataFrame) -> TableView:
-    """Show the quality table: one row per layer, metrics averaged over seeds.
+    """Show the quality table: one row per layer, metrics averaged over seeds, with their intervals.
 
     Parameters
     ----------
@@ -163,23 +165,32 @@ def view_quality(quality: pd.DataFrame) -> TableView:
     Returns
     -------
     TableView
-        Columns without any value are left out.
+        A number is followed by half the width of its 95 % interval over seeds, where that shows in the digits
+        given. Columns without any value are left out.
     """
-    candidates = (*_METRIC_COLUMNS, *_TRAINED_COLUMNS)
-    columns = [c for c in candidates if c[0] in quality and quality[c[0]].notna().any()]
+    pooled = summarise_quality(quality)
+    columns = [c for c in (*_METRIC_COLUMNS, *_TRAINED_COLUMNS) if c[0] in pooled and pooled[c[0]].notna().any()]
     rows = []
-    keys = ["upsampler", "kernel_size", "scale_factor"]
-    for _, group in quality.groupby(keys, dropna=False, sort=False):
-        layer = _name_layer(group.iloc[0].to_dict())
-        good = group[group["status"] == "ok"]
-        failed = group[group["status"] != "ok"]
-        status = "ok" if failed.empty else str(failed["status"].iloc[0])
-        cells = [Cell(text=layer, sort=layer), _write_status(status), write_text(len(good))]
-        cells += [write(good[name].astype(float).mean()) for name, _, write in columns]
+    for row in pooled.to_dict("records"):
+        layer = _name_layer(row)
+        cells = [Cell(text=layer, sort=layer), _write_status(row["status"]), write_text(row["seeds"])]
+        cells += [_add_interval(write(row[name]), row, name) for name, _, write in columns]
         rows.append(tuple(cells))
     return TableView(
         headings=("layer", "status", "seeds", *(heading for _, heading, _ in columns)), rows=tuple(rows)
     )
+
+
+def _add_interval(cell: Cell, row: Mapping[Any, Any], name: str) -> Cell:
+    """Put half the width of the interval behind a mean, in its digits; nothing where that would be 0."""
+    # the lower half may be cut off at 0
+    high = row.get(name_interval(name)[1])
+    digits = len(cell.text.partition(".")[2])
+    # a mean that is written with a power of ten, or as 0, has no digits to compare with
+    if pd.isna(high) or "e" in cell.text or not digits:
+        return cell
+    half = f"{high - row[name]:.{digits}f}"
+    return replace(cell, text=f"{cell.text} ± {half}") if float(half) else cell
 
 
 def view_failures(tables: Sequence[pd.DataFrame]) -> TableView:

@@ -67,18 +67,20 @@ def describe_setting(panel: Panel, size: tuple[int, int]) -> list[str]:
     """
     where = f"{panel.title[0].upper()}{panel.title[1:]}, input {size[0]}×{size[1]}"
     frame = panel.frame.sort_values("latency_s", kind="stable")
-    rippleless = frame[frame["phase_ripple"].abs() < ZERO_BELOW]
+    # a layer that is not linear has no phase ripple, but what it makes of a flat field was measured
+    ripple = frame["phase_ripple"].fillna(frame["flat_field_ripple"])
+    rippleless = frame[ripple.abs() < ZERO_BELOW]
     if rippleless.empty:
-        known = int(frame["phase_ripple"].notna().sum())
-        text = f"{where}: none of the {known} layers with a known phase ripple is free of it"
+        known = int(ripple.notna().sum())
+        text = f"{where}: none of the {known} layers with a known ripple of a constant input is free of it"
         return [f"{text}; the fastest layer is {_name_with_price(frame.iloc[0])}."]
     best = rippleless.iloc[0]
-    text = f"{where}: the cheapest layer without phase ripple at initialisation is {_name_with_price(best)}"
+    text = f"{where}: the cheapest layer without ripple at initialisation is {_name_with_price(best)}"
     baseline = frame[(frame["upsampler"] == "transposed") & (frame["kernel_size"] == 3)]
     if len(baseline):
         ratio = best["latency_s"] / baseline["latency_s"].iloc[0]
-        ripple = format_metric(baseline["phase_ripple"].iloc[0], "phase_ripple")
-        text += f", {ratio:.2g} times the latency of {baseline['layer'].iloc[0]} (ripple {ripple})"
+        price = f"{ratio:.2g} times the latency of {baseline['layer'].iloc[0]}"
+        text += f", {price} (phase ripple {format_metric(baseline['phase_ripple'].iloc[0], 'phase_ripple')})"
     if pd.notna(best["image_rejection_db"]):
         text += (
             f", with an image rejection of {format_metric(best['image_rejection_db'], 'image_rejection_db')} dB"
@@ -87,7 +89,7 @@ def describe_setting(panel: Panel, size: tuple[int, int]) -> list[str]:
     if fastest["layer"] != best["layer"]:
         text += f"; the fastest of all is {_name_with_price(fastest)}"
         if pd.notna(fastest["phase_ripple"]):
-            text += f", ripple {format_metric(fastest['phase_ripple'], 'phase_ripple')}"
+            text += f", phase ripple {format_metric(fastest['phase_ripple'], 'phase_ripple')}"
     return [text + "."]
 
 

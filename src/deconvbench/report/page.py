@@ -6,7 +6,7 @@ Puts together what findings, tables and figures say; measures and decides nothin
 import base64
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined, Template
 
+from deconvbench.plots.gallery import TRADEOFF_METRICS
 from deconvbench.plots.metrics import METRIC_LABELS
 from deconvbench.record import STATUSES
 from deconvbench.report.cells import flatten_environment, view_failures, view_noisy, view_quality, view_summary
@@ -23,39 +24,64 @@ from deconvbench.table import Tables
 from deconvbench.units import format_bytes, format_duration
 
 # (name of the figure, heading, how to read it, what to say where there is none)
-_FIGURES: tuple[tuple[str, str, str, str], ...] = (
-    (
-        "latency",
-        "What it costs",
-        "Each line is a layer; lower is faster. Both axes are logarithmic, so a parallel line above another is "
-        "slower by a fixed factor. Bars are 95 % intervals over replicates, hollow markers are cells that "
-        "something disturbed, crosses at the upper edge are cells that failed. Lines of one colour are one "
-        "upsampler; the dashes are the kernel size.",
-        "No cell has a latency, so there is no cost to draw.",
-    ),
-    (
-        "tradeoff_phase_ripple",
+_Entry = tuple[str, str, str, str]
+_LATENCY: _Entry = (
+    "latency",
+    "What it costs",
+    "Each line is a layer; lower is faster. Both axes are logarithmic, so a parallel line above another is "
+    "slower by a fixed factor. Bars are 95 % intervals over replicates, hollow markers are cells that "
+    "something disturbed, crosses at the upper edge are cells that failed. Lines of one colour are one "
+    "upsampler; the dashes are the kernel size.",
+    "No cell has a latency, so there is no cost to draw.",
+)
+_HOW_TO_READ = (
+    "Left is faster, down is cleaner. The ringed points on the dashed line are the frontier: nothing else is "
+    "both faster and cleaner. A bar is the 95 % interval over seeds of the weights; where there is none to be "
+    "seen, it is shorter than the marker. Weights are fresh: training can change all of this."
+)
+# metric: (heading, what this one tells)
+_TRADEOFFS: Mapping[str, tuple[str, str]] = {
+    "phase_ripple": (
         "Cost against the checkerboard of a constant input",
-        "Left is faster, down is cleaner. The ringed points on the dashed line are the frontier: nothing else is "
-        "both faster and cleaner. Points on the lowest line have no ripple at all but for rounding. The ripple is "
-        "that of fresh weights: training can bring one to a layer that starts without.",
-        "No cell has both a latency and a phase ripple, so there is no tradeoff to draw.",
+        "Points on the lowest line have no ripple at all but for rounding; training can bring one to a layer that "
+        "starts without.",
     ),
-    (
-        "tradeoff_noise_gain_cv",
+    "noise_gain_cv": (
         "Cost against the checkerboard in the variance",
-        "The same for the other face of the checkerboard: how unevenly the pixels of the output vary. The "
-        "article's rule, a kernel divisible by the stride, is aimed at this one.",
-        "No cell has both a latency and a noise gain, so there is no tradeoff to draw.",
+        "The other face of the checkerboard: how unevenly the pixels of the output vary. The article's rule, a "
+        "kernel divisible by the stride, is aimed at this one.",
     ),
-    (
-        "tradeoff_image_rejection_db",
+    "checkerboard": (
+        "Cost against the checkerboard of a natural input",
+        "The one score that every layer has, content-aware ones too: what is left at the grid's frequencies in "
+        "the answer to an input like a feature map, once the content beside them is taken off. Around the line "
+        "at 0 there is nothing to be seen; a value below it is no better than 0.",
+    ),
+    "image_rejection_db": (
         "Cost against blocks and jagged edges",
-        "What the two figures before cannot see: how much of a smooth wave comes back as spectral images, which "
+        "What no checkerboard score can see: how much of a smooth wave comes back as spectral images, which "
         "show as blocks and steps. A layer without ripple that repeats pixels last, such as conv_nearest, is "
         "cheap and blocky.",
-        "No cell has both a latency and an image rejection, so there is no tradeoff to draw.",
     ),
+    "flat_field_ripple": (
+        "Cost against the ripple of a flat field",
+        "As the phase ripple, an amplitude in place of a power, and measured on the output itself, so layers that "
+        "are not linear have it too.",
+    ),
+    "overlap_cv": (
+        "Cost against uneven overlap",
+        "The geometry alone: how unevenly the kernel visits the output pixels, whatever its weights are.",
+    ),
+    "border_error": (
+        "Cost against the frame that padding draws",
+        "How far the outermost pixels of a constant image are from its inside.",
+    ),
+    "numerical_error": (
+        "Cost against rounding",
+        "Distance from the same weights in float64, at the precision that was timed; it depends on no seed.",
+    ),
+}
+_OTHERS: tuple[_Entry, ...] = (
     (
         "memory",
         "Where the memory goes",
@@ -67,10 +93,11 @@ _FIGURES: tuple[tuple[str, str, str, str], ...] = (
     (
         "artifact_maps",
         "Kernel size and stride",
-        "One number for each kernel and stride, averaged over seeds; pale is clean. Where the stride divides the "
-        "kernel, each output pixel is visited equally often: the article's advice. Compare the ripple of a "
-        "constant input, on the right, for what the advice does to it. Hatched cells cannot be built or were not "
-        "measured.",
+        "One number for each kernel and stride, averaged over seeds; pale is clean. Outlined cells follow the "
+        "article's advice: the stride divides the kernel, so each output pixel is visited equally often. Compare "
+        "their mean with that of the others, above each map: the noise gain, in the middle, says what the advice "
+        "does to the variance of the output, the phase ripple, on the right, what it does to a constant input. "
+        "Hatched cells cannot be built or were not measured.",
         "No artifacts were measured over several kernels, so there is no map to draw.",
     ),
     (
@@ -91,7 +118,26 @@ def _load_template() -> Template:
     ).from_string(source)
 
 
-def render_report(tables: Tables, run_info: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
+def _list_figures(metrics: Sequence[str]) -> list[_Entry]:
+    """List the figures that a report should have, in the order in which to read them."""
+    tradeoffs = []
+    for number, metric in enumerate(metrics):
+        heading, text = _TRADEOFFS[metric]
+        start = "Read as the one before. " if number else f"{_HOW_TO_READ} "
+        title = METRIC_LABELS[metric].title
+        article = "an" if title[0] in "aeiou" else "a"
+        missing = f"No cell has both a latency and {article} {title}, so there is no tradeoff to draw."
+        tradeoffs.append((f"tradeoff_{metric}", heading, start + text, missing))
+    return [_LATENCY, *tradeoffs, *_OTHERS]
+
+
+def render_report(
+    tables: Tables,
+    run_info: Mapping[str, Any],
+    pictures: Mapping[str, bytes],
+    *,
+    metrics: Sequence[str] = TRADEOFF_METRICS,
+) -> str:
     """Write the whole report as one self-contained HTML page.
 
     Parameters
@@ -102,6 +148,8 @@ def render_report(tables: Tables, run_info: Mapping[str, Any], pictures: Mapping
         Contents of ``run.json``; every key may be missing.
     pictures : mapping of str to bytes
         From `deconvbench.plots.encode_figures`; where one is missing, a sentence says why.
+    metrics : sequence of str
+        Artifact metrics, each known, whose tradeoffs belong into the report.
 
     Returns
     -------
@@ -111,8 +159,9 @@ def render_report(tables: Tables, run_info: Mapping[str, Any], pictures: Mapping
     environment = _as_mapping(run_info.get("environment"))
     grid = _as_mapping(run_info.get("grid"))
     summary = tables.summary
-    known = {name for name, *_ in _FIGURES}
-    shown = [(n, h, caption, missing, pictures.get(n)) for n, h, caption, missing in _FIGURES]
+    entries = _list_figures(metrics)
+    known = {name for name, *_ in entries}
+    shown = [(n, h, caption, missing, pictures.get(n)) for n, h, caption, missing in entries]
     shown += [
         (name, name.replace("_", " "), "", "", picture) for name, picture in pictures.items() if name not in known
     ]

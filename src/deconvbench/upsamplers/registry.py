@@ -2,23 +2,34 @@
 
 A registration says what an upsampler is (linear? shift-equivariant? which kernels and scales?); the test matrix
 and the artifact metrics read these declarations, so an exemption that is not declared fails. Upsamplers of other
-packages arrive through the entry-point group ``deconvbench.upsamplers`` or as ``pkg.mod:factory``.
+packages arrive through the entry-point group ``deconvbench.upsamplers`` or as ``pkg.mod:factory``; a package that
+cannot be imported is told of once, by the logger, and stops nobody who does not ask for it.
 """
 
 import functools
-import importlib
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.metadata import entry_points
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from torch import nn
 
 from deconvbench.case import NAME_PATTERN, check_field
 from deconvbench.errors import UnsupportedError, UsageError
+from deconvbench.upsamplers.factories import (
+    check_factory,
+    check_signature,
+    find_source,
+    import_factory,
+    import_foreign,
+    name_factory,
+)
 
 ENTRY_POINT_GROUP = "deconvbench.upsamplers"
+
+_LOGGER = logging.getLogger(__name__)
 
 # kernel_size is an int, or None for an upsampler without a kernel: typed Any, because `has_kernel` decides which
 # (in_channels, out_channels, kernel_size, scale_factor) -> layer
@@ -57,6 +68,10 @@ class UpsamplerSpec:
         ``(kernel_size, scale_factor)`` to the reason why it cannot be built, or None where it can.
     macs : callable or None
         Exact multiply-accumulates of one image; None: counted with torch's flop counter.
+    module : str
+        The module that registered it.
+    package : str
+        Name and version of the package whose entry point brought it; empty otherwise.
     """
 
     name: str
@@ -70,6 +85,8 @@ class UpsamplerSpec:
     has_kernel: bool = True
     objection: Objection | None = None
     macs: MacCount | None = None
+    module: str = ""
+    package: str = ""
 
     def unsupported_reason(self, kernel_size: int | None, scale_factor: int) -> str | None:
         """Say why this kernel and scale cannot be built, or None where they can.
@@ -85,6 +102,8 @@ class UpsamplerSpec:
 
 
 _REGISTRY: dict[str, UpsamplerSpec] = {}
+# entry points that could not be loaded, by name, with the reason
+_BROKEN: dict[str, str] = {}
 
 
 def register_upsampler(
@@ -117,7 +136,8 @@ def register_upsampler(
     Raises
     ------
     UsageError
-        If the name is not well formed or already taken.
+        If the name is not well formed or already taken, a description is no text, or what it decorates cannot be
+        called to build a layer.
 
     Examples
     --------
@@ -132,21 +152,29 @@ def register_upsampler(
     if not NAME_PATTERN.fullmatch(name):
         raise UsageError(f"upsampler: {name!r} is not a name in lower case such as nearest_conv")
 
+    texts = {"summary": summary, "formula": formula, "macs_formula": macs_formula, "reference": reference}
+    for field, text in texts.items():
+        if not isinstance(text, str):
+            raise UsageError(f"upsampler: {name!r}: {field} is {text!r}, not text")
+    module = str(sys._getframe(1).f_globals["__name__"])  # of the caller: what to import to have it registered
+
     def decorate(factory: Factory) -> Factory:
+        check_factory(factory, name)
         if name in _REGISTRY:
-            raise UsageError(f"upsampler: {name!r} is already registered by {_REGISTRY[name].factory!r}")
+            raise UsageError(
+                f"upsampler: {name!r} is already registered by {name_factory(_REGISTRY[name].factory)}; the"
+                " decorator register_upsampler gives it another name"
+            )
         _REGISTRY[name] = UpsamplerSpec(
             name=name,
             factory=factory,
-            summary=summary,
-            formula=formula,
-            macs_formula=macs_formula,
-            reference=reference,
+            **texts,
             linear=linear,
             shift_equivariant=shift_equivariant,
             has_kernel=has_kernel,
             objection=objection,
             macs=macs,
+            module=module,
         )
         return factory
 
@@ -154,28 +182,38 @@ def register_upsampler(
 
 
 @functools.cache
+def _find_entry_points() -> list[EntryPoint]:
+    """List what installed packages offer; `_load_entry_points` empties the list first."""
+    return list(entry_points(group=ENTRY_POINT_GROUP))
+
+
 def _load_entry_points() -> None:
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
+    waiting = list(_find_entry_points())
+    _find_entry_points().clear()  # whoever asks from within an import gets what is registered by then
+    for entry in waiting:
+        package = "a package without metadata" if entry.dist is None else f"{entry.dist.name} {entry.dist.version}"
+        known = set(_REGISTRY)
         try:
-            found = entry.load()
-        except (ImportError, AttributeError) as error:
-            raise UsageError(f"entry point {ENTRY_POINT_GROUP}: cannot load {entry.value!r}: {error}") from error
-        _register_object(found, entry.name)
+            _register_object(import_foreign(entry.load), entry.name)
+        except UsageError as error:
+            reason = f"entry point {entry.name!r} of {package} ({entry.value}) cannot be loaded: {error}"
+            _BROKEN[entry.name] = reason
+            _LOGGER.warning("deconvbench: %s", reason)
+        for name in _REGISTRY.keys() - known:
+            _REGISTRY[name] = replace(_REGISTRY[name], package=_REGISTRY[name].package or package)
 
 
-def _register_object(factory: object, name: str) -> str:
+def _register_object(factory: Any, name: str) -> str:
     """Register a factory under a name, unless its own decorator did so on import."""
     for spec in _REGISTRY.values():
         if spec.factory is factory:
             return spec.name
-    if not callable(factory):
-        raise UsageError(f"upsampler: {name!r} is {type(factory).__name__}, not a function or class")
     register_upsampler(name)(factory)
     return name
 
 
 def load_upsampler(path: str) -> str:
-    """Import ``pkg.mod:factory`` and register it.
+    """Import ``pkg.mod:factory`` and register it, unless its decorator or an entry point did so.
 
     Parameters
     ----------
@@ -185,32 +223,63 @@ def load_upsampler(path: str) -> str:
     Returns
     -------
     str
-        The name under which the grid knows it: the name it registers itself under, or the attribute's own in
-        lower case.
+        The name under which the grid knows it: the name it registers itself under, or that of an entry point, or
+        the attribute's own in lower case.
 
     Raises
     ------
     UsageError
         If the path is malformed, cannot be imported or is not callable.
     """
-    module_name, _, attribute = path.partition(":")
-    if not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", path):
-        raise UsageError(f"--upsampler: {path!r} is not of the form pkg.mod:factory")
-    try:
-        found: object = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except ImportError as error:
-        raise UsageError(f"--upsampler: cannot import {module_name!r}: {error}") from error
-    except AttributeError as error:
-        raise UsageError(f"--upsampler: {module_name!r} has no {attribute!r}") from error
-    return _register_object(found, attribute.rpartition(".")[2].lower())
+    _load_entry_points()  # first: which name it gets must not depend on who asked for it before
+    return _register_object(*import_factory(path))
+
+
+def list_sources(names: Iterable[str]) -> tuple[str, ...]:
+    """Say how another process finds upsamplers that a script or notebook registered in this one.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names in the registry.
+
+    Returns
+    -------
+    tuple of str
+        For each that a decorator registered outside of this package and of entry points, ``pkg.mod:factory``, as
+        `load_upsampler` takes it.
+
+    Raises
+    ------
+    UsageError
+        If one is unknown, or no other process can import it, because it was registered in ``__main__`` or is no
+        attribute of the module that registered it.
+    """
+    sources = []
+    for name in dict.fromkeys(names):
+        spec = get_upsampler(name)
+        if spec.package or spec.module.partition(".")[0] == __name__.partition(".")[0]:
+            continue
+        source = find_source(spec.factory, spec.module)
+        if source is None:
+            raise UsageError(
+                f"upsampler: {name!r} is {name_factory(spec.factory)}, registered in {spec.module}, where the"
+                " process that measures cannot find it; write it at the top level of a module and import that"
+            )
+        sources.append(source)
+    return tuple(sources)
 
 
 def list_upsamplers() -> dict[str, UpsamplerSpec]:
     """Return every known upsampler by name; the dict is a copy."""
     _load_entry_points()
     return dict(_REGISTRY)
+
+
+def list_broken_upsamplers() -> dict[str, str]:
+    """Return the entry points that could not be loaded, by name, each with the reason; the dict is a copy."""
+    _load_entry_points()
+    return dict(_BROKEN)
 
 
 def get_upsampler(name: str) -> UpsamplerSpec:
@@ -224,12 +293,15 @@ def get_upsampler(name: str) -> UpsamplerSpec:
     Raises
     ------
     UsageError
-        If it is unknown; the message lists the known ones.
+        If it is unknown; the message lists the known ones, or says why it cannot be loaded.
     """
     known = list_upsamplers()
-    if name not in known:
-        raise UsageError(f"upsampler: {name!r} is unknown; known are {', '.join(sorted(known))}")
-    return known[name]
+    if name in known:
+        return known[name]
+    if name in _BROKEN:
+        raise UsageError(f"upsampler: {name!r} is broken: {_BROKEN[name]}")
+    broken = f"; not loaded: {', '.join(sorted(_BROKEN))}" if _BROKEN else ""
+    raise UsageError(f"upsampler: {name!r} is unknown; known are {', '.join(sorted(known))}{broken}")
 
 
 def build_upsampler(
@@ -252,8 +324,8 @@ def build_upsampler(
     Raises
     ------
     UsageError
-        If the name is unknown, a number is below 1, `kernel_size` is missing or too many, or what was built is
-        not a module.
+        If the name is unknown, a number is below 1, `kernel_size` is missing or too many, the factory does not
+        take these four arguments in this order, or what was built is not a module.
     UnsupportedError
         If this upsampler cannot have that kernel or scale; the message says why.
     """
@@ -268,6 +340,7 @@ def build_upsampler(
     reason = spec.unsupported_reason(kernel_size, scale_factor)
     if reason is not None:
         raise UnsupportedError(reason)
+    check_signature(spec.factory, name)
     layer = spec.factory(in_channels, out_channels, kernel_size, scale_factor)
     if not isinstance(layer, nn.Module):
         raise UsageError(f"upsampler: {name!r} built a {type(layer).__name__}, not an nn.Module")

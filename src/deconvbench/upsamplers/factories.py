@@ -1,0 +1,168 @@
+"""Factories that somebody else wrote: importing them, naming them, and refusing what is none.
+
+A factory is called with `ARGUMENTS`, by position, and builds a layer. Every refusal is a `UsageError` whose one
+line helps the factory's author. Knows nothing of what is registered, and builds nothing.
+"""
+
+import functools
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable
+
+from torch import nn
+
+from deconvbench.errors import UsageError
+from deconvbench.failures import describe_failure
+
+# what a factory is called with, by position
+ARGUMENTS = ("in_channels", "out_channels", "kernel_size", "scale_factor")
+
+
+def import_foreign(load: Callable[[], object]) -> object:
+    """Import what somebody else wrote, whose module may raise anything at all.
+
+    Parameters
+    ----------
+    load : callable
+        Does the import.
+
+    Returns
+    -------
+    object
+        What `load` returned.
+
+    Raises
+    ------
+    UsageError
+        Whatever it raised; the message names it and the line of their file.
+    """
+    try:
+        return load()
+    except (Exception, SystemExit) as error:
+        raise UsageError(describe_failure(error)) from error
+
+
+def import_factory(path: str) -> tuple[object, str]:
+    """Import ``pkg.mod:factory``.
+
+    Parameters
+    ----------
+    path : str
+        Module and attribute, which may be dotted, with a colon between.
+
+    Returns
+    -------
+    object
+        The attribute, whatever it is.
+    str
+        A name for it: the attribute's last part in lower case.
+
+    Raises
+    ------
+    UsageError
+        If the path is malformed or cannot be imported.
+    """
+    module_name, _, attribute = path.partition(":")
+    if not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", path):
+        raise UsageError(f"--upsampler: {path!r} is not of the form pkg.mod:factory")
+    try:
+        found = import_foreign(functools.partial(importlib.import_module, module_name))
+    except UsageError as error:
+        raise UsageError(f"--upsampler: cannot import {module_name!r}: {error}") from error
+    try:
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except AttributeError as error:
+        raise UsageError(f"--upsampler: {module_name!r} has no {attribute!r}") from error
+    return found, attribute.rpartition(".")[2].lower()
+
+
+def name_factory(factory: object) -> str:
+    """Name a factory ``pkg.mod:factory``, or by its looks where it has no such name.
+
+    Parameters
+    ----------
+    factory : object
+        Usually a function or class.
+    """
+    name = getattr(factory, "__qualname__", None)
+    return f"{getattr(factory, '__module__', None)}:{name}" if name else repr(factory)
+
+
+def find_source(factory: object, module: str) -> str | None:
+    """Say as what another process can import a factory from a module that was imported here.
+
+    Parameters
+    ----------
+    factory : object
+        Usually a function or class.
+    module : str
+        The module's full name.
+
+    Returns
+    -------
+    str or None
+        ``pkg.mod:factory``; None where no attribute of the module is this factory, or the module is ``__main__``,
+        which is another one in another process.
+    """
+    if module == "__main__":
+        return None
+    attributes = vars(sys.modules[module]) if module in sys.modules else {}
+    return next((f"{module}:{name}" for name, value in attributes.items() if value is factory), None)
+
+
+def check_factory(factory: object, upsampler_name: str) -> None:
+    """Refuse what cannot be called to build a layer.
+
+    Parameters
+    ----------
+    factory : object
+        What somebody wants to register.
+    upsampler_name : str
+        Under this name, for the message.
+
+    Raises
+    ------
+    UsageError
+        If it is not callable, or a layer itself.
+    """
+    if isinstance(factory, nn.Module):
+        raise UsageError(
+            f"upsampler: {upsampler_name!r} is a {type(factory).__name__} that is built already, not a function or"
+            f" class that builds one from ({', '.join(ARGUMENTS)})"
+        )
+    if not callable(factory):
+        raise UsageError(f"upsampler: {upsampler_name!r} is {type(factory).__name__}, not a function or class")
+
+
+def check_signature(factory: Callable[..., object], upsampler_name: str) -> None:
+    """Refuse a factory that cannot be called with `ARGUMENTS`, or that has them in another order.
+
+    Parameters
+    ----------
+    factory : callable
+        Not called.
+    upsampler_name : str
+        Its name, for the message.
+
+    Raises
+    ------
+    UsageError
+        The message tells what it takes and what it is called with.
+    """
+    try:
+        # what is called is the wrapper, whatever it wraps
+        signature = inspect.signature(factory, follow_wrapped=False)
+    except (TypeError, ValueError):  # some callables written in C have none
+        return
+    try:
+        given = tuple(signature.bind(*ARGUMENTS).arguments)
+    except TypeError:
+        given = ()
+    if not given or (given != ARGUMENTS and set(given) == set(ARGUMENTS)):
+        raise UsageError(
+            f"upsampler: {upsampler_name!r}: {name_factory(factory)} takes {signature}, but is called with"
+            f" ({', '.join(ARGUMENTS)}), in this order"
+        )
