@@ -1,0 +1,291 @@
+"""The five forms behind one interface: prepare the weight, then run.
+
+`plain` is what people write; the others are equal to it but for rounding. Each is differentiable in input, weight
+and bias: those made of torch's convolutions by themselves, `minimal` and `tiled` through the transposed form,
+whose gradients are theirs. Chooses nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import functional
+
+from deconvbench.upsamplers.fast.memory import Products, is_channels_last
+from deconvbench.upsamplers.fast.minimal import prepare_minimal, run_minimal
+from deconvbench.upsamplers.fast.tiled import prepare_tiled, run_tiled
+from deconvbench.upsamplers.fast.weights import (
+    count_padding,
+    phase_matrix,
+    transform_kernels,
+    transposed_matrix,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """What a resize-convolution is, apart from its weights.
+
+    Parameters
+    ----------
+    kernel_size : int
+        Odd kernel size k.
+    scale_factor : int
+        Scale s, at least 2.
+    groups : int
+        Groups of the convolution.
+    padding_mode : str
+        ``zeros``, ``reflect`` or ``replicate``, of the enlarged image.
+    """
+
+    kernel_size: int
+    scale_factor: int
+    groups: int
+    padding_mode: str
+
+    @property
+    def padding(self) -> int:
+        """Enlarged pixels of padding on each side."""
+        return (self.kernel_size - 1) // 2
+
+    @property
+    def reach(self) -> int:
+        """Input pixels that the padding reaches."""
+        return count_padding(self.kernel_size, self.scale_factor)
+
+    @property
+    def pads_zeros(self) -> bool:
+        """Whether beyond the border there are zeros."""
+        return self.padding_mode == "zeros"
+
+
+def prepare(implementation: str, weight: Tensor, geometry: Geometry, dtype: torch.dtype) -> Tensor:
+    """Transform the weight of the convolution into that of a form.
+
+    Parameters
+    ----------
+    implementation : str
+        ``plain``, ``transposed``, ``subpixel``, ``minimal`` or ``tiled``.
+    weight : Tensor, shape (C_out, C_in/groups, k, k)
+        Differentiable. In half precision the sums are taken in float32.
+    geometry : Geometry
+        Of the layer.
+    dtype : torch.dtype
+        Of the result: that of the input.
+
+    Returns
+    -------
+    Tensor
+        In the layout that `run` takes.
+    """
+    if implementation == "plain":
+        return weight.to(dtype)
+    wide = weight.float() if weight.dtype in {torch.float16, torch.bfloat16} else weight
+    return _PREPARATIONS[implementation](wide, geometry).to(dtype)
+
+
+def _prepare_transposed(weight: Tensor, geometry: Geometry) -> Tensor:
+    """(C_out, C_in/g, k, k) to (C_in, C_out/g, k+s−1, k+s−1)."""
+    matrix = transposed_matrix(geometry.kernel_size, geometry.scale_factor)
+    return _swap_channels(transform_kernels(weight, matrix), geometry.groups)
+
+
+def _swap_channels(kernels: Tensor, groups: int) -> Tensor:
+    """(C_out, C_in/g, …) to (C_in, C_out/g, …), group by group; without a copy where there is one group."""
+    if groups == 1:
+        return kernels.transpose(0, 1)
+    return torch.unflatten(kernels, 0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+
+
+def _prepare_subpixel(weight: Tensor, geometry: Geometry) -> Tensor:
+    """(C_out, C_in/g, k, k) to (C_out·s², C_in/g, 2r+1, 2r+1)."""
+    scale, size = geometry.scale_factor, 2 * geometry.reach + 1
+    kernels = transform_kernels(weight, phase_matrix(geometry.kernel_size, scale))
+    phases = kernels.view(*weight.shape[:2], scale, size, scale, size).permute(0, 2, 4, 1, 3, 5)
+    return phases.reshape(-1, weight.shape[1], size, size)
+
+
+_PREPARATIONS: Mapping[str, Callable[[Tensor, Geometry], Tensor]] = {
+    "transposed": _prepare_transposed,
+    "subpixel": _prepare_subpixel,
+    "minimal": lambda weight, geometry: prepare_minimal(weight, geometry.scale_factor),
+    "tiled": lambda weight, _: prepare_tiled(weight),
+}
+
+
+def run(
+    implementation: str,
+    x: Tensor,
+    weight: Tensor,
+    prepared: Tensor | None,
+    bias: Tensor | None,
+    geometry: Geometry,
+) -> Tensor:
+    """Enlarge and convolve.
+
+    Parameters
+    ----------
+    implementation : str
+        As for `prepare`.
+    x : Tensor, shape (N, C_in, H, W)
+        Any H, W ≥ 1.
+    weight : Tensor, shape (C_out, C_in/groups, k, k)
+        Of the convolution.
+    prepared : Tensor or None
+        From `prepare`, if it is at hand; then the weight gets no gradient.
+    bias : Tensor, shape (C_out,), or None
+        Added to every pixel.
+    geometry : Geometry
+        Of the layer.
+
+    Returns
+    -------
+    Tensor, shape (N, C_out, s·H, s·W)
+        With the channels last in memory where input or weight have them so, as torch's convolutions answer.
+    """
+    # an empty batch costs nothing in any form, and torch's PixelShuffle cannot go back through one
+    if implementation == "plain" or not len(x):
+        kernel = prepared if implementation == "plain" and prepared is not None else weight.to(x.dtype)
+        return _run_plain(x, kernel, bias, geometry)
+    if implementation in PRODUCT_FORMS and _is_transformed():
+        return _run_transposed(x, prepare("transposed", weight, geometry, x.dtype), bias, geometry)
+    layout = torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
+    if layout == torch.channels_last and not is_channels_last(x):
+        x = x.contiguous(memory_format=layout)
+    y: Tensor
+    if implementation not in PRODUCT_FORMS:
+        kernel = prepare(implementation, weight, geometry, x.dtype) if prepared is None else prepared
+        y = _CONVOLUTIONS[implementation](x, kernel, bias, geometry)
+    elif torch.is_grad_enabled() and any(
+        tensor is not None and tensor.requires_grad for tensor in (x, weight, bias)
+    ):
+        y = _ProductForm.apply(x, weight, prepared, bias, implementation, geometry)  # type: ignore[no-untyped-call] # torch has no types here
+    else:
+        y = _run_products(x, weight, prepared, bias, implementation, geometry)
+    # as it is, but where axes of length 1 leave the order open and on devices that shuffle pixels otherwise
+    return y.contiguous(memory_format=layout)
+
+
+def _is_transformed() -> bool:
+    """Whether somebody maps over this call or differentiates it forward.
+
+    Results that are written into given places cannot follow that; torch has no public name for the question.
+    """
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def _run_plain(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    enlarged = functional.interpolate(x, scale_factor=geometry.scale_factor, mode="nearest")
+    padding = geometry.padding
+    if padding and not geometry.pads_zeros:
+        enlarged, padding = functional.pad(enlarged, (padding,) * 4, mode=geometry.padding_mode), 0
+    return functional.conv2d(enlarged, kernel, bias, padding=padding, groups=geometry.groups)
+
+
+def _pad_input(x: Tensor, geometry: Geometry) -> tuple[Tensor, int]:
+    """Pad the input as the enlarged image would be; and what a transposed convolution is then to crop."""
+    if geometry.pads_zeros or not geometry.reach:
+        return x, geometry.padding
+    padded = functional.pad(x, (geometry.reach,) * 4, mode="replicate")
+    return padded, geometry.padding + geometry.scale_factor * geometry.reach
+
+
+def _run_transposed(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    padded, crop = _pad_input(x, geometry)
+    return functional.conv_transpose2d(
+        padded, kernel, bias, stride=geometry.scale_factor, padding=crop, groups=geometry.groups
+    )
+
+
+def _run_subpixel(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    padding = geometry.reach
+    if not geometry.pads_zeros:
+        x, padding = _pad_input(x, geometry)[0], 0
+    phases = geometry.scale_factor**2
+    biases = None if bias is None else bias.repeat_interleave(phases)
+    y = functional.conv2d(x, kernel, biases, padding=padding, groups=geometry.groups)
+    return functional.pixel_shuffle(y, geometry.scale_factor)
+
+
+_CONVOLUTIONS = {"transposed": _run_transposed, "subpixel": _run_subpixel}
+PRODUCT_FORMS = frozenset({"minimal", "tiled"})
+
+
+def _run_products(
+    x: Tensor,
+    weight: Tensor,
+    prepared: Tensor | None,
+    bias: Tensor | None,
+    implementation: str,
+    geometry: Geometry,
+) -> Tensor:
+    parts = []
+    groups = geometry.groups
+    biases = [None] * groups if bias is None else bias.chunk(groups)
+    kept = [None] * groups if prepared is None else torch.unflatten(prepared, 2, (groups, -1)).unbind(2)
+    for pixels, taps, kept_part, bias_part in zip(
+        x.chunk(groups, 1), weight.chunk(groups), kept, biases, strict=True
+    ):
+        products = Products(
+            kept=kept_part, weight=taps, make=lambda part: prepare(implementation, part, geometry, x.dtype)
+        )
+        if implementation == "tiled":
+            y = run_tiled(pixels, products, bias_part, pads_zeros=geometry.pads_zeros)
+        else:
+            y = run_minimal(pixels, products, bias_part, geometry.scale_factor, pads_zeros=geometry.pads_zeros)
+        parts.append(y)
+    return parts[0] if groups == 1 else torch.cat(parts, 1)
+
+
+class _ProductForm(torch.autograd.Function):
+    """The minimal forms forward; backward as the equal transposed convolution."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        prepared: Tensor | None,
+        bias: Tensor | None,
+        implementation: str,
+        geometry: Geometry,
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.geometry = geometry
+        return _run_products(x, weight, prepared, bias, implementation, geometry)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        (gradient,) = gradients
+        x, weight = ctx.saved_tensors
+        geometry: Geometry = ctx.geometry
+        needs_input, needs_weight, _, needs_bias, *_ = ctx.needs_input_grad
+        padded, crop = _pad_input(x, geometry)
+        to_input, to_kernel, to_bias = torch.ops.aten.convolution_backward(
+            gradient,
+            padded,
+            prepare("transposed", weight, geometry, x.dtype),
+            bias_sizes=[weight.shape[0]],
+            stride=[geometry.scale_factor] * 2,
+            padding=[crop] * 2,
+            dilation=[1, 1],
+            transposed=True,
+            output_padding=[0, 0],
+            groups=geometry.groups,
+            output_mask=[needs_input, needs_weight, needs_bias],
+        )
+        if needs_input and padded is not x:
+            to_input = torch.ops.aten.replication_pad2d_backward(to_input, x, [geometry.reach] * 4)
+        to_weight = _collect_taps(to_kernel, geometry, weight.dtype) if needs_weight else None
+        return to_input, to_weight, None, to_bias, None, None
+
+
+def _collect_taps(kernel: Tensor, geometry: Geometry, dtype: torch.dtype) -> Tensor:
+    """Adjoint of `_prepare_transposed`: (C_in, C_out/g, k+s−1, k+s−1) to (C_out, C_in/g, k, k)."""
+    adjoint = tuple(zip(*transposed_matrix(geometry.kernel_size, geometry.scale_factor), strict=True))
+    kernels = _swap_channels(kernel, geometry.groups)
+    wide = kernels.float() if kernels.dtype in {torch.float16, torch.bfloat16} else kernels
+    return transform_kernels(wide, adjoint).to(dtype)

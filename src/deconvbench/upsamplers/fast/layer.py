@@ -1,0 +1,387 @@
+"""`ResizeConv2d`: nearest-neighbour enlargement and convolution in one layer, as fast as it can be exact.
+
+Holds parameters, checks input, and keeps the transformed weight of a frozen layer honest. Computes nothing itself.
+"""
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from deconvbench.errors import UsageError
+from deconvbench.upsamplers.convolution import SameConv2d
+from deconvbench.upsamplers.fast import tiled
+from deconvbench.upsamplers.fast.choice import IMPLEMENTATIONS, Workload, choose_implementation
+from deconvbench.upsamplers.fast.forms import Geometry, run
+from deconvbench.upsamplers.fast.frozen import FrozenWeights
+from deconvbench.upsamplers.fast.memory import is_channels_last
+
+PADDING_MODES = ("zeros", "reflect", "replicate")
+
+
+class ResizeConv2d(nn.Module):
+    r"""Nearest-neighbour enlargement by s, then a convolution that keeps the size.
+
+    The same function, parameters and initialisation as ``Sequential(Upsample(scale_factor=s), Conv2d(C_in, C_out,
+    k, padding=(k-1)//2))``, without its price: enlarged pixels repeat, so most of its products are computed again
+    and again. Every implementation is exact but for rounding:
+
+    - ``plain``: as it is written; k² multiply-accumulates per output pixel (in units of C_in·C_out);
+    - ``transposed``: one transposed convolution of kernel k + s − 1; (k+s−1)²/s²;
+    - ``subpixel``: one convolution at low resolution, then PixelShuffle; (2r+1)², r = ⌈(k−1)/(2s)⌉;
+    - ``minimal``: k² products per input pixel; k²/s² (see `minimal`);
+    - ``tiled``: 25 products per four input pixels, kernel 3 and scale 2 only; 1.5625 (see `tiled`);
+    - ``auto``: the fastest for this input by a rule learnt from measurements (see `choice`).
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels of the input and output.
+    kernel_size : int
+        Odd kernel size k.
+    scale_factor : int
+        Scale s, at least 2.
+    bias : bool
+        Whether to add a learnt bias.
+    groups : int
+        Groups of the convolution.
+    padding_mode : str
+        ``zeros``, ``reflect`` or ``replicate``: what the convolution sees beyond the border of the enlarged image.
+        Reflection is fast only where it is the same as replication, (k−1)/2 ≤ s − 1.
+    implementation : str
+        One of those above.
+    device, dtype
+        Of the parameters.
+
+    Attributes
+    ----------
+    weight : Parameter, shape (C_out, C_in/groups, k, k)
+    bias : Parameter, shape (C_out,), or None
+
+    Raises
+    ------
+    UsageError
+        If a parameter is not allowed; the message says which are.
+
+    Notes
+    -----
+    The transformed weight is computed from `weight` in every call, so training needs no care. `freeze` keeps it
+    for inference. ``train()``, ``load_state_dict``, ``.to()``, another parameter and any change that torch's
+    version counter sees drop it; what nobody can see are writes into ``weight.data`` or through a foreign view of
+    its memory (``numpy()``) after `freeze`: call `freeze` again after those. Code that torch.compile has traced
+    computes it anew.
+
+    ``minimal`` and ``tiled`` sum neighbouring pixels before they multiply. So their rounding errors are relative
+    to the largest pixel nearby, an infinite or NaN pixel makes NaN of pixels that the plain form would not touch,
+    and sums of numbers near the largest of half precision overflow. Take ``transposed`` where that matters.
+
+    References
+    ----------
+    Odena, Dumoulin, Olah, "Deconvolution and checkerboard artifacts", Distill 2016 (the layer).
+    Colbert, Pino, Sen, Najafi, IEEE Access 9, 2021 (its transposed form).
+
+    Examples
+    --------
+    >>> layer = ResizeConv2d(8, 4, kernel_size=3, scale_factor=2)
+    >>> layer(torch.zeros(1, 8, 5, 7)).shape
+    torch.Size([1, 4, 10, 14])
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        scale_factor: int = 2,
+        *,
+        bias: bool = True,
+        groups: int = 1,
+        padding_mode: str = "zeros",
+        implementation: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        _check_whole("in_channels", in_channels, 1)
+        _check_whole("out_channels", out_channels, 1)
+        _check_whole("kernel_size", kernel_size, 1)
+        _check_whole("scale_factor", scale_factor, 2)
+        _check_whole("groups", groups, 1)
+        if in_channels % groups or out_channels % groups:
+            raise UsageError(
+                f"groups: {groups} does not divide both in_channels {in_channels} and out_channels {out_channels}"
+            )
+        if kernel_size % 2 == 0:
+            raise UsageError(f"kernel_size: {kernel_size} is even; ResizeConv2d takes odd kernels")
+        if padding_mode not in PADDING_MODES:
+            raise UsageError(f"padding_mode: {padding_mode!r} is not one of {', '.join(PADDING_MODES)}")
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.scale_factor = kernel_size, scale_factor
+        self.groups, self.padding_mode = groups, padding_mode
+        self.implementation = implementation
+        self._check_implementation()
+        # torch's own layer draws the weights
+        conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, groups=groups, bias=bias, device=device, dtype=dtype
+        )
+        self.weight = conv.weight
+        if bias:
+            self.bias = conv.bias
+        else:
+            self.register_parameter("bias", None)
+        self._frozen: FrozenWeights | None = None
+
+    @classmethod
+    def from_conv(cls, conv: nn.Conv2d, scale_factor: int, implementation: str = "auto") -> Self:
+        """Put enlargement before a convolution that keeps the size, sharing its parameters.
+
+        Parameters
+        ----------
+        conv : nn.Conv2d
+            Square odd kernel, stride and dilation 1, padding (k−1)/2 of a mode that this layer has.
+        scale_factor : int
+            Scale s of the enlargement.
+        implementation : str
+            As for the layer.
+
+        Returns
+        -------
+        ResizeConv2d
+            Its `weight` and `bias` are those of `conv`, not copies.
+
+        Raises
+        ------
+        UsageError
+            If the convolution is of another kind; the message says what is in the way.
+        """
+        objection = explain_conv(conv)
+        if objection is not None:
+            raise UsageError(f"conv: {objection}")
+        layer = cls(
+            *(conv.in_channels, conv.out_channels, conv.kernel_size[0], scale_factor),
+            bias=conv.bias is not None,
+            groups=conv.groups,
+            padding_mode=conv.padding_mode,
+            implementation=implementation,
+            # no memory: what is drawn here is replaced at once
+            device="meta",
+        )
+        layer.weight = conv.weight
+        if conv.bias is not None:
+            layer.bias = conv.bias
+        return layer.train(conv.training)
+
+    @property
+    def _is_exact(self) -> bool:
+        """Whether the padding can be had before the enlargement."""
+        return self.padding_mode != "reflect" or (self.kernel_size - 1) // 2 <= self.scale_factor - 1
+
+    @property
+    def _geometry(self) -> Geometry:
+        # where reflection is exact it is replication
+        mode = "replicate" if self.padding_mode == "reflect" and self._is_exact else self.padding_mode
+        return Geometry(
+            kernel_size=self.kernel_size, scale_factor=self.scale_factor, groups=self.groups, padding_mode=mode
+        )
+
+    def _check_implementation(self) -> None:
+        name, layer = self.implementation, (self.kernel_size, self.scale_factor)
+        if name not in IMPLEMENTATIONS:
+            raise UsageError(f"implementation: {name!r} is not one of {', '.join(IMPLEMENTATIONS)}")
+        if name == "tiled" and layer != (tiled.KERNEL_SIZE, tiled.SCALE_FACTOR):
+            raise UsageError(
+                f"implementation: tiled is for kernel_size {tiled.KERNEL_SIZE} and scale_factor"
+                f" {tiled.SCALE_FACTOR}, not {self.kernel_size} and {self.scale_factor}"
+            )
+        if name not in {"auto", "plain"} and not self._is_exact:
+            raise UsageError(
+                f"implementation: {name} reflects at most scale_factor - 1 = {self.scale_factor - 1} pixels"
+                f" exactly; kernel_size {self.kernel_size} needs {(self.kernel_size - 1) // 2}: take auto or plain"
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Enlarge (N, C_in, H, W) or (C_in, H, W) to (N, C_out, s·H, s·W) or (C_out, s·H, s·W)."""
+        if x.ndim not in {3, 4} or x.shape[-3] != self.in_channels or 0 in x.shape[-2:]:
+            allowed = f"({self.in_channels}, H, W)"
+            raise UsageError(
+                f"x: shape {tuple(x.shape)} is not (N, {allowed[1:]} or {allowed} with H and W of at least 1"
+            )
+        if x.ndim == 3:
+            return self.forward(x[None])[0]
+        # once: whoever parametrises the weight computes it whenever it is asked for
+        weight = self.weight
+        device = x.device.type
+        if not x.is_floating_point():
+            raise UsageError(f"x: dtype {x.dtype} is not a real floating-point one")
+        # as torch's own convolutions, which leave float64 alone
+        if (
+            x.dtype != torch.float64
+            and torch.amp.is_autocast_available(device)
+            and torch.is_autocast_enabled(device)
+        ):
+            x = x.to(torch.get_autocast_dtype(device))
+            # sums of taps are to be taken of the weight as it is, and rounded once
+            with torch.autocast(device, enabled=False):
+                return self._run(x, weight)
+        if x.dtype != weight.dtype:
+            raise UsageError(f"x: dtype {x.dtype} is not that of the weight, {weight.dtype}")
+        return self._run(x, weight)
+
+    def _run(self, x: Tensor, weight: Tensor) -> Tensor:
+        frozen = self._find_frozen(weight)
+        implementation = self._choose(x, weight, is_prepared=frozen is not None)
+        prepared = None
+        if frozen is not None:
+            layout = torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
+            prepared = frozen.take(implementation, weight, layout, x.dtype)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return run(implementation, x, weight, prepared, bias, self._geometry)
+
+    def choose(self, x: Tensor, *, is_prepared: bool = False) -> str:
+        """Name the implementation that an input would take.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, C_in, H, W)
+            The input.
+        is_prepared : bool
+            Whether the transformed weight is at hand.
+
+        Returns
+        -------
+        str
+            `implementation`, or what ``auto`` chooses.
+        """
+        return self._choose(x, self.weight, is_prepared=is_prepared)
+
+    def _choose(self, x: Tensor, weight: Tensor, *, is_prepared: bool) -> str:
+        if self.implementation != "auto":
+            return self.implementation
+        if not self._is_exact:
+            return "plain"
+        batch, _, height, width = x.shape
+        return choose_implementation(
+            Workload(
+                kernel_size=self.kernel_size,
+                scale_factor=self.scale_factor,
+                groups=self.groups,
+                in_channels=self.in_channels,
+                out_channels=self.out_channels,
+                batch=batch,
+                height=height,
+                width=width,
+                is_float32=x.dtype == torch.float32,
+                is_cpu=x.device.type == "cpu",
+                is_traced=torch.compiler.is_compiling(),
+                # a compiler cannot trace the question
+                threads=1 if torch.compiler.is_compiling() else torch.get_num_threads(),
+                is_channels_last=is_channels_last(x, weight),
+                is_prepared=is_prepared,
+            )
+        )
+
+    def freeze(self) -> Self:
+        """Keep the transformed weight from now on, for inference.
+
+        Returns
+        -------
+        ResizeConv2d
+            Itself.
+
+        Raises
+        ------
+        UsageError
+            While training, or if the weight was made in inference mode, where torch counts no versions.
+        """
+        if self.training:
+            raise UsageError("freeze: the layer is training, so its weight will change; call eval() first")
+        if self.weight.is_inference():
+            raise UsageError("freeze: the weight was made in inference mode, where nobody can see it change")
+        self._frozen = FrozenWeights(self._geometry)
+        return self
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the transformed weight is kept, and still that of `weight`."""
+        self._drop_outdated(self.weight)
+        return self._frozen is not None
+
+    def _drop_outdated(self, weight: Tensor) -> None:
+        if self._frozen is not None and not self._frozen.are_of(weight):
+            self._frozen = None
+
+    def _find_frozen(self, weight: Tensor) -> FrozenWeights | None:
+        """Find the kept weights, unless the weight is another by now or somebody wants its gradient."""
+        if self._frozen is None or torch.compiler.is_compiling():
+            return None
+        self._drop_outdated(weight)
+        return None if torch.is_grad_enabled() and weight.requires_grad else self._frozen
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode; training drops what `freeze` keeps."""
+        if mode:
+            self._frozen = None
+        return super().train(mode)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
+        self._frozen = None
+        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call] # torch has no types here
+        return self
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._frozen = None
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # copies and pickles have a weight of their own
+        return {**self.__dict__, "_frozen": None}
+
+    def extra_repr(self) -> str:
+        """Say what the layer is, as torch's own layers do."""
+        words = [
+            f"{self.in_channels}, {self.out_channels}",
+            f"kernel_size={self.kernel_size}, scale_factor={self.scale_factor}",
+        ]
+        if self.groups != 1:
+            words.append(f"groups={self.groups}")
+        if self.bias is None:
+            words.append("bias=False")
+        if self.padding_mode != "zeros":
+            words.append(f"padding_mode={self.padding_mode}")
+        return ", ".join([*words, f"implementation={self.implementation}"])
+
+
+def explain_conv(conv: nn.Conv2d) -> str | None:
+    """Say why a convolution cannot become part of a `ResizeConv2d`, or None where it can.
+
+    Parameters
+    ----------
+    conv : nn.Conv2d
+        The convolution after the enlargement.
+    """
+    size = conv.kernel_size[0]
+    expected = ((size - 1) // 2,) * 2
+    padding = {"same": expected, "valid": (0, 0)}.get(str(conv.padding), conv.padding)
+    weight = conv._parameters.get("weight")
+    computes = {nn.Conv2d.forward, SameConv2d.forward}
+    objections = {
+        f"{type(conv).__name__} has a forward of its own": type(conv).forward not in computes
+        or "forward" in vars(conv),
+        "its weight is no parameter but computed anew in every call": weight is None,
+        "its weight has no shape yet: call it once": weight is not None and nn.parameter.is_lazy(weight),
+        f"kernel_size {conv.kernel_size} is not square and odd": (size, size) != conv.kernel_size or size % 2 == 0,
+        f"stride {conv.stride} is not 1": conv.stride != (1, 1),
+        f"dilation {conv.dilation} is not 1": conv.dilation != (1, 1),
+        f"padding {conv.padding} does not keep the size; kernel_size {size} needs {expected}": padding != expected,
+        f"padding_mode {conv.padding_mode!r} is not one of {', '.join(PADDING_MODES)}": conv.padding_mode
+        not in PADDING_MODES,
+    }
+    return next((reason for reason, applies in objections.items() if applies), None)
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(f"{name}: {value!r} is not a whole number of at least {least}")
