@@ -173,3 +173,8 @@ def test_a_single_region_has_one_sign_or_the_other() -> None:
 
 def test_images_are_drawn_without_torch() -> None:
     assert "torch" not in vars(images)
+
+
+def test_bars_are_never_covered_by_one_shape() -> None:
+    # with this seed the last shape drawn is as large as the image
+    assert draw_bars(make_rng(31, "bars"), 256).std() == pytest.approx(1)

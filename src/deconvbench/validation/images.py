@@ -142,6 +142,8 @@ def draw_bars(rng: np.random.Generator, size: int) -> Image:
         grey = rng.standard_normal()
         top, bottom = np.sort(rng.choice(size + 1, 2, replace=False))
         left, right = np.sort(rng.choice(size + 1, 2, replace=False))
+        if bottom - top == size or right - left == size:
+            continue  # a shape as large as the image could leave nothing but itself
         kind = rng.integers(3)
         image[
             slice(None) if kind == 0 else slice(top, bottom), slice(None) if kind == 1 else slice(left, right)
