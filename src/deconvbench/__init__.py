@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from deconvbench import nn as nn
     from deconvbench.case import Case
     from deconvbench.comparison import compare
+    from deconvbench.fusion import fuse
     from deconvbench.grid import Grid
     from deconvbench.table import load
     from deconvbench.tradeoff import join_tradeoff
@@ -24,6 +25,7 @@ _HOMES = {
     "Grid": "grid",
     "build_upsampler": "upsamplers",
     "compare": "comparison",
+    "fuse": "fusion",
     "join_tradeoff": "tradeoff",
     "list_upsamplers": "upsamplers",
     "load": "table",
@@ -37,6 +39,7 @@ __all__ = [
     "__version__",
     "build_upsampler",
     "compare",
+    "fuse",
     "join_tradeoff",
     "list_upsamplers",
     "load",

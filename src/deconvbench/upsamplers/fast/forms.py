@@ -147,7 +147,7 @@ def run(
         With the channels last in memory where input or weight have them so, as torch's convolutions answer.
     """
     # an empty batch costs nothing in any form, and torch's PixelShuffle cannot go back through one
-    if implementation == "plain" or not len(x):
+    if implementation == "plain" or x.shape[0] == 0:
         kernel = prepared if implementation == "plain" and prepared is not None else weight.to(x.dtype)
         return _run_plain(x, kernel, bias, geometry)
     if implementation in PRODUCT_FORMS and _is_transformed():
@@ -170,11 +170,15 @@ def run(
 
 
 def _is_transformed() -> bool:
-    """Whether somebody maps over this call or differentiates it forward.
+    """Whether somebody exports this call, maps over it or differentiates it forward.
 
-    Results that are written into given places cannot follow that; torch has no public name for the question.
+    Results that are written into given places cannot follow that; torch has no public name for the last two.
     """
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    return (
+        torch.compiler.is_exporting()
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    )
 
 
 def _run_plain(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:

@@ -66,10 +66,11 @@ class ResizeConv2d(nn.Module):
     Notes
     -----
     The transformed weight is computed from `weight` in every call, so training needs no care. `freeze` keeps it
-    for inference. ``train()``, ``load_state_dict``, ``.to()``, another parameter and any change that torch's
-    version counter sees drop it; what nobody can see are writes into ``weight.data`` or through a foreign view of
-    its memory (``numpy()``) after `freeze`: call `freeze` again after those. Code that torch.compile has traced
-    computes it anew.
+    for inference. ``train()``, ``load_state_dict``, ``.to()``, another parameter, any change that torch's version
+    counter sees and a call that records the gradient of `weight` drop it. What nobody can see are writes into
+    ``weight.data``, through a foreign view of its memory (``numpy()``), and by a fused optimizer that got the
+    gradient through another layer of the same weight: call `freeze` again after those. Code that torch.compile has
+    traced computes it anew.
 
     ``minimal`` and ``tiled`` sum neighbouring pixels before they multiply. So their rounding errors are relative
     to the largest pixel nearby, an infinite or NaN pixel makes NaN of pixels that the plain form would not touch,
@@ -294,10 +295,13 @@ class ResizeConv2d(nn.Module):
         Raises
         ------
         UsageError
-            While training, or if the weight was made in inference mode, where torch counts no versions.
+            While training, or if nobody could see the weight change: one that a parametrisation computes in every
+            call, or one that was made in inference mode, where torch counts no versions.
         """
         if self.training:
             raise UsageError("freeze: the layer is training, so its weight will change; call eval() first")
+        if "weight" not in self._parameters:
+            raise UsageError("freeze: the weight is no parameter but computed anew in every call")
         if self.weight.is_inference():
             raise UsageError("freeze: the weight was made in inference mode, where nobody can see it change")
         self._frozen = FrozenWeights(self._geometry)
@@ -317,8 +321,11 @@ class ResizeConv2d(nn.Module):
         """Find the kept weights, unless the weight is another by now or somebody wants its gradient."""
         if self._frozen is None or torch.compiler.is_compiling():
             return None
+        if torch.is_grad_enabled() and weight.requires_grad:
+            # an optimizer may come next, and fused ones change the weight without a new version
+            self._frozen = None
         self._drop_outdated(weight)
-        return None if torch.is_grad_enabled() and weight.requires_grad else self._frozen
+        return self._frozen
 
     def train(self, mode: bool = True) -> Self:
         """Set training or evaluation mode; training drops what `freeze` keeps."""

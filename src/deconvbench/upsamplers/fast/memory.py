@@ -217,6 +217,9 @@ def plan_work(demand: Demand) -> Plan:
     demand : Demand
         What there is to do.
     """
+    if torch.compiler.is_compiling():
+        # a compiler lays out the memory by itself, and every band would be code of its own
+        return Plan(images=demand.batch, rows=demand.rows, chunks=1, fits=True)
     plan = _cut(demand, max(_BAND_BYTES // (demand.in_bytes + demand.out_bytes), _LEAST_TILES), 1)
     for tiles in (plan.images * plan.rows * demand.tiles_per_row // cut for cut in _CUTS):
         for chunks in _CHUNKS if demand.product_bytes else (1,):

@@ -170,10 +170,10 @@ def run_minimal(
     reach = count_padding(kernel_size, scale_factor)
     padded = pad_pixels(x, (reach,) * 4, pads_zeros=pads_zeros)
     size = (scale_factor * x.shape[2], scale_factor * x.shape[3])
-    y = x.new_empty((len(x), *size, out_channels) if has_last else (len(x), out_channels, *size))
+    y = x.new_empty((x.shape[0], *size, out_channels) if has_last else (x.shape[0], out_channels, *size))
     for images, rows in iterate_bands(demand, plan):
         out_rows = slice(scale_factor * rows.start, scale_factor * rows.stop)
-        for image in range(images.start, min(images.stop, len(x))):
+        for image in range(images.start, min(images.stop, x.shape[0])):
             band = padded[image, rows.start : rows.stop + 2 * reach]
             out = y[image, out_rows] if has_last else y[image, :, out_rows]
             _run_band(band, products, bias, out, scale_factor, chunks=plan.chunks, has_last=has_last)

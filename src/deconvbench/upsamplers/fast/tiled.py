@@ -126,7 +126,7 @@ def run_tiled(x: Tensor, products: Products, bias: Tensor | None, *, pads_zeros:
     products = products.keep() if plan.chunks == 1 else products
     padded = pad_pixels(x, (1, 1 + width % 2, 1, 1 + height % 2), pads_zeros=pads_zeros)
     size = (4 * demand.rows, 4 * demand.tiles_per_row)
-    y = x.new_empty((len(x), *size, out_channels) if has_last else (len(x), out_channels, *size))
+    y = x.new_empty((x.shape[0], *size, out_channels) if has_last else (x.shape[0], out_channels, *size))
     for images, rows in iterate_bands(demand, plan):
         band = padded[images, 2 * rows.start : 2 * rows.stop + 2]
         out = y[images].narrow(1 if has_last else 2, 4 * rows.start, 4 * (rows.stop - rows.start))

@@ -5,6 +5,8 @@ multiplies with; in two dimensions the same matrix acts along both axes. One sma
 them, and its gradient is autograd's. Nothing here looks at an image.
 """
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -124,5 +126,20 @@ def _flatten_kernels(weight: Tensor) -> Tensor:
 
 def _square_matrix(matrix: Matrix, like: Tensor) -> Tensor:
     """Make the matrix that acts along both axes at once, (m·m, k·k)."""
-    along_axis = torch.tensor(matrix, dtype=like.dtype, device=like.device)
+    along_axis = _make_matrix(matrix, like.dtype, like.device)
     return torch.kron(along_axis, along_axis)
+
+
+def _make_matrix(matrix: Matrix, dtype: torch.dtype, device: torch.device) -> Tensor:
+    if device.type == "cpu":
+        return torch.tensor(matrix, dtype=dtype)
+    # filled where it is needed: a copy would wait for the device, and a CUDA graph cannot capture that
+    filled = torch.zeros(len(matrix), len(matrix[0]), dtype=dtype, device=device)
+    for row, values in zip(filled, matrix, strict=True):
+        start = 0
+        for value, run in itertools.groupby(values):
+            stop = start + len(tuple(run))
+            if value:
+                row[start:stop].fill_(value)
+            start = stop
+    return filled

@@ -1,0 +1,138 @@
+"""The plain form, as people write it, which every fast form must equal; and what to try it with."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deconvbench.upsamplers.fast import ResizeConv2d
+from deconvbench.upsamplers.fast.forms import Geometry, prepare, run
+
+FORMS = ("transposed", "subpixel", "minimal", "tiled")
+# what the minimal forms need no copy of, and what torch stores the channels last of
+LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
+
+over_forms = pytest.mark.parametrize("form", FORMS)
+over_layouts = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A resize-convolution in one of its forms."""
+
+    form: str
+    kernel_size: int = 3
+    scale_factor: int = 2
+    groups: int = 1
+    bias: bool = True
+    padding_mode: Literal["zeros", "reflect", "replicate"] = "zeros"
+
+    @property
+    def id(self) -> str:
+        words = [self.form, f"k{self.kernel_size}", f"s{self.scale_factor}"]
+        if self.groups > 1:
+            words.append(f"g{self.groups}")
+        if not self.bias:
+            words.append("nobias")
+        if self.padding_mode != "zeros":
+            words.append(self.padding_mode)
+        return "-".join(words)
+
+    @property
+    def is_possible(self) -> bool:
+        if self.form == "tiled" and (self.kernel_size, self.scale_factor) != (3, 2):
+            return False
+        return self.padding_mode != "reflect" or (self.kernel_size - 1) // 2 < self.scale_factor
+
+    def make_conv(self, in_channels: int = 4, out_channels: int = 6, seed: int = 0) -> nn.Conv2d:
+        """Make the convolution, in float64."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return nn.Conv2d(
+                in_channels,
+                out_channels,
+                self.kernel_size,
+                padding=(self.kernel_size - 1) // 2,
+                groups=self.groups,
+                bias=self.bias,
+                padding_mode=self.padding_mode,
+                dtype=torch.float64,
+            )
+
+    def make(self, conv: nn.Conv2d) -> ResizeConv2d:
+        return ResizeConv2d.from_conv(conv, self.scale_factor, self.form)
+
+    def run_plain(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
+        enlarged = functional.interpolate(x, scale_factor=self.scale_factor, mode="nearest")
+        y: Tensor = conv(enlarged)
+        return y
+
+    @property
+    def geometry(self) -> Geometry:
+        """What the forms know of it; where reflection is exact, it is replication."""
+        return Geometry(
+            kernel_size=self.kernel_size,
+            scale_factor=self.scale_factor,
+            groups=self.groups,
+            padding_mode="zeros" if self.padding_mode == "zeros" else "replicate",
+        )
+
+    def run_form(self, conv: nn.Conv2d, x: Tensor, *, is_prepared: bool = False) -> Tensor:
+        """Run the form itself, without the layer around it."""
+        prepared = prepare(self.form, conv.weight, self.geometry, x.dtype) if is_prepared else None
+        return run(self.form, x, conv.weight, prepared, conv.bias, self.geometry)
+
+
+def over(layers: list[Layer]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("layer", [pytest.param(layer, id=layer.id) for layer in layers])
+
+
+def make_plain(layer: ResizeConv2d) -> nn.Sequential:
+    """Build the plain form with a copy of the parameters."""
+    conv = nn.Conv2d(
+        layer.in_channels,
+        layer.out_channels,
+        layer.kernel_size,
+        padding=layer.kernel_size // 2,
+        groups=layer.groups,
+        bias=layer.bias is not None,
+        dtype=layer.weight.dtype,
+    )
+    conv.load_state_dict(layer.state_dict())
+    return nn.Sequential(nn.Upsample(scale_factor=layer.scale_factor), conv)
+
+
+def assert_plain(layer: ResizeConv2d, x: Tensor) -> None:
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), make_plain(layer)(x), rtol=0, atol=1e-12)
+
+
+def make_layer(form: str = "auto", **options: Any) -> ResizeConv2d:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return ResizeConv2d(4, 6, implementation=form, **{"dtype": torch.float64, **options})
+
+
+def draw(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 1) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def measure_error(found: Tensor, expected: Tensor) -> float:
+    """Largest error in units of the largest value."""
+    return float((found.double() - expected.double()).abs().max() / expected.double().abs().max())
+
+
+@contextmanager
+def filled_memory() -> Iterator[None]:
+    """Fill whatever torch allocates without a value with NaN, so that nobody can read it unnoticed."""
+    assert torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined] # made at import
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
