@@ -48,6 +48,19 @@ def make_grid(*, axes: dict[str, Any] | None = None, **settings: Any) -> Grid:
     )
 
 
+def make_speedup_grid(**settings: Any) -> Grid:
+    """Build a grid of one case, and of two layers timed in turns at two sizes, forward and train."""
+    speedup = {
+        "baseline": "nearest_conv",
+        "kernel_size": 3,
+        "twins": ["nearest_conv_transposed"],
+        "rivals": {"upsampler": "transposed", "kernel_size": 3},
+        "axes": {"height": [4, 6], "step": ["forward", "train"]},
+    }
+    return make_grid(axes={"height": [4]}, speedup=speedup, **settings)
+
+
 def make_plan(grid: Grid | None = None, **changes: Any) -> Plan:
     chosen = grid or make_grid()
-    return Plan(**{"grid": chosen, "cases": tuple(chosen.expand()), "seed": 7, **changes})
+    settings = tuple(chosen.list_settings())
+    return Plan(**{"grid": chosen, "cases": tuple(chosen.expand()), "seed": 7, "settings": settings, **changes})

@@ -4,7 +4,16 @@ from hypothesis import strategies as st
 
 from deconvbench.case import DTYPES, EXECUTIONS, MEMORY_FORMATS, NAME_PATTERN, STEPS, Case
 from deconvbench.columns import ARTIFACT_COLUMNS
-from deconvbench.record import STATUSES, AnyRecord, Latency, Memory, NumericsRecord, QualityRecord, Record
+from deconvbench.record import (
+    STATUSES,
+    AnyRecord,
+    Latency,
+    Memory,
+    NumericsRecord,
+    QualityRecord,
+    Record,
+    SpeedupRecord,
+)
 
 counts = st.integers(1, 9999)
 kernels = st.none() | st.integers(1, 64)
@@ -102,4 +111,36 @@ numerics_records = st.builds(
     numerical_error=st.none() | st.floats(0, 1),
 )
 
-records: st.SearchStrategy[AnyRecord] = case_records | quality_records | numerics_records
+case_ids = cases.map(lambda case: case.case_id)
+above_zero = st.floats(1e-9, 1e3)
+
+
+@st.composite
+def speedup_records(draw: st.DrawFn) -> SpeedupRecord:
+    """Layers timed in turns: of all as many samples, as rounds have it."""
+    case = draw(cases)
+    rounds = draw(st.integers(1, 4))
+    names = draw(st.lists(case_ids.filter(lambda name: name != case.case_id), max_size=3, unique=True))
+    cut = draw(st.integers(0, len(names)))
+    samples = st.lists(above_zero, min_size=rounds, max_size=rounds).map(tuple)
+    measured = [case.case_id, *names] if draw(st.booleans()) else []
+    return SpeedupRecord(
+        case=case,
+        twins=tuple(names[:cut]),
+        rivals=tuple(names[cut:]),
+        is_frozen=draw(st.booleans()),
+        replicate=draw(st.integers(0, 9)),
+        seed=draw(st.integers(0, 2**31)),
+        status=draw(statuses),
+        message=draw(messages),
+        samples_s={name: draw(samples) for name in measured},
+        stop_reason=draw(st.sampled_from(["", "precision", "time_cap", "sample_cap"])),
+        ceiling_flops_per_s=draw(st.lists(st.floats(1e6, 1e15), min_size=rounds, max_size=rounds).map(tuple)),
+        macs={name: draw(st.integers(0, 10**15)) for name in measured},
+        peak_memory_bytes={name: draw(st.none() | sizes_bytes) for name in measured},
+        implementations=draw(st.dictionaries(case_ids, st.sampled_from(["plain", "tiled"]), max_size=1)),
+        total_s=draw(seconds),
+    )
+
+
+records: st.SearchStrategy[AnyRecord] = case_records | quality_records | numerics_records | speedup_records()

@@ -9,10 +9,10 @@ from deconvbench.engine import REFINEMENT_LIMIT, Outcome, Progress, Task, run_pl
 from deconvbench.errors import SurroundingsError
 from deconvbench.journal import Journal
 from deconvbench.plan import Plan, list_imprecise, list_jobs
-from deconvbench.record import Latency, Record
+from deconvbench.record import Latency, Record, SpeedupRecord
 from deconvbench.run_folder import JOURNAL_NAME
 from deconvbench.worker import MeasuringProcess, R, WorkerOptions
-from tests.builders import make_grid, make_plan
+from tests.builders import make_grid, make_plan, make_speedup_grid
 
 
 class Clock:
@@ -48,6 +48,8 @@ class FakeWorker:
                 self.alive = False
                 return replace(job, status=status, message="died", total_s=2.0)
         done = replace(job, status="ok", message="", total_s=2.0)
+        if isinstance(done, SpeedupRecord):
+            done = replace(done, measuring_s=1.0)
         if isinstance(done, Record):
             done = replace(done, latency_pass_s=1.0, memory_pass_s=0.5)
             if self.latencies:
@@ -222,6 +224,30 @@ def test_two_tasks_cannot_share_a_folder(tmp_path: Path) -> None:
         run_tasks([Task(plan=setting.plan, folder=tmp_path)] * 2, start_worker=setting.start)
     assert setting.workers == []
     setting.run(tmp_path)  # and it is free again
+
+
+@pytest.mark.parametrize("moment", [3, 6, 9, 13])
+def test_speedups_resume_as_if_nothing_had_happened(tmp_path: Path, moment: int) -> None:
+    setting = Setting(make_plan(make_speedup_grid()), accidents={moment: "interrupt"})
+    planned = [job.key for batch in list_jobs(setting.plan) for job in batch]
+    assert len(planned) == 2 + 2 * (1 + 6)
+    with pytest.raises(KeyboardInterrupt):
+        setting.run(tmp_path)
+    assert read_keys(tmp_path) == planned[:moment]
+    setting.accidents = {}
+    outcome = setting.run(tmp_path)
+    assert read_keys(tmp_path) == planned
+    assert all(isinstance(r, SpeedupRecord) or r.KIND != "speedup" for r in outcome.records)
+
+
+def test_speedups_count_as_measuring_and_are_guessed_at_until_one_was_measured(tmp_path: Path) -> None:
+    setting = Setting(make_plan(make_speedup_grid()))
+    outcome = setting.run(tmp_path)
+    # 2 cases measure for 1.5 s, 12 speed-ups for 1 s, of 16 jobs of 2 s
+    assert outcome.measuring_share == pytest.approx((2 * 1.5 + 12 * 1.0) / 32)
+    # after the second of two jobs of other kinds: two cases and twelve speed-ups, all guessed at
+    assert setting.progress[1].remaining_s > 2 * 1.5 + 12 * 1.0
+    assert setting.progress[3].remaining_s == pytest.approx(12 * 2.0)
 
 
 # seconds by height and replicate: one case that repeats, one that wanders, and one that settles in the third pass

@@ -8,6 +8,7 @@ import pytest
 from deconvbench import goals
 from deconvbench.goals import (
     Goal,
+    compare_with_plain,
     compare_with_resident_peak,
     compare_with_timer,
     print_goals,
@@ -30,6 +31,17 @@ def test_goals_are_printed_with_limit_and_machine() -> None:
 def test_latency_is_compared_with_torchs_timer() -> None:
     goal = compare_with_timer(("nearest_conv-k3-s2-c4x2-4x4",), rounds=1)
     assert goal.met == (abs(float(goal.measured.split()[0]) - 1) < 0.03)
+
+
+def test_speedups_are_compared_with_their_goals_beside_the_deconvolution() -> None:
+    found = list(compare_with_plain(((4, 4), (8, 4)), time_cap_s=0.0))
+    assert [goal.limit for goal in found] == ["3.0", "3.5", "2.6", "2.6", "1.8"]
+    for goal in found:
+        ratio, _, rest = goal.measured.partition(" times faster (transposed k3: ")
+        assert goal.met == (float(ratio) >= float(goal.limit)) or ratio == goal.limit
+        assert float(rest.removesuffix(")")) > 0
+    assert found[0].name == "nearest_conv_fast over nearest_conv, forward, frozen, contiguous, threads: 1"
+    assert "train, contiguous" in found[-1].name
 
 
 def test_help_is_timed_from_start_to_end() -> None:

@@ -14,12 +14,13 @@ from deconvbench.plan import (
     list_imprecise,
     list_jobs,
     list_replicate,
+    list_speedups,
     open_folder,
     reopen_folder,
 )
-from deconvbench.record import Latency, NumericsRecord, QualityRecord, Record
+from deconvbench.record import Latency, NumericsRecord, QualityRecord, Record, SpeedupRecord
 from deconvbench.run_folder import JOURNAL_NAME, hold_folder, read_run_info, write_run_info
-from tests.builders import make_case, make_grid, make_plan, make_record
+from tests.builders import make_case, make_grid, make_plan, make_record, make_speedup_grid
 
 ENVIRONMENT: dict[str, Any] = {
     "machine_id": "m",
@@ -217,3 +218,38 @@ def test_a_further_replicate_lists_some_cases_in_an_order_of_its_own() -> None:
 
 def test_the_guess_grows_with_the_cap() -> None:
     assert guess_case_seconds(make_grid(time_cap_s=3)) > guess_case_seconds(make_grid(time_cap_s=1))
+
+
+def test_speedups_follow_the_cases_of_each_replicate_frozen_ones_forward_only() -> None:
+    plan = make_plan(make_speedup_grid())
+    for number, jobs in enumerate(list_jobs(plan)[1:]):
+        assert isinstance(jobs[0], Record)
+        found = [job for job in jobs[1:] if isinstance(job, SpeedupRecord)]
+        assert len(found) == len(jobs) - 1
+        kinds = sorted((job.case.height, job.case.step, job.is_frozen) for job in found)
+        assert kinds == [
+            (side, step, frozen)
+            for side in (4, 6)
+            for step, frozen in (("forward", False), ("forward", True), ("train", False))
+        ]
+        assert {job.replicate for job in found} == {number}
+        assert found[0].twins == (found[0].case.case_id.replace("nearest_conv", "nearest_conv_transposed"),)
+        assert found[0].rivals == (found[0].case.case_id.replace("nearest_conv", "transposed"),)
+
+
+def test_orders_of_speedups_follow_seed_and_replicate() -> None:
+    plan = make_plan(make_speedup_grid())
+    orders = [[job.key[:3] for job in list_speedups(plan, number)] for number in (0, 1, 0)]
+    assert orders[0] != orders[1]
+    assert orders[0] == orders[2]
+
+
+def test_a_grid_without_speedups_has_none() -> None:
+    assert list_speedups(make_plan(), 0) == []
+
+
+def test_a_plan_of_before_speedups_is_read() -> None:
+    info = {name: value for name, value in make_plan().to_dict().items() if name != "setting_ids"}
+    assert Plan.from_dict(info) == make_plan()
+    plan = make_plan(make_speedup_grid())
+    assert Plan.from_dict(plan.to_dict()) == plan

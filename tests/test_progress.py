@@ -5,7 +5,8 @@ import pytest
 from deconvbench.engine import Progress
 from deconvbench.progress import describe_record, show_progress
 from deconvbench.record import Latency, Memory, QualityRecord
-from tests.builders import make_record
+from tests.builders import make_case, make_record
+from tests.made_speedups import make_speedup_record
 
 LATENCY = Latency(samples_s=(0.002, 0.001, 0.009), calls_per_sample=1, first_call_s=1.0, stop_reason="precision")
 MEMORY = Memory(
@@ -32,8 +33,20 @@ def make_progress(done: int, status: str = "ok") -> Progress:
             QualityRecord(upsampler="a", kernel_size=None, scale_factor=2, seed=0, channels=1, status="ok"),
             "quality of a-s2",
         ),
+        (
+            make_speedup_record(make_case(), rounds=4),
+            "speed-ups over nearest_conv-k3-s2-c4x2-8x8: 8 layers, 4 rounds",
+        ),
+        (
+            make_speedup_record(make_case(), is_frozen=True, rounds=4),
+            "speed-ups over nearest_conv-k3-s2-c4x2-8x8, frozen: 8 layers, 4 rounds",
+        ),
+        (
+            make_speedup_record(make_case(), status="error"),
+            "speed-ups over nearest_conv-k3-s2-c4x2-8x8: error: nearest_conv_tiled is no twin <of> plain",
+        ),
     ],
-    ids=["ok", "no memory", "oom", "quality"],
+    ids=["ok", "no memory", "oom", "quality", "speed-ups", "frozen", "failed speed-ups"],
 )
 def test_description(record: QualityRecord, text: str) -> None:
     assert describe_record(record) == text

@@ -20,6 +20,7 @@ from deconvbench.record import (
     encode_record,
 )
 from tests.builders import make_case, make_record
+from tests.made_speedups import make_speedup_record
 from tests.strategies import records
 
 WHERE = "runs/x/journal.jsonl"
@@ -79,7 +80,7 @@ def test_a_line_says_its_kind_and_schema(record: AnyRecord) -> None:
     assert set(data) == {"schema_version", "kind", *RECORD_FIELDS}
 
 
-@pytest.mark.parametrize("kind", ["record", "quality", "numerics"])
+@pytest.mark.parametrize("kind", ["record", "quality", "numerics", "speedup"])
 def test_a_newer_schema_is_refused_with_both_versions(kind: str) -> None:
     line = json.dumps({"schema_version": SCHEMA_VERSION + 1, "kind": kind, "something_new": 1})
     with pytest.raises(RunFolderError) as caught:
@@ -104,6 +105,9 @@ DAMAGED = {
     "half-a-case": edit(make_full_record(), case={"upsampler": "nearest_conv"}),
     "half-a-latency": edit(make_full_record(), latency={"samples_s": [1.0]}),
     "half-a-memory": edit(make_full_record(), memory={}),
+    "speedup-without-case": '{"schema_version": 1, "kind": "speedup", "case": null}',
+    "speedup-samples-are-a-list": edit(make_speedup_record(make_case()), samples_s=[1.0]),
+    "speedup-twins-are-missing": edit(make_speedup_record(make_case()), twins=None),
     "unknown-status": edit(make_full_record(), status="fine"),
     "binary": "\x00\x01",
 }
@@ -172,6 +176,10 @@ def test_keys_tell_measurements_apart() -> None:
         make_record(),
         make_record(replicate=1),
         make_record(case=make_case(height=9)),
+        make_speedup_record(make_case()),
+        make_speedup_record(make_case(), is_frozen=True),
+        make_speedup_record(make_case(), replicate=1),
+        make_speedup_record(make_case(height=9, width=9)),
         QualityRecord(**layer, seed=0, channels=4),
         QualityRecord(**layer, seed=1, channels=4),
         NumericsRecord(**numerics, dtype="float32"),
@@ -180,3 +188,15 @@ def test_keys_tell_measurements_apart() -> None:
     assert len({record.key for record in different}) == len(different)
     # what came out does not change what was asked
     assert make_record(status="oom", process_index=3, order=5).key == make_record().key
+
+
+def test_a_journal_of_before_speedups_is_read() -> None:
+    # written by the first version of this package, word for word
+    line = (
+        '{"schema_version":1,"kind":"numerics","upsampler":"subpixel","kernel_size":3,"scale_factor":2,'
+        '"in_channels":4,"out_channels":2,"dtype":"float32","device":"cpu","status":"ok","message":"",'
+        '"numerical_error":1e-07,"total_s":0.1}\n'
+    )
+    (record,) = decode_journal(line.encode(), WHERE)
+    assert isinstance(record, NumericsRecord)
+    assert record.numerical_error == 1e-7

@@ -23,6 +23,7 @@ from deconvbench.columns import (
     TABLE_DTYPES,
 )
 from deconvbench.errors import RunFolderError, SurroundingsError, UsageError
+from deconvbench.journal import Journal
 from deconvbench.record import AnyRecord, Latency, Memory, NumericsRecord, QualityRecord, Record, encode_record
 from deconvbench.run_folder import JOURNAL_NAME
 from deconvbench.statistics import mean_interval, median_interval
@@ -43,6 +44,7 @@ from deconvbench.table import (
     write_tables,
 )
 from tests.builders import make_case, make_record
+from tests.made_speedups import make_speedup_record
 from tests.strategies import records as any_records
 
 DESIGN_COLUMNS = [
@@ -707,3 +709,25 @@ def test_records_round_trip_through_the_file_of_the_journal(tmp_path: Path) -> N
     line = json.loads((write_run(tmp_path) / JOURNAL_NAME).read_text().splitlines()[-1])
     assert line["case"]["height"] == 99
     assert isinstance(read_journal(tmp_path)[-1], Record)
+
+
+def test_speedups_are_written_and_read_where_there_are_any(tmp_path: Path) -> None:
+    record = make_speedup_record(make_case())
+    with Journal(tmp_path) as journal:
+        journal.append(make_record())
+    assert write_tables(tmp_path).speedups.empty
+    assert not list(tmp_path.glob("speedups*"))
+    assert read_tables(tmp_path).speedups.empty
+    with Journal(tmp_path) as journal:
+        journal.append(record)
+    written = write_tables(tmp_path).speedups
+    assert len(written) == 8
+    pd.testing.assert_frame_equal(read_tables(tmp_path).speedups, written)
+    assert len(pd.read_csv(tmp_path / "speedups.csv")) == 8
+    # what outlived its journal is still read; what the journal knows better is built anew
+    (tmp_path / "journal.jsonl").rename(tmp_path / "elsewhere")
+    pd.testing.assert_frame_equal(read_tables(tmp_path).speedups, written)
+    (tmp_path / "elsewhere").rename(tmp_path / "journal.jsonl")
+    with Journal(tmp_path) as journal:
+        journal.append(make_speedup_record(make_case(height=16, width=16)))
+    assert len(read_tables(tmp_path).speedups) == 16

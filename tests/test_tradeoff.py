@@ -8,13 +8,16 @@ from deconvbench import join_tradeoff as public_join_tradeoff
 from deconvbench.case import Case
 from deconvbench.columns import SUMMARY_DTYPES
 from deconvbench.errors import UsageError
+from deconvbench.grid import load_preset
 from deconvbench.record import AnyRecord, Latency, NumericsRecord, QualityRecord
 from deconvbench.statistics import mean_interval
 from deconvbench.table import build_quality, build_table, summarise
-from deconvbench.tradeoff import COMPARABLE_FIELDS, QUALITY_COLUMNS, join_tradeoff
+from deconvbench.tradeoff import COMPARABLE_FIELDS, FAST_UPSAMPLERS, QUALITY_COLUMNS, join_tradeoff
 from tests.builders import make_case, make_record
+from tests.plots.made_tables import make_summary
 
 Layer = tuple[str, int | None]
+OWN_COLUMNS = ("layer", "relative_latency", "on_frontier", "on_frontier_without_fast")
 
 
 def make_records(case: Case, latency_s: float | None, **changes: Any) -> list[AnyRecord]:
@@ -92,9 +95,9 @@ def test_a_table_and_its_summary_give_the_same() -> None:
     pd.testing.assert_frame_equal(join_tradeoff(table), join_tradeoff(summarise(table)))
 
 
-def test_columns_are_those_of_the_summary_and_three_more() -> None:
+def test_columns_are_those_of_the_summary_and_four_more() -> None:
     joined = join_tradeoff(make_table(POINTS))
-    assert list(joined.columns) == [*SUMMARY_DTYPES, "layer", "relative_latency", "on_frontier"]
+    assert list(joined.columns) == [*SUMMARY_DTYPES, *OWN_COLUMNS]
     assert joined["on_frontier"].dtype == bool
 
 
@@ -256,3 +259,24 @@ def test_a_frame_that_is_neither_table_nor_summary_is_refused() -> None:
         join_tradeoff(summary.drop(columns="threads"))
     with pytest.raises(UsageError, match="^df: lacks the columns status, phase_ripple$"):
         join_tradeoff(summary.drop(columns=["phase_ripple", "status"]))
+
+
+def test_the_frontier_without_the_fast_forms_is_marked_too() -> None:
+    layers = (("transposed", 3), ("nearest_conv", 3), ("nearest_conv_fast", 3))
+    joined = join_tradeoff(make_summary(layers, (16,), ("forward",))).set_index("upsampler")
+    assert joined["on_frontier"].to_dict() == {
+        "transposed": True,
+        "nearest_conv": False,
+        "nearest_conv_fast": True,
+    }
+    assert joined["on_frontier_without_fast"].to_dict() == {
+        "transposed": True,
+        "nearest_conv": True,
+        "nearest_conv_fast": False,
+    }
+
+
+def test_the_fast_forms_are_those_of_the_registry() -> None:
+    speedup = load_preset("fast").speedup
+    assert speedup is not None
+    assert speedup.twins == FAST_UPSAMPLERS

@@ -16,9 +16,10 @@ from deconvbench.plan import Plan
 from deconvbench.record import Latency, Record
 from deconvbench.upsamplers import register_upsampler, registry
 from deconvbench.workflow import Selection, make_plan, name_folder, resume_plan, summarise_outcome
-from tests.builders import make_grid, make_record
+from tests.builders import make_case, make_grid, make_record
 from tests.builders import make_plan as make_small_plan
 from tests.faulty_upsamplers import Sound
+from tests.made_speedups import make_speedup_record
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +50,29 @@ def test_choices_reach_the_plan() -> None:
     assert {(case.upsampler, case.height) for case in plan.cases} == {("nearest_conv", 4)}
     assert (plan.grid.replicates, plan.grid.timeout_s, plan.precision, plan.seed) == (7, 3.5, 0.02, 11)
     assert plan.command == ("deconvbench", "run")
+
+
+def test_speedups_join_the_plan_and_are_chosen_by_the_same_words() -> None:
+    plan = make_plan(Selection(preset="fast"))
+    assert len(plan.settings) == 56
+    few = make_plan(Selection(preset="fast", keyword="train and 16x16"))
+    assert few.cases == ()
+    assert {(setting.step, setting.height) for setting in few.settings} == {("train", 16)}
+    with pytest.raises(UsageError, match="'nonsense' matches none of the 62 cases"):
+        make_plan(Selection(preset="fast", keyword="nonsense"))
+
+
+def test_settings_of_an_absent_device_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+    plan = make_small_plan(settings=(make_case(device="xpu:7"),))
+    with pytest.raises(UsageError, match="xpu:7"):
+        workflow.start_folder(plan, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_outcome_counts_what_was_timed_in_turns() -> None:
+    records = (make_record(), make_speedup_record(make_case()), make_speedup_record(make_case(), status="error"))
+    text = summarise_outcome(make_small_plan(), Outcome(records=records, measuring_share=None))
+    assert text.startswith("1 records: 1 ok; 2 settings timed in turns: 1 ok, 1 error")
 
 
 def test_seeds_are_drawn_where_none_is_given() -> None:

@@ -14,7 +14,6 @@ import typer
 from deconvbench import __version__
 from deconvbench.errors import SurroundingsError, UsageError
 from deconvbench.record import SCHEMA_VERSION
-from deconvbench.units import format_duration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +29,7 @@ app = typer.Typer(
 
 PresetOption = Annotated[
     str | None,
-    typer.Option("--preset", metavar="NAME", help="One of smoke, quick (default), article, full."),
+    typer.Option("--preset", metavar="NAME", help="One of smoke, quick (default), article, full, fast."),
 ]
 GridOption = Annotated[Path | None, typer.Option("--grid", metavar="FILE", help="A grid of your own, as TOML.")]
 SetOption = Annotated[
@@ -130,7 +129,7 @@ def grid(
     as_json: JsonOption = False,
 ) -> None:
     """List the cases that would run, their number and an estimated duration."""
-    from deconvbench.plan import guess_case_seconds
+    from deconvbench.extent import describe_extent
     from deconvbench.workflow import load_upsamplers, make_plan
 
     if upsamplers:
@@ -146,11 +145,7 @@ def grid(
         return
     for case in plan.cases:
         print(case.case_id)
-    seconds = len(plan.cases) * plan.grid.replicates * guess_case_seconds(plan.grid)
-    print(
-        f"{len(plan.cases)} cases × {plan.grid.replicates} replicates, about {format_duration(seconds)}",
-        file=sys.stderr,
-    )
+    print(describe_extent(plan), file=sys.stderr)
 
 
 def _show_catalogue(sources: list[str], *, as_json: bool) -> None:

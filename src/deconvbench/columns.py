@@ -110,3 +110,24 @@ QUALITY_SUMMARY_DTYPES: Mapping[str, str] = {
     **{name: "float64" for metric in SEEDED_COLUMNS for name in (metric, *name_interval(metric))},
     "steps": "Int64",
 }
+# of layers timed in turns: a row per setting, layer and whether it was frozen; the baseline has one too
+SPEEDUP_DTYPES: Mapping[str, str] = {
+    "case_id": "str",
+    **_CASE_DTYPES,
+    "baseline_id": "str",
+    "is_twin": "bool",
+    "is_frozen": "bool",
+    "status": "str",
+    "message": "str",
+    "speedup": "float64",
+    "speedup_ci_low": "float64",
+    "speedup_ci_high": "float64",
+    "latency_s": "float64",
+    "peak_memory_bytes": "Int64",
+    "memory_ratio": "float64",
+    "macs": "Int64",
+    "ceiling_share": "float64",
+    "implementation": "str",
+    "rounds": "int64",
+    "replicates": "int64",
+}

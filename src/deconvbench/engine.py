@@ -8,10 +8,11 @@ progress passes an observer.
 import contextlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from deconvbench.extent import guess_speedup_seconds
 from deconvbench.journal import Journal
 from deconvbench.plan import (
     Plan,
@@ -20,8 +21,9 @@ from deconvbench.plan import (
     list_imprecise,
     list_jobs,
     list_replicate,
+    list_speedups,
 )
-from deconvbench.record import AnyRecord, Record
+from deconvbench.record import AnyRecord, Record, SpeedupRecord
 from deconvbench.worker import MeasuringProcess, Worker, WorkerOptions
 
 LOG_NAME = "worker.log"
@@ -151,6 +153,7 @@ def run_tasks(
             for task, journal in zip(tasks, journals, strict=True)
         ]
         timing = _Timing(clock, [job for of_task in batches for batch in of_task for job in batch], start_worker)
+        guesses = _guess_seconds([task.plan for task in tasks])
         done = sum(len(journal.records) for journal in journals)
 
         def measure(index: int, batch: Sequence[AnyRecord]) -> None:
@@ -158,7 +161,7 @@ def run_tasks(
             task = tasks[index]
             for record in _measure_batch(batch, journals[index], task, timing):
                 done += 1
-                remaining_s = timing.remaining_s(guess_case_seconds(task.plan.grid))
+                remaining_s = timing.remaining_s(guesses)
                 total = done + timing.waiting
                 observer(Progress(done=done, total=total, record=record, remaining_s=remaining_s))
 
@@ -172,6 +175,16 @@ def run_tasks(
                 measure(index, batch)
         share = timing.measuring_share()
         return [Outcome(records=tuple(journal.records), measuring_share=share) for journal in journals]
+
+
+def _guess_seconds(plans: Sequence[Plan]) -> dict[str, float]:
+    """Guess how long a job of each kind takes, before any was measured."""
+    jobs = [(plan.grid, job) for plan in plans for job in list_speedups(plan, 0)]
+    speedups_s = sum(guess_speedup_seconds(grid, [job]) for grid, job in jobs)
+    return {
+        Record.KIND: max(guess_case_seconds(plan.grid) for plan in plans),
+        SpeedupRecord.KIND: speedups_s / max(len(jobs), 1),
+    }
 
 
 def _list_refinements(plan: Plan, journal: Journal) -> Iterator[list[AnyRecord]]:
@@ -258,19 +271,21 @@ class _Timing:
         self._spent_s[record.KIND] += record.total_s
         if isinstance(record, Record):
             self._measuring_s += record.latency_pass_s + record.memory_pass_s
+        elif isinstance(record, SpeedupRecord):
+            self._measuring_s += record.measuring_s
 
     def measuring_share(self) -> float | None:
         after_start_up = self._clock() - self._started - self._start_up_s
         return self._measuring_s / after_start_up if self._measuring_s else None
 
-    def remaining_s(self, guess_s: float) -> float:
+    def remaining_s(self, guesses: Mapping[str, float]) -> float:
         """Seconds that the waiting jobs will take, each as long as the mean of its kind so far.
 
-        The order is random, so the jobs done are a fair sample of those to come; cases that none has been
+        The order is random, so the jobs done are a fair sample of those to come; kinds that none has been
         measured of yet are guessed at.
         """
         remaining = 0.0
         for kind, count in self._waiting.items():
-            mean = self._spent_s[kind] / self._done[kind] if self._done[kind] else guess_s * (kind == Record.KIND)
+            mean = self._spent_s[kind] / self._done[kind] if self._done[kind] else guesses.get(kind, 0.0)
             remaining += count * mean
         return remaining

@@ -5,13 +5,14 @@ and always succeeds. ``nox -s goals`` runs it on a quiet machine.
 """
 
 import json
+import math
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 import torch
 from torch.utils.benchmark import Timer
@@ -21,7 +22,9 @@ from deconvbench.environment import collect_environment
 from deconvbench.errors import UsageError
 from deconvbench.measure.latency import LatencyPolicy, measure_cpu_latency
 from deconvbench.measure.memory import measure_cpu_memory, measure_resident_peak
+from deconvbench.measure.speedup import divide_rounds, measure_speedup
 from deconvbench.measure.stepping import Step, prepare_step
+from deconvbench.record import SpeedupRecord
 from deconvbench.run_folder import read_run_info
 from deconvbench.table import find_newest_run
 
@@ -42,6 +45,18 @@ LARGE_CASES = (
     "nearest_conv-k3-s2-c64x32-256x256",
     "subpixel-k3-s2-c64x32-256x256",
     "transposed-k3-s2-c64x32-256x256-train",
+)
+
+
+# channels and side of the input, as in the preset `fast`
+SPEEDUP_SHAPES = ((64, 16), (64, 64), (128, 32), (256, 16), (256, 32), (512, 16), (512, 32))
+# memory format, threads, step, and how many times faster than the plain form is aimed at
+SPEEDUP_GOALS = (
+    ("contiguous", 1, "forward", 3.0),
+    ("channels_last", 1, "forward", 3.5),
+    ("contiguous", 2, "forward", 2.6),
+    ("channels_last", 2, "forward", 2.6),
+    ("contiguous", 1, "train", 1.8),
 )
 
 
@@ -138,6 +153,59 @@ def compare_with_resident_peak(case_ids: tuple[str, ...] = LARGE_CASES) -> Itera
         )
 
 
+def compare_with_plain(
+    shapes: tuple[tuple[int, int], ...] = SPEEDUP_SHAPES, time_cap_s: float = 0.3
+) -> Iterator[Goal]:
+    """Time the fast resize-convolution, the plain one and the k3 deconvolution in turns, at several shapes.
+
+    Parameters
+    ----------
+    shapes : tuple of (int, int)
+        Input channels, of which half come out, and side of the input.
+    time_cap_s : float
+        Of the rounds at each shape; there are 15 at least.
+    """
+    policy = LatencyPolicy(time_cap_s=time_cap_s, warmup_s=0.05)
+    for memory_format, threads, step, limit in SPEEDUP_GOALS:
+        torch.set_num_threads(threads)
+        ratios: dict[str, list[float]] = {"nearest_conv_fast": [], "transposed": []}
+        for channels, side in shapes:
+            setting = Case(
+                upsampler="nearest_conv",
+                kernel_size=3,
+                scale_factor=2,
+                in_channels=channels,
+                out_channels=channels // 2,
+                height=side,
+                width=side,
+                memory_format=memory_format,
+                threads=threads,
+                step=step,
+            )
+            ids = {name: replace(setting, upsampler=name).case_id for name in ratios}
+            job = SpeedupRecord(
+                case=setting,
+                twins=(ids["nearest_conv_fast"],),
+                rivals=(ids["transposed"],),
+                is_frozen=step == "forward",
+                replicate=0,
+                seed=0,
+                status="error",
+            )
+            for measured in measure_speedup(job, policy, measures_memory=False):
+                samples_s = measured.samples_s
+            for name, case_id in ids.items():
+                ratios[name].append(median(divide_rounds(samples_s, setting.case_id, case_id)))
+        ours, theirs = (math.exp(fmean(map(math.log, found))) for found in ratios.values())
+        weights = ", frozen" if step == "forward" else ""
+        yield Goal(
+            name=f"nearest_conv_fast over nearest_conv, {step}{weights}, {memory_format}, threads: {threads}",
+            measured=f"{ours:.2f} times faster (transposed k3: {theirs:.2f})",
+            limit=f"{limit}",
+            met=ours >= limit,
+        )
+
+
 def read_measuring_share(results: Path = Path("results")) -> Iterator[Goal]:
     """Read from the newest run which share of its time went into measuring.
 
@@ -184,6 +252,7 @@ def list_goals() -> Iterator[Goal]:
     yield time_help()
     yield compare_with_timer()
     yield from compare_with_resident_peak()
+    yield from compare_with_plain()
     yield from read_measuring_share()
     yield from read_selftest()
 

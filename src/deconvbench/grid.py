@@ -2,7 +2,8 @@
 
 A grid is TOML. ``[axes]`` gives each field of a case its list of values; the cases are their product, less
 those that a constraint excludes. ``[quality]`` adds layers whose artifacts are measured although nobody asks
-for their cost (the heat maps of kernel × stride need them). Presets are grids kept in this package.
+for their cost (the heat maps of kernel × stride need them). ``[speedup]`` names layers that are timed in turns.
+Presets are grids kept in this package.
 """
 
 import itertools
@@ -13,16 +14,27 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
-from deconvbench.case import CASE_DEFAULTS, CASE_FIELDS, Case, check_field
+from deconvbench.case import CASE_DEFAULTS, CASE_FIELDS, Case
 from deconvbench.errors import GridError, UsageError
 from deconvbench.expressions import compile_constraint, compile_keyword
+from deconvbench.grid_reading import (
+    check_upsamplers,
+    read_axes,
+    read_constraints,
+    read_positive,
+    read_text,
+    read_whole,
+)
+from deconvbench.speedup_grid import SpeedupGrid
 from deconvbench.upsamplers import get_upsampler
 
-PRESETS = ("smoke", "quick", "article", "full", "selftest")
+PRESETS = ("smoke", "quick", "article", "full", "fast", "selftest")
 
 _REQUIRED_AXES = ("upsampler", "scale_factor", "in_channels", "height")
 _QUALITY_AXES = ("upsampler", "kernel_size", "scale_factor")
-_SETTINGS = ("name", "description", "replicates", "timeout_s", "time_cap_s", "constraints", "axes", "quality")
+_SETTINGS = (
+    *("name", "description", "replicates", "timeout_s", "time_cap_s", "constraints", "axes", "quality", "speedup"),
+)
 
 # one layer whose artifacts are measured: upsampler, kernel_size, scale_factor
 Layer = tuple[str, int | None, int]
@@ -53,6 +65,8 @@ class Grid:
         Further layers whose artifacts are measured: `upsampler`, `kernel_size`, `scale_factor`.
     quality_seeds, quality_channels : int
         Seeds and channels of the artifact metrics.
+    speedup : SpeedupGrid or None
+        Layers that are timed in turns.
     """
 
     name: str
@@ -66,6 +80,7 @@ class Grid:
     quality_axes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     quality_seeds: int = 8
     quality_channels: int = 16
+    speedup: SpeedupGrid | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], source: str) -> Self:
@@ -86,29 +101,30 @@ class Grid:
         for key in data:
             if key not in _SETTINGS:
                 raise GridError(f"{source}: {key}: unknown key; the keys are {', '.join(_SETTINGS)}")
-        axes = _read_axes(data.get("axes", {}), CASE_FIELDS, f"{source}: axes")
+        axes = read_axes(data.get("axes", {}), CASE_FIELDS, f"{source}: axes")
         for name in _REQUIRED_AXES:
             if name not in axes:
                 raise GridError(f"{source}: axes.{name}: missing; a grid needs {', '.join(_REQUIRED_AXES)}")
-        constraints = _read_constraints(data.get("constraints", []), f"{source}: constraints")
+        constraints = read_constraints(data.get("constraints", []), f"{source}: constraints")
         quality = dict(data.get("quality", {}))
-        seeds = _read_whole(quality.pop("seeds", 8), f"{source}: quality.seeds")
-        channels = _read_whole(quality.pop("channels", 16), f"{source}: quality.channels")
-        quality_axes = _read_axes(quality, _QUALITY_AXES, f"{source}: quality")
+        seeds = read_whole(quality.pop("seeds", 8), f"{source}: quality.seeds")
+        channels = read_whole(quality.pop("channels", 16), f"{source}: quality.channels")
+        quality_axes = read_axes(quality, _QUALITY_AXES, f"{source}: quality")
         if quality_axes and set(quality_axes) != set(_QUALITY_AXES):
             raise GridError(f"{source}: quality: needs all of {', '.join(_QUALITY_AXES)} or none")
         return cls(
-            name=_read_text(data.get("name", Path(source).stem), f"{source}: name"),
+            name=read_text(data.get("name", Path(source).stem), f"{source}: name"),
             source=source,
-            description=_read_text(data.get("description", ""), f"{source}: description"),
+            description=read_text(data.get("description", ""), f"{source}: description"),
             axes=axes,
             constraints=constraints,
-            replicates=_read_whole(data.get("replicates", 3), f"{source}: replicates"),
-            timeout_s=_read_positive(data.get("timeout_s", 120.0), f"{source}: timeout_s"),
-            time_cap_s=_read_positive(data.get("time_cap_s", 1.0), f"{source}: time_cap_s"),
+            replicates=read_whole(data.get("replicates", 3), f"{source}: replicates"),
+            timeout_s=read_positive(data.get("timeout_s", 120.0), f"{source}: timeout_s"),
+            time_cap_s=read_positive(data.get("time_cap_s", 1.0), f"{source}: time_cap_s"),
             quality_axes=quality_axes,
             quality_seeds=seeds,
             quality_channels=channels,
+            speedup=SpeedupGrid.from_dict(data["speedup"], f"{source}: speedup") if "speedup" in data else None,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,6 +137,9 @@ class Grid:
         values = dict(data)
         for name in ("axes", "quality_axes"):
             values[name] = {axis: tuple(entries) for axis, entries in values[name].items()}
+        # grids of versions before speed-ups have no such table
+        speedup = values.get("speedup")
+        values["speedup"] = None if speedup is None else SpeedupGrid.from_record(speedup)
         return cls(**{**values, "constraints": tuple(values["constraints"])})
 
     def override(self, settings: Sequence[str]) -> "Grid":
@@ -136,14 +155,18 @@ class Grid:
         UsageError
             If a setting is malformed or its axis or values are not allowed.
         """
-        axes = dict(self.axes)
+        changes: dict[str, tuple[Any, ...]] = {}
         for setting in settings:
             name, equals, text = setting.partition("=")
             if not equals or not text:
                 raise UsageError(f"--set: {setting!r} is not of the form AXIS=VALUE,VALUE")
             values = [_read_value(name, word) for word in text.split(",")]
-            axes.update(_read_axes({name: values}, CASE_FIELDS, "--set"))
-        return replace(self, axes=axes)
+            changes.update(read_axes({name: values}, CASE_FIELDS, "--set"))
+        speedup = self.speedup
+        if speedup is not None:
+            own = {name: values for name, values in changes.items() if name in speedup.axes}
+            speedup = replace(speedup, axes={**speedup.axes, **own})
+        return replace(self, axes={**self.axes, **changes}, speedup=speedup)
 
     def expand(self) -> list[Case]:
         """List the cases, in the order of the axes.
@@ -153,30 +176,34 @@ class Grid:
         GridError
             If an upsampler is unknown, two cases are the same, or no case is left.
         """
-        full = dict(self.axes)
-        full.setdefault("kernel_size", (None,))
-        for name, default in CASE_DEFAULTS.items():
-            full.setdefault(name, (default,))
-        _check_upsamplers(full["upsampler"], f"{self.source}: axes.upsampler")
-        conditions = [compile_constraint(text, CASE_FIELDS) for text in self.constraints]
-        names = [name for name in CASE_FIELDS if name in full]
-        cases: dict[str, Case] = {}
-        for combination in itertools.product(*(full[name] for name in names)):
-            values = dict(zip(names, combination, strict=True))
-            values.setdefault("width", values["height"])
-            values.setdefault("out_channels", values["in_channels"])
-            if not get_upsampler(values["upsampler"]).has_kernel:
-                values["kernel_size"] = None
-            elif values["kernel_size"] is None:
-                raise GridError(f"{self.source}: axes.kernel_size: missing; {values['upsampler']} has a kernel")
-            if all(condition(values) for condition in conditions):
-                case = Case(**values)
-                cases[case.case_id] = case  # layers without a kernel meet themselves once per kernel size
+        cases = _expand(self.axes, self.constraints, f"{self.source}: axes")
         if not cases:
             raise GridError(
                 f"{self.source}: no case is left: the constraints exclude every combination of the axes"
             )
-        return list(cases.values())
+        return cases
+
+    def list_settings(self) -> list[Case]:
+        """List the settings in which layers are timed in turns, each as the case of its baseline.
+
+        Returns
+        -------
+        list of Case
+            Empty where the grid asks for no speed-ups, or its constraints leave none.
+
+        Raises
+        ------
+        GridError
+            If an upsampler is unknown, or has a kernel and gets none.
+        """
+        speedup = self.speedup
+        if speedup is None:
+            return []
+        where = f"{self.source}: speedup"
+        speedup.check_upsamplers(where)
+        layer = {"upsampler": (speedup.baseline,), "kernel_size": (speedup.kernel_size,)}
+        constraints = self.constraints if speedup.constraints is None else speedup.constraints
+        return _expand({**self.axes, **speedup.axes, **layer}, constraints, f"{where}.axes")
 
     def list_layers(self, cases: Sequence[Case]) -> list[Layer]:
         """List the layers whose artifacts are to be measured: those of the cases, then the quality axes'.
@@ -188,7 +215,7 @@ class Grid:
         """
         layers = {(case.upsampler, case.kernel_size, case.scale_factor): None for case in cases}
         if self.quality_axes:
-            _check_upsamplers(self.quality_axes["upsampler"], f"{self.source}: quality.upsampler")
+            check_upsamplers(self.quality_axes["upsampler"], f"{self.source}: quality.upsampler")
             for name, kernel_size, scale_factor in itertools.product(
                 *(self.quality_axes[a] for a in _QUALITY_AXES)
             ):
@@ -196,45 +223,28 @@ class Grid:
         return list(layers)
 
 
-def _check_upsamplers(names: Sequence[str], where: str) -> None:
-    for name in names:
-        try:
-            get_upsampler(name)
-        except UsageError as error:
-            raise GridError(f"{where}: {str(error).removeprefix('upsampler: ')}") from error
-
-
-def _read_axes(data: Any, allowed: Sequence[str], where: str) -> dict[str, tuple[Any, ...]]:
-    if not isinstance(data, Mapping):
-        raise GridError(f"{where}: {data!r} is not a table of axes")
-    axes = {}
-    for name, values in data.items():
-        key = f"{where}.{name}" if not where.startswith("--") else f"{where} {name}"
-        if name not in allowed:
-            raise GridError(f"{key}: unknown axis; the axes are {', '.join(allowed)}")
-        entries = tuple(values) if isinstance(values, list | tuple) else (values,)
-        if not entries:
-            raise GridError(f"{key}: an axis needs at least one value")
-        for entry in entries:
-            try:
-                check_field(name, entry)
-            except UsageError as error:
-                raise GridError(f"{key}: {str(error).removeprefix(f'{name}: ')}") from error
-            if entries.count(entry) > 1:
-                raise GridError(f"{key}: {entry!r} stands there twice, so every case with it would be a duplicate")
-        axes[name] = entries
-    return axes
-
-
-def _read_constraints(data: Any, where: str) -> tuple[str, ...]:
-    if not isinstance(data, list) or not all(isinstance(text, str) for text in data):
-        raise GridError(f"{where}: {data!r} is not a list of conditions such as 'kernel_size >= scale_factor'")
-    for text in data:
-        try:
-            compile_constraint(text, CASE_FIELDS)
-        except UsageError as error:
-            raise GridError(f"{where}: {error}") from error
-    return tuple(data)
+def _expand(axes: Mapping[str, tuple[Any, ...]], constraints: Sequence[str], where: str) -> list[Case]:
+    """List the cases that a product of axes and its constraints leave, in the order of the axes."""
+    full = dict(axes)
+    full.setdefault("kernel_size", (None,))
+    for name, default in CASE_DEFAULTS.items():
+        full.setdefault(name, (default,))
+    check_upsamplers(full["upsampler"], f"{where}.upsampler")
+    conditions = [compile_constraint(text, CASE_FIELDS) for text in constraints]
+    names = [name for name in CASE_FIELDS if name in full]
+    cases: dict[str, Case] = {}
+    for combination in itertools.product(*(full[name] for name in names)):
+        values = dict(zip(names, combination, strict=True))
+        values.setdefault("width", values["height"])
+        values.setdefault("out_channels", values["in_channels"])
+        if not get_upsampler(values["upsampler"]).has_kernel:
+            values["kernel_size"] = None
+        elif values["kernel_size"] is None:
+            raise GridError(f"{where}.kernel_size: missing; {values['upsampler']} has a kernel")
+        if all(condition(values) for condition in conditions):
+            case = Case(**values)
+            cases[case.case_id] = case  # layers without a kernel meet themselves once per kernel size
+    return list(cases.values())
 
 
 def _read_value(axis: str, word: str) -> Any:
@@ -242,24 +252,6 @@ def _read_value(axis: str, word: str) -> Any:
     text = word.strip()
     is_text = axis == "upsampler" or isinstance(CASE_DEFAULTS.get(axis), str)
     return int(text) if not is_text and text.lstrip("-").isdecimal() else text
-
-
-def _read_text(value: Any, where: str) -> str:
-    if not isinstance(value, str):
-        raise GridError(f"{where}: {value!r} is not text")
-    return value
-
-
-def _read_whole(value: Any, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise GridError(f"{where}: {value!r} is not a whole number of at least 1")
-    return value
-
-
-def _read_positive(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise GridError(f"{where}: {value!r} is not a number of seconds above 0")
-    return float(value)
 
 
 def load_grid(path: Path) -> Grid:
@@ -321,10 +313,34 @@ def select_cases(cases: Sequence[Case], expression: str) -> list[Case]:
     UsageError
         If the expression is malformed or nothing matches.
     """
+    return select_all(cases, (), expression)[0]
+
+
+def select_all(cases: Sequence[Case], settings: Sequence[Case], expression: str) -> tuple[list[Case], list[Case]]:
+    """Keep the cases, and the settings of speed-ups, whose id matches a ``-k`` expression.
+
+    Parameters
+    ----------
+    cases, settings : sequence of Case
+        To choose from.
+    expression : str
+        As pytest's ``-k``; empty keeps all.
+
+    Returns
+    -------
+    cases, settings : list of Case
+        One of them may be empty.
+
+    Raises
+    ------
+    UsageError
+        If the expression is malformed or nothing matches.
+    """
     if not expression:
-        return list(cases)
+        return list(cases), list(settings)
     matches = compile_keyword(expression)
     kept = [case for case in cases if matches(case.case_id)]
-    if not kept:
-        raise UsageError(f"-k: {expression!r} matches none of the {len(cases)} cases")
-    return kept
+    kept_settings = [setting for setting in settings if matches(setting.case_id)]
+    if not kept and not kept_settings:
+        raise UsageError(f"-k: {expression!r} matches none of the {len(cases) + len(settings)} cases")
+    return kept, kept_settings

@@ -21,7 +21,14 @@ from deconvbench.case import Case
 from deconvbench.environment import name_differences
 from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
 from deconvbench.grid import Grid
-from deconvbench.record import AnyRecord, NumericsRecord, QualityRecord, Record, decode_journal
+from deconvbench.record import (
+    AnyRecord,
+    NumericsRecord,
+    QualityRecord,
+    Record,
+    SpeedupRecord,
+    decode_journal,
+)
 from deconvbench.run_folder import JOURNAL_NAME, RUN_NAME, hold_folder, read_run_info, write_run_info
 from deconvbench.statistics import pool_replicates, shrink_variances
 
@@ -45,6 +52,8 @@ class Plan:
         Where the cases come from, with the settings of each.
     cases : tuple of Case
         The cases that were selected.
+    settings : tuple of Case
+        The settings, each the case of its baseline, in which the grid's layers are timed in turns.
     seed : int
         Of the orders, the weights and the inputs.
     upsamplers : tuple of str
@@ -61,6 +70,7 @@ class Plan:
     upsamplers: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     precision: float | None = None
+    settings: tuple[Case, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Everything about the plan as plain data."""
@@ -71,6 +81,7 @@ class Plan:
             "upsamplers": list(self.upsamplers),
             "command": list(self.command),
             "precision": self.precision,
+            "setting_ids": [case.case_id for case in self.settings],
         }
 
     @classmethod
@@ -83,6 +94,8 @@ class Plan:
             upsamplers=tuple(info["upsamplers"]),
             command=tuple(info["command"]),
             precision=info["precision"],
+            # runs of versions before speed-ups have none
+            settings=tuple(Case.from_id(case_id) for case_id in info.get("setting_ids", ())),
         )
 
 
@@ -94,8 +107,8 @@ def format_now() -> str:
 def list_jobs(plan: Plan) -> list[list[AnyRecord]]:
     """List everything that a plan measures, in batches that each want a fresh process.
 
-    First the artifacts of every layer and its rounding error, then the cases, once per replicate, each time in
-    a new random order.
+    First the artifacts of every layer and its rounding error, then the cases and after them the speed-ups, once
+    per replicate, each time in a new random order.
 
     Parameters
     ----------
@@ -132,8 +145,48 @@ def list_jobs(plan: Plan) -> list[list[AnyRecord]]:
             **_NOT_MEASURED,
         )
         numerics[record.key] = record
-    replicates = (list_replicate(plan.cases, plan.seed, number) for number in range(plan.grid.replicates))
+    replicates = (
+        [*list_replicate(plan.cases, plan.seed, number), *list_speedups(plan, number)]
+        for number in range(plan.grid.replicates)
+    )
     return [[*quality, *numerics.values()], *replicates]
+
+
+def list_speedups(plan: Plan, replicate: int) -> list[AnyRecord]:
+    """List one pass over the settings in which layers are timed in turns, in a random order.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to measure.
+    replicate : int
+        From 0.
+
+    Returns
+    -------
+    list of SpeedupRecord
+        Not filled in yet.
+    """
+    speedup = plan.grid.speedup
+    if speedup is None:
+        return []
+    jobs = [
+        SpeedupRecord(
+            case=setting,
+            twins=speedup.list_twins(setting),
+            rivals=speedup.list_rivals(setting),
+            is_frozen=weights == "frozen",
+            replicate=replicate,
+            seed=plan.seed,
+            **_NOT_MEASURED,
+        )
+        for setting in plan.settings
+        for weights in speedup.weights
+        # a layer that trains has no weight that could be kept
+        if setting.step == "forward" or weights == "live"
+    ]
+    random.Random(f"speedups-{plan.seed}-{replicate}").shuffle(jobs)
+    return [*jobs]
 
 
 def list_replicate(cases: Sequence[Case], seed: int, replicate: int) -> list[AnyRecord]:

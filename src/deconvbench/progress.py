@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from deconvbench.engine import Observer, Progress
-from deconvbench.record import AnyRecord, Record
+from deconvbench.record import AnyRecord, Record, SpeedupRecord
 from deconvbench.units import format_bytes, format_duration, format_seconds
 
 LINE_EVERY_S = 10.0
@@ -26,6 +26,11 @@ def describe_record(record: AnyRecord) -> str:
             samples = sorted(record.latency.samples_s)
             peak = record.memory.peak_memory_bytes if record.memory else None
             return f"{name}: {format_seconds(samples[len(samples) // 2])}, {format_bytes(peak)}"
+    elif isinstance(record, SpeedupRecord):
+        name = f"speed-ups over {record.case.case_id}{', frozen' if record.is_frozen else ''}"
+        if record.status == "ok":
+            rounds = len(record.samples_s.get(record.case.case_id, ()))
+            return f"{name}: {len(record.samples_s)} layers, {rounds} rounds"
     else:
         kernel = "" if record.kernel_size is None else f"-k{record.kernel_size}"
         name = f"{record.KIND} of {record.upsampler}{kernel}-s{record.scale_factor}"

@@ -1,9 +1,10 @@
 """What was measured, as plain data that survives on disk.
 
-Three kinds of record go into a journal: `Record` (what one case cost in one replicate), `QualityRecord`
-(artifact metrics of one upsampler with one seed) and `NumericsRecord` (rounding error of one upsampler). Each
-has a `key` that says which measurement it is, so that a resumed run knows what is left. A line of the journal
-is one record as strict JSON. No torch, no pandas: both halves of the package read these.
+Four kinds of record go into a journal: `Record` (what one case cost in one replicate), `SpeedupRecord` (layers of
+one setting timed in turns), `QualityRecord` (artifact metrics of one upsampler with one seed) and
+`NumericsRecord` (rounding error of one upsampler). Each has a `key` that says which measurement it is, so that a
+resumed run knows what is left. A line of the journal is one record as strict JSON. No torch, no pandas: both
+halves of the package read these.
 """
 
 import json
@@ -16,7 +17,9 @@ from deconvbench.errors import RunFolderError, UsageError
 # History of the schema:
 # 1: records, quality and numerics lines, each with its own schema_version.
 #    Metrics are names with numbers, so one more is no new version: flat_field_ripple and checkerboard came after
-#    the first runs, whose lines lack them and are read as None; a version that knows no such metric passes over it
+#    the first runs, whose lines lack them and are read as None; a version that knows no such metric passes over
+#    it. Lines of kind speedup came later too: only runs that ask for speed-ups hold them, all others stay as they
+#    were, and a version that knows no such kind names the line instead of misreading it
 SCHEMA_VERSION = 1
 
 STATUSES = ("ok", "oom", "crashed", "timeout", "unsupported", "error")
@@ -210,8 +213,76 @@ class NumericsRecord:
         )
 
 
-AnyRecord = Record | QualityRecord | NumericsRecord
-_KINDS: dict[str, type[AnyRecord]] = {kind.KIND: kind for kind in (Record, QualityRecord, NumericsRecord)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedupRecord:
+    """Layers of one setting timed in turns in one process, so that what drifts hits all of them alike.
+
+    Parameters
+    ----------
+    case : Case
+        The baseline in that setting; all others differ from it in upsampler and kernel only.
+    twins : tuple of str
+        Case ids of layers that compute the same function: they got the baseline's weights, and their outputs were
+        found to agree.
+    rivals : tuple of str
+        Case ids of layers that compute another.
+    is_frozen : bool
+        True where layers that can keep their transformed weight (those with a ``freeze``) kept it.
+    replicate : int
+        Which pass, from 0.
+    seed : int
+        Of weights, inputs and the orders within the rounds.
+    samples_s : dict of str to tuple of float
+        By case id, the baseline's included: seconds per call, one for each round, in the order of the rounds.
+    stop_reason : str
+        ``precision``, ``time_cap`` or ``sample_cap``.
+    ceiling_flops_per_s : tuple of float
+        Of one large matrix product of the same dtype, one for each round.
+    macs : dict of str to int
+        By case id: multiply-accumulates of one forward pass as torch's flop counter sees them; empty for `train`.
+    peak_memory_bytes : dict of str to int or None
+        By case id: as in `Memory`; empty but for replicate 0, as heaps do not vary.
+    implementations : dict of str to str
+        By case id: what a layer that chooses its implementation by itself chose here.
+    measuring_s, total_s : float
+        Wall time spent in rounds and memory passes, and on everything.
+    """
+
+    KIND: ClassVar[str] = "speedup"
+
+    case: Case
+    twins: tuple[str, ...]
+    rivals: tuple[str, ...]
+    is_frozen: bool
+    replicate: int
+    seed: int
+    status: str
+    message: str = ""
+    samples_s: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    stop_reason: str = ""
+    ceiling_flops_per_s: tuple[float, ...] = ()
+    macs: dict[str, int] = field(default_factory=dict)
+    peak_memory_bytes: dict[str, int | None] = field(default_factory=dict)
+    implementations: dict[str, str] = field(default_factory=dict)
+    measuring_s: float = 0.0
+    total_s: float = 0.0
+    machine_id: str = ""
+    torch_version: str = ""
+    code_version: str = ""
+
+    def __post_init__(self) -> None:
+        _check_status(self.status)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Which measurement this is: kind, baseline's case, whether frozen, and replicate."""
+        return (self.KIND, self.case.case_id, self.is_frozen, self.replicate)
+
+
+AnyRecord = Record | QualityRecord | NumericsRecord | SpeedupRecord
+_KINDS: dict[str, type[AnyRecord]] = {
+    kind.KIND: kind for kind in (Record, QualityRecord, NumericsRecord, SpeedupRecord)
+}
 
 
 def _check_status(status: str) -> None:
@@ -263,8 +334,14 @@ def decode_record(line: str, where: str) -> AnyRecord:
                 data["latency"] = Latency(**{**data["latency"], "samples_s": tuple(data["latency"]["samples_s"])})
             if data["memory"] is not None:
                 data["memory"] = Memory(**data["memory"])
+        elif cls is SpeedupRecord:
+            data["case"] = Case(**data["case"])
+            for name in ("twins", "rivals", "ceiling_flops_per_s"):
+                data[name] = tuple(data[name])
+            data["samples_s"] = {name: tuple(samples) for name, samples in data["samples_s"].items()}
         return cls(**data)
-    except (KeyError, TypeError, ValueError, UsageError) as error:
+    # AttributeError is a list where there should be names with values
+    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
         raise RunFolderError(f"{where}: not a record of deconvbench: {error}") from error
 
 

@@ -5,8 +5,7 @@ the replicates. Both follow from the journal alone, so a run that was cut off ha
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from io import BytesIO
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,13 +19,16 @@ from deconvbench.columns import (
     LATER_COLUMNS,
     QUALITY_DTYPES,
     QUALITY_SUMMARY_DTYPES,
+    SPEEDUP_DTYPES,
     SUMMARY_DTYPES,
     TABLE_DTYPES,
 )
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error
+from deconvbench.frames import encode_parquet, list_rows, make_frame
 from deconvbench.pooling import pool_rows, pool_seeds
 from deconvbench.record import RECORD_FIELDS, AnyRecord, NumericsRecord, QualityRecord, Record, decode_journal
 from deconvbench.run_folder import JOURNAL_NAME, write_whole
+from deconvbench.speedups import build_speedups
 from deconvbench.statistics import median_interval
 
 TABLE_NAME = "table.parquet"
@@ -34,8 +36,8 @@ TABLE_CSV_NAME = "table.csv"
 SUMMARY_CSV_NAME = "summary.csv"
 QUALITY_NAME = "quality.parquet"
 QUALITY_CSV_NAME = "quality.csv"
-
-_Row = Mapping[str, Any]
+SPEEDUPS_NAME = "speedups.parquet"
+SPEEDUPS_CSV_NAME = "speedups.csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +52,14 @@ class Tables:
         One row per case, with the columns of `SUMMARY_DTYPES`.
     quality : DataFrame
         One row per layer and seed, with the columns of `QUALITY_DTYPES`.
+    speedups : DataFrame
+        One row per setting, layer and whether it was frozen, with the columns of `SPEEDUP_DTYPES`.
     """
 
     table: pd.DataFrame
     summary: pd.DataFrame
     quality: pd.DataFrame
+    speedups: pd.DataFrame = field(default_factory=lambda: make_frame([], SPEEDUP_DTYPES))
 
 
 def read_journal(run_dir: str | Path) -> list[AnyRecord]:
@@ -118,7 +123,7 @@ def build_table(records: Iterable[AnyRecord]) -> pd.DataFrame:
         layer = (case.upsampler, case.kernel_size, case.scale_factor)
         error = errors.get((*layer, case.in_channels, case.out_channels, case.dtype, case.device))
         rows.append({**_describe_record(record), **_average(layers.get(layer, [])), "numerical_error": error})
-    return _make_frame(rows, TABLE_DTYPES)
+    return make_frame(rows, TABLE_DTYPES)
 
 
 def build_quality(records: Iterable[AnyRecord]) -> pd.DataFrame:
@@ -141,7 +146,7 @@ def build_quality(records: Iterable[AnyRecord]) -> pd.DataFrame:
         for record in found.values()
     ]
     rows.sort(key=lambda row: (row["upsampler"], row["kernel_size"] or 0, row["scale_factor"], row["seed"]))
-    return _make_frame(rows, QUALITY_DTYPES)
+    return make_frame(rows, QUALITY_DTYPES)
 
 
 def _order_case(case: Case) -> tuple[Any, ...]:
@@ -174,12 +179,6 @@ def _average(seeds: Sequence[QualityRecord]) -> dict[str, float | None]:
     return {name: fmean(values) if values else None for name, values in known.items()}
 
 
-def _make_frame(rows: Sequence[_Row], dtypes: Mapping[str, str]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {name: pd.Series([row.get(name) for row in rows], dtype=dtype) for name, dtype in dtypes.items()}
-    )
-
-
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
     """Pool the replicates of each case.
 
@@ -204,8 +203,8 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     UsageError
         If `table` lacks a column.
     """
-    rows = pool_rows(_list_rows(table, "table", TABLE_DTYPES))
-    return _make_frame(rows, {"run": "str", **SUMMARY_DTYPES} if "run" in table else SUMMARY_DTYPES)
+    rows = pool_rows(list_rows(table, "table", TABLE_DTYPES))
+    return make_frame(rows, {"run": "str", **SUMMARY_DTYPES} if "run" in table else SUMMARY_DTYPES)
 
 
 def summarise_quality(quality: pd.DataFrame) -> pd.DataFrame:
@@ -230,16 +229,7 @@ def summarise_quality(quality: pd.DataFrame) -> pd.DataFrame:
     UsageError
         If `quality` lacks a column.
     """
-    return _make_frame(pool_seeds(_list_rows(quality, "quality", QUALITY_DTYPES)), QUALITY_SUMMARY_DTYPES)
-
-
-def _list_rows(frame: pd.DataFrame, name: str, wanted: Iterable[str]) -> list[dict[str, Any]]:
-    """Take a frame apart into rows in which what is missing is None."""
-    missing = [column for column in wanted if column not in frame]
-    if missing:
-        raise UsageError(f"{name}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
-    known = frame.astype(object).where(frame.notna(), None)
-    return [{str(column): value for column, value in row.items()} for row in known.to_dict("records")]
+    return make_frame(pool_seeds(list_rows(quality, "quality", QUALITY_DTYPES)), QUALITY_SUMMARY_DTYPES)
 
 
 def write_tables(run_dir: str | Path) -> Tables:
@@ -264,23 +254,26 @@ def write_tables(run_dir: str | Path) -> Tables:
     """
     folder = Path(run_dir)
     tables = _build_tables(read_journal(folder))
-    write_whole(folder / QUALITY_NAME, _encode_parquet(tables.quality))
+    write_whole(folder / QUALITY_NAME, encode_parquet(tables.quality))
     write_whole(folder / QUALITY_CSV_NAME, summarise_quality(tables.quality).to_csv(index=False).encode())
+    # most runs time nothing in turns, and have no such files
+    if len(tables.speedups):
+        write_whole(folder / SPEEDUPS_NAME, encode_parquet(tables.speedups))
+        write_whole(folder / SPEEDUPS_CSV_NAME, tables.speedups.to_csv(index=False).encode())
     write_whole(folder / SUMMARY_CSV_NAME, tables.summary.to_csv(index=False).encode())
     write_whole(folder / TABLE_CSV_NAME, tables.table.to_csv(index=False).encode())
-    write_whole(folder / TABLE_NAME, _encode_parquet(tables.table))
+    write_whole(folder / TABLE_NAME, encode_parquet(tables.table))
     return tables
 
 
 def _build_tables(records: Sequence[AnyRecord]) -> Tables:
     table = build_table(records)
-    return Tables(table=table, summary=summarise(table), quality=build_quality(records))
-
-
-def _encode_parquet(frame: pd.DataFrame) -> bytes:
-    buffer = BytesIO()
-    frame.to_parquet(buffer, index=False)
-    return buffer.getvalue()
+    return Tables(
+        table=table,
+        summary=summarise(table),
+        quality=build_quality(records),
+        speedups=build_speedups(records),
+    )
 
 
 def read_tables(run_dir: str | Path) -> Tables:
@@ -299,9 +292,12 @@ def read_tables(run_dir: str | Path) -> Tables:
     folder = Path(run_dir)
     table = _read_stored(folder, TABLE_NAME, TABLE_DTYPES)
     quality = _read_stored(folder, QUALITY_NAME, QUALITY_DTYPES)
-    if table is None or quality is None:
+    speedups: pd.DataFrame | None = make_frame([], SPEEDUP_DTYPES)
+    if (folder / SPEEDUPS_NAME).exists():
+        speedups = _read_stored(folder, SPEEDUPS_NAME, SPEEDUP_DTYPES)
+    if table is None or quality is None or speedups is None:
         return _build_tables(read_journal(folder))
-    return Tables(table=table, summary=summarise(table), quality=quality)
+    return Tables(table=table, summary=summarise(table), quality=quality, speedups=speedups)
 
 
 def _read_stored(folder: Path, name: str, dtypes: Mapping[str, str]) -> pd.DataFrame | None:

@@ -14,6 +14,14 @@ from deconvbench.statistics import pareto_front
 from deconvbench.table import summarise, summarise_quality
 
 QUALITY_COLUMNS = (*ARTIFACT_COLUMNS, "numerical_error")
+# nearest_conv in exact forms that are faster: what they change of a frontier is worth showing
+FAST_UPSAMPLERS = (
+    "nearest_conv_fast",
+    "nearest_conv_transposed",
+    "nearest_conv_subpixel",
+    "nearest_conv_minimal",
+    "nearest_conv_tiled",
+)
 # what must be equal for two layers to be alternatives to each other: everything but the layer itself
 COMPARABLE_FIELDS = tuple(name for name in CASE_FIELDS if name not in {"upsampler", "kernel_size"})
 # where and when it was measured must be equal as well, where a frame says so
@@ -45,6 +53,7 @@ def join_tradeoff(
         - ``relative_latency``: over that of the cheapest layer among the comparable cases, 1 and up;
         - ``on_frontier``: whether no comparable case is at least as good in both latency and quality and better
           in one. A case without that metric is never on the frontier, and beats nobody;
+        - ``on_frontier_without_fast``: the same among the layers that are not `FAST_UPSAMPLERS`;
         - with `quality_table`, ``<quality>_ci_low`` and ``<quality>_ci_high``: null where the layer has no
           interval (a single seed, or `numerical_error`, which does not depend on seeds).
 
@@ -74,15 +83,24 @@ def join_tradeoff(
         metric = np.maximum(metric, 0.0)
     relative = np.full(latency.shape, np.nan)
     frontier = np.zeros(latency.shape, dtype=np.bool_)
+    without_fast = np.zeros(latency.shape, dtype=np.bool_)
+    is_slow = ~kept["upsampler"].isin(FAST_UPSAMPLERS).to_numpy(dtype=np.bool_)
     for number in np.unique(group):
         members = group == number
         relative[members] = latency[members] / latency[members].min()
         frontier[members] = pareto_front(latency[members], metric[members])
+        slow = members & is_slow
+        without_fast[slow] = pareto_front(latency[slow], metric[slow])
     layers = [
         format_layer(upsampler, None if pd.isna(kernel) else int(kernel), int(scale))
         for upsampler, kernel, scale in zip(*(kept[name] for name in LAYER_COLUMNS), strict=True)
     ]
-    joined = kept.assign(layer=pd.Series(layers, dtype="str"), relative_latency=relative, on_frontier=frontier)
+    joined = kept.assign(
+        layer=pd.Series(layers, dtype="str"),
+        relative_latency=relative,
+        on_frontier=frontier,
+        on_frontier_without_fast=without_fast,
+    )
     return joined if quality_table is None else _join_interval(joined, quality, quality_table)
 
 

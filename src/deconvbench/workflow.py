@@ -19,10 +19,10 @@ from deconvbench.comparison import MIN_REPLICATES
 from deconvbench.engine import Observer, Outcome, Task, run_plan, run_tasks
 from deconvbench.environment import collect_environment
 from deconvbench.errors import UsageError
-from deconvbench.grid import Grid, load_grid, load_preset, select_cases
+from deconvbench.grid import Grid, load_grid, load_preset, select_all
 from deconvbench.measure.accelerator import check_device, describe_accelerator
 from deconvbench.plan import Plan, close_folder, list_imprecise, open_folder, reopen_folder
-from deconvbench.record import SCHEMA_VERSION, Record
+from deconvbench.record import SCHEMA_VERSION, Record, SpeedupRecord
 from deconvbench.run_folder import write_whole
 from deconvbench.selftest import SelftestResult, collect_run, format_selftest, judge_selftest, to_dict
 from deconvbench.table import find_newest_run, write_tables
@@ -99,7 +99,7 @@ def make_plan(selection: Selection, command: Sequence[str] = ()) -> Plan:
     names = load_upsamplers(selection.upsamplers)
     grid = load_grid(selection.grid) if selection.grid else load_preset(selection.preset or "quick")
     grid = _adapt(grid, selection, names)
-    cases = select_cases(grid.expand(), selection.keyword)
+    cases, speedups = select_all(grid.expand(), grid.list_settings(), selection.keyword)
     return Plan(
         grid=grid,
         cases=tuple(cases),
@@ -107,12 +107,14 @@ def make_plan(selection: Selection, command: Sequence[str] = ()) -> Plan:
         upsamplers=tuple(dict.fromkeys((*selection.upsamplers, *_find_sources(grid, cases)))),
         command=tuple(command),
         precision=None if selection.precision is None else parse_fraction(selection.precision, "--precision"),
+        settings=tuple(speedups),
     )
 
 
 def _find_sources(grid: Grid, cases: Sequence[Case]) -> tuple[str, ...]:
     """Say where workers find the upsamplers that somebody's script registered in this process."""
-    return list_sources(name for name, _, _ in grid.list_layers(cases))
+    in_turns = grid.speedup.list_upsamplers() if grid.speedup is not None else ()
+    return list_sources((*(name for name, _, _ in grid.list_layers(cases)), *in_turns))
 
 
 def load_upsamplers(paths: Sequence[str]) -> tuple[str, ...]:
@@ -218,7 +220,7 @@ def start_folder(plan: Plan, folder: Path | None) -> Path:
     SurroundingsError
         If it cannot be written.
     """
-    for device in dict.fromkeys(case.device for case in plan.cases):
+    for device in dict.fromkeys(case.device for case in (*plan.cases, *plan.settings)):
         check_device(device)
     target = folder or name_folder(plan)
     open_folder(plan, target, read_environment())
@@ -257,6 +259,10 @@ def summarise_outcome(plan: Plan, outcome: Outcome) -> str:
     counted = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
     share = outcome.measuring_share
     line = f"{sum(statuses.values())} records: {counted}"
+    in_turns = Counter(record.status for record in outcome.records if isinstance(record, SpeedupRecord))
+    if in_turns:
+        counted = ", ".join(f"{count} {status}" for status, count in in_turns.most_common())
+        line += f"; {in_turns.total()} settings timed in turns: {counted}"
     if share is not None:
         line += f"; {share:.0%} of the time after start-up went into latency and memory passes"
     return "\n".join([line, *_describe_noise(plan, outcome)])
@@ -368,9 +374,15 @@ def run(
         If the folder cannot be written.
     """
     if isinstance(grid, Grid):
-        cases = select_cases(grid.expand(), keyword)
+        cases, settings = select_all(grid.expand(), grid.list_settings(), keyword)
         drawn = secrets.randbelow(2**31) if seed is None else seed
-        plan = Plan(grid=grid, cases=tuple(cases), seed=drawn, upsamplers=_find_sources(grid, cases))
+        plan = Plan(
+            grid=grid,
+            cases=tuple(cases),
+            seed=drawn,
+            upsamplers=_find_sources(grid, cases),
+            settings=tuple(settings),
+        )
     else:
         where = {"grid": grid} if isinstance(grid, Path) else {"preset": grid}
         plan = make_plan(Selection(**where, keyword=keyword, seed=seed))

@@ -209,3 +209,19 @@ def test_nothing_to_draw_and_wrong_metrics_are_said(summary: pd.DataFrame) -> No
         draw_tradeoff(summary, size=(3, 3))
     with pytest.raises(UsageError, match="metric: 'latency_s' is not one of"):
         draw_tradeoff(summary, metric="latency_s")
+
+
+def test_the_frontier_without_the_fast_forms_is_dotted_and_labelled(assert_legible: Legible) -> None:
+    def draw(layers: tuple[tuple[str, int], ...]) -> tuple[Figure, list[Line2D]]:
+        figure = draw_tradeoff(make_summary(layers, (32,), ("forward",)))
+        return figure, [line for line in figure.axes[0].lines if line.get_linewidth() == 0.7]
+
+    figure, (dotted,) = draw((*SQUARE, ("nearest_conv_fast", 3)))
+    texts = [text for text, _ in assert_legible(figure)]
+    assert any("dotted: the frontier without the exact fast forms of nearest_conv" in text for text in texts)
+    summary = make_summary(SQUARE, (32,), ("forward",))
+    (plain_s,) = summary.loc[summary["upsampler"] == "nearest_conv", "latency_s"]
+    assert plain_s * 1e3 in np.asarray(dotted.get_xdata())
+    figure, none = draw(SQUARE)
+    assert none == []
+    assert "dotted" not in figure.get_suptitle()

@@ -22,8 +22,9 @@ from deconvbench.measure.noise import explain_noise, read_noise_state
 from deconvbench.measure.numerics import measure_numerics
 from deconvbench.measure.quality import measure_quality
 from deconvbench.measure.slowing import slow_down
+from deconvbench.measure.speedup import measure_speedup
 from deconvbench.measure.stepping import prepare_step
-from deconvbench.record import AnyRecord, NumericsRecord, QualityRecord, Record
+from deconvbench.record import AnyRecord, NumericsRecord, QualityRecord, Record, SpeedupRecord
 from deconvbench.upsamplers import build_upsampler, get_upsampler
 
 
@@ -103,6 +104,11 @@ class Measuring:
             yield from self._measure_case(job)
         elif isinstance(job, QualityRecord):
             yield measure_quality(job.upsampler, job.kernel_size, job.scale_factor, job.seed, job.channels)
+        elif isinstance(job, SpeedupRecord):
+            filled = replace(job, **self._identity)
+            yield filled
+            torch.set_num_threads(job.case.threads)
+            yield from measure_speedup(filled, self._policy, measures_memory=self._measures_memory)
         else:
             assert isinstance(job, NumericsRecord)
             yield measure_numerics(

@@ -92,7 +92,7 @@ class Step:
     __call__ = run
 
 
-def prepare_step(case: Case, seed: int) -> Step:
+def prepare_step(case: Case, seed: int, adjust: Callable[[nn.Module], object] = lambda _: None) -> Step:
     """Build everything that a case needs, on its device; nothing is run yet.
 
     `forward` runs the layer in evaluation mode under `torch.inference_mode`; entering that costs under a
@@ -109,6 +109,8 @@ def prepare_step(case: Case, seed: int) -> Step:
         What is run.
     seed : int
         Of the weights, the input and the gradient of the output; the global random state is left alone.
+    adjust : callable
+        Gets the layer as it will run, and may change it.
 
     Returns
     -------
@@ -138,6 +140,7 @@ def prepare_step(case: Case, seed: int) -> Step:
         x = _draw(case.input_shape, case, generator).requires_grad_(training)
         output_gradient = _draw(case.output_shape, case, generator) if training else None
     layer.train(training)
+    adjust(layer)
     parameters = tuple(layer.parameters())
     leaves = (x, *(parameter for parameter in parameters if parameter.requires_grad))
     called: nn.Module | Callable[[Tensor], Tensor] = layer
@@ -156,6 +159,23 @@ def prepare_step(case: Case, seed: int) -> Step:
         parameter_bytes=sum(parameter.nbytes for parameter in parameters),
         gradient_bytes=sum(leaf.nbytes for leaf in leaves) if training else 0,
     )
+
+
+def draw_input(case: Case, seed: int) -> Tensor:
+    """Draw the input that `prepare_step` gives a step, anew.
+
+    Parameters
+    ----------
+    case : Case
+        Says its shape, dtype, memory format and device.
+    seed : int
+        As there.
+
+    Returns
+    -------
+    Tensor, shape (N, C_in, H, W)
+    """
+    return _draw(case.input_shape, case, torch.Generator().manual_seed(seed))
 
 
 def check_output(output: object, case: Case) -> None:

@@ -10,6 +10,7 @@ from deconvbench.plots.memory import draw_memory
 from deconvbench.plots.metrics import METRIC_LABELS, format_metric, get_metric_label
 from deconvbench.plots.overlap_maps import draw_overlap_maps
 from deconvbench.plots.panels import EmptyFigureError
+from deconvbench.plots.speedups import draw_speedups
 from deconvbench.plots.style import style_layer
 from deconvbench.plots.tradeoff_map import draw_tradeoff
 
@@ -21,6 +22,7 @@ __all__ = [
     "draw_latency",
     "draw_memory",
     "draw_overlap_maps",
+    "draw_speedups",
     "draw_tradeoff",
     "encode_figures",
     "format_metric",

@@ -17,6 +17,7 @@ from deconvbench.plots.latency import draw_latency
 from deconvbench.plots.memory import draw_memory
 from deconvbench.plots.overlap_maps import draw_overlap_maps
 from deconvbench.plots.panels import EmptyFigureError
+from deconvbench.plots.speedups import draw_speedups
 from deconvbench.plots.style import DPI
 from deconvbench.plots.tradeoff_map import draw_tradeoff
 from deconvbench.table import Tables
@@ -59,6 +60,7 @@ def draw_all(
     drawings: dict[str, Callable[[], Figure]] = {"latency": lambda: draw_latency(summary)}
     for metric in metrics:
         drawings[f"tradeoff_{metric}"] = partial(draw_tradeoff, summary, metric=metric, quality=quality, size=size)
+    drawings["speedups"] = lambda: draw_speedups(tables.speedups)
     drawings["memory"] = lambda: draw_memory(summary, size=size)
     drawings["artifact_maps"] = lambda: draw_artifact_maps(
         quality, upsamplers=list_mapped_upsamplers(quality) or ("transposed",)

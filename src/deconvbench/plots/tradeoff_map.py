@@ -6,6 +6,7 @@ Draws the tradeoff that `deconvbench.tradeoff` computes; decides no frontier of 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ from deconvbench.plots.panels import (
     split_panels,
 )
 from deconvbench.plots.style import FONT_PT, GRID_COLOUR, INK, MUTED, figure_style, make_figure, style_layer
-from deconvbench.tradeoff import join_tradeoff
+from deconvbench.tradeoff import FAST_UPSAMPLERS, join_tradeoff
 
 _DECADES_FOR_LOG = 2.5
 # an artifact of less than 1e-4 of the largest is far below what 8 bits hold: one line stands for all of these
@@ -143,6 +144,8 @@ def draw_tradeoff(
         if lacking:
             rest = f" and {len(lacking) - _MOST_NAMED} more" if len(lacking) > _MOST_NAMED else ""
             notes.append(f"without {label.title}: {', '.join(lacking[:_MOST_NAMED])}{rest}")
+        if any(_is_changed_by_fast(panel.frame) for panel in panels):
+            notes.append("dotted: the frontier without the exact fast forms of nearest_conv")
         title = (
             f"{label.heading} against latency, input {size[0]}×{size[1]}{describe_rest(settings_left, 'settings')}"
         )
@@ -155,10 +158,18 @@ def draw_tradeoff(
 
 def _thin(panel: Panel, max_layers: int) -> Panel:
     frame = panel.frame
-    layers = choose_layers(frame, max_layers, keep=list(frame.loc[frame["on_frontier"].astype(bool), "layer"]))
+    on_either = frame["on_frontier"].astype(bool) | frame["on_frontier_without_fast"].astype(bool)
+    layers = choose_layers(frame, max_layers, keep=list(frame.loc[on_either, "layer"]))
     left_out = frame["layer"].nunique() - len(layers)
     kept = frame[frame["layer"].isin(layers)]
     return Panel(title=panel.title + describe_rest(left_out, "layers"), frame=kept)
+
+
+def _is_changed_by_fast(frame: pd.DataFrame) -> bool:
+    """Say whether a fast form is on the frontier: then there is another without them."""
+    return bool((frame["on_frontier"] & frame["upsampler"].isin(FAST_UPSAMPLERS)).any()) and bool(
+        frame["on_frontier_without_fast"].any()
+    )
 
 
 def _choose_scale(drawn: pd.DataFrame, metric: str) -> _Scale:
@@ -207,6 +218,10 @@ def _draw_panel(axes: Axes, panel: Panel, metric: str, scale: _Scale) -> list[Se
     front = frame["on_frontier"].to_numpy(bool)
     order = np.argsort(x[front])
     segments = _draw_frontier(axes, x[front][order], y[front][order])
+    if _is_changed_by_fast(frame):
+        slow = frame["on_frontier_without_fast"].to_numpy(bool)
+        order = np.argsort(x[slow])
+        segments += _draw_frontier(axes, x[slow][order], y[slow][order], is_main=False)
     if scale.floor is not None:
         left, right = axes.get_xlim()
         segments.append(((left, scale.floor), (right, scale.floor)))
@@ -242,14 +257,17 @@ def _draw_intervals(axes: Axes, frame: pd.DataFrame, metric: str, scale: _Scale)
     return segments
 
 
-def _draw_frontier(axes: Axes, x: np.ndarray, y: np.ndarray) -> list[Segment]:
+def _draw_frontier(axes: Axes, x: np.ndarray, y: np.ndarray, *, is_main: bool = True) -> list[Segment]:
     """Draw a step line: what is the cleanest that so much time buys."""
     right = axes.get_xlim()[1]
     corners: list[Point] = [(float(x[0]), axes.get_ylim()[1])]
     for x_i, y_i in zip(x, y, strict=True):
         corners += [(float(x_i), corners[-1][1]), (float(x_i), float(y_i))]
     corners.append((right, corners[-1][1]))
-    axes.plot(*zip(*corners, strict=True), color=INK, linewidth=1.0, linestyle=(0, (4, 2)), zorder=2)
+    look: dict[str, Any] = {"color": INK, "linewidth": 1.0, "linestyle": (0, (4, 2)), "zorder": 2}
+    if not is_main:
+        look |= {"linewidth": 0.7, "linestyle": (0, (1, 1.6)), "zorder": 1.5}
+    axes.plot(*zip(*corners, strict=True), **look)
     return list(pairwise(corners))
 
 

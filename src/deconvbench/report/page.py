@@ -20,6 +20,7 @@ from deconvbench.plots.metrics import METRIC_LABELS
 from deconvbench.record import STATUSES
 from deconvbench.report.cells import flatten_environment, view_failures, view_noisy, view_quality, view_summary
 from deconvbench.report.findings import describe_findings
+from deconvbench.report.speedups import describe_speedups, list_failures, view_choices, view_costs, view_means
 from deconvbench.table import Tables
 from deconvbench.units import format_bytes, format_duration
 
@@ -163,12 +164,15 @@ def render_report(
     known = {name for name, *_ in entries}
     shown = [(n, h, caption, missing, pictures.get(n)) for n, h, caption, missing in entries]
     shown += [
-        (name, name.replace("_", " "), "", "", picture) for name, picture in pictures.items() if name not in known
+        (name, name.replace("_", " "), "", "", picture)
+        for name, picture in pictures.items()
+        if name not in {*known, "speedups"}
     ]
     return _load_template().render(
         title=f"deconvbench: {grid.get('name') or 'a run'}",
         facts=_list_facts(run_info, environment, grid, summary),
-        findings=describe_findings(tables),
+        findings=[*describe_speedups(tables.speedups), *describe_findings(tables)],
+        speedups=_show_speedups(tables.speedups, pictures.get("speedups")),
         state=_describe_state(run_info, summary),
         figures=[
             {"heading": h, "caption": caption, "missing": missing, "image": figure and _embed(figure)}
@@ -184,6 +188,19 @@ def render_report(
         command=_write_command(run_info),
         seed=run_info.get("seed"),
     )
+
+
+def _show_speedups(speedups: pd.DataFrame, picture: bytes | None) -> Mapping[str, Any] | None:
+    """Gather the section on layers timed in turns; None for a run without any."""
+    if speedups.empty:
+        return None
+    return {
+        "image": picture and _embed(picture),
+        "means": view_means(speedups),
+        "costs": view_costs(speedups),
+        "choices": view_choices(speedups),
+        "failures": list_failures(speedups),
+    }
 
 
 def _as_mapping(value: Any) -> Mapping[str, Any]:

@@ -156,15 +156,15 @@ def run(
     if layout == torch.channels_last and not is_channels_last(x):
         x = x.contiguous(memory_format=layout)
     y: Tensor
-    if implementation not in PRODUCT_FORMS:
-        kernel = prepare(implementation, weight, geometry, x.dtype) if prepared is None else prepared
-        y = _CONVOLUTIONS[implementation](x, kernel, bias, geometry)
-    elif torch.is_grad_enabled() and any(
-        tensor is not None and tensor.requires_grad for tensor in (x, weight, bias)
+    if (
+        (implementation in PRODUCT_FORMS or (implementation == "transposed" and not torch.compiler.is_compiling()))
+        and not _is_transformed()
+        and torch.is_grad_enabled()
+        and any(tensor is not None and tensor.requires_grad for tensor in (x, weight, bias))
     ):
-        y = _ProductForm.apply(x, weight, prepared, bias, implementation, geometry)  # type: ignore[no-untyped-call] # torch has no types here
+        y = _TransposedBackward.apply(x, weight, prepared, bias, implementation, geometry)  # type: ignore[no-untyped-call] # torch has no types here
     else:
-        y = _run_products(x, weight, prepared, bias, implementation, geometry)
+        y = _run_form(x, weight, prepared, bias, implementation, geometry)
     # as it is, but where axes of length 1 leave the order open and on devices that shuffle pixels otherwise
     return y.contiguous(memory_format=layout)
 
@@ -216,6 +216,9 @@ def _run_subpixel(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geom
 
 _CONVOLUTIONS = {"transposed": _run_transposed, "subpixel": _run_subpixel}
 PRODUCT_FORMS = frozenset({"minimal", "tiled"})
+# of the transposed kernel in a backward pass: itself, its gradient, and what the library re-orders of both
+_KERNEL_COPIES = 4
+_LEAST_CHANNELS = 32
 
 
 def _run_products(
@@ -244,8 +247,26 @@ def _run_products(
     return parts[0] if groups == 1 else torch.cat(parts, 1)
 
 
-class _ProductForm(torch.autograd.Function):
-    """The minimal forms forward; backward as the equal transposed convolution."""
+def _run_form(
+    x: Tensor,
+    weight: Tensor,
+    prepared: Tensor | None,
+    bias: Tensor | None,
+    implementation: str,
+    geometry: Geometry,
+) -> Tensor:
+    if implementation in PRODUCT_FORMS:
+        return _run_products(x, weight, prepared, bias, implementation, geometry)
+    kernel = prepare(implementation, weight, geometry, x.dtype) if prepared is None else prepared
+    return _CONVOLUTIONS[implementation](x, kernel, bias, geometry)
+
+
+class _TransposedBackward(torch.autograd.Function):
+    """Any form forward; backward as the equal transposed convolution, some output channels at a time.
+
+    Left to itself, torch would keep the transformed kernel from forward to backward, and its gradient beside it:
+    for many channels and small maps more than all the plain form holds.
+    """
 
     @staticmethod
     def forward(
@@ -259,7 +280,7 @@ class _ProductForm(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.geometry = geometry
-        return _run_products(x, weight, prepared, bias, implementation, geometry)
+        return _run_form(x, weight, prepared, bias, implementation, geometry)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
@@ -268,23 +289,48 @@ class _ProductForm(torch.autograd.Function):
         geometry: Geometry = ctx.geometry
         needs_input, needs_weight, _, needs_bias, *_ = ctx.needs_input_grad
         padded, crop = _pad_input(x, geometry)
-        to_input, to_kernel, to_bias = torch.ops.aten.convolution_backward(
-            gradient,
-            padded,
-            prepare("transposed", weight, geometry, x.dtype),
-            bias_sizes=[weight.shape[0]],
-            stride=[geometry.scale_factor] * 2,
-            padding=[crop] * 2,
-            dilation=[1, 1],
-            transposed=True,
-            output_padding=[0, 0],
-            groups=geometry.groups,
-            output_mask=[needs_input, needs_weight, needs_bias],
-        )
-        if needs_input and padded is not x:
+        to_input: Tensor | None = None
+        to_weights = []
+        for channels in _split_channels(x, weight, geometry):
+            to_part, to_kernel, _ = torch.ops.aten.convolution_backward(
+                gradient[:, channels],
+                padded,
+                prepare("transposed", weight[channels], geometry, x.dtype),
+                bias_sizes=None,
+                stride=[geometry.scale_factor] * 2,
+                padding=[crop] * 2,
+                dilation=[1, 1],
+                transposed=True,
+                output_padding=[0, 0],
+                groups=geometry.groups,
+                output_mask=[needs_input, needs_weight, False],
+            )
+            if needs_input:
+                to_input = to_part if to_input is None else to_input + to_part
+            if needs_weight:
+                to_weights.append(_collect_taps(to_kernel, geometry, weight.dtype))
+        if to_input is not None and padded is not x:
             to_input = torch.ops.aten.replication_pad2d_backward(to_input, x, [geometry.reach] * 4)
-        to_weight = _collect_taps(to_kernel, geometry, weight.dtype) if needs_weight else None
+        to_weight = None
+        if needs_weight:
+            to_weight = to_weights[0] if len(to_weights) == 1 else torch.cat(to_weights)
+        # torch's own sum loses a digit where the gradient's mean is far from zero
+        to_bias = gradient.sum((0, 2, 3)) if needs_bias else None
         return to_input, to_weight, None, to_bias, None, None
+
+
+def _split_channels(x: Tensor, weight: Tensor, geometry: Geometry) -> list[slice]:
+    """Cut the output channels, lest their kernels and gradients outweigh the plain form's enlarged map."""
+    out_channels = weight.shape[0]
+    if geometry.groups > 1 or torch.compiler.is_compiling():
+        return [slice(0, out_channels)]
+    size = geometry.kernel_size + geometry.scale_factor - 1
+    kernels = _KERNEL_COPIES * size**2 * weight.shape[1] * out_channels
+    enlarged = geometry.scale_factor**2 * x.numel()
+    # at least so many channels, without which the products are slow
+    chunks = max(min(-(-kernels // max(enlarged, 1)), out_channels // _LEAST_CHANNELS), 1)
+    step = -(-out_channels // chunks)
+    return [slice(start, min(start + step, out_channels)) for start in range(0, out_channels, step)]
 
 
 def _collect_taps(kernel: Tensor, geometry: Geometry, dtype: torch.dtype) -> Tensor:

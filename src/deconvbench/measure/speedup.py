@@ -1,0 +1,314 @@
+"""Speed-ups: layers of one setting timed in turns, in one process.
+
+Two latencies that were taken minutes apart differ by whatever happened to the machine meanwhile. Here every round
+visits all layers once, in a new random order, and only numbers of one round are divided by each other. Layers that
+are said to be equal get the same weights and have to give the same numbers before anything is timed: a wrong layer
+is an error, never a fast one. Pools nothing; a setting without the CPU is `unsupported`.
+"""
+
+import random
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from deconvbench.case import Case
+from deconvbench.errors import UnsupportedError, UsageError
+from deconvbench.measure.blocks import (
+    NS,
+    Clock,
+    find_block_length,
+    pause_collector,
+    spare_collector,
+    time_block,
+    warm_up,
+)
+from deconvbench.measure.latency import LatencyPolicy
+from deconvbench.measure.memory import measure_cpu_memory
+from deconvbench.measure.stepping import Step, draw_input, prepare_step
+from deconvbench.record import SpeedupRecord
+from deconvbench.statistics import relative_half_width
+
+# Fifteen are the fewest whose 95 % interval of the median leaves three out on each side, nine the fewest that
+# leave out one; nine do where fifteen would take many times as long as was allowed.
+MIN_ROUNDS = 15
+FEWEST_ROUNDS = 9
+_MOST_OVERTIME = 10
+# Whoever had the turn before leaves the caches cold; in a block of so long that wears off for short layers, and
+# long ones do not notice.
+_MIN_BLOCK_S = 2e-3
+# largest deviation from the baseline, as a share of its largest value
+_TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 5e-2, "float16": 1e-2}
+# Side of the square matrix product that is taken for the ceiling: large enough to reach it, and no larger. Rather
+# a yardstick than a bound: oneDNN's convolution was seen 12 % above it.
+_CEILING_SIDE = 768
+_CEILING = "matrix product"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounds:
+    """What a number of rounds gave.
+
+    Parameters
+    ----------
+    samples_s : dict of str to tuple of float
+        By step: seconds per call, one for each round.
+    stop_reason : str
+        ``precision``, ``time_cap`` or ``sample_cap``.
+    """
+
+    samples_s: dict[str, tuple[float, ...]]
+    stop_reason: str
+
+
+def take_rounds(
+    steps: Mapping[str, Callable[[], object]],
+    baseline: str,
+    policy: LatencyPolicy,
+    *,
+    seed: int = 0,
+    unjudged: Collection[str] = (),
+    clock: Clock = time.perf_counter_ns,
+) -> Rounds:
+    """Time steps on the CPU in turns, until the ratios to one of them are precise.
+
+    Each step is warmed up for its share of the policy's time. A round then times one block of each step, in a new
+    random order.
+
+    Parameters
+    ----------
+    steps : mapping of str to callable
+        By name; what they return is freed at once.
+    baseline : str
+        The step that all are compared with.
+    policy : LatencyPolicy
+        How long to measure; `time_cap_s` is for all steps together. There are 15 rounds at least, or 9 where the
+        time cap is exceeded tenfold by then.
+    seed : int
+        Of the orders.
+    unjudged : collection of str
+        Steps whose ratio need not be precise.
+    clock : callable
+        Nanoseconds.
+
+    Returns
+    -------
+    Rounds
+        Every sample is the mean seconds per call over one block.
+    """
+    shuffler = random.Random(seed)
+    samples: dict[str, list[float]] = {name: [] for name in steps}
+    judged = [name for name in steps if name != baseline and name not in unjudged]
+    order = list(steps)
+    with pause_collector():
+        min_block_s = find_block_length(max(policy.min_block_s, _MIN_BLOCK_S), clock)
+        warmup_s = policy.warmup_s / len(steps)
+        calls = {name: warm_up(step, warmup_s, min_block_s, clock) for name, step in steps.items()}
+        started = clock()
+        next_look = MIN_ROUNDS
+        while True:
+            shuffler.shuffle(order)
+            for name in order:
+                samples[name].append(time_block(steps[name], calls[name], clock) / calls[name])
+            rounds = len(samples[baseline])
+            elapsed_s = (clock() - started) * NS
+            cap = None
+            overtime = _MOST_OVERTIME if rounds < MIN_ROUNDS else 1
+            if rounds >= FEWEST_ROUNDS and elapsed_s >= overtime * policy.time_cap_s:
+                cap = "time_cap"
+            elif rounds >= max(policy.max_samples, MIN_ROUNDS):
+                cap = "sample_cap"
+            if rounds < next_look and cap is None:
+                continue
+            next_look = 2 * rounds
+            reason = cap
+            if cap is not None or elapsed_s >= policy.min_time_s:
+                widths = (relative_half_width(divide_rounds(samples, baseline, n), policy.level) for n in judged)
+                reason = "precision" if all(width <= policy.precision for width in widths) else cap
+            if reason is not None:
+                return Rounds(samples_s={n: tuple(values) for n, values in samples.items()}, stop_reason=reason)
+
+
+def divide_rounds(samples_s: Mapping[str, Sequence[float]], baseline: str, rival: str) -> list[float]:
+    """Divide the baseline's time by a rival's, round by round: how many times faster the rival is.
+
+    Parameters
+    ----------
+    samples_s : mapping of str to sequence of float
+        As in `Rounds`.
+    baseline, rival : str
+        Names in it.
+
+    Returns
+    -------
+    list of float
+        Above 1 where the rival is faster.
+    """
+    return [ours / theirs for ours, theirs in zip(samples_s[baseline], samples_s[rival], strict=True)]
+
+
+def measure_speedup(
+    job: SpeedupRecord,
+    policy: LatencyPolicy,
+    *,
+    measures_memory: bool = True,
+    clock: Clock = time.perf_counter_ns,
+) -> Iterator[SpeedupRecord]:
+    """Fill in how much faster the layers of one setting are than its baseline.
+
+    Parameters
+    ----------
+    job : SpeedupRecord
+        Says which layers, and whether they are frozen. The caller has set the number of threads.
+    policy : LatencyPolicy
+        See `take_rounds`.
+    measures_memory : bool
+        False leaves the memory pass out, which replicates but the first have none of.
+    clock : callable
+        Nanoseconds.
+
+    Yields
+    ------
+    SpeedupRecord
+        With more and more of its results; the last has status `ok`.
+
+    Raises
+    ------
+    UnsupportedError
+        If the setting is not eager on the CPU, a layer cannot be had there, or a frozen layer is to be trained.
+    UsageError
+        If a twin does not give what the baseline gives.
+    """
+    case = job.case
+    if (case.device, case.execution) != ("cpu", "eager"):
+        raise UnsupportedError(
+            f"speed-ups are timed in turns on the cpu and eager only, not {case.device} and {case.execution}"
+        )
+    if job.is_frozen and case.step == "train":
+        raise UnsupportedError("a frozen layer keeps its weight, so it cannot be trained")
+    layers, steps = _prepare(job)
+    _check_twins(job, layers, steps)
+    filled = replace(
+        job,
+        macs={} if case.step == "train" else {name: _count_macs(layers[name], job) for name in layers},
+        implementations=_ask_choices(layers, job),
+    )
+    yield filled
+
+    started = time.monotonic()
+    runs: dict[str, Callable[[], object]] = {name: step.run for name, step in steps.items()}
+    rounds = take_rounds(
+        {**runs, _CEILING: _prepare_ceiling(case)},
+        case.case_id,
+        policy,
+        seed=job.seed + job.replicate,
+        unjudged={_CEILING},
+        clock=clock,
+    )
+    samples_s = dict(rounds.samples_s)
+    ceiling = tuple(2 * _CEILING_SIDE**3 / sample for sample in samples_s.pop(_CEILING))
+    filled = replace(
+        filled,
+        samples_s=samples_s,
+        stop_reason=rounds.stop_reason,
+        ceiling_flops_per_s=ceiling,
+        measuring_s=time.monotonic() - started,
+    )
+    # a peak of the heap is the same each time, and takes as long as several rounds
+    if measures_memory and job.replicate == 0:
+        yield filled
+        with spare_collector():
+            peaks = {name: measure_cpu_memory(step).peak_memory_bytes for name, step in steps.items()}
+        filled = replace(filled, peak_memory_bytes=peaks, measuring_s=time.monotonic() - started)
+    yield replace(filled, status="ok", message="")
+
+
+def _prepare(job: SpeedupRecord) -> tuple[dict[str, nn.Module], dict[str, Step]]:
+    """Build all layers on the same input, twins with the baseline's weights, and freeze them where asked to."""
+    layers: dict[str, nn.Module] = {}
+    steps: dict[str, Step] = {}
+    for case_id in (job.case.case_id, *job.twins, *job.rivals):
+
+        def adjust(layer: nn.Module, name: str = case_id) -> None:
+            if name in job.twins:
+                _copy_weights(layers[job.case.case_id], layer, name)
+            freeze = getattr(layer, "freeze", None)
+            if job.is_frozen and freeze is not None:
+                freeze()
+            layers[name] = layer
+
+        steps[case_id] = prepare_step(Case.from_id(case_id), job.seed, adjust)
+    return layers, steps
+
+
+def _copy_weights(source: nn.Module, target: nn.Module, name: str) -> None:
+    given, own = list(source.parameters()), list(target.parameters())
+    if [p.shape for p in given] != [p.shape for p in own]:
+        shapes = [", ".join(str(tuple(p.shape)) for p in parameters) or "none" for parameters in (own, given)]
+        raise UsageError(f"{name} has parameters of shapes {shapes[0]}; those of the baseline are {shapes[1]}")
+    with torch.no_grad():
+        for parameter, values in zip(own, given, strict=True):
+            parameter.copy_(values)
+
+
+def _check_twins(job: SpeedupRecord, layers: Mapping[str, nn.Module], steps: Mapping[str, Step]) -> None:
+    """Run every step once, which checks its output by itself, and compare those that should be equal."""
+    outputs = {name: step.run() for name, step in steps.items()}
+    expected = [outputs[job.case.case_id]]
+    is_training = job.case.step == "train"
+    expected += _find_gradients(layers[job.case.case_id], job) if is_training else []
+    for name in job.twins:
+        found = [outputs[name], *(_find_gradients(layers[name], job) if is_training else [])]
+        for what, theirs, ours in zip(("output", "gradient of the input"), found, expected, strict=False):
+            _check_equal(theirs, ours, what, name, job.case)
+        for theirs, ours in zip(found[2:], expected[2:], strict=True):
+            _check_equal(theirs, ours, "gradient of a parameter", name, job.case)
+
+
+def _find_gradients(layer: nn.Module, job: SpeedupRecord) -> list[Tensor]:
+    x = draw_input(job.case, job.seed).requires_grad_()
+    output: Tensor = layer(x)
+    # any gradient will do, as long as all get the same; of mean 0, as sums of thousands of equal signs round badly
+    # in torch's own layers too
+    gradient = torch.randn(output.shape, dtype=output.dtype, generator=torch.Generator().manual_seed(job.seed))
+    return list(torch.autograd.grad(output, (x, *layer.parameters()), gradient))
+
+
+def _check_equal(found: Tensor, expected: Tensor, what: str, name: str, case: Case) -> None:
+    theirs, ours = found.detach().double(), expected.detach().double()
+    deviation = float((theirs - ours).abs().max() / ours.abs().max())
+    tolerance = _TOLERANCES[case.dtype]
+    if not deviation <= tolerance:
+        raise UsageError(
+            f"{name} is no twin of {case.case_id}: its {what} is off by {deviation:.1e} of the largest value, more"
+            f" than {tolerance:.0e}"
+        )
+
+
+def _ask_choices(layers: Mapping[str, Any], job: SpeedupRecord) -> dict[str, str]:
+    """Ask layers that choose among implementations what they choose here."""
+    x = draw_input(job.case, job.seed)
+    return {
+        name: layer.choose(x, is_prepared=job.is_frozen)
+        for name, layer in layers.items()
+        if getattr(layer, "implementation", None) == "auto"
+    }
+
+
+def _count_macs(layer: nn.Module, job: SpeedupRecord) -> int:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        layer(draw_input(job.case, job.seed))
+    return int(counter.get_total_flops()) // 2
+
+
+def _prepare_ceiling(case: Case) -> Callable[[], object]:
+    """Prepare the step that says how many operations a second this machine gives a matrix product."""
+    dtype: torch.dtype = getattr(torch, case.dtype)
+    # the values do not matter, but zeros or denormals might
+    a = torch.linspace(-1, 1, _CEILING_SIDE**2).view(_CEILING_SIDE, _CEILING_SIDE).to(dtype)
+    out = torch.empty_like(a)
+    return lambda: torch.mm(a, a, out=out)
