@@ -1,4 +1,7 @@
-"""Which form is fastest where: the rule of ``implementation="auto"``."""
+"""Which form is fastest where: the rule of ``implementation="auto"``, learnt from measurements.
+
+Knows shapes and surroundings, no tensors and no weights.
+"""
 
 from dataclasses import dataclass
 
@@ -19,14 +22,14 @@ class Workload:
         Of the input.
     is_float32, is_cpu : bool
         What the measurements behind the rule were made with.
-    is_traced : bool
-        A compiler is tracing.
     threads : int
         Threads of one operation.
     is_channels_last : bool
         Memory format of the input.
     is_prepared : bool
         The transformed weight is at hand.
+    is_training : bool
+        A gradient will be asked for.
     """
 
     kernel_size: int
@@ -39,14 +42,88 @@ class Workload:
     width: int
     is_float32: bool
     is_cpu: bool
-    is_traced: bool
     threads: int
     is_channels_last: bool
     is_prepared: bool
+    is_training: bool
+
+
+# the transposed form pays where the map has so many values, and beyond so many pixels where its kernel is made in
+# every call, because making it does not depend on the map
+_LEAST_VALUES_KEPT, _LEAST_VALUES_MADE, _LEAST_VALUES_TRAINING = 4096, 8192, 16384
+_LEAST_PIXELS_MADE = 256
+# products are spread over pixels, and over channels with many of which their additions do not count
+_LEAST_PIXELS_PRODUCTS = 64
+_TILED_CHANNELS, _TILED_CHANNELS_LARGE_MAP = 256, 128
+_LARGE_MAP = 4096
+# the minimal form needs few multiplications more than its additions cost: half of those of the transposed form
+_MINIMAL_GAIN = 2
+_MINIMAL_VALUES, _MINIMAL_PHASE_CHANNELS = 16384, 256
+# the estimate of the transposed form's memory is good to 7 %, and 10 % more than the plain form's are allowed
+_MEMORY_LIMIT = 1.03
 
 
 def choose_implementation(load: Workload) -> str:
-    """Name the form to use."""
-    if load.is_cpu and load.is_float32 and load.groups == 1 and (load.kernel_size, load.scale_factor) == (3, 2):
-        return "tiled" if load.in_channels >= 64 and load.height * load.width >= 256 else "transposed"
-    return "transposed"
+    """Name the form to use.
+
+    Learnt on one CPU (two cores with AVX-512, float32, batch 1, C to C/2 channels from 8 to 512, maps from 4×4 to
+    128×128, both memory formats, one and two threads, weights kept and made in every call, forward and train), all
+    forms timed in turns; ``deconvbench run --preset fast`` shows for any machine how far the choice is from the
+    best. In words: `plain` for small maps and few channels, `transposed` in between, and for many channels the
+    forms that multiply least: `tiled` for kernel 3 and scale 2, `minimal` where scales of 3 and more make its
+    products few. Two threads share additions badly, so they double the channels that those need. A form that would
+    hold more than 1.1 times what the plain form does is not taken. What was not measured (other dtypes, groups,
+    accelerators) gets the transposed form: one convolution of torch's own.
+
+    Parameters
+    ----------
+    load : Workload
+        Layer, input and surroundings.
+
+    Returns
+    -------
+    str
+        ``plain``, ``transposed``, ``minimal`` or ``tiled``.
+    """
+    pixels = load.batch * load.height * load.width
+    if load.is_cpu and load.is_float32 and load.groups == 1:
+        if _prefers_products(load, pixels):
+            return "tiled" if (load.kernel_size, load.scale_factor) == (3, 2) else "minimal"
+        if load.is_training:
+            least = _LEAST_VALUES_TRAINING
+        else:
+            least = _LEAST_VALUES_KEPT if load.is_prepared else _LEAST_VALUES_MADE
+        if pixels * load.in_channels < least or (not load.is_prepared and pixels < _LEAST_PIXELS_MADE):
+            return "plain"
+    return "transposed" if _holds_little(load, pixels) else "plain"
+
+
+def _prefers_products(load: Workload, pixels: int) -> bool:
+    """Whether additions are cheaper here than the multiplications that they save."""
+    least = _LEAST_PIXELS_PRODUCTS if load.is_prepared else _LEAST_PIXELS_MADE
+    if pixels < least:
+        return False
+    share = min(load.threads, 2)
+    if (load.kernel_size, load.scale_factor) == (3, 2):
+        large = _TILED_CHANNELS_LARGE_MAP if pixels >= _LARGE_MAP else _TILED_CHANNELS
+        return load.in_channels >= share * large
+    gain = ((load.kernel_size + load.scale_factor - 1) / load.kernel_size) ** 2
+    return (
+        gain >= _MINIMAL_GAIN
+        and pixels * load.in_channels >= share * _MINIMAL_VALUES
+        and load.in_channels * load.scale_factor >= share * _MINIMAL_PHASE_CHANNELS
+    )
+
+
+def _holds_little(load: Workload, pixels: int) -> bool:
+    """Whether the transposed form holds about as much as the plain one at most, in values.
+
+    Its kernel is held twice where it is made in the call: as it is made, and as the library re-orders it.
+    """
+    size = load.kernel_size + load.scale_factor - 1
+    channels = load.in_channels * load.out_channels // load.groups
+    output = pixels * load.scale_factor**2 * load.out_channels
+    kernels = (1 if load.is_prepared else 2) * size**2 * channels
+    enlarged = pixels * load.scale_factor**2 * load.in_channels
+    plain = (1 if load.is_channels_last else 2) * enlarged + output + load.kernel_size**2 * channels
+    return output + pixels * load.in_channels + kernels <= _MEMORY_LIMIT * plain

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional
 
+from deconvbench.upsamplers.fast.choice import Workload, choose_implementation
 from deconvbench.upsamplers.fast.memory import Products, is_channels_last
 from deconvbench.upsamplers.fast.minimal import prepare_minimal, run_minimal
 from deconvbench.upsamplers.fast.tiled import prepare_tiled, run_tiled
@@ -60,6 +61,48 @@ class Geometry:
     def pads_zeros(self) -> bool:
         """Whether beyond the border there are zeros."""
         return self.padding_mode == "zeros"
+
+
+def choose(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: bool) -> str:
+    """Name the fastest form for an input.
+
+    Parameters
+    ----------
+    x : Tensor, shape (N, C_in, H, W)
+        The input.
+    weight : Tensor, shape (C_out, C_in/groups, k, k)
+        Of the convolution.
+    geometry : Geometry
+        Of the layer.
+    is_prepared : bool
+        Whether the transformed weight is at hand.
+
+    Returns
+    -------
+    str
+        By the rule of `choice`; the transposed form, which is a single operation, where a compiler traces.
+    """
+    if torch.compiler.is_compiling():
+        return "transposed"
+    batch, in_channels, height, width = x.shape
+    return choose_implementation(
+        Workload(
+            kernel_size=geometry.kernel_size,
+            scale_factor=geometry.scale_factor,
+            groups=geometry.groups,
+            in_channels=in_channels,
+            out_channels=weight.shape[0],
+            batch=batch,
+            height=height,
+            width=width,
+            is_float32=x.dtype == torch.float32,
+            is_cpu=x.device.type == "cpu",
+            threads=torch.get_num_threads(),
+            is_channels_last=is_channels_last(x, weight),
+            is_prepared=is_prepared,
+            is_training=torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad),
+        )
+    )
 
 
 def prepare(implementation: str, weight: Tensor, geometry: Geometry, dtype: torch.dtype) -> Tensor:
@@ -257,8 +300,11 @@ def _run_form(
 ) -> Tensor:
     if implementation in PRODUCT_FORMS:
         return _run_products(x, weight, prepared, bias, implementation, geometry)
-    kernel = prepare(implementation, weight, geometry, x.dtype) if prepared is None else prepared
-    return _CONVOLUTIONS[implementation](x, kernel, bias, geometry)
+    if prepared is None:
+        layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
+        # the convolution would make this copy too, and keep what it is made from meanwhile
+        prepared = prepare(implementation, weight, geometry, x.dtype).contiguous(memory_format=layout)
+    return _CONVOLUTIONS[implementation](x, prepared, bias, geometry)
 
 
 class _TransposedBackward(torch.autograd.Function):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from deconvbench.errors import UsageError
 from deconvbench.upsamplers.convolution import SameConv2d
 from deconvbench.upsamplers.fast import tiled
-from deconvbench.upsamplers.fast.choice import IMPLEMENTATIONS, Workload, choose_implementation
-from deconvbench.upsamplers.fast.forms import Geometry, run
+from deconvbench.upsamplers.fast.choice import IMPLEMENTATIONS
+from deconvbench.upsamplers.fast.forms import Geometry, choose, run
 from deconvbench.upsamplers.fast.frozen import FrozenWeights
 from deconvbench.upsamplers.fast.memory import is_channels_last
 
@@ -263,26 +263,7 @@ class ResizeConv2d(nn.Module):
             return self.implementation
         if not self._is_exact:
             return "plain"
-        batch, _, height, width = x.shape
-        return choose_implementation(
-            Workload(
-                kernel_size=self.kernel_size,
-                scale_factor=self.scale_factor,
-                groups=self.groups,
-                in_channels=self.in_channels,
-                out_channels=self.out_channels,
-                batch=batch,
-                height=height,
-                width=width,
-                is_float32=x.dtype == torch.float32,
-                is_cpu=x.device.type == "cpu",
-                is_traced=torch.compiler.is_compiling(),
-                # a compiler cannot trace the question
-                threads=1 if torch.compiler.is_compiling() else torch.get_num_threads(),
-                is_channels_last=is_channels_last(x, weight),
-                is_prepared=is_prepared,
-            )
-        )
+        return choose(x, weight, self._geometry, is_prepared=is_prepared)
 
     def freeze(self) -> Self:
         """Keep the transformed weight from now on, for inference.

@@ -1,0 +1,123 @@
+"""The rule of `auto`: what it chooses where, and that its choice never holds much more than the plain form."""
+
+import gc
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import memray
+import pytest
+import torch
+from torch import nn
+
+from deconvbench.upsamplers.fast import ResizeConv2d
+from deconvbench.upsamplers.fast.choice import IMPLEMENTATIONS, Workload, choose_implementation
+
+ALLOWED_SHARE = 1.1
+MIDDLING = Workload(
+    kernel_size=3,
+    scale_factor=2,
+    groups=1,
+    in_channels=64,
+    out_channels=32,
+    batch=1,
+    height=32,
+    width=32,
+    is_float32=True,
+    is_cpu=True,
+    threads=1,
+    is_channels_last=False,
+    is_prepared=True,
+    is_training=False,
+)
+MANY = replace(MIDDLING, in_channels=512, out_channels=256)
+
+
+@pytest.mark.parametrize(
+    ("load", "expected"),
+    [
+        pytest.param(MIDDLING, "transposed", id="middling"),
+        pytest.param(replace(MIDDLING, height=4, width=4), "plain", id="few pixels"),
+        pytest.param(replace(MIDDLING, height=4, width=4, batch=64), "transposed", id="few pixels, many images"),
+        pytest.param(replace(MIDDLING, in_channels=2, out_channels=2), "plain", id="few channels"),
+        pytest.param(replace(MIDDLING, height=12, width=12), "transposed", id="small map, weight kept"),
+        pytest.param(replace(MIDDLING, height=12, width=12, is_prepared=False), "plain", id="small map, made"),
+        pytest.param(MANY, "tiled", id="many channels"),
+        pytest.param(replace(MANY, kernel_size=5), "transposed", id="many channels, kernel 5"),
+        pytest.param(replace(MANY, scale_factor=4), "minimal", id="many channels, scale 4"),
+        pytest.param(replace(MANY, is_float32=False), "transposed", id="not measured: dtype"),
+        pytest.param(replace(MANY, is_cpu=False), "transposed", id="not measured: device"),
+        pytest.param(replace(MANY, groups=2), "transposed", id="not measured: groups"),
+        pytest.param(replace(MANY, is_cpu=False, height=2, width=2), "plain", id="the kernel outweighs the map"),
+        pytest.param(
+            replace(MANY, in_channels=256, threads=2, height=16, width=16), "transposed", id="two threads"
+        ),
+    ],
+)
+def test_what_is_chosen(load: Workload, expected: str) -> None:
+    assert choose_implementation(load) == expected
+    assert expected in IMPLEMENTATIONS
+
+
+def test_a_traced_layer_takes_the_form_that_is_one_operation() -> None:
+    chosen = []
+
+    class Telling(ResizeConv2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            chosen.append(self.choose(x))
+            return super().forward(x)
+
+    layer, x = Telling(256, 128).eval(), torch.zeros(1, 256, 32, 32)
+    with torch.no_grad():
+        layer(x)
+        torch.compiler.reset()
+        torch.compile(layer, backend="eager", fullgraph=True)(x)
+    assert chosen == ["tiled", "transposed"]
+
+
+def measure_peak(call: Callable[[], object], folder: Path) -> int:
+    for _ in range(2):
+        call()
+    gc.collect()
+    capture = folder / "capture.bin"
+    capture.unlink(missing_ok=True)
+    memray.set_log_level(logging.ERROR)  # type: ignore[attr-defined] # missing from its stubs
+    try:
+        with memray.Tracker(capture, file_format=memray.FileFormat.AGGREGATED_ALLOCATIONS):
+            call()
+    finally:
+        memray.set_log_level(logging.WARNING)  # type: ignore[attr-defined] # the same
+    peak = 0
+    with memray.FileReader(capture) as reader:
+        peak = int(reader.metadata.peak_memory)
+    return peak
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
+@pytest.mark.parametrize("mode", ["frozen", "live", "train"])
+@pytest.mark.parametrize(
+    ("channels", "size"), [(32, 16), (64, 16), (64, 64), (128, 16), (128, 32), (256, 16), (256, 32), (512, 16)]
+)
+def test_auto_holds_little_more_than_the_plain_form(
+    channels: int, size: int, mode: str, layout: Any, tmp_path: Path
+) -> None:
+    conv = nn.Conv2d(channels, channels // 2, 3, padding=1).to(memory_format=layout)  # type: ignore[call-overload] # an overload torch leaves out
+    x = torch.randn(1, channels, size, size).to(memory_format=layout)
+    plain, auto = (ResizeConv2d.from_conv(conv, 2, form) for form in ("plain", "auto"))
+    if mode == "train":
+        x.requires_grad_()
+        gradient = torch.ones_like(plain(x))
+        calls = [
+            lambda layer=layer: torch.autograd.grad(layer(x), [x, conv.weight, conv.bias], gradient)
+            for layer in (plain, auto)
+        ]
+    else:
+        conv.requires_grad_(requires_grad=False)
+        auto.eval()
+        if mode == "frozen":
+            auto.freeze()
+        calls = [lambda layer=layer: layer(x) for layer in (plain, auto)]
+    expected, found = (measure_peak(call, tmp_path) for call in calls)
+    assert found <= ALLOWED_SHARE * expected
