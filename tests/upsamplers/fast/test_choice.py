@@ -89,10 +89,9 @@ def measure_peak(call: Callable[[], object], folder: Path) -> int:
             call()
     finally:
         memray.set_log_level(logging.WARNING)  # type: ignore[attr-defined] # the same
-    peak = 0
     with memray.FileReader(capture) as reader:
-        peak = int(reader.metadata.peak_memory)
-    return peak
+        metadata = reader.metadata
+    return int(metadata.peak_memory)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
