@@ -1,0 +1,11 @@
+"""Putting exact fast forms into networks that exist: `fuse`, and a backend of ``torch.compile``.
+
+Enlargement by nearest neighbour and convolution, wherever a network does one after the other, become one operation
+with fewer multiplications; parameters and results stay what they are.
+"""
+
+from deconvbench.fusion.backend import compile_graph
+from deconvbench.fusion.report import Change, FuseReport, Left
+from deconvbench.fusion.rewriting import FusionError, fuse
+
+__all__ = ["Change", "FuseReport", "FusionError", "Left", "compile_graph", "fuse"]

@@ -1,0 +1,270 @@
+"""Calls of torch functions as plain data: what is enlarged, padded, joined and convolved.
+
+The one place that knows how torch spells things. Runs nothing and decides nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+# what a call does with an enlarged image, for those that need not look at its pixels
+INTERPOLATE, PAD, JOIN, CONVOLVE, POINTWISE, CAST, LAYOUT, DROP = (
+    "interpolate",
+    "pad",
+    "join",
+    "convolve",
+    "pointwise",
+    "cast",
+    "layout",
+    "drop",
+)
+
+# of images that are enlarged
+DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+
+# functions of each pixel alone, so that they may as well act before the enlargement
+POINTWISE_FUNCTIONS = (
+    functional.relu,
+    functional.relu6,
+    functional.leaky_relu,
+    functional.elu,
+    functional.selu,
+    functional.celu,
+    functional.gelu,
+    functional.silu,
+    functional.mish,
+    functional.hardswish,
+    functional.hardsigmoid,
+    functional.hardtanh,
+    functional.softplus,
+    functional.tanh,
+    functional.sigmoid,
+    torch.relu,
+    torch.sigmoid,
+    torch.tanh,
+    Tensor.relu,
+    Tensor.sigmoid,
+    Tensor.tanh,
+)
+
+KINDS: Mapping[Any, str] = {
+    functional.interpolate: INTERPOLATE,
+    functional.pad: PAD,
+    # what a compiler's graph has in its place
+    torch._C._nn.pad: PAD,
+    torch.cat: JOIN,
+    torch.concat: JOIN,
+    torch.concatenate: JOIN,
+    torch.conv2d: CONVOLVE,
+    **dict.fromkeys(POINTWISE_FUNCTIONS, POINTWISE),
+    **dict.fromkeys((Tensor.to, Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16), CAST),
+    Tensor.contiguous: LAYOUT,
+    **dict.fromkeys((functional.dropout, functional.dropout2d, functional.alpha_dropout), DROP),
+}
+
+_INTERPOLATE_NAMES = (
+    *("input", "size", "scale_factor", "mode", "align_corners"),
+    *("recompute_scale_factor", "antialias"),
+)
+_CONVOLVE_NAMES = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnlargeCall:
+    """A call of ``interpolate``.
+
+    Parameters
+    ----------
+    image : Any
+        What is enlarged.
+    size, scale_factor : Any
+        As they were given.
+    mode : Any
+        As it was given.
+    """
+
+    image: Any
+    size: Any
+    scale_factor: Any
+    mode: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvolveCall:
+    """A call of ``conv2d``.
+
+    Parameters
+    ----------
+    image, weight, bias : Any
+        Its operands.
+    stride, dilation : tuple of int
+        As pairs.
+    padding : tuple of int or str
+        As a pair, or ``same`` or ``valid``.
+    groups : int
+        Groups of channels.
+    """
+
+    image: Any
+    weight: Any
+    bias: Any
+    stride: tuple[Any, ...]
+    padding: tuple[Any, ...] | str
+    dilation: tuple[Any, ...]
+    groups: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PadCall:
+    """A call of ``pad``.
+
+    Parameters
+    ----------
+    image : Any
+        What is padded.
+    amounts : tuple
+        As they were given: left, right, top, bottom.
+    mode : str
+        ``zeros``, ``reflect``, ``replicate``, ``circular``, or ``constant`` for a constant that is not zero.
+    """
+
+    image: Any
+    amounts: tuple[Any, ...]
+    mode: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinCall:
+    """A call of ``cat``.
+
+    Parameters
+    ----------
+    images : tuple
+        What is joined.
+    axis : Any
+        Along which axis.
+    """
+
+    images: tuple[Any, ...]
+    axis: Any
+
+
+Call = EnlargeCall | ConvolveCall | PadCall | JoinCall
+
+
+def read_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call | None:
+    """Read a call of interpolation, convolution, padding or concatenation.
+
+    Parameters
+    ----------
+    function : callable
+        One of `KINDS`.
+    args, kwargs
+        Its arguments.
+
+    Returns
+    -------
+    Call or None
+        None for other functions, and for arguments that nobody expects.
+    """
+    reader = _READERS.get(KINDS.get(function, ""))
+    return None if reader is None else reader(args, kwargs)
+
+
+def _bind(names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+    if len(args) > len(names):
+        return None
+    bound = {**dict(zip(names, args, strict=False)), **kwargs}
+    return bound if set(bound) <= set(names) and names[0] in bound else None
+
+
+def _read_enlarge(args: Sequence[Any], kwargs: Mapping[str, Any]) -> EnlargeCall | None:
+    bound = _bind(_INTERPOLATE_NAMES, args, kwargs)
+    if bound is None or bound.get("antialias") or bound.get("align_corners") is not None:
+        return None
+    mode = bound.get("mode", "nearest")
+    return EnlargeCall(
+        image=bound["input"], size=bound.get("size"), scale_factor=bound.get("scale_factor"), mode=mode
+    )
+
+
+def _read_convolve(args: Sequence[Any], kwargs: Mapping[str, Any]) -> ConvolveCall | None:
+    bound = _bind(_CONVOLVE_NAMES, args, kwargs)
+    if bound is None or "weight" not in bound:
+        return None
+    padding = bound.get("padding", 0)
+    return ConvolveCall(
+        image=bound["input"],
+        weight=bound["weight"],
+        bias=bound.get("bias"),
+        stride=make_pair(bound.get("stride", 1)),
+        padding=padding if isinstance(padding, str) else make_pair(padding),
+        dilation=make_pair(bound.get("dilation", 1)),
+        groups=bound.get("groups", 1),
+    )
+
+
+def _read_pad(args: Sequence[Any], kwargs: Mapping[str, Any]) -> PadCall | None:
+    bound = _bind(("input", "pad", "mode", "value"), args, kwargs)
+    if bound is None or not isinstance(bound.get("pad"), (tuple, list)):
+        return None
+    mode = bound.get("mode", "constant")
+    if mode == "constant" and not bound.get("value"):
+        mode = "zeros"
+    return PadCall(image=bound["input"], amounts=tuple(bound["pad"]), mode=mode)
+
+
+def _read_join(args: Sequence[Any], kwargs: Mapping[str, Any]) -> JoinCall | None:
+    bound = _bind(("tensors", "dim"), args, kwargs)
+    if bound is None or not isinstance(bound["tensors"], (tuple, list)):
+        return None
+    return JoinCall(images=tuple(bound["tensors"]), axis=bound.get("dim", 0))
+
+
+_READERS: Mapping[str, Callable[[Sequence[Any], Mapping[str, Any]], Call | None]] = {
+    INTERPOLATE: _read_enlarge,
+    CONVOLVE: _read_convolve,
+    PAD: _read_pad,
+    JOIN: _read_join,
+}
+
+
+def make_pair(value: Any) -> tuple[Any, ...]:
+    """Write a number as a pair, and a sequence as a tuple.
+
+    Parameters
+    ----------
+    value : Any
+        Of a stride, a padding, a scale.
+    """
+    if isinstance(value, (tuple, list)):
+        return tuple(value) * (2 if len(value) == 1 else 1)
+    return (value, value)
+
+
+def read_cast(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.dtype | None:
+    """Read to which dtype a call converts, or None if it may do anything else.
+
+    Parameters
+    ----------
+    function : callable
+        One of those of kind `CAST`.
+    args, kwargs
+        Its arguments, after the tensor.
+    """
+    named = {
+        Tensor.float: torch.float32,
+        Tensor.double: torch.float64,
+        Tensor.half: torch.float16,
+        Tensor.bfloat16: torch.bfloat16,
+    }
+    given = (*args, *kwargs.values())
+    if function in named:
+        return None if given else named[function]
+    if len(given) == 1 and isinstance(given[0], torch.dtype) and set(kwargs) <= {"dtype"}:
+        return given[0]
+    return None

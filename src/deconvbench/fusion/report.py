@@ -1,0 +1,88 @@
+"""What was done to a model, what was not, and why.
+
+Plain data with a readable form.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One place that is computed differently.
+
+    Parameters
+    ----------
+    path : str
+        Of the module in the model; empty for the model itself.
+    was : str
+        What it was.
+    now : str
+        What it is.
+    """
+
+    path: str
+    was: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.path or '(the model)'}: {self.was} -> {self.now}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """One place that was left alone.
+
+    Parameters
+    ----------
+    path : str
+        Of the module in the model; empty for the model itself.
+    what : str
+        What it is.
+    reason : str
+        Why it was left.
+    """
+
+    path: str
+    what: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path or '(the model)'}: {self.what}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FuseReport:
+    """The result of `fuse`.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The fused model; the very model that was given, if nothing was changed or if it was changed in place.
+    changed : tuple of Change
+        What is computed differently.
+    left : tuple of Left
+        Enlargements and transposed convolutions that are not, with the reason.
+    max_relative_error : float or None
+        Largest difference between the outputs of both models, over the largest output; None if nothing was
+        compared.
+    max_relative_gradient_error : float or None
+        The same of the gradients to inputs and parameters, in double precision, each over its own largest value.
+    """
+
+    model: nn.Module
+    changed: tuple[Change, ...] = ()
+    left: tuple[Left, ...] = ()
+    max_relative_error: float | None = None
+    max_relative_gradient_error: float | None = None
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.changed)} changed, {len(self.left)} left alone"]
+        lines += [f"  changed  {change}" for change in self.changed]
+        lines += [f"  left     {left}" for left in self.left]
+        if self.max_relative_error is not None:
+            lines.append(f"  outputs differ by at most {self.max_relative_error:.1e} of the largest")
+        if self.max_relative_gradient_error is not None:
+            lines.append(f"  gradients differ by at most {self.max_relative_gradient_error:.1e} of the largest")
+        return "\n".join(lines)
