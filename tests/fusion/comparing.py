@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from deconvbench.fusion.checking import compare_gradients, find_tensors
-from deconvbench.fusion.observation import compare
+from deconvbench.fusion.differences import compare
 
 LIMITS = {torch.float64: 1e-10, torch.float32: 1e-5}
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from deconvbench.errors import UsageError
 from deconvbench.fusion.checking import TOLERANCES, compare_gradients, compare_outputs, find_tensors
-from deconvbench.fusion.observation import compare, copy_input, split_input
+from deconvbench.fusion.differences import compare
+from deconvbench.fusion.observation import copy_input, split_input
 
 NAN, INF = float("nan"), float("inf")
 

@@ -261,6 +261,8 @@ def hooked(place: str) -> nn.Module:
         model[0].register_forward_hook(change)
     elif place == "convolution":
         model[1].register_forward_hook(change)
+    elif place == "backward":
+        model[1].register_full_backward_hook(lambda module, inputs, outputs: None)
     else:
         model[1].register_forward_pre_hook(lambda module, args: (args[0] * 3,))
     return model
@@ -434,6 +436,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
     "subclass_of_conv": (lambda: nn.Sequential(nn.Upsample(scale_factor=2), Scaled(4, 4, 3, padding=1)), 1, None),
     "hook_on_enlargement": (lambda: hooked("enlargement"), 0, "read by mul"),
     "hook_on_convolution": (lambda: hooked("convolution"), 1, None),
+    "backward_hook_on_convolution": (lambda: hooked("backward"), 1, None),
     "pre_hook_on_convolution": (lambda: hooked("before"), 0, "read by mul"),
     "weight_norm": (weight_normed, 1, None),
     "spectral_norm": (

@@ -318,6 +318,16 @@ class Inside(nn.Module):
         return step(x)
 
 
+class Mentioning(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.upsample: Any = None
+        self.interpolate: Any = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.upsample is None and self.interpolate is None else -x
+
+
 class Recursive(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.forward(x)
@@ -338,6 +348,7 @@ class Recursive(nn.Module):
         (Unassigned(), None),
         (Recursive(), None),
         (Inside(), "nearest"),
+        (Mentioning(), None),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else str(value),
 )

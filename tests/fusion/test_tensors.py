@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from deconvbench.fusion.tensors import find_layout, find_memory, find_tensors, is_usable
+from deconvbench.fusion.tensors import find_layout, find_memory, find_numbers, find_tensors, is_usable
 
 
 class Special(Tensor):
@@ -31,6 +31,10 @@ def test_views_have_one_memory() -> None:
     assert find_memory(x) != find_memory(x.clone())
     assert find_memory(x.to_sparse()) is None
     assert find_memory(x.as_subclass(Special)) is None
+
+
+def test_numbers_are_found_in_arguments() -> None:
+    assert find_numbers((1, [2.0, ("x", torch.ones(1))], None, {"more": 3})) == [1, [2.0, ["x"]], None]
 
 
 def test_layouts() -> None:

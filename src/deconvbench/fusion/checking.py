@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from deconvbench.errors import UsageError
-from deconvbench.fusion.observation import compare, copy_input, keep_state, split_input
+from deconvbench.fusion.differences import compare
+from deconvbench.fusion.observation import copy_input, keep_state, split_input
 
 # what rounding may do to the largest output; the forms are exact but for it
 TOLERANCES: Mapping[torch.dtype, float] = {

@@ -8,11 +8,9 @@ learnt; both are linear in the weight, so gradients flow through.
 Which is faster was measured on a CPU (AMD EPYC, float32, batch 1, one thread, interleaved medians, contiguous and
 channels_last):
 
-- transposed → sub-pixel: 1.4 to 5.8 times faster with at most 3 output channels and s ≥ 3 (kernels 4 and 8 and 9
-with
-  s = 4), where oneDNN's transposed convolution leaves its vectors empty. With s = 2 it is 1.0 to 1.6 (3.2 once),
-  and with 8 and more output channels 0.2 to 1.7 without a pattern, for the phases carry up to 2.25 times the
-  taps.
+- transposed → sub-pixel: 1.4 to 5.8 times faster with at most 3 output channels and s ≥ 3 (kernels 4, 8 and 9 with
+  s = 4), where oneDNN's transposed convolution leaves its vectors empty. With s = 2 it is 1.0 to 2.1 (3.2 once),
+  and with 8 and more output channels 0.2 to 1.7 without a pattern, for the phases carry up to 2.25 times the taps.
 - sub-pixel → transposed: 0.05 to 1.6, mostly below 1; nowhere clearly faster.
 
 So `is_conversion_faster` says yes in the first range only, and nothing ever uses `convert_subpixel` by itself.

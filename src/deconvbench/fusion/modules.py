@@ -20,7 +20,7 @@ from deconvbench.fusion.kept import KeptWeights
 from deconvbench.fusion.recipes import Part, Recipe
 from deconvbench.fusion.resizing import Eager, convolve, is_faster
 from deconvbench.fusion.session import Session
-from deconvbench.fusion.tensors import find_layout, find_tensors, is_usable
+from deconvbench.fusion.tensors import find_layout, find_numbers, find_tensors, is_usable
 
 # more kinds of calls than these are not worth remembering
 _MOST_CALLS = 64
@@ -42,7 +42,14 @@ class Fused(nn.Module):
 
     def _describe_call(self, values: Sequence[Any]) -> Any:
         layouts = tuple(find_layout(tensor) for tensor in find_tensors(values))
-        return (layouts, self.training, torch.is_grad_enabled(), torch.get_num_threads())
+        # sizes are given as numbers too
+        return (
+            layouts,
+            repr(find_numbers(values)),
+            self.training,
+            torch.is_grad_enabled(),
+            torch.get_num_threads(),
+        )
 
     def _is_idle(self, call: Any) -> bool:
         return call in vars(self).get("idle", ())
@@ -62,6 +69,7 @@ class Fused(nn.Module):
         """Set training or evaluation mode; training drops what is kept."""
         if mode:
             self._forget()
+        vars(self).pop("idle", None)
         return super().train(mode)
 
     def _apply(self, *args: Any, **kwargs: Any) -> Self:
@@ -100,7 +108,7 @@ class FusedScope(Fused):
         session = Session(self._find_kept())
         with Interceptor(session):
             output = super().forward(*args, **kwargs)
-        if not session.has_gained:
+        if session.has_tried and not session.has_gained:
             self._note_idle(call)
         return session.close(output)
 

@@ -82,13 +82,16 @@ def fuse(
 
     Notes
     -----
-    A fused module either is a container that runs its children as one, or has its forward pass
-    watched while it runs: an enlargement returns a tensor that is computed only if somebody other than a
-    convolution looks at it, with all torch functions, hooks, autograd and in-place operations as before. It
-    stands aside under ``torch.compile`` (use ``backend="deconvbench"``), TorchScript tracing, ``torch.func``
-    transforms and forward-mode gradients. What it cannot see is code outside torch that writes into the memory
-    of a tensor between an enlargement and its convolution (``numpy()`` views), and C++ extensions that read raw
-    memory of the enlarged image: the latter raise.
+    A fused module either is a container that runs its children as one, or has its forward pass watched while it
+    runs: an enlargement returns a tensor that is computed only if somebody other than a convolution looks at it,
+    with all functions of torch, hooks, gradients and in-place operations as before. In every call it is decided
+    anew whether anything is gained; for images too small for that, the module's own forward pass runs, unwatched
+    from the second time on. Under ``torch.compile`` (where ``backend="deconvbench"`` does the same),
+    ``torch.jit.trace``, ``torch.func`` transforms and forward-mode gradients it stands aside.
+
+    What nobody can see: code outside torch that writes into a tensor between its enlargement and the convolution
+    (``numpy()`` views). What raises, instead of being wrong: changes by code beneath torch's Python functions, and
+    extensions that read the memory of an enlarged image. Leave the module out then: fuse the others one by one.
 
     Examples
     --------

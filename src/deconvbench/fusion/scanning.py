@@ -57,11 +57,12 @@ def _visit(value: Any, owner: type, codes: dict[int, CodeType], depth: int) -> b
         return False
     codes[id(code)] = code
     names = set(_find_names(code))
-    found = bool(names & _NAMES)
+    known = {name: function.__globals__[name] for name in names if name in function.__globals__}
+    # an attribute of such a name may be anything
+    found = bool(names & _NAMES) and ("functional" in names or functional in known.values())
     cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
-    globals_ = [function.__globals__[name] for name in names if name in function.__globals__]
     methods = [getattr(owner, name) for name in names if isinstance(getattr(owner, name, None), FunctionType)]
-    for other in (*cells, *globals_, *methods):
+    for other in (*cells, *known.values(), *methods):
         found = _visit(other, owner, codes, depth - 1) or found
     return found
 

@@ -50,6 +50,8 @@ class Session(Eager):
 
     Attributes
     ----------
+    has_tried : bool
+        Whether any enlargement was deferred.
     has_gained : bool
         Whether any convolution went the fast way.
     """
@@ -59,7 +61,7 @@ class Session(Eager):
         self._observer = observer
         self._pending: list[weakref.ref[Deferred]] = []
         self._is_open = True
-        self.has_gained = False
+        self.has_tried = self.has_gained = False
 
     def find_recipe(self, value: Any) -> Recipe[Tensor] | None:
         """Find the recipe of a deferred tensor that nobody can have changed."""
@@ -106,10 +108,17 @@ class Session(Eager):
     def _defer(self, recipe: Recipe[Tensor]) -> Deferred:
         if not torch.is_grad_enabled():
             recipe = recipe.map(torch.detach)
+        self.has_tried = True
         deferred = defer(recipe, self)
-        self._pending = [reference for reference in self._pending if reference() is not None]
         self._pending.append(weakref.ref(deferred))
         return deferred
+
+    def _list_waiting(self) -> list[Deferred]:
+        """List the deferred tensors that are alive and not computed, and forget the others."""
+        found = [deferred for reference in self._pending if (deferred := reference()) is not None]
+        found = [deferred for deferred in found if not deferred.is_computed]
+        self._pending = [weakref.ref(deferred) for deferred in found]
+        return found
 
     @property
     def is_waiting(self) -> bool:
@@ -131,10 +140,7 @@ class Session(Eager):
         given = {find_memory(tensor) for tensor in tensors if not isinstance(tensor, Deferred)}
         if not given:
             return
-        for reference in self._pending:
-            deferred = reference()
-            if deferred is None or deferred.is_computed:
-                continue
+        for deferred in self._list_waiting():
             own = {find_memory(part.source) for part in deferred.recipe.parts}
             if None in given or not own.isdisjoint(given):
                 deferred.compute(function, is_pure=True)
@@ -247,10 +253,8 @@ class Session(Eager):
         """
         plain = _make_plain(output)
         self._is_open = False
-        for reference in self._pending:
-            deferred = reference()
-            if deferred is not None:
-                deferred.compute(None, is_pure=True)
+        for deferred in self._list_waiting():
+            deferred.compute(None, is_pure=True)
         self._pending.clear()
         return plain
 

@@ -50,6 +50,23 @@ def find_tensors(values: Sequence[Any]) -> list[Tensor]:
     return found
 
 
+def find_numbers(values: Sequence[Any]) -> list[Any]:
+    """Find numbers, names and None among arguments, and in lists and tuples of them.
+
+    Parameters
+    ----------
+    values : sequence
+        Arguments.
+    """
+    found: list[Any] = []
+    for value in values:
+        if value is None or isinstance(value, (int, float, str)):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found.append(find_numbers(value))
+    return found
+
+
 def find_memory(tensor: Tensor) -> int | None:
     """Find where the memory of a tensor starts; None where that cannot be known.
 
