@@ -126,7 +126,12 @@ CHOICE = ["--preset", "smoke", "-k", "nearest and not train", "--replicates", "2
 def start(*words: str) -> "subprocess.Popen[str]":
     """Start the command line in a process group of its own."""
     pipe = subprocess.PIPE
-    return subprocess.Popen([*COMMAND, *words], stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    # a shell's background jobs ignore Ctrl-C, and so would their children
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen([*COMMAND, *words], stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def wait_for_records(process: "subprocess.Popen[str]", folder: Path, count: int) -> None:
