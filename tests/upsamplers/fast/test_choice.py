@@ -44,6 +44,14 @@ MANY = replace(MIDDLING, in_channels=512, out_channels=256)
         pytest.param(replace(MIDDLING, in_channels=2, out_channels=2), "plain", id="few channels"),
         pytest.param(replace(MIDDLING, height=12, width=12), "transposed", id="small map, weight kept"),
         pytest.param(replace(MIDDLING, height=12, width=12, is_prepared=False), "plain", id="small map, made"),
+        pytest.param(
+            replace(MIDDLING, height=16, width=16, is_prepared=False), "transposed", id="one thread, contiguous"
+        ),
+        pytest.param(
+            replace(MIDDLING, height=16, width=16, is_prepared=False, threads=2, is_channels_last=True),
+            "plain",
+            id="two threads, channels last",
+        ),
         pytest.param(MANY, "tiled", id="many channels"),
         pytest.param(replace(MANY, kernel_size=5), "transposed", id="many channels, kernel 5"),
         pytest.param(replace(MANY, scale_factor=4), "minimal", id="many channels, scale 4"),

@@ -89,10 +89,12 @@ def choose_implementation(load: Workload) -> str:
     if load.is_cpu and load.is_float32 and load.groups == 1:
         if _prefers_products(load, pixels):
             return "tiled" if (load.kernel_size, load.scale_factor) == (3, 2) else "minimal"
-        if load.is_training:
-            least = _LEAST_VALUES_TRAINING
+        if load.is_prepared:
+            least = _LEAST_VALUES_KEPT
         else:
-            least = _LEAST_VALUES_KEPT if load.is_prepared else _LEAST_VALUES_MADE
+            least = _LEAST_VALUES_TRAINING if load.is_training else _LEAST_VALUES_MADE
+            # the plain form is faster with the channels last, and shares its work better among threads
+            least *= (2 if load.is_channels_last else 1) * min(load.threads, 2)
         if pixels * load.in_channels < least or (not load.is_prepared and pixels < _LEAST_PIXELS_MADE):
             return "plain"
     return "transposed" if _holds_little(load, pixels) else "plain"
