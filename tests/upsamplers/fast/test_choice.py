@@ -59,8 +59,18 @@ MANY = replace(MIDDLING, in_channels=512, out_channels=256)
         pytest.param(replace(MANY, is_cpu=False), "transposed", id="not measured: device"),
         pytest.param(replace(MANY, groups=2), "transposed", id="not measured: groups"),
         pytest.param(replace(MANY, is_cpu=False, height=2, width=2), "plain", id="the kernel outweighs the map"),
+        pytest.param(replace(MANY, in_channels=256, out_channels=128, threads=2), "transposed", id="two threads"),
         pytest.param(
-            replace(MANY, in_channels=256, threads=2, height=16, width=16), "transposed", id="two threads"
+            replace(
+                MANY, in_channels=256, out_channels=128, threads=2, height=16, width=16, is_channels_last=True
+            ),
+            "tiled",
+            id="two threads, the kept kernel outweighs the map",
+        ),
+        pytest.param(
+            replace(MANY, in_channels=256, out_channels=128, threads=2, is_channels_last=True, is_prepared=False),
+            "plain",
+            id="two threads, the kernel made outweighs the map",
         ),
     ],
 )

@@ -61,6 +61,8 @@ _MINIMAL_GAIN = 2
 _MINIMAL_VALUES, _MINIMAL_PHASE_CHANNELS = 16384, 256
 # the estimate of the transposed form's memory is good to 7 %, and 10 % more than the plain form's are allowed
 _MEMORY_LIMIT = 1.03
+# with more threads the library holds more for the transposed form, up to a sixth where the estimate says as much
+_MEMORY_LIMIT_THREADED = 0.9
 
 
 def choose_implementation(load: Workload) -> str:
@@ -97,6 +99,13 @@ def choose_implementation(load: Workload) -> str:
             least *= (2 if load.is_channels_last else 1) * min(load.threads, 2)
         if pixels * load.in_channels < least or (not load.is_prepared and pixels < _LEAST_PIXELS_MADE):
             return "plain"
+        if (
+            load.is_prepared
+            and (load.kernel_size, load.scale_factor) == (3, 2)
+            and not _holds_little(load, pixels)
+        ):
+            # the transposed kernel outweighs the map and cannot be cut, as the work of the tiled form is
+            return "tiled" if load.in_channels >= _TILED_CHANNELS else "plain"
     return "transposed" if _holds_little(load, pixels) else "plain"
 
 
@@ -128,4 +137,5 @@ def _holds_little(load: Workload, pixels: int) -> bool:
     kernels = (1 if load.is_prepared else 2) * size**2 * channels
     enlarged = pixels * load.scale_factor**2 * load.in_channels
     plain = (1 if load.is_channels_last else 2) * enlarged + output + load.kernel_size**2 * channels
-    return output + pixels * load.in_channels + kernels <= _MEMORY_LIMIT * plain
+    limit = _MEMORY_LIMIT if load.threads == 1 else _MEMORY_LIMIT_THREADED
+    return output + pixels * load.in_channels + kernels <= limit * plain
