@@ -82,6 +82,60 @@ QUALITY_DTYPES: Mapping[str, str] = {
     **dict.fromkeys(TRAINED_COLUMNS, "float64"),
     "steps": "Int64",
 }
+# of training experiments: what names one training run
+RUN_KEYS: Mapping[str, str] = {
+    "task": "str",
+    **{name: _CASE_DTYPES[name] for name in LAYER_COLUMNS},
+    "norm": "str",
+    "seed": "int64",
+}
+# what is scored on test images along training; levels are 8-bit levels
+SCORE_COLUMNS = (
+    "psnr_db",
+    "ssim",
+    "checkerboard_levels",
+    "checkerboard_scale1_levels",
+    "checkerboard_scale2_levels",
+    "detection_levels",
+    "flat_field_ripple_levels",
+)
+CURVE_DTYPES: Mapping[str, str] = {
+    **RUN_KEYS,
+    "step": "int64",
+    "loss": "float64",
+    **dict.fromkeys(SCORE_COLUMNS, "float64"),
+    "seconds": "float64",
+}
+TRAINED_DTYPES: Mapping[str, str] = {
+    **RUN_KEYS,
+    "steps": "int64",
+    "loss": "float64",
+    **dict.fromkeys(SCORE_COLUMNS, "float64"),
+    "target_checkerboard_levels": "float64",
+    "output_checkerboard_levels": "float64",
+    "colour_distance_correlation": "float64",
+    "border_residual_levels": "float64",
+    "interior_residual_levels": "float64",
+    "parameters": "int64",
+    "width": "int64",
+    "residual_blocks": "int64",
+    "crop_size": "int64",
+    "batch": "int64",
+    "learning_rate": "float64",
+    "device": "str",
+    "autocast": "bool",
+    "torch_version": "str",
+    "code_version": "str",
+}
+IMAGE_DTYPES: Mapping[str, str] = {
+    **RUN_KEYS,
+    "step": "int64",
+    "image": "str",
+    "psnr_db": "float64",
+    "ssim": "float64",
+    "checkerboard_levels": "float64",
+    "crop": "str",
+}
 # what is averaged over seeds, with an interval each
 SEEDED_COLUMNS = (*ARTIFACT_COLUMNS, *TRAINED_COLUMNS)
 
