@@ -76,14 +76,19 @@ def bench(session: nox.Session) -> None:
     prepare(session)
     saving = ["--benchmark-autosave", "--benchmark-save-data", "--benchmark-columns=min,median,rounds"]
     run(session, "python", "-m", "pytest", "bench", *saving, *session.posargs)
+    run(session, "deconvbench", "claims")
     run(session, "deconvbench", "report")
 
 
 @nox.session(venv_backend="none", default=False)
 def report(session: nox.Session) -> None:
-    """Write the report of the newest run, or of those given."""
+    """Judge the article's claims and write the report, of the newest run or of those given."""
     prepare(session)
-    run(session, "deconvbench", "report", *session.posargs)
+    words = list(session.posargs)
+    results = words[words.index("--results") :][:2] if "--results" in words else []
+    for folder in [word for word in words if (Path(word) / "run.json").exists()] or [""]:
+        run(session, "deconvbench", "claims", *filter(None, [folder]), *results)
+    run(session, "deconvbench", "report", *words)
 
 
 @nox.session(venv_backend="none", default=False)
@@ -112,6 +117,13 @@ def prepare_base(session: nox.Session, base: str) -> list[str]:
         session.run(str(python), *words, external=True)
         draft.rename(constraints)
     return ["--base-python", str(python)]
+
+
+@nox.session(venv_backend="none", default=False)
+def experiments(session: nox.Session) -> None:
+    """Train the article's networks with exchanged upsamplers, half an hour; words go to `deconvbench train`."""
+    prepare(session)
+    run(session, "deconvbench", "train", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)

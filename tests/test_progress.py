@@ -3,7 +3,7 @@ import io
 import pytest
 
 from deconvbench.engine import Progress
-from deconvbench.progress import describe_record, show_progress
+from deconvbench.progress import Step, describe_record, show_progress, show_steps
 from deconvbench.record import Latency, Memory, QualityRecord
 from tests.builders import make_case, make_record
 from tests.made_speedups import make_speedup_record
@@ -89,3 +89,37 @@ def test_a_terminal_gets_a_bar_and_failures_stay_on_it(monkeypatch: pytest.Monke
     assert "2/9" in shown
     assert "1 min 15 s left" in shown
     assert "nearest_conv-k3-s2-c4x2-8x8: timeout" in shown
+
+
+def make_step(done: int, note: str = "") -> Step:
+    return Step(done=done, total=40, title=f"part {done}", note=note)
+
+
+def test_lines_of_steps_come_every_ten_seconds_and_at_the_end() -> None:
+    stream, now = io.StringIO(), iter([0.0, 1.0, 2.0, 11.0, 12.0, 40.0])
+    with show_steps(stream, clock=lambda: next(now)) as observe:
+        for done in (1, 2, 11, 12, 40):
+            observe(make_step(done))
+    assert stream.getvalue().splitlines() == [
+        "[1/40] 39 s left  part 1",
+        "[11/40] 29 s left  part 11",
+        "[40/40] 0 s left  part 40",
+    ]
+
+
+def test_a_note_is_told_at_once_whatever_is_done() -> None:
+    stream = io.StringIO()
+    with show_steps(stream, clock=lambda: 0.0) as observe:
+        observe(make_step(0, "part 0 failed"))
+        observe(make_step(1))
+        observe(make_step(2, "part 2 failed"))
+    assert stream.getvalue().splitlines() == ["part 0 failed", "[1/40] 0 s left  part 1", "part 2 failed"]
+
+
+def test_steps_on_a_terminal_get_a_bar_and_their_notes() -> None:
+    stream = Terminal()
+    with show_steps(stream) as observe:
+        observe(make_step(20, "part [20] failed"))
+        observe(make_step(40))
+    assert "part 40" in stream.getvalue()
+    assert "part [20] failed" in stream.getvalue()

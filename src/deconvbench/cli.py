@@ -236,18 +236,28 @@ def report(
         str | None,
         typer.Option("--quality", metavar="METRIC,METRIC", help="What to set against latency, a figure each."),
     ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--results",
+            metavar="DIR",
+            help="What deconvbench train found; default: results/experiments, else what ships with the package.",
+        ),
+    ] = None,
 ) -> None:
     """Write tables, figures and one self-contained HTML file; its path is the last line on standard output."""
     from deconvbench.plots.gallery import TRADEOFF_METRICS
     from deconvbench.report import write_report
     from deconvbench.table import find_newest_run
+    from deconvbench.trained import find_trained
 
     folders = runs or [find_newest_run(Path("results"))]
     if out is not None and len(folders) > 1:
         raise UsageError(f"--out: {str(out)!r} is one file, for {len(folders)} runs; give one run")
     metrics = TRADEOFF_METRICS if quality is None else tuple(word.strip() for word in quality.split(","))
+    trained = find_trained(results)
     for folder in folders:
-        print(write_report(folder, out, metrics=metrics))
+        print(write_report(folder, out, metrics=metrics, trained=trained))
 
 
 def show_comparison(
@@ -346,12 +356,109 @@ def validate(
     ),
 ) -> None:
     """Put the checkerboard score to the test; the page it writes is the last line on standard output."""
-    from deconvbench.validation import show_steps
+    from deconvbench.progress import show_steps
     from deconvbench.validation import validate as validate_score
 
     with show_steps(sys.stderr) as observer:
         page = validate_score(out, seeds=seeds, observer=observer)
     print(page)
+
+
+@app.command()
+def train(
+    upsampler: Annotated[
+        list[str] | None,
+        typer.Option("--upsampler", metavar="NAME[-kN]", help="Train with this one; repeat for more."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Train with every upsampler.")] = False,
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", metavar="TASK,TASK", help="reconstruction (default), super-resolution."),
+    ] = None,
+    norm: Annotated[
+        list[str] | None,
+        typer.Option("--norm", metavar="NORM,NORM", help="instance, none; the task's own by default."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Of each training; 500.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", metavar="N", help="Trainings of each network; 3.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", metavar="DIR", help="Photographs of your own, of any size and kind.")
+    ] = None,
+    article: Annotated[
+        bool, typer.Option("--article", help="The article's 70,000 steps, batch and width; for a GPU.")
+    ] = False,
+    batch: Annotated[int | None, typer.Option("--batch", metavar="N", help="Crops a step; 4.")] = None,
+    crop_size: Annotated[int | None, typer.Option("--crop-size", metavar="N", help="Pixels a side; 128.")] = None,
+    width: Annotated[int | None, typer.Option("--width", metavar="N", help="First channels; 16.")] = None,
+    device: Annotated[str | None, typer.Option("--device", metavar="D", help="cpu (default), cuda, mps.")] = None,
+    autocast: Annotated[bool, typer.Option("--autocast", help="Compute in bfloat16 where that is safe.")] = False,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", metavar="N", help="Trainings at a time, one thread each; all cores.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="The experiments folder; goes on with what is there.")
+    ] = Path("results/experiments"),
+) -> None:
+    """Train the article's networks with exchanged upsamplers; the folder is the last line on standard output."""
+    from deconvbench.experiments.command import train_from_words
+
+    code = train_from_words(
+        sys.argv[1:],
+        layers=upsampler or (),
+        all_upsamplers=every,
+        tasks=task or (),
+        norms=norm or (),
+        seeds=seeds,
+        images_folder=images,
+        is_article=article,
+        jobs=jobs,
+        out=out,
+        numbers={
+            "steps": steps,
+            "batch": batch,
+            "crop_size": crop_size,
+            "width": width,
+            "device": device,
+            "autocast": autocast or None,
+        },
+    )
+    if code:
+        raise typer.Exit(code)
+    print(out)
+
+
+@app.command()
+def claims(
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="A run folder; default: the newest, if there is one.")
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", metavar="DIR", help="Of deconvbench train; default: yours, or what ships."),
+    ] = None,
+    as_json: JsonOption = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where to write; default RUN/claims.json.")
+    ] = None,
+) -> None:
+    """Say of each claim of the article whether it holds, with the numbers that decide."""
+    from deconvbench.claims import evaluate_claims, find_run
+    from deconvbench.claims.output import CLAIMS_NAME, list_rows, print_claims, write_claims
+    from deconvbench.progress import show_steps
+
+    folder = run or find_run()
+    with show_steps(sys.stderr) as observer:
+        found = evaluate_claims(folder, results, observer)
+    if as_json:
+        print_rows("claims", list_rows(found))
+    else:
+        print_claims(found, sys.stdout)
+    target = out or (folder / CLAIMS_NAME if folder else None)
+    if target is not None:
+        write_claims(found, target)
+        print(f"written: {target}", file=sys.stderr)
 
 
 @app.command()

@@ -18,9 +18,6 @@ ARTIFACT_COLUMNS = (
     "flat_field_ripple",
     "checkerboard",
 )
-# those that may be negative: decibels; and the checkerboard, which is best at 0, because below it there is only
-# less of the grid's frequencies than of their neighbours, which no eye sees
-SIGNED_COLUMNS = ("image_rejection_db", "checkerboard")
 # not in tables of versions before them; their values are null there
 LATER_COLUMNS = ("flat_field_ripple", "checkerboard")
 # artifacts are computed in float64 from sums of weights: below this they are zero but for rounding, and one zero
@@ -28,6 +25,23 @@ LATER_COLUMNS = ("flat_field_ripple", "checkerboard")
 ZERO_BELOW = 1e-9
 LAYER_COLUMNS = ("upsampler", "kernel_size", "scale_factor")
 TRAINED_COLUMNS = ("trained_checkerboard_levels", "trained_psnr_db", "trained_ssim")
+# best at 0, though they may be negative: below 0 there is only less of the grid's frequencies than of their
+# neighbours, which no eye sees
+CHECKERBOARD_COLUMNS = ("checkerboard", "trained_checkerboard_levels")
+# of what a trained network makes of images; every other quality is best when low
+HIGH_COLUMNS = ("trained_psnr_db", "trained_ssim")
+# whose means over seeds have intervals that may reach below 0
+SIGNED_COLUMNS = ("image_rejection_db", *CHECKERBOARD_COLUMNS, *HIGH_COLUMNS)
+# nearest_conv in exact forms that are faster: what they change of a frontier is worth showing, and what is known
+# of nearest_conv after training holds for them, since they compute the same function of the same weights
+FAST_UPSAMPLERS = (
+    "nearest_conv_fast",
+    "nearest_conv_transposed",
+    "nearest_conv_subpixel",
+    "nearest_conv_minimal",
+    "nearest_conv_tiled",
+)
+FAST_ORIGINAL = "nearest_conv"
 _TEXT_FIELDS = {"upsampler", "dtype", "memory_format", "step", "device", "execution"}
 BYTE_COLUMNS = ("peak_memory_bytes", "peak_reserved_bytes", "input_bytes", "output_bytes", "parameter_bytes")
 
@@ -75,7 +89,8 @@ SUMMARY_DTYPES: Mapping[str, str] = {
 QUALITY_DTYPES: Mapping[str, str] = {
     **{name: _CASE_DTYPES[name] for name in LAYER_COLUMNS},
     "seed": "int64",
-    "channels": "int64",
+    # null for a seed that only training has
+    "channels": "Int64",
     "status": "str",
     "message": "str",
     **dict.fromkeys(ARTIFACT_COLUMNS, "float64"),

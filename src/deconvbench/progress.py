@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TextIO
 
 from deconvbench.engine import Observer, Progress
@@ -101,3 +102,69 @@ def _make_line_printer(stream: TextIO, clock: Callable[[], float]) -> Observer:
             print(f"[{progress.done}/{progress.total}] {left} left  {text}", file=stream, flush=True)
 
     return observe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A part of some work was done.
+
+    Parameters
+    ----------
+    done, total : int
+        Parts so far, and in all.
+    title : str
+        Of the part just done.
+    note : str
+        What must not be passed over, such as a failure; empty for none.
+    """
+
+    done: int
+    total: int
+    title: str
+    note: str = ""
+
+
+@contextmanager
+def show_steps(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[Step], None]]:
+    """Show how far some work is while the block lasts: a bar on a terminal, plain lines elsewhere.
+
+    Parameters
+    ----------
+    stream : text stream
+        Usually standard error.
+    clock : callable
+        Seconds.
+
+    Yields
+    ------
+    callable
+        To be told of each step.
+    """
+    if stream.isatty():
+        from rich.console import Console  # noqa: PLC0415 -- only where there is a terminal
+        from rich.progress import Progress as Bar  # noqa: PLC0415
+
+        with Bar(console=Console(file=stream), transient=True) as bar:
+            task = bar.add_task("starting", total=None)
+
+            def update(step: Step) -> None:
+                bar.update(task, completed=step.done, total=step.total, description=step.title)
+                if step.note:
+                    bar.console.print(step.note, markup=False, highlight=False)
+
+            yield update
+        return
+    started = clock()
+    last = started - LINE_EVERY_S
+
+    def print_step(step: Step) -> None:
+        nonlocal last
+        now = clock()
+        if step.note:
+            print(step.note, file=stream, flush=True)
+        if step.done and (now - last >= LINE_EVERY_S or step.done >= step.total):
+            last = now
+            left = format_duration((now - started) * (step.total - step.done) / step.done)
+            print(f"[{step.done}/{step.total}] {left} left  {step.title}", file=stream, flush=True)
+
+    yield print_step

@@ -15,9 +15,12 @@ from filelock import FileLock, Timeout
 
 from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
 from deconvbench.record import SCHEMA_VERSION
+from deconvbench.units import format_bytes
 
 JOURNAL_NAME = "journal.jsonl"
 RUN_NAME = "run.json"
+# what was found of the article's claims, for the report
+CLAIMS_NAME = "claims.json"
 _LOCK_NAME = ".lock"
 
 
@@ -126,3 +129,33 @@ def read_run_info(folder: Path) -> dict[str, Any]:
             f"run folder: {str(path)!r} has schema {version}; this version reads up to {SCHEMA_VERSION}"
         )
     return dict(info)
+
+
+def list_hardware(environment: Mapping[str, Any]) -> list[str]:
+    """Name the machine that a recorded environment describes, in the words of a reader.
+
+    Parameters
+    ----------
+    environment : mapping
+        As in ``run.json``; every key may be missing.
+
+    Returns
+    -------
+    list of str
+        Processor (or the machine's id), cores, memory, and each accelerator.
+    """
+    cores, memory = environment.get("cores"), environment.get("memory_bytes")
+    parts = [
+        environment.get("cpu") or environment.get("machine_id"),
+        f"{cores} core{'' if cores == 1 else 's'}" if cores else None,
+        format_bytes(memory) if isinstance(memory, int | float) else None,
+        *_name_accelerators(environment.get("gpus") or environment.get("accelerator") or []),
+    ]
+    return [str(part) for part in parts if part]
+
+
+def _name_accelerators(found: Any) -> list[Any]:
+    if isinstance(found, Mapping) and "devices" in found:
+        found = found["devices"]
+    devices = found if isinstance(found, list) else [found]
+    return [device.get("name") if isinstance(device, Mapping) else device for device in devices]

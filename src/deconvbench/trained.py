@@ -2,10 +2,13 @@
 
 Training (`deconvbench.experiments`) writes plain files; tables, figures, claims and the report read them here. The
 results of a longer run ship with the package, so that trained quality can be shown without training anything.
-Reads only, and needs no torch.
+Decides which training run speaks for a layer, and says where it comes from. Reads only, and needs no torch.
 """
 
+import csv
 import json
+import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
@@ -16,25 +19,38 @@ import pandas as pd
 
 from deconvbench.columns import (
     CURVE_DTYPES,
+    FAST_ORIGINAL,
+    FAST_UPSAMPLERS,
     IMAGE_DTYPES,
     LAYER_COLUMNS,
+    QUALITY_DTYPES,
+    RUN_KEYS,
+    TRAINED_COLUMNS,
     TRAINED_DTYPES,
 )
 from deconvbench.errors import RunFolderError, explain_os_error
-from deconvbench.frames import make_frame
+from deconvbench.frames import list_rows, make_frame
+from deconvbench.record import SCHEMA_VERSION
+from deconvbench.run_folder import list_hardware
 
 RESULTS_CSV_NAME, CURVES_CSV_NAME, IMAGES_CSV_NAME = "results.csv", "curves.csv", "images.csv"
 EXPERIMENT_NAME = "experiment.json"
 DEFAULT_FOLDER = Path("results/experiments")
 _SHIPPED_FOLDER = "trained_results"
-# the article's task: what a layer's trained quality means where no task is named
-MAIN_TASK = "reconstruction"
+# the article's task and norm: what a layer's trained quality means where none is named
+MAIN_TASK, MAIN_NORM = "reconstruction", "instance"
+# a network that was trained for less has hardly begun: whoever shows its numbers says so
+FEWEST_STEPS = 500
 # in a table of qualities: what each is called in the results
 _QUALITIES = {
     "trained_checkerboard_levels": "checkerboard_levels",
     "trained_psnr_db": "psnr_db",
     "trained_ssim": "ssim",
 }
+_FLAGS = {"True": True, "False": False}
+_ONLY_TRAINED = "the artifacts of this seed were not measured"
+
+_Layer = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +158,7 @@ def find_trained(folder: str | Path | None = None) -> Trained:
     return load_shipped()
 
 
-def list_qualities(trained: Trained, task: str = MAIN_TASK, norm: str = "instance") -> pd.DataFrame:
+def list_qualities(trained: Trained, task: str = MAIN_TASK, norm: str = MAIN_NORM) -> pd.DataFrame:
     """Lay trained quality out as the quality table has it.
 
     Parameters
@@ -157,31 +173,185 @@ def list_qualities(trained: Trained, task: str = MAIN_TASK, norm: str = "instanc
     Returns
     -------
     DataFrame
-        One row per layer and seed: `columns.LAYER_COLUMNS`, ``seed``, `columns.TRAINED_COLUMNS` and ``steps``.
+        One row per layer and seed: `columns.LAYER_COLUMNS`, ``seed``, `columns.TRAINED_COLUMNS` and ``steps``. Of
+        two rows of one training run the later counts; what is not finite (training diverged) is null.
     """
+    rows = _select(trained, task, norm)[[*LAYER_COLUMNS, "seed", *_QUALITIES.values(), "steps"]]
+    rows = rows.rename(columns={name: quality for quality, name in _QUALITIES.items()}).reset_index(drop=True)
+    for name in TRAINED_COLUMNS:
+        rows[name] = rows[name].where(rows[name].abs() < math.inf)
+    return rows
+
+
+def find_target_level(trained: Trained, task: str = MAIN_TASK, norm: str = MAIN_NORM) -> float | None:
+    """Find the checkerboard that the target images themselves have, in 8-bit levels, signed.
+
+    Parameters
+    ----------
+    trained, task, norm
+        As for `list_qualities`.
+
+    Returns
+    -------
+    float or None
+        Mean over the training runs, which differ only where their images do; None where none tells.
+    """
+    levels = _select(trained, task, norm)["target_checkerboard_levels"].dropna()
+    return float(levels.mean()) if len(levels) else None
+
+
+def fill_qualities(quality: pd.DataFrame, table: pd.DataFrame, trained: Trained | None) -> pd.DataFrame:
+    """Put what is known of each layer after training beside its artifacts, seed by seed.
+
+    The exact fast forms of nearest_conv (`columns.FAST_UPSAMPLERS`) compute the same function of the same weights
+    and are not trained by themselves: each has the values of nearest_conv with its kernel and scale, unless it was
+    trained after all.
+
+    Parameters
+    ----------
+    quality : DataFrame
+        A quality table: `columns.QUALITY_DTYPES`.
+    table : DataFrame
+        Of the same run: its layers belong to it too, whether or not their artifacts were measured.
+    trained : Trained or None
+        Of it, the task and norm that `list_qualities` takes by default.
+
+    Returns
+    -------
+    DataFrame
+        The quality table with `columns.TRAINED_COLUMNS` and ``steps`` filled in (what stood there before is
+        replaced), and with a row for each seed that only training has, whose artifacts and channels are null.
+        Layers that were trained but do not belong to the run are left out. Where nothing was trained, the quality
+        table as it is.
+    """
+    found: dict[_Layer, dict[int, dict[str, Any]]] = {}
+    for row in [] if trained is None else list_rows(list_qualities(trained), "results", LAYER_COLUMNS):
+        values = {name: row[name] for name in (*TRAINED_COLUMNS, "steps")}
+        found.setdefault(_get_layer(row), {})[row["seed"]] = values
+    if not found:
+        return quality
+    nothing = dict.fromkeys((*TRAINED_COLUMNS, "steps"))
+    # rows that an earlier call added have no channels
+    measured = [row for row in list_rows(quality, "quality", QUALITY_DTYPES) if row["channels"] is not None]
+    rows = {(_get_layer(row), row["seed"]): {**row, **nothing} for row in measured}
+    others = list_rows(table[list(LAYER_COLUMNS)].drop_duplicates(), "table", LAYER_COLUMNS)
+    for layer in dict.fromkeys(map(_get_layer, [*measured, *others])):
+        for seed, values in (found.get(layer) or found.get(_find_original(layer)) or {}).items():
+            alone = {**dict(zip(LAYER_COLUMNS, layer, strict=True)), "seed": seed, "status": "ok"}
+            alone["message"] = _ONLY_TRAINED
+            rows[layer, seed] = {**rows.get((layer, seed), alone), **values}
+    filled = make_frame(list(rows.values()), QUALITY_DTYPES)
+    return filled.sort_values([*LAYER_COLUMNS, "seed"], kind="stable", na_position="first", ignore_index=True)
+
+
+def _get_layer(row: Mapping[str, Any]) -> _Layer:
+    return tuple(row[name] for name in LAYER_COLUMNS)
+
+
+def _find_original(layer: _Layer) -> _Layer:
+    return (FAST_ORIGINAL, *layer[1:]) if layer[0] in FAST_UPSAMPLERS else layer
+
+
+def _select(trained: Trained, task: str, norm: str) -> pd.DataFrame:
     rows = trained.results
-    rows = rows[(rows["task"] == task) & (rows["norm"] == norm)]
-    kept = rows[[*LAYER_COLUMNS, "seed", *_QUALITIES.values(), "steps"]]
-    return kept.rename(columns={name: quality for quality, name in _QUALITIES.items()}).reset_index(drop=True)
+    return rows[(rows["task"] == task) & (rows["norm"] == norm)].drop_duplicates(list(RUN_KEYS), keep="last")
+
+
+def describe_trained(trained: Trained, task: str = MAIN_TASK, norm: str = MAIN_NORM) -> str:
+    """Say in one sentence where trained quality comes from.
+
+    Parameters
+    ----------
+    trained, task, norm
+        As for `list_qualities`.
+
+    Returns
+    -------
+    str
+        Task, layers, seeds, steps, network, machine, date, and the folder or the package; a warning where a run
+        had fewer than `FEWEST_STEPS`. Empty where nothing was trained.
+    """
+    rows = _select(trained, task, norm)
+    if rows.empty:
+        return ""
+    seeds = rows.groupby(list(LAYER_COLUMNS), dropna=False).size()
+    parts = [
+        f"{_count(len(seeds), 'layer')} with {_write_range(seeds, 'seed')} each",
+        f"{_write_range(rows['steps'], 'step')} of batch {_write_range(rows['batch'])} on crops of "
+        f"{_write_range(rows['crop_size'])} pixels",
+        f"networks of width {_write_range(rows['width'])}",
+        _describe_machine(trained.info, rows),
+    ]
+    source = "shipped with the package" if trained.folder is None else f"read from {trained.folder}"
+    command = trained.info.get("command")
+    if isinstance(command, list) and command:
+        source += f" ({shlex.join(map(str, command))})"
+    sentence = f"After training, task {task}, norm {norm}: {', '.join(filter(None, parts))}; {source}"
+    if (fewest := int(rows["steps"].min())) < FEWEST_STEPS:
+        sentence += f"; {_count(fewest, 'step')} are few, so take the numbers as a hint"
+    return sentence + "."
+
+
+def _describe_machine(info: Mapping[str, Any], rows: pd.DataFrame) -> str:
+    environment = info.get("environment")
+    hardware = list_hardware(environment if isinstance(environment, dict) else {})
+    torch, devices = (", ".join(rows[name].dropna().unique()) for name in ("torch_version", "device"))
+    when = str(info.get("finished_at") or info.get("created_at") or "")[:10]
+    where = (f"torch {torch} " if torch else "") + f"on {devices}"
+    where += f" of {', '.join(hardware)}" if hardware else ""
+    return where + (f", {when}" if when else "")
+
+
+def _write_range(values: "pd.Series[Any]", noun: str = "") -> str:
+    low, high = int(values.min()), int(values.max())
+    text = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return text + (f" {noun}{'' if high == 1 else 's'}" if noun else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _read_frame(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
+    """Read a CSV file value by value: a name may look like a number, or like none."""
     if not path.exists():
         return make_frame([], dtypes)
     try:
-        frame = pd.read_csv(path, keep_default_na=True, na_values=[""])
-    # what pandas raises for files that are no CSV are ValueErrors
-    except (OSError, ValueError) as error:
-        reason = explain_os_error(error) if isinstance(error, OSError) else str(error)
-        raise RunFolderError(f"results: cannot read {str(path)!r}: {reason}") from error
-    lacking = [name for name in dtypes if name not in frame]
-    if lacking:
-        raise RunFolderError(f"results: {str(path)!r} lacks the column {lacking[0]}")
-    rows = frame[list(dtypes)].astype(object).where(frame[list(dtypes)].notna(), None)
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            lacking = [name for name in dtypes if name not in (reader.fieldnames or ())]
+            if lacking:
+                raise RunFolderError(f"results: {str(path)!r} lacks the column {lacking[0]}")
+            rows = [{name: _parse(row, name, dtype) for name, dtype in dtypes.items()} for row in reader]
+    except OSError as error:
+        raise RunFolderError(f"results: cannot read {str(path)!r}: {explain_os_error(error)}") from error
+    except UnicodeDecodeError as error:
+        raise RunFolderError(f"results: cannot read {str(path)!r}: it is not text") from error
+    except (csv.Error, ValueError) as error:
+        raise RunFolderError(f"results: {str(path)!r}, line {reader.line_num}: {error}") from error
+    return make_frame(rows, dtypes)
+
+
+def _parse(row: Mapping[str | None, str | None], name: str, dtype: str) -> Any:
+    text = row[name]
+    # what is beyond the headings
+    if text is None or None in row:
+        raise ValueError("not as many values as headings")
+    if dtype == "str":
+        return text or None
+    if dtype == "bool":
+        if text not in _FLAGS:
+            raise ValueError(f"{name} is {text!r}, neither True nor False")
+        return _FLAGS[text]
     try:
-        return make_frame([{str(k): v for k, v in row.items()} for row in rows.to_dict("records")], dtypes)
-    except (TypeError, ValueError) as error:
-        raise RunFolderError(f"results: {str(path)!r} holds a value of the wrong kind: {error}") from error
+        number = float(text) if text else math.nan
+    except ValueError as error:
+        raise ValueError(f"{name} is {text!r}, no number") from error
+    if dtype == "float64" or (dtype == "Int64" and math.isnan(number)):
+        return None if math.isnan(number) else number
+    if not number.is_integer():
+        raise ValueError(f"{name} is {text!r}, no whole number")
+    return int(number)
 
 
 def _read_info(path: Path) -> Mapping[str, Any]:
@@ -194,4 +364,9 @@ def _read_info(path: Path) -> Mapping[str, Any]:
         raise RunFolderError(f"results: cannot read {str(path)!r}: {reason}") from error
     if not isinstance(info, dict):
         raise RunFolderError(f"results: {str(path)!r} is no object of JSON")
+    version = info.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise RunFolderError(
+            f"results: {str(path)!r} has schema {version}; this version reads up to {SCHEMA_VERSION}"
+        )
     return info

@@ -316,7 +316,7 @@ def serve(source: TextIO, answer: Callable[[str], None]) -> None:
         Sends one line to the parent.
     """
     options = json.loads(source.readline())
-    _die_with(options["parent"])
+    die_with_parent(options["parent"])
     if options["address_space_bytes"] is not None:
         import resource  # noqa: PLC0415 -- Unix only
 
@@ -377,8 +377,14 @@ def fill(job: R, measure: Callable[[R], Iterator[R]]) -> R:
     return replace(filled, total_s=time.monotonic() - started)
 
 
-def _die_with(parent: int) -> None:
-    """Ask the kernel to end this process when its parent ends, however that ends (Linux)."""
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel to end this process when its parent ends, however that ends (Linux).
+
+    Parameters
+    ----------
+    parent : int
+        Its process id, as the parent gave it.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from deconvbench.validation.study import Step, Study, StudySettings, run_study
+from deconvbench.progress import Step
+from deconvbench.validation.study import Study, StudySettings, run_study
 
 SMALL = StudySettings(seeds=2, size=128, photographs=("coins",))
 

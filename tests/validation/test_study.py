@@ -4,9 +4,10 @@ from typing import Any
 import pytest
 
 from deconvbench.errors import UsageError
+from deconvbench.progress import Step
 from deconvbench.validation.calibration import AMPLITUDES, PERIODS
 from deconvbench.validation.checks import list_rows
-from deconvbench.validation.study import Job, Step, Study, StudySettings, list_jobs, run_study
+from deconvbench.validation.study import Job, Study, StudySettings, list_jobs, run_study
 
 SmallRun = tuple[Study, list[Step]]
 

@@ -1,4 +1,3 @@
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from deconvbench.errors import RunFolderError, SurroundingsError, UsageError
-from deconvbench.validation import show_steps, validate, workflow
+from deconvbench.progress import Step
+from deconvbench.validation import validate, workflow
 from deconvbench.validation.changes import CHANGES
-from deconvbench.validation.study import Step, Study, StudySettings
+from deconvbench.validation.study import Study, StudySettings
 from deconvbench.validation.workflow import make_pictures
 
 FILES = {
@@ -125,31 +125,3 @@ def test_pictures_show_each_change_close_enough_to_be_seen() -> None:
     # the border of two regions is in sight
     flips = pictures["sign_flips"].change * board
     assert set(np.unique(np.rint(flips))) == {-1, 1}
-
-
-def step(done: int, total: int = 40) -> Step:
-    return Step(done=done, total=total, title=f"part {done}")
-
-
-def test_lines_come_every_ten_seconds_and_at_the_end() -> None:
-    stream, now = io.StringIO(), iter([0.0, 1.0, 2.0, 11.0, 12.0, 40.0])
-    with show_steps(stream, clock=lambda: next(now)) as observe:
-        for done in (1, 2, 11, 12, 40):
-            observe(step(done))
-    assert stream.getvalue().splitlines() == [
-        "[1/40] 39 s left  part 1",
-        "[11/40] 29 s left  part 11",
-        "[40/40] 0 s left  part 40",
-    ]
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_a_terminal_gets_a_bar() -> None:
-    stream = Terminal()
-    with show_steps(stream) as observe:
-        observe(step(40))
-    assert "part 40" in stream.getvalue()

@@ -4,6 +4,6 @@ Stands above `measure` and `plots` and may use both; nothing else may use it but
 """
 
 from deconvbench.validation.study import StudySettings
-from deconvbench.validation.workflow import show_steps, validate
+from deconvbench.validation.workflow import validate
 
-__all__ = ["StudySettings", "show_steps", "validate"]
+__all__ = ["StudySettings", "validate"]

@@ -6,15 +6,13 @@ share of the contrast. numpy in, numpy out, float64; all chance comes from the g
 """
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import skimage
 from skimage.color import rgb2gray
-from skimage.io import imread
 
-from deconvbench.errors import SurroundingsError, UsageError
+from deconvbench.errors import UsageError
+from deconvbench.experiments.photographs import read_photograph
 
 Image = npt.NDArray[np.float64]
 # draws one image of (size, size)
@@ -231,12 +229,7 @@ def load_photograph(name: str) -> Image:
     """
     if name not in PHOTOGRAPHS:
         raise UsageError(f"photograph: {name!r} is none of {', '.join(PHOTOGRAPHS)}")
-    # read here and not through skimage.data, which fetches what it does not find
-    path = Path(skimage.__file__).parent / "data" / f"{name}.png"
-    try:
-        pixels = imread(path)
-    except OSError as error:
-        raise SurroundingsError(f"{path} cannot be read; reinstall scikit-image") from error
+    pixels = read_photograph(name)
     return normalise(rgb2gray(pixels) if pixels.ndim == 3 else pixels)
 
 

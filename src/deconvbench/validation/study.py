@@ -12,6 +12,7 @@ from functools import partial
 import pandas as pd
 
 from deconvbench.errors import UsageError
+from deconvbench.progress import Step
 from deconvbench.validation.calibration import PERIODS, Row, calibrate
 from deconvbench.validation.images import (
     CONTENTS,
@@ -77,23 +78,6 @@ class Job:
     frame: str
     title: str
     measure: Callable[[], list[Row]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One job of the study was done.
-
-    Parameters
-    ----------
-    done, total : int
-        Jobs so far, and in all.
-    title : str
-        Of the one just done.
-    """
-
-    done: int
-    total: int
-    title: str
 
 
 Observer = Callable[[Step], None]

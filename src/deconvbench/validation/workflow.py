@@ -4,13 +4,9 @@ Nothing is written before everything is measured, and each file whole or not at 
 others, comes last.
 """
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TextIO
 
 import pandas as pd
 
@@ -19,16 +15,14 @@ from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_err
 from deconvbench.plots.calibration_curve import draw_calibration
 from deconvbench.plots.gallery import encode_figures
 from deconvbench.plots.validation_figure import PICTURE_DOTS, Pictures, draw_scores
-from deconvbench.progress import LINE_EVERY_S
 from deconvbench.run_folder import write_run_info, write_whole
-from deconvbench.units import format_duration
 from deconvbench.validation.calibration import summarise_calibration
 from deconvbench.validation.changes import make_changes
 from deconvbench.validation.checks import check_study
 from deconvbench.validation.images import load_photograph, make_rng, normalise
 from deconvbench.validation.page import write_page
 from deconvbench.validation.scores import CHANGE_RMS, summarise_scores
-from deconvbench.validation.study import Observer, Step, StudySettings, run_study
+from deconvbench.validation.study import Observer, StudySettings, run_study
 
 PAGE_NAME = "README.md"
 # a face with sky and coat beside it: rows and columns of the photograph `camera`
@@ -61,7 +55,7 @@ def validate(
     settings : StudySettings, optional
         Other sizes or photographs; then `seeds` does not count.
     observer : callable
-        Told of each part done; `show_steps` makes one that writes to a stream.
+        Told of each part done; `progress.show_steps` makes one that writes to a stream.
     command : str, optional
         That the page names as what makes it again.
 
@@ -133,42 +127,3 @@ def make_pictures() -> dict[str, Pictures]:
         )
         for name, image in changed.items()
     }
-
-
-@contextmanager
-def show_steps(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> Iterator[Observer]:
-    """Show how far the study is while the block lasts: a bar on a terminal, plain lines elsewhere.
-
-    Parameters
-    ----------
-    stream : text stream
-        Usually standard error.
-    clock : callable
-        Seconds.
-
-    Yields
-    ------
-    callable
-        The observer to hand to `validate`.
-    """
-    if stream.isatty():
-        from rich.console import Console  # noqa: PLC0415 -- only where there is a terminal
-        from rich.progress import Progress  # noqa: PLC0415
-
-        with Progress(console=Console(file=stream), transient=True) as bar:
-            task = bar.add_task("starting", total=None)
-            yield lambda step: bar.update(task, completed=step.done, total=step.total, description=step.title)
-        return
-    started = clock()
-    last = started - LINE_EVERY_S
-
-    def print_step(step: Step) -> None:
-        nonlocal last
-        now = clock()
-        if now - last < LINE_EVERY_S and step.done < step.total:
-            return
-        last = now
-        left = format_duration((now - started) * (step.total - step.done) / step.done)
-        print(f"[{step.done}/{step.total}] {left} left  {step.title}", file=stream, flush=True)
-
-    yield print_step
