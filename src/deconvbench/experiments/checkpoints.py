@@ -7,6 +7,7 @@ last line may be torn, and lines after the checkpoint are written again. Nothing
 import io
 import json
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
+from deconvbench.failures import describe_failure
 from deconvbench.run_folder import write_whole
 
 SETTINGS_NAME = "settings.json"
@@ -92,10 +94,8 @@ def load_checkpoint(folder: Path, device: str) -> dict[str, Any] | None:
         return None
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, LookupError) as error:
-        raise RunFolderError(
-            f"{path} cannot be read as a checkpoint: {' '.join(str(error).split())[:200]}"
-        ) from error
+    except (OSError, RuntimeError, ValueError, EOFError, LookupError, pickle.UnpicklingError) as error:
+        raise RunFolderError(f"{path} cannot be read as a checkpoint: {describe_failure(error)}") from error
     return dict(state)
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from torch import Tensor, int64
+import numpy as np
+from torch import Tensor
 
 from deconvbench.errors import SurroundingsError, explain_os_error
 from deconvbench.experiments.decoding import UnreadableImageError, hush_pillow, read_image
@@ -65,9 +66,10 @@ class NamedImage:
     @property
     def mean(self) -> Colour:
         """Mean colour, 0..1."""
-        count = 255 * self.pixels[0].numel()
-        red, green, blue = self.pixels.sum((1, 2), dtype=int64).tolist()
-        return red / count, green / count, blue / count
+        white = 255 * self.pixels[0].numel()
+        # by numpy, which is ten times as fast on bytes
+        red, green, blue = self.pixels.numpy().reshape(3, -1).sum(1, dtype=np.int64).tolist()
+        return red / white, green / white, blue / white
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
