@@ -63,7 +63,7 @@ _ASSIGNED = {
     "transposed_fir": (0, 8),
     "sinc_conv": (9, 4),
     "transposed_bilinear_init": (5, 0),
-    "equal_gain_transposed": (7, 0),
+    "equal_gain_transposed": (8, 0),
     "separable_transposed": (3, 9),
     "max_unpool_conv": (8, 7),
     "carafe": (4, 6),
