@@ -1,10 +1,11 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deconvbench.errors import RunFolderError, SurroundingsError
-from deconvbench.run_folder import RUN_NAME, hold_folder, read_run_info, write_run_info
+from deconvbench.run_folder import RUN_NAME, hold_folder, list_hardware, read_run_info, write_run_info
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -60,3 +61,19 @@ def test_what_is_no_folder_cannot_be_held(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SurroundingsError, match="cannot write to .*file: "):
         hold_folder(tmp_path / "file").__enter__()
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        pytest.param({}, [], id="nothing"),
+        pytest.param(
+            {"cpu": "X", "machine_id": "ab", "cores": 1, "memory_bytes": 2**33}, ["X", "1 core", "8 GiB"], id="cpu"
+        ),
+        pytest.param({"machine_id": "ab", "cores": 2}, ["ab", "2 cores"], id="a machine without a name"),
+        pytest.param({"accelerator": {"type": "cuda", "devices": [{"name": "H"}, {}]}}, ["H"], id="accelerators"),
+        pytest.param({"accelerator": None, "gpus": [{"name": "G"}, "T"]}, ["G", "T"], id="gpus"),
+    ],
+)
+def test_hardware_is_named_as_far_as_it_is_known(environment: dict[str, Any], words: list[str]) -> None:
+    assert list_hardware(environment) == words

@@ -44,6 +44,7 @@ from deconvbench.table import (
     write_tables,
 )
 from tests.builders import make_case, make_record
+from tests.made_results import make_trained
 from tests.made_speedups import make_speedup_record
 from tests.strategies import records as any_records
 
@@ -372,6 +373,23 @@ def test_trained_quality_is_pooled_too() -> None:
     assert row["trained_psnr_db_ci_low"] < 28.0
 
 
+def test_trained_quality_does_not_depend_on_the_artifacts_of_its_seed() -> None:
+    quality = build_quality(make_ripples(0.5, None, 0.7)).assign(trained_psnr_db=[27.0, 28.0, 29.0], steps=100)
+    (row,) = summarise_quality(quality).to_dict("records")
+    assert (row["trained_psnr_db"], row["steps"]) == (28.0, 100)
+    assert (row["trained_psnr_db_ci_low"], row["trained_psnr_db_ci_high"]) == mean_interval((27.0, 28.0, 29.0))[1:]
+    assert (row["seeds"], row["phase_ripple"]) == (2, pytest.approx(0.6))
+
+
+def test_what_may_be_negative_after_training_has_intervals_that_may(tmp_path: Path) -> None:
+    quality = build_quality(make_ripples(0.5, 0.6)).assign(
+        trained_checkerboard_levels=[-0.2, 0.3], trained_psnr_db=[1.0, 30.0], trained_ssim=[0.0, 0.9]
+    )
+    (row,) = summarise_quality(quality).to_dict("records")
+    assert all(row[f"{name}_ci_low"] < 0 for name in ("trained_checkerboard_levels", "trained_psnr_db"))
+    assert row["trained_ssim_ci_low"] < 0
+
+
 def test_a_frame_that_is_no_quality_table_is_refused() -> None:
     with pytest.raises(UsageError, match="^quality: lacks the columns status, checkerboard$"):
         summarise_quality(build_quality(make_run()).drop(columns=["checkerboard", "status"]))
@@ -515,6 +533,41 @@ def test_csv_holds_every_digit(tmp_path: Path, name: str, attribute: str, dtypes
     # pandas may read a number one unit in the last place off
     pd.testing.assert_frame_equal(read, expected, rtol=1e-15)
     assert (tmp_path / name).read_text().startswith("case_id,upsampler,kernel_size,")
+
+
+def test_trained_quality_is_written_and_read_where_it_is_handed_in(tmp_path: Path) -> None:
+    trained = make_trained(tmp_path / "experiments", (("nearest_conv", 3), ("transposed", 3)), seeds=3)
+    folder = write_run(tmp_path / "run")
+    plain, written = write_tables(folder), write_tables(folder, trained)
+    nearest = written.quality[written.quality["upsampler"] == "nearest_conv"]
+    # two seeds were measured, three were trained; the other layer of the run was not, and none is added
+    assert nearest["seed"].tolist() == [0, 1, 2]
+    assert nearest["trained_psnr_db"].notna().all()
+    assert nearest["channels"].isna().tolist() == [False, False, True]
+    assert set(written.quality["upsampler"]) == {"bilinear", "nearest_conv"}
+    for name in ("table", "summary"):
+        pd.testing.assert_frame_equal(getattr(written, name), getattr(plain, name))
+    pooled = pd.read_csv(folder / QUALITY_CSV_NAME).set_index("upsampler").loc["nearest_conv"]
+    mean, low, high = mean_interval(nearest["trained_psnr_db"])
+    assert [pooled[f"trained_psnr_db{end}"] for end in ("", "_ci_low", "_ci_high")] == pytest.approx(
+        [mean, low, high]
+    )
+    assert (pooled["seeds"], pooled["phase_ripple"]) == (3, pytest.approx(0.6))
+    pd.testing.assert_frame_equal(read_tables(folder).quality, written.quality)
+    # what outlived its journal is filled in as well, and what is handed in replaces what was there
+    write_tables(folder)
+    pd.testing.assert_frame_equal(read_tables(folder, trained).quality, written.quality)
+    write_tables(folder, make_trained(tmp_path / "fewer", (("nearest_conv", 3),), seeds=1))
+    (folder / JOURNAL_NAME).unlink()
+    pd.testing.assert_frame_equal(read_tables(folder, trained).quality, written.quality)
+
+
+def test_layers_without_measured_artifacts_have_trained_quality_too(tmp_path: Path) -> None:
+    trained = make_trained(tmp_path / "experiments", (("nearest_conv", 3),), seeds=2)
+    folder = write_run(tmp_path / "run", [make_record(case=make_case(upsampler="nearest_conv_fast"))])
+    quality = read_tables(folder, trained).quality
+    assert quality["upsampler"].tolist() == ["nearest_conv_fast"] * 2
+    assert quality["trained_ssim"].tolist() == trained.results["ssim"].tolist()
 
 
 def test_tables_older_than_the_journal_are_built_anew(tmp_path: Path) -> None:

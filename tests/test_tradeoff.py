@@ -6,13 +6,13 @@ import pytest
 
 from deconvbench import join_tradeoff as public_join_tradeoff
 from deconvbench.case import Case
-from deconvbench.columns import SUMMARY_DTYPES
+from deconvbench.columns import FAST_UPSAMPLERS, HIGH_COLUMNS, SUMMARY_DTYPES, TRAINED_COLUMNS
 from deconvbench.errors import UsageError
 from deconvbench.grid import load_preset
 from deconvbench.record import AnyRecord, Latency, NumericsRecord, QualityRecord
 from deconvbench.statistics import mean_interval
 from deconvbench.table import build_quality, build_table, summarise
-from deconvbench.tradeoff import COMPARABLE_FIELDS, FAST_UPSAMPLERS, QUALITY_COLUMNS, join_tradeoff
+from deconvbench.tradeoff import COMPARABLE_FIELDS, QUALITY_COLUMNS, join_tradeoff
 from tests.builders import make_case, make_record
 from tests.plots.made_tables import make_summary
 
@@ -189,8 +189,10 @@ def test_numerical_errors_below_that_are_compared_as_they_are() -> None:
 def test_every_metric_can_be_the_quality(quality: str) -> None:
     summary = summarise(make_table(POINTS))
     summary[quality] = [math.nan, 3.0, 2.0, -1.0, 5.0, 6.0]
-    joined = join_tradeoff(summary, quality=quality)
-    assert joined["on_frontier"].tolist() == [False, False, False, True, False, False]
+    best = [False, False, False, True, False, False]
+    if quality in HIGH_COLUMNS:
+        summary[quality] *= -1
+    assert join_tradeoff(summary, quality=quality)["on_frontier"].tolist() == best
 
 
 def test_a_checkerboard_below_zero_is_no_better_than_none() -> None:
@@ -230,6 +232,68 @@ def test_a_metric_without_seeds_has_no_interval() -> None:
     assert len(joined) == len(POINTS)
 
 
+def make_trained_quality() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A table, and the quality table of its layers after training with two seeds."""
+    trained: dict[Layer, tuple[float, float]] = {
+        ("transposed", 3): (2.0, 25.0),
+        ("transposed", 4): (1.0, 25.0),
+        ("nearest_conv", 3): (-0.25, 26.5),
+        ("bilinear_conv", 3): (0.25, 27.0),
+        ("bilinear", None): (0.0, 20.0),
+    }
+    quality = build_quality(
+        [make_quality(layer, seed=seed, phase_ripple=0.5) for layer in trained for seed in (0, 1)]
+    )
+    for index, row in quality.iterrows():
+        levels, psnr_db = trained[row["upsampler"], None if pd.isna(row["kernel_size"]) else row["kernel_size"]]
+        quality.loc[index, "trained_checkerboard_levels"] = levels + row["seed"] / 2 - 0.25
+        quality.loc[index, "trained_psnr_db"] = psnr_db + row["seed"] - 0.5
+    return make_table(POINTS), quality
+
+
+def test_trained_quality_is_joined_from_the_quality_table() -> None:
+    table, quality = make_trained_quality()
+    joined = join_tradeoff(table, quality="trained_checkerboard_levels", quality_table=quality)
+    ends = ("trained_checkerboard_levels_ci_low", "trained_checkerboard_levels_ci_high")
+    own = [*SUMMARY_DTYPES, "trained_checkerboard_levels", *OWN_COLUMNS, *ends]
+    assert list(joined) == own
+    rows = joined.set_index("layer")
+    assert rows["trained_checkerboard_levels"].to_dict() == pytest.approx(
+        {
+            "bilinear s2": 0.0, "bilinear_conv k3 s2": 0.25, "nearest_conv k3 s2": -0.25, "transposed k3 s2": 2.0,
+            "transposed k4 s2": 1.0, "transposed k5 s2": math.nan,
+        }, nan_ok=True,
+    )  # fmt: skip
+    # below 0 there is none, so what is at 0 and slower is no better; what was not trained beats nobody
+    assert set(rows[rows["on_frontier"]].index) == {"transposed k3 s2", "transposed k4 s2", "nearest_conv k3 s2"}
+    found = [rows[end]["transposed k3 s2"] for end in ends]
+    assert found == pytest.approx(mean_interval((1.75, 2.25))[1:])
+
+
+def test_high_is_best_after_training() -> None:
+    table, quality = make_trained_quality()
+    rows = join_tradeoff(summarise(table), quality="trained_psnr_db", quality_table=quality).set_index("layer")
+    # of two that are as good, the cheaper; and the dearest of these is the best of all
+    assert set(rows[rows["on_frontier"]].index) == {
+        "transposed k3 s2",
+        "nearest_conv k3 s2",
+        "bilinear_conv k3 s2",
+    }
+    assert rows.loc["bilinear_conv k3 s2", "trained_psnr_db"] == 27.0
+
+
+@pytest.mark.parametrize("quality", TRAINED_COLUMNS)
+def test_trained_quality_needs_the_quality_table(quality: str) -> None:
+    with pytest.raises(UsageError, match=f"^df: lacks the column {quality}; give the quality_table that has it$"):
+        join_tradeoff(make_table(POINTS), quality=quality)
+
+
+def test_a_metric_of_the_table_is_taken_from_there() -> None:
+    table, quality = make_trained_quality()
+    joined = join_tradeoff(table, quality_table=quality.assign(phase_ripple=9.0))
+    assert 9.0 not in joined["phase_ripple"].tolist()
+
+
 def test_low_is_best_in_decibels_too() -> None:
     joined = join_tradeoff(make_table(POINTS), quality="image_rejection_db")
     best = joined.loc[joined["image_rejection_db"] == joined["image_rejection_db"].min()]
@@ -246,7 +310,8 @@ def test_nothing_measured_gives_an_empty_frame() -> None:
 
 def test_an_unknown_quality_lists_the_known_ones() -> None:
     allowed = "overlap_cv, phase_ripple, noise_gain_cv, image_rejection_db, border_error"
-    allowed += ", flat_field_ripple, checkerboard, numerical_error"
+    allowed += ", flat_field_ripple, checkerboard, numerical_error, trained_checkerboard_levels, trained_psnr_db"
+    allowed += ", trained_ssim"
     with pytest.raises(UsageError, match=f"^quality: 'sharpness' is not one of {allowed}$"):
         join_tradeoff(make_table(POINTS), quality="sharpness")
 

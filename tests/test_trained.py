@@ -32,7 +32,8 @@ from deconvbench.trained import (
     load_shipped,
     read_trained,
 )
-from tests.made_results import FILES, LAST_STEP, LAYERS, TARGET_LEVEL, make_results, make_trained, write_rows
+from tests.made_results import FILES, LAST_STEP, TARGET_LEVEL, make_results, make_trained, write_rows
+from tests.plots.article.made_results import LAYERS
 from tests.plots.made_tables import make_layer_quality, make_summary
 
 FILLED = [*TRAINED_COLUMNS, "steps"]
@@ -127,11 +128,18 @@ def test_a_file_of_headings_alone_has_no_rows(one: Path) -> None:
 
 def _write(name: str, content: str | bytes) -> Callable[[Path], None]:
     data = content.encode() if isinstance(content, str) else content
-    return lambda folder: (folder / name).write_bytes(data) and None
+
+    def spoil(folder: Path) -> None:
+        (folder / name).write_bytes(data)
+
+    return spoil
 
 
 def _change(**changes: Any) -> Callable[[Path], None]:
-    return lambda folder: change_results(folder, **changes) and None
+    def spoil(folder: Path) -> None:
+        change_results(folder, **changes)
+
+    return spoil
 
 
 def _append(name: str, content: str) -> Callable[[Path], None]:

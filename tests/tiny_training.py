@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from deconvbench.columns import SCORE_COLUMNS
 from deconvbench.experiments import checkpoints, training
 from deconvbench.experiments.checkpoints import Row
-from deconvbench.experiments.images import ImageSet, NamedImage
+from deconvbench.experiments.folder import NamedImage
+from deconvbench.experiments.images import ImageSet, draw_batch
 from deconvbench.experiments.scores import Scores
 from deconvbench.experiments.settings import TrainingSettings
 from deconvbench.experiments.training import TrainingRun
@@ -86,7 +87,7 @@ class _Fuse:
 
 
 def train_until_killed(settings: TrainingSettings, root: Path, moments: int) -> None:
-    """Train, with a checkpoint every five steps, until so many moments have passed: steps, and points of writing."""
+    """Train, with a checkpoint every five steps, until so many moments have passed: steps, stages of writing."""
     torch.set_num_threads(1)
     fuse = _Fuse(moments)
 
@@ -114,6 +115,6 @@ def train_until_killed(settings: TrainingSettings, root: Path, moments: int) -> 
         mock.patch.object(training, "append_row", append_row),
         mock.patch("os.fsync", around(os.fsync)),
         mock.patch.object(Path, "replace", around(Path.replace)),
-        mock.patch.object(training, "draw_batch", around(training.draw_batch)),
+        mock.patch.object(training, "draw_batch", around(draw_batch)),
     ):
         TrainingRun(settings, make_images(), root).run()

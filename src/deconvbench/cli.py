@@ -445,8 +445,9 @@ def claims(
 ) -> None:
     """Say of each claim of the article whether it holds, with the numbers that decide."""
     from deconvbench.claims import evaluate_claims, find_run
-    from deconvbench.claims.output import CLAIMS_NAME, list_rows, print_claims, write_claims
+    from deconvbench.claims.output import list_rows, print_claims, write_claims
     from deconvbench.progress import show_steps
+    from deconvbench.run_folder import CLAIMS_NAME
 
     folder = run or find_run()
     with show_steps(sys.stderr) as observer:
@@ -459,6 +460,19 @@ def claims(
     if target is not None:
         write_claims(found, target)
         print(f"written: {target}", file=sys.stderr)
+
+
+@app.command()
+def native() -> None:
+    """Compile the fast resize-convolution for this machine and try it; its path is the last line on output."""
+    from deconvbench.measure.native_gain import measure_native_gain
+    from deconvbench.nn import build_native
+
+    build = build_native()
+    threads = "torch's threads" if build.is_threaded else "one thread"
+    print(f"{build.command}; works in {threads}, within {build.error:.0e} of the plain form", file=sys.stderr)
+    print(measure_native_gain(), file=sys.stderr)
+    print(build.path)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from deconvbench.columns import (
     MEASURED_DTYPES,
     SEEDED_COLUMNS,
     SIGNED_COLUMNS,
+    TRAINED_COLUMNS,
     name_interval,
 )
 from deconvbench.statistics import Pooled, mean_interval, pool_replicates, shrink_variances
@@ -120,6 +121,8 @@ def _join_texts(texts: Mapping[Any, str], total: int, speaker: str = "replicate"
 def pool_seeds(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Pool the seeds of each layer: means with intervals over those that are `ok` and have the metric.
 
+    What training found is pooled over all seeds that have it.
+
     Parameters
     ----------
     rows : iterable of mapping
@@ -145,10 +148,12 @@ def _pool_layer(rows: Sequence[Row]) -> dict[str, Any]:
         if row["status"] != "ok"
     }
     result = {name: rows[0][name] for name in LAYER_COLUMNS}
-    for name in ("channels", "steps"):
-        result[name] = _pool_values([row[name] for row in good if row[name] is not None], "Int64")
+    # whether artifacts could be measured says nothing of training
+    for name, known in (("channels", good), ("steps", rows)):
+        result[name] = _pool_values([row[name] for row in known if row[name] is not None], "Int64")
     for metric in SEEDED_COLUMNS:
-        values = [row[metric] for row in good if row[metric] is not None]
+        known = rows if metric in TRAINED_COLUMNS else good
+        values = [row[metric] for row in known if row[metric] is not None]
         if values:
             mean, low, high = mean_interval(values)
             # what cannot be negative has no interval that reaches below 0

@@ -1,7 +1,8 @@
 """Records as data frames: the table, the quality table and the summary of a run, and their files.
 
 The table has one row per case and replicate and invents nothing: what was not measured is null. The summary pools
-the replicates. Both follow from the journal alone, so a run that was cut off has them too. No torch.
+the replicates. Both follow from the journal alone, so a run that was cut off has them too. What training found is
+no part of a run: whoever wants it in the quality table hands it in. No torch.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,7 @@ from deconvbench.record import RECORD_FIELDS, AnyRecord, NumericsRecord, Quality
 from deconvbench.run_folder import JOURNAL_NAME, write_whole
 from deconvbench.speedups import build_speedups
 from deconvbench.statistics import median_interval
+from deconvbench.trained import Trained, fill_qualities
 
 TABLE_NAME = "table.parquet"
 TABLE_CSV_NAME = "table.csv"
@@ -137,7 +139,8 @@ def build_quality(records: Iterable[AnyRecord]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns and dtypes of `QUALITY_DTYPES`, ordered by layer and seed; what training would tell is null.
+        Columns and dtypes of `QUALITY_DTYPES`, ordered by layer and seed; what training would tell is null, until
+        `deconvbench.trained.fill_qualities`.
     """
     found = {record.key: record for record in records if isinstance(record, QualityRecord)}
     rows = [
@@ -222,7 +225,8 @@ def summarise_quality(quality: pd.DataFrame) -> pd.DataFrame:
         For each metric its mean over the seeds that are `ok` and have it, as in the table, and Student's 95 %
         interval of that mean in ``<metric>_ci_low`` and ``<metric>_ci_high``: null for a single seed, of no width
         where the seeds agree, cut at 0 for what cannot be negative. `seeds` counts those that are `ok`; `status`
-        and `message` as in `summarise`.
+        and `message` as in `summarise`. What training found counts whether or not the artifacts of that seed
+        could be measured.
 
     Raises
     ------
@@ -232,13 +236,15 @@ def summarise_quality(quality: pd.DataFrame) -> pd.DataFrame:
     return make_frame(pool_seeds(list_rows(quality, "quality", QUALITY_DTYPES)), QUALITY_SUMMARY_DTYPES)
 
 
-def write_tables(run_dir: str | Path) -> Tables:
+def write_tables(run_dir: str | Path, trained: Trained | None = None) -> Tables:
     """Build the frames of a run from its journal and write them into its folder, each file whole or not at all.
 
     Parameters
     ----------
     run_dir : str or Path
         The run folder.
+    trained : Trained, optional
+        What belongs into the quality table beside the artifacts: `deconvbench.trained.fill_qualities`.
 
     Returns
     -------
@@ -253,7 +259,7 @@ def write_tables(run_dir: str | Path) -> Tables:
         If a file cannot be written.
     """
     folder = Path(run_dir)
-    tables = _build_tables(read_journal(folder))
+    tables = _build_tables(read_journal(folder), trained)
     write_whole(folder / QUALITY_NAME, encode_parquet(tables.quality))
     write_whole(folder / QUALITY_CSV_NAME, summarise_quality(tables.quality).to_csv(index=False).encode())
     # most runs time nothing in turns, and have no such files
@@ -266,23 +272,21 @@ def write_tables(run_dir: str | Path) -> Tables:
     return tables
 
 
-def _build_tables(records: Sequence[AnyRecord]) -> Tables:
+def _build_tables(records: Sequence[AnyRecord], trained: Trained | None) -> Tables:
     table = build_table(records)
-    return Tables(
-        table=table,
-        summary=summarise(table),
-        quality=build_quality(records),
-        speedups=build_speedups(records),
-    )
+    quality = fill_qualities(build_quality(records), table, trained)
+    return Tables(table=table, summary=summarise(table), quality=quality, speedups=build_speedups(records))
 
 
-def read_tables(run_dir: str | Path) -> Tables:
+def read_tables(run_dir: str | Path, trained: Trained | None = None) -> Tables:
     """Read the frames of a run, or build them where its files are missing or older than its journal.
 
     Parameters
     ----------
     run_dir : str or Path
         The run folder; nothing is written into it.
+    trained : Trained, optional
+        As for `write_tables`; it replaces what the files hold of training. By default that is read as it stands.
 
     Raises
     ------
@@ -296,7 +300,8 @@ def read_tables(run_dir: str | Path) -> Tables:
     if (folder / SPEEDUPS_NAME).exists():
         speedups = _read_stored(folder, SPEEDUPS_NAME, SPEEDUP_DTYPES)
     if table is None or quality is None or speedups is None:
-        return _build_tables(read_journal(folder))
+        return _build_tables(read_journal(folder), trained)
+    quality = fill_qualities(quality, table, trained)
     return Tables(table=table, summary=summarise(table), quality=quality, speedups=speedups)
 
 

@@ -8,20 +8,21 @@ import numpy as np
 import pandas as pd
 
 from deconvbench.case import CASE_FIELDS, format_layer
-from deconvbench.columns import ARTIFACT_COLUMNS, LAYER_COLUMNS, ZERO_BELOW, name_interval
+from deconvbench.columns import (
+    ARTIFACT_COLUMNS,
+    CHECKERBOARD_COLUMNS,
+    FAST_UPSAMPLERS,
+    HIGH_COLUMNS,
+    LAYER_COLUMNS,
+    TRAINED_COLUMNS,
+    ZERO_BELOW,
+    name_interval,
+)
 from deconvbench.errors import UsageError
 from deconvbench.statistics import pareto_front
 from deconvbench.table import summarise, summarise_quality
 
-QUALITY_COLUMNS = (*ARTIFACT_COLUMNS, "numerical_error")
-# nearest_conv in exact forms that are faster: what they change of a frontier is worth showing
-FAST_UPSAMPLERS = (
-    "nearest_conv_fast",
-    "nearest_conv_transposed",
-    "nearest_conv_subpixel",
-    "nearest_conv_minimal",
-    "nearest_conv_tiled",
-)
+QUALITY_COLUMNS = (*ARTIFACT_COLUMNS, "numerical_error", *TRAINED_COLUMNS)
 # what must be equal for two layers to be alternatives to each other: everything but the layer itself
 COMPARABLE_FIELDS = tuple(name for name in CASE_FIELDS if name not in {"upsampler", "kernel_size"})
 # where and when it was measured must be equal as well, where a frame says so
@@ -38,11 +39,12 @@ def join_tradeoff(
     df : DataFrame
         A table (`deconvbench.load`), whose replicates are pooled first, or a summary.
     quality : str
-        The artifact metric, one of `QUALITY_COLUMNS`; low is best for each, decibels of image rejection too. A
-        checkerboard below 0 is none at all, so it counts as 0.
+        The metric, one of `QUALITY_COLUMNS`; low is best for each, decibels of image rejection too, but for
+        `columns.HIGH_COLUMNS`, of which high is best. A checkerboard below 0 is none at all, so it counts as 0.
     quality_table : DataFrame, optional
         The quality table of the same run (``quality.parquet``): where it is given, the metric's interval over
-        seeds is joined on.
+        seeds is joined on, and before it the metric itself, the mean over seeds, where `df` has no such column,
+        as for what is known after training (`columns.TRAINED_COLUMNS`).
 
     Returns
     -------
@@ -62,16 +64,22 @@ def join_tradeoff(
     Raises
     ------
     UsageError
-        If `quality` is none of the metrics, `df` is neither a table nor a summary, or `quality_table` is no
-        quality table.
+        If `quality` is none of the metrics, `df` is neither a table nor a summary or lacks the metric, or
+        `quality_table` is no quality table.
     """
     if quality not in QUALITY_COLUMNS:
         raise UsageError(f"quality: {quality!r} is not one of {', '.join(QUALITY_COLUMNS)}")
     summary = df if "replicates" in df else summarise(df)
+    pooled = None if quality_table is None else summarise_quality(quality_table)
+    if quality not in summary and pooled is not None and quality in pooled and {*LAYER_COLUMNS} <= {*summary}:
+        summary = _join_layers(summary, pooled, quality)
     wanted = ("status", "latency_s", *LAYER_COLUMNS, *COMPARABLE_FIELDS, quality)
     missing = [name for name in dict.fromkeys(wanted) if name not in summary]
     if missing:
-        raise UsageError(f"df: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
+        hint = (
+            "; give the quality_table that has it" if missing == [quality] and quality in TRAINED_COLUMNS else ""
+        )
+        raise UsageError(f"df: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}{hint}")
     kept = summary[(summary["status"] == "ok") & summary["latency_s"].notna()].reset_index(drop=True)
     fields = [*COMPARABLE_FIELDS, *(name for name in _ORIGIN_FIELDS if name in kept)]
     group = kept.groupby(fields, dropna=False, sort=False).ngroup().to_numpy()
@@ -79,8 +87,10 @@ def join_tradeoff(
     metric = kept[quality].to_numpy(dtype=np.float64, na_value=np.nan)
     if quality in ARTIFACT_COLUMNS:
         metric = np.where(np.abs(metric) < ZERO_BELOW, 0.0, metric)
-    if quality == "checkerboard":
+    if quality in CHECKERBOARD_COLUMNS:
         metric = np.maximum(metric, 0.0)
+    if quality in HIGH_COLUMNS:
+        metric = -metric
     relative = np.full(latency.shape, np.nan)
     frontier = np.zeros(latency.shape, dtype=np.bool_)
     without_fast = np.zeros(latency.shape, dtype=np.bool_)
@@ -101,11 +111,11 @@ def join_tradeoff(
         on_frontier=frontier,
         on_frontier_without_fast=without_fast,
     )
-    return joined if quality_table is None else _join_interval(joined, quality, quality_table)
+    # a metric that no seed changes has no interval there
+    return joined if pooled is None else _join_layers(joined, pooled, *name_interval(quality))
 
 
-def _join_interval(joined: pd.DataFrame, quality: str, quality_table: pd.DataFrame) -> pd.DataFrame:
-    ends, keys = list(name_interval(quality)), list(LAYER_COLUMNS)
-    # a metric that no seed changes has no such columns
-    intervals = summarise_quality(quality_table).reindex(columns=[*keys, *ends])
-    return joined.merge(intervals, on=keys, how="left", validate="many_to_one")
+def _join_layers(frame: pd.DataFrame, pooled: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """Join on columns of the summary of quality; null where it has no such column, or no such layer."""
+    keys = list(LAYER_COLUMNS)
+    return frame.merge(pooled.reindex(columns=[*keys, *columns]), on=keys, how="left", validate="many_to_one")

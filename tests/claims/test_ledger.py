@@ -20,6 +20,7 @@ from deconvbench.frames import encode_parquet
 from deconvbench.plots.article.album import CAPTIONS
 from deconvbench.plots.metrics import METRIC_LABELS
 from deconvbench.progress import Step
+from deconvbench.report.article import HEADLINE
 from deconvbench.speedups import build_speedups
 from tests.claims.made_trained import make_curve, make_result, make_trained
 from tests.made_speedups import make_speedup_records
@@ -106,7 +107,7 @@ def test_every_claim_has_an_experiment_and_a_rule_of_its_own() -> None:
 
 
 def test_figures_are_those_that_the_report_can_draw() -> None:
-    known = {*CAPTIONS, "artifact_maps", *(f"tradeoff_{metric}" for metric in METRIC_LABELS)}
+    known = {*CAPTIONS, HEADLINE, "artifact_maps", *(f"tradeoff_{metric}" for metric in METRIC_LABELS)}
     assert {claim.figure for claim in CLAIMS} - {None} <= known
     assert sum(claim.figure is None for claim in CLAIMS) <= 3
 

@@ -11,13 +11,13 @@ from PIL import Image
 from deconvbench.columns import SCORE_COLUMNS, TRAINED_DTYPES
 from deconvbench.experiments import training
 from deconvbench.experiments.checkpoints import load_checkpoint, read_json, read_log
+from deconvbench.experiments.held_out import hold_out
+from deconvbench.experiments.images import draw_batch
 from deconvbench.experiments.settings import TrainingSettings
 from deconvbench.experiments.training import (
     TrainingRun,
     count_parameters,
     is_scheduled,
-    make_test_set,
-    write_originals,
     write_settings,
 )
 from tests.tiny_training import FORKS, TINY, drop_seconds, make_images, score_roughly, train_until_killed
@@ -88,7 +88,7 @@ def test_a_run_leaves_log_result_checkpoint_and_pictures(task: str, tmp_path: Pa
     assert state is not None
     assert state["step"] == 12
 
-    names = make_test_set(IMAGES, settings).names
+    names = hold_out(IMAGES, settings).names
     for row in (rows[0], rows[1], rows[-1]):
         assert [image["image"] for image in row["images"]] == list(names)
         for image in row["images"]:
@@ -109,13 +109,6 @@ def test_one_seed_gives_one_result_and_another_another(tmp_path: Path) -> None:
     check_same(one, again)
     other = train(replace(TINY, seed=1), tmp_path / "other")
     assert read_log(one.folder)[-1]["loss"] != read_log(other.folder)[-1]["loss"]
-
-
-@pytest.mark.usefixtures("roughly")
-def test_only_the_first_seed_has_pictures(tmp_path: Path) -> None:
-    run = train(replace(TINY, seed=1), tmp_path)
-    assert [image["crop"] for image in read_log(run.folder)[0]["images"]] == [None] * 6
-    assert not (tmp_path / "crops").exists()
 
 
 @pytest.mark.usefixtures("roughly")
@@ -156,7 +149,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(tmp_path: Path) -> None
     whole = TrainingRun(settings, IMAGES, tmp_path / "whole")
     whole.run()
     root = tmp_path / "killed"
-    chance = random.Random(20260102)
+    chance = random.Random(1)
     codes: list[int | None] = []
     torn = drafts = 0
     while not codes or codes[-1] != 0:
@@ -170,9 +163,9 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(tmp_path: Path) -> None
         torn += log.exists() and not log.read_bytes().endswith(b"\n") and log.stat().st_size > 0
         drafts += any(folder.glob("*.tmp"))
         assert len(codes) < 200
-    assert len(codes) >= 8
-    assert torn >= 1
-    assert drafts >= 1
+    assert len(codes) >= 10
+    assert torn >= 3
+    assert drafts >= 2
     check_same(whole, TrainingRun(settings, IMAGES, root))
 
 
@@ -181,10 +174,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(tmp_path: Path) -> None
 def test_a_run_that_diverges_says_so_and_has_no_scores(
     part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw = training.draw_batch
-
     def spoil(*words: object) -> torch.Tensor:
-        batch = draw(*words)  # type: ignore[arg-type] # as it was called
+        batch = draw_batch(*words)  # type: ignore[arg-type] # as it was called
         return batch * (float("nan") if words[-1] == 3 else 1)
 
     def spoil_weights(self: torch.optim.Adam) -> None:
@@ -210,17 +201,6 @@ def test_settings_are_kept_with_images_and_threads(tmp_path: Path) -> None:
     write_settings(TINY, IMAGES, tmp_path)
     stored = json.loads((tmp_path / "runs" / TINY.run_id / "settings.json").read_text())
     assert stored == {**asdict(TINY), "images": "drawn from 0", "threads": 1}
-
-
-def test_originals_are_the_targets(tmp_path: Path) -> None:
-    settings = replace(TINY, task="super-resolution")
-    write_originals(settings, IMAGES, tmp_path)
-    test = make_test_set(IMAGES, settings)
-    assert test.inputs.shape == (len(test.names), 3, 16, 16)
-    for name, target in zip(test.names, test.targets, strict=True):
-        with Image.open(tmp_path / "crops" / "originals" / f"super-resolution-{name}.png") as picture:
-            levels = torch.tensor(list(picture.tobytes())).view(32, 32, 3).permute(2, 0, 1)
-        assert (levels - 255 * target).abs().max() <= 0.5001
 
 
 def test_autocast_computes_in_bfloat16_and_keeps_weights_in_float32(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib as mpl
@@ -9,11 +10,18 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from PIL import Image
 
 from deconvbench.errors import SurroundingsError, UsageError
 from deconvbench.plots.gallery import draw_all, encode_figures, save_figures
-from deconvbench.plots.style import style_layer
-from tests.plots.made_tables import make_empty_tables, make_layer_quality, make_summary, make_tables
+from deconvbench.plots.style import make_figure, style_layer
+from tests.plots.made_tables import (
+    add_trained,
+    make_empty_tables,
+    make_layer_quality,
+    make_summary,
+    make_tables,
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +57,28 @@ def test_intervals_over_seeds_are_drawn() -> None:
     tables = make_tables(summary, make_layer_quality(layers))
     title = draw_all(tables, metrics=("noise_gain_cv",))["tradeoff_noise_gain_cv"].get_suptitle()
     assert "bars: 95 % intervals over seeds" in title
+
+
+def test_the_headline_comes_first_where_layers_were_trained() -> None:
+    layers = (("transposed", 3), ("subpixel", 3))
+    tables = make_tables(make_summary(layers, (16,), ("forward",)), add_trained(make_layer_quality(layers)))
+    drawn = draw_all(tables, metrics=(), target_level=0.31)
+    assert list(drawn) == ["trained_tradeoff", "latency", "memory", "artifact_maps", "overlap_maps"]
+    assert "targets: the checkerboard of the target images themselves, 0.31 levels" in (
+        drawn["trained_tradeoff"].get_suptitle()
+    )
+
+
+def test_photographs_keep_their_colours() -> None:
+    shades = np.random.default_rng(1).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    figures = {name: make_figure(1.0) for name in ("photograph", "map", "plain")}
+    figures["photograph"].subplots().imshow(shades)
+    figures["map"].subplots().imshow(shades[..., 0])
+    modes = {}
+    for name, picture in encode_figures(figures).items():
+        with Image.open(BytesIO(picture)) as image:
+            modes[name] = image.mode
+    assert modes == {"photograph": "RGB", "map": "P", "plain": "P"}
 
 
 def test_an_empty_run_has_only_geometry() -> None:

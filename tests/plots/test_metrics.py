@@ -4,9 +4,16 @@ import math
 
 import pytest
 
-from deconvbench.columns import ARTIFACT_COLUMNS
 from deconvbench.errors import UsageError
-from deconvbench.plots.metrics import METRIC_LABELS, check_metrics, format_metric, get_metric_label, is_zero
+from deconvbench.plots.metrics import (
+    METRIC_LABELS,
+    check_metrics,
+    format_metric,
+    get_best,
+    get_metric_label,
+    is_zero,
+)
+from deconvbench.tradeoff import QUALITY_COLUMNS
 
 
 @pytest.mark.parametrize(
@@ -23,6 +30,11 @@ from deconvbench.plots.metrics import METRIC_LABELS, check_metrics, format_metri
         (0.0, "image_rejection_db", "0.0"),
         (-16.04, "image_rejection_db", "-16.0"),
         (-0.04, "image_rejection_db", "0.0"),
+        (0.004, "trained_checkerboard_levels", "0.00"),
+        (-0.004, "trained_checkerboard_levels", "0.00"),
+        (2.345, "trained_checkerboard_levels", "2.35"),
+        (26.126, "trained_psnr_db", "26.13"),
+        (0.8512, "trained_ssim", "0.851"),
         (None, "phase_ripple", "–"),
         (math.nan, "image_rejection_db", "–"),
     ],
@@ -52,6 +64,8 @@ def test_an_unknown_metric_is_named_with_the_known_ones() -> None:
         (1e-10, "numerical_error", False),
         (0.0, "numerical_error", True),
         (0.0, "image_rejection_db", False),
+        (1e-10, "trained_checkerboard_levels", False),
+        (0.0, "trained_checkerboard_levels", True),
     ],
 )
 def test_zero_depends_on_the_metric(value: float, metric: str, expected: bool) -> None:
@@ -59,7 +73,19 @@ def test_zero_depends_on_the_metric(value: float, metric: str, expected: bool) -
 
 
 def test_every_metric_has_a_label() -> None:
-    assert {*METRIC_LABELS} == {*ARTIFACT_COLUMNS, "numerical_error"}
+    assert {*METRIC_LABELS} == {*QUALITY_COLUMNS}
+
+
+@pytest.mark.parametrize("metric", METRIC_LABELS)
+def test_the_label_says_which_way_is_better(metric: str) -> None:
+    best = {"image_rejection_db": "low is best", "trained_psnr_db": "high is best", "trained_ssim": "1 is best"}
+    assert best.get(metric, "0 is best") in get_metric_label(metric).meaning
+    assert get_best(metric) == ("high" if metric in {"trained_psnr_db", "trained_ssim"} else "low")
+
+
+def test_an_unknown_metric_has_no_best() -> None:
+    with pytest.raises(UsageError, match="metric: 'beauty' is not one of"):
+        get_best("beauty")
 
 
 def test_a_choice_of_metrics_names_each_once() -> None:

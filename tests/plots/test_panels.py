@@ -13,6 +13,7 @@ from deconvbench.plots.panels import (
     choose_size,
     describe_common,
     describe_rest,
+    name_some,
     select_measured,
     split_panels,
 )
@@ -113,3 +114,8 @@ def test_kept_layers_stay_beyond_the_limit(summary: pd.DataFrame) -> None:
 def test_the_rest_is_counted() -> None:
     assert describe_rest(0, "layers") == ""
     assert describe_rest(3, "layers") == " (3 more layers are in the table)"
+
+
+def test_names_are_sorted_and_many_are_counted() -> None:
+    assert name_some(["b", "a"]) == "a, b"
+    assert name_some("hgfedcba") == "a, b, c, d, e, f and 2 more"

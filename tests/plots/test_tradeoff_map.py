@@ -10,13 +10,14 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from deconvbench.columns import HIGH_COLUMNS
 from deconvbench.errors import UsageError
 from deconvbench.plots.metrics import METRIC_LABELS
 from deconvbench.plots.panels import EmptyFigureError, add_layer_columns
 from deconvbench.plots.style import style_layer
-from deconvbench.plots.tradeoff_map import draw_tradeoff
+from deconvbench.plots.tradeoff_map import draw_tradeoff, join_quality
 from deconvbench.table import summarise_quality
-from tests.plots.made_tables import ALL_LAYERS, LAYERS, make_layer_quality, make_summary
+from tests.plots.made_tables import ALL_LAYERS, LAYERS, add_trained, make_layer_quality, make_summary
 
 Legible = Callable[[Figure], list[tuple[str, Any]]]
 SQUARE = (("transposed", 3), ("nearest_conv", 3), ("bilinear_conv", 3))
@@ -24,14 +25,14 @@ SQUARE = (("transposed", 3), ("nearest_conv", 3), ("bilinear_conv", 3))
 
 @pytest.mark.parametrize("metric", METRIC_LABELS)
 def test_the_figure_is_legible_with_every_upsampler_and_metric(assert_legible: Legible, metric: str) -> None:
-    summary = make_summary(ALL_LAYERS, (64,), ("forward",))
-    texts = [
-        text for text, _ in assert_legible(draw_tradeoff(summary, metric=metric, quality=make_layer_quality()))
-    ]
-    measured = summary[summary[metric].notna()]
+    summary, quality = make_summary(ALL_LAYERS, (64,), ("forward",)), add_trained(make_layer_quality())
+    texts = [text for text, _ in assert_legible(draw_tradeoff(summary, metric=metric, quality=quality))]
+    joined = join_quality(summary, metric, quality)
+    measured = joined[joined[metric].notna()]
     for layer in add_layer_columns(measured)["layer"]:
         assert texts.count(layer) == 1
-    assert f"{METRIC_LABELS[metric].axis}" in texts
+    axis = METRIC_LABELS[metric].axis
+    assert (f"{axis}, high is best" if metric in HIGH_COLUMNS else axis) in texts
     lacking = sorted({*summary["upsampler"]} - {*measured["upsampler"]})
     assert any("\nwithout " in text for text in texts) == bool(lacking)
 
@@ -193,6 +194,25 @@ def test_crowds_are_thinned_but_the_frontier_stays(assert_legible: Legible) -> N
     assert "nearest_conv k2 s2" in texts
     assert "forward, cpu (12 more layers are in the table)" in texts
     assert_legible(draw_tradeoff(frame))
+
+
+def test_the_frontier_rises_where_high_is_best(assert_legible: Legible) -> None:
+    summary, quality = make_summary(SQUARE, (32,), ("forward",)), add_trained(make_layer_quality(SQUARE))
+    figure = draw_tradeoff(summary, metric="trained_psnr_db", quality=quality)
+    axes = figure.axes[0]
+    (frontier,) = [line for line in axes.lines if len(np.asarray(line.get_xdata())) > 2]
+    heights = np.asarray(frontier.get_ydata())
+    assert heights[0] == axes.get_ylim()[0]
+    assert (np.diff(heights) >= 0).all()
+    assert heights[-1] == pytest.approx(24.1 + 0.3 * 3.4 + 2 * 0.002)
+    assert "0 (none)" not in [text for text, _ in assert_legible(figure)]
+
+
+def test_what_is_known_after_training_needs_the_quality_table() -> None:
+    summary = make_summary(SQUARE, (32,), ("forward",))
+    for quality in (None, make_layer_quality(SQUARE)):
+        with pytest.raises(EmptyFigureError, match="no measured cell has a trained_ssim"):
+            draw_tradeoff(summary, metric="trained_ssim", quality=quality)
 
 
 def test_the_size_can_be_chosen(summary: pd.DataFrame, assert_legible: Legible) -> None:

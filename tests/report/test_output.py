@@ -1,5 +1,6 @@
 """From a run folder to a file."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,19 @@ import pytest
 
 from deconvbench.columns import LATER_COLUMNS
 from deconvbench.errors import RunFolderError, SurroundingsError, UsageError
+from deconvbench.plots.style import make_figure
 from deconvbench.record import AnyRecord, Latency, Memory, QualityRecord, encode_record
-from deconvbench.report import write_report
-from deconvbench.run_folder import JOURNAL_NAME, write_run_info
+from deconvbench.report import output, write_report
+from deconvbench.run_folder import CLAIMS_NAME, JOURNAL_NAME, write_run_info
 from deconvbench.table import QUALITY_NAME, TABLE_NAME, write_tables
 from tests.builders import make_case, make_record
+from tests.made_results import make_trained
+
+
+@pytest.fixture(autouse=True)
+def _few_article_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the article's figures one is enough: all of them take seconds."""
+    monkeypatch.setattr(output, "draw_article_figures", lambda trained: {"figure_4": make_figure(1.0)})
 
 
 def make_run(folder: Path, records: list[AnyRecord], **info: Any) -> Path:
@@ -130,3 +139,49 @@ def test_a_page_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     blocker.write_text("in the way")
     with pytest.raises(SurroundingsError, match=r"cannot write to .*report\.html"):
         write_report(folder, blocker / "report.html")
+
+
+def test_what_was_trained_is_in_the_page_the_tables_and_the_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    trained = make_trained(tmp_path / "experiments", (("transposed", 3), ("nearest_conv", 3)), images=("chelsea",))
+    folder = make_run(tmp_path / "run", make_records())
+    html = write_report(folder, trained=trained).read_text(encoding="utf-8")
+    assert html.count(f"read from {tmp_path / 'experiments'} (deconvbench train --seeds 3).") == 3
+    assert "No layer of this run was trained" not in html
+    assert (
+        pd.read_parquet(folder / QUALITY_NAME)["trained_psnr_db"].tolist()
+        == trained.results["psnr_db"].tolist()[3:]
+    )
+    drawn = {figure.name for figure in (folder / "figures").iterdir()}
+    assert {"trained_tradeoff.png", *(f"figure_{number}.png" for number in range(1, 8)), "gallery.png"} <= drawn
+    assert len(html) < 4e6
+
+
+def test_the_ledger_of_the_run_is_shown(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", [])
+    assert "Judge them with: <code>deconvbench claims</code>" in write_report(folder).read_text(encoding="utf-8")
+    row = {
+        "id": 5,
+        "claim": "c",
+        "source": "s",
+        "verdict": "refuted",
+        "sentence": "It <is> not.",
+        "figure": "figure_4",
+    }
+    ledger = {"schema_version": 1, "kind": "claims", "rows": [row]}
+    (folder / CLAIMS_NAME).write_text(json.dumps(ledger))
+    html = write_report(folder).read_text(encoding="utf-8")
+    assert "1 claim: 1 refuted." in html
+    assert "It &lt;is&gt; not." in html
+    assert '<a href="#figure-figure_4">Figure 4</a>' in html
+
+
+@pytest.mark.parametrize("is_folder", [True, False], ids=["folder", "torn"])
+def test_a_ledger_that_cannot_be_read_is_named(tmp_path: Path, is_folder: bool) -> None:
+    folder = make_run(tmp_path / "run", [])
+    path = folder / CLAIMS_NAME
+    path.mkdir() if is_folder else path.write_text("{")
+    with pytest.raises(RunFolderError, match=f"^claims: .*{CLAIMS_NAME}'"):
+        write_report(folder)

@@ -4,14 +4,25 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
+import numpy as np
 import pytest
 
+from deconvbench.columns import TRAINED_COLUMNS
 from deconvbench.plots import draw_all, encode_figures
+from deconvbench.plots.article import CAPTIONS, draw_figure_4
 from deconvbench.plots.metrics import METRIC_LABELS
 from deconvbench.plots.style import make_figure
+from deconvbench.report.article import LedgerRow
 from deconvbench.report.page import render_report
 from deconvbench.table import Tables
-from tests.plots.made_tables import make_empty_tables, make_quality, make_summary, make_tables
+from tests.plots.made_tables import (
+    add_trained,
+    make_empty_tables,
+    make_layer_quality,
+    make_quality,
+    make_summary,
+    make_tables,
+)
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 RUN_INFO: dict[str, Any] = {
@@ -119,8 +130,11 @@ def test_the_caption_of_the_maps_says_what_the_outline_means(html: str) -> None:
 def test_every_metric_has_a_heading_and_a_caption(metric: str) -> None:
     name = f"tradeoff_{metric}"
     page = Page(render_report(make_empty_tables(), {}, {name: b"png"}, metrics=(metric,)))
-    assert page.words.count("Cost against") == 1
-    assert page.words.count("Left is faster, down is cleaner.") == 1
+    # the headline has a heading too, and a sentence in place of its figure
+    assert page.words.count("Cost against") == 2
+    direction = {"trained_psnr_db": "up is better", "trained_ssim": "up is better"}.get(metric, "down is better")
+    how = f"Left is faster, {direction if metric in TRAINED_COLUMNS else 'down is cleaner'}."
+    assert page.words.count(how) == page.words.count("Left is faster,") == 1
     assert "so there is no tradeoff to draw" not in page.words
     assert "data:image/png;base64,cG5n" in page.list_values("src")
 
@@ -129,6 +143,105 @@ def test_how_to_read_is_said_once(html: str) -> None:
     words = Page(html).words
     assert words.count("Left is faster, down is cleaner.") == 1
     assert words.count("Read as the one before.") == 3
+
+
+def test_how_to_read_is_said_anew_where_it_changes() -> None:
+    metrics = ("checkerboard", "trained_checkerboard_levels", "trained_psnr_db", "trained_ssim")
+    pictures = dict.fromkeys((f"tradeoff_{metric}" for metric in metrics), b"png")
+    words = Page(render_report(make_empty_tables(), {}, pictures, metrics=metrics)).words
+    for how in ("down is cleaner", "down is better", "up is better"):
+        assert words.count(f"Left is faster, {how}.") == 1
+    assert words.count("Read as the one before.") == 1
+
+
+HEADLINE_HEADING = "Cost against what trained networks make of images"
+
+
+def test_the_headline_comes_first_with_its_origin() -> None:
+    layers = (("transposed", 3), ("nearest_conv", 3))
+    tables = make_tables(make_summary(layers, (16,)), add_trained(make_layer_quality(layers)))
+    html = render_report(tables, RUN_INFO, {"trained_tradeoff": b"png"}, origin="Trained on the moon.")
+    page = Page(html)
+    assert page.words.index(HEADLINE_HEADING) < page.words.index("What it costs")
+    assert "figure-trained_tradeoff" in page.ids
+    # below the figure and below the table of artifacts; and what a screen reader reads
+    assert page.words.count("Trained on the moon.") == 2
+    assert page.words.count("they have its values after training. Trained on the moon.") == 1
+    assert any("Trained on the moon." in value for value in page.list_values("alt"))
+    assert "No layer of this run was trained" not in page.words
+    assert "PSNR after training (dB)" in page.words
+    unknown = read(tables, RUN_INFO, {"trained_tradeoff": b"png"}).words
+    assert "where it comes from was not recorded" in unknown
+
+
+def test_without_training_the_headline_says_how_to_get_it(html: str) -> None:
+    page = Page(html)
+    assert HEADLINE_HEADING in page.words
+    assert "Train with: deconvbench train, then write this report again." in page.words
+    assert "not recorded" not in page.words
+    assert "Trained on the moon." not in read(make_tables(), RUN_INFO).words
+    assert "Moon" not in Page(render_report(make_tables(), RUN_INFO, {}, origin="Moon")).words
+
+
+def make_claim(**changes: Any) -> LedgerRow:
+    row: dict[str, Any] = {
+        "id": 5, "claim": "Cells are visited <4> times.", "source": "Figure 4", "verdict": "supported",
+        "sentence": "1, 2 & 4 times.", "figure": "figure_4",
+    }  # fmt: skip
+    return LedgerRow(**{**row, **changes})
+
+
+def test_the_ledger_is_a_table_with_links() -> None:
+    claims = [
+        make_claim(),
+        make_claim(id=7, verdict="undecided", figure="figure_7"),
+        make_claim(id=14, verdict="refuted", figure=None),
+        make_claim(id=6, verdict="partly", figure="latency"),
+    ]
+    pictures = encode_figures({"figure_4": draw_figure_4()}) | {"latency": b"png"}
+    page = Page(render_report(make_empty_tables(), {}, pictures, claims=claims))
+    assert "4 claims: 1 supported, 1 partly, 1 refuted, 1 undecided." in page.words
+    assert "5 Cells are visited <4> times. Figure 4 ✓ supported 1, 2 & 4 times. Figure 4 7" in page.words
+    assert "? undecided 1, 2 & 4 times. Figure 7 (not drawn)" in page.words
+    assert "✗ refuted 1, 2 & 4 times. –" in page.words
+    assert "◐ partly 1, 2 & 4 times. What it costs" in page.words
+    links = [value for value in page.list_values("href") if value.startswith("#figure-")]
+    assert links == ["#figure-figure_4", "#figure-latency"]
+    assert {"figure-figure_4", "figure-latency"} <= {*page.ids}
+    assert len(page.ids) == len(set(page.ids))
+    assert "deconvbench claims" not in page.words
+
+
+def test_without_a_ledger_the_command_is_named() -> None:
+    assert "Judge them with: deconvbench claims , then write this report again." in read(make_tables(), {}).words
+    assert "0 claims: none." in Page(render_report(make_tables(), {}, {}, claims=())).words
+
+
+def test_the_articles_figures_come_with_its_words() -> None:
+    pictures = dict.fromkeys(CAPTIONS, b"png")
+    page = read(make_empty_tables(), {}, pictures)
+    for name, caption in CAPTIONS.items():
+        assert f"{caption.title} " in page.words
+        assert caption.text in page.words
+        assert f"figure-{name}" in page.ids
+        assert not caption.claim or f"The article says: “{caption.claim}”" in page.words
+    assert "Not drawn" not in page.words
+    assert page.words.index("The article, re-measured") < page.words.index(CAPTIONS["figure_1"].title)
+    assert "exact" not in page.list_values("class")
+
+
+def test_figures_that_need_training_are_listed_where_they_are_missing() -> None:
+    drawn = dict.fromkeys({*CAPTIONS} - {"figure_1", "figure_7"}, b"png")
+    words = read(make_empty_tables(), {}, drawn).words
+    missing = " ".join(caption.title for name, caption in CAPTIONS.items() if name not in drawn)
+    assert f"there are no such results with pictures: {missing} Train with: deconvbench train" in words
+
+
+def test_photographs_are_shown_dot_for_dot() -> None:
+    figure = make_figure(1.0)
+    figure.subplots().imshow(np.zeros((4, 4, 3)))
+    pictures = encode_figures({"figure_1": figure, "figure_4": make_figure(1.0)})
+    assert list(read(make_empty_tables(), {}, pictures).list_values("class")).count("exact") == 1
 
 
 def test_nothing_is_fetched(html: str) -> None:
@@ -208,6 +321,11 @@ def test_a_killed_and_resumed_run_says_so() -> None:
         pytest.param({"environment": {"machine_id": "abc"}}, "Machine abc", id="a machine without name"),
         pytest.param({"environment": {"accelerator": "TPU"}}, "Machine TPU", id="an accelerator by name"),
         pytest.param({"environment": {"accelerator": {"name": "H"}}}, "Machine H", id="an accelerator described"),
+        pytest.param(
+            {"environment": {"accelerator": {"type": "cuda", "devices": [{"name": "H"}, {"name": "A"}]}}},
+            "Machine H, A",
+            id="accelerators as they are recorded",
+        ),
     ],
 )
 def test_half_filled_descriptions_are_rendered(info: dict[str, Any], shown: str) -> None:

@@ -17,7 +17,7 @@ from deconvbench.run_folder import write_whole
 if TYPE_CHECKING:
     from rich.table import Table
 
-CLAIMS_NAME = "claims.json"
+
 # of everything that is printed, whatever the terminal's width
 WIDTH = 100
 _HEADINGS = ("id", "claim", "verdict", "what was found")

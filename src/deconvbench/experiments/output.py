@@ -15,27 +15,12 @@ from deconvbench.experiments.checkpoints import RESULT_NAME, Row, read_json, rea
 from deconvbench.run_folder import write_whole
 
 
-def list_results(root: Path) -> list[Row]:
-    """Read the result of every training run of a folder that came to an end.
-
-    Parameters
-    ----------
-    root : Path
-        The experiments folder.
-
-    Returns
-    -------
-    list of dict
-        With ``run_id``, in the order of that.
-    """
-    return [result for _, result in _walk(root)]
-
-
 def _walk(root: Path) -> Iterator[tuple[Path, Row]]:
+    """Yield the folder and the result of every training run that came to an end, in the order of names."""
     for path in sorted((root / "runs").glob(f"*/{RESULT_NAME}")):
         result = read_json(path)
         if result is not None:
-            yield path.parent, {"run_id": path.parent.name, **result}
+            yield path.parent, result
 
 
 def write_experiment_tables(root: Path) -> None:
@@ -64,7 +49,7 @@ def write_experiment_tables(root: Path) -> None:
             if row["step"] <= result["steps"]:
                 curves.append({**keys, **row})
                 if row["step"] in (0, 1, result["steps"]):
-                    images += [{**keys, "step": row["step"], **image} for image in row["images"]]
+                    images += [{**keys, "step": row["step"], **image} for image in row.get("images", ())]
     for name, columns, rows in (
         ("curves", CURVE_DTYPES, curves),
         ("results", TRAINED_DTYPES, results),

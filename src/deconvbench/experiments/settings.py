@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from deconvbench.case import check_field
-from deconvbench.errors import UnsupportedError, UsageError
-from deconvbench.upsamplers import fast_resize, get_upsampler, list_upsamplers
+from deconvbench.columns import FAST_UPSAMPLERS
+from deconvbench.errors import UsageError
+from deconvbench.upsamplers import get_upsampler, list_upsamplers
 
 TASKS = ("reconstruction", "super-resolution")
 NORMS = ("instance", "none")
@@ -174,13 +175,11 @@ def choose_layers(
     Raises
     ------
     UsageError
-        If a name is unknown.
-    UnsupportedError
-        If an upsampler cannot be built with that kernel.
+        If a name is unknown, or an upsampler cannot be built with that kernel.
     """
     asked = [_read_layer(word, scale_factor) for word in words]
     if all_upsamplers:
-        known = [name for name, spec in list_upsamplers().items() if spec.module != fast_resize.__name__]
+        known = set(list_upsamplers()) - set(FAST_UPSAMPLERS)
         asked += [*DEFAULT_LAYERS, *((name, _choose_kernel(name, scale_factor)) for name in sorted(known))]
     return tuple(dict.fromkeys(asked or DEFAULT_LAYERS))
 
@@ -195,7 +194,7 @@ def _read_layer(word: str, scale_factor: int) -> Layer:
         raise UsageError(f"--upsampler: {word!r} is not {allowed}")
     reason = spec.unsupported_reason(int(kernel), scale_factor)
     if reason is not None:
-        raise UnsupportedError(f"--upsampler: {word!r}: {reason}")
+        raise UsageError(f"--upsampler: {word!r}: {reason}")
     return name, int(kernel)
 
 
@@ -206,6 +205,6 @@ def _choose_kernel(name: str, scale_factor: int) -> int | None:
     for kernel_size in _KERNEL_SIZES:
         if spec.unsupported_reason(kernel_size, scale_factor) is None:
             return kernel_size
-    raise UnsupportedError(
+    raise UsageError(
         f"--upsampler: {name!r} has no kernel of {', '.join(map(str, _KERNEL_SIZES))}; name one as {name}-kN"
     )

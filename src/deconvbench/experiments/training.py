@@ -5,17 +5,15 @@ that was killed ends with the same bits as one that was not (on one machine, wit
 nothing of other runs, processes or tables.
 """
 
-import io
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from deconvbench.columns import SCORE_COLUMNS
@@ -30,46 +28,21 @@ from deconvbench.experiments.checkpoints import (
     save_checkpoint,
     write_json,
 )
-from deconvbench.experiments.images import ImageSet, draw_batch, make_test_batch, mean_colour, shrink
+from deconvbench.experiments.held_out import hold_out, make_inputs
+from deconvbench.experiments.images import ImageSet, draw_batch
 from deconvbench.experiments.networks import build_network
+from deconvbench.experiments.pictures import keep_pictures, write_outputs
 from deconvbench.experiments.scores import Scores, score_finally, score_network
 from deconvbench.experiments.settings import TrainingSettings
-from deconvbench.run_folder import write_whole
 
 CHECKPOINT_EVERY = 50
 THREADS = 1  # on a CPU; the number of threads decides the order of sums, and so the bits
-TEST_SIZE = 128  # pixels: side of the test crops, as far as the training crops are that large
 # beside the regular ones: a network changes most at first, and the article looks at the first iteration
 _EARLY_STEPS = frozenset({0, 1, 2, 5, 10, 20})
 _PICTURED_STEPS = frozenset({0, 1})
-PICTURED_SEED = 0
 
 # told the steps done, and the score last logged as text
 Report = Callable[[int, str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestSet:
-    """What networks are scored on.
-
-    Parameters
-    ----------
-    names : tuple of str
-        Of the crops.
-    inputs : Tensor, shape (N, 3, H, W)
-        What the network gets, from 0 to 1.
-    targets : Tensor, shape (N, 3, S, S)
-        What it should give.
-    mean_colour : Tensor, shape (3,)
-        Of the training images, from 0 to 1.
-    """
-
-    __test__ = False  # no class of tests, whatever pytest makes of its name
-
-    names: tuple[str, ...]
-    inputs: Tensor
-    targets: Tensor
-    mean_colour: Tensor
 
 
 def is_scheduled(step: int) -> bool:
@@ -81,29 +54,6 @@ def is_scheduled(step: int) -> bool:
         Steps done.
     """
     return step in _EARLY_STEPS or step % CHECKPOINT_EVERY == 0
-
-
-def make_test_set(images: ImageSet, settings: TrainingSettings) -> TestSet:
-    """Prepare what a run is scored on.
-
-    Parameters
-    ----------
-    images : ImageSet
-        The photographs.
-    settings : TrainingSettings
-        Task and sizes.
-    """
-    names, targets = make_test_batch(images, min(TEST_SIZE, settings.crop_size))
-    return TestSet(
-        names=names,
-        inputs=_make_inputs(targets, settings),
-        targets=targets,
-        mean_colour=mean_colour(images),
-    )
-
-
-def _make_inputs(targets: Tensor, settings: TrainingSettings) -> Tensor:
-    return targets if settings.task == "reconstruction" else shrink(targets, settings.scale_factor)
 
 
 class TrainingRun:
@@ -138,7 +88,7 @@ class TrainingRun:
         self._code_version = code_version
         self.folder = root / "runs" / settings.run_id
         self._images = images
-        self._test = make_test_set(images, settings)
+        self._held_out = hold_out(images, settings)
         self.network = build_network(settings).to(settings.device).train()
         self._optimizer = torch.optim.Adam(self.network.parameters(), settings.learning_rate)
         self.step = 0
@@ -210,7 +160,7 @@ class TrainingRun:
         targets = draw_batch(self._images, settings.batch, settings.crop_size, settings.seed, self.step)
         targets = targets.to(settings.device)
         with torch.autocast(settings.device.partition(":")[0], torch.bfloat16, enabled=settings.autocast):
-            outputs = self.network(_make_inputs(targets, settings))
+            outputs = self.network(make_inputs(targets, settings))
         loss = functional.mse_loss(outputs.float(), targets)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call] # torch has no types here
@@ -230,7 +180,7 @@ class TrainingRun:
         row |= {name: _tame(scores.row[name]) for name in SCORE_COLUMNS}
         row["seconds"] = self._seconds
         if self.step in _PICTURED_STEPS or self.step == settings.steps:
-            crops = self._draw(scores.outputs)
+            crops = write_outputs(settings, self.step, self._held_out.names, scores.outputs, self.root)
             row["images"] = [
                 {**{name: _tame(value) for name, value in image.items()}, "crop": crop}
                 for image, crop in zip(scores.images, crops, strict=True)
@@ -242,24 +192,15 @@ class TrainingRun:
             self._loss_count = 0
 
     def _score(self) -> Scores:
-        test, settings = self._test, self.settings
+        held_out, settings = self._held_out, self.settings
         return score_network(
             self.network,
-            test.inputs,
-            test.targets,
-            test.names,
+            held_out.inputs,
+            held_out.targets,
+            held_out.names,
             period=settings.period,
             uses_instance_norm=settings.norm == "instance",
         )
-
-    def _draw(self, outputs: Tensor) -> list[str | None]:
-        """Write the test crops as the network gives them; the first seed's stand for all."""
-        if self.settings.seed != PICTURED_SEED:
-            return [None] * len(outputs)
-        crops = [f"crops/{self.settings.run_id}/{name}-step{self.step}.png" for name in self._test.names]
-        for path, picture in zip(crops, outputs, strict=True):
-            _write_picture(self.root / path, picture)
-        return list(crops)
 
     def _save(self) -> None:
         state = {
@@ -300,8 +241,8 @@ class TrainingRun:
         if status == "ok":
             result |= {name: self._last_row[name] for name in ("loss", *SCORE_COLUMNS)}
             outputs = (self._last_scores or self._score()).outputs  # not kept where the checkpoint was the end
-            test = self._test
-            final = score_finally(outputs, test.targets, test.mean_colour, period=settings.period)
+            targets, mean_colour = self._held_out.targets, self._held_out.mean_colour
+            final = score_finally(outputs, targets, mean_colour, period=settings.period)
             result |= {name: _tame(value) for name, value in final.items()}
         result |= {
             "parameters": count_parameters(self.network),
@@ -321,15 +262,8 @@ class TrainingRun:
             "code_version": self._code_version,
         }
         write_json(self.folder / RESULT_NAME, result)
-        self._drop_pictures()
+        keep_pictures(settings, {*_PICTURED_STEPS, self.step}, self.root)
         return result
-
-    def _drop_pictures(self) -> None:
-        """Delete those of ends that this run once had, and has gone beyond."""
-        kept = {f"step{step}" for step in (*_PICTURED_STEPS, self.step)}
-        for path in (self.root / "crops" / self.settings.run_id).glob("*-step*.png"):
-            if path.stem.rpartition("-")[2] not in kept:
-                path.unlink()
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -369,33 +303,3 @@ def write_settings(settings: TrainingSettings, images: ImageSet, root: Path) -> 
 def _tame(value: Any) -> Any:
     """Make a float that JSON has no word for None."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_originals(settings: TrainingSettings, images: ImageSet, root: Path) -> None:
-    """Write the test crops as they are, to be looked at beside what networks make of them.
-
-    Parameters
-    ----------
-    settings : TrainingSettings
-        Whose task and sizes they have.
-    images : ImageSet
-        The photographs.
-    root : Path
-        The experiments folder.
-
-    Raises
-    ------
-    SurroundingsError
-        If they cannot be written.
-    """
-    test = make_test_set(images, settings)
-    for name, picture in zip(test.names, test.targets, strict=True):
-        _write_picture(root / "crops" / "originals" / f"{settings.task}-{name}.png", picture)
-
-
-def _write_picture(path: Path, picture: Tensor) -> None:
-    make_folder(path.parent)
-    levels = (picture.detach().clamp(0, 1) * 255).round().to("cpu", torch.uint8).permute(1, 2, 0).contiguous()
-    content = io.BytesIO()
-    Image.fromarray(levels.numpy()).save(content, format="PNG")
-    write_whole(path, content.getvalue())

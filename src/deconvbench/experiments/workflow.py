@@ -25,11 +25,13 @@ from deconvbench.experiments.checkpoints import (
     write_json,
 )
 from deconvbench.experiments.crew import Crew, Failure, Outcome, Task
+from deconvbench.experiments.held_out import hold_out
 from deconvbench.experiments.images import ImageSet, draw_batch, load_images
 from deconvbench.experiments.output import write_experiment_tables
+from deconvbench.experiments.pictures import write_originals
 from deconvbench.experiments.processes import TrainingProcess
 from deconvbench.experiments.settings import TrainingSettings
-from deconvbench.experiments.training import THREADS, TrainingRun, write_originals, write_settings
+from deconvbench.experiments.training import THREADS, TrainingRun, write_settings
 from deconvbench.measure.accelerator import check_device, describe_accelerator
 from deconvbench.progress import Step
 from deconvbench.record import SCHEMA_VERSION
@@ -89,7 +91,8 @@ def run_experiments(
         tasks = [task for settings in runs if (task := _look_up(settings, images, root, outcome)) is not None]
         for task in tasks:
             write_settings(task.settings, images, root)
-            write_originals(task.settings, images, root)
+        for settings in {task.settings.task: task.settings for task in tasks}.values():
+            write_originals(settings, hold_out(images, settings), root)
         record = _open_record(root, images, command)
         started = time.monotonic()
         options = {
@@ -123,8 +126,10 @@ def _look_up(settings: TrainingSettings, images: ImageSet, root: Path, outcome: 
     """Compare a run with what its folder holds: None where it is finished; refuse what cannot be gone on with."""
     folder = root / "runs" / settings.run_id
     stored = read_json(folder / SETTINGS_NAME)
-    if stored is None:
-        return Task(settings=settings, done=0)
+    result = read_json(folder / RESULT_NAME)
+    state = load_checkpoint(folder, "cpu")
+    if stored is None or (result is None and state is None):
+        return Task(settings=settings, done=0)  # nothing of it would be lost
     difference = settings.name_difference(stored)
     if difference is None and stored.get("images") != images.fingerprint:
         difference = f"images had the fingerprint {stored.get('images')}, now {images.fingerprint}"
@@ -132,7 +137,6 @@ def _look_up(settings: TrainingSettings, images: ImageSet, root: Path, outcome: 
         raise UsageError(
             f"{settings.run_id} is in {root} with other settings: {difference}; --out names another folder"
         )
-    result = read_json(folder / RESULT_NAME)
     if result is not None and result["status"] != "ok":
         message = f"{result['message']} (as before)"
         outcome.failures.append(Failure(run_id=settings.run_id, status=result["status"], message=message))
@@ -140,7 +144,6 @@ def _look_up(settings: TrainingSettings, images: ImageSet, root: Path, outcome: 
     if result is not None and result["steps"] >= settings.steps:
         outcome.kept += 1
         return None
-    state = load_checkpoint(folder, "cpu")
     done = 0 if state is None else int(state["step"])
     if done > settings.steps:
         raise UsageError(

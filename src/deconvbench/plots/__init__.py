@@ -13,6 +13,7 @@ from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.plots.speedups import draw_speedups
 from deconvbench.plots.style import style_layer
 from deconvbench.plots.tradeoff_map import draw_tradeoff
+from deconvbench.plots.trained_tradeoff import draw_trained_tradeoff
 
 __all__ = [
     "METRIC_LABELS",
@@ -24,6 +25,7 @@ __all__ = [
     "draw_overlap_maps",
     "draw_speedups",
     "draw_tradeoff",
+    "draw_trained_tradeoff",
     "encode_figures",
     "format_metric",
     "get_metric_label",

@@ -20,6 +20,7 @@ from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.plots.speedups import draw_speedups
 from deconvbench.plots.style import DPI
 from deconvbench.plots.tradeoff_map import draw_tradeoff
+from deconvbench.plots.trained_tradeoff import draw_trained_tradeoff
 from deconvbench.table import Tables
 
 # the two faces of the checkerboard (of a constant input, and of the variance of the output), the one score that
@@ -34,6 +35,7 @@ def draw_all(
     *,
     size: tuple[int, int] | None = None,
     metrics: tuple[str, ...] = TRADEOFF_METRICS,
+    target_level: float | None = None,
 ) -> dict[str, Figure]:
     """Draw every figure that a run has numbers for.
 
@@ -44,7 +46,9 @@ def draw_all(
     size : (int, int), optional
         Height and width that stand for all where a figure shows one size; the largest common one by default.
     metrics : tuple of str
-        Artifact metrics to set against latency, a figure each; any of `METRIC_LABELS`.
+        Metrics to set against latency, a figure each; any of `METRIC_LABELS`.
+    target_level : float, optional
+        As for `draw_trained_tradeoff`.
 
     Returns
     -------
@@ -57,7 +61,10 @@ def draw_all(
         If a metric is unknown.
     """
     summary, quality = tables.summary, tables.quality
-    drawings: dict[str, Callable[[], Figure]] = {"latency": lambda: draw_latency(summary)}
+    drawings: dict[str, Callable[[], Figure]] = {
+        "trained_tradeoff": lambda: draw_trained_tradeoff(summary, quality, target_level=target_level, size=size),
+        "latency": lambda: draw_latency(summary),
+    }
     for metric in metrics:
         drawings[f"tradeoff_{metric}"] = partial(draw_tradeoff, summary, metric=metric, quality=quality, size=size)
     drawings["speedups"] = lambda: draw_speedups(tables.speedups)
@@ -79,6 +86,9 @@ def draw_all(
 def encode_figures(figures: Mapping[str, Figure]) -> dict[str, bytes]:
     """Draw figures as PNG with a palette: a third of the size, and no difference that an eye can see.
 
+    Those with photographs keep their colours: a palette would cost several levels in each pixel, and with them the
+    faint checkerboards that they are there to show.
+
     Parameters
     ----------
     figures : mapping of str to Figure
@@ -96,10 +106,16 @@ def _encode(figure: Figure) -> bytes:
     drawn, packed = BytesIO(), BytesIO()
     figure.savefig(drawn, format="png", dpi=DPI)
     with Image.open(drawn) as image:
-        image.convert("RGB").quantize(_PALETTE_COLOURS, dither=Image.Dither.NONE).save(
-            packed, format="png", optimize=True
-        )
+        picture = image.convert("RGB")
+        if not _has_photograph(figure):
+            picture = picture.quantize(_PALETTE_COLOURS, dither=Image.Dither.NONE)
+        picture.save(packed, format="png", optimize=True)
     return packed.getvalue()
+
+
+def _has_photograph(figure: Figure) -> bool:
+    arrays = (image.get_array() for axes in figure.axes for image in axes.images)
+    return any(array is not None and array.ndim == 3 for array in arrays)
 
 
 def save_figures(pictures: Mapping[str, bytes], directory: Path) -> dict[str, Path]:

@@ -161,7 +161,9 @@ def _find_place(
     def count_clashes(box: Box, leader: Segment) -> float:
         crossed = sum(obstacle.meets_segment(*leader) for obstacle in obstacles)
         crossed += sum(_segments_cross(leader, other) for other in leaders)
-        covered = sum(box.meets_segment(*line) for line in (*lines, *leaders))
+        # a label that only touches a line is read as part of it
+        wide = Box(box.left - _GAP, box.bottom - _GAP, box.width + 2 * _GAP, box.height + 2 * _GAP)
+        covered = sum(wide.meets_segment(*line) for line in (*lines, *leaders))
         return _COST_OF_CROSSING * crossed + _COST_OF_LINE * covered
 
     around = _boxes_around(point, size, markers[0].width / 2)

@@ -1,14 +1,15 @@
-"""What the artifact metrics are called on axes and in tables, and in which unit.
+"""What the metrics of quality are called on axes and in tables, in which unit, and which way is better.
 
 Definitions and formulas are where the metrics are measured; this holds only what a reader sees.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 
-from deconvbench.columns import ARTIFACT_COLUMNS, ZERO_BELOW
+from deconvbench.columns import ARTIFACT_COLUMNS, HIGH_COLUMNS, ZERO_BELOW
 from deconvbench.errors import UsageError
 
 
@@ -21,14 +22,17 @@ class MetricLabel:
     title : str
         In a few plain words.
     unit : str
-        ``ratio`` or ``dB``.
+        ``ratio``, ``dB`` or ``8-bit levels``.
     meaning : str
         One sentence for captions: what a high value does to an image.
+    decimals : int
+        Digits behind the point; ratios below 0.001 are written as powers of ten instead.
     """
 
     title: str
     unit: str
     meaning: str
+    decimals: int = 3
 
     @property
     def heading(self) -> str:
@@ -61,6 +65,7 @@ METRIC_LABELS = {
         title="image rejection",
         unit="dB",
         meaning="power of the copies of the spectrum that upsampling leaves: blocky, jagged edges; low is best",
+        decimals=1,
     ),
     "border_error": MetricLabel(
         title="border error",
@@ -84,6 +89,24 @@ METRIC_LABELS = {
         unit="ratio",
         meaning="distance from the same layer in float64; 0 is best",
     ),
+    "trained_checkerboard_levels": MetricLabel(
+        title="checkerboard after training",
+        unit="8-bit levels",
+        meaning="amplitude of the checkerboard in what a trained network gets wrong on test images (output less "
+        "target, of 255 levels), above what lies beside it in the spectrum; 0 is best, below 0 there is none",
+        decimals=2,
+    ),
+    "trained_psnr_db": MetricLabel(
+        title="PSNR after training",
+        unit="dB",
+        meaning="how near a trained network comes to test images; high is best",
+        decimals=2,
+    ),
+    "trained_ssim": MetricLabel(
+        title="SSIM after training",
+        unit="ratio",
+        meaning="how much of the structure of test images a trained network keeps; 1 is best",
+    ),
 }
 
 
@@ -103,6 +126,23 @@ def get_metric_label(metric: str) -> MetricLabel:
     if metric not in METRIC_LABELS:
         raise UsageError(f"metric: {metric!r} is not one of {', '.join(METRIC_LABELS)}")
     return METRIC_LABELS[metric]
+
+
+def get_best(metric: str) -> Literal["low", "high"]:
+    """Say which way is better.
+
+    Parameters
+    ----------
+    metric : str
+        Name of the column.
+
+    Raises
+    ------
+    UsageError
+        As `get_metric_label`.
+    """
+    get_metric_label(metric)
+    return "high" if metric in HIGH_COLUMNS else "low"
 
 
 def check_metrics(metrics: Sequence[str], option: str = "--quality") -> tuple[str, ...]:
@@ -159,9 +199,10 @@ def format_metric(value: float | None, metric: str) -> str:
     """
     if value is None or pd.isna(value):
         return "–"
-    if get_metric_label(metric).unit == "dB":
+    label = get_metric_label(metric)
+    if label.unit != "ratio":
         # adding zero turns -0.0 into 0.0
-        return f"{round(value, 1) + 0.0:.1f}"
+        return f"{round(value, label.decimals) + 0.0:.{label.decimals}f}"
     if is_zero(value, metric):
         return "0"
-    return f"{value:.3f}" if abs(value) >= 1e-3 else f"{value:.0e}"
+    return f"{value:.{label.decimals}f}" if abs(value) >= 1e-3 else f"{value:.0e}"

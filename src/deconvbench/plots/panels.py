@@ -4,7 +4,7 @@ A grid may have hundreds of settings and layers; a figure has room for a few. Wh
 that a title can say so. Draws nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ LAYER_FIELDS = ("upsampler", "kernel_size", "scale_factor")
 SIZE_FIELDS = ("height", "width")
 # everything that must be equal for two layers, or two sizes of one layer, to be compared
 SETTING_FIELDS = tuple(f for f in CASE_FIELDS if f not in {"upsampler", "kernel_size", *SIZE_FIELDS})
+# before the rest are counted
+_MOST_NAMED = 6
 
 
 class EmptyFigureError(UsageError):
@@ -242,3 +244,16 @@ def describe_rest(left_out: int, thing: str) -> str:
         Of what, in the plural.
     """
     return f" ({left_out} more {thing} are in the table)" if left_out else ""
+
+
+def name_some(names: Iterable[str]) -> str:
+    """List names by alphabet, and count those that are too many.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Any number.
+    """
+    known = sorted(names)
+    rest = f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
+    return ", ".join(known[:_MOST_NAMED]) + rest

@@ -108,12 +108,7 @@ _SUMMARY_COLUMNS: tuple[tuple[str, str, _Writer], ...] = (
     ("replicates", "replicates", write_text),
 )
 _SETTING_COLUMNS = tuple((name, name.replace("_", " "), write_text) for name in CASE_DEFAULTS)
-_TRAINED_COLUMNS: tuple[tuple[str, str, _Writer], ...] = (
-    ("trained_checkerboard_levels", "checkerboard after training (8-bit levels)", _write_number("{:.2f}".format)),
-    ("trained_psnr_db", "PSNR after training (dB)", _write_number("{:.2f}".format)),
-    ("trained_ssim", "SSIM after training (ratio)", _write_number("{:.3f}".format)),
-    ("steps", "training steps", write_text),
-)
+_TRAINING_COLUMNS: tuple[tuple[str, str, _Writer], ...] = (("steps", "training steps", write_text),)
 
 
 def view_summary(summary: pd.DataFrame, limit: int = 3000) -> TableView:
@@ -169,7 +164,7 @@ def view_quality(quality: pd.DataFrame) -> TableView:
         given. Columns without any value are left out.
     """
     pooled = summarise_quality(quality)
-    columns = [c for c in (*_METRIC_COLUMNS, *_TRAINED_COLUMNS) if c[0] in pooled and pooled[c[0]].notna().any()]
+    columns = [c for c in (*_METRIC_COLUMNS, *_TRAINING_COLUMNS) if c[0] in pooled and pooled[c[0]].notna().any()]
     rows = []
     for row in pooled.to_dict("records"):
         layer = _name_layer(row)

@@ -1,4 +1,4 @@
-"""From a run folder to its report: reads tables and description, writes figures and the page.
+"""From a run folder to its report: reads tables, description and claims, writes figures and the page.
 
 The only module of the report that touches files.
 """
@@ -6,18 +6,27 @@ The only module of the report that touches files.
 from collections.abc import Sequence
 from pathlib import Path
 
-from deconvbench.errors import SurroundingsError, explain_os_error
+from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
+from deconvbench.plots.article import draw_article_figures
 from deconvbench.plots.gallery import TRADEOFF_METRICS, draw_all, encode_figures, save_figures
 from deconvbench.plots.metrics import check_metrics
+from deconvbench.report.article import LedgerRow, parse_claims
 from deconvbench.report.page import render_report
-from deconvbench.run_folder import JOURNAL_NAME, read_run_info, write_whole
+from deconvbench.run_folder import CLAIMS_NAME, JOURNAL_NAME, read_run_info, write_whole
 from deconvbench.table import read_tables, write_tables
+from deconvbench.trained import Trained, describe_trained, find_target_level
 
 FIGURES_NAME = "figures"
 REPORT_NAME = "report.html"
 
 
-def write_report(run_dir: Path, out: Path | None = None, *, metrics: Sequence[str] = TRADEOFF_METRICS) -> Path:
+def write_report(
+    run_dir: Path,
+    out: Path | None = None,
+    *,
+    metrics: Sequence[str] = TRADEOFF_METRICS,
+    trained: Trained | None = None,
+) -> Path:
     """Draw the figures of a run and write its report.
 
     Parameters
@@ -27,7 +36,10 @@ def write_report(run_dir: Path, out: Path | None = None, *, metrics: Sequence[st
     out : Path, optional
         The HTML file; ``report.html`` in the run folder by default.
     metrics : sequence of str
-        What to set against latency, a figure each: any of the artifact columns, or ``numerical_error``.
+        What to set against latency, a figure each: any of `deconvbench.tradeoff.QUALITY_COLUMNS`.
+    trained : Trained, optional
+        What training found (`deconvbench.trained.find_trained`): it joins the quality table, and the article's
+        figures show it. Without it, the report does without.
 
     Returns
     -------
@@ -39,21 +51,36 @@ def write_report(run_dir: Path, out: Path | None = None, *, metrics: Sequence[st
     UsageError
         If a metric is unknown; nothing is written then.
     RunFolderError
-        If `run_dir` holds no run.
+        If `run_dir` holds no run, or its ``claims.json`` is no ledger.
     SurroundingsError
         If a file cannot be written.
     """
     chosen = check_metrics(metrics)
     run_info = read_run_info(run_dir)
     # a run that was cut off has no tables yet; one whose journal was left behind has nothing else
-    tables = write_tables(run_dir) if (run_dir / JOURNAL_NAME).exists() else read_tables(run_dir)
-    pictures = encode_figures(draw_all(tables, metrics=chosen))
+    get_tables = write_tables if (run_dir / JOURNAL_NAME).exists() else read_tables
+    tables = get_tables(run_dir, trained)
+    claims = _read_claims(run_dir / CLAIMS_NAME)
+    found = trained or Trained()
+    figures = draw_all(tables, metrics=chosen, target_level=find_target_level(found))
+    pictures = encode_figures({**figures, **draw_article_figures(found)})
     save_figures(pictures, run_dir / FIGURES_NAME)
     target = out or run_dir / REPORT_NAME
-    page = render_report(tables, run_info, pictures, metrics=chosen)
+    page = render_report(tables, run_info, pictures, metrics=chosen, claims=claims, origin=describe_trained(found))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SurroundingsError(f"cannot write to {target}: {explain_os_error(error)}") from error
     write_whole(target, page.encode())
     return target
+
+
+def _read_claims(path: Path) -> tuple[LedgerRow, ...] | None:
+    """Read the ledger of claims; None where nobody has judged them."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RunFolderError(f"claims: cannot read {str(path)!r}: {explain_os_error(error)}") from error
+    return parse_claims(content, str(path))

@@ -15,15 +15,28 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined, Template
 
+from deconvbench.columns import TRAINED_COLUMNS
+from deconvbench.plots.article import CAPTIONS
 from deconvbench.plots.gallery import TRADEOFF_METRICS
-from deconvbench.plots.metrics import METRIC_LABELS
+from deconvbench.plots.metrics import METRIC_LABELS, get_best
 from deconvbench.record import STATUSES
+from deconvbench.report.article import (
+    HEADLINE,
+    LedgerRow,
+    count_verdicts,
+    list_undrawn,
+    name_anchor,
+    view_ledger,
+)
 from deconvbench.report.cells import flatten_environment, view_failures, view_noisy, view_quality, view_summary
 from deconvbench.report.findings import describe_findings
 from deconvbench.report.speedups import describe_speedups, list_failures, view_choices, view_costs, view_means
+from deconvbench.run_folder import list_hardware
 from deconvbench.table import Tables
-from deconvbench.units import format_bytes, format_duration
+from deconvbench.units import format_duration
 
+# where a PNG says of what kind its colours are
+_COLOUR_TYPE = 25
 # (name of the figure, heading, how to read it, what to say where there is none)
 _Entry = tuple[str, str, str, str]
 _LATENCY: _Entry = (
@@ -35,10 +48,28 @@ _LATENCY: _Entry = (
     "upsampler; the dashes are the kernel size.",
     "No cell has a latency, so there is no cost to draw.",
 )
+_HEADLINE: _Entry = (
+    HEADLINE,
+    "Cost against what trained networks make of images",
+    "Left is faster. In the upper panel down is cleaner, and 0 is no checkerboard; in the lower one up is nearer "
+    "to the target. The ringed points on the dashed lines are the frontiers: nothing else is both faster and "
+    "better. Bars are 95 % intervals over seeds, hollow markers are latencies that something disturbed. The exact "
+    "fast forms of nearest_conv compute the same function of the same weights, so they have its values after "
+    "training.",
+    "No layer of this run was trained, so the figure of latency against the checkerboard and the PSNR after "
+    "training is left out. Train with: deconvbench train, then write this report again.",
+)
+_UNKNOWN_ORIGIN = (
+    "What is known after training was in the tables of this run; where it comes from was not recorded."
+)
 _HOW_TO_READ = (
     "Left is faster, down is cleaner. The ringed points on the dashed line are the frontier: nothing else is "
     "both faster and cleaner. A bar is the 95 % interval over seeds of the weights; where there is none to be "
     "seen, it is shorter than the marker. Weights are fresh: training can change all of this."
+)
+_HOW_TO_READ_TRAINED = (
+    "Left is faster, {direction} is better. The ringed points on the dashed line are the frontier: nothing else "
+    "is both faster and better. A bar is the 95 % interval over seeds, which draw weights and crops."
 )
 # metric: (heading, what this one tells)
 _TRADEOFFS: Mapping[str, tuple[str, str]] = {
@@ -81,6 +112,19 @@ _TRADEOFFS: Mapping[str, tuple[str, str]] = {
         "Cost against rounding",
         "Distance from the same weights in float64, at the precision that was timed; it depends on no seed.",
     ),
+    "trained_checkerboard_levels": (
+        "Cost against the checkerboard after training",
+        "The checkerboard in what trained networks get wrong on test images, in levels of 255. Around the line at "
+        "0 there is nothing to be seen; a value below it is no better than 0.",
+    ),
+    "trained_psnr_db": (
+        "Cost against PSNR after training",
+        "How near trained networks come to test images. It counts blur and noise as much as a checkerboard.",
+    ),
+    "trained_ssim": (
+        "Cost against SSIM after training",
+        "How much of the structure of test images trained networks keep.",
+    ),
 }
 _OTHERS: tuple[_Entry, ...] = (
     (
@@ -122,14 +166,19 @@ def _load_template() -> Template:
 def _list_figures(metrics: Sequence[str]) -> list[_Entry]:
     """List the figures that a report should have, in the order in which to read them."""
     tradeoffs = []
-    for number, metric in enumerate(metrics):
+    introduced: set[str] = set()
+    for metric in metrics:
         heading, text = _TRADEOFFS[metric]
-        start = "Read as the one before. " if number else f"{_HOW_TO_READ} "
+        how = _HOW_TO_READ
+        if metric in TRAINED_COLUMNS:
+            how = _HOW_TO_READ_TRAINED.format(direction="up" if get_best(metric) == "high" else "down")
+        start = "Read as the one before." if how in introduced else how
+        introduced = {how}
         title = METRIC_LABELS[metric].title
-        article = "an" if title[0] in "aeiou" else "a"
+        article = "an" if title[0] in "aeiouS" else "a"
         missing = f"No cell has both a latency and {article} {title}, so there is no tradeoff to draw."
-        tradeoffs.append((f"tradeoff_{metric}", heading, start + text, missing))
-    return [_LATENCY, *tradeoffs, *_OTHERS]
+        tradeoffs.append((f"tradeoff_{metric}", heading, f"{start} {text}", missing))
+    return [_HEADLINE, _LATENCY, *tradeoffs, *_OTHERS]
 
 
 def render_report(
@@ -138,6 +187,8 @@ def render_report(
     pictures: Mapping[str, bytes],
     *,
     metrics: Sequence[str] = TRADEOFF_METRICS,
+    claims: Sequence[LedgerRow] | None = None,
+    origin: str = "",
 ) -> str:
     """Write the whole report as one self-contained HTML page.
 
@@ -148,9 +199,15 @@ def render_report(
     run_info : mapping
         Contents of ``run.json``; every key may be missing.
     pictures : mapping of str to bytes
-        From `deconvbench.plots.encode_figures`; where one is missing, a sentence says why.
+        From `deconvbench.plots.encode_figures`, the article's (`deconvbench.plots.article`) among them; where one
+        is missing, a sentence says why.
     metrics : sequence of str
-        Artifact metrics, each known, whose tradeoffs belong into the report.
+        Metrics, each known, whose tradeoffs belong into the report.
+    claims : sequence of LedgerRow, optional
+        What was found of the article's claims (`deconvbench.report.article.parse_claims`); where they are missing,
+        a sentence says how to get them.
+    origin : str
+        Where trained quality comes from (`deconvbench.trained.describe_trained`).
 
     Returns
     -------
@@ -162,11 +219,13 @@ def render_report(
     summary = tables.summary
     entries = _list_figures(metrics)
     known = {name for name, *_ in entries}
+    is_trained = bool(tables.quality[list(TRAINED_COLUMNS)].notna().any(axis=None))
+    origin = (origin or _UNKNOWN_ORIGIN) if is_trained else ""
     shown = [(n, h, caption, missing, pictures.get(n)) for n, h, caption, missing in entries]
     shown += [
         (name, name.replace("_", " "), "", "", picture)
         for name, picture in pictures.items()
-        if name not in {*known, "speedups"}
+        if name not in {*known, *CAPTIONS, "speedups"}
     ]
     return _load_template().render(
         title=f"deconvbench: {grid.get('name') or 'a run'}",
@@ -175,9 +234,17 @@ def render_report(
         speedups=_show_speedups(tables.speedups, pictures.get("speedups")),
         state=_describe_state(run_info, summary),
         figures=[
-            {"heading": h, "caption": caption, "missing": missing, "image": figure and _embed(figure)}
-            for _, h, caption, missing, figure in shown
+            {
+                "anchor": name_anchor(name),
+                "heading": heading,
+                "caption": f"{caption} {origin}" if name == HEADLINE else caption,
+                "missing": missing,
+                "image": figure and _embed(figure),
+            }
+            for name, heading, caption, missing, figure in shown
         ],
+        article=_show_article(claims, {name: heading for name, heading, *_ in shown}, pictures),
+        origin=origin,
         summary=view_summary(summary) if len(summary) else None,
         quality=view_quality(tables.quality) if len(tables.quality) else None,
         failures=view_failures([tables.table, tables.quality]),
@@ -203,6 +270,35 @@ def _show_speedups(speedups: pd.DataFrame, picture: bytes | None) -> Mapping[str
     }
 
 
+def _show_article(
+    claims: Sequence[LedgerRow] | None, headings: Mapping[str, str], pictures: Mapping[str, bytes]
+) -> Mapping[str, Any]:
+    """Gather the section on the article."""
+    titles = {**headings, **{name: caption.title.partition(":")[0] for name, caption in CAPTIONS.items()}}
+    return {
+        "counts": None if claims is None else count_verdicts(claims),
+        "claims": view_ledger(claims or (), titles, pictures),
+        "figures": [
+            {
+                "anchor": name_anchor(name),
+                "heading": caption.title,
+                "claim": caption.claim,
+                "caption": caption.text,
+                "image": _embed(pictures[name]),
+                "is_exact": _has_full_colour(pictures[name]),
+            }
+            for name, caption in CAPTIONS.items()
+            if name in pictures
+        ],
+        "undrawn": list_undrawn(pictures),
+    }
+
+
+def _has_full_colour(picture: bytes) -> bool:
+    """Say whether a PNG has no palette, as figures with photographs have none (`plots.encode_figures`)."""
+    return picture[_COLOUR_TYPE : _COLOUR_TYPE + 1] == b"\x02"
+
+
 def _as_mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
@@ -222,17 +318,10 @@ def _count_statuses(summary: pd.DataFrame) -> str:
 def _list_facts(
     run_info: Mapping[str, Any], environment: Mapping[str, Any], grid: Mapping[str, Any], summary: pd.DataFrame
 ) -> list[tuple[str, str]]:
-    memory = environment.get("memory_bytes")
-    machine = [
-        environment.get("cpu") or environment.get("machine_id"),
-        f"{environment['cores']} cores" if environment.get("cores") else None,
-        format_bytes(memory) if isinstance(memory, int | float) else None,
-        *_name_accelerators(environment),
-    ]
     replicates = grid.get("replicates")
     share = run_info.get("measuring_share")
     pairs = [
-        ("Machine", ", ".join(str(part) for part in machine if part)),
+        ("Machine", ", ".join(list_hardware(environment))),
         ("Measured", _write_time(run_info.get("created_at"))),
         ("Took", _write_span(run_info)),
         ("torch", environment.get("torch_version")),
@@ -243,16 +332,6 @@ def _list_facts(
         ("Time spent measuring", f"{share:.0%}" if isinstance(share, int | float) else None),
     ]
     return [(name, str(value)) for name, value in pairs if value not in {None, ""}]
-
-
-def _name_accelerators(environment: Mapping[str, Any]) -> list[str]:
-    found = environment.get("gpus") or environment.get("accelerator") or []
-    names = []
-    for device in found if isinstance(found, list) else [found]:
-        name = device.get("name") if isinstance(device, Mapping) else device
-        if name:
-            names.append(str(name))
-    return names
 
 
 def _describe_state(run_info: Mapping[str, Any], summary: pd.DataFrame) -> list[str]:
