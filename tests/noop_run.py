@@ -16,7 +16,7 @@ from deconvbench.engine import run_plan
 from deconvbench.plan import Plan, open_folder, reopen_folder
 from deconvbench.record import Latency, Record
 from deconvbench.run_folder import RUN_NAME
-from deconvbench.worker import R, WorkerOptions
+from deconvbench.worker_process import R, WorkerOptions
 
 FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.noop_run"])

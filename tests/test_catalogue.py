@@ -22,7 +22,8 @@ from deconvbench.catalogue import (
 from deconvbench.measure.measuring import Measuring
 from deconvbench.record import AnyRecord, QualityRecord
 from deconvbench.upsamplers import list_upsamplers, register_upsampler, registry
-from deconvbench.worker import WorkerOptions, fill
+from deconvbench.worker import fill
+from deconvbench.worker_process import WorkerOptions
 from tests import faulty_upsamplers
 from tests.noop_run import ENVIRONMENT
 

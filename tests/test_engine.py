@@ -11,7 +11,7 @@ from deconvbench.journal import Journal
 from deconvbench.plan import Plan, list_imprecise, list_jobs
 from deconvbench.record import Latency, Record, SpeedupRecord
 from deconvbench.run_folder import JOURNAL_NAME
-from deconvbench.worker import MeasuringProcess, R, WorkerOptions
+from deconvbench.worker_process import MeasuringProcess, R, WorkerOptions
 from tests.builders import make_grid, make_plan, make_speedup_grid
 
 

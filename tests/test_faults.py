@@ -34,7 +34,8 @@ from deconvbench.record import (
 from deconvbench.run_folder import JOURNAL_NAME, RUN_NAME, read_run_info
 from deconvbench.table import load, read_journal
 from deconvbench.upsamplers import load_upsampler, register_upsampler, registry
-from deconvbench.worker import Worker, WorkerOptions, fill
+from deconvbench.worker import fill
+from deconvbench.worker_process import Worker, WorkerOptions
 from tests import faulty_upsamplers
 from tests.builders import make_case, make_grid, make_plan, make_record
 from tests.noop_run import ENVIRONMENT, NoopWorker

@@ -14,7 +14,7 @@ from deconvbench.columns import ZERO_BELOW
 from deconvbench.errors import UsageError
 from deconvbench.record import QualityRecord
 from deconvbench.upsamplers import UpsamplerSpec, list_broken_upsamplers, list_sources, list_upsamplers
-from deconvbench.worker import Worker, WorkerOptions
+from deconvbench.worker_process import Worker, WorkerOptions
 
 if TYPE_CHECKING:
     from rich.table import Table

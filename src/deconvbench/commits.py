@@ -27,7 +27,7 @@ from deconvbench.products import PRODUCTS
 from deconvbench.progress import show_progress
 from deconvbench.table import write_tables
 from deconvbench.units import parse_margin
-from deconvbench.worker import WorkerError, WorkerOptions
+from deconvbench.worker_process import WorkerError, WorkerOptions
 from deconvbench.workflow import RESULTS, Selection, make_plan, name_folder, read_environment
 
 COMPARED_REPLICATES = 5

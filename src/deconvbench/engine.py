@@ -24,7 +24,7 @@ from deconvbench.plan import (
     list_speedups,
 )
 from deconvbench.record import AnyRecord, Record, SpeedupRecord
-from deconvbench.worker import MeasuringProcess, Worker, WorkerOptions
+from deconvbench.worker_process import MeasuringProcess, Worker, WorkerOptions
 
 LOG_NAME = "worker.log"
 # a case that is still imprecise after this many times the planned replicates stays so

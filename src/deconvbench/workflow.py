@@ -28,7 +28,7 @@ from deconvbench.selftest import SelftestResult, collect_run, format_selftest, j
 from deconvbench.table import find_newest_run, write_tables
 from deconvbench.units import parse_fraction
 from deconvbench.upsamplers import list_sources, load_upsampler
-from deconvbench.worker import WorkerOptions
+from deconvbench.worker_process import WorkerOptions
 
 RESULTS = Path("results")
 _MAX_NOISE_LINES = 8
