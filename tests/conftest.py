@@ -1,9 +1,13 @@
-"""What all tests share: one thread, and the one place where tests that need a CUDA device are skipped."""
+"""What all tests share: one thread, no compiled form but their own, and where those that need CUDA are skipped."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+# whatever is in the user's cache, and for child processes too; the tests of the compiled form make one
+os.environ["DECONVBENCH_NATIVE"] = "0"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -111,6 +111,7 @@ BAD_INPUTS = [
     ("report", "results/runs"),
     ("report a b --out x.html", "--out: 'x.html' is one file, for 2 runs"),
     ("report folder --quality blur", "--quality: 'blur' is not one of"),
+    ("report folder --results nowhere", "results: 'nowhere' is no folder"),
     ("validate --seeds 0", "0"),
     ("compare base.json", "Missing argument 'NEW'"),
     ("compare base.json none", "run folder: 'none' does not exist"),

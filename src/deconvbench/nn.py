@@ -3,7 +3,8 @@
 Each is an ordinary `torch.nn.Module` of (in_channels, out_channels, kernel_size, scale_factor). Defines nothing.
 
 - `ResizeConv2d`: nearest-neighbour enlargement and convolution at the price of a deconvolution. The one to take
-  unless there is a reason against it.
+  unless there is a reason against it. `build_native` compiles it for the machine at hand, once: then it is faster
+  still.
 - `EqualGainTransposed`: a transposed convolution that is kept free of checkerboards; freer than the former.
 - `SubpixelIcnrBlur`: sub-pixel convolution that is kept free of them by a blur.
 - `SincConv`: band-limited enlargement and convolution, for those who want no images of the spectrum either.
@@ -18,7 +19,8 @@ torch.Size([1, 4, 10, 14])
 
 from deconvbench.upsamplers.equal_gain import EqualGainTransposed
 from deconvbench.upsamplers.fast import ResizeConv2d
+from deconvbench.upsamplers.fast.native import build_native
 from deconvbench.upsamplers.sinc_resize import SincConv
 from deconvbench.upsamplers.subpixel import SubpixelIcnrBlur
 
-__all__ = ["EqualGainTransposed", "ResizeConv2d", "SincConv", "SubpixelIcnrBlur"]
+__all__ = ["EqualGainTransposed", "ResizeConv2d", "SincConv", "SubpixelIcnrBlur", "build_native"]

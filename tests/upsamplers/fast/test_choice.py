@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from deconvbench.upsamplers.fast import ResizeConv2d
-from deconvbench.upsamplers.fast.choice import IMPLEMENTATIONS, Workload, choose_implementation
+from deconvbench.upsamplers.fast.choice import IMPLEMENTATIONS, NATIVE, Workload, choose_implementation
 
 ALLOWED_SHARE = 1.1
 MIDDLING = Workload(
@@ -32,6 +32,7 @@ MIDDLING = Workload(
     is_prepared=True,
     is_training=False,
 )
+NATIVE_LOAD = replace(MIDDLING, is_native=True)
 MANY = replace(MIDDLING, in_channels=512, out_channels=256)
 
 
@@ -72,11 +73,31 @@ MANY = replace(MIDDLING, in_channels=512, out_channels=256)
             "plain",
             id="two threads, the kernel made outweighs the map",
         ),
+        pytest.param(NATIVE_LOAD, NATIVE, id="compiled"),
+        pytest.param(replace(NATIVE_LOAD, height=3, width=3), NATIVE, id="compiled, small map"),
+        pytest.param(replace(NATIVE_LOAD, height=2, width=2), "plain", id="compiled, few values"),
+        pytest.param(
+            replace(NATIVE_LOAD, height=3, width=3, in_channels=512, is_prepared=False),
+            "plain",
+            id="compiled, few pixels, made",
+        ),
+        pytest.param(replace(NATIVE_LOAD, height=4, width=4, is_prepared=False), NATIVE, id="compiled, made"),
+        pytest.param(replace(NATIVE_LOAD, is_training=True, is_prepared=False), NATIVE, id="compiled, training"),
+        pytest.param(
+            replace(NATIVE_LOAD, height=15, width=15, is_training=True, is_prepared=False),
+            "plain",
+            id="compiled, training, small map",
+        ),
+        pytest.param(
+            replace(NATIVE_LOAD, height=16, width=16, is_training=True, is_prepared=False, is_channels_last=True),
+            "plain",
+            id="compiled, training, channels last",
+        ),
     ],
 )
 def test_what_is_chosen(load: Workload, expected: str) -> None:
     assert choose_implementation(load) == expected
-    assert expected in IMPLEMENTATIONS
+    assert expected in {*IMPLEMENTATIONS, NATIVE}
 
 
 def test_a_traced_layer_takes_the_form_that_is_one_operation() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deconvbench.upsamplers.fast import forms
+from deconvbench.upsamplers.fast import preparation
 from deconvbench.upsamplers.fast.forms import Geometry, prepare
 from deconvbench.upsamplers.fast.frozen import FrozenWeights
 from tests.upsamplers.fast.plain_form import FORMS, draw
@@ -22,7 +22,7 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
 
     def count(form: str) -> Callable[..., Tensor]:
-        make = forms._PREPARATIONS[form]
+        make = preparation._PREPARATIONS[form]
 
         def counted(*arguments: Any) -> Tensor:
             calls.append(form)
@@ -30,7 +30,7 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return counted
 
-    monkeypatch.setattr(forms, "_PREPARATIONS", {form: count(form) for form in FORMS})
+    monkeypatch.setattr(preparation, "_PREPARATIONS", {form: count(form) for form in FORMS})
     return calls
 
 

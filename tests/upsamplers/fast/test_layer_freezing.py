@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deconvbench.errors import UsageError
-from deconvbench.upsamplers.fast import ResizeConv2d, forms
+from deconvbench.upsamplers.fast import ResizeConv2d, preparation
 from tests.upsamplers.fast.plain_form import (
     assert_plain,
     draw,
@@ -50,13 +50,13 @@ def test_a_frozen_layer_transforms_its_weight_once(
     form: str, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    make = forms._PREPARATIONS[form]
+    make = preparation._PREPARATIONS[form]
 
     def count(*arguments: Any) -> Tensor:
         calls.append(form)
         return make(*arguments)
 
-    monkeypatch.setattr(forms, "_PREPARATIONS", {form: count})
+    monkeypatch.setattr(preparation, "_PREPARATIONS", {form: count})
     layer, x = make_layer(form).eval(), draw(2, 4, 3, 4).contiguous(memory_format=layout)
     with torch.no_grad():
         expected = layer(x)

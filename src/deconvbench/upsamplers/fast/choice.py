@@ -6,6 +6,8 @@ Knows shapes and surroundings, no tensors and no weights.
 from dataclasses import dataclass
 
 IMPLEMENTATIONS = ("auto", "plain", "transposed", "subpixel", "minimal", "tiled")
+# how the tiled form is called where it is the compiled one that runs; nobody asks for it by this name
+NATIVE = "tiled (native)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,8 @@ class Workload:
         The transformed weight is at hand.
     is_training : bool
         A gradient will be asked for.
+    is_native : bool
+        The tiled form is there compiled, and holds no more than the plain one.
     """
 
     kernel_size: int
@@ -46,6 +50,7 @@ class Workload:
     is_channels_last: bool
     is_prepared: bool
     is_training: bool
+    is_native: bool = False
 
 
 # the transposed form pays where the map has so many values, and beyond so many pixels where its kernel is made in
@@ -59,6 +64,9 @@ _LARGE_MAP = 4096
 # the minimal form needs few multiplications more than its additions cost: half of those of the transposed form
 _MINIMAL_GAIN = 2
 _MINIMAL_VALUES, _MINIMAL_PHASE_CHANNELS = 16384, 256
+# the compiled form costs little more than a call of it, and more where it transforms the weight for few pixels
+_LEAST_VALUES_NATIVE_KEPT, _LEAST_VALUES_NATIVE_MADE = 512, 1024
+_LEAST_PIXELS_NATIVE_MADE = 16
 # the estimate of the transposed form's memory is good to 7 %, and 10 % more than the plain form's are allowed
 _MEMORY_LIMIT = 1.03
 # with more threads the library holds more for the transposed form, up to a sixth where the estimate says as much
@@ -77,6 +85,8 @@ def choose_implementation(load: Workload) -> str:
     hold more than 1.1 times what the plain form does is not taken. What was not measured (other dtypes, groups,
     accelerators) gets the transposed form: one convolution of torch's own.
 
+    Where `tiled` is there compiled it is the fastest from some hundred values on, in training from some thousand.
+
     Parameters
     ----------
     load : Workload
@@ -85,8 +95,24 @@ def choose_implementation(load: Workload) -> str:
     Returns
     -------
     str
-        ``plain``, ``transposed``, ``minimal`` or ``tiled``.
+        ``plain``, ``transposed``, ``minimal``, ``tiled`` or ``tiled (native)``.
     """
+    if not load.is_native:
+        return _choose_operations(load)
+    pixels = load.batch * load.height * load.width
+    if load.is_training:
+        # whose backward pass is that of the transposed form
+        least_pixels = _LEAST_PIXELS_MADE
+        least = _LEAST_VALUES_TRAINING * (2 if load.is_channels_last else 1)
+    elif load.is_prepared:
+        least_pixels, least = 1, _LEAST_VALUES_NATIVE_KEPT
+    else:
+        least_pixels, least = _LEAST_PIXELS_NATIVE_MADE, _LEAST_VALUES_NATIVE_MADE
+    return NATIVE if pixels >= least_pixels and pixels * load.in_channels >= least else "plain"
+
+
+def _choose_operations(load: Workload) -> str:
+    """Choose among the forms that are made of torch's operations."""
     pixels = load.batch * load.height * load.width
     if load.is_cpu and load.is_float32 and load.groups == 1:
         if _prefers_products(load, pixels):

@@ -5,8 +5,6 @@ and bias: those made of torch's convolutions by themselves, `minimal` and `tiled
 whose gradients are theirs. Chooses nothing.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,53 +12,21 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional
 
-from deconvbench.upsamplers.fast.choice import Workload, choose_implementation
+from deconvbench.upsamplers.fast.choice import NATIVE, Workload, choose_implementation
 from deconvbench.upsamplers.fast.memory import Products, is_channels_last
-from deconvbench.upsamplers.fast.minimal import prepare_minimal, run_minimal
-from deconvbench.upsamplers.fast.tiled import prepare_tiled, run_tiled
-from deconvbench.upsamplers.fast.weights import (
-    count_padding,
-    phase_matrix,
-    transform_kernels,
-    transposed_matrix,
+from deconvbench.upsamplers.fast.minimal import run_minimal
+from deconvbench.upsamplers.fast.native.form import (
+    fits_native,
+    has_native,
+    is_watched,
+    run_native,
+    take_library,
 )
+from deconvbench.upsamplers.fast.preparation import Geometry, prepare, swap_channels
+from deconvbench.upsamplers.fast.tiled import run_tiled
+from deconvbench.upsamplers.fast.weights import transform_kernels, transposed_matrix
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Geometry:
-    """What a resize-convolution is, apart from its weights.
-
-    Parameters
-    ----------
-    kernel_size : int
-        Odd kernel size k.
-    scale_factor : int
-        Scale s, at least 2.
-    groups : int
-        Groups of the convolution.
-    padding_mode : str
-        ``zeros``, ``reflect`` or ``replicate``, of the enlarged image.
-    """
-
-    kernel_size: int
-    scale_factor: int
-    groups: int
-    padding_mode: str
-
-    @property
-    def padding(self) -> int:
-        """Enlarged pixels of padding on each side."""
-        return (self.kernel_size - 1) // 2
-
-    @property
-    def reach(self) -> int:
-        """Input pixels that the padding reaches."""
-        return count_padding(self.kernel_size, self.scale_factor)
-
-    @property
-    def pads_zeros(self) -> bool:
-        """Whether beyond the border there are zeros."""
-        return self.padding_mode == "zeros"
+__all__ = ["PRODUCT_FORMS", "Geometry", "choose", "find_fastest", "prepare", "run", "specify"]
 
 
 def choose(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: bool) -> str:
@@ -84,8 +50,19 @@ def choose(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: bool) 
     """
     if torch.compiler.is_compiling():
         return "transposed"
+    return find_fastest(x, weight, geometry, is_prepared=is_prepared)
+
+
+def find_fastest(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: bool) -> str:
+    """Name the form that the rule of `choice` finds fastest, whether or not a compiler traces.
+
+    Parameters
+    ----------
+    x, weight, geometry, is_prepared
+        As for `choose`; of the tensors only what they are counts, not their values.
+    """
     batch, in_channels, height, width = x.shape
-    return choose_implementation(
+    chosen = choose_implementation(
         Workload(
             kernel_size=geometry.kernel_size,
             scale_factor=geometry.scale_factor,
@@ -101,62 +78,38 @@ def choose(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: bool) 
             is_channels_last=is_channels_last(x, weight),
             is_prepared=is_prepared,
             is_training=torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad),
+            is_native=_has_native(x, weight, geometry)
+            and fits_native(x, weight.shape[0], is_prepared=is_prepared),
         )
     )
+    return "tiled" if chosen == NATIVE and is_watched() else chosen
 
 
-def prepare(implementation: str, weight: Tensor, geometry: Geometry, dtype: torch.dtype) -> Tensor:
-    """Transform the weight of the convolution into that of a form.
+def specify(implementation: str, x: Tensor, weight: Tensor, geometry: Geometry) -> str:
+    """Say which of a form's implementations runs: the tiled form may be there compiled.
 
     Parameters
     ----------
     implementation : str
         ``plain``, ``transposed``, ``subpixel``, ``minimal`` or ``tiled``.
-    weight : Tensor, shape (C_out, C_in/groups, k, k)
-        Differentiable. In half precision the sums are taken in float32.
-    geometry : Geometry
-        Of the layer.
-    dtype : torch.dtype
-        Of the result: that of the input.
+    x, weight, geometry
+        As for `choose`.
 
     Returns
     -------
-    Tensor
-        In the layout that `run` takes.
+    str
+        The same, or ``tiled (native)``.
     """
-    if implementation == "plain":
-        return weight.to(dtype)
-    wide = weight.float() if weight.dtype in {torch.float16, torch.bfloat16} else weight
-    return _PREPARATIONS[implementation](wide, geometry).to(dtype)
+    is_native = implementation == "tiled" and _has_native(x, weight, geometry) and not is_watched()
+    return NATIVE if is_native else implementation
 
 
-def _prepare_transposed(weight: Tensor, geometry: Geometry) -> Tensor:
-    """(C_out, C_in/g, k, k) to (C_in, C_out/g, k+s−1, k+s−1)."""
-    matrix = transposed_matrix(geometry.kernel_size, geometry.scale_factor)
-    return _swap_channels(transform_kernels(weight, matrix), geometry.groups)
-
-
-def _swap_channels(kernels: Tensor, groups: int) -> Tensor:
-    """(C_out, C_in/g, …) to (C_in, C_out/g, …), group by group; without a copy where there is one group."""
-    if groups == 1:
-        return kernels.transpose(0, 1)
-    return torch.unflatten(kernels, 0, (groups, -1)).transpose(1, 2).flatten(0, 1)
-
-
-def _prepare_subpixel(weight: Tensor, geometry: Geometry) -> Tensor:
-    """(C_out, C_in/g, k, k) to (C_out·s², C_in/g, 2r+1, 2r+1)."""
-    scale, size = geometry.scale_factor, 2 * geometry.reach + 1
-    kernels = transform_kernels(weight, phase_matrix(geometry.kernel_size, scale))
-    phases = kernels.view(*weight.shape[:2], scale, size, scale, size).permute(0, 2, 4, 1, 3, 5)
-    return phases.reshape(-1, weight.shape[1], size, size)
-
-
-_PREPARATIONS: Mapping[str, Callable[[Tensor, Geometry], Tensor]] = {
-    "transposed": _prepare_transposed,
-    "subpixel": _prepare_subpixel,
-    "minimal": lambda weight, geometry: prepare_minimal(weight, geometry.scale_factor),
-    "tiled": lambda weight, _: prepare_tiled(weight),
-}
+def _has_native(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
+    return (
+        not torch.compiler.is_compiling()
+        and not _is_transformed()
+        and has_native(x, weight, scale_factor=geometry.scale_factor, groups=geometry.groups)
+    )
 
 
 def run(
@@ -196,7 +149,8 @@ def run(
     if implementation in PRODUCT_FORMS and _is_transformed():
         return _run_transposed(x, prepare("transposed", weight, geometry, x.dtype), bias, geometry)
     layout = torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
-    if layout == torch.channels_last and not is_channels_last(x):
+    # the compiled form reads any layout
+    if layout == torch.channels_last and not is_channels_last(x) and implementation != NATIVE:
         x = x.contiguous(memory_format=layout)
     y: Tensor
     if (
@@ -258,7 +212,7 @@ def _run_subpixel(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geom
 
 
 _CONVOLUTIONS = {"transposed": _run_transposed, "subpixel": _run_subpixel}
-PRODUCT_FORMS = frozenset({"minimal", "tiled"})
+PRODUCT_FORMS = frozenset({"minimal", "tiled", NATIVE})
 # of the transposed kernel in a backward pass: itself, its gradient, and what the library re-orders of both
 _KERNEL_COPIES = 4
 _LEAST_CHANNELS = 32
@@ -298,6 +252,8 @@ def _run_form(
     implementation: str,
     geometry: Geometry,
 ) -> Tensor:
+    if implementation == NATIVE:
+        return run_native(take_library(), x, weight, prepared, bias, pads_zeros=geometry.pads_zeros)
     if implementation in PRODUCT_FORMS:
         return _run_products(x, weight, prepared, bias, implementation, geometry)
     if prepared is None:
@@ -382,6 +338,6 @@ def _split_channels(x: Tensor, weight: Tensor, geometry: Geometry) -> list[slice
 def _collect_taps(kernel: Tensor, geometry: Geometry, dtype: torch.dtype) -> Tensor:
     """Adjoint of `_prepare_transposed`: (C_in, C_out/g, k+s−1, k+s−1) to (C_out, C_in/g, k, k)."""
     adjoint = tuple(zip(*transposed_matrix(geometry.kernel_size, geometry.scale_factor), strict=True))
-    kernels = _swap_channels(kernel, geometry.groups)
+    kernels = swap_channels(kernel, geometry.groups)
     wide = kernels.float() if kernels.dtype in {torch.float16, torch.bfloat16} else kernels
     return transform_kernels(wide, adjoint).to(dtype)

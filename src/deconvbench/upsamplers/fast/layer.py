@@ -12,7 +12,7 @@ from deconvbench.errors import UsageError
 from deconvbench.upsamplers.convolution import SameConv2d
 from deconvbench.upsamplers.fast import tiled
 from deconvbench.upsamplers.fast.choice import IMPLEMENTATIONS
-from deconvbench.upsamplers.fast.forms import Geometry, choose, run
+from deconvbench.upsamplers.fast.forms import Geometry, choose, run, specify
 from deconvbench.upsamplers.fast.frozen import FrozenWeights
 from deconvbench.upsamplers.fast.memory import is_channels_last
 
@@ -30,7 +30,8 @@ class ResizeConv2d(nn.Module):
     - ``transposed``: one transposed convolution of kernel k + s − 1; (k+s−1)²/s²;
     - ``subpixel``: one convolution at low resolution, then PixelShuffle; (2r+1)², r = ⌈(k−1)/(2s)⌉;
     - ``minimal``: k² products per input pixel; k²/s² (see `minimal`);
-    - ``tiled``: 25 products per four input pixels, kernel 3 and scale 2 only; 1.5625 (see `tiled`);
+    - ``tiled``: 25 products per four input pixels, kernel 3 and scale 2 only; 1.5625 (see `tiled`), twice as fast
+      once `deconvbench.nn.build_native` has compiled it for this machine;
     - ``auto``: the fastest for this input by a rule learnt from measurements (see `choice`).
 
     Parameters
@@ -254,13 +255,14 @@ class ResizeConv2d(nn.Module):
         Returns
         -------
         str
-            `implementation`, or what ``auto`` chooses.
+            `implementation`, or what ``auto`` chooses; ``tiled (native)`` where the tiled form is there compiled
+            (`deconvbench.nn.build_native`) and has this input.
         """
         return self._choose(x, self.weight, is_prepared=is_prepared)
 
     def _choose(self, x: Tensor, weight: Tensor, *, is_prepared: bool) -> str:
         if self.implementation != "auto":
-            return self.implementation
+            return specify(self.implementation, x, weight, self._geometry)
         if not self._is_exact:
             return "plain"
         return choose(x, weight, self._geometry, is_prepared=is_prepared)

@@ -12,7 +12,8 @@ algorithm is nested: 4×4 combinations of input pixels, 5×5 products over the c
 25/16 = 1.5625 multiply-accumulates per output pixel, where the plain form has 9 and a transposed convolution of
 kernel 3 and stride 2 has 2.25. The price is additions, that is passes over memory, so everything here is about few
 passes: products are accumulated in place where they have one destination, the two that share D share its
-combination, and the work is done in bands of rows that stay in the cache.
+combination, and the work is done in bands of rows that stay in the cache. (`native` is the same form compiled,
+whose passes are over the cache only.)
 
 No earlier description of this form is known to us; see References for what it builds on. It is exact but for
 rounding (relative to float64 some 3e-7 in float32), and may be used for kernel 3 and scale 2 only.

@@ -1,0 +1,177 @@
+"""Compiling the native form with the system's own compiler, and trying it before it is kept.
+
+Only on request. What is kept is written whole or not at all.
+"""
+
+import itertools
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from deconvbench.errors import SurroundingsError, UsageError, explain_os_error
+from deconvbench.upsamplers.fast.native.form import prepare_native, run_native
+from deconvbench.upsamplers.fast.native.library import SOURCE, Library, find_library, locate_library
+
+_FLAGS = ("-O3", "-fPIC", "-std=gnu11")
+# for the processor at hand, as compilers spell it, or else for any
+_PROCESSOR_FLAGS = (("-march=native",), ("-mcpu=native",), ())
+# as torch's wheels and distributions have it
+_THREADING = re.compile(r"(/\S*/lib(?:gomp|iomp5|omp)\b\S*)$", re.MULTILINE)
+_TIMEOUT_S = 120
+# (N, C_in, C_out, H, W): parts of blocks, of vectors and of bands, more of each than one, odd sizes and the least
+_TRIALS = ((1, 1, 1, 1, 1), (2, 3, 5, 4, 7), (1, 70, 37, 9, 6), (1, 33, 80, 40, 38), (3, 16, 64, 16, 16))
+_TOLERANCE = 3e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativeBuild:
+    """A compiled form that was tried and is found from now on.
+
+    Parameters
+    ----------
+    path : Path
+        Of the library.
+    command : str
+        What compiled it.
+    is_threaded : bool
+        Whether it uses torch's threads; otherwise it works in one.
+    error : float
+        Largest deviation from the plain form in float64, as a share of the largest value.
+    """
+
+    path: Path
+    command: str
+    is_threaded: bool
+    error: float
+
+
+def build_native() -> NativeBuild:
+    """Compile the native form for this machine, try it, and keep it where `ResizeConv2d` finds it.
+
+    The compiler is ``$CC`` or ``cc``; a second or two. The library is found again by processes on the same
+    processor with the same torch and the same version of this package, until then everything works without.
+
+    Returns
+    -------
+    NativeBuild
+        Where it is, and how far it is from the plain form.
+
+    Raises
+    ------
+    UsageError
+        If there is no compiler, or it cannot compile this.
+    SurroundingsError
+        If the cache folder cannot be written, or what was compiled computes something else.
+    """
+    target = locate_library()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as folder:
+            made = Path(folder) / target.name
+            command = _compile(made)
+            library, deviation = _try_out(made)
+            made.replace(target)
+    except OSError as error:
+        raise SurroundingsError(f"cannot write {target.parent}: {explain_os_error(error)}") from error
+    # processes that looked before look again
+    find_library.cache_clear()
+    return NativeBuild(path=target, command=command, is_threaded=library.is_threaded, error=deviation)
+
+
+def _compile(target: Path) -> str:
+    named = os.environ.get("CC", "").strip() or "cc"
+    try:
+        compiler = shlex.split(named)
+    except ValueError as error:
+        raise UsageError(f"CC: {named!r} is no command: {error}") from error
+    objections = []
+    for flags, threading in itertools.product(_PROCESSOR_FLAGS, (*_find_threading(), None)):
+        compiled = target.with_suffix(".o")
+        options = [*_FLAGS, *flags, *(["-fopenmp"] if threading else [])]
+        # apart from linking, for which -fopenmp would add a second runtime with threads of its own
+        commands = (
+            [*compiler, *options, "-c", str(SOURCE), "-o", str(compiled)],
+            [*compiler, "-shared", str(compiled), *([threading] if threading else []), "-o", str(target)],
+        )
+        failures = (_run_compiler(named, command) for command in commands)
+        objection = next(filter(None, failures), None) or _explain_loading(target)
+        if objection is None:
+            return shlex.join([*compiler, *options])
+        objections.append(objection)
+    raise UsageError(f"CC: {named!r} cannot compile the native form: {objections[-1]}")
+
+
+def _run_compiler(compiler: str, command: list[str]) -> str | None:
+    """Run it, and say what it objects to."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, stdin=subprocess.DEVNULL
+        )
+    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+        raise UsageError(
+            f"CC: {compiler!r} is no C compiler that can be run; install one (gcc or clang) or set CC to its path"
+        ) from error
+    except subprocess.TimeoutExpired:
+        return f"it took longer than {_TIMEOUT_S} s"
+    if done.returncode == 0:
+        return None
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
+    return next(iter(errors or lines), f"exit status {done.returncode}")
+
+
+def _explain_loading(path: Path) -> str | None:
+    try:
+        Library(path)
+    except (OSError, AttributeError) as error:
+        return str(error)
+    return None
+
+
+def _find_threading() -> Iterator[str]:
+    """Find the OpenMP library that torch has loaded, whose threads it is to use."""
+    try:
+        maps = Path("/proc/self/maps").read_text()
+    except OSError:
+        return
+    home = str(Path(torch.__file__).parent.parent)
+    found = sorted(set(_THREADING.findall(maps)), key=lambda path: not path.startswith(home))
+    yield from found[:1]
+
+
+def _try_out(path: Path) -> tuple[Library, float]:
+    """Compare it with the plain form in float64, whatever it may be asked for."""
+    library = Library(path)
+    generator = torch.Generator().manual_seed(0)
+    worst = 0.0
+    layouts = (torch.contiguous_format, torch.channels_last)
+    for (batch, in_channels, out_channels, *size), layout, pads_zeros in itertools.product(
+        _TRIALS, layouts, (True, False)
+    ):
+        x = torch.randn((batch, in_channels, *size), generator=generator).contiguous(memory_format=layout)
+        weight = torch.randn((out_channels, in_channels, 3, 3), generator=generator)
+        bias = torch.randn(out_channels, generator=generator)
+        expected = _run_plain(x.double(), weight.double(), bias.double(), pads_zeros=pads_zeros)
+        for packed in (None, prepare_native(library, weight)):
+            found = run_native(library, x, weight, packed, bias, pads_zeros=pads_zeros)
+            worst = max(worst, float((found - expected).abs().max() / expected.abs().max()))
+    if not worst <= _TOLERANCE:
+        raise SurroundingsError(
+            f"the compiled form is off by {worst:.1e} of the largest value, more than {_TOLERANCE:.0e}: not kept"
+        )
+    return library, worst
+
+
+def _run_plain(x: Tensor, weight: Tensor, bias: Tensor, *, pads_zeros: bool) -> Tensor:
+    enlarged = functional.interpolate(x, scale_factor=2, mode="nearest")
+    mode = "constant" if pads_zeros else "replicate"
+    return functional.conv2d(functional.pad(enlarged, (1, 1, 1, 1), mode=mode), weight, bias)

@@ -1,0 +1,183 @@
+"""The compiled library: where it is kept, how it is found, and its functions with Python's types.
+
+Loading happens at the first question, never at import. Compiles nothing.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+SOURCE = Path(__file__).with_name("tiled.c")
+_HEADER = SOURCE.with_name("vectors.h")
+_SWITCH = "DECONVBENCH_NATIVE"
+_CPU_FACTS = ("model name", "flags", "Features", "CPU part")
+
+
+class Job(ctypes.Structure):
+    """``struct job`` of the source: input, output and bias, their sizes and strides in values."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("x", "bias", "y")),
+        *((name, ctypes.c_int64) for name in ("n", "c_in", "h", "w", "xn", "xc", "xh", "xw")),
+        *((name, ctypes.c_int64) for name in ("c_out", "yn", "yc", "yh", "yw")),
+        ("replicates", ctypes.c_int),
+    )
+
+
+class Weights(ctypes.Structure):
+    """``struct weights`` of the source: the weight as it is, with strides of channels and taps."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("c_out", "c_in", "so", "si", "st")),
+    )
+
+
+class Pieces(ctypes.Structure):
+    """``struct cut`` of the source: how the work is cut."""
+
+    _fields_ = tuple((name, ctypes.c_int64) for name in ("splits", "groups", "rows", "blocks", "scratch"))
+
+
+class Library:
+    """Functions of the compiled source.
+
+    Parameters
+    ----------
+    path : Path
+        Of the shared library.
+
+    Raises
+    ------
+    OSError
+        If it cannot be loaded.
+    AttributeError
+        If it is another library.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        functions = ctypes.CDLL(str(path))
+        self._block_values = _declare(functions.deconvbench_block_values, ctypes.c_int64, ctypes.c_int64)
+        self._band_values = _declare(functions.deconvbench_band_values, ctypes.c_int64, *[ctypes.c_int64] * 3)
+        self._pack = _declare(functions.deconvbench_pack, None, ctypes.POINTER(Weights), ctypes.c_void_p)
+        self._run = _declare(
+            functions.deconvbench_run,
+            None,
+            *(ctypes.POINTER(Job), ctypes.POINTER(Weights), ctypes.c_void_p),
+            *(ctypes.POINTER(Pieces), ctypes.c_int, ctypes.c_void_p),
+        )
+        self.block_channels: int = _declare(functions.deconvbench_block_channels, ctypes.c_int64)()
+        self.is_threaded = bool(_declare(functions.deconvbench_is_threaded, ctypes.c_int64)())
+
+    def count_block_values(self, in_channels: int) -> int:
+        """Values of the transformed weight of `block_channels` output channels.
+
+        Parameters
+        ----------
+        in_channels : int
+            Channels of the input.
+        """
+        return int(self._block_values(in_channels))
+
+    def count_band_values(self, in_channels: int, width: int, rows: int) -> int:
+        """Values that a worker holds for a band.
+
+        Parameters
+        ----------
+        in_channels, width : int
+            Of the input.
+        rows : int
+            Of tiles, in the band.
+        """
+        return int(self._band_values(in_channels, width, rows))
+
+    def pack(self, weights: Weights, packed: int) -> None:
+        """Transform a whole weight.
+
+        Parameters
+        ----------
+        weights : Weights
+            The weight.
+        packed : int
+            Where it goes.
+        """
+        self._pack(ctypes.byref(weights), packed)
+
+    def run(
+        self, job: Job, weights: Weights, packed: int | None, pieces: Pieces, threads: int, scratch: int
+    ) -> None:
+        """Enlarge and convolve.
+
+        Parameters
+        ----------
+        job : Job
+            What to do.
+        weights : Weights
+            Used where `packed` is None.
+        packed : int or None
+            The transformed weight, if it is at hand.
+        pieces : Pieces
+            How the work is cut.
+        threads : int
+            Threads of one operation.
+        scratch : int
+            Memory for all workers.
+        """
+        self._run(ctypes.byref(job), ctypes.byref(weights), packed, ctypes.byref(pieces), threads, scratch)
+
+
+def _declare(function: Any, result: Any, *arguments: Any) -> Any:
+    function.restype, function.argtypes = result, arguments
+    return function
+
+
+def locate_library() -> Path:
+    """Say where the library for this source, processor and torch is kept, whether it is there or not.
+
+    Returns
+    -------
+    Path
+        In the user's cache folder, ``$XDG_CACHE_HOME`` or ``~/.cache``.
+    """
+    sources = [SOURCE.read_text(), _HEADER.read_text()]
+    facts = [*sources, torch.__version__, platform.system(), platform.machine(), *_read_processor()]
+    digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+    cache = os.environ.get("XDG_CACHE_HOME")
+    folder = Path(cache) if cache else Path.home() / ".cache"
+    return folder / "deconvbench" / f"tiled-{digest}.so"
+
+
+def _read_processor() -> list[str]:
+    """Read what decides which instructions there are, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return [platform.processor()]
+    return sorted({line for line in lines if line.startswith(_CPU_FACTS)})
+
+
+@functools.cache
+def find_library() -> Library | None:
+    """Load the library that `build_native` made for this source, processor and torch, if there is one.
+
+    Looked for once in a process; ``DECONVBENCH_NATIVE=0`` in the environment says not to look.
+
+    Returns
+    -------
+    Library or None
+    """
+    if os.environ.get(_SWITCH) == "0":
+        return None
+    try:
+        path = locate_library()
+        return Library(path) if path.is_file() else None
+    except (OSError, RuntimeError, AttributeError):
+        # unreadable, of another system, or no home to look in: as if it were not there
+        return None

@@ -1,0 +1,126 @@
+"""Transformed weights: what each form makes of that of the convolution, and what all forms know of the layer.
+
+Runs nothing on an image.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deconvbench.upsamplers.fast.choice import NATIVE
+from deconvbench.upsamplers.fast.minimal import prepare_minimal
+from deconvbench.upsamplers.fast.native.form import prepare_native, take_library
+from deconvbench.upsamplers.fast.tiled import prepare_tiled
+from deconvbench.upsamplers.fast.weights import (
+    count_padding,
+    phase_matrix,
+    transform_kernels,
+    transposed_matrix,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """What a resize-convolution is, apart from its weights.
+
+    Parameters
+    ----------
+    kernel_size : int
+        Odd kernel size k.
+    scale_factor : int
+        Scale s, at least 2.
+    groups : int
+        Groups of the convolution.
+    padding_mode : str
+        ``zeros``, ``reflect`` or ``replicate``, of the enlarged image.
+    """
+
+    kernel_size: int
+    scale_factor: int
+    groups: int
+    padding_mode: str
+
+    @property
+    def padding(self) -> int:
+        """Enlarged pixels of padding on each side."""
+        return (self.kernel_size - 1) // 2
+
+    @property
+    def reach(self) -> int:
+        """Input pixels that the padding reaches."""
+        return count_padding(self.kernel_size, self.scale_factor)
+
+    @property
+    def pads_zeros(self) -> bool:
+        """Whether beyond the border there are zeros."""
+        return self.padding_mode == "zeros"
+
+
+def prepare(implementation: str, weight: Tensor, geometry: Geometry, dtype: torch.dtype) -> Tensor:
+    """Transform the weight of the convolution into that of a form.
+
+    Parameters
+    ----------
+    implementation : str
+        ``plain``, ``transposed``, ``subpixel``, ``minimal``, ``tiled`` or ``tiled (native)``.
+    weight : Tensor, shape (C_out, C_in/groups, k, k)
+        Differentiable, but for the last. In half precision the sums are taken in float32.
+    geometry : Geometry
+        Of the layer.
+    dtype : torch.dtype
+        Of the result: that of the input.
+
+    Returns
+    -------
+    Tensor
+        In the layout that `run` takes.
+    """
+    if implementation == "plain":
+        return weight.to(dtype)
+    if implementation == NATIVE:
+        return prepare_native(take_library(), weight)
+    wide = weight.float() if weight.dtype in {torch.float16, torch.bfloat16} else weight
+    return _PREPARATIONS[implementation](wide, geometry).to(dtype)
+
+
+def _prepare_transposed(weight: Tensor, geometry: Geometry) -> Tensor:
+    """(C_out, C_in/g, k, k) to (C_in, C_out/g, k+s−1, k+s−1)."""
+    matrix = transposed_matrix(geometry.kernel_size, geometry.scale_factor)
+    return swap_channels(transform_kernels(weight, matrix), geometry.groups)
+
+
+def swap_channels(kernels: Tensor, groups: int) -> Tensor:
+    """Swap output and input channels, group by group; without a copy where there is one group.
+
+    Parameters
+    ----------
+    kernels : Tensor, shape (C_out, C_in/g, …)
+        Or the other way round.
+    groups : int
+        Number g of groups.
+
+    Returns
+    -------
+    Tensor, shape (C_in, C_out/g, …)
+    """
+    if groups == 1:
+        return kernels.transpose(0, 1)
+    return torch.unflatten(kernels, 0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+
+
+def _prepare_subpixel(weight: Tensor, geometry: Geometry) -> Tensor:
+    """(C_out, C_in/g, k, k) to (C_out·s², C_in/g, 2r+1, 2r+1)."""
+    scale, size = geometry.scale_factor, 2 * geometry.reach + 1
+    kernels = transform_kernels(weight, phase_matrix(geometry.kernel_size, scale))
+    phases = kernels.view(*weight.shape[:2], scale, size, scale, size).permute(0, 2, 4, 1, 3, 5)
+    return phases.reshape(-1, weight.shape[1], size, size)
+
+
+_PREPARATIONS: Mapping[str, Callable[[Tensor, Geometry], Tensor]] = {
+    "transposed": _prepare_transposed,
+    "subpixel": _prepare_subpixel,
+    "minimal": lambda weight, geometry: prepare_minimal(weight, geometry.scale_factor),
+    "tiled": lambda weight, _: prepare_tiled(weight),
+}
