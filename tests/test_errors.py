@@ -5,6 +5,7 @@ import pytest
 from deconvbench import errors
 from deconvbench.errors import (
     DeconvbenchError,
+    FusionError,
     GridError,
     RunFolderError,
     SurroundingsError,
@@ -19,6 +20,7 @@ from deconvbench.errors import (
     [
         (DeconvbenchError, 1),
         (UnsupportedError, 1),
+        (FusionError, 1),
         (UsageError, 2),
         (GridError, 2),
         (RunFolderError, 2),
@@ -33,7 +35,7 @@ def test_each_kind_of_error_has_its_exit_code(kind: type[DeconvbenchError], code
 
 def test_every_error_of_the_module_is_in_the_one_tree() -> None:
     kinds = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
-    assert len(kinds) == 6
+    assert len(kinds) == 7
     assert all(issubclass(kind, DeconvbenchError) for kind in kinds)
 
 

@@ -41,6 +41,10 @@ class UnsupportedError(DeconvbenchError):
     """A combination that an upsampler cannot build; becomes a record, never a bad grid."""
 
 
+class FusionError(DeconvbenchError):
+    """A fused model that differs from the original by more than rounding; nothing was changed."""
+
+
 class SurroundingsError(DeconvbenchError):
     """Stopped by the surroundings (disk full, folder read-only, lock held): the run can be resumed."""
 

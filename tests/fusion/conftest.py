@@ -23,7 +23,7 @@ def small_images_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resizing, "choose", choose_product_form)
     monkeypatch.setattr(resizing, "LEAST_PIXELS_SPLIT", 0)
     monkeypatch.setattr(graphs, "LEAST_PIXELS_SPLIT", 0)
-    monkeypatch.setattr(graphs, "choose_implementation", lambda load: "transposed")
+    monkeypatch.setattr(graphs, "find_fastest", lambda *_, **__: "transposed")
 
 
 @pytest.fixture

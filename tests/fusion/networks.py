@@ -230,3 +230,34 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.conv(functional.interpolate(x, scale_factor=2.0))
+
+
+class ExcitedBlock(nn.Module):
+    """As attention networks for segmentation have it: enlarge, weigh the channels, concatenate, convolve."""
+
+    def __init__(self, channels: int, skip_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.excite = nn.Sequential(
+            *(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, 2, 1), nn.ReLU(), nn.Conv2d(2, channels, 1)),
+            nn.Sigmoid(),
+        )
+        self.conv = nn.Conv2d(channels + skip_channels, out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Any:
+        x = functional.interpolate(x, scale_factor=2, mode="nearest")
+        return self.conv(torch.cat([x * self.excite(x), skip], dim=1))
+
+
+class PreActivationBlock(nn.Module):
+    """As residual U-Nets have it: enlarge, concatenate, normalise, activate, convolve."""
+
+    def __init__(self, channels: int, skip_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels + skip_channels)
+        nn.init.uniform_(self.norm.weight)
+        self.activation = nn.PReLU(channels + skip_channels)
+        self.conv = nn.Conv2d(channels + skip_channels, out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Any:
+        x = torch.cat([functional.interpolate(x, scale_factor=2), skip], dim=1)
+        return self.conv(self.activation(self.norm(x)))

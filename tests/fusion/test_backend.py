@@ -13,9 +13,18 @@ from torch.nn import functional
 from deconvbench.errors import UsageError
 from deconvbench.fusion import backend, compile_graph, fuse, graphs
 from deconvbench.fusion.graphs import rewrite_graph
-from deconvbench.upsamplers.fast import choice
+from deconvbench.upsamplers.fast import forms
 from tests.fusion.comparing import differentiate_both, run_both
-from tests.fusion.networks import GeneratorBlock, TransformationNetwork, UNet, Up, Upsample2D, VaeDecoder
+from tests.fusion.networks import (
+    ExcitedBlock,
+    GeneratorBlock,
+    PreActivationBlock,
+    TransformationNetwork,
+    UNet,
+    Up,
+    Upsample2D,
+    VaeDecoder,
+)
 from tests.fusion.test_odd_cases import enlarge_then, plainly, up, written
 
 EAGER: dict[str, Any] = {"inner_backend": "aot_eager"}
@@ -64,6 +73,21 @@ def test_networks_compile_to_the_same_numbers(name: str, replaced: list[int]) ->
     assert replaced == [count]
 
 
+@pytest.mark.parametrize("block", [ExcitedBlock, PreActivationBlock])
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+def test_what_treats_channels_alike_compiles_to_the_same_numbers(
+    block: Callable[..., nn.Module], dynamic: bool, replaced: list[int]
+) -> None:
+    torch.manual_seed(0)
+    model = block(6, 4, 5).double().eval()
+    compiled = compile_model(model, dynamic=dynamic)
+    with torch.no_grad():
+        x, skip = torch.randn(2, 6, 3, 4, dtype=torch.float64), torch.randn(2, 4, 6, 8, dtype=torch.float64)
+        assert run_both(model, compiled, x, skip) <= 1e-10
+    # where sizes are symbols, the number of joined channels is not known
+    assert replaced[-1] == (0 if dynamic else 1)
+
+
 def test_training_compiles_to_the_same_numbers(replaced: list[int]) -> None:
     torch.manual_seed(0)
     model = GeneratorBlock(6, 4).double()
@@ -87,7 +111,7 @@ def test_small_concatenations_are_not_worth_it(replaced: list[int], monkeypatch:
 
 
 def test_small_images_are_not_worth_it(replaced: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphs, "choose_implementation", choice.choose_implementation)
+    monkeypatch.setattr(graphs, "find_fastest", forms.find_fastest)
     model = nn.Sequential(Up(4, 64), Upsample2D(64))
     x = torch.randn(1, 4, 16, 16)
     with torch.no_grad():

@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.fusion.calls import ConvolveCall, EnlargeCall, JoinCall, PadCall, make_pair, read_call, read_cast
-from deconvbench.fusion.purity import is_harmless, is_pure
 
 
 def test_interpolation() -> None:
@@ -87,14 +86,3 @@ def test_casts(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], exp
 def test_pairs() -> None:
     assert make_pair(2) == make_pair([2]) == make_pair((2, 2)) == (2, 2)
     assert make_pair((1, 2, 3)) == (1, 2, 3)
-
-
-def test_purity_depends_on_the_arguments() -> None:
-    assert is_pure(functional.relu, {"inplace": False})
-    assert not is_pure(functional.relu, {"inplace": True})
-    assert not is_pure(torch.add, {"out": torch.zeros(1)})
-    assert not is_pure(Tensor.view, {})
-    assert is_harmless(Tensor.view, {})
-    assert not is_harmless(Tensor.add_, {})
-    assert not is_harmless(functional.dropout, {"inplace": True})
-    assert not is_harmless(print, {})

@@ -48,7 +48,8 @@ class Special(nn.Conv2d):
 
 NO_CHAINS: dict[str, tuple[list[nn.Module], str, bool]] = {
     "bilinear": ([enlarge(mode="bilinear"), conv()], "mode bilinear is not nearest", True),
-    "aligned": ([nn.UpsamplingBilinear2d(scale_factor=2), conv()], "align_corners=True", True),
+    "aligned": ([nn.UpsamplingBilinear2d(scale_factor=2), conv()], "mode bilinear is not nearest", True),
+    "aligned_nearest": ([enlarge(align_corners=True), conv()], "align_corners=True", True),
     "fraction": ([enlarge(1.5), conv()], "scale_factor 1.5 is not whole", True),
     "size": ([nn.Upsample(size=(8, 8)), conv()], "size=(8, 8) fixes the output", False),
     "stride": ([enlarge(), conv(stride=2)], "the convolution after it: stride", True),

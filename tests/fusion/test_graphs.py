@@ -77,3 +77,25 @@ def test_an_empty_image_is_left_alone() -> None:
     h = writing.call(functional.interpolate, x, scale_factor=2)
     module = writing.finish(writing.call(torch.conv2d, h, weight, None, 1, 1))
     assert rewrite_graph(module) == 0
+
+
+def test_what_is_written_for_nothing_is_erased_too() -> None:
+    writing = Writing()
+    x = writing.take("x", 1, 4, 3, 3)
+    h = writing.call(torch.relu, writing.call(functional.interpolate, x, scale_factor=2))
+    module = writing.finish(writing.call(torch.mul, h, 2))
+    assert rewrite_graph(module) == 0
+    assert list_functions(module) == [functional.interpolate, torch.relu, torch.mul]
+
+
+def test_factors_of_channels_are_followed() -> None:
+    writing = Writing()
+    x, weight = writing.take("x", 1, 4, 3, 3), writing.take("weight", 2, 4, 3, 3)
+    factors = writing.take("factors", 4, 1, 1)
+    h = writing.call(torch.mul, writing.call(functional.interpolate, x, scale_factor=2), factors)
+    module = writing.finish(writing.call(torch.conv2d, h, weight, None, 1, 1))
+    given = (torch.randn(1, 4, 3, 3), torch.randn(2, 4, 3, 3), torch.randn(4, 1, 1))
+    expected: tuple[Tensor] = module(*given)
+    assert rewrite_graph(module) == 1
+    assert list_functions(module) == [torch.mul, resize_conv2d]
+    assert torch.allclose(module(*given)[0], expected[0], atol=1e-5)

@@ -176,11 +176,12 @@ def test_only_so_many_calls_are_remembered(monkeypatch: pytest.MonkeyPatch) -> N
     assert 0 < len(fused.idle) <= 64
 
 
-def test_extraordinary_inputs_are_looked_at_every_time() -> None:
+@pytest.mark.parametrize("name", ["sequential", "scope"])
+def test_extraordinary_inputs_are_looked_at_every_time(name: str) -> None:
     class Special(Tensor):
         pass
 
-    model = Up()
+    model = make_sequential()[0].float() if name == "sequential" else Up()
     fused: Any = fuse(model).model
     x = torch.randn(1, 4, 2, 2).as_subclass(Special)
     assert torch.equal(fused(x), model(x))

@@ -12,7 +12,6 @@ from torch.nn import functional
 from deconvbench.fusion import fuse
 from deconvbench.fusion.modules import Fused, FusedConvTranspose2d, FusedScope, FusedSequential
 from deconvbench.fusion.planning import explain_module
-from deconvbench.fusion.scanning import read_forward
 from tests.fusion.comparing import run_both
 from tests.fusion.networks import TransformationNetwork, Up, Upsample2D
 
@@ -177,7 +176,7 @@ def test_the_report_reads_like_this() -> None:
     assert str(fuse(model)) == "\n".join(
         [
             "2 changed, 2 left alone",
-            "  changed  0: enlargement in its forward -> fused with the convolutions after it, as 0 runs",
+            "  changed  0: enlargement in its forward -> watched as 0 runs, and fused with a convolution after it",
             "  changed  3: nearest-neighbour enlargement by 2 (in 1), then Conv2d 3×3"
             " -> one fast resize-convolution, in the model",
             "  left     4: Upsample: scale_factor 1.5 is not whole",
@@ -291,69 +290,6 @@ def test_a_graph_module_is_watched_too(fast_calls: FastCalls) -> None:
         fast_calls.clear()
         assert run_both(model, fused, x) <= 1e-5
         assert len(fast_calls) == 2
-
-
-class Helper:
-    def __call__(self, x: Tensor) -> Tensor:
-        return enlarge(x)
-
-
-class Unassigned(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-
-        def step(x: Tensor) -> Any:
-            return later(x)  # noqa: F821 -- what it closes over is gone again
-
-        self.step = step
-        later = step
-        del later
-
-
-class Inside(nn.Module):
-    def forward(self, x: Tensor) -> Any:
-        def step(image: Tensor) -> Tensor:
-            return functional.interpolate(image, scale_factor=2, mode="nearest")
-
-        return step(x)
-
-
-class Mentioning(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.upsample: Any = None
-        self.interpolate: Any = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x if self.upsample is None and self.interpolate is None else -x
-
-
-class Recursive(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward(x)
-
-
-@pytest.mark.parametrize(
-    ("module", "expected"),
-    [
-        (Up(), "nearest"),
-        (Calling(), "nearest"),
-        (Enlarging(functional.interpolate), "nearest"),
-        (ByMode(), "bilinear"),
-        (Upsample2D(4, use_conv=False), "nearest"),
-        (nn.Upsample(scale_factor=2), None),
-        (nn.Conv2d(1, 1, 1), None),
-        (Tail(), None),
-        (Enlarging(Helper()), None),
-        (Unassigned(), None),
-        (Recursive(), None),
-        (Inside(), "nearest"),
-        (Mentioning(), None),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else str(value),
-)
-def test_code_is_read_for_enlargements(module: nn.Module, expected: str | None) -> None:
-    assert read_forward(module) == expected
 
 
 def test_a_mode_that_the_code_names_is_a_reason() -> None:

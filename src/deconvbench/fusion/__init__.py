@@ -4,8 +4,9 @@ Enlargement by nearest neighbour and convolution, wherever a network does one af
 with fewer multiplications; parameters and results stay what they are.
 """
 
+from deconvbench.errors import FusionError
 from deconvbench.fusion.backend import compile_graph
 from deconvbench.fusion.report import Change, FuseReport, Left
-from deconvbench.fusion.rewriting import FusionError, fuse
+from deconvbench.fusion.rewriting import fuse
 
 __all__ = ["Change", "FuseReport", "FusionError", "Left", "compile_graph", "fuse"]

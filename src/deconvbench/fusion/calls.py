@@ -3,6 +3,7 @@
 The one place that knows how torch spells things. Runs nothing and decides nothing.
 """
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,16 +13,20 @@ from torch import Tensor
 from torch.nn import functional
 
 # what a call does with an enlarged image, for those that need not look at its pixels
-INTERPOLATE, PAD, JOIN, CONVOLVE, POINTWISE, CAST, LAYOUT, DROP = (
+INTERPOLATE, PAD, JOIN, CONVOLVE, POINTWISE, CHANNELWISE, CAST, LAYOUT, DROP = (
     "interpolate",
     "pad",
     "join",
     "convolve",
     "pointwise",
+    "channelwise",
     "cast",
     "layout",
     "drop",
 )
+
+# modes of interpolation that repeat pixels
+NEAREST = ("nearest", "nearest-exact")
 
 # of images that are enlarged
 DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
@@ -51,6 +56,16 @@ POINTWISE_FUNCTIONS = (
     Tensor.tanh,
 )
 
+# functions of two operands, either of which may be the image
+BINARY_FUNCTIONS = frozenset(
+    [
+        *(getattr(owner, name) for owner in (torch, Tensor) for name in ("add", "sub", "mul", "div")),
+        *(Tensor.__add__, Tensor.__radd__, Tensor.__sub__, Tensor.__rsub__),
+        *(Tensor.__mul__, Tensor.__rmul__, Tensor.__truediv__),
+        *(operator.add, operator.sub, operator.mul, operator.truediv),
+    ]
+)
+
 KINDS: Mapping[Any, str] = {
     functional.interpolate: INTERPOLATE,
     functional.pad: PAD,
@@ -61,6 +76,7 @@ KINDS: Mapping[Any, str] = {
     torch.concatenate: JOIN,
     torch.conv2d: CONVOLVE,
     **dict.fromkeys(POINTWISE_FUNCTIONS, POINTWISE),
+    **dict.fromkeys((*BINARY_FUNCTIONS, functional.prelu, functional.batch_norm), CHANNELWISE),
     **dict.fromkeys((Tensor.to, Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16), CAST),
     Tensor.contiguous: LAYOUT,
     **dict.fromkeys((functional.dropout, functional.dropout2d, functional.alpha_dropout), DROP),
@@ -184,9 +200,12 @@ def _bind(names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) 
 
 def _read_enlarge(args: Sequence[Any], kwargs: Mapping[str, Any]) -> EnlargeCall | None:
     bound = _bind(_INTERPOLATE_NAMES, args, kwargs)
-    if bound is None or bound.get("antialias") or bound.get("align_corners") is not None:
+    if bound is None:
         return None
     mode = bound.get("mode", "nearest")
+    if mode in NEAREST and (bound.get("antialias") or bound.get("align_corners") is not None):
+        # torch raises
+        return None
     return EnlargeCall(
         image=bound["input"], size=bound.get("size"), scale_factor=bound.get("scale_factor"), mode=mode
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from deconvbench.fusion.calls import ConvolveCall, EnlargeCall, PadCall, make_pair
+from deconvbench.fusion.calls import NEAREST, ConvolveCall, EnlargeCall, PadCall, make_pair
 from deconvbench.fusion.recipes import Part, Recipe, Site, plan_convolution, read_scale
 
 # these act on each pixel alone, hold no parameters and no randomness
@@ -86,7 +86,8 @@ def read_enlargement(module: Any) -> int | str:
     """
     if module.size is not None:
         return f"size={module.size} fixes the output, so the scale depends on the input"
-    if module.align_corners is not None:
+    if module.align_corners is not None and module.mode in NEAREST:
+        # torch raises
         return f"align_corners={module.align_corners}"
     call = EnlargeCall(image=None, size=None, scale_factor=module.scale_factor, mode=module.mode)
     return read_scale(call, (None,) * 4)

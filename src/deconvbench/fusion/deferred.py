@@ -100,6 +100,8 @@ class Deferred(Tensor):
             with self._state.restore_modes():
                 self._state.value = evaluate(self.recipe)
             self._state.version = count_changes(self._state.value)
+        if not (self.has_own_history or self._state.value.requires_grad):
+            self._state.value = _attach(self, self._state.value)
         self.is_given_away = self.is_given_away or not is_pure
         return self._state.value
 
@@ -112,6 +114,20 @@ class Deferred(Tensor):
     def has_old_sources(self) -> bool:
         """Whether nobody wrote into what it is made of."""
         return self._versions == _count_all(self.recipe)
+
+    @property
+    def counts_changes(self) -> bool:
+        """Whether writes into what it is made of are counted, which they are not in inference mode."""
+        return None not in self._versions
+
+    @property
+    def has_own_history(self) -> bool:
+        """Whether its recipe tells where its gradient goes.
+
+        It does not if a custom autograd function has returned it: what such a function does has no history, and
+        gets that of the function afterwards.
+        """
+        return not self.requires_grad or any(part.source.requires_grad for part in self.recipe.parts)
 
     def become(self, recipe: Recipe[Tensor]) -> None:
         """Change in place; only before it is computed.
@@ -174,6 +190,24 @@ class _Link(torch.autograd.Function):
             value = evaluate(ctx.recipe.map(lambda _: next(remaining)))
             found = torch.autograd.grad(value, leaves, gradients)
         return (None, None, *found)
+
+
+class _Attachment(torch.autograd.Function):
+    """The computed tensor, with the history of the deferred one."""
+
+    @staticmethod
+    def forward(ctx: Any, deferred: Deferred, found: list[Tensor]) -> Tensor:  # noqa: ARG004 -- its history is used
+        # in a list, for a function that returns its argument makes a view of it
+        return found[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:  # noqa: ARG004 -- nothing is to be remembered
+        return (*gradients, None)
+
+
+def _attach(deferred: Deferred, value: Tensor) -> Tensor:
+    attached: Tensor = _Attachment.apply(deferred, [value])  # type: ignore[no-untyped-call] # torch has no types here
+    return attached
 
 
 def _wrap(recipe: Recipe[Tensor]) -> Deferred:

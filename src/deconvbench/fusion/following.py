@@ -6,38 +6,18 @@ does.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.fusion import calls
+from deconvbench.fusion.channelwise import follow_channelwise
 from deconvbench.fusion.recipes import Part, Recipe, Site, plan_convolution, read_scale
+from deconvbench.fusion.worlds import World
 
 S = TypeVar("S")
-
-
-class World(Protocol[S]):
-    """Where images are: in memory, or in a graph."""
-
-    def find_recipe(self, value: Any) -> Recipe[S] | None:
-        """Find the recipe of an image that is not computed."""
-
-    def find_plain(self, value: Any) -> S | None:
-        """Find an image that is computed, if it is an ordinary one."""
-
-    def get_shape(self, value: Any) -> Sequence[Any]:
-        """Find a shape (N, C, H, W)."""
-
-    def get_dtype(self, value: Any) -> torch.dtype:
-        """Find a dtype."""
-
-    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> S:
-        """Call a function of torch."""
-
-    def settle(self, source: S, function: Any, size: int, **options: Any) -> S:
-        """Convert a source to the dtype that a function answers in, which autocast may have changed."""
 
 
 def follow(  # noqa: PLR0911 -- one return for each kind of call
@@ -68,6 +48,8 @@ def follow(  # noqa: PLR0911 -- one return for each kind of call
         if isinstance(call, calls.PadCall):
             return _follow_padding(call, world)
         return _follow_join(call, world) if isinstance(call, calls.JoinCall) else None
+    if kind == calls.CHANNELWISE:
+        return follow_channelwise(function, args, kwargs, world)
     if kind is None or kind == calls.CONVOLVE or not args:
         return None
     image, *rest = args

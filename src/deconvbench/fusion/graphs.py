@@ -17,7 +17,7 @@ from deconvbench.fusion.following import find_site, follow
 from deconvbench.fusion.purity import is_harmless
 from deconvbench.fusion.recipes import Recipe, Site
 from deconvbench.fusion.resizing import LEAST_PIXELS_SPLIT, FindPrepared, convolve, resize_conv2d
-from deconvbench.upsamplers.fast.choice import Workload, choose_implementation
+from deconvbench.upsamplers.fast.forms import Geometry, find_fastest
 
 # where a compiler keeps what a node would be
 _EXAMPLE = "example_value"
@@ -41,8 +41,9 @@ def rewrite_graph(module: GraphModule) -> int:
     """
     writer = _Writer(module.graph)
     replaced = sum(writer.visit(node) for node in list(module.graph.nodes))
+    # what was written down for nothing too
+    writer.prune()
     if replaced:
-        writer.prune()
         module.graph.lint()
         module.recompile()
     return replaced
@@ -142,33 +143,24 @@ class _Writer:
 
     def _gains(self, recipe: Recipe[Node], weight: Node, site: Site) -> bool:
         """Whether all enlarged pieces are worth another form than the plain one, as far as their size is known."""
-        out_channels, _, size, _ = self.get_shape(weight)
+        taps = _find_example(weight)
+        assert taps is not None  # `find_site` asks for one
         for piece in site.pieces:
             example = _find_example(recipe.parts[piece.first].source)
-            if piece.scale == 1 or size == 1 or example is None:
+            if piece.scale == 1 or site.kernel_size == 1 or example is None:
                 continue
             batch, _, height, width = example.shape
             if not all(type(number) is int for number in (batch, height, width)):
                 continue
             if len(site.pieces) > 1 and batch * height * width < LEAST_PIXELS_SPLIT:
                 return False
-            load = Workload(
-                kernel_size=size,
+            geometry = Geometry(
+                kernel_size=site.kernel_size,
                 scale_factor=piece.scale,
                 groups=site.groups,
-                in_channels=piece.length,
-                out_channels=out_channels,
-                batch=batch,
-                height=height,
-                width=width,
-                is_float32=example.dtype == torch.float32,
-                is_cpu=example.device.type == "cpu",
-                threads=torch.get_num_threads(),
-                is_channels_last=False,
-                is_prepared=False,
-                is_training=example.requires_grad,
+                padding_mode=site.padding_mode,
             )
-            if choose_implementation(load) == "plain":
+            if find_fastest(example, taps, geometry, is_prepared=False) == "plain":
                 return False
         return True
 

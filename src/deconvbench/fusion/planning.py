@@ -262,7 +262,7 @@ def _plan_scope(
         plan.leave(path, what, objections[0] if objections else reason)
     elif not isinstance(modules[start], Fused):
         plan.kinds[start] = FusedScope
-        plan.change(path, what, f"fused with the convolutions after it, as {start or 'the model'} runs")
+        plan.change(path, what, f"watched as {start or 'the model'} runs, and fused with a convolution after it")
 
 
 def _plan_transposed(plan: Plan, modules: dict[str, nn.Module]) -> None:

@@ -45,7 +45,9 @@ _PURE = frozenset(
         ),
         *_pick(torch, "zeros_like ones_like empty_like full_like rand_like randn_like"),
         *_pick(functional, "interpolate pad linear batch_norm group_norm layer_norm instance_norm"),
-        *_pick(functional, "max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d normalize softmax"),
+        *_pick(
+            functional, "prelu max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d normalize softmax"
+        ),
         *_pick(functional, "scaled_dot_product_attention pixel_shuffle"),
         torch._C._nn.pad,
         *_pick(Tensor, "__add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __rtruediv__ __neg__"),
@@ -58,7 +60,7 @@ _PURE = frozenset(
 # functions that write to no argument, though their result may share its memory
 _VIEWS = frozenset(
     [
-        *_pick(functional, "dropout dropout2d"),
+        *_pick(functional, "dropout dropout2d alpha_dropout"),
         *_pick(torch, "chunk split permute flatten detach"),
         *_pick(
             Tensor, "to float half double bfloat16 contiguous view reshape permute transpose flatten unsqueeze"

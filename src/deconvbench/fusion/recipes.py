@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Generic, TypeVar
 
-from deconvbench.fusion.calls import ConvolveCall, EnlargeCall, PadCall, make_pair
+from deconvbench.fusion.calls import NEAREST, ConvolveCall, EnlargeCall, PadCall, make_pair
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -19,7 +19,6 @@ T = TypeVar("T")
 GREATEST_SCALE = 32
 # of channels that are enlarged, among joined ones: with a quarter, splitting is 1.0 to 1.15 times faster
 _LEAST_SHARE = 1 / 4
-_NEAREST = ("nearest", "nearest-exact")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +127,7 @@ def read_scale(call: EnlargeCall, shape: Sequence[Any]) -> int | str:  # noqa: P
     shape : sequence
         Of its input; numbers that nobody knows yet are allowed where a scale is given.
     """
-    if call.mode not in _NEAREST:
+    if call.mode not in NEAREST:
         return f"mode {call.mode} is not nearest"
     if len(shape) != 4:
         return f"its input has {len(shape)} dimensions, not 4 (N, C, H, W)"
@@ -151,6 +150,8 @@ def _check_scales(scales: list[int]) -> int | str:
     rows, columns = scales
     if rows != columns:
         return f"rows and columns are enlarged differently, by {rows} and {columns}"
+    if rows == 1:
+        return "it keeps the size"
     if not 2 <= rows <= GREATEST_SCALE:
         return f"scale {rows} is not between 2 and {GREATEST_SCALE}"
     return rows

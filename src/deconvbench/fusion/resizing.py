@@ -89,7 +89,9 @@ def _resize(
     return run(implementation, x, weight, prepared, None if bias is None else bias.to(x.dtype), geometry)
 
 
-def is_faster(recipe: Recipe[Tensor], site: Site, weight: Tensor, *, is_prepared: bool) -> bool:
+def is_faster(
+    recipe: Recipe[Tensor], site: Site, weight: Tensor, *, is_prepared: bool, is_computed: bool = False
+) -> bool:
     """Whether a convolution of a recipe is faster than one of the computed image.
 
     Parameters
@@ -102,15 +104,17 @@ def is_faster(recipe: Recipe[Tensor], site: Site, weight: Tensor, *, is_prepared
         Of the convolution.
     is_prepared : bool
         Whether transformed weights are kept.
+    is_computed : bool
+        Whether somebody else needs the enlarged image anyway.
 
     Returns
     -------
     bool
-        False where an enlarged part is so small that the plain form is its fastest, or where the sum of several
-        costs what it saves.
+        False where an enlarged part is so small that the plain form is its fastest, where the sum of several
+        costs what it saves, or where a 1×1 convolution leaves more to enlarge.
     """
     if site.kernel_size == 1:
-        return True
+        return not is_computed and _leaves_less(recipe, site, weight)
     for piece in site.pieces:
         if piece.scale == 1:
             continue
@@ -125,6 +129,19 @@ def is_faster(recipe: Recipe[Tensor], site: Site, weight: Tensor, *, is_prepared
         if choose(source, taps, geometry, is_prepared=is_prepared) == "plain":
             return False
     return True
+
+
+def _leaves_less(recipe: Recipe[Tensor], site: Site, weight: Tensor) -> bool:
+    """Whether a 1×1 convolution is worth its turn before the enlargement.
+
+    Measured on one core (float32, 1 to 512 channels in and out, 8×8 to 64×64 pixels, scale 2, alone and of joined
+    channels): it is 1.0 to 50 times as fast where no more channels are to be enlarged than before, down to 0.1
+    where there are more, because an enlargement costs as much as a small convolution. With the channels last it
+    is next to free. Where the enlarged image is at hand it is 0.1 to 3.9.
+    """
+    enlarged = [part for part in recipe.parts if part.scale > 1]
+    fewer = site.out_channels <= sum(part.channels for part in enlarged)
+    return fewer or all(is_channels_last(part.source, weight) for part in enlarged)
 
 
 class Operations(Protocol[S]):

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
-from deconvbench.errors import DeconvbenchError, UsageError
+from deconvbench.errors import FusionError, UsageError
 from deconvbench.fusion.checking import TOLERANCES, compare_gradients, compare_outputs, compute_gradients
 from deconvbench.fusion.copying import copy_sharing
 from deconvbench.fusion.kept import KeptWeights
@@ -19,10 +19,6 @@ from deconvbench.fusion.report import FuseReport, Left
 
 # a gradient passes through the network twice, and through sums over all pixels
 _GRADIENT_ALLOWANCE = 10
-
-
-class FusionError(DeconvbenchError):
-    """A fused model that differs from the original by more than rounding; nothing was changed."""
 
 
 def fuse(
@@ -90,8 +86,9 @@ def fuse(
     ``torch.jit.trace``, ``torch.func`` transforms and forward-mode gradients it stands aside.
 
     What nobody can see: code outside torch that writes into a tensor between its enlargement and the convolution
-    (``numpy()`` views). What raises, instead of being wrong: changes by code beneath torch's Python functions, and
-    extensions that read the memory of an enlarged image. Leave the module out then: fuse the others one by one.
+    (``numpy()`` views), and in inference mode any code beneath torch's Python functions. What raises, instead of
+    being wrong: changes by code beneath torch's Python functions elsewhere, and extensions that read the memory of
+    an enlarged image. Leave the module out then: fuse the others one by one.
 
     Examples
     --------

@@ -12,9 +12,10 @@ from torch import nn
 from torch.fx import GraphModule
 from torch.nn import functional
 
+from deconvbench.fusion.calls import NEAREST
+
 _NAMES = frozenset({"interpolate", "upsample", "upsample_nearest"})
 _OTHER_MODES = frozenset({"linear", "bilinear", "bicubic", "trilinear", "area", "lanczos"})
-_NEAREST = frozenset({"nearest", "nearest-exact"})
 _FUNCTIONS = (functional.interpolate, functional.upsample, functional.upsample_nearest)
 # helpers of helpers of helpers: deep enough for any decoder, and certain to end
 _DEPTH = 4
@@ -42,7 +43,7 @@ def read_forward(module: nn.Module) -> str | None:
         return None
     words = {constant for code in codes.values() for constant in _find_words(code)}
     others = sorted(words & _OTHER_MODES)
-    return others[0] if others and not words & _NEAREST else "nearest"
+    return others[0] if others and words.isdisjoint(NEAREST) else "nearest"
 
 
 def _visit(value: Any, owner: type, codes: dict[int, CodeType], depth: int) -> bool:

@@ -65,7 +65,9 @@ class Session(Eager):
 
     def find_recipe(self, value: Any) -> Recipe[Tensor] | None:
         """Find the recipe of a deferred tensor that nobody can have changed."""
-        return value.recipe if isinstance(value, Deferred) and not value.is_given_away else None
+        if not isinstance(value, Deferred) or value.is_given_away:
+            return None
+        return value.recipe if value.has_old_sources and value.has_own_history else None
 
     def find_plain(self, value: Any) -> Tensor | None:
         """Find an ordinary tensor."""
@@ -143,7 +145,8 @@ class Session(Eager):
         for deferred in self._list_waiting():
             own = {find_memory(part.source) for part in deferred.recipe.parts}
             if None in given or not own.isdisjoint(given):
-                deferred.compute(function, is_pure=True)
+                # where nobody counts changes, this one counts
+                deferred.compute(function, is_pure=deferred.counts_changes)
 
     def notice(self, deferred: Deferred, function: Any) -> None:
         """Tell the observer who wants an enlarged image.
@@ -222,12 +225,14 @@ class Session(Eager):
             return NotImplemented
         dtypes = {tensor.dtype for tensor in (call.image, call.weight, call.bias) if tensor is not None}
         is_autocast = torch.is_autocast_enabled(call.image.device.type) and torch.float64 not in dtypes
-        if not call.image.has_old_sources or (len(dtypes) > 1 and not is_autocast):
+        if len(dtypes) > 1 and not is_autocast:
             return NotImplemented
-        if self._observer is None:
-            # whoever observes wants to know what is exact, at other sizes too
+        # whoever observes wants to know what is exact, at other sizes too
+        if self._observer is None or site.kernel_size == 1:
             is_prepared = self.find_prepared(call.weight, 0, call.weight.shape[1]) is not None
-            if not is_faster(recipe, site, call.weight, is_prepared=is_prepared):
+            is_computed = call.image.is_computed
+            if not is_faster(recipe, site, call.weight, is_prepared=is_prepared, is_computed=is_computed):
+                self._miss(recipe, "a 1×1 convolution after it would not be faster before it")
                 return NotImplemented
         self.has_gained = True
         answer = convolve(recipe, site, call.weight, call.bias, self)
