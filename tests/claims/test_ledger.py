@@ -21,6 +21,7 @@ from deconvbench.plots.article.album import CAPTIONS
 from deconvbench.plots.metrics import METRIC_LABELS
 from deconvbench.progress import Step
 from deconvbench.report.article import HEADLINE
+from deconvbench.trained import Trained
 from deconvbench.speedups import build_speedups
 from tests.claims.made_trained import make_curve, make_result, make_trained
 from tests.made_speedups import make_speedup_records
@@ -131,7 +132,8 @@ def test_every_claim_is_judged_from_a_run_and_training_results(elsewhere: Path) 
 
 
 @pytest.mark.usefixtures("stubs")
-def test_without_anything_there_is_still_a_ledger(elsewhere: Path) -> None:
+def test_without_anything_there_is_still_a_ledger(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deconvbench.claims.ledger.find_trained", lambda _: Trained())
     first, second = evaluate_claims()
     assert first.evidence == {"cases": 0, "turns": 0, "trainings": 0, "nothing": None}
     assert (first.claim.id, second.claim.id) == (1, 2)
