@@ -21,8 +21,8 @@ from deconvbench.plots.article.album import CAPTIONS
 from deconvbench.plots.metrics import METRIC_LABELS
 from deconvbench.progress import Step
 from deconvbench.report.article import HEADLINE
-from deconvbench.trained import Trained
 from deconvbench.speedups import build_speedups
+from deconvbench.trained import Trained
 from tests.claims.made_trained import make_curve, make_result, make_trained
 from tests.made_speedups import make_speedup_records
 from tests.plots.made_tables import make_tables
