@@ -14,6 +14,7 @@ from deconvbench.fusion.kept import KeptWeights
 from deconvbench.fusion.recipes import Part, Recipe, Site, plan_convolution
 from deconvbench.fusion.resizing import Eager, convolve, is_faster, resize_conv2d
 from deconvbench.upsamplers.fast import forms
+from deconvbench.upsamplers.fast.choice import NATIVE
 
 
 def make_recipe(*parts: tuple[int, int], size: int = 12, **options: Any) -> Recipe[Tensor]:
@@ -116,6 +117,17 @@ def test_small_concatenations_are_not_split(monkeypatch: pytest.MonkeyPatch) -> 
     assert ask(make_recipe((4, 2), (3, 1)), weight)
     monkeypatch.setattr(resizing, "LEAST_PIXELS_SPLIT", 2 * 6 * 6 + 1)
     assert not ask(make_recipe((4, 2), (3, 1)), weight)
+
+
+def test_a_compiled_form_is_worth_it_on_smaller_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = torch.randn(4, 7, 3, 3).double()
+    monkeypatch.setattr(resizing, "LEAST_PIXELS_SPLIT", 2 * 6 * 6 + 1)
+    monkeypatch.setattr(resizing, "LEAST_PIXELS_SPLIT_NATIVE", 2 * 6 * 6)
+    monkeypatch.setattr(resizing, "choose", lambda *_, **__: "tiled")
+    assert not ask(make_recipe((4, 2), (3, 1)), weight)
+    monkeypatch.setattr(resizing, "choose", lambda *_, **__: NATIVE)
+    assert ask(make_recipe((4, 2), (3, 1)), weight)
+    assert not ask(make_recipe((4, 2), (3, 1), size=10), weight)
 
 
 def test_the_weight_of_each_part_is_what_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
