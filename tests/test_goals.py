@@ -1,19 +1,23 @@
 """Goals are printed, met or missed; here their cause is tested, not their size."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deconvbench import goals
+from deconvbench.claims import CLAIMS, Claim, Evidence, Finding
 from deconvbench.goals import (
     Goal,
     compare_with_plain,
     compare_with_resident_peak,
     compare_with_timer,
+    estimate_budget,
     print_goals,
     read_measuring_share,
     read_selftest,
+    time_claims,
 )
 
 
@@ -47,6 +51,33 @@ def test_speedups_are_compared_with_their_goals_beside_the_deconvolution() -> No
 def test_help_is_timed_from_start_to_end() -> None:
     goal = goals.time_help(repeats=1)
     assert float(goal.measured.removesuffix(" s")) > 0
+
+
+def test_claims_are_judged_while_they_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[int] = []
+
+    def judge(claim: Claim, number: int) -> Claim:
+        def note(evidence: Evidence) -> Finding:
+            judged.append(number)
+            return claim.judge(evidence)
+
+        return replace(claim, judge=note)
+
+    monkeypatch.setattr(goals, "CLAIMS", tuple(judge(claim, claim.id) for claim in CLAIMS))
+    goal = time_claims((1, 5))
+    assert judged == [1, 5]
+    assert goal.name == "claims 1, 5 together"
+    assert goal.limit == "10 s"
+
+
+def test_the_budget_is_that_of_all_default_runs_on_two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    # eight networks of three seeds, 100 s each
+    monkeypatch.setattr(goals, "estimate_seconds", lambda *_: 100.0)
+    goal = estimate_budget()
+    assert (goal.measured, goal.limit, goal.met) == ("20 min 00 s", "30 min 00 s", True)
+    assert "24 runs" in goal.name
+    monkeypatch.setattr(goals, "estimate_seconds", lambda *_: 200.0)
+    assert not estimate_budget().met
 
 
 @pytest.mark.slow

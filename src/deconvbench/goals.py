@@ -18,8 +18,11 @@ import torch
 from torch.utils.benchmark import Timer
 
 from deconvbench.case import Case
+from deconvbench.claims import CLAIMS, read_context
 from deconvbench.environment import collect_environment
 from deconvbench.errors import UsageError
+from deconvbench.experiments.command import list_runs
+from deconvbench.experiments.workflow import estimate_seconds
 from deconvbench.measure.latency import LatencyPolicy, measure_cpu_latency
 from deconvbench.measure.memory import measure_cpu_memory, measure_resident_peak
 from deconvbench.measure.speedup import divide_rounds, measure_speedup
@@ -27,6 +30,7 @@ from deconvbench.measure.stepping import Step, prepare_step
 from deconvbench.record import SpeedupRecord
 from deconvbench.run_folder import read_run_info
 from deconvbench.table import find_newest_run
+from deconvbench.units import format_duration
 
 TIMED_CASES = (
     "transposed-k3-s2-c64x32-16x16",
@@ -58,6 +62,9 @@ SPEEDUP_GOALS = (
     ("channels_last", 2, "forward", 2.6),
     ("contiguous", 1, "train", 1.8),
 )
+# claims that need neither training nor timing
+CHEAP_CLAIMS = (1, 2, 3, 4, 5, 6, 13, 17)
+_CLAIMS_LIMIT_S, _BUDGET_LIMIT_S = 10.0, 1800.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +213,45 @@ def compare_with_plain(
         )
 
 
+def time_claims(ids: tuple[int, ...] = CHEAP_CLAIMS) -> Goal:
+    """Time how long claims that need no training take to be judged, together.
+
+    Parameters
+    ----------
+    ids : tuple of int
+        Their numbers.
+    """
+    context = read_context(None, None)
+    started = time.perf_counter()
+    for claim in CLAIMS:
+        if claim.id in ids:
+            claim.judge(claim.measure(context))
+    taken = time.perf_counter() - started
+    name = f"claims {', '.join(map(str, ids))} together"
+    return Goal(
+        name=name, measured=f"{taken:.1f} s", limit=f"{_CLAIMS_LIMIT_S:.0f} s", met=taken < _CLAIMS_LIMIT_S
+    )
+
+
+def estimate_budget(steps: int = 5) -> Goal:
+    """Estimate from a few steps of each network how long the default budget of training takes on two cores.
+
+    Parameters
+    ----------
+    steps : int
+        Steps to time of each; scoring between steps is left out.
+    """
+    runs = list_runs()
+    first = [run for run in runs if run.seed == 0]
+    seconds = sum(estimate_seconds(run, None, Path("unused"), steps) for run in first) * len(runs) / len(first) / 2
+    return Goal(
+        name=f"default budget of training ({len(runs)} runs, two cores, without scoring)",
+        measured=format_duration(seconds),
+        limit=format_duration(_BUDGET_LIMIT_S),
+        met=seconds < _BUDGET_LIMIT_S,
+    )
+
+
 def read_measuring_share(results: Path = Path("results")) -> Iterator[Goal]:
     """Read from the newest run which share of its time went into measuring.
 
@@ -253,6 +299,8 @@ def list_goals() -> Iterator[Goal]:
     yield compare_with_timer()
     yield from compare_with_resident_peak()
     yield from compare_with_plain()
+    yield time_claims()
+    yield estimate_budget()
     yield from read_measuring_share()
     yield from read_selftest()
 
