@@ -121,7 +121,7 @@ def prepare_base(session: nox.Session, base: str) -> list[str]:
 
 @nox.session(venv_backend="none", default=False)
 def experiments(session: nox.Session) -> None:
-    """Train the article's networks with exchanged upsamplers, half an hour on two quiet cores; words go to `deconvbench train`."""
+    """Train the article's networks with exchanged upsamplers (estimated: half an hour); words go to `train`."""
     prepare(session)
     run(session, "deconvbench", "train", *session.posargs)
 
