@@ -98,7 +98,7 @@ def compare(session: nox.Session) -> None:
     words = list(session.posargs)
     if words and not words[0].startswith("-"):
         words += prepare_base(session, words[0])
-    run(session, "python", "-m", "deconvbench.commits", *words)
+    run(session, "python", "-m", "deconvbench.workflows.commits", *words)
 
 
 def prepare_base(session: nox.Session, base: str) -> list[str]:
@@ -130,7 +130,7 @@ def experiments(session: nox.Session) -> None:
 def goals(session: nox.Session) -> None:
     """Print each speed, rate and share that the project aims at, with its limit and the machine; always passes."""
     prepare(session)
-    run(session, "python", "-m", "deconvbench.goals", *session.posargs, codes=tuple(range(256)))
+    run(session, "python", "-m", "bench.goals", *session.posargs, codes=tuple(range(256)))
 
 
 @nox.session(venv_backend="none", default=False)

@@ -4,7 +4,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.conftest import MeasuredGrid
-from deconvbench.replay import ReplayClock
+from deconvbench.workflows.replay import ReplayClock
 
 
 def bench_case(

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from deconvbench.case import Case
 from deconvbench.errors import DeconvbenchError, SurroundingsError, UnsupportedError
-from deconvbench.plan import Plan
 from deconvbench.progress import show_progress
-from deconvbench.replay import CaseResult, ReplayClock, collect_results, run_once
-from deconvbench.workflow import Selection, make_plan, measure, resume_plan, start_folder, summarise_outcome
+from deconvbench.records.case import Case
+from deconvbench.runner.plan import Plan
+from deconvbench.workflows.replay import CaseResult, ReplayClock, collect_results, run_once
+from deconvbench.workflows.run import Selection, make_plan, measure, resume_plan, start_folder, summarise_outcome
 
 STORAGE = "file://results/.benchmarks"  # relative to the repository, as pytest-benchmark wants it
 PLAN = pytest.StashKey[Plan]()

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from deconvbench.case import Case
-from deconvbench.grid import Grid
-from deconvbench.plan import Plan
-from deconvbench.record import Record
+from deconvbench.grid.grid import Grid
+from deconvbench.records.case import Case
+from deconvbench.records.record import Record
+from deconvbench.runner.plan import Plan
 
 
 def make_case(**changes: Any) -> Case:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from deconvbench.columns import CURVE_DTYPES, IMAGE_DTYPES, TRAINED_DTYPES
-from deconvbench.frames import list_rows
-from deconvbench.trained import Trained, read_trained
+from deconvbench.records.schema import CURVE_DTYPES, IMAGE_DTYPES, TRAINED_DTYPES
+from deconvbench.tables.frames import list_rows
+from deconvbench.tables.trained import Trained, read_trained
 from tests.plots.article.made_results import LAYERS, STEPS
 from tests.plots.article.made_results import make_trained as make_frames
 

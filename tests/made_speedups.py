@@ -5,8 +5,8 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from deconvbench.case import Case
-from deconvbench.record import SpeedupRecord
+from deconvbench.records.case import Case
+from deconvbench.records.record import SpeedupRecord
 
 SHAPES = ((64, 16), (64, 64), (128, 32), (256, 16), (256, 32), (512, 16), (512, 32))
 # how much faster than plain, about as measured: contiguous, channels_last

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from deconvbench.engine import run_plan
-from deconvbench.plan import Plan, open_folder, reopen_folder
-from deconvbench.record import Latency, Record
-from deconvbench.run_folder import RUN_NAME
-from deconvbench.worker_process import R, WorkerOptions
+from deconvbench.records.record import Latency, Record
+from deconvbench.records.run_folder import RUN_NAME
+from deconvbench.runner.engine import run_plan
+from deconvbench.runner.plan import Plan, open_folder, reopen_folder
+from deconvbench.runner.worker import R, WorkerOptions
 
 FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.noop_run"])

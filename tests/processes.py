@@ -9,7 +9,7 @@ import psutil
 
 
 @contextmanager
-def watch_workers(parent: int, module: str = "deconvbench.worker") -> Iterator[list[int]]:
+def watch_workers(parent: int, module: str = "deconvbench.runner.worker_main") -> Iterator[list[int]]:
     """Give a descriptor for each worker below a process; unlike its number, none is ever used again."""
     below = psutil.Process(parent).children(recursive=True)
     descriptors = [os.pidfd_open(p.pid) for p in below if module in p.cmdline()]

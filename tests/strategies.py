@@ -2,9 +2,8 @@
 
 from hypothesis import strategies as st
 
-from deconvbench.case import DTYPES, EXECUTIONS, MEMORY_FORMATS, NAME_PATTERN, STEPS, Case
-from deconvbench.columns import ARTIFACT_COLUMNS
-from deconvbench.record import (
+from deconvbench.records.case import DTYPES, EXECUTIONS, MEMORY_FORMATS, NAME_PATTERN, STEPS, Case
+from deconvbench.records.record import (
     STATUSES,
     AnyRecord,
     Latency,
@@ -14,6 +13,7 @@ from deconvbench.record import (
     Record,
     SpeedupRecord,
 )
+from deconvbench.records.schema import ARTIFACT_COLUMNS
 
 counts = st.integers(1, 9999)
 kernels = st.none() | st.integers(1, 64)

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from deconvbench.plan import Plan, list_jobs
-from deconvbench.record import AnyRecord, Record
-from deconvbench.run_folder import JOURNAL_NAME, read_run_info
-from deconvbench.table import load, read_journal
+from deconvbench.records.record import AnyRecord, Record
+from deconvbench.records.run_folder import JOURNAL_NAME, read_run_info
+from deconvbench.runner.plan import Plan, list_jobs
+from deconvbench.tables.table import load, read_journal
 from tests.builders import make_grid, make_plan
 from tests.noop_run import FORKS, measure
 from tests.processes import have_ended, watch_workers

@@ -81,7 +81,7 @@ def test_code_that_is_nobody_elses_has_no_place(name: str) -> None:
 
 
 def test_a_program_of_ours_is_ours_whatever_it_calls_itself() -> None:
-    spec = ModuleSpec("deconvbench.worker", None)
+    spec = ModuleSpec("deconvbench.runner.worker_main", None)
     module = make_module("__main__", "def fail():\n    raise ValueError('two words')", __spec__=spec)
     assert describe_failure(catch(ValueError, module.fail)) == "ValueError: two words"
     script = make_module("__main__", "def fail():\n    raise ValueError('two words')")

@@ -15,15 +15,12 @@ from typing import Any
 import pytest
 from torch import nn
 
-from deconvbench import engine
 from deconvbench.__main__ import main
-from deconvbench.engine import Outcome, Progress, Task, run_plan, run_tasks
 from deconvbench.errors import SurroundingsError
-from deconvbench.journal import Journal
-from deconvbench.measure.measuring import Measuring
-from deconvbench.plan import Plan, list_jobs, open_folder, reopen_folder
+from deconvbench.measure.job import Measuring
 from deconvbench.progress import describe_record
-from deconvbench.record import (
+from deconvbench.records.journal import Journal
+from deconvbench.records.record import (
     SCHEMA_VERSION,
     AnyRecord,
     NumericsRecord,
@@ -31,11 +28,14 @@ from deconvbench.record import (
     Record,
     encode_record,
 )
-from deconvbench.run_folder import JOURNAL_NAME, RUN_NAME, read_run_info
-from deconvbench.table import load, read_journal
+from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, read_run_info
+from deconvbench.runner import engine
+from deconvbench.runner.engine import Outcome, Progress, Task, run_plan, run_tasks
+from deconvbench.runner.plan import Plan, list_jobs, open_folder, reopen_folder
+from deconvbench.runner.worker import Worker, WorkerOptions
+from deconvbench.runner.worker_main import fill
+from deconvbench.tables.table import load, read_journal
 from deconvbench.upsamplers import load_upsampler, register_upsampler, registry
-from deconvbench.worker import fill
-from deconvbench.worker_process import Worker, WorkerOptions
 from tests import faulty_upsamplers
 from tests.builders import make_case, make_grid, make_plan, make_record
 from tests.noop_run import ENVIRONMENT, NoopWorker
@@ -359,7 +359,7 @@ def test_a_disk_that_became_read_only_refuses_to_go_on(disk: Disk, capsys: pytes
 def test_a_second_run_in_a_folder_leaves_the_first_unharmed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
 ) -> None:
-    from deconvbench.workflow import read_environment
+    from deconvbench.workflows.run import read_environment
 
     plan, environment = make_plan(), read_environment()
     open_folder(plan, tmp_path, environment)
@@ -406,7 +406,7 @@ def test_a_clock_that_jumps_back_changes_nothing(tmp_path: Path, monkeypatch: py
 
 def write_folder(folder: Path, **changes: Any) -> Plan:
     """A run of this machine that was cut off after some records, which say what `changes` say."""
-    from deconvbench.workflow import read_environment
+    from deconvbench.workflows.run import read_environment
 
     environment = {**read_environment(), **changes}
     grid = make_grid(replicates=1, time_cap_s=0.01)

@@ -14,7 +14,7 @@ import pytest
 
 import deconvbench
 from deconvbench.__main__ import main
-from deconvbench.table import load
+from deconvbench.tables.table import load
 
 SOURCE = '''
 from torch import nn

@@ -13,14 +13,14 @@ import torch
 import torch._dynamo  # Adam would import it in each process, for a second
 from torch import Tensor, nn
 
-from deconvbench.columns import SCORE_COLUMNS
-from deconvbench.experiments import checkpoints, training
-from deconvbench.experiments.checkpoints import Row
-from deconvbench.experiments.folder import NamedImage
-from deconvbench.experiments.images import ImageSet, draw_batch
-from deconvbench.experiments.scores import Scores
-from deconvbench.experiments.settings import TrainingSettings
-from deconvbench.experiments.training import TrainingRun
+from deconvbench.records.schema import SCORE_COLUMNS
+from deconvbench.studies.training import checkpoints, training
+from deconvbench.studies.training.checkpoints import Row
+from deconvbench.studies.training.folder import NamedImage
+from deconvbench.studies.training.images import ImageSet, draw_batch
+from deconvbench.studies.training.scores import Scores
+from deconvbench.studies.training.settings import TrainingSettings
+from deconvbench.studies.training.training import TrainingRun
 
 FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.tiny_training"])

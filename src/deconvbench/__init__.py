@@ -9,28 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deconvbench import nn as nn
-    from deconvbench.case import Case
-    from deconvbench.comparison import compare
-    from deconvbench.fusion import fuse
-    from deconvbench.grid import Grid
-    from deconvbench.table import load
-    from deconvbench.tradeoff import join_tradeoff
+    from deconvbench.analysis.comparison import compare
+    from deconvbench.analysis.tradeoff import join_tradeoff
+    from deconvbench.grid.grid import Grid
+    from deconvbench.networks.fusion import fuse
+    from deconvbench.records.case import Case
+    from deconvbench.tables.table import load
     from deconvbench.upsamplers import build_upsampler, list_upsamplers, register_upsampler
-    from deconvbench.workflow import run
+    from deconvbench.workflows.run import run
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Case": "case",
-    "Grid": "grid",
+    "Case": "records.case",
+    "Grid": "grid.grid",
     "build_upsampler": "upsamplers",
-    "compare": "comparison",
-    "fuse": "fusion",
-    "join_tradeoff": "tradeoff",
+    "compare": "analysis.comparison",
+    "fuse": "networks.fusion",
+    "join_tradeoff": "analysis.tradeoff",
     "list_upsamplers": "upsamplers",
-    "load": "table",
+    "load": "tables.table",
     "register_upsampler": "upsamplers",
-    "run": "workflow",
+    "run": "workflows.run",
 }
 
 __all__ = [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from deconvbench.cli import app
+from deconvbench.cli.app import app
 from deconvbench.errors import DeconvbenchError
 
 # typer raises click's own errors but exports only this subclass by name; its base is what click calls UsageError

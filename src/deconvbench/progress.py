@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
-from deconvbench.engine import Observer, Progress
-from deconvbench.record import AnyRecord, Record, SpeedupRecord
+from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
+from deconvbench.runner.engine import Observer, Progress
 from deconvbench.units import format_bytes, format_duration, format_seconds
 
 LINE_EVERY_S = 10.0

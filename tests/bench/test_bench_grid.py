@@ -74,7 +74,7 @@ def test_what_is_saved_is_what_the_engine_measured(saved: tuple[Path, subprocess
 
 
 def name_of(record: dict[str, Any]) -> str:
-    from deconvbench.case import Case
+    from deconvbench.records.case import Case
 
     return Case(**record["case"]).case_id
 

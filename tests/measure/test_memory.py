@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from deconvbench.case import Case
 from deconvbench.errors import DeconvbenchError, UnsupportedError, UsageError
 from deconvbench.measure import memory
 from deconvbench.measure.memory import (
@@ -24,7 +23,8 @@ from deconvbench.measure.memory import (
     measure_resident_peak,
     read_resident_peak,
 )
-from deconvbench.measure.stepping import Step, prepare_step
+from deconvbench.measure.step import Step, prepare_step
+from deconvbench.records.case import Case
 from tests.builders import make_case
 from tests.measure.simulated_device import SimulatedDevice
 

@@ -5,7 +5,7 @@ import pytest
 
 from deconvbench.measure import noise
 from deconvbench.measure.noise import NoiseState, explain_noise, read_noise_state
-from deconvbench.record import Latency
+from deconvbench.records.record import Latency
 
 QUIET = NoiseState(load_average=0.5, stolen_s=10.0, throttled_s=1.0)
 

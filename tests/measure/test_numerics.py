@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from deconvbench.errors import UsageError
 from deconvbench.measure.numerics import measure_numerics, numerical_error
-from deconvbench.record import NumericsRecord, decode_record, encode_record
+from deconvbench.records.record import NumericsRecord, decode_record, encode_record
 from deconvbench.upsamplers import register_upsampler, registry
 from tests.measure.artifacts.local_layers import resize, resize_conv
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deconvbench.columns import ARTIFACT_COLUMNS
 from deconvbench.errors import UnsupportedError, UsageError
 from deconvbench.measure import quality
 from deconvbench.measure.artifacts import (
@@ -23,7 +22,8 @@ from deconvbench.measure.artifacts import (
 )
 from deconvbench.measure.layers import build_seeded_layer
 from deconvbench.measure.quality import measure_quality
-from deconvbench.record import decode_record, encode_record
+from deconvbench.records.record import decode_record, encode_record
+from deconvbench.records.schema import ARTIFACT_COLUMNS
 from deconvbench.upsamplers import register_upsampler, registry
 from tests.measure.artifacts.local_layers import conv_resize, resize, resize_conv, transposed
 

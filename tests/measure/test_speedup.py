@@ -16,7 +16,7 @@ from deconvbench.measure.speedup import (
     measure_speedup,
     take_rounds,
 )
-from deconvbench.record import SpeedupRecord, decode_record, encode_record
+from deconvbench.records.record import SpeedupRecord, decode_record, encode_record
 from deconvbench.upsamplers import register_upsampler, registry
 from tests.builders import make_case
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deconvbench.case import Case
-from deconvbench.columns import QUALITY_DTYPES, SUMMARY_DTYPES, TABLE_DTYPES
-from deconvbench.table import Tables
+from deconvbench.records.case import Case
+from deconvbench.records.schema import QUALITY_DTYPES, SUMMARY_DTYPES, TABLE_DTYPES
+from deconvbench.tables.table import Tables
 
 LAYERS: tuple[tuple[str, int | None], ...] = (
     ("transposed", 2),

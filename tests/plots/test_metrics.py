@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from deconvbench.analysis.tradeoff import QUALITY_COLUMNS
 from deconvbench.errors import UsageError
 from deconvbench.plots.metrics import (
     METRIC_LABELS,
@@ -13,7 +14,6 @@ from deconvbench.plots.metrics import (
     get_metric_label,
     is_zero,
 )
-from deconvbench.tradeoff import QUALITY_COLUMNS
 
 
 @pytest.mark.parametrize(

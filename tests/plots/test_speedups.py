@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.plots.speedups import draw_speedups
 from deconvbench.plots.style import DPI
-from deconvbench.speedups import average_speedups, build_speedups
+from deconvbench.tables.speedups import average_speedups, build_speedups
 from tests.made_speedups import TWINS, make_settings, make_speedup_record, make_speedup_records
 
 Legible = Callable[[Figure], list[tuple[str, Any]]]

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deconvbench.columns import name_interval
 from deconvbench.plots.tradeoff_panel import choose_scale
+from deconvbench.records.schema import name_interval
 
 
 def make_frame(metric: str, *values: float, half: float = 0.0) -> pd.DataFrame:

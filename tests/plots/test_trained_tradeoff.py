@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from deconvbench.plots.metrics import METRIC_LABELS
 from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.plots.trained_tradeoff import draw_trained_tradeoff
-from deconvbench.table import summarise_quality
+from deconvbench.tables.table import summarise_quality
 from tests.plots.made_tables import ALL_LAYERS, add_trained, make_layer_quality, make_summary
 
 Legible = Callable[[Figure], list[tuple[str, Any]]]

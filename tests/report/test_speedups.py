@@ -5,7 +5,6 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from deconvbench.report.cells import Cell, TableView
 from deconvbench.report.page import render_report
 from deconvbench.report.speedups import (
     describe_speedups,
@@ -15,7 +14,8 @@ from deconvbench.report.speedups import (
     view_costs,
     view_means,
 )
-from deconvbench.speedups import average_speedups, build_speedups
+from deconvbench.report.tables import Cell, TableView
+from deconvbench.tables.speedups import average_speedups, build_speedups
 from tests.made_speedups import TWINS, make_settings, make_speedup_record, make_speedup_records
 from tests.plots.made_tables import make_tables
 from tests.report.test_page import RUN_INFO, Page

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from deconvbench.case import format_layer
 from deconvbench.errors import UnsupportedError
+from deconvbench.records.case import format_layer
 from deconvbench.upsamplers import UpsamplerSpec, build_upsampler, list_upsamplers
 from deconvbench.upsamplers.interpolation import interpolation_macs
 

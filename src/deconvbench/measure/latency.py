@@ -14,7 +14,7 @@ from statistics import median
 from deconvbench.errors import UsageError
 from deconvbench.measure.accelerator import Accelerator, E
 from deconvbench.measure.blocks import NS, Clock, find_block_length, pause_collector, time_block, warm_up
-from deconvbench.record import Latency
+from deconvbench.records.record import Latency
 from deconvbench.statistics import relative_half_width
 
 # five samples or fewer give the median no interval that covers with 95 %

@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 
-from deconvbench.case import Case
 from deconvbench.errors import DeconvbenchError, UnsupportedError
 from deconvbench.measure.accelerator import Accelerator
-from deconvbench.measure.stepping import Step, prepare_step
-from deconvbench.record import Memory
+from deconvbench.measure.step import Step, prepare_step
+from deconvbench.records.case import Case
+from deconvbench.records.record import Memory
 
 # the first call sets up (weights in oneDNN's layout, code generation), the second shows it was the last to do so
 _WARMUP_CALLS = 2

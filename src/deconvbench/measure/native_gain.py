@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import torch
 
-from deconvbench.case import Case
 from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.measure.speedup import divide_rounds, measure_speedup
-from deconvbench.record import SpeedupRecord
+from deconvbench.records.case import Case
+from deconvbench.records.record import SpeedupRecord
 
 # large enough for the work to count and not the call, small enough for many rounds in a second
 _SETTING = Case(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from deconvbench.record import Latency
+from deconvbench.records.record import Latency
 from deconvbench.statistics import spread
 
 # a robust relative spread above this is wider than what a quiet machine shows (about 0.5 to 3 %)

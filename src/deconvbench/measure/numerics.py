@@ -9,10 +9,10 @@ import math
 import torch
 from torch import Tensor
 
-from deconvbench.case import check_field
 from deconvbench.errors import UnsupportedError
 from deconvbench.measure.layers import build_seeded_layer, copy_layer, run_layer
-from deconvbench.record import NumericsRecord
+from deconvbench.records.case import check_field
+from deconvbench.records.record import NumericsRecord
 
 # in input pixels: some pixels see no padding even for a kernel of 8, and float64 stays affordable at 512 channels
 _MAP_SIZE = 8
@@ -75,7 +75,7 @@ def measure_numerics(
     in_channels, out_channels : int
         Channels of the layer.
     dtype : str
-        One of `deconvbench.case.DTYPES`.
+        One of `deconvbench.records.case.DTYPES`.
     device : str
         Such as ``cpu`` or ``cuda``.
 

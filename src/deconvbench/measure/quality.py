@@ -9,7 +9,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from deconvbench.columns import ARTIFACT_COLUMNS
 from deconvbench.errors import UnsupportedError
 from deconvbench.measure.artifacts import (
     border_error,
@@ -22,7 +21,8 @@ from deconvbench.measure.artifacts import (
     phase_ripple,
 )
 from deconvbench.measure.layers import build_seeded_layer, check_declarations, copy_layer, run_layer
-from deconvbench.record import QualityRecord
+from deconvbench.records.record import QualityRecord
+from deconvbench.records.schema import ARTIFACT_COLUMNS
 from deconvbench.upsamplers import UpsamplerSpec, get_upsampler
 
 # in input pixels; one size for all layers, because the corners' share of the border depends on it

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from deconvbench.case import Case
 from deconvbench.errors import UnsupportedError, UsageError
 from deconvbench.measure.blocks import (
     NS,
@@ -29,8 +28,9 @@ from deconvbench.measure.blocks import (
 )
 from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.measure.memory import measure_cpu_memory
-from deconvbench.measure.stepping import Step, draw_input, prepare_step
-from deconvbench.record import SpeedupRecord
+from deconvbench.measure.step import Step, draw_input, prepare_step
+from deconvbench.records.case import Case
+from deconvbench.records.record import SpeedupRecord
 from deconvbench.statistics import relative_half_width
 
 # Fifteen are the fewest whose 95 % interval of the median leaves three out on each side, nine the fewest that

@@ -14,7 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from deconvbench.plots.cell_grid import draw_cells, make_shades
+from deconvbench.plots.heatmap import draw_cells, make_shades
 from deconvbench.plots.metrics import format_metric, get_metric_label
 from deconvbench.plots.panels import EmptyFigureError, describe_rest
 from deconvbench.plots.style import (

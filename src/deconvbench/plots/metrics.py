@@ -9,8 +9,8 @@ from typing import Literal
 
 import pandas as pd
 
-from deconvbench.columns import ARTIFACT_COLUMNS, HIGH_COLUMNS, ZERO_BELOW
 from deconvbench.errors import UsageError
+from deconvbench.records.schema import ARTIFACT_COLUMNS, HIGH_COLUMNS, ZERO_BELOW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

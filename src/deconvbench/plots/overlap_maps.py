@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deconvbench.errors import UsageError
-from deconvbench.plots.cell_grid import draw_cells, make_shades
+from deconvbench.plots.heatmap import draw_cells, make_shades
 from deconvbench.plots.style import FONT_PT, MUTED, figure_style, make_figure
 from deconvbench.theory import overlap_cv, overlap_map
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from deconvbench.case import CASE_DEFAULTS, CASE_FIELDS, format_layer
 from deconvbench.errors import UsageError
 from deconvbench.plots.style import rank_upsampler
+from deconvbench.records.case import CASE_DEFAULTS, CASE_FIELDS, format_layer
 
 LAYER_FIELDS = ("upsampler", "kernel_size", "scale_factor")
 SIZE_FIELDS = ("height", "width")

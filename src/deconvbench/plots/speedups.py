@@ -1,6 +1,6 @@
 """How much faster than the baseline: each layer that was timed in turns, shape by shape, in every setting.
 
-Draws what `deconvbench.speedups` computes; takes no means of its own.
+Draws what `deconvbench.tables.speedups` computes; takes no means of its own.
 """
 
 import math
@@ -25,7 +25,7 @@ from deconvbench.plots.style import (
     rank_upsampler,
     style_layer,
 )
-from deconvbench.speedups import SETTING_FIELDS, SHAPE_FIELDS, average_speedups
+from deconvbench.tables.speedups import SETTING_FIELDS, SHAPE_FIELDS, average_speedups
 
 # panels stand in rows of one kind of step, and in columns of one layout and number of threads
 _ROW_FIELDS = ("step", "is_frozen")

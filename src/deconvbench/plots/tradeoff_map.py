@@ -1,6 +1,7 @@
 """Cost against quality: what a cleaner picture costs, and which layers nothing else beats.
 
-Chooses the layers and settings to show of the tradeoff that `deconvbench.tradeoff` computes; decides no frontier.
+Chooses the layers and settings to show of the tradeoff that
+`deconvbench.analysis.tradeoff` computes; decides no frontier.
 """
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deconvbench.columns import name_interval
+from deconvbench.analysis.tradeoff import join_tradeoff
 from deconvbench.plots.labels import freeze_layout
 from deconvbench.plots.metrics import get_metric_label
 from deconvbench.plots.panels import (
@@ -25,7 +26,7 @@ from deconvbench.plots.panels import (
 )
 from deconvbench.plots.style import FONT_PT, MUTED, figure_style, make_figure
 from deconvbench.plots.tradeoff_panel import choose_scale, draw_panel, is_changed_by_fast, label_panel
-from deconvbench.tradeoff import join_tradeoff
+from deconvbench.records.schema import name_interval
 
 FAST_NOTE = "dotted: the frontier without the exact fast forms of nearest_conv"
 INTERVAL_NOTE = "bars: 95 % intervals over seeds"
@@ -124,8 +125,8 @@ def join_quality(summary: pd.DataFrame, metric: str, quality: pd.DataFrame | Non
     Returns
     -------
     DataFrame
-        With the columns of `panels.add_layer_columns` and those of `deconvbench.tradeoff.join_tradeoff`, intervals
-        among them; cells without the metric have null.
+        With the columns of `panels.add_layer_columns` and those of
+        `deconvbench.analysis.tradeoff.join_tradeoff`, intervals among them; cells without the metric have null.
 
     Raises
     ------

@@ -1,6 +1,7 @@
 """One panel of cost against quality: points, frontier, intervals, labels, and the vertical axis that suits.
 
-Draws what `deconvbench.tradeoff` computed; decides no frontier, and not which layers or settings are shown.
+Draws what `deconvbench.analysis.tradeoff` computed; decides no frontier, and not which layers or
+settings are shown.
 """
 
 from collections.abc import Sequence
@@ -13,10 +14,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from deconvbench.columns import ARTIFACT_COLUMNS, CHECKERBOARD_COLUMNS, FAST_UPSAMPLERS, name_interval
 from deconvbench.plots.labels import Point, Segment, label_points
 from deconvbench.plots.metrics import get_best, get_metric_label, is_zero
 from deconvbench.plots.style import GRID_COLOUR, INK, MUTED, style_layer
+from deconvbench.records.schema import ARTIFACT_COLUMNS, CHECKERBOARD_COLUMNS, FAST_UPSAMPLERS, name_interval
 
 _DECADES_FOR_LOG = 2.5
 # an artifact of less than 1e-4 of the largest is far below what 8 bits hold: one line stands for all of these
@@ -75,7 +76,7 @@ def is_changed_by_fast(frame: pd.DataFrame) -> bool:
     Parameters
     ----------
     frame : DataFrame
-        With the columns of `deconvbench.tradeoff.join_tradeoff`.
+        With the columns of `deconvbench.analysis.tradeoff.join_tradeoff`.
     """
     return bool((frame["on_frontier"] & frame["upsampler"].isin(FAST_UPSAMPLERS)).any()) and bool(
         frame["on_frontier_without_fast"].any()
@@ -131,7 +132,8 @@ def draw_panel(axes: Axes, frame: pd.DataFrame, metric: str, scale: Scale) -> li
     axes : Axes
         Empty.
     frame : DataFrame
-        One setting at one size, with the columns of `deconvbench.tradeoff.join_tradeoff` and its intervals.
+        One setting at one size, with the columns of `deconvbench.analysis.tradeoff.join_tradeoff` and
+        its intervals.
     metric : str
         Name of the column, known for every row.
     scale : Scale

@@ -1,7 +1,7 @@
 """The headline: what a layer costs against what networks trained with it make of images.
 
-Two faces of one picture: its checkerboard, and how near it comes to the target. Draws what `deconvbench.tradeoff`
-computes; trains and decides nothing.
+Two faces of one picture: its checkerboard, and how near it comes to the target. Draws what
+`deconvbench.analysis.tradeoff` computes; trains and decides nothing.
 """
 
 from typing import Any
@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deconvbench.columns import name_interval
 from deconvbench.plots.labels import Segment, freeze_layout
 from deconvbench.plots.panels import (
     EmptyFigureError,
@@ -25,6 +24,7 @@ from deconvbench.plots.panels import (
 from deconvbench.plots.style import FONT_PT, MUTED, figure_style, make_figure
 from deconvbench.plots.tradeoff_map import FAST_NOTE, INTERVAL_NOTE, join_quality
 from deconvbench.plots.tradeoff_panel import choose_scale, draw_panel, is_changed_by_fast, label_panel
+from deconvbench.records.schema import name_interval
 
 _METRICS = ("trained_checkerboard_levels", "trained_psnr_db")
 _TARGET_DASHES: Any = (0, (6, 1.5, 1, 1.5))
@@ -49,7 +49,7 @@ def draw_trained_tradeoff(
         One row per case, as in ``summary.csv``.
     quality : DataFrame
         The quality table of the same run, with what is known after training
-        (`deconvbench.trained.fill_qualities`).
+        (`deconvbench.tables.trained.fill_qualities`).
     target_level : float, optional
         Checkerboard of the target images themselves, in 8-bit levels, signed: a line to compare with.
     size : (int, int), optional

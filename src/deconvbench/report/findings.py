@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from deconvbench.columns import ZERO_BELOW
+from deconvbench.analysis.tradeoff import join_tradeoff
 from deconvbench.plots.metrics import format_metric
 from deconvbench.plots.panels import (
     EmptyFigureError,
@@ -18,8 +18,8 @@ from deconvbench.plots.panels import (
     select_measured,
     split_panels,
 )
-from deconvbench.table import Tables
-from deconvbench.tradeoff import join_tradeoff
+from deconvbench.records.schema import ZERO_BELOW
+from deconvbench.tables.table import Tables
 from deconvbench.units import format_bytes, format_seconds
 
 _MAX_SETTINGS = 6

@@ -10,11 +10,11 @@ from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_err
 from deconvbench.plots.article import draw_article_figures
 from deconvbench.plots.gallery import TRADEOFF_METRICS, draw_all, encode_figures, save_figures
 from deconvbench.plots.metrics import check_metrics
-from deconvbench.report.article import LedgerRow, parse_claims
+from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, read_run_info, write_whole
+from deconvbench.report.claims import LedgerRow, parse_claims
 from deconvbench.report.page import render_report
-from deconvbench.run_folder import CLAIMS_NAME, JOURNAL_NAME, read_run_info, write_whole
-from deconvbench.table import read_tables, write_tables
-from deconvbench.trained import Trained, describe_trained, find_target_level
+from deconvbench.tables.table import read_tables, write_tables
+from deconvbench.tables.trained import Trained, describe_trained, find_target_level
 
 FIGURES_NAME = "figures"
 REPORT_NAME = "report.html"
@@ -36,10 +36,10 @@ def write_report(
     out : Path, optional
         The HTML file; ``report.html`` in the run folder by default.
     metrics : sequence of str
-        What to set against latency, a figure each: any of `deconvbench.tradeoff.QUALITY_COLUMNS`.
+        What to set against latency, a figure each: any of `deconvbench.analysis.tradeoff.QUALITY_COLUMNS`.
     trained : Trained, optional
-        What training found (`deconvbench.trained.find_trained`): it joins the quality table, and the article's
-        figures show it. Without it, the report does without.
+        What training found (`deconvbench.tables.trained.find_trained`): it joins the quality table, and the
+        article's figures show it. Without it, the report does without.
 
     Returns
     -------

@@ -15,12 +15,13 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined, Template
 
-from deconvbench.columns import TRAINED_COLUMNS
 from deconvbench.plots.article import CAPTIONS
 from deconvbench.plots.gallery import TRADEOFF_METRICS
 from deconvbench.plots.metrics import METRIC_LABELS, get_best
-from deconvbench.record import STATUSES
-from deconvbench.report.article import (
+from deconvbench.records.record import STATUSES
+from deconvbench.records.run_folder import list_hardware
+from deconvbench.records.schema import TRAINED_COLUMNS
+from deconvbench.report.claims import (
     HEADLINE,
     LedgerRow,
     count_verdicts,
@@ -28,11 +29,10 @@ from deconvbench.report.article import (
     name_anchor,
     view_ledger,
 )
-from deconvbench.report.cells import flatten_environment, view_failures, view_noisy, view_quality, view_summary
 from deconvbench.report.findings import describe_findings
 from deconvbench.report.speedups import describe_speedups, list_failures, view_choices, view_costs, view_means
-from deconvbench.run_folder import list_hardware
-from deconvbench.table import Tables
+from deconvbench.report.tables import flatten_environment, view_failures, view_noisy, view_quality, view_summary
+from deconvbench.tables.table import Tables
 from deconvbench.units import format_duration
 
 # where a PNG says of what kind its colours are
@@ -204,10 +204,10 @@ def render_report(
     metrics : sequence of str
         Metrics, each known, whose tradeoffs belong into the report.
     claims : sequence of LedgerRow, optional
-        What was found of the article's claims (`deconvbench.report.article.parse_claims`); where they are missing,
+        What was found of the article's claims (`deconvbench.report.claims.parse_claims`); where they are missing,
         a sentence says how to get them.
     origin : str
-        Where trained quality comes from (`deconvbench.trained.describe_trained`).
+        Where trained quality comes from (`deconvbench.tables.trained.describe_trained`).
 
     Returns
     -------

@@ -1,6 +1,7 @@
 """What the report says of layers timed in turns: two tables and the sentences that sum them up.
 
-Every number is looked up in the frames of `deconvbench.speedups`. Knows no HTML; escaping is the template's.
+Every number is looked up in the frames of `deconvbench.tables.speedups`. Knows no HTML: the
+template escapes.
 """
 
 import math
@@ -9,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from deconvbench.report.cells import Cell, TableView, write_text
-from deconvbench.speedups import CHOICE_MARGIN, MEMORY_LIMIT, average_speedups, compare_choices
+from deconvbench.report.tables import Cell, TableView, write_text
+from deconvbench.tables.speedups import CHOICE_MARGIN, MEMORY_LIMIT, average_speedups, compare_choices
 
 _Row = Mapping[Any, Any]
 

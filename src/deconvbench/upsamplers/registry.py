@@ -16,8 +16,8 @@ from typing import Any
 
 from torch import nn
 
-from deconvbench.case import NAME_PATTERN, check_field
 from deconvbench.errors import UnsupportedError, UsageError
+from deconvbench.records.case import NAME_PATTERN, check_field
 from deconvbench.upsamplers.factories import (
     check_factory,
     check_signature,

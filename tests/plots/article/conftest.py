@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from deconvbench.plots.article.crops import Crop, Layer, list_crops, pick_layer, read_crop
-from deconvbench.trained import Trained
+from deconvbench.tables.trained import Trained
 from tests.plots.article.made_results import make_trained
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from deconvbench.columns import CURVE_DTYPES, IMAGE_DTYPES, TRAINED_DTYPES
-from deconvbench.frames import make_frame
-from deconvbench.trained import Trained
+from deconvbench.records.schema import CURVE_DTYPES, IMAGE_DTYPES, TRAINED_DTYPES
+from deconvbench.tables.frames import make_frame
+from deconvbench.tables.trained import Trained
 
 Floats = npt.NDArray[np.float64]
 

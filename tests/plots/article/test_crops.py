@@ -26,7 +26,7 @@ from deconvbench.plots.article.crops import (
     read_original,
 )
 from deconvbench.plots.panels import EmptyFigureError
-from deconvbench.trained import Trained
+from deconvbench.tables.trained import Trained
 from tests.plots.article.made_results import (
     IMAGES,
     LAYERS,

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from deconvbench.plots.article.crops import read_original
 from deconvbench.plots.article.reconstructions import draw_figure_7
 from deconvbench.plots.panels import EmptyFigureError
-from deconvbench.trained import Trained
+from deconvbench.tables.trained import Trained
 from tests.plots.article.conftest import list_images, list_outlines, read_one
 from tests.plots.article.made_results import IMAGES, make_trained
 

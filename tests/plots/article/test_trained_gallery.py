@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from deconvbench.plots.article.crops import find_window, list_crops, pick_last, read_crop, read_original
 from deconvbench.plots.article.trained_gallery import draw_gallery
 from deconvbench.plots.panels import EmptyFigureError
-from deconvbench.trained import Trained
+from deconvbench.tables.trained import Trained
 from tests.plots.article.conftest import list_images
 from tests.plots.article.made_results import LAYERS, make_trained
 from tests.plots.made_tables import ALL_LAYERS

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from deconvbench.plots.article.crops import read_original
 from deconvbench.plots.article.training_course import COURSES, draw_figure_5
 from deconvbench.plots.panels import EmptyFigureError
-from deconvbench.trained import Trained
+from deconvbench.tables.trained import Trained
 from tests.plots.article.conftest import list_images, read_line, read_one
 from tests.plots.article.made_results import STEPS, make_trained
 

@@ -12,7 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
-from deconvbench.plots.article.sheet import make_sheet, place_axes
+from deconvbench.plots.article.pixel_layout import make_sheet, place_axes
 from deconvbench.plots.article.training_curves import draw_courses, make_handles, spread_evenly
 from deconvbench.plots.style import figure_style, style_layer
 from tests.plots.article.conftest import read_line

@@ -10,10 +10,10 @@ from deconvbench.measure.artifacts.gradients import gradient_overlap_cv, gradien
 from deconvbench.measure.artifacts.imaging import FLOOR_DB, image_rejection_db
 from deconvbench.measure.artifacts.impulse import impulse_response
 from deconvbench.measure.artifacts.noise import noise_gain_cv
+from deconvbench.measure.artifacts.overlap import overlap_cv
 from deconvbench.measure.artifacts.phases import phase_gains, split_phases
 from deconvbench.measure.artifacts.ripple import phase_ripple
 from deconvbench.measure.artifacts.spectrum import CheckerboardResult, checkerboard
-from deconvbench.measure.artifacts.visits import overlap_cv
 
 __all__ = [
     "FLOOR_DB",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deconvbench.errors import UsageError
-from deconvbench.measure.artifacts.interior import check_count, find_device, is_periodic, split_interior
+from deconvbench.measure.artifacts.periodic import check_count, find_device, is_periodic, split_interior
 from deconvbench.measure.layers import copy_layer
 
 

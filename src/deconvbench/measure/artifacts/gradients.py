@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from deconvbench.errors import UsageError
-from deconvbench.measure.artifacts.interior import check_count, find_device, is_periodic, split_interior
+from deconvbench.measure.artifacts.periodic import check_count, find_device, is_periodic, split_interior
 from deconvbench.measure.layers import copy_layer
 
 # a gradient that differs by more than this share from image to image depends on the input

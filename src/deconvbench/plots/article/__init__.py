@@ -3,7 +3,7 @@
 Every function returns a figure of its own and leaves pyplot, its style and its backend alone. Imports no torch.
 """
 
-from deconvbench.plots.article.album import CAPTIONS, Caption, draw_article_figures
+from deconvbench.plots.article.captions import CAPTIONS, Caption, draw_article_figures
 from deconvbench.plots.article.checkerboard_example import draw_figure_1
 from deconvbench.plots.article.conv_matrices import draw_figure_2
 from deconvbench.plots.article.fractional_strides import draw_figure_3

@@ -18,7 +18,7 @@ from deconvbench.plots.article.crops import (
     read_crop,
     read_original,
 )
-from deconvbench.plots.article.sheet import (
+from deconvbench.plots.article.pixel_layout import (
     LINE,
     MARGIN,
     Pixels,
@@ -34,7 +34,7 @@ from deconvbench.plots.article.sheet import (
 from deconvbench.plots.article.spectra import list_grid_lines, measure_spectrum
 from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.plots.style import FONT_PT, figure_style
-from deconvbench.trained import MAIN_TASK, Trained
+from deconvbench.tables.trained import MAIN_TASK, Trained
 
 _DOTS = 3
 # the part that is shown enlarged, as tall as the whole is then

@@ -12,8 +12,8 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from deconvbench.plots.article.sheet import LINE, MARGIN, fold, make_sheet, place_axes, write, write_heading
-from deconvbench.plots.cell_grid import draw_cells, make_shades
+from deconvbench.plots.article.pixel_layout import LINE, MARGIN, fold, make_sheet, place_axes, write, write_heading
+from deconvbench.plots.heatmap import draw_cells, make_shades
 from deconvbench.plots.style import FONT_PT, INK, MUTED, figure_style
 from deconvbench.theory import conv_matrix, conv_output_size, transposed_conv_matrix
 

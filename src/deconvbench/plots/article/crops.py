@@ -13,12 +13,12 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from deconvbench.case import format_layer
-from deconvbench.columns import LAYER_COLUMNS
 from deconvbench.errors import explain_os_error
-from deconvbench.plots.article.sheet import Pixels, Window
+from deconvbench.plots.article.pixel_layout import Pixels, Window
 from deconvbench.plots.panels import EmptyFigureError
-from deconvbench.trained import MAIN_NORM, MAIN_TASK, Trained
+from deconvbench.records.case import format_layer
+from deconvbench.records.schema import LAYER_COLUMNS
+from deconvbench.tables.trained import MAIN_NORM, MAIN_TASK, Trained
 
 # a layer as a figure asks for it: name in the registry and kernel size
 Layer = tuple[str, int | None]

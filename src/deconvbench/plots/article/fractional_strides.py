@@ -14,8 +14,17 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from deconvbench.plots.article.sheet import LINE, MARGIN, WIDTH, fold, make_sheet, place_axes, write, write_heading
-from deconvbench.plots.cell_grid import draw_cells
+from deconvbench.plots.article.pixel_layout import (
+    LINE,
+    MARGIN,
+    WIDTH,
+    fold,
+    make_sheet,
+    place_axes,
+    write,
+    write_heading,
+)
+from deconvbench.plots.heatmap import draw_cells
 from deconvbench.plots.style import HATCH, MUTED, NOT_MEASURED, figure_style
 from deconvbench.theory import convolve, flip_kernel, pad_or_crop, zero_insert
 

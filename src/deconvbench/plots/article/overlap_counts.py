@@ -9,8 +9,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from deconvbench.errors import UsageError
-from deconvbench.plots.article.sheet import LINE, MARGIN, WIDTH, fold, make_sheet, place_axes, write, write_heading
-from deconvbench.plots.cell_grid import draw_cells, make_shades
+from deconvbench.plots.article.pixel_layout import (
+    LINE,
+    MARGIN,
+    WIDTH,
+    fold,
+    make_sheet,
+    place_axes,
+    write,
+    write_heading,
+)
+from deconvbench.plots.heatmap import draw_cells, make_shades
 from deconvbench.plots.style import INK, figure_style
 from deconvbench.theory import overlap_cv, overlap_map, phase_counts
 

@@ -21,7 +21,7 @@ from deconvbench.plots.article.crops import (
     read_crop,
     read_original,
 )
-from deconvbench.plots.article.sheet import (
+from deconvbench.plots.article.pixel_layout import (
     LINE,
     MARGIN,
     WIDTH,
@@ -36,7 +36,7 @@ from deconvbench.plots.article.sheet import (
 )
 from deconvbench.plots.panels import EmptyFigureError, describe_rest
 from deconvbench.plots.style import FONT_PT, INK, figure_style, style_layer
-from deconvbench.trained import MAIN_TASK, Trained, find_target_level
+from deconvbench.tables.trained import MAIN_TASK, Trained, find_target_level
 
 _DOTS = 2
 # the part that is shown enlarged beside its crop, as tall as the crop is then

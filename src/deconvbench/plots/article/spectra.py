@@ -7,7 +7,7 @@ one patch, no floor, no number comes out of it.
 import numpy as np
 import numpy.typing as npt
 
-from deconvbench.plots.article.sheet import Pixels
+from deconvbench.plots.article.pixel_layout import Pixels
 
 Floats = npt.NDArray[np.float64]
 # below this a line is rounding, and its logarithm means nothing: levels²

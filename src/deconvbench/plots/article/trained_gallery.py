@@ -20,7 +20,7 @@ from deconvbench.plots.article.crops import (
     read_crop,
     read_original,
 )
-from deconvbench.plots.article.sheet import (
+from deconvbench.plots.article.pixel_layout import (
     LINE,
     MARGIN,
     WIDTH,
@@ -32,7 +32,7 @@ from deconvbench.plots.article.sheet import (
 )
 from deconvbench.plots.panels import EmptyFigureError, describe_rest
 from deconvbench.plots.style import FONT_PT, figure_style, style_layer
-from deconvbench.trained import MAIN_TASK, Trained
+from deconvbench.tables.trained import MAIN_TASK, Trained
 
 _COLUMNS, _DOTS, _SIDE = 5, 4, 64
 

@@ -21,7 +21,7 @@ from deconvbench.plots.article.crops import (
     read_crop,
     read_original,
 )
-from deconvbench.plots.article.sheet import (
+from deconvbench.plots.article.pixel_layout import (
     LINE,
     MARGIN,
     WIDTH,
@@ -36,7 +36,7 @@ from deconvbench.plots.article.sheet import (
 from deconvbench.plots.article.training_curves import draw_courses, make_handles
 from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.plots.style import figure_style
-from deconvbench.trained import MAIN_TASK, Trained, find_target_level
+from deconvbench.tables.trained import MAIN_TASK, Trained, find_target_level
 
 COURSES: tuple[Layer, ...] = (
     ("transposed", 3),

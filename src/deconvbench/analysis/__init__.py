@@ -1,0 +1,1 @@
+"""Data frames become answers: comparison, tradeoff, self-test."""

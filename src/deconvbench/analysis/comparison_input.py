@@ -1,0 +1,158 @@
+"""The two sides of a comparison: what is compared, taken from a run folder, a table or pytest-benchmark's file.
+
+Reads and checks; decides nothing about what it reads. No torch.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from deconvbench.errors import RunFolderError, UsageError, explain_os_error
+from deconvbench.records.case import Case
+from deconvbench.records.run_folder import RUN_NAME, read_run_info
+from deconvbench.records.schema import ARTIFACT_COLUMNS, ZERO_BELOW
+from deconvbench.tables.table import load
+
+# relative difference, and absolute difference in the metric's unit, below which two values are the same: memray
+# rounds blocks, artifacts come from the same seeds in float64, rounding errors from another order of sums
+TOLERANCES: Mapping[str, tuple[float, float]] = {
+    "peak_memory_bytes": (0.01, 4096.0),
+    "macs": (0.0, 0.0),
+    **dict.fromkeys(ARTIFACT_COLUMNS, (1e-6, ZERO_BELOW)),
+    "numerical_error": (0.5, 0.0),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One of the two sides of a comparison.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    latencies_s : mapping of str to sequence of float
+        By `case_id`, the fastest sample of each replicate that is `ok`: what disturbs a machine only ever adds.
+    failures : mapping of str to str
+        By `case_id`: status and message of the first replicate that is not `ok`.
+    metrics : mapping of str to mapping
+        By `case_id`: the metrics that are not timed, None where there is none.
+    machine_ids, torch_versions, code_versions : frozenset of str
+        Where it was measured, empty where that is not known.
+    accelerators : tuple of str
+        Names of the machine's accelerators, in their order; empty where there is none, or that is not known.
+    """
+
+    name: str
+    latencies_s: Mapping[str, Sequence[float]]
+    failures: Mapping[str, str]
+    metrics: Mapping[str, Mapping[str, float | None]]
+    machine_ids: frozenset[str] = frozenset()
+    torch_versions: frozenset[str] = frozenset()
+    code_versions: frozenset[str] = frozenset()
+    accelerators: tuple[str, ...] = ()
+
+
+def read_side(path: str | Path) -> Side:
+    """Read a run folder, or a JSON file that pytest-benchmark saved.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder or file.
+
+    Raises
+    ------
+    RunFolderError
+        If it is neither.
+    """
+    where = Path(path)
+    if where.is_file():
+        return _read_saved(where)
+    side = make_side(load(where), str(where))
+    return replace(side, accelerators=_read_accelerators(where)) if (where / RUN_NAME).is_file() else side
+
+
+def _read_accelerators(folder: Path) -> tuple[str, ...]:
+    match read_run_info(folder).get("environment"):
+        case {"accelerator": {"devices": [*devices]}}:
+            return tuple(str(device.get("name")) for device in devices if isinstance(device, dict))
+    return ()
+
+
+def make_side(table: pd.DataFrame, name: str) -> Side:
+    """Take from a table what is compared.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `deconvbench.load`.
+    name : str
+        For messages.
+    """
+    is_ok = (table["status"] == "ok") & table["latency_s"].notna()
+    ok, failed = table[is_ok], table[~is_ok].drop_duplicates("case_id")
+    processes = ok.groupby(["case_id", "replicate", "process_index"], sort=False)["latency_floor_s"].min()
+    latencies = {str(case): [float(v) for v in group] for case, group in processes.groupby("case_id", sort=False)}
+    values = ok.groupby("case_id", sort=False)[list(TOLERANCES)].median()
+    return Side(
+        name=name,
+        latencies_s=latencies,
+        failures={str(row.case_id): f"{row.status}: {row.message}" for row in failed.itertuples()},
+        metrics={
+            case: {metric: _to_float(values.loc[case, metric]) for metric in TOLERANCES} for case in latencies
+        },
+        machine_ids=_collect_names(table["machine_id"]),
+        torch_versions=_collect_names(table["torch_version"]),
+        code_versions=_collect_names(table["code_version"]),
+    )
+
+
+def _collect_names(column: "pd.Series[Any]") -> frozenset[str]:
+    return frozenset(str(name) for name in column.dropna() if name)
+
+
+def _to_float(value: Any) -> float | None:
+    return None if pd.isna(value) or not math.isfinite(value) else float(value)
+
+
+def _read_saved(path: Path) -> Side:
+    """Read what pytest-benchmark saved of ``pytest bench``: `extra_info` holds everything."""
+    try:
+        return _read_document(json.loads(path.read_text(encoding="utf-8")), str(path))
+    except OSError as error:
+        raise RunFolderError(f"cannot read {str(path)!r}: {explain_os_error(error)}") from error
+    # what a JSON of another shape raises on the way, and what float() says of a word
+    except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
+        reason = f"nothing is named {error}" if isinstance(error, KeyError) else str(error)
+        raise RunFolderError(
+            f"{str(path)!r} is neither a run folder nor what pytest-benchmark saves of our bench: {reason}"
+        ) from error
+
+
+def _read_document(document: dict[str, Any], name: str) -> Side:
+    infos = [entry["extra_info"] for entry in document["benchmarks"]]
+    cases = {Case.from_id(info["case_id"]).case_id: info for info in infos}
+    latencies = {
+        case: [float(v) for v in info.get("replicate_floor_s", info["replicate_latency_s"])]
+        for case, info in cases.items()
+    }
+    for case, values in latencies.items():
+        if not all(0 < value < math.inf for value in values):
+            raise ValueError(f"replicate_latency_s of {case} holds what is no latency")
+    machine = document["machine_info"]
+    origin = "|".join(str(machine.get(key)) for key in ("node", "machine", "system"))
+    return Side(
+        name=name,
+        latencies_s={case: values for case, values in latencies.items() if values},
+        failures={case: str(info["status"]) for case, info in cases.items() if not latencies[case]},
+        metrics={case: {m: _to_float(info.get(m)) for m in TOLERANCES} for case, info in cases.items()},
+        machine_ids=frozenset([str(info["machine_id"]) for info in infos if info.get("machine_id")] or [origin]),
+        torch_versions=frozenset(str(info["torch_version"]) for info in infos if info.get("torch_version")),
+        code_versions=frozenset(filter(None, [(document.get("commit_info") or {}).get("id")])),
+    )

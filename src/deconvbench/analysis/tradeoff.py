@@ -1,0 +1,121 @@
+"""Cost against quality: which upsamplers are worth their price, among cases that can be compared.
+
+Cost is measured once per case, quality once per layer; here they meet. Decides which points nothing beats and
+nothing more: it draws none and recommends none. No torch.
+"""
+
+import numpy as np
+import pandas as pd
+
+from deconvbench.errors import UsageError
+from deconvbench.records.case import CASE_FIELDS, format_layer
+from deconvbench.records.schema import (
+    ARTIFACT_COLUMNS,
+    CHECKERBOARD_COLUMNS,
+    FAST_UPSAMPLERS,
+    HIGH_COLUMNS,
+    LAYER_COLUMNS,
+    TRAINED_COLUMNS,
+    ZERO_BELOW,
+    name_interval,
+)
+from deconvbench.statistics import pareto_front
+from deconvbench.tables.table import summarise, summarise_quality
+
+QUALITY_COLUMNS = (*ARTIFACT_COLUMNS, "numerical_error", *TRAINED_COLUMNS)
+# what must be equal for two layers to be alternatives to each other: everything but the layer itself
+COMPARABLE_FIELDS = tuple(name for name in CASE_FIELDS if name not in {"upsampler", "kernel_size"})
+# where and when it was measured must be equal as well, where a frame says so
+_ORIGIN_FIELDS = ("machine_id", "run")
+
+
+def join_tradeoff(
+    df: pd.DataFrame, quality: str = "phase_ripple", *, quality_table: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Set what each case costs against how clean its layer is.
+
+    Parameters
+    ----------
+    df : DataFrame
+        A table (`deconvbench.load`), whose replicates are pooled first, or a summary.
+    quality : str
+        The metric, one of `QUALITY_COLUMNS`; low is best for each, decibels of image rejection too, but for
+        `columns.HIGH_COLUMNS`, of which high is best. A checkerboard below 0 is none at all, so it counts as 0.
+    quality_table : DataFrame, optional
+        The quality table of the same run (``quality.parquet``): where it is given, the metric's interval over
+        seeds is joined on, and before it the metric itself, the mean over seeds, where `df` has no such column,
+        as for what is known after training (`columns.TRAINED_COLUMNS`).
+
+    Returns
+    -------
+    DataFrame
+        One row per case that is `ok` and has a latency, in the order of `df`, with the columns of the summary and
+
+        - ``layer``: what a reader calls it, such as ``transposed k3 s2``;
+        - ``relative_latency``: over that of the cheapest layer among the comparable cases, 1 and up;
+        - ``on_frontier``: whether no comparable case is at least as good in both latency and quality and better
+          in one. A case without that metric is never on the frontier, and beats nobody;
+        - ``on_frontier_without_fast``: the same among the layers that are not `FAST_UPSAMPLERS`;
+        - with `quality_table`, ``<quality>_ci_low`` and ``<quality>_ci_high``: null where the layer has no
+          interval (a single seed, or `numerical_error`, which does not depend on seeds).
+
+        Cases are comparable when they differ in nothing but upsampler and kernel.
+
+    Raises
+    ------
+    UsageError
+        If `quality` is none of the metrics, `df` is neither a table nor a summary or lacks the metric, or
+        `quality_table` is no quality table.
+    """
+    if quality not in QUALITY_COLUMNS:
+        raise UsageError(f"quality: {quality!r} is not one of {', '.join(QUALITY_COLUMNS)}")
+    summary = df if "replicates" in df else summarise(df)
+    pooled = None if quality_table is None else summarise_quality(quality_table)
+    if quality not in summary and pooled is not None and quality in pooled and {*LAYER_COLUMNS} <= {*summary}:
+        summary = _join_layers(summary, pooled, quality)
+    wanted = ("status", "latency_s", *LAYER_COLUMNS, *COMPARABLE_FIELDS, quality)
+    missing = [name for name in dict.fromkeys(wanted) if name not in summary]
+    if missing:
+        hint = (
+            "; give the quality_table that has it" if missing == [quality] and quality in TRAINED_COLUMNS else ""
+        )
+        raise UsageError(f"df: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}{hint}")
+    kept = summary[(summary["status"] == "ok") & summary["latency_s"].notna()].reset_index(drop=True)
+    fields = [*COMPARABLE_FIELDS, *(name for name in _ORIGIN_FIELDS if name in kept)]
+    group = kept.groupby(fields, dropna=False, sort=False).ngroup().to_numpy()
+    latency = kept["latency_s"].to_numpy(dtype=np.float64)
+    metric = kept[quality].to_numpy(dtype=np.float64, na_value=np.nan)
+    if quality in ARTIFACT_COLUMNS:
+        metric = np.where(np.abs(metric) < ZERO_BELOW, 0.0, metric)
+    if quality in CHECKERBOARD_COLUMNS:
+        metric = np.maximum(metric, 0.0)
+    if quality in HIGH_COLUMNS:
+        metric = -metric
+    relative = np.full(latency.shape, np.nan)
+    frontier = np.zeros(latency.shape, dtype=np.bool_)
+    without_fast = np.zeros(latency.shape, dtype=np.bool_)
+    is_slow = ~kept["upsampler"].isin(FAST_UPSAMPLERS).to_numpy(dtype=np.bool_)
+    for number in np.unique(group):
+        members = group == number
+        relative[members] = latency[members] / latency[members].min()
+        frontier[members] = pareto_front(latency[members], metric[members])
+        slow = members & is_slow
+        without_fast[slow] = pareto_front(latency[slow], metric[slow])
+    layers = [
+        format_layer(upsampler, None if pd.isna(kernel) else int(kernel), int(scale))
+        for upsampler, kernel, scale in zip(*(kept[name] for name in LAYER_COLUMNS), strict=True)
+    ]
+    joined = kept.assign(
+        layer=pd.Series(layers, dtype="str"),
+        relative_latency=relative,
+        on_frontier=frontier,
+        on_frontier_without_fast=without_fast,
+    )
+    # a metric that no seed changes has no interval there
+    return joined if pooled is None else _join_layers(joined, pooled, *name_interval(quality))
+
+
+def _join_layers(frame: pd.DataFrame, pooled: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """Join on columns of the summary of quality; null where it has no such column, or no such layer."""
+    keys = list(LAYER_COLUMNS)
+    return frame.merge(pooled.reindex(columns=[*keys, *columns]), on=keys, how="left", validate="many_to_one")

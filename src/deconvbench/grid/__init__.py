@@ -1,0 +1,1 @@
+"""What to measure: axes, constraints and presets that expand into cases."""

@@ -1,0 +1,132 @@
+"""Checking what a grid file says, value by value; every error names file, key, value and what is allowed.
+
+Knows the fields of a case and the upsamplers, not what a grid makes of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from deconvbench.errors import GridError, UsageError
+from deconvbench.grid.expressions import compile_constraint
+from deconvbench.records.case import CASE_FIELDS, check_field
+from deconvbench.upsamplers import get_upsampler
+
+
+def check_upsamplers(names: Sequence[str], where: str) -> None:
+    """Check that upsamplers exist.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of upsamplers.
+    where : str
+        File and key, for the message, as in all functions here.
+
+    Raises
+    ------
+    GridError
+        As do all functions here, if something is not allowed.
+    """
+    for name in names:
+        try:
+            get_upsampler(name)
+        except UsageError as error:
+            raise GridError(f"{where}: {str(error).removeprefix('upsampler: ')}") from error
+
+
+def read_axes(data: Any, allowed: Sequence[str], where: str) -> dict[str, tuple[Any, ...]]:
+    """Read a table of axes: each a value or a list of values, none of them twice.
+
+    Parameters
+    ----------
+    data : object
+        What should be a table.
+    allowed : sequence of str
+        The axes that there are.
+    where : str
+        File and key.
+    """
+    if not isinstance(data, Mapping):
+        raise GridError(f"{where}: {data!r} is not a table of axes")
+    axes = {}
+    for name, values in data.items():
+        key = f"{where}.{name}" if not where.startswith("--") else f"{where} {name}"
+        if name not in allowed:
+            raise GridError(f"{key}: unknown axis; the axes are {', '.join(allowed)}")
+        entries = tuple(values) if isinstance(values, list | tuple) else (values,)
+        if not entries:
+            raise GridError(f"{key}: an axis needs at least one value")
+        for entry in entries:
+            try:
+                check_field(name, entry)
+            except UsageError as error:
+                raise GridError(f"{key}: {str(error).removeprefix(f'{name}: ')}") from error
+            if entries.count(entry) > 1:
+                raise GridError(f"{key}: {entry!r} stands there twice, so every case with it would be a duplicate")
+        axes[name] = entries
+    return axes
+
+
+def read_constraints(data: Any, where: str) -> tuple[str, ...]:
+    """Read a list of conditions on the fields of a case.
+
+    Parameters
+    ----------
+    data : object
+        What should be a list of texts.
+    where : str
+        File and key.
+    """
+    if not isinstance(data, list) or not all(isinstance(text, str) for text in data):
+        raise GridError(f"{where}: {data!r} is not a list of conditions such as 'kernel_size >= scale_factor'")
+    for text in data:
+        try:
+            compile_constraint(text, CASE_FIELDS)
+        except UsageError as error:
+            raise GridError(f"{where}: {error}") from error
+    return tuple(data)
+
+
+def read_text(value: Any, where: str) -> str:
+    """Read a text.
+
+    Parameters
+    ----------
+    value : object
+        What should be one.
+    where : str
+        File and key.
+    """
+    if not isinstance(value, str):
+        raise GridError(f"{where}: {value!r} is not text")
+    return value
+
+
+def read_whole(value: Any, where: str) -> int:
+    """Read a whole number of at least 1.
+
+    Parameters
+    ----------
+    value : object
+        What should be one.
+    where : str
+        File and key.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise GridError(f"{where}: {value!r} is not a whole number of at least 1")
+    return value
+
+
+def read_positive(value: Any, where: str) -> float:
+    """Read a number of seconds.
+
+    Parameters
+    ----------
+    value : object
+        What should be one.
+    where : str
+        File and key.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise GridError(f"{where}: {value!r} is not a number of seconds above 0")
+    return float(value)

@@ -1,0 +1,1 @@
+"""A network that you have: make it fast."""

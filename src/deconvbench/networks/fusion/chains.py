@@ -1,0 +1,191 @@
+"""Enlargement, padding and convolution one after another in an ``nn.Sequential``.
+
+The same conditions as everywhere, asked of modules before any of them runs. Changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from deconvbench.networks.fusion.calls import NEAREST, ConvolveCall, EnlargeCall, PadCall, make_pair
+from deconvbench.networks.fusion.recipes import Part, Recipe, Site, plan_convolution, read_scale
+
+# these act on each pixel alone, hold no parameters and no randomness
+_POINTWISE = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish),
+    *(nn.Hardsigmoid, nn.Hardtanh, nn.Softplus, nn.Sigmoid, nn.Tanh, nn.Identity),
+)
+_PADS = {
+    nn.ZeroPad2d: "zeros",
+    nn.ConstantPad2d: "constant",
+    nn.ReflectionPad2d: "reflect",
+    nn.ReplicationPad2d: "replicate",
+    nn.CircularPad2d: "circular",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """Neighbouring modules that are one enlargement and one convolution.
+
+    Parameters
+    ----------
+    start, stop : int
+        Which modules.
+    pointwise : tuple of nn.Module
+        What acts in between, on each pixel alone.
+    conv : nn.Conv2d
+        The convolution, the last of them.
+    site : Site
+        Its fast form.
+    """
+
+    start: int
+    stop: int
+    pointwise: tuple[nn.Module, ...]
+    conv: nn.Conv2d
+    site: Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoChain:
+    """Why modules are not one enlargement and one convolution.
+
+    Parameters
+    ----------
+    reason : str
+        Why.
+    is_certain : bool
+        Whether it is certain that nothing is gained; otherwise it shows when they run.
+    """
+
+    reason: str
+    is_certain: bool
+
+
+def is_enlargement(module: nn.Module) -> bool:
+    """Whether a module is one of torch's enlargements.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Any.
+    """
+    return type(module) in {nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d}
+
+
+def read_enlargement(module: Any) -> int | str:
+    """Find by which whole number a module enlarges any image, or say why it is none.
+
+    Parameters
+    ----------
+    module : nn.Upsample
+        Or one of its subclasses.
+    """
+    if module.size is not None:
+        return f"size={module.size} fixes the output, so the scale depends on the input"
+    if module.align_corners is not None and module.mode in NEAREST:
+        # torch raises
+        return f"align_corners={module.align_corners}"
+    call = EnlargeCall(image=None, size=None, scale_factor=module.scale_factor, mode=module.mode)
+    return read_scale(call, (None,) * 4)
+
+
+def find_chain(modules: Sequence[nn.Module], start: int) -> Chain | NoChain:
+    """Find the enlargement and convolution that start at a module, or say why there are none.
+
+    Parameters
+    ----------
+    modules : sequence of nn.Module
+        Called one after another.
+    start : int
+        Where the enlargement is.
+    """
+    recipe: Recipe[None] = Recipe(parts=(Part(source=None, channels=0, scale=1),))
+    pointwise: list[nn.Module] = []
+    for index, module in enumerate(modules[start:], start):
+        if has_hooks(module):
+            reason = f"{type(module).__name__} has hooks, which must see what they saw"
+            return NoChain(reason=reason, is_certain=False)
+        if type(module) is nn.Conv2d:
+            site = _plan(recipe, module)
+            if isinstance(site, str):
+                return NoChain(reason=f"the convolution after it: {site}", is_certain=True)
+            return Chain(start=start, stop=index + 1, pointwise=tuple(pointwise), conv=module, site=site)
+        if type(module) in _POINTWISE and (not recipe.padding or type(module) is nn.Identity):
+            pointwise.append(module)
+            continue
+        answer = _advance(recipe, module)
+        if not isinstance(answer, Recipe):
+            return answer
+        recipe = answer
+    return NoChain(reason="no convolution follows in its container", is_certain=False)
+
+
+def _advance(recipe: Recipe[None], module: Any) -> Recipe[None] | NoChain:
+    if is_enlargement(module):
+        scale = read_enlargement(module)
+        answer = scale if isinstance(scale, str) else recipe.enlarge(scale)
+        # a fixed size may be a multiple of what comes
+        is_certain = module.size is None
+    elif type(module) in _PADS:
+        mode = _PADS[type(module)]
+        if mode == "constant" and not module.value:
+            mode = "zeros"
+        answer = recipe.pad(PadCall(image=None, amounts=tuple(module.padding), mode=mode))
+        is_certain = True
+    else:
+        answer = f"{type(module).__name__} comes between it and the convolution"
+        is_certain = False
+    return NoChain(reason=answer, is_certain=is_certain) if isinstance(answer, str) else answer
+
+
+def _plan(recipe: Recipe[None], conv: nn.Conv2d) -> Site | str:
+    if "weight" not in conv._parameters or conv.weight.is_complex() or not conv.weight.is_floating_point():
+        return "its weight is no parameter of real numbers"
+    padding = conv.padding if isinstance(conv.padding, str) else make_pair(conv.padding)
+    channels = conv.in_channels
+    (part,) = recipe.parts
+    full = Recipe(
+        parts=(Part(source=None, channels=channels, scale=part.scale),),
+        padding=recipe.padding,
+        padding_mode=recipe.padding_mode,
+    )
+    if conv.padding_mode != "zeros":
+        amount = (conv.kernel_size[0] - 1) // 2 if padding == "same" else padding[0]
+        amounts = (amount,) * 4 if padding == "same" else tuple(conv._reversed_padding_repeated_twice)
+        if padding != "valid":
+            padded = full.pad(PadCall(image=None, amounts=amounts, mode=conv.padding_mode))
+            if isinstance(padded, str):
+                return padded
+            full = padded
+        padding = (0, 0)
+    call = ConvolveCall(
+        image=None,
+        weight=None,
+        bias=None,
+        stride=conv.stride,
+        padding=padding,
+        dilation=conv.dilation,
+        groups=conv.groups,
+    )
+    return plan_convolution(full, call, conv.weight.shape)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether somebody watches or replaces the calls of a module.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Any.
+    """
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in vars(module)
+    )

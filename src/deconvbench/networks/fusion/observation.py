@@ -1,0 +1,273 @@
+"""Running a model once to see which enlargements meet which convolutions, and in which module.
+
+Leaves the model as it was: training flags, buffers and the state of the random generators are put back.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from deconvbench.errors import UsageError
+from deconvbench.networks.fusion.differences import compare
+from deconvbench.networks.fusion.evaluation import count_changes
+from deconvbench.networks.fusion.interception import Interceptor
+from deconvbench.networks.fusion.recipes import Recipe, Site
+from deconvbench.networks.fusion.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One call of one module.
+
+    Parameters
+    ----------
+    number : int
+        Which call, of all.
+    path : str
+        Of the module.
+    """
+
+    number: int
+    path: str
+
+
+@dataclass(slots=True)
+class Enlargement:
+    """One enlargement that was seen.
+
+    Parameters
+    ----------
+    frames : tuple of Frame
+        The calls around it, outermost first.
+    scale : int or None
+        The scale; None for one that is none of ours.
+    reasons : list of str
+        Why it had to be computed.
+    is_fused : bool
+        Whether a convolution made it unnecessary.
+    """
+
+    frames: tuple[Frame, ...]
+    scale: int | None
+    reasons: list[str] = field(default_factory=list)
+    is_fused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fusion:
+    """One convolution that went the fast way.
+
+    Parameters
+    ----------
+    around : tuple of str
+        Paths of the modules whose one call saw both the enlargements and the convolution, outermost first.
+    enlarged : tuple of (str, int)
+        Paths and scales of the enlargements.
+    path : str
+        Of the module of the convolution.
+    kernel_size : int
+        Its kernel.
+    is_joined : bool
+        Whether its input was concatenated.
+    dtype : torch.dtype
+        Of its output.
+    relative_error : float
+        Largest difference from the plain convolution, over the largest output.
+    """
+
+    around: tuple[str, ...]
+    enlarged: tuple[tuple[str, int], ...]
+    path: str
+    kernel_size: int
+    is_joined: bool
+    dtype: torch.dtype
+    relative_error: float
+
+
+class Observation:
+    """What was seen; an observer of a session."""
+
+    def __init__(self) -> None:
+        self.enlargements: list[Enlargement] = []
+        self.fusions: list[Fusion] = []
+        self._frames: list[Frame] = []
+        self._numbers = count()
+
+    def begin(self, scale: int) -> Enlargement:
+        """Learn of an enlargement."""
+        self.enlargements.append(Enlargement(tuple(self._frames), scale))
+        return self.enlargements[-1]
+
+    def refuse(self, reason: str) -> None:
+        """Learn of an enlargement that is none of ours."""
+        self.enlargements.append(Enlargement(tuple(self._frames), None, [reason]))
+
+    def miss(self, origins: Any, reason: str) -> None:
+        """Learn of an enlarged image that had to be computed."""
+        for origin in origins:
+            if reason not in origin.reasons:
+                origin.reasons.append(reason)
+
+    def fuse(self, recipe: Recipe[Tensor], site: Site, plain: Tensor, fast: Tensor) -> None:
+        """Learn of a convolution that went the fast way."""
+        around = tuple(self._frames)
+        for origin in recipe.origins:
+            origin.is_fused = True
+            around = tuple(ours for ours, theirs in zip(around, origin.frames, strict=False) if ours == theirs)
+        self.fusions.append(
+            Fusion(
+                around=tuple(frame.path for frame in around),
+                enlarged=tuple((origin.frames[-1].path, origin.scale) for origin in recipe.origins),
+                path=self._frames[-1].path,
+                kernel_size=site.kernel_size,
+                is_joined=len(recipe.parts) > 1,
+                dtype=plain.dtype,
+                relative_error=compare(plain, fast),
+            )
+        )
+
+    @contextmanager
+    def follow(self, model: nn.Module) -> Iterator[None]:
+        """Follow which module is running.
+
+        Parameters
+        ----------
+        model : nn.Module
+            The model; it has hooks until the context is left.
+        """
+        with ExitStack() as stack:
+            for path, module in model.named_modules():
+                if isinstance(module, torch.jit.ScriptModule):
+                    continue
+                enter = module.register_forward_pre_hook(lambda *_, path=path: self._enter(path), prepend=True)
+                stack.callback(enter.remove)
+                leave = module.register_forward_hook(lambda *_: self._leave(), always_call=True)
+                stack.callback(leave.remove)
+            yield
+
+    def _enter(self, path: str) -> None:
+        self._frames.append(Frame(next(self._numbers), path))
+
+    def _leave(self) -> None:
+        self._frames.pop()
+
+
+def observe(model: nn.Module, example_input: Any) -> tuple[Observation, Any]:
+    """Run a model and see what could be fused.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model.
+    example_input : Any
+        As for `run_once`.
+
+    Returns
+    -------
+    observation : Observation
+        What was seen.
+    output : Any
+        Of the model, computed the fast way.
+    """
+    seen = Observation()
+    session = Session(observer=seen)
+    with seen.follow(model), torch.no_grad(), Interceptor(session):
+        output = run_once(model, example_input)
+    return seen, session.close(output)
+
+
+def run_once(model: nn.Module, example_input: Any) -> Any:
+    """Run a model in evaluation mode, and leave no trace.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model.
+    example_input : Tensor, tuple, list or dict
+        Its arguments; in a dict by name. They are copied, so that the model may write into them.
+
+    Returns
+    -------
+    Any
+        Its output.
+
+    Raises
+    ------
+    UsageError
+        For any other kind of example.
+    """
+    args, kwargs = split_input(copy_input(example_input))
+    with keep_state(model):
+        return model(*args, **kwargs)
+
+
+def split_input(example_input: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Read an example as the arguments of a call.
+
+    Parameters
+    ----------
+    example_input : Tensor, tuple, list or dict
+        The example.
+    """
+    if isinstance(example_input, Tensor):
+        return (example_input,), {}
+    if isinstance(example_input, (tuple, list)):
+        return tuple(example_input), {}
+    if isinstance(example_input, dict):
+        return (), dict(example_input)
+    raise UsageError(
+        f"example_input: {type(example_input).__name__} is not a tensor, a tuple of arguments or a dict of them"
+    )
+
+
+def copy_input(example_input: Any) -> Any:
+    """Copy the tensors of an example.
+
+    Parameters
+    ----------
+    example_input : Any
+        Lists, tuples and dicts of tensors, and anything else.
+    """
+    return pytree.tree_map(
+        lambda value: (
+            value.detach().clone().requires_grad_(value.requires_grad)
+            if isinstance(value, Tensor)
+            else copy.copy(value)
+        ),
+        example_input,
+    )
+
+
+@contextmanager
+def keep_state(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode and random numbers into a known state, and both back at the end.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model; its buffers are put back too.
+    """
+    devices = sorted({parameter.device.index or 0 for parameter in model.parameters() if parameter.is_cuda})
+    flags = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.detach().clone(), count_changes(buffer)) for buffer in model.buffers()]
+    try:
+        for module, _ in flags:
+            # not eval(), which a module may take for more than a flag
+            module.training = False
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(0)
+            yield
+    finally:
+        for module, flag in flags:
+            module.training = flag
+        with torch.no_grad():
+            for buffer, value, version in buffers:
+                if count_changes(buffer) != version:
+                    buffer.copy_(value)

@@ -1,0 +1,181 @@
+"""`fuse`: one call that makes a network with nearest-neighbour upsampling faster, and says what it did.
+
+Reads top to bottom: look, plan, copy, change, check. Knows no form and no condition.
+"""
+
+from typing import Any, NoReturn
+
+import torch
+from torch import nn
+
+from deconvbench.errors import FusionError, UsageError
+from deconvbench.networks.fusion.checking import TOLERANCES, compare_gradients, compare_outputs, compute_gradients
+from deconvbench.networks.fusion.copying import copy_sharing
+from deconvbench.networks.fusion.modules import make_class
+from deconvbench.networks.fusion.observation import Observation, observe, run_once
+from deconvbench.networks.fusion.planning import Plan, explain_module, plan_observed, plan_unseen
+from deconvbench.networks.fusion.report import FuseReport, Left
+from deconvbench.networks.fusion.weight_cache import KeptWeights
+
+# a gradient passes through the network twice, and through sums over all pixels
+_GRADIENT_ALLOWANCE = 10
+
+
+def fuse(
+    model: nn.Module,
+    example_input: Any = None,
+    *,
+    inplace: bool = False,
+    verify_gradients: bool = False,
+    tolerance: float | None = None,
+    freeze: bool = False,
+) -> FuseReport:
+    """Replace nearest-neighbour enlargement and convolution in a model by an exact faster form.
+
+    Found are ``nn.Upsample`` and ``F.interpolate``, then padding, then ``nn.Conv2d`` or ``F.conv2d``; in
+    containers, in classes with control flow of their own, with activations in between, and with channels
+    concatenated in between (the decoder of a U-Net). Also transposed convolutions with few output channels,
+    where they are faster as sub-pixel convolutions (see `conversion`). Everything that would not be exact is
+    left alone, and the report says why.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any model. In training it is fused as well as in evaluation mode.
+    example_input : Tensor, tuple, list or dict, optional
+        Arguments of the model, in a dict by name. With it the model runs, in evaluation mode and without leaving
+        a trace: every enlargement is found wherever it happens, and the outputs of both models are compared.
+        Without it containers and the code of forward passes tell where to look; what they find is exact all the
+        same.
+    inplace : bool
+        Change the model itself. Otherwise its modules are copied, and **the copy shares the parameters and
+        buffers**: training one trains the other. ``.to()`` of one converts the parameters of both but only its
+        own buffers, so convert the model before it is fused, or both.
+    verify_gradients : bool
+        With an example, compare the gradients to inputs and parameters too; in double precision and a little
+        beside the parameters, because rounding changes a gradient altogether where a unit is on a kink.
+    tolerance : float, optional
+        Relative error that is allowed, of the largest output. The default depends on the dtype: 1e-10 in
+        float64, 1e-5 in float32, 1e-2 in float16, 5e-2 in bfloat16; ten times that for gradients.
+    freeze : bool
+        Keep the transformed weights between calls, for inference: faster on small images. A change of a weight
+        is seen, except through ``weight.data`` or foreign views of its memory; ``train()`` and ``.to()`` drop
+        them.
+
+    Returns
+    -------
+    FuseReport
+        Its `model` is the fused one: of the same classes (``isinstance``, ``__name__``), with the same state_dict,
+        hooks and pickling. If there is nothing to fuse, it is the very model that was given.
+
+    Raises
+    ------
+    UsageError
+        If an argument is not allowed, or the model cannot be copied.
+    FusionError
+        If the outputs or gradients differ by more than the tolerance; the message names the place. Nothing is
+        changed then.
+
+    Notes
+    -----
+    A fused module either is a container that runs its children as one, or has its forward pass watched while it
+    runs: an enlargement returns a tensor that is computed only if somebody other than a convolution looks at it,
+    with all functions of torch, hooks, gradients and in-place operations as before. In every call it is decided
+    anew whether anything is gained; for images too small for that, the module's own forward pass runs, unwatched
+    from the second time on. Under ``torch.compile`` (where ``backend="deconvbench"`` does the same),
+    ``torch.jit.trace``, ``torch.func`` transforms and forward-mode gradients it stands aside.
+
+    What nobody can see: code outside torch that writes into a tensor between its enlargement and the convolution
+    (``numpy()`` views), and in inference mode any code beneath torch's Python functions. What raises, instead of
+    being wrong: changes by code beneath torch's Python functions elsewhere, and extensions that read the memory of
+    an enlarged image. Leave the module out then: fuse the others one by one.
+
+    Examples
+    --------
+    >>> decoder = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(8, 4, 3, padding=1))
+    >>> print(fuse(decoder))
+    1 changed, 0 left alone
+      changed  1: nearest-neighbour enlargement by 2 (in 0), then Conv2d 3×3 -> one fast resize-convolution, in
+      the model
+    """
+    _check_arguments(model, example_input, verify_gradients, tolerance, freeze)
+    objection = explain_module(model)
+    if objection is not None:
+        return FuseReport(model=model, left=(Left(path="", what=type(model).__name__, reason=objection),))
+    tolerances = TOLERANCES if tolerance is None else dict.fromkeys(TOLERANCES, tolerance)
+    if example_input is None:
+        plan = plan_unseen(model)
+        fused = _apply(model, plan, inplace=inplace, freeze=freeze)
+        return FuseReport(model=fused, changed=tuple(plan.changed), left=tuple(plan.left))
+
+    with torch.no_grad():
+        expected = run_once(model, example_input)
+    seen, _ = observe(model, example_input)
+    plan = plan_observed(model, seen, tolerances)
+    gradients = compute_gradients(model, example_input) if verify_gradients and plan.kinds else []
+    fused = _apply(model, plan, inplace=inplace, freeze=freeze)
+    try:
+        with torch.no_grad():
+            found = run_once(fused, example_input)
+        error, is_close = compare_outputs(expected, found, tolerances)
+        if not is_close:
+            _refuse("outputs", error, seen)
+        gradient_error = None
+        if verify_gradients:
+            gradient_error = compare_gradients(
+                gradients, compute_gradients(fused, example_input) if gradients else []
+            )
+            if not gradient_error <= _GRADIENT_ALLOWANCE * tolerances[torch.float64]:
+                _refuse("gradients", gradient_error, seen)
+    except BaseException:
+        _undo(fused, plan)
+        raise
+    return FuseReport(
+        model=fused,
+        changed=tuple(plan.changed),
+        left=tuple(plan.left),
+        max_relative_error=error,
+        max_relative_gradient_error=gradient_error,
+    )
+
+
+def _check_arguments(
+    model: Any, example_input: Any, verify_gradients: bool, tolerance: float | None, freeze: bool
+) -> None:
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"model: {type(model).__name__} is not an nn.Module")
+    if verify_gradients and example_input is None:
+        raise UsageError("verify_gradients: True needs an example_input")
+    if tolerance is not None and not tolerance >= 0:
+        raise UsageError(f"tolerance: {tolerance} is not a number of at least 0")
+    if freeze and model.training:
+        raise UsageError("freeze: the model is training, so its weights will change; call eval() first")
+
+
+def _apply(model: nn.Module, plan: Plan, *, inplace: bool, freeze: bool) -> nn.Module:
+    if not plan.kinds:
+        return model
+    fused = model if inplace else copy_sharing(model)
+    for path, kind in plan.kinds.items():
+        module = fused.get_submodule(path)
+        module.__class__ = make_class(kind, type(module))
+        if freeze:
+            vars(module)["kept"] = KeptWeights()
+    return fused
+
+
+def _undo(fused: nn.Module, plan: Plan) -> None:
+    for path in plan.kinds:
+        module = fused.get_submodule(path)
+        module.__class__ = type(module).__bases__[1]
+        vars(module).pop("kept", None)
+
+
+def _refuse(what: str, error: float, seen: Observation) -> NoReturn:
+    worst = max(seen.fusions, key=lambda fusion: fusion.relative_error, default=None)
+    place = ""
+    if worst is not None:
+        place = f"; by itself {worst.path or 'the model'} differs most, by {worst.relative_error:.1e}"
+    raise FusionError(
+        f"the {what} of the fused model differ by {error:.1e} of the largest value{place}; nothing was changed"
+    )

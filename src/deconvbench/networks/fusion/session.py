@@ -1,0 +1,289 @@
+"""The deferred tensors of one call of one module, and every decision about them.
+
+Exact by construction: whatever it cannot prove, it lets torch do. Touches no module.
+"""
+
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from deconvbench.networks.fusion import calls
+from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, rebuild_sequence
+from deconvbench.networks.fusion.evaluation import evaluate
+from deconvbench.networks.fusion.recipes import Recipe, Site
+from deconvbench.networks.fusion.resizing import Eager, convolve, is_faster
+from deconvbench.networks.fusion.rules import find_site, follow
+from deconvbench.networks.fusion.tensors import find_memory, find_tensors, is_usable
+from deconvbench.networks.fusion.weight_cache import KeptWeights
+
+
+class Observer(Protocol):
+    """Who wants to know what a session does, and why not."""
+
+    def begin(self, scale: int) -> Any:
+        """Learn of an enlargement; what is returned comes back as its origin."""
+
+    def refuse(self, reason: str) -> None:
+        """Learn of an enlargement that is none of ours."""
+
+    def fuse(self, recipe: Recipe[Tensor], site: Site, plain: Tensor, fast: Tensor) -> None:
+        """Learn of a convolution that went the fast way, and of what the plain one answers."""
+
+    def miss(self, origins: Sequence[Any], reason: str) -> None:
+        """Learn of an enlarged image that had to be computed."""
+
+
+class Session(Eager):
+    """The deferred tensors of one call of a module.
+
+    Parameters
+    ----------
+    kept : KeptWeights or None
+        Where transformed weights may be kept.
+    observer : Observer or None
+        Who is told.
+
+    Attributes
+    ----------
+    has_tried : bool
+        Whether any enlargement was deferred.
+    has_gained : bool
+        Whether any convolution went the fast way.
+    """
+
+    def __init__(self, kept: KeptWeights | None = None, observer: Observer | None = None) -> None:
+        super().__init__(kept)
+        self._observer = observer
+        self._pending: list[weakref.ref[Deferred]] = []
+        self._is_open = True
+        self.has_tried = self.has_gained = False
+
+    def find_recipe(self, value: Any) -> Recipe[Tensor] | None:
+        """Find the recipe of a deferred tensor that nobody can have changed."""
+        if not isinstance(value, Deferred) or value.is_given_away:
+            return None
+        return value.recipe if value.has_old_sources and value.has_own_history else None
+
+    def find_plain(self, value: Any) -> Tensor | None:
+        """Find an ordinary tensor."""
+        if isinstance(value, Deferred):
+            return value.compute(torch.cat, is_pure=True)
+        return value if is_usable(value) else None
+
+    def get_shape(self, value: Tensor) -> Sequence[int]:
+        """Find a shape."""
+        return value.shape
+
+    def get_dtype(self, value: Tensor) -> torch.dtype:
+        """Find a dtype."""
+        return value.dtype
+
+    def settle(self, source: Tensor, function: Any, size: int, **options: Any) -> Tensor:
+        """Convert a source to the dtype that a function answers in, which autocast may have changed."""
+        if not torch.is_autocast_enabled(source.device.type):
+            return source
+        probe = torch.empty((1, 1, size, size), dtype=source.dtype, device=source.device)
+        return source.to(function(probe, **options).dtype)
+
+    def enlarge(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Defer an enlargement of a plain tensor, or return NotImplemented.
+
+        Parameters
+        ----------
+        args, kwargs
+            Of ``interpolate``.
+        """
+        recipe = follow(functional.interpolate, args, kwargs, self)
+        if isinstance(recipe, Recipe):
+            if self._observer is not None:
+                recipe = replace(recipe, origins=(self._observer.begin(recipe.parts[0].scale),))
+            return self._defer(recipe)
+        if self._observer is not None:
+            self._observer.refuse(recipe or "it is no plain nearest-neighbour enlargement")
+        return NotImplemented
+
+    def _defer(self, recipe: Recipe[Tensor]) -> Deferred:
+        if not torch.is_grad_enabled():
+            recipe = recipe.map(torch.detach)
+        self.has_tried = True
+        deferred = defer(recipe, self)
+        self._pending.append(weakref.ref(deferred))
+        return deferred
+
+    def _list_waiting(self) -> list[Deferred]:
+        """List the deferred tensors that are alive and not computed, and forget the others."""
+        found = [deferred for reference in self._pending if (deferred := reference()) is not None]
+        found = [deferred for deferred in found if not deferred.is_computed]
+        self._pending = [weakref.ref(deferred) for deferred in found]
+        return found
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there may be deferred tensors that are not computed."""
+        return bool(self._pending)
+
+    def protect(self, args: Sequence[Any], kwargs: Mapping[str, Any], function: Any) -> None:
+        """Compute what depends on memory that a call may change.
+
+        Parameters
+        ----------
+        args, kwargs
+            Of the call.
+        function : callable
+            What is called.
+        """
+        tensors = find_tensors((*args, *kwargs.values()))
+        # the memory of a deferred tensor is nobody's source
+        given = {find_memory(tensor) for tensor in tensors if not isinstance(tensor, Deferred)}
+        if not given:
+            return
+        for deferred in self._list_waiting():
+            own = {find_memory(part.source) for part in deferred.recipe.parts}
+            if None in given or not own.isdisjoint(given):
+                # where nobody counts changes, this one counts
+                deferred.compute(function, is_pure=deferred.counts_changes)
+
+    def notice(self, deferred: Deferred, function: Any) -> None:
+        """Tell the observer who wants an enlarged image.
+
+        Parameters
+        ----------
+        deferred : Deferred
+            The image.
+        function : callable
+            The asker.
+        """
+        name = getattr(function, "__name__", str(function))
+        reason = f"its output is read by {name}" if function else "the model returns or keeps its output"
+        self._miss(deferred.recipe, reason)
+
+    def _miss(self, recipe: Recipe[Tensor], reason: str) -> None:
+        if self._observer is not None:
+            self._observer.miss(recipe.origins, reason)
+
+    def handle(  # noqa: PLR0911 -- one return for each kind of answer
+        self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Answer a call with deferred tensors without computing them, or return NotImplemented.
+
+        Parameters
+        ----------
+        function : callable
+            What is called.
+        args, kwargs
+            Its arguments.
+        """
+        if function is torch.conv2d:
+            answer = self._convolve(args, kwargs)
+            if isinstance(answer, Recipe):
+                deferred = self._defer(answer)
+                return deferred if self._is_open else deferred.compute(function, is_pure=True)
+            return answer
+        if function not in calls.KINDS or not self._is_open:
+            return NotImplemented
+        options = dict(kwargs)
+        image = args[0] if args else None
+        is_inplace = options.pop("inplace", False)
+        if is_inplace and (not isinstance(image, Deferred) or image.is_computed):
+            return NotImplemented
+        if function is functional.interpolate and not self._can_enlarge(args, kwargs):
+            # what cannot be written down together may be one after the other
+            named = compute(dict(kwargs), function, is_pure=True)
+            return self.enlarge(compute(tuple(args), function, is_pure=True), named)
+        recipe = follow(function, args, options, self)
+        if not isinstance(recipe, Recipe):
+            if recipe is not None:
+                for deferred in find_deferred((*args, *kwargs.values())):
+                    self._miss(deferred.recipe, recipe)
+            return NotImplemented
+        if isinstance(image, Deferred):
+            if recipe is image.recipe:
+                return image
+            if is_inplace:
+                image.become(recipe)
+                return image
+        return self._defer(recipe)
+
+    def _can_enlarge(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether the argument of an enlargement is deferred, and its recipe can be enlarged."""
+        call = calls.read_call(functional.interpolate, args, kwargs)
+        is_known = isinstance(call, calls.EnlargeCall) and self.find_recipe(call.image) is not None
+        return is_known and isinstance(follow(functional.interpolate, args, kwargs, self), Recipe)
+
+    def _convolve(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        found = find_site(args, kwargs, self, _is_operand)
+        if found is None:
+            return NotImplemented
+        call, recipe, site = found
+        if isinstance(site, str):
+            self._miss(recipe, f"the convolution after it: {site}")
+            return NotImplemented
+        dtypes = {tensor.dtype for tensor in (call.image, call.weight, call.bias) if tensor is not None}
+        is_autocast = torch.is_autocast_enabled(call.image.device.type) and torch.float64 not in dtypes
+        if len(dtypes) > 1 and not is_autocast:
+            return NotImplemented
+        # whoever observes wants to know what is exact, at other sizes too
+        if self._observer is None or site.kernel_size == 1:
+            is_prepared = self.find_prepared(call.weight, 0, call.weight.shape[1]) is not None
+            is_computed = call.image.is_computed
+            if not is_faster(recipe, site, call.weight, is_prepared=is_prepared, is_computed=is_computed):
+                self._miss(recipe, "a 1×1 convolution after it would not be faster before it")
+                return NotImplemented
+        self.has_gained = True
+        answer = convolve(recipe, site, call.weight, call.bias, self)
+        if self._observer is not None:
+            options: tuple[Any, ...] = (call.stride, call.padding, call.dilation, call.groups)
+            plain = torch.conv2d(evaluate(recipe), call.weight, call.bias, *options)
+            fast = evaluate(answer) if isinstance(answer, Recipe) else answer
+            self._observer.fuse(recipe, site, plain, fast)
+        return answer
+
+    def close(self, output: Any) -> Any:
+        """Compute what is left, and make an output plain.
+
+        Parameters
+        ----------
+        output : Any
+            Of the module; its lists, dicts and dataclasses are changed in place.
+
+        Returns
+        -------
+        Any
+            The output without deferred tensors.
+        """
+        plain = _make_plain(output)
+        self._is_open = False
+        for deferred in self._list_waiting():
+            deferred.compute(None, is_pure=True)
+        self._pending.clear()
+        return plain
+
+
+def _is_operand(value: Any) -> bool:
+    return isinstance(value, Tensor) and not isinstance(value, Deferred) and value.dtype in calls.DTYPES
+
+
+def _make_plain(value: Any) -> Any:
+    if isinstance(value, Deferred):
+        return value.compute(None, is_pure=True)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if item is not (plain := _make_plain(item)):
+                value[key] = plain
+    elif isinstance(value, list):
+        value[:] = [_make_plain(item) for item in value]
+    elif isinstance(value, tuple):
+        items = [_make_plain(item) for item in value]
+        if any(new is not old for new, old in zip(items, value, strict=True)):
+            return rebuild_sequence(value, items)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            item = getattr(value, field.name)
+            if item is not (plain := _make_plain(item)):
+                object.__setattr__(value, field.name, plain)
+    return value

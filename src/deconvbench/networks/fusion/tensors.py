@@ -1,0 +1,93 @@
+"""Questions about ordinary tensors, and finding tensors among arguments.
+
+Changes nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deconvbench.networks.fusion.calls import DTYPES
+
+_PLAIN = (Tensor, nn.Parameter)
+
+
+def is_usable(image: Any) -> bool:
+    """Whether something is an ordinary tensor: of no subclass, dense, of floating-point numbers, not empty.
+
+    Parameters
+    ----------
+    image : Any
+        Anything.
+    """
+    return (
+        type(image) in _PLAIN
+        and image.dtype in DTYPES
+        and image.layout == torch.strided
+        and image.device.type != "meta"
+        and image.numel() > 0
+    )
+
+
+def find_tensors(values: Sequence[Any]) -> list[Tensor]:
+    """Find the tensors among arguments, and in lists, tuples and dicts of them.
+
+    Parameters
+    ----------
+    values : sequence
+        Arguments.
+    """
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found.extend(find_tensors(value))
+        elif isinstance(value, dict):
+            found.extend(find_tensors(tuple(value.values())))
+    return found
+
+
+def find_numbers(values: Sequence[Any]) -> list[Any]:
+    """Find numbers, names and None among arguments, and in lists and tuples of them.
+
+    Parameters
+    ----------
+    values : sequence
+        Arguments.
+    """
+    found: list[Any] = []
+    for value in values:
+        if value is None or isinstance(value, (int, float, str)):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found.append(find_numbers(value))
+    return found
+
+
+def find_memory(tensor: Tensor) -> int | None:
+    """Find where the memory of a tensor starts; None where that cannot be known.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Any.
+    """
+    if type(tensor) not in _PLAIN or tensor.layout != torch.strided:
+        return None
+    return tensor.untyped_storage().data_ptr()
+
+
+def find_layout(tensor: Tensor) -> tuple[Any, ...] | None:
+    """Find the shape, the order in memory and the dtype of a tensor; None where it is no ordinary one.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Any.
+    """
+    if type(tensor) not in _PLAIN or tensor.layout != torch.strided or tensor.is_nested:
+        return None
+    return (tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)

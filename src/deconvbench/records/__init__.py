@@ -1,0 +1,1 @@
+"""Plain data on disk: cases, records, the journal and the run folder."""

@@ -1,0 +1,161 @@
+"""A run folder: the names of its files, and its description ``run.json``.
+
+What the measuring half finds reaches the report only as files in such a folder, so both halves read this
+module. Standard library and the file lock only.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
+from deconvbench.records.record import SCHEMA_VERSION
+from deconvbench.units import format_bytes
+
+JOURNAL_NAME = "journal.jsonl"
+RUN_NAME = "run.json"
+# what was found of the article's claims, for the report
+CLAIMS_NAME = "claims.json"
+_LOCK_NAME = ".lock"
+
+
+@contextlib.contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Keep every other run out of a folder while the block lasts; the system lets go of it when the process ends.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder; it must exist.
+
+    Raises
+    ------
+    SurroundingsError
+        If another run holds it, or it cannot be written.
+    """
+    try:
+        held = FileLock(folder / _LOCK_NAME, timeout=0).acquire()
+    except Timeout as error:
+        message = f"{folder}: another run is writing this folder; wait for it or name another"
+        raise SurroundingsError(message) from error
+    except OSError as error:
+        raise SurroundingsError(f"cannot write to {folder}: {explain_os_error(error)}") from error
+    with held:
+        yield
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, whatever happens meanwhile.
+
+    Parameters
+    ----------
+    path : Path
+        What is there is replaced.
+    content : bytes
+        All of it.
+
+    Raises
+    ------
+    SurroundingsError
+        If it cannot be written; what was there before is still there.
+    """
+    draft = path.with_name(path.name + ".tmp")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):  # what refused the file may refuse this too
+            draft.unlink(missing_ok=True)
+        raise SurroundingsError(f"cannot write to {path}: {explain_os_error(error)}") from error
+
+
+def write_run_info(folder: Path, info: Mapping[str, Any]) -> None:
+    """Write ``run.json`` whole or not at all.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    info : mapping
+        Plain data; the schema version is added.
+
+    Raises
+    ------
+    SurroundingsError
+        If it cannot be written.
+    """
+    text = json.dumps({"schema_version": SCHEMA_VERSION, **info}, indent=1, allow_nan=False)
+    write_whole(folder / RUN_NAME, f"{text}\n".encode())
+
+
+def read_run_info(folder: Path) -> dict[str, Any]:
+    """Read ``run.json``.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+
+    Raises
+    ------
+    RunFolderError
+        If the folder is missing, has no readable ``run.json``, or one of a newer schema.
+    """
+    path = folder / RUN_NAME
+    if not folder.is_dir():
+        raise RunFolderError(f"run folder: {str(folder)!r} does not exist")
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+        is_newer = info["schema_version"] > SCHEMA_VERSION
+    except FileNotFoundError as error:
+        raise RunFolderError(
+            f"run folder: {str(folder)!r} has no {RUN_NAME}, so it is not one of deconvbench"
+        ) from error
+    except OSError as error:
+        raise RunFolderError(f"run folder: cannot read {str(path)!r}: {explain_os_error(error)}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"run folder: {str(path)!r} is not a description of a run: {error}") from error
+    if is_newer:
+        version = info["schema_version"]
+        raise RunFolderError(
+            f"run folder: {str(path)!r} has schema {version}; this version reads up to {SCHEMA_VERSION}"
+        )
+    return dict(info)
+
+
+def list_hardware(environment: Mapping[str, Any]) -> list[str]:
+    """Name the machine that a recorded environment describes, in the words of a reader.
+
+    Parameters
+    ----------
+    environment : mapping
+        As in ``run.json``; every key may be missing.
+
+    Returns
+    -------
+    list of str
+        Processor (or the machine's id), cores, memory, and each accelerator.
+    """
+    cores, memory = environment.get("cores"), environment.get("memory_bytes")
+    parts = [
+        environment.get("cpu") or environment.get("machine_id"),
+        f"{cores} core{'' if cores == 1 else 's'}" if cores else None,
+        format_bytes(memory) if isinstance(memory, int | float) else None,
+        *_name_accelerators(environment.get("gpus") or environment.get("accelerator") or []),
+    ]
+    return [str(part) for part in parts if part]
+
+
+def _name_accelerators(found: Any) -> list[Any]:
+    if isinstance(found, Mapping) and "devices" in found:
+        found = found["devices"]
+    devices = found if isinstance(found, list) else [found]
+    return [device.get("name") if isinstance(device, Mapping) else device for device in devices]

@@ -1,0 +1,154 @@
+"""The report's section "The article, re-measured": what holds of each claim, and the article's figures.
+
+Lays out the ledger that ``deconvbench claims`` wrote; judges nothing and draws nothing. Knows no HTML; escaping is
+the template's.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from deconvbench.errors import RunFolderError
+from deconvbench.plots.article import CAPTIONS
+from deconvbench.records.record import SCHEMA_VERSION
+
+# each verdict has a mark of its own shape beside its colour
+MARKS: Mapping[str, str] = {"supported": "✓", "partly": "◐", "refuted": "✗", "undecided": "?"}
+HEADLINE = "trained_tradeoff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """One claim with what was found of it.
+
+    Parameters
+    ----------
+    id : int
+        Its number.
+    claim : str
+        The statement.
+    source : str
+        Where it stands.
+    verdict : str
+        A key of `MARKS`.
+    sentence : str
+        What was found, in one sentence.
+    figure : str or None
+        Name of the figure that shows it.
+    """
+
+    id: int
+    claim: str
+    source: str
+    verdict: str
+    sentence: str
+    figure: str | None
+
+
+def parse_claims(content: bytes, source: str) -> tuple[LedgerRow, ...]:
+    """Read the ledger.
+
+    Parameters
+    ----------
+    content : bytes
+        Of ``claims.json``.
+    source : str
+        What the file is called, for the message.
+
+    Returns
+    -------
+    tuple of LedgerRow
+        In the order of the file.
+
+    Raises
+    ------
+    RunFolderError
+        If it is no ledger, or one of a newer schema.
+    """
+    try:
+        document = json.loads(content)
+        if (version := document["schema_version"]) > SCHEMA_VERSION:
+            raise RunFolderError(
+                f"claims: {source!r} has schema {version}; this version reads up to {SCHEMA_VERSION}"
+            )
+        rows = tuple(LedgerRow(**{f.name: row[f.name] for f in fields(LedgerRow)}) for row in document["rows"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(
+            f"claims: {source!r} is no ledger of claims; write it with: deconvbench claims"
+        ) from error
+    for row in rows:
+        if row.verdict not in MARKS:
+            raise RunFolderError(f"claims: {source!r}: {row.verdict!r} is not one of {', '.join(MARKS)}")
+    return rows
+
+
+def name_anchor(figure: str) -> str:
+    """Name the place of a figure on the page.
+
+    Parameters
+    ----------
+    figure : str
+        The figure's name.
+    """
+    return f"figure-{figure}"
+
+
+def view_ledger(
+    claims: Sequence[LedgerRow], headings: Mapping[str, str], drawn: Collection[str]
+) -> list[dict[str, Any]]:
+    """Lay the ledger out for the page.
+
+    Parameters
+    ----------
+    claims : sequence of LedgerRow
+        From `parse_claims`.
+    headings : mapping of str to str
+        What each figure of the page is called.
+    drawn : collection of str
+        Names of the figures that are on the page.
+
+    Returns
+    -------
+    list of dict
+        ``id, claim, source, verdict, mark, sentence``, and the figure's heading as ``figure`` (None for a claim
+        without one) with the ``anchor`` that leads to it (None where it is not drawn).
+    """
+    rows = []
+    for row in claims:
+        name = row.figure
+        heading = None if name is None else headings.get(name, name.replace("_", " "))
+        anchor = name_anchor(name) if name in drawn and name is not None else None
+        known = {field: getattr(row, field) for field in ("id", "claim", "source", "verdict", "sentence")}
+        rows.append({**known, "mark": MARKS[row.verdict], "figure": heading, "anchor": anchor})
+    return rows
+
+
+def count_verdicts(claims: Sequence[LedgerRow]) -> str:
+    """Count the verdicts in words.
+
+    Parameters
+    ----------
+    claims : sequence of LedgerRow
+        From `parse_claims`.
+    """
+    counts = Counter(row.verdict for row in claims)
+    named = ", ".join(f"{counts[verdict]} {verdict}" for verdict in MARKS if counts[verdict])
+    return f"{len(claims)} claim{'' if len(claims) == 1 else 's'}: {named or 'none'}"
+
+
+def list_undrawn(drawn: Collection[str]) -> list[str]:
+    """List the article's figures that are not on the page: they show trained networks, and there are none.
+
+    Parameters
+    ----------
+    drawn : collection of str
+        Names of the figures that are.
+
+    Returns
+    -------
+    list of str
+        Their titles.
+    """
+    return [caption.title for name, caption in CAPTIONS.items() if name not in drawn]

@@ -1,0 +1,1 @@
+"""Cases go to worker processes, what they answer goes to the journal."""

@@ -1,0 +1,291 @@
+"""The one engine: pending jobs, a worker, the journal, replicate by replicate.
+
+`run_plan` reads as the story of a run: which jobs there are, which are still to be measured, measure them one
+after another, have each on disk before the next. It draws no tables and prints nothing; whoever wants to show
+progress passes an observer.
+"""
+
+import contextlib
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from deconvbench.records.journal import Journal
+from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
+from deconvbench.runner.estimate import guess_speedup_seconds
+from deconvbench.runner.plan import (
+    Plan,
+    format_now,
+    guess_case_seconds,
+    list_imprecise,
+    list_jobs,
+    list_replicate,
+    list_speedups,
+)
+from deconvbench.runner.worker import MeasuringProcess, Worker, WorkerOptions
+
+LOG_NAME = "worker.log"
+# a case that is still imprecise after this many times the planned replicates stays so
+REFINEMENT_LIMIT = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One job was done.
+
+    Parameters
+    ----------
+    done, total : int
+        Jobs so far, and in all.
+    record : record
+        The one just measured.
+    remaining_s : float
+        Estimated seconds until the end.
+    """
+
+    done: int
+    total: int
+    record: AnyRecord
+    remaining_s: float
+
+
+Observer = Callable[[Progress], None]
+StartWorker = Callable[[WorkerOptions], MeasuringProcess]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended.
+
+    Parameters
+    ----------
+    records : tuple of record
+        All that the journal holds.
+    measuring_share : float or None
+        Share of the wall time, start-up of workers left out, spent in latency and memory passes; None when this
+        run measured no case.
+    """
+
+    records: tuple[AnyRecord, ...]
+    measuring_share: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A plan, where its records go, and how the workers that measure it are started.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to measure.
+    folder : Path
+        The run folder; it must exist. What it holds already is kept and not measured again.
+    options : WorkerOptions
+        Policy, upsamplers and log are taken from plan and folder.
+    """
+
+    plan: Plan
+    folder: Path
+    options: WorkerOptions = field(default_factory=WorkerOptions)
+
+    def complete_options(self) -> WorkerOptions:
+        """Return the options with what plan and folder say."""
+        policy = {"time_cap_s": self.plan.grid.time_cap_s, **dict(self.options.policy)}
+        return replace(
+            self.options,
+            upsamplers=self.plan.upsamplers,
+            policy=tuple(policy.items()),
+            log=self.folder / LOG_NAME,
+        )
+
+
+def run_plan(
+    plan: Plan,
+    folder: Path,
+    *,
+    observer: Observer = lambda _: None,
+    start_worker: StartWorker = Worker,
+    clock: Callable[[], float] = time.monotonic,
+) -> Outcome:
+    """Measure what the plan lists and the folder's journal does not hold yet; see `run_tasks`."""
+    task = Task(plan=plan, folder=folder)
+    return run_tasks([task], observer=observer, start_worker=start_worker, clock=clock)[0]
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    *,
+    observer: Observer = lambda _: None,
+    start_worker: StartWorker = Worker,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Outcome]:
+    """Measure several plans, interleaved replicate by replicate: A B, B A, A B …, so that drift hits all alike.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        What to measure; each with a folder of its own.
+    observer : callable
+        Told of each job done.
+    start_worker : callable
+        Starts what measures.
+    clock : callable
+        Seconds, for the share of time spent measuring.
+
+    Returns
+    -------
+    list of Outcome
+        For each task the records and the share of time spent measuring.
+
+    Raises
+    ------
+    SurroundingsError
+        If a folder cannot be written or another run holds it.
+    WorkerError
+        If no worker can be started.
+    """
+    with contextlib.ExitStack() as stack:
+        journals = [stack.enter_context(Journal(task.folder)) for task in tasks]
+        batches = [
+            [[job for job in batch if job.key not in journal] for batch in list_jobs(task.plan)]
+            for task, journal in zip(tasks, journals, strict=True)
+        ]
+        timing = _Timing(clock, [job for of_task in batches for batch in of_task for job in batch], start_worker)
+        guesses = _guess_seconds([task.plan for task in tasks])
+        done = sum(len(journal.records) for journal in journals)
+
+        def measure(index: int, batch: Sequence[AnyRecord]) -> None:
+            nonlocal done
+            task = tasks[index]
+            for record in _measure_batch(batch, journals[index], task, timing):
+                done += 1
+                remaining_s = timing.remaining_s(guesses)
+                total = done + timing.waiting
+                observer(Progress(done=done, total=total, record=record, remaining_s=remaining_s))
+
+        for number in range(max(len(of_task) for of_task in batches)):
+            order = range(len(tasks)) if number % 2 == 0 else reversed(range(len(tasks)))
+            for index in order:
+                measure(index, batches[index][number] if number < len(batches[index]) else [])
+        for index, task in enumerate(tasks):
+            for batch in _list_refinements(task.plan, journals[index]):
+                timing.expect(batch)
+                measure(index, batch)
+        share = timing.measuring_share()
+        return [Outcome(records=tuple(journal.records), measuring_share=share) for journal in journals]
+
+
+def _guess_seconds(plans: Sequence[Plan]) -> dict[str, float]:
+    """Guess how long a job of each kind takes, before any was measured."""
+    jobs = [(plan.grid, job) for plan in plans for job in list_speedups(plan, 0)]
+    speedups_s = sum(guess_speedup_seconds(grid, [job]) for grid, job in jobs)
+    return {
+        Record.KIND: max(guess_case_seconds(plan.grid) for plan in plans),
+        SpeedupRecord.KIND: speedups_s / max(len(jobs), 1),
+    }
+
+
+def _list_refinements(plan: Plan, journal: Journal) -> Iterator[list[AnyRecord]]:
+    """List further replicates of the cases that are not precise yet, until all are or the budget is used up."""
+    if plan.precision is None:
+        return
+    first, last = plan.grid.replicates, plan.grid.replicates * REFINEMENT_LIMIT
+    for replicate in range(first, last):
+        # judged by what came before it alone: a run that was cut off within it chooses the same cases again
+        earlier = [r for r in journal.records if isinstance(r, Record) and r.replicate < replicate]
+        wide = list_imprecise(plan, earlier)
+        if not wide:
+            return
+        yield [job for job in list_replicate(wide, plan.seed, replicate) if job.key not in journal]
+
+
+def _measure_batch(
+    pending: Sequence[AnyRecord], journal: Journal, task: Task, timing: "_Timing"
+) -> Iterator[AnyRecord]:
+    """Measure jobs one after another in a fresh process, and in another one each time that process ends."""
+    worker: MeasuringProcess | None = None
+    process_index = 0
+    try:
+        for job in pending:
+            if worker is None or not worker.alive:
+                if worker is not None:
+                    worker.kill()
+                worker = timing.start_worker(task.complete_options())
+                process_index = _next_process_index(job, journal.records)
+            if isinstance(job, Record):
+                job = replace(job, process_index=process_index, started_at=format_now())  # noqa: PLW2901 -- the same job, dated
+            record = worker.measure(job, task.plan.grid.timeout_s)
+            journal.append(record)
+            timing.add(record)
+            yield record
+    finally:
+        if worker is not None:
+            worker.kill()
+
+
+def _next_process_index(job: AnyRecord, records: Sequence[AnyRecord]) -> int:
+    """One more than any process that measured this replicate before, 0 for the first."""
+    if not isinstance(job, Record):
+        return 0
+    earlier = [r.process_index for r in records if isinstance(r, Record) and r.replicate == job.replicate]
+    return max(earlier, default=-1) + 1
+
+
+class _Timing:
+    """Where the time goes: how long a job of each kind takes, and which share of the run is measuring."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        pending: Sequence[AnyRecord],
+        start: StartWorker,
+    ) -> None:
+        self._clock = clock
+        self._start = start
+        self._started = clock()
+        self._start_up_s = 0.0
+        self._measuring_s = 0.0
+        self._waiting: Counter[str] = Counter()
+        self.expect(pending)
+        self._done: Counter[str] = Counter()
+        self._spent_s: defaultdict[str, float] = defaultdict(float)
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting.total()
+
+    def expect(self, pending: Sequence[AnyRecord]) -> None:
+        self._waiting.update(job.KIND for job in pending)
+
+    def start_worker(self, options: WorkerOptions) -> MeasuringProcess:
+        before = self._clock()
+        worker = self._start(options)
+        self._start_up_s += self._clock() - before
+        return worker
+
+    def add(self, record: AnyRecord) -> None:
+        self._waiting[record.KIND] -= 1
+        self._done[record.KIND] += 1
+        self._spent_s[record.KIND] += record.total_s
+        if isinstance(record, Record):
+            self._measuring_s += record.latency_pass_s + record.memory_pass_s
+        elif isinstance(record, SpeedupRecord):
+            self._measuring_s += record.measuring_s
+
+    def measuring_share(self) -> float | None:
+        after_start_up = self._clock() - self._started - self._start_up_s
+        return self._measuring_s / after_start_up if self._measuring_s else None
+
+    def remaining_s(self, guesses: Mapping[str, float]) -> float:
+        """Seconds that the waiting jobs will take, each as long as the mean of its kind so far.
+
+        The order is random, so the jobs done are a fair sample of those to come; kinds that none has been
+        measured of yet are guessed at.
+        """
+        remaining = 0.0
+        for kind, count in self._waiting.items():
+            mean = self._spent_s[kind] / self._done[kind] if self._done[kind] else guesses.get(kind, 0.0)
+            remaining += count * mean
+        return remaining

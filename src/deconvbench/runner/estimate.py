@@ -1,0 +1,66 @@
+"""How much a plan measures, and about how long that takes, before anything was measured.
+
+Guesses from the work that layers are; whoever has measured knows better.
+"""
+
+import math
+from collections.abc import Sequence
+
+from deconvbench.grid.grid import Grid
+from deconvbench.records.record import AnyRecord, SpeedupRecord
+from deconvbench.runner.plan import Plan, guess_case_seconds, list_speedups
+from deconvbench.units import format_duration
+
+# What a core of today gives a plain convolution, what another layer takes beside it, and how often each is called
+# in rounds, and in warm-up, checks and memory pass: good enough to choose between a coffee and a lunch.
+_MACS_PER_S = 35e9
+_RIVAL_SHARE = 0.42
+_ROUNDS, _FEWEST_ROUNDS, _OVERTIME = 15, 9, 10
+_CALLS_BESIDE = 5
+# short layers are called in blocks, the large matrix product takes its turns, and the layers are built
+_FIXED_S = 1.2
+
+
+def guess_speedup_seconds(grid: Grid, jobs: Sequence[AnyRecord]) -> float:
+    """Guess how long layers that are timed in turns take, before any were.
+
+    Parameters
+    ----------
+    grid : Grid
+        Its `time_cap_s` bounds the sampling of short layers; long ones take as many rounds as it takes.
+    jobs : sequence of record
+        Those that are speed-ups count.
+
+    Returns
+    -------
+    float
+        Seconds for all of them.
+    """
+    seconds = 0.0
+    for job in jobs:
+        if isinstance(job, SpeedupRecord):
+            case = job.case
+            macs = math.prod((*case.output_shape, case.in_channels, (case.kernel_size or 1) ** 2))
+            # forward and backward take three times what forward takes
+            call_s = macs * (3 if case.step == "train" else 1) / (case.threads * _MACS_PER_S)
+            round_s = call_s * (1 + _RIVAL_SHARE * len((*job.twins, *job.rivals)))
+            rounds_s = min(_ROUNDS * round_s, max(_OVERTIME * grid.time_cap_s, _FEWEST_ROUNDS * round_s))
+            seconds += max(grid.time_cap_s, rounds_s) + _CALLS_BESIDE * round_s + _FIXED_S
+    return seconds
+
+
+def describe_extent(plan: Plan) -> str:
+    """Say in a line how much a plan measures, and about how long that takes.
+
+    Parameters
+    ----------
+    plan : Plan
+        What would be measured.
+    """
+    replicates = plan.grid.replicates
+    jobs = list_speedups(plan, 0)
+    seconds = replicates * (
+        len(plan.cases) * guess_case_seconds(plan.grid) + guess_speedup_seconds(plan.grid, jobs)
+    )
+    turns = f" and {len(jobs)} settings timed in turns" if jobs else ""
+    return f"{len(plan.cases)} cases{turns} × {replicates} replicates, about {format_duration(seconds)}"

@@ -1,0 +1,159 @@
+"""The child's end of a worker, ``python -m deconvbench.runner.worker_main``: measures one job after another.
+
+A job is a record that is not filled in yet. It comes as a line from the parent (`worker_process`), and goes back
+filled in; what the job raises becomes its status. Knows nothing of how it was started, nor how it may end.
+"""
+
+import ctypes
+import faulthandler
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+from deconvbench.errors import DeconvbenchError, UnsupportedError
+from deconvbench.failures import describe_failure
+from deconvbench.records.record import AnyRecord, decode_record, encode_record
+from deconvbench.runner.checkout import take_products_from
+
+if TYPE_CHECKING:
+    from deconvbench.measure.job import Measuring
+
+R = TypeVar("R", bound=AnyRecord)
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_OOM_MESSAGES = re.compile(
+    r"out of memory|not enough memory|can't allocate memory|cannot allocate memory|bad_alloc|"
+    r"CUBLAS_STATUS_ALLOC_FAILED|could not create a memory object",
+    re.IGNORECASE,
+)
+
+
+def classify_failure(error: BaseException) -> tuple[str, str]:
+    """Turn what a job raised into a status and one line.
+
+    Parameters
+    ----------
+    error : BaseException
+        As caught.
+
+    Returns
+    -------
+    status, message : str
+        `unsupported` for what an upsampler cannot build, `oom` for a failed allocation, otherwise `error`.
+    """
+    if isinstance(error, UnsupportedError):
+        return "unsupported", " ".join(str(error).split())
+    is_oom = isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and _OOM_MESSAGES.search(str(error))
+    )
+    return ("oom" if is_oom else "error"), describe_failure(error)
+
+
+def serve(source: TextIO, answer: Callable[[str], None]) -> None:
+    """Be the child: read jobs from `source` until it ends, answer each with a line.
+
+    Parameters
+    ----------
+    source : text stream
+        First the options, then one job a line.
+    answer : callable
+        Sends one line to the parent.
+    """
+    options = json.loads(source.readline())
+    die_with_parent(options["parent"])
+    if options["address_space_bytes"] is not None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (options["address_space_bytes"],) * 2)
+    if options["products"] is not None:
+        take_products_from(Path(options["products"]))
+    try:
+        measuring, environment = _prepare(options)
+    except (DeconvbenchError, ImportError, AttributeError, TypeError) as error:
+        # the last three are how a foreign upsampler, or another commit's, fails to fit
+        failure = str(error) if isinstance(error, DeconvbenchError) else f"{type(error).__name__}: {error}"
+        answer(json.dumps({"failure": failure}))
+        return
+    answer(json.dumps({"environment": environment}))
+    for line in source:
+        answer(encode_record(fill(decode_record(line, "job"), measuring.measure)))
+
+
+def _prepare(options: dict[str, Any]) -> tuple["Measuring", dict[str, Any]]:
+    """Import torch and the measures: the parent needs neither, and a failure is the child's to tell."""
+    from deconvbench.measure.accelerator import describe_accelerator
+    from deconvbench.measure.job import Measuring
+    from deconvbench.runner.environment import collect_environment
+    from deconvbench.upsamplers import load_upsampler
+
+    for path in options["upsamplers"]:
+        load_upsampler(path)
+    environment = {**collect_environment(), "accelerator": describe_accelerator()}
+    if options["code_version"] is not None:
+        environment["code_version"] = options["code_version"]
+    measuring = Measuring(
+        environment=environment,
+        policy=dict(options["policy"]),
+        slowdown=options["slowdown"],
+        measures_memory=options["measures_memory"],
+    )
+    return measuring, environment
+
+
+def fill(job: R, measure: Callable[[R], Iterator[R]]) -> R:
+    """Measure one job; what it raises becomes its status, and what was measured before that is kept.
+
+    Parameters
+    ----------
+    job : record
+        Not filled in yet.
+    measure : callable
+        Yields it, filled in a little more each time.
+    """
+    started = time.monotonic()
+    filled = job
+    try:
+        for filled in measure(job):  # noqa: B007 -- the last one is what counts
+            pass
+    except Exception as error:  # noqa: BLE001 -- the boundary that keeps one layer's failure from ending the run
+        status, message = classify_failure(error)
+        filled = replace(filled, status=status, message=message)
+    return replace(filled, total_s=time.monotonic() - started)
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel to end this process when its parent ends, however that ends (Linux).
+
+    Parameters
+    ----------
+    parent : int
+        Its process id, as the parent gave it.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            raise SystemExit(1)  # it ended before we asked
+
+
+def main() -> None:
+    """Serve the parent on standard input and output; whatever layers print goes to standard error."""
+    faulthandler.enable()
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def answer(line: str) -> None:
+        channel.write(line + "\n")
+        channel.flush()
+
+    serve(sys.stdin, answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The article, measured: training, claims, and the validation of its score."""

@@ -1,0 +1,253 @@
+"""The eighteen claims in order, and the way from a run and training results to a verdict on each.
+
+The one registry of claims: a tuple, so nothing can be added behind its back. Decides nothing itself.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from deconvbench.errors import RunFolderError, UsageError, explain_os_error
+from deconvbench.progress import Step
+from deconvbench.records.run_folder import JOURNAL_NAME
+from deconvbench.records.schema import QUALITY_DTYPES, SPEEDUP_DTYPES, SUMMARY_DTYPES, TABLE_DTYPES
+from deconvbench.studies.claims import costs, matrices, overlap, remedies, training
+from deconvbench.studies.claims.claim import Claim, ClaimResult, Context, tidy_evidence
+from deconvbench.tables.frames import make_frame
+from deconvbench.tables.table import SPEEDUPS_NAME, TABLE_NAME, Tables, find_newest_run, read_tables
+from deconvbench.tables.trained import find_trained
+
+Observer = Callable[[Step], None]
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        id=1,
+        text="A convolution is a matrix C; its backward pass and the transposed convolution are Cᵀ.",
+        source="article (A), Figure 2",
+        figure="figure_2",
+        measure=matrices.measure_transpose,
+        judge=matrices.judge_transpose,
+    ),
+    Claim(
+        id=2,
+        text="Transposing is fully reversible: it undoes the convolution.",
+        source="article (A), Figure 2",
+        figure="figure_2",
+        measure=matrices.measure_reversal,
+        judge=matrices.judge_reversal,
+    ),
+    Claim(
+        id=3,
+        text="Every deconvolution can be implemented by upsampling in some way, followed by a convolution.",
+        source="article (A), Figure 3",
+        figure="figure_3",
+        measure=matrices.measure_equivalence,
+        judge=matrices.judge_equivalence,
+    ),
+    Claim(
+        id=4,
+        text="Upsampling first is inefficient for small feature maps: only 4 of 36 cells hold information.",
+        source="article (A), Figure 3",
+        figure="figure_3",
+        measure=costs.measure_waste,
+        judge=costs.judge_waste,
+    ),
+    Claim(
+        id=5,
+        text="A 3×3 kernel with stride 2 visits some cells up to four times, others just once.",
+        source="article (A), Figure 4",
+        figure="figure_4",
+        measure=overlap.measure_visits,
+        judge=overlap.judge_visits,
+    ),
+    Claim(
+        id=6,
+        text="Uneven overlap is the reason for the checkerboard artifacts.",
+        source="article (A), Figure 4",
+        figure="artifact_maps",
+        measure=overlap.measure_ripple,
+        judge=overlap.judge_ripple,
+    ),
+    Claim(
+        id=7,
+        text="The artifacts are inherent in the network and there from the first iteration.",
+        source="article (A), Figure 5",
+        figure="figure_5",
+        measure=training.measure_first_steps,
+        judge=training.judge_first_steps,
+    ),
+    Claim(
+        id=8,
+        text="Training leaves the artifacts largely unaffected.",
+        source="article (A), Figure 5",
+        figure="figure_5",
+        measure=training.measure_change,
+        judge=training.judge_change,
+    ),
+    Claim(
+        id=9,
+        text="A large filter of stride 1 as the last layer does not help sufficiently.",
+        source="article (A), section How to avoid; Odena et al. 2016 (O) call it quite effective",
+        figure="trained_tradeoff",
+        measure=remedies.measure_smoothing,
+        judge=remedies.judge_smoothing,
+    ),
+    Claim(
+        id=10,
+        text="A kernel size that the stride divides reduces the artifacts.",
+        source="article (A), Figure 6",
+        figure="figure_6",
+        measure=remedies.measure_divisibility,
+        judge=remedies.judge_divisibility,
+    ),
+    Claim(
+        id=11,
+        text="Upsampling followed by a convolution avoids the artifacts fully.",
+        source="article (A), Figure 7",
+        figure="figure_7",
+        measure=remedies.measure_resizing,
+        judge=remedies.judge_resizing,
+    ),
+    Claim(
+        id=12,
+        text="Convolutions on upsampled inputs are only slightly less efficient than deconvolutions.",
+        source="article (A), last paragraph",
+        figure="tradeoff_phase_ripple",
+        measure=costs.measure_efficiency,
+        judge=costs.judge_efficiency,
+    ),
+    Claim(
+        id=13,
+        text="In two dimensions the unevenness of one is squared.",
+        source="Odena et al. 2016 (O), Deconvolution & overlap",
+        figure="figure_4",
+        measure=overlap.measure_dimensions,
+        judge=overlap.judge_dimensions,
+    ),
+    Claim(
+        id=14,
+        text="The artifacts of stacked layers compound, on several scales.",
+        source="Odena et al. 2016 (O), Deconvolution & overlap",
+        figure=None,
+        measure=training.measure_stacks,
+        judge=training.judge_stacks,
+    ),
+    Claim(
+        id=15,
+        text="Nearest-neighbour interpolation works better than bilinear before the convolution.",
+        source="Odena et al. 2016 (O), Better upsampling",
+        figure="trained_tradeoff",
+        measure=training.measure_interpolations,
+        judge=training.judge_interpolations,
+    ),
+    Claim(
+        id=16,
+        text="Sub-pixel convolution has the same problem, and ICNR initialisation cures it.",
+        source="Odena et al. 2016 (O), Better upsampling; Aitken et al. 2017",
+        figure="trained_tradeoff",
+        measure=remedies.measure_subpixel,
+        judge=remedies.judge_subpixel,
+    ),
+    Claim(
+        id=17,
+        text="Strided convolutions and pooling put checkerboards into gradients.",
+        source="Odena et al. 2016 (O), Artifacts in gradients",
+        figure=None,
+        measure=overlap.measure_gradients,
+        judge=overlap.judge_gradients,
+    ),
+    Claim(
+        id=18,
+        text="The artifacts are worst where colours are far from the average.",
+        source="Odena et al. 2016 (O), Deconvolution & overlap",
+        figure="figure_1",
+        measure=training.measure_colours,
+        judge=training.judge_colours,
+    ),
+)
+
+
+def find_run(results_dir: Path = Path("results")) -> Path | None:
+    """Find the newest run, if there is one.
+
+    Parameters
+    ----------
+    results_dir : Path
+        The folder that holds ``runs``.
+    """
+    try:
+        return find_newest_run(results_dir)
+    except UsageError:
+        return None
+
+
+def read_context(run: Path | None, results: Path | None) -> Context:
+    """Read what claims rest on beside their own measurements.
+
+    Parameters
+    ----------
+    run : Path or None
+        A run folder; None where there is none.
+    results : Path or None
+        A folder of training experiments; None for one's own or those that ship with the package.
+
+    Raises
+    ------
+    RunFolderError
+        If a folder that was named is missing or cannot be read.
+    """
+    trained = find_trained(results)
+    return Context(tables=None if run is None else _read_run(run), trained=trained)
+
+
+def _read_run(run: Path) -> Tables:
+    path = run / SPEEDUPS_NAME
+    if not path.is_file() or any((run / name).exists() for name in (TABLE_NAME, JOURNAL_NAME)):
+        return read_tables(run)
+    # of a run that was made to time layers in turns, nothing else may have been kept
+    try:
+        speedups = pd.read_parquet(path)
+    # pyarrow's errors are of these two kinds
+    except (OSError, ValueError) as error:
+        reason = explain_os_error(error) if isinstance(error, OSError) else str(error)
+        raise RunFolderError(f"run folder: cannot read {str(path)!r}: {reason}") from error
+    missing = [name for name in SPEEDUP_DTYPES if name not in speedups]
+    if missing:
+        raise RunFolderError(f"run folder: {str(path)!r} lacks the column {missing[0]}")
+    table, summary, quality = (make_frame([], dtypes) for dtypes in (TABLE_DTYPES, SUMMARY_DTYPES, QUALITY_DTYPES))
+    return Tables(table=table, summary=summary, quality=quality, speedups=speedups)
+
+
+def evaluate_claims(
+    run: Path | None = None, results: Path | None = None, observer: Observer = lambda _: None
+) -> list[ClaimResult]:
+    """Measure what each claim rests on, and judge it.
+
+    Parameters
+    ----------
+    run : Path, optional
+        A run folder, for what layers cost; nothing is written into it. Without one, those claims are undecided.
+    results : Path, optional
+        A folder of training experiments; by default ``results/experiments``, then those that ship with the
+        package.
+    observer : callable
+        Told of each claim that was judged.
+
+    Returns
+    -------
+    list of ClaimResult
+        In the order of the ledger.
+
+    Raises
+    ------
+    RunFolderError
+        If a folder that was named is missing or cannot be read.
+    """
+    context = read_context(run, results)
+    found = []
+    for done, claim in enumerate(CLAIMS, 1):
+        evidence = tidy_evidence(claim.measure(context))
+        found.append(ClaimResult(claim=claim, evidence=evidence, finding=claim.judge(evidence)))
+        observer(Step(done=done, total=len(CLAIMS), title=f"claim {claim.id}: {found[-1].finding.verdict}"))
+    return found

@@ -1,0 +1,222 @@
+"""What a training run keeps on disk so that it can be killed at any moment: a checkpoint, and a log of scores.
+
+A checkpoint is written whole or not at all. The log grows by a line that is on disk before training goes on; its
+last line may be torn, and lines after the checkpoint are written again. Nothing here knows how to train a network.
+"""
+
+import io
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
+from deconvbench.failures import describe_failure
+from deconvbench.records.run_folder import write_whole
+
+SETTINGS_NAME = "settings.json"
+LOG_NAME = "log.jsonl"
+CHECKPOINT_NAME = "checkpoint.pt"
+RESULT_NAME = "result.json"
+
+Row = dict[str, Any]
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, with those above it, where it is missing.
+
+    Parameters
+    ----------
+    folder : Path
+        Which.
+
+    Raises
+    ------
+    RunFolderError
+        If there is a file of that name.
+    SurroundingsError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise RunFolderError(f"--out: {str(folder)!r} is a file, or below one, not a folder") from error
+    except OSError as error:
+        raise SurroundingsError(f"cannot write to {folder}: {explain_os_error(error)}") from error
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint whole or not at all.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the training run.
+    state : dict
+        Tensors, numbers, texts, and dicts and lists of them.
+
+    Raises
+    ------
+    SurroundingsError
+        If it cannot be written; the one before is still there.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_whole(folder / CHECKPOINT_NAME, buffer.getvalue())
+
+
+def load_checkpoint(folder: Path, device: str) -> dict[str, Any] | None:
+    """Read the checkpoint; nothing in it is executed.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the training run.
+    device : str
+        Where its tensors go.
+
+    Returns
+    -------
+    dict or None
+        None where there is none yet.
+
+    Raises
+    ------
+    RunFolderError
+        If it is no checkpoint.
+    """
+    path = folder / CHECKPOINT_NAME
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, LookupError, pickle.UnpicklingError) as error:
+        raise RunFolderError(f"{path} cannot be read as a checkpoint: {describe_failure(error)}") from error
+    return dict(state)
+
+
+def read_log(folder: Path) -> list[Row]:
+    """Read the log's finished lines.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the training run.
+
+    Returns
+    -------
+    list of dict
+        In the order written; empty where there is no log.
+
+    Raises
+    ------
+    RunFolderError
+        If a finished line is not JSON.
+    """
+    path = folder / LOG_NAME
+    if not path.exists():
+        return []
+    *lines, _ = path.read_bytes().split(b"\n")  # what follows the last line feed is torn, or nothing
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise RunFolderError(f"{path} has a line that is no row of a log: {error}") from error
+
+
+def keep_rows(folder: Path, is_kept: Callable[[Row], bool]) -> None:
+    """Rewrite the log with some of its rows, and without a torn line.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the training run.
+    is_kept : callable
+        Of a row.
+
+    Raises
+    ------
+    SurroundingsError
+        If it cannot be written.
+    """
+    lines = [_encode(row) for row in read_log(folder) if is_kept(row)]
+    write_whole(folder / LOG_NAME, b"".join(lines))
+
+
+def append_row(folder: Path, row: Row) -> None:
+    """Put a row on disk; when this returns, it is there.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the training run.
+    row : dict
+        Plain data; floats that are not finite must be None.
+
+    Raises
+    ------
+    SurroundingsError
+        If the disk is full or the folder became read-only.
+    """
+    path = folder / LOG_NAME
+    try:
+        with path.open("ab") as file:
+            file.write(_encode(row))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise SurroundingsError(f"cannot write to {path}: {explain_os_error(error)}") from error
+
+
+def _encode(row: Row) -> bytes:
+    return (json.dumps(row, allow_nan=False) + "\n").encode()
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write an object as strict JSON, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        What is there is replaced.
+    content : dict
+        Plain data.
+
+    Raises
+    ------
+    SurroundingsError
+        If it cannot be written.
+    """
+    write_whole(path, f"{json.dumps(content, indent=1, allow_nan=False)}\n".encode())
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read an object that `write_json` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict or None
+        None where there is no such file.
+
+    Raises
+    ------
+    RunFolderError
+        If it is not such a file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise RunFolderError(f"{path} does not hold an object")
+    return content

@@ -1,0 +1,145 @@
+"""What ``deconvbench train`` does between the options and the experiments: choose the runs, and talk to the user.
+
+Everything it says goes to standard error.
+"""
+
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deconvbench.errors import SurroundingsError, UsageError
+from deconvbench.progress import show_steps
+from deconvbench.studies.training.settings import (
+    ARTICLE_SETTINGS,
+    DEFAULT_SEEDS,
+    TASKS,
+    USUAL_NORMS,
+    TrainingSettings,
+    choose_layers,
+)
+from deconvbench.studies.training.workflow import estimate_seconds, run_experiments
+from deconvbench.units import format_duration
+
+INTERRUPTED = 130
+
+
+def list_runs(
+    *,
+    layers: Iterable[str] = (),
+    all_upsamplers: bool = False,
+    tasks: Iterable[str] = (),
+    norms: Iterable[str] = (),
+    seeds: int | None = None,
+    is_article: bool = False,
+    numbers: Mapping[str, Any] | None = None,
+) -> list[TrainingSettings]:
+    """Turn what a user asked for into training runs.
+
+    Parameters
+    ----------
+    layers : iterable of str
+        As `choose_layers`.
+    all_upsamplers : bool
+        As `choose_layers`.
+    tasks : iterable of str
+        Tasks, or several with commas between; none: reconstruction.
+    norms : iterable of str
+        Norms, in the same way; none: `USUAL_NORMS`.
+    seeds : int or None
+        Training runs of each network; None: 3.
+    is_article : bool
+        Start from the article's sizes and steps.
+    numbers : mapping, optional
+        Further fields of `TrainingSettings`; those that are None keep their defaults.
+
+    Returns
+    -------
+    list of TrainingSettings
+        All networks of the first seed come first, so that an interrupted experiment is balanced.
+
+    Raises
+    ------
+    UsageError
+        If something in it is not allowed; the message names it.
+    """
+    count = DEFAULT_SEEDS if seeds is None else seeds
+    if count < 1:
+        raise UsageError(f"--seeds: {count} is not a whole number of at least 1")
+    given = {name: value for name, value in (numbers or {}).items() if value is not None}
+    fields = {**(ARTICLE_SETTINGS if is_article else {}), **given}
+    chosen = choose_layers(layers, all_upsamplers=all_upsamplers)
+    chosen_tasks, chosen_norms = _split(tasks), _split(norms)
+    return [
+        TrainingSettings(task=task, upsampler=name, kernel_size=kernel_size, norm=norm, seed=seed, **fields)
+        for seed in range(count)
+        for task in chosen_tasks or TASKS[:1]
+        for norm in chosen_norms or (USUAL_NORMS.get(task, ""),)
+        for name, kernel_size in chosen
+    ]
+
+
+def _split(entries: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word.strip() for entry in entries for word in entry.split(",")))
+
+
+def train_from_words(
+    words: Sequence[str],
+    *,
+    images_folder: Path | None,
+    jobs: int | None,
+    out: Path,
+    is_article: bool = False,
+    **choice: Any,
+) -> int:
+    """Train what was asked for, with progress on standard error.
+
+    Parameters
+    ----------
+    words : sequence of str
+        What the user typed after the program's name: how to go on.
+    images_folder, jobs, out
+        As `run_experiments`.
+    is_article : bool
+        Also says beforehand how long it will take.
+    **choice
+        As `list_runs`.
+
+    Returns
+    -------
+    int
+        0, or 130 where it was interrupted.
+
+    Raises
+    ------
+    UsageError
+        If something asked for is not allowed.
+    SurroundingsError
+        If the folder cannot be written; the message says how to go on.
+    """
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"--jobs: {jobs} is not a whole number of at least 1")
+    runs = list_runs(is_article=is_article, **choice)
+    again = shlex.join(["deconvbench", *words])
+    try:
+        if is_article:
+            each = estimate_seconds(runs[0], images_folder, out)
+            basis = f"on {runs[0].device}, by the first few steps and without the scoring"
+            print(f"{len(runs)} trainings of about {format_duration(each)} each {basis}", file=sys.stderr)
+        with show_steps(sys.stderr) as observer:
+            outcome = run_experiments(
+                runs,
+                out,
+                images_folder=images_folder,
+                jobs=jobs,
+                command=["deconvbench", *words],
+                observer=observer,
+            )
+    except KeyboardInterrupt:
+        print(f"deconvbench: interrupted; everything trained is kept. Go on with: {again}", file=sys.stderr)
+        return INTERRUPTED
+    except SurroundingsError as error:
+        raise SurroundingsError(f"{error}. What was trained is kept. Go on with: {again}") from error
+    print(outcome.describe(), file=sys.stderr)
+    return 0

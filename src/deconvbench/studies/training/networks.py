@@ -1,0 +1,191 @@
+"""The networks that are trained: the article's transformation network, and one for super-resolution.
+
+Upsampler and norm are exchangeable, everything else is the same whichever they are, down to the first weights.
+Builds networks and does nothing else with them.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from deconvbench.studies.training.settings import TrainingSettings
+from deconvbench.upsamplers import build_upsampler
+
+COLOURS = 3
+_MIDDLE_GREY = 0.5  # of images from 0 to 1: what the network sees as zero, and starts from at its output
+
+
+def build_network(settings: TrainingSettings) -> nn.Module:
+    """Build the network of a training run, with the first weights that its seed draws.
+
+    Networks of one task, width and seed share the first weights of all layers but the upsamplers. The global
+    random state is left as it was.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+        Which network, upsampler and norm; device and numbers of the training do not count.
+
+    Returns
+    -------
+    nn.Module
+        A `TransformationNetwork` or a `SuperResolutionNetwork`, float32, on the CPU.
+
+    Raises
+    ------
+    UnsupportedError
+        If the upsampler cannot be built with that kernel and scale.
+    """
+    kind = TransformationNetwork if settings.task == "reconstruction" else SuperResolutionNetwork
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return kind(settings)
+
+
+class TransformationNetwork(nn.Module):
+    """The transformation network of fast style transfer, here to give its input back.
+
+    9×9 convolution to `width` w, two 3×3 convolutions of stride s to 2w and 4w, residual blocks, two upsamplers to
+    2w and w, and a 9×9 convolution to three colours. A norm follows each convolution and upsampler but the last,
+    and a ReLU each norm but the second of a block. The last layer is linear.
+
+    Johnson et al. pad the input by reflection, so that the unpadded convolutions of their blocks end at its size;
+    here every convolution pads by reflection, which costs less and keeps invented edges out just as well. The
+    upsamplers pad as they are.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+        Width, blocks, norm and upsampler.
+
+    References
+    ----------
+    Johnson, Alahi, Fei-Fei, "Perceptual losses for real-time style transfer and super-resolution",
+    arXiv:1603.08155, and its supplement.
+    The article, figures 5 and 7.
+    """
+
+    def __init__(self, settings: TrainingSettings) -> None:
+        super().__init__()
+        width, scale = settings.width, settings.scale_factor
+        self.encoder = nn.Sequential(
+            *_make_stage(_make_conv(COLOURS, width, 9), width, settings.norm),
+            *_make_stage(_make_conv(width, 2 * width, 3, scale), 2 * width, settings.norm),
+            *_make_stage(_make_conv(2 * width, 4 * width, 3, scale), 4 * width, settings.norm),
+        )
+        self.blocks = nn.Sequential(
+            *(ResidualBlock(4 * width, settings.norm) for _ in range(settings.residual_blocks))
+        )
+        self.last = _make_conv(width, COLOURS, 9)
+        # built last: how much chance an upsampler takes must not reach the other layers
+        self.decoder = nn.Sequential(
+            *_make_stage(_make_upsampler(settings, 4 * width, 2 * width), 2 * width, settings.norm),
+            *_make_stage(_make_upsampler(settings, 2 * width, width), width, settings.norm),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give images back.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, 3, H, W)
+            From 0 to 1; H and W multiples of s².
+
+        Returns
+        -------
+        Tensor, shape (N, 3, H, W)
+            Not clipped.
+        """
+        y: Tensor = self.last(self.decoder(self.blocks(self.encoder(x - _MIDDLE_GREY))))
+        return y + _MIDDLE_GREY
+
+
+class SuperResolutionNetwork(nn.Module):
+    """A residual network that works at low resolution, with the upsampler as its head.
+
+    5×5 convolution to `width` w, residual blocks, and the upsampler from w channels to three colours, which is the
+    last layer: what it does to the grid is in the picture, unmixed. All convolutions pad by reflection.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+        Width, blocks, norm and upsampler.
+
+    References
+    ----------
+    Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel convolutional
+    neural network", arXiv:1609.05158 (5×5 first, upsampling last).
+    """
+
+    def __init__(self, settings: TrainingSettings) -> None:
+        super().__init__()
+        width = settings.width
+        self.encoder = nn.Sequential(*_make_stage(_make_conv(COLOURS, width, 5), width, settings.norm))
+        self.blocks = nn.Sequential(
+            *(ResidualBlock(width, settings.norm) for _ in range(settings.residual_blocks))
+        )
+        self.decoder = _make_upsampler(settings, width, COLOURS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Enlarge images.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, 3, H, W)
+            From 0 to 1.
+
+        Returns
+        -------
+        Tensor, shape (N, 3, s·H, s·W)
+            Not clipped.
+        """
+        y: Tensor = self.decoder(self.blocks(self.encoder(x - _MIDDLE_GREY)))
+        return y + _MIDDLE_GREY
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions, with a norm each and a ReLU between, whose result is added to the input.
+
+    Parameters
+    ----------
+    channels : int
+        In and out.
+    norm : str
+        ``instance`` or ``none``.
+
+    References
+    ----------
+    Johnson et al., arXiv:1603.08155; without the second ReLU, as Gross & Wilber's residual networks.
+    """
+
+    def __init__(self, channels: int, norm: str) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            *_make_stage(_make_conv(channels, channels, 3), channels, norm),
+            _make_conv(channels, channels, 3),
+            _make_norm(channels, norm),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the branch to (N, C, H, W)."""
+        y: Tensor = x + self.branch(x)
+        return y
+
+
+def _make_conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(
+        in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, padding_mode="reflect"
+    )
+
+
+def _make_norm(channels: int, norm: str) -> nn.Module:
+    return nn.InstanceNorm2d(channels, affine=True) if norm == "instance" else nn.Identity()
+
+
+def _make_stage(layer: nn.Module, channels: int, norm: str) -> tuple[nn.Module, ...]:
+    return layer, _make_norm(channels, norm), nn.ReLU()
+
+
+def _make_upsampler(settings: TrainingSettings, in_channels: int, out_channels: int) -> nn.Module:
+    return build_upsampler(
+        settings.upsampler, in_channels, out_channels, settings.kernel_size, settings.scale_factor
+    )

@@ -1,0 +1,66 @@
+"""The tables of an experiments folder, as CSV, from what its training runs left behind.
+
+Only runs that came to an end have rows; the columns are those of `columns`. Written whole after each run, so that
+an interrupted experiment can be read too. Standard library only, no pandas.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from deconvbench.records.run_folder import write_whole
+from deconvbench.records.schema import CURVE_DTYPES, IMAGE_DTYPES, RUN_KEYS, TRAINED_DTYPES
+from deconvbench.studies.training.checkpoints import RESULT_NAME, Row, read_json, read_log
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, Row]]:
+    """Yield the folder and the result of every training run that came to an end, in the order of names."""
+    for path in sorted((root / "runs").glob(f"*/{RESULT_NAME}")):
+        result = read_json(path)
+        if result is not None:
+            yield path.parent, result
+
+
+def write_experiment_tables(root: Path) -> None:
+    """Write ``curves.csv``, ``results.csv`` and ``images.csv``.
+
+    Parameters
+    ----------
+    root : Path
+        The experiments folder.
+
+    Raises
+    ------
+    RunFolderError
+        If a file of a training run cannot be read.
+    SurroundingsError
+        If they cannot be written.
+    """
+    curves: list[Row] = []
+    images: list[Row] = []
+    results: list[Row] = []
+    for folder, result in _walk(root):
+        keys = {name: result[name] for name in RUN_KEYS}
+        results.append(result)
+        # a run that is being made longer has rows beyond its result
+        for row in read_log(folder):
+            if row["step"] <= result["steps"]:
+                curves.append({**keys, **row})
+                if row["step"] in (0, 1, result["steps"]):
+                    images += [{**keys, "step": row["step"], **image} for image in row.get("images", ())]
+    for name, columns, rows in (
+        ("curves", CURVE_DTYPES, curves),
+        ("results", TRAINED_DTYPES, results),
+        ("images", IMAGE_DTYPES, images),
+    ):
+        write_whole(root / f"{name}.csv", _encode(columns, rows))
+
+
+def _encode(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval=None, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()

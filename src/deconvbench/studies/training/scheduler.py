@@ -1,0 +1,207 @@
+"""Training runs side by side: which child trains what, how far they are, and how each ended.
+
+A run that fails is a status; only what would stop every run ends them all. Writes nothing.
+"""
+
+import selectors
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+from deconvbench.errors import SurroundingsError
+from deconvbench.progress import Step
+from deconvbench.studies.training.settings import TrainingSettings
+
+
+class TrainingChild(Protocol):
+    """What the crew needs of whatever trains; `TrainingProcess` is the real one."""
+
+    def fileno(self) -> int:
+        """Descriptor that can be read when it has something to say, or has ended."""
+
+    def train(self, settings: TrainingSettings) -> None:
+        """Begin a training run."""
+
+    def read(self) -> list[dict[str, Any]] | None:
+        """Say what came since: ``step`` and ``text``, ``status`` and ``message``, or ``stop``; None at its end."""
+
+    def explain_end(self) -> str:
+        """Say how it ended."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A training run that came to no result, or to none that can be used.
+
+    Parameters
+    ----------
+    run_id : str
+        Which.
+    status : str
+        ``diverged``, ``unsupported``, ``oom``, ``crashed`` or ``error``.
+    message : str
+        One line.
+    """
+
+    run_id: str
+    status: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.run_id}: {self.status}: {self.message}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What became of the training runs of a call.
+
+    Parameters
+    ----------
+    trained : int
+        Those that came to their end in this call.
+    kept : int
+        Those that were finished before.
+    failures : list of Failure
+        The others.
+    """
+
+    trained: int = 0
+    kept: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+    def describe(self) -> str:
+        """Say in a line, and one more for each failure, how it went."""
+        counts = {"trained": self.trained, "finished before": self.kept, "failed": len(self.failures)}
+        counted = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+        return "\n".join([counted or "nothing to train", *map(str, self.failures)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A training run that is not finished.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+        What to train.
+    done : int
+        Steps that its checkpoint has.
+    """
+
+    settings: TrainingSettings
+    done: int
+
+
+class Crew:
+    """Children that train, and what they are at.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        In the order in which they are begun.
+    start : callable
+        Starts a child.
+    jobs : int
+        Children at a time.
+    outcome : Outcome
+        Is told of each end.
+    observer : callable
+        Is told of each step and end; a note tells of a failure.
+    finish : callable
+        Called after each run that came to its end, whichever.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        start: Callable[[], TrainingChild],
+        jobs: int,
+        *,
+        outcome: Outcome,
+        observer: Callable[[Step], None],
+        finish: Callable[[], None],
+    ) -> None:
+        self._waiting = deque(tasks)
+        self._start = start
+        self._jobs = jobs
+        self._outcome = outcome
+        self._observer = observer
+        self._finish = finish
+        self._total = sum(task.settings.steps - task.done for task in tasks)
+        self._done = 0
+        self._selector = selectors.DefaultSelector()
+        self._idle: list[TrainingChild] = []
+        self._busy: dict[TrainingChild, Task] = {}
+
+    def run(self) -> None:
+        """Train until nothing is left; whatever happens, no child is left.
+
+        Raises
+        ------
+        SurroundingsError
+            If a child cannot be started, or says that nothing can be trained any more.
+        """
+        with self._selector:
+            try:
+                while self._waiting or self._busy:
+                    self._hand_out()
+                    for key, _ in self._selector.select():
+                        self._listen(cast("TrainingChild", key.fileobj))
+            finally:
+                for child in (*self._busy, *self._idle):
+                    child.kill()
+
+    def _hand_out(self) -> None:
+        while self._waiting and len(self._busy) < self._jobs:
+            if not self._idle:
+                child = self._start()
+                self._selector.register(child, selectors.EVENT_READ)
+                self._idle.append(child)
+            child = self._idle.pop()
+            task = self._busy[child] = self._waiting.popleft()
+            child.train(task.settings)
+
+    def _listen(self, child: TrainingChild) -> None:
+        answers = child.read()
+        if answers is None:
+            self._selector.unregister(child)
+            if child in self._busy:
+                self._end(child, "crashed", child.explain_end())
+            child.kill()
+            self._idle = [other for other in self._idle if other is not child]
+            return
+        for answer in answers:
+            if "stop" in answer:
+                raise SurroundingsError(answer["stop"])
+            if "step" in answer:
+                self._advance(child, answer["step"], answer["text"])
+            else:
+                self._end(child, answer["status"], answer["message"])
+
+    def _advance(self, child: TrainingChild, step: int, text: str) -> None:
+        task = self._busy[child]
+        self._done += step - task.done
+        self._busy[child] = Task(settings=task.settings, done=step)
+        self._tell(f"{task.settings.run_id} step {step}  {text}".rstrip())
+
+    def _end(self, child: TrainingChild, status: str, message: str) -> None:
+        task = self._busy.pop(child)
+        self._idle.append(child)
+        # the steps that a failure leaves undone are not waited for
+        self._total -= task.settings.steps - task.done
+        note = ""
+        if status == "ok":
+            self._outcome.trained += 1
+        else:
+            failure = Failure(run_id=task.settings.run_id, status=status, message=message)
+            self._outcome.failures.append(failure)
+            note = str(failure)
+        self._finish()
+        self._tell(f"{task.settings.run_id} {status}", note)
+
+    def _tell(self, title: str, note: str = "") -> None:
+        self._observer(Step(done=self._done, total=self._total, title=title, note=note))

@@ -1,0 +1,210 @@
+"""What a training run is: its settings, their defaults, and the name that follows from them.
+
+Decides what is trained by default and what "the article's own setting" means. Trains nothing.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from deconvbench.errors import UsageError
+from deconvbench.records.case import check_field
+from deconvbench.records.schema import FAST_UPSAMPLERS
+from deconvbench.upsamplers import get_upsampler, list_upsamplers
+
+TASKS = ("reconstruction", "super-resolution")
+NORMS = ("instance", "none")
+# style transfer has it after each convolution; networks for super-resolution do without, because with it they
+# cannot know how bright a picture is
+USUAL_NORMS: Mapping[str, str] = {"reconstruction": "instance", "super-resolution": "none"}
+# an upsampler with its kernel size, or None where it has none
+Layer = tuple[str, int | None]
+# what the article compares, its remedies, and ours; at the article's scale
+DEFAULT_LAYERS: tuple[Layer, ...] = (
+    ("transposed", 3),
+    ("transposed", 4),
+    ("transposed_smoothed", 3),
+    ("nearest_conv", 3),
+    ("bilinear_conv", 3),
+    ("subpixel", 3),
+    ("subpixel_icnr", 3),
+    ("equal_gain_transposed", 3),
+)
+DEFAULT_SEEDS = 3
+# the article's kernel, then what some upsamplers need instead
+_KERNEL_SIZES = (3, 4, 2, 5)
+# 70,000 iterations are 10 epochs of about 7,000 images, so the batch was 1; its sizes are Johnson et al.'s
+ARTICLE_SETTINGS: Mapping[str, Any] = {"crop_size": 256, "batch": 1, "width": 32, "steps": 70_000}
+_WHOLE_NUMBERS = {"scale_factor": 2, "width": 1, "residual_blocks": 0, "crop_size": 16, "batch": 1, "steps": 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """Everything that decides the result of one training run, but for the images.
+
+    Parameters
+    ----------
+    task : str
+        ``reconstruction`` (the article's transformation network, which gives its input back) or
+        ``super-resolution`` (a small image enlarged by the upsampler at the network's end).
+    upsampler : str
+        Name in the registry.
+    kernel_size : int or None
+        Its kernel; None where it has none.
+    scale_factor : int
+        Scale s of each upsampler.
+    norm : str
+        ``instance`` (after each convolution but the last) or ``none``.
+    width : int
+        Channels of the first convolution.
+    residual_blocks : int
+        Residual blocks in the middle.
+    crop_size : int
+        Side of the training crops (the targets), in pixels.
+    batch : int
+        Crops a step.
+    steps : int
+        Steps of the optimizer.
+    learning_rate : float
+        Of Adam, the same in each step, so that a longer run goes on where a shorter one stopped.
+    seed : int
+        Of weights and crops.
+    device : str
+        Such as ``cpu`` or ``cuda``.
+    autocast : bool
+        Compute in bfloat16 where autocast allows.
+
+    Raises
+    ------
+    UsageError
+        If one of them is not allowed; the message names it.
+    """
+
+    task: str = "reconstruction"
+    upsampler: str
+    kernel_size: int | None
+    scale_factor: int = 2
+    norm: str = "instance"
+    width: int = 16
+    residual_blocks: int = 5
+    crop_size: int = 128
+    batch: int = 4
+    steps: int = 500
+    learning_rate: float = 1e-3
+    seed: int = 0
+    device: str = "cpu"
+    autocast: bool = False
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("task", TASKS), ("norm", NORMS)):
+            if getattr(self, name) not in allowed:
+                raise UsageError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(allowed)}")
+        for name in ("upsampler", "kernel_size", "device"):
+            check_field(name, getattr(self, name))
+        for name, least in _WHOLE_NUMBERS.items():
+            _check_whole(name, getattr(self, name), least)
+        _check_whole("seed", self.seed, 0)
+        if self.crop_size % self.period:
+            raise UsageError(
+                f"crop_size: {self.crop_size} is not a multiple of {self.period}, what is upsampled in all"
+            )
+        if not 0 < self.learning_rate < 1:
+            raise UsageError(f"learning_rate: {self.learning_rate!r} is not a number between 0 and 1")
+
+    @property
+    def period(self) -> int:
+        """Period P of the checkerboard in output pixels: the product of the scales of all upsamplers."""
+        return self.scale_factor ** (2 if self.task == "reconstruction" else 1)
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run: task, layer, norm and seed, such as reconstruction-transposed-k3-s2-instance-seed0."""
+        kernel = "" if self.kernel_size is None else f"-k{self.kernel_size}"
+        return f"{self.task}-{self.upsampler}{kernel}-s{self.scale_factor}-{self.norm}-seed{self.seed}"
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The columns that name the run in every table, in order."""
+        names = ("task", "upsampler", "kernel_size", "scale_factor", "norm", "seed")
+        return {name: getattr(self, name) for name in names}
+
+    def name_difference(self, stored: Mapping[str, Any]) -> str | None:
+        """Name the first setting, other than the number of steps, in which a stored run differs.
+
+        Parameters
+        ----------
+        stored : mapping
+            The fields of another `TrainingSettings`; what is missing counts as different.
+
+        Returns
+        -------
+        str or None
+            ``batch was 4, is 8``; None where the stored run can be gone on with.
+        """
+        for field in fields(self):
+            asked = getattr(self, field.name)
+            if field.name != "steps" and stored.get(field.name) != asked:
+                return f"{field.name} was {stored.get(field.name)!r}, is {asked!r}"
+        return None
+
+
+def _check_whole(name: str, value: Any, least: int) -> None:
+    if type(value) is not int or value < least:  # a bool is no number
+        raise UsageError(f"{name}: {value!r} is not a whole number of at least {least}")
+
+
+def choose_layers(
+    words: Iterable[str] = (), *, all_upsamplers: bool = False, scale_factor: int = 2
+) -> tuple[Layer, ...]:
+    """Choose the upsamplers to train, each with its kernel.
+
+    Parameters
+    ----------
+    words : iterable of str
+        ``NAME`` or ``NAME-kN`` each; without the kernel it is 3, or the first of 4, 2 and 5 that can be built.
+    all_upsamplers : bool
+        Add every registered upsampler, but for the exact fast forms of nearest_conv, which learn what it learns.
+    scale_factor : int
+        Scale s.
+
+    Returns
+    -------
+    tuple of (str, int or None)
+        Without repetition; `DEFAULT_LAYERS` where nothing is asked for, and before the rest of all upsamplers.
+
+    Raises
+    ------
+    UsageError
+        If a name is unknown, or an upsampler cannot be built with that kernel.
+    """
+    asked = [_read_layer(word, scale_factor) for word in words]
+    if all_upsamplers:
+        known = set(list_upsamplers()) - set(FAST_UPSAMPLERS)
+        asked += [*DEFAULT_LAYERS, *((name, _choose_kernel(name, scale_factor)) for name in sorted(known))]
+    return tuple(dict.fromkeys(asked or DEFAULT_LAYERS))
+
+
+def _read_layer(word: str, scale_factor: int) -> Layer:
+    name, dash, kernel = word.partition("-k")
+    if not dash:
+        return name, _choose_kernel(name, scale_factor)
+    spec = get_upsampler(name)
+    if not kernel.isdecimal() or not spec.has_kernel:
+        allowed = "NAME-kN with a whole number N" if spec.has_kernel else f"{name}: it has no kernel"
+        raise UsageError(f"--upsampler: {word!r} is not {allowed}")
+    reason = spec.unsupported_reason(int(kernel), scale_factor)
+    if reason is not None:
+        raise UsageError(f"--upsampler: {word!r}: {reason}")
+    return name, int(kernel)
+
+
+def _choose_kernel(name: str, scale_factor: int) -> int | None:
+    spec = get_upsampler(name)
+    if not spec.has_kernel:
+        return None
+    for kernel_size in _KERNEL_SIZES:
+        if spec.unsupported_reason(kernel_size, scale_factor) is None:
+            return kernel_size
+    raise UsageError(
+        f"--upsampler: {name!r} has no kernel of {', '.join(map(str, _KERNEL_SIZES))}; name one as {name}-kN"
+    )

@@ -1,0 +1,305 @@
+"""One training run, from its first step or from its checkpoint to its last, scored on the way.
+
+The crops of a step are drawn from (seed, step), so weights and optimizer are all that a run has to keep, and a run
+that was killed ends with the same bits as one that was not (on one machine, with one thread on a CPU). Knows
+nothing of other runs, processes or tables.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from deconvbench.records.schema import SCORE_COLUMNS
+from deconvbench.studies.training.checkpoints import (
+    RESULT_NAME,
+    SETTINGS_NAME,
+    Row,
+    append_row,
+    keep_rows,
+    load_checkpoint,
+    make_folder,
+    save_checkpoint,
+    write_json,
+)
+from deconvbench.studies.training.held_out import hold_out, make_inputs
+from deconvbench.studies.training.images import ImageSet, draw_batch
+from deconvbench.studies.training.networks import build_network
+from deconvbench.studies.training.pictures import keep_pictures, write_outputs
+from deconvbench.studies.training.scores import Scores, score_finally, score_network
+from deconvbench.studies.training.settings import TrainingSettings
+
+CHECKPOINT_EVERY = 50
+THREADS = 1  # on a CPU; the number of threads decides the order of sums, and so the bits
+# beside the regular ones: a network changes most at first, and the article looks at the first iteration
+_EARLY_STEPS = frozenset({0, 1, 2, 5, 10, 20})
+_PICTURED_STEPS = frozenset({0, 1})
+
+# told the steps done, and the score last logged as text
+Report = Callable[[int, str], None]
+
+
+def is_scheduled(step: int) -> bool:
+    """Say whether a step is logged whatever the number of steps is.
+
+    Parameters
+    ----------
+    step : int
+        Steps done.
+    """
+    return step in _EARLY_STEPS or step % CHECKPOINT_EVERY == 0
+
+
+class TrainingRun:
+    """A training run in its folder.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+        What to train.
+    images : ImageSet
+        What to train it on.
+    root : Path
+        The experiments folder; the run has ``runs/<run_id>`` below it, and its pictures ``crops/<run_id>``.
+    code_version : str
+        What the result says trained it.
+
+    Raises
+    ------
+    UnsupportedError
+        If the upsampler cannot be built so.
+    RunFolderError
+        If what lies in the folder is no training run.
+    SurroundingsError
+        If the folder cannot be written.
+    """
+
+    def __init__(
+        self, settings: TrainingSettings, images: ImageSet, root: Path, *, code_version: str = ""
+    ) -> None:
+        self.settings = settings
+        self.root = root
+        self._code_version = code_version
+        self.folder = root / "runs" / settings.run_id
+        self._images = images
+        self._held_out = hold_out(images, settings)
+        self.network = build_network(settings).to(settings.device).train()
+        self._optimizer = torch.optim.Adam(self.network.parameters(), settings.learning_rate)
+        self.step = 0
+        # of the losses since the last scheduled row
+        self._loss_sum = torch.zeros((), device=settings.device)
+        self._loss_count = 0
+        self._seconds = 0.0
+        self._last_row: Row = {}
+        self._last_scores: Scores | None = None
+
+    def run(self, report: Report = lambda *_: None) -> Row:
+        """Train up to the last step, and write ``result.json``.
+
+        Parameters
+        ----------
+        report : callable
+            Told of each step.
+
+        Returns
+        -------
+        dict
+            The result: status, message and the numbers of `TRAINED_DTYPES`.
+        """
+        make_folder(self.folder)
+        self._restore()
+        text = ""
+        while self.step < self.settings.steps:
+            started = time.perf_counter()
+            self._advance()
+            is_last = self.step == self.settings.steps
+            is_due = is_last or is_scheduled(self.step)
+            if is_due:
+                # on an accelerator this waits for the steps behind it, so it belongs to their time
+                mean_loss = float(self._loss_sum) / self._loss_count
+            self._seconds += time.perf_counter() - started
+            if is_due:
+                if not (math.isfinite(mean_loss) and self._is_finite()):
+                    return self._finish("diverged", f"the loss or a weight is not finite at step {self.step}")
+                self._log(mean_loss)
+                text = f"loss {mean_loss:.3g}, PSNR {self._last_row['psnr_db']:.1f} dB"
+            if is_last or self.step % CHECKPOINT_EVERY == 0:
+                self._save()
+            report(self.step, text)
+        return self._finish("ok", "")
+
+    def time_steps(self, count: int) -> float:
+        """Take steps that are not kept, and time them.
+
+        Parameters
+        ----------
+        count : int
+            Steps, after one more that is not timed.
+
+        Returns
+        -------
+        float
+            Seconds a step.
+        """
+        self._advance()
+        float(self._loss_sum)  # waits for an accelerator
+        started = time.perf_counter()
+        for _ in range(count):
+            self._advance()
+        float(self._loss_sum)
+        return (time.perf_counter() - started) / count
+
+    def _advance(self) -> None:
+        settings = self.settings
+        targets = draw_batch(self._images, settings.batch, settings.crop_size, settings.seed, self.step)
+        targets = targets.to(settings.device)
+        with torch.autocast(settings.device.partition(":")[0], torch.bfloat16, enabled=settings.autocast):
+            outputs = self.network(make_inputs(targets, settings))
+        loss = functional.mse_loss(outputs.float(), targets)
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call] # torch has no types here
+        self._optimizer.step()
+        self._loss_sum += loss.detach()
+        self._loss_count += 1
+        self.step += 1
+
+    def _is_finite(self) -> bool:
+        return all(bool(parameter.isfinite().all()) for parameter in self.network.parameters())
+
+    def _log(self, mean_loss: float | None) -> None:
+        """Score the network, draw its pictures where they are due, and put a row on disk."""
+        settings = self.settings
+        scores = self._last_scores = self._score()
+        row: Row = {"step": self.step, "loss": mean_loss}
+        row |= {name: _tame(scores.row[name]) for name in SCORE_COLUMNS}
+        row["seconds"] = self._seconds
+        if self.step in _PICTURED_STEPS or self.step == settings.steps:
+            crops = write_outputs(settings, self.step, self._held_out.names, scores.outputs, self.root)
+            row["images"] = [
+                {**{name: _tame(value) for name, value in image.items()}, "crop": crop}
+                for image, crop in zip(scores.images, crops, strict=True)
+            ]
+        append_row(self.folder, row)
+        self._last_row = row
+        if is_scheduled(self.step):
+            self._loss_sum.zero_()
+            self._loss_count = 0
+
+    def _score(self) -> Scores:
+        held_out, settings = self._held_out, self.settings
+        return score_network(
+            self.network,
+            held_out.inputs,
+            held_out.targets,
+            held_out.names,
+            period=settings.period,
+            uses_instance_norm=settings.norm == "instance",
+        )
+
+    def _save(self) -> None:
+        state = {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "loss_sum": float(self._loss_sum),
+            "loss_count": self._loss_count,
+            "seconds": self._seconds,
+            "row": self._last_row,
+        }
+        save_checkpoint(self.folder, state)
+
+    def _restore(self) -> None:
+        """Take up the run where its checkpoint is, or start it."""
+        state = load_checkpoint(self.folder, self.settings.device)
+        if state is None:
+            keep_rows(self.folder, lambda _: False)
+            self._log(None)
+            return
+        self.network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        self._loss_sum.fill_(state["loss_sum"])
+        self._loss_count = state["loss_count"]
+        self._seconds = state["seconds"]
+        self._last_row = state["row"]
+        # a row that only the end of a shorter run asked for has no place in a longer one
+        last = self.settings.steps
+        keep_rows(
+            self.folder,
+            lambda row: row["step"] <= self.step and (is_scheduled(row["step"]) or row["step"] == last),
+        )
+
+    def _finish(self, status: str, message: str) -> Row:
+        settings = self.settings
+        result: Row = {"status": status, "message": message, **settings.keys, "steps": self.step}
+        if status == "ok":
+            result |= {name: self._last_row[name] for name in ("loss", *SCORE_COLUMNS)}
+            outputs = (self._last_scores or self._score()).outputs  # not kept where the checkpoint was the end
+            targets, mean_colour = self._held_out.targets, self._held_out.mean_colour
+            final = score_finally(outputs, targets, mean_colour, period=settings.period)
+            result |= {name: _tame(value) for name, value in final.items()}
+        result |= {
+            "parameters": count_parameters(self.network),
+            **{
+                name: getattr(settings, name)
+                for name in (
+                    "width",
+                    "residual_blocks",
+                    "crop_size",
+                    "batch",
+                    "learning_rate",
+                    "device",
+                    "autocast",
+                )
+            },
+            "torch_version": torch.__version__,
+            "code_version": self._code_version,
+        }
+        write_json(self.folder / RESULT_NAME, result)
+        keep_pictures(settings, {*_PICTURED_STEPS, self.step}, self.root)
+        return result
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Count the numbers that training changes.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Any.
+    """
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+def write_settings(settings: TrainingSettings, images: ImageSet, root: Path) -> None:
+    """Write what a run was asked to be, which a later call is compared with.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+        Of the run.
+    images : ImageSet
+        Whose fingerprint is kept.
+    root : Path
+        The experiments folder.
+
+    Raises
+    ------
+    SurroundingsError
+        If it cannot be written.
+    """
+    folder = root / "runs" / settings.run_id
+    make_folder(folder)
+    content = {**asdict(settings), "images": images.fingerprint, "threads": THREADS}
+    write_json(folder / SETTINGS_NAME, content)
+
+
+def _tame(value: Any) -> Any:
+    """Make a float that JSON has no word for None."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,129 @@
+"""The validation from start to end: measure, judge, draw, and only then write.
+
+Nothing is written before everything is measured, and each file whole or not at all; the page, which names the
+others, comes last.
+"""
+
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
+from deconvbench.plots.calibration_curve import draw_calibration
+from deconvbench.plots.gallery import encode_figures
+from deconvbench.plots.validation_figure import PICTURE_DOTS, Pictures, draw_scores
+from deconvbench.records.run_folder import write_run_info, write_whole
+from deconvbench.runner.environment import collect_environment
+from deconvbench.studies.validation.calibration import summarise_calibration
+from deconvbench.studies.validation.checks import check_study
+from deconvbench.studies.validation.distortions import make_changes
+from deconvbench.studies.validation.images import load_photograph, make_rng, normalise
+from deconvbench.studies.validation.page import write_page
+from deconvbench.studies.validation.scores import CHANGE_RMS, summarise_scores
+from deconvbench.studies.validation.study import Observer, StudySettings, run_study
+
+PAGE_NAME = "README.md"
+# a face with sky and coat beside it: rows and columns of the photograph `camera`
+_PIECE = (slice(60, 316), slice(120, 376))
+# within the piece: what is shown of the image, and a closer look with a border of regions in its middle
+_SEEN = (slice(40, 40 + PICTURE_DOTS), slice(80, 80 + PICTURE_DOTS))
+_CLOSE_PX = PICTURE_DOTS // 4
+_CLOSE = (slice(64 - _CLOSE_PX // 2, 64 + _CLOSE_PX // 2 + 1),) * 2
+# these show only from close by
+_FINE = ("checkerboard", "sign_flips", "noise", "texture")
+
+
+def validate(
+    out_dir: Path,
+    *,
+    seeds: int = 12,
+    settings: StudySettings | None = None,
+    observer: Observer = lambda _: None,
+    command: str | None = None,
+) -> Path:
+    """Measure how well the checkerboard score is calibrated and how it compares with others; write what was found.
+
+    Parameters
+    ----------
+    out_dir : Path
+        Made if it is missing. Gets ``calibration.csv, invariances.csv, rivals.csv, checks.csv, calibration.png,
+        scores.png, run.json`` and ``README.md``; files of these names are replaced, others left alone.
+    seeds : int
+        Images of each drawn content, at least 1.
+    settings : StudySettings, optional
+        Other sizes or photographs; then `seeds` does not count.
+    observer : callable
+        Told of each part done; `progress.show_steps` makes one that writes to a stream.
+    command : str, optional
+        That the page names as what makes it again.
+
+    Returns
+    -------
+    Path
+        The page, ``README.md``.
+
+    Raises
+    ------
+    UsageError
+        If `seeds` is below 1, or `out_dir` is a file.
+    SurroundingsError
+        If the folder cannot be written, or scikit-image lacks a photograph.
+    """
+    settings = settings or StudySettings(seeds=seeds)
+    # the folder first: a study for nothing would be a pity
+    _make_folder(out_dir)
+    study = run_study(settings, observer)
+    checks = check_study(study)
+    heading = f"Every change has the same RMS, {CHANGE_RMS:g} σ; only the first two are checkerboards"
+    pictures = encode_figures(
+        {
+            "calibration": draw_calibration(summarise_calibration(study.calibration)),
+            "scores": draw_scores(summarise_scores(study.rivals), make_pictures(), heading),
+        }
+    )
+    environment = {**collect_environment(), "scikit_image_version": version("scikit-image")}
+    command = command or f"deconvbench validate --out {out_dir} --seeds {settings.seeds}"
+    page = write_page(study, checks, settings, environment, command)
+    frames = {
+        "calibration": study.calibration,
+        "invariances": study.invariances,
+        "rivals": study.rivals,
+        "checks": pd.DataFrame([asdict(check) for check in checks]),
+    }
+    for name, frame in frames.items():
+        write_whole(out_dir / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g").encode())
+    for name, picture in pictures.items():
+        write_whole(out_dir / f"{name}.png", picture)
+    info = {"kind": "validation", "command": command, "settings": asdict(settings), "environment": environment}
+    write_run_info(out_dir, info)
+    write_whole(out_dir / PAGE_NAME, page.encode())
+    return out_dir / PAGE_NAME
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise RunFolderError(f"--out: {str(folder)!r} is a file, not a folder") from error
+    except OSError as error:
+        raise SurroundingsError(f"cannot write to {folder}: {explain_os_error(error)}") from error
+
+
+def make_pictures() -> dict[str, Pictures]:
+    """Change a piece of a photograph in every way, to be looked at beside the readings.
+
+    Returns
+    -------
+    dict of str to Pictures
+        By change.
+    """
+    clean = normalise(load_photograph("camera")[_PIECE])
+    changed = make_changes(clean, make_rng(0, "pictures"), CHANGE_RMS)
+    return {
+        name: Pictures(
+            image=image[_SEEN], change=((image - clean) / CHANGE_RMS)[_CLOSE if name in _FINE else _SEEN]
+        )
+        for name, image in changed.items()
+    }

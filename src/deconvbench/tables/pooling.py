@@ -1,0 +1,167 @@
+"""Pooling the replicates of each case, and the seeds of each layer: rows in, rows out.
+
+Decides what stands for a case that was measured several times, some of them perhaps in vain. Works on plain rows
+in which what is missing is None; knows no files and no pandas.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from deconvbench.records.case import CASE_FIELDS
+from deconvbench.records.schema import (
+    LAYER_COLUMNS,
+    MEASURED_DTYPES,
+    SEEDED_COLUMNS,
+    SIGNED_COLUMNS,
+    TRAINED_COLUMNS,
+    name_interval,
+)
+from deconvbench.statistics import Pooled, mean_interval, pool_replicates, shrink_variances
+
+# which failure a case that never succeeded is known by: the one that says most about the case itself
+_TELLING_FIRST = ("ok", "oom", "timeout", "crashed", "error", "unsupported")
+
+Row = Mapping[str, Any]
+
+
+def pool_rows(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Pool the rows of each case, and of each run where rows name one.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        The table's rows, with its columns; None where something is missing.
+
+    Returns
+    -------
+    list of dict
+        The summary's rows, in the order in which their cases first appear.
+    """
+    cases: dict[Any, list[Row]] = {}
+    for row in rows:
+        cases.setdefault((row.get("run"), row["case_id"]), []).append(row)
+    chosen = [[row for row in every if row["status"] == "ok"] or every for every in cases.values()]
+    latencies = _pool_latencies(chosen)
+    return [_pool_case(*parts) for parts in zip(cases.values(), chosen, latencies, strict=True)]
+
+
+def _pool_latencies(cases: Sequence[Sequence[Row]]) -> list[Pooled | None]:
+    """Pool each case's latencies, with variances shrunk among the cases of one run on one device."""
+    groups: dict[Any, list[int]] = {}
+    for index, rows in enumerate(cases):
+        groups.setdefault((rows[0].get("run"), rows[0]["device"]), []).append(index)
+    pooled: list[Pooled | None] = [None] * len(cases)
+    for members in groups.values():
+        medians = [_take_medians(cases[index]) for index in members]
+        variances = [float(np.var(np.log(v), ddof=1)) if len(v) > 1 else math.nan for v in medians]
+        shrunk = shrink_variances(variances, [max(len(values) - 1, 0) for values in medians])
+        for index, values, variance, dof in zip(members, medians, shrunk.variances, shrunk.dof, strict=True):
+            if values:
+                pooled[index] = pool_replicates(values, variance=float(variance), dof=float(dof))
+    return pooled
+
+
+def _take_medians(rows: Sequence[Row]) -> list[float]:
+    """Take one latency for each process: what one process measured twice is not two replicates."""
+    processes: dict[Any, list[float]] = {}
+    for row in rows:
+        if row["latency_s"] is not None:
+            processes.setdefault((row["replicate"], row["process_index"]), []).append(row["latency_s"])
+    return [median(values) for values in processes.values()]
+
+
+def _pool_case(rows: Sequence[Row], chosen: Sequence[Row], latency: Pooled | None) -> dict[str, Any]:
+    statuses = {row["status"] for row in rows}
+    failures = {
+        row["replicate"]: f"{row['status']}: {row['message']}" if len(statuses) > 1 else row["message"]
+        for row in rows
+        if row["status"] != "ok"
+    }
+    reasons = {row["replicate"]: row["noise_reason"] for row in chosen if row["noisy"]}
+    result = {name: chosen[0].get(name) for name in ("run", "case_id", *CASE_FIELDS, "seed")}
+    for name, dtype in MEASURED_DTYPES.items():
+        result[name] = _pool_values([row[name] for row in chosen if row[name] is not None], dtype)
+    counts = [row["samples"] for row in chosen if row["samples"] is not None]
+    return {
+        **result,
+        "status": min(statuses, key=_TELLING_FIRST.index),
+        "message": _join_texts(failures, len(rows)),
+        "noisy": bool(reasons),
+        "noise_reason": _join_texts(reasons, len(chosen)),
+        "latency_s": latency.value if latency else None,
+        "latency_ci_low_s": latency.low if latency else None,
+        "latency_ci_high_s": latency.high if latency else None,
+        "samples": sum(counts) if counts else None,
+        "replicates": latency.replicates if latency else 0,
+    }
+
+
+def _pool_values(values: Sequence[Any], dtype: str) -> Any:
+    if not values:
+        return None
+    if dtype == "str":
+        # replicates that went on elsewhere, or with other software, are named side by side
+        return ", ".join(filter(None, dict.fromkeys(values)))
+    if dtype == "boolean":
+        return 2 * sum(values) >= len(values)
+    return round(median(values)) if dtype == "Int64" else median(values)
+
+
+def _join_texts(texts: Mapping[Any, str], total: int, speaker: str = "replicate") -> str:
+    """Say once what all replicates (or seeds) say alike, otherwise who says what."""
+    if len(texts) == total and len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"{speaker} {number}: {text}" for number, text in texts.items())
+
+
+def pool_seeds(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Pool the seeds of each layer: means with intervals over those that are `ok` and have the metric.
+
+    What training found is pooled over all seeds that have it.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        The quality table's rows, with its columns; None where something is missing.
+
+    Returns
+    -------
+    list of dict
+        The rows of the quality summary, in the order in which their layers first appear.
+    """
+    layers: dict[Any, list[Row]] = {}
+    for row in rows:
+        layers.setdefault(tuple(row[name] for name in LAYER_COLUMNS), []).append(row)
+    return [_pool_layer(every) for every in layers.values()]
+
+
+def _pool_layer(rows: Sequence[Row]) -> dict[str, Any]:
+    good = [row for row in rows if row["status"] == "ok"]
+    statuses = {row["status"] for row in rows}
+    failures = {
+        row["seed"]: f"{row['status']}: {row['message']}" if len(statuses) > 1 else row["message"]
+        for row in rows
+        if row["status"] != "ok"
+    }
+    result = {name: rows[0][name] for name in LAYER_COLUMNS}
+    # whether artifacts could be measured says nothing of training
+    for name, known in (("channels", good), ("steps", rows)):
+        result[name] = _pool_values([row[name] for row in known if row[name] is not None], "Int64")
+    for metric in SEEDED_COLUMNS:
+        known = rows if metric in TRAINED_COLUMNS else good
+        values = [row[metric] for row in known if row[metric] is not None]
+        if values:
+            mean, low, high = mean_interval(values)
+            # what cannot be negative has no interval that reaches below 0
+            low = 0.0 if low < 0 and metric not in SIGNED_COLUMNS else low
+            result |= dict(zip((metric, *name_interval(metric)), (mean, low, high), strict=True))
+    return {
+        **result,
+        "seeds": len(good),
+        "status": min(statuses, key=_TELLING_FIRST.index),
+        "message": _join_texts(failures, len(rows), "seed"),
+    }

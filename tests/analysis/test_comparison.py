@@ -1,0 +1,411 @@
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deconvbench.analysis.comparison import (
+    COMPARISON_COLUMNS,
+    VERDICTS,
+    RatioInterval,
+    compare,
+    judge_interval,
+    ratio_intervals,
+)
+from deconvbench.analysis.comparison_input import Side, make_side
+from deconvbench.errors import UsageError
+from deconvbench.records.record import Latency, Memory, Record
+from deconvbench.tables.table import build_table
+from tests.builders import make_case, make_record
+
+CASE = "nearest_conv-k3-s2-c4x2-8x8"
+OTHER = "subpixel-k3-s2-c4x2-8x8"
+STEADY = (1.0, 1.01, 0.99)
+
+
+def make(latencies: dict[str, Sequence[float]] | None = None, **changes: Any) -> Side:
+    values: dict[str, Any] = {
+        "name": "a run",
+        "latencies_s": {CASE: STEADY} if latencies is None else latencies,
+        "failures": {},
+        "metrics": {},
+        "machine_ids": frozenset(["here"]),
+        "torch_versions": frozenset(["2.13.0"]),
+        "code_versions": frozenset(["0.1.0"]),
+    }
+    return Side(**{**values, **changes})
+
+
+def pick(comparison: pd.DataFrame, case: str = CASE, metric: str = "latency_s") -> dict[str, Any]:
+    rows = comparison[(comparison["case_id"] == case) & (comparison["metric"] == metric)]
+    assert len(rows) == 1
+    return {str(name): value for name, value in rows.iloc[0].items()}
+
+
+replicates = st.lists(st.floats(1e-6, 10), min_size=3, max_size=6)
+cells = st.lists(st.tuples(replicates, replicates), min_size=1, max_size=6)
+margins = st.floats(0, 0.9)
+INVERSE = {"faster": "slower", "slower": "faster", "same": "same", "inconclusive": "inconclusive"}
+TINY = 1e-9
+
+
+class TestIntervals:
+    @settings(deadline=None, max_examples=60)
+    @given(cells, margins)
+    def test_swapped_sides_invert_ratio_and_verdict(
+        self, found: list[tuple[list[float], list[float]]], margin: float
+    ) -> None:
+        base, new = [pair[0] for pair in found], [pair[1] for pair in found]
+        for one, two in zip(ratio_intervals(base, new), ratio_intervals(new, base), strict=True):
+            assert one.ratio * two.ratio == pytest.approx(1)
+            if one.low > 0 and one.high < math.inf:
+                assert one.low * two.high == pytest.approx(1, rel=1e-6)
+            edges = (1 + margin, 1 / (1 + margin))
+            # at the very edge of the margin rounding decides
+            if all(abs(end / edge - 1) > TINY for end in (one.low, one.high) for edge in edges):
+                assert judge_interval(two, margin) == INVERSE[judge_interval(one, margin)]
+
+    @settings(deadline=None, max_examples=60)
+    @given(cells, st.floats(1e-6, 1e6))
+    def test_another_unit_changes_nothing(
+        self, found: list[tuple[list[float], list[float]]], factor: float
+    ) -> None:
+        base, new = [pair[0] for pair in found], [pair[1] for pair in found]
+        slow_base, slow_new = ([[v * factor for v in case] for case in side] for side in (base, new))
+        scaled = ratio_intervals(slow_base, slow_new)
+        for one, two in zip(ratio_intervals(base, new), scaled, strict=True):
+            assert math.log(one.ratio) == pytest.approx(math.log(two.ratio), abs=1e-6)
+            assert two.low <= two.ratio <= two.high
+            if 1e-100 < one.low < one.high < 1e100:
+                # logarithms near 14 carry 16 digits; the variance prior may lose half of them
+                assert math.log(one.high / one.low) == pytest.approx(
+                    math.log(two.high / two.low), abs=1e-5, rel=1e-3
+                )
+
+    def test_no_case_has_no_interval(self) -> None:
+        assert ratio_intervals([], []) == []
+
+    def test_equal_replicates_leave_a_point(self) -> None:
+        assert ratio_intervals([[2.0] * 3], [[2.0] * 3]) == [RatioInterval(ratio=1.0, low=1.0, high=1.0)]
+
+    def test_one_case_has_students_interval(self) -> None:
+        base, new = np.array([1.0, 1.1, 0.95]), np.array([1.2, 1.3, 1.25])
+        (found,) = ratio_intervals([base.tolist()], [new.tolist()], 0.9)
+        a, b = np.log(base), np.log(new)
+        pooled = (2 * a.var(ddof=1) + 2 * b.var(ddof=1)) / 4
+        half = 2.131847 * math.sqrt(pooled * (1 / 3 + 1 / 3))  # t(0.95; 4)
+        assert math.log(found.low) == pytest.approx(b.mean() - a.mean() - half, rel=1e-6)
+        assert math.log(found.high) == pytest.approx(b.mean() - a.mean() + half, rel=1e-6)
+
+    def test_the_slowest_two_of_five_count_as_the_third(self) -> None:
+        base = [1.0, 1.1, 1.05, 7.0, 90.0]
+        (found,) = ratio_intervals([base], [[1.0] * 5], 0.9)
+        kept, counted = np.log([1.0, 1.05, 1.1]), np.log([1.0, 1.05, 1.1, 1.1, 1.1])
+        squares = ((counted - counted.mean()) ** 2).sum()
+        half = 2.131847 * math.sqrt(squares / 4 * (1 / 3 + 1 / 3))  # t(0.95; 4)
+        assert math.log(found.ratio) == pytest.approx(-kept.mean(), rel=1e-6)
+        assert math.log(found.high) == pytest.approx(-kept.mean() + half, rel=1e-6)
+        (same,) = ratio_intervals([[1.0, 1.1, 1.05, 1.1, 1.1]], [[1.0] * 5], 0.9)
+        assert same == found
+
+    def test_what_no_float_holds_is_infinite(self) -> None:
+        (found,) = ratio_intervals([[1e-300, 1e300]], [[1e-300, 1e300]], 0.999999)
+        assert (found.low, found.high) == (0.0, math.inf)
+        assert judge_interval(found, 0.05) == "inconclusive"
+
+    def test_more_cases_widen_the_interval_of_each(self) -> None:
+        one, many = ([[1.0, 1.02, 0.99]] * count for count in (2, 60))
+        assert ratio_intervals(many, many)[0].high > ratio_intervals(one, one)[0].high > 1
+
+
+class TestJudging:
+    @pytest.mark.parametrize(
+        ("low", "high", "verdict"),
+        [
+            (1.051, 1.2, "slower"),
+            (1.05, 1.2, "inconclusive"),
+            (0.8, 0.952, "faster"),
+            (0.8, 1 / 1.05, "inconclusive"),
+            (1 / 1.05, 1.05, "same"),
+            (0.99, 1.01, "same"),
+            (0.99, 1.06, "inconclusive"),
+            (0.9, 1.2, "inconclusive"),
+        ],
+    )
+    def test_the_interval_decides(self, low: float, high: float, verdict: str) -> None:
+        assert judge_interval(RatioInterval(ratio=1, low=low, high=high), 0.05) == verdict
+
+    @settings(deadline=None)
+    @given(st.floats(0.1, 10), st.floats(1, 3), margins, margins)
+    def test_a_wider_margin_never_finds_more(self, centre: float, width: float, one: float, two: float) -> None:
+        interval = RatioInterval(ratio=centre, low=centre / width, high=centre * width)
+        narrow, wide = (judge_interval(interval, margin) for margin in sorted((one, two)))
+        if narrow == "same":
+            assert wide == "same"
+        if wide in ("slower", "faster"):
+            assert narrow == wide
+        if narrow in ("slower", "faster"):
+            assert wide in (narrow, "inconclusive", "same")
+
+
+def simulate(
+    rng: np.random.Generator, dof: float, count: int, cases: int = 60
+) -> tuple[list[list[float]], list[list[float]]]:
+    """Draw replicates of identical code, log-normal, each cell with a noise of its own near 1 %."""
+    sigma = 0.01 * np.sqrt(dof / rng.chisquare(dof, cases))
+    level = rng.uniform(-12, -3, cases)
+    logs = level[:, None] + sigma[:, None] * rng.standard_normal((cases, 2 * count))
+    return np.exp(logs[:, :count]).tolist(), np.exp(logs[:, count:]).tolist()
+
+
+@pytest.mark.parametrize("count", [3, 5], ids="{} replicates".format)
+@pytest.mark.parametrize("dof", [4.0, 20.0], ids="prior of {:g}".format)
+def test_false_alarms_are_as_rare_as_promised(dof: float, count: int) -> None:
+    rng = np.random.default_rng(20240601)
+    comparisons = 300
+    alarmed = 0
+    for _ in range(comparisons):
+        verdicts = {judge_interval(interval, 0.0) for interval in ratio_intervals(*simulate(rng, dof, count))}
+        alarmed += bool(verdicts & {"slower", "faster"})
+    # nominal: 5 % of the comparisons, of which 300 show 15 ± 3.8; three sigmas above
+    assert alarmed <= 26
+    # a rule that never speaks would pass the first line
+    assert alarmed > 0
+
+
+def test_ten_per_cent_are_found_through_one_per_cent_of_noise() -> None:
+    rng = np.random.default_rng(7)
+    found = []
+    for _ in range(30):
+        base, new = (np.exp(0.01 * rng.standard_normal((60, 5))) for _ in range(2))
+        found += [judge_interval(i, 0.05) for i in ratio_intervals(base.tolist(), (1.1 * new).tolist())]
+    assert found.count("slower") / len(found) > 0.95
+    assert "faster" not in found
+
+
+class TestCompare:
+    def test_a_slower_case_is_found_with_its_numbers(self) -> None:
+        comparison = compare(make(), make({CASE: [1.5 * v for v in STEADY]}))
+        assert tuple(comparison.columns) == COMPARISON_COLUMNS
+        row = pick(comparison)
+        assert (row["verdict"], row["reason"]) == ("slower", "")
+        assert row["low"] < row["ratio"] < row["high"]
+        assert row["ratio"] == pytest.approx(1.5)
+
+    @settings(deadline=None, max_examples=40)
+    @given(replicates, replicates, st.floats(0, 0.5))
+    def test_verdicts_follow_from_the_numbers_beside_them(
+        self, one: list[float], two: list[float], margin: float
+    ) -> None:
+        row = pick(compare(make({CASE: one}), make({CASE: two}), margin))
+        interval = RatioInterval(ratio=row["ratio"], low=row["low"], high=row["high"])
+        assert row["verdict"] == judge_interval(interval, margin)
+        assert row["verdict"] in VERDICTS
+        assert (row["reason"] != "") == (row["verdict"] == "inconclusive")
+
+    def test_inconclusive_says_why(self) -> None:
+        row = pick(compare(make({CASE: [1, 2, 3]}), make({CASE: [1, 2, 3]}), 0.025))
+        assert (row["verdict"], row["reason"]) == ("inconclusive", "the interval reaches beyond ±2.5%")
+
+    def test_what_no_longer_works_is_slower(self) -> None:
+        new = make({OTHER: STEADY}, failures={CASE: "oom: no memory"})
+        row = pick(compare(make({CASE: STEADY, OTHER: STEADY}), new))
+        assert (row["verdict"], row["reason"]) == ("slower", "ok in BASE, oom: no memory in NEW")
+        assert math.isnan(row["ratio"])
+        assert math.isnan(row["low"])
+
+    def test_a_run_in_which_nothing_works_any_more_is_slower(self) -> None:
+        comparison = compare(make(), make({}, failures={CASE: "crashed: SIGSEGV"}))
+        assert pick(comparison)["verdict"] == "slower"
+
+    @pytest.mark.parametrize(
+        ("base", "new", "reason"),
+        [
+            ({"latencies": {CASE: STEADY, OTHER: STEADY}}, {}, "ok in BASE, absent in NEW"),
+            ({}, {"latencies": {CASE: STEADY, OTHER: STEADY}}, "absent in BASE, ok in NEW"),
+            (
+                {"failures": {OTHER: "oom: no"}},
+                {"latencies": {CASE: STEADY, OTHER: STEADY}},
+                "oom: no in BASE, ok in NEW",
+            ),
+            ({"failures": {OTHER: "oom: no"}}, {}, "oom: no in BASE, absent in NEW"),
+            (
+                {"failures": {OTHER: "oom: no"}},
+                {"failures": {OTHER: "error: x"}},
+                "oom: no in BASE, error: x in NEW",
+            ),
+        ],
+        ids=["gone", "added", "mended", "left out", "broken in both"],
+    )
+    def test_what_one_side_lacks_is_inconclusive(
+        self, base: dict[str, Any], new: dict[str, Any], reason: str
+    ) -> None:
+        row = pick(compare(make(**base), make(**new)), OTHER)
+        assert (row["verdict"], row["reason"]) == ("inconclusive", reason)
+
+    def test_what_nobody_can_build_is_no_row(self) -> None:
+        failures = {OTHER: "unsupported: k < s"}
+        comparison = compare(make(failures=failures), make(failures=failures))
+        assert OTHER not in set(comparison["case_id"])
+
+    def test_too_few_replicates_of_one_case_leave_the_others_compared(self) -> None:
+        base = make({CASE: STEADY, OTHER: STEADY})
+        new = make({CASE: STEADY, OTHER: STEADY[:2]}, failures={OTHER: "timeout: 60 s"})
+        comparison = compare(base, new)
+        assert pick(comparison)["verdict"] == "same"
+        row = pick(comparison, OTHER)
+        assert row["verdict"] == "inconclusive"
+        assert (
+            row["reason"]
+            == "fewer than 3 replicates: 3 in BASE and 2 in NEW; some replicates in NEW timeout: 60 s"
+        )
+
+    def test_failed_replicates_of_a_measured_case_are_told(self) -> None:
+        row = pick(compare(make(), make(failures={CASE: "crashed: SIGBUS"})))
+        assert (row["verdict"], row["reason"]) == ("same", "some replicates in NEW crashed: SIGBUS")
+
+    def test_devices_do_not_share_their_noise(self) -> None:
+        noisy = [1.0, 2.0, 0.5]
+        quiet = {CASE.replace("8x8", f"{size}x8"): STEADY for size in range(8, 20)}
+        alone = pick(compare(make(dict(quiet)), make(dict(quiet))))
+        cuda = {f"{CASE}-cuda": noisy}
+        beside = pick(
+            compare(
+                make({**quiet, **cuda}, accelerators=("H100",)), make({**quiet, **cuda}, accelerators=("H100",))
+            )
+        )
+        # the thirteenth case costs a little level and nothing else
+        assert beside["high"] == pytest.approx(alone["high"], rel=1e-3)
+        assert beside["high"] > alone["high"]
+
+    @pytest.mark.parametrize("swap", [False, True], ids=["larger", "smaller"])
+    def test_what_is_not_timed_has_tolerances_of_its_own(self, swap: bool) -> None:
+        one = {"peak_memory_bytes": 2.0**20, "macs": 1000.0, "phase_ripple": 0.0, "image_rejection_db": -40.0}
+        two = {"peak_memory_bytes": 2.0**21, "macs": 1001.0, "phase_ripple": 0.1, "image_rejection_db": -20.0}
+        base, new = make(metrics={CASE: one}), make(metrics={CASE: two})
+        comparison = compare(new, base) if swap else compare(base, new)
+        word = "smaller" if swap else "larger"
+        memory = pick(comparison, metric="peak_memory_bytes")
+        assert (memory["verdict"], memory["ratio"]) == (word, 0.5 if swap else 2)
+        assert memory["reason"] == ("was 2 MiB, is 1 MiB" if swap else "was 1 MiB, is 2 MiB")
+        assert pick(comparison, metric="macs")["verdict"] == word
+        assert pick(comparison, metric="macs")["reason"].startswith("was 1,00")
+        assert pick(comparison, metric="phase_ripple")["verdict"] == word
+        decibels = pick(comparison, metric="image_rejection_db")
+        assert decibels["verdict"] == word
+        assert math.isnan(decibels["ratio"])
+
+    def test_what_is_within_tolerance_or_unknown_is_no_difference(self) -> None:
+        one = {
+            "peak_memory_bytes": 1e6,
+            "macs": 5.0,
+            "phase_ripple": 1e-12,
+            "numerical_error": 1e-7,
+            "border_error": None,
+        }
+        two = {
+            "peak_memory_bytes": 1.009e6,
+            "macs": 5.0,
+            "phase_ripple": 0.0,
+            "numerical_error": 1.9e-7,
+            "border_error": 1.0,
+        }
+        for before, after in ((one, two), (two, one)):
+            comparison = compare(make(metrics={CASE: before}), make(metrics={CASE: after}))
+            assert set(comparison["verdict"]) == {"same"}
+            assert "border_error" not in set(comparison["metric"])
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("base", "new", "message"),
+        [
+            (
+                {"machine_ids": frozenset(["a"])},
+                {"machine_ids": frozenset(["b"])},
+                "machines differ: a run is from a",
+            ),
+            ({"machine_ids": frozenset("ab")}, {"machine_ids": frozenset("ab")}, r"several machines \(a, b\)"),
+            ({"latencies": {OTHER: STEADY}}, {}, f"no measured case in common; there is, for example, {OTHER} in"),
+            ({"latencies": {}}, {}, "no measured case in common.*nothing in a run"),
+            ({}, {"latencies": {CASE: STEADY[:2]}, "name": "NEW"}, f"NEW: {CASE} has 2 replicates; .* at least 3"),
+            (
+                {"latencies": {f"{CASE}-cuda": STEADY}, "accelerators": ("A100",)},
+                {"latencies": {f"{CASE}-cuda": STEADY}, "accelerators": ("H100",)},
+                "accelerators differ: a run is from A100, a run from H100",
+            ),
+        ],
+        ids=["machines", "several machines", "nothing in common", "empty", "two replicates", "accelerators"],
+    )
+    def test_what_cannot_be_compared_is_refused(
+        self, base: dict[str, Any], new: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(UsageError, match=message):
+            compare(make(**base), make(**new))
+
+    @pytest.mark.parametrize("margin", [-0.1, 1.0, math.nan])
+    def test_a_margin_is_a_share(self, margin: float) -> None:
+        with pytest.raises(UsageError, match="--margin"):
+            compare(make(), make(), margin)
+
+    @pytest.mark.parametrize("level", [0.0, 1.0, math.nan])
+    def test_a_level_is_a_probability(self, level: float) -> None:
+        with pytest.raises(UsageError, match="level"):
+            compare(make(), make(), level=level)
+
+    @pytest.mark.parametrize(
+        ("changes", "note"),
+        [
+            ({"torch_versions": frozenset(["2.9.0"])}, "torch 2.13.0 against 2.9.0"),
+            ({"torch_versions": frozenset[str]()}, "torch 2.13.0 against unknown"),
+            ({"machine_ids": frozenset[str]()}, "machine of NEW not recorded"),
+        ],
+        ids=["torch", "torch unknown", "machine unknown"],
+    )
+    def test_what_else_differs_is_said_on_every_row(self, changes: dict[str, Any], note: str) -> None:
+        base = make(metrics={CASE: {"macs": 3.0}})
+        comparison = compare(base, replace(base, **changes))
+        assert set(comparison["metric"]) == {"latency_s", "macs"}
+        assert set(comparison["reason"]) == {note}
+
+    def test_an_unknown_accelerator_is_said(self) -> None:
+        side = make({f"{CASE}-cuda:1": STEADY}, accelerators=("H100",))
+        row = pick(compare(side, replace(side, accelerators=())), f"{CASE}-cuda:1")
+        assert row["reason"] == "accelerator of NEW not recorded"
+
+
+def measured(replicate: int, latency_s: float, **changes: Any) -> Record:
+    latency = Latency(samples_s=(latency_s,) * 3, calls_per_sample=1, first_call_s=1, stop_reason="precision")
+    memory = Memory(
+        peak_memory_bytes=1000,
+        peak_reserved_bytes=None,
+        input_bytes=1,
+        output_bytes=1,
+        parameter_bytes=1,
+        gradient_bytes=0,
+    )
+    values = {"machine_id": "here", "torch_version": "2.13.0", "latency": latency, "memory": memory, "macs": 7}
+    return make_record(replicate=replicate, **{**values, **changes})
+
+
+def test_tables_are_compared() -> None:
+    base = build_table(measured(r, 1e-3 * v) for r, v in enumerate(STEADY))
+    new = build_table(measured(r, 2e-3 * v) for r, v in enumerate(STEADY))
+    comparison = compare(base, new)
+    assert pick(comparison)["ratio"] == pytest.approx(2)
+    assert pick(comparison, metric="macs")["verdict"] == "same"
+
+
+def test_threads_and_dtypes_are_never_mixed() -> None:
+    sides = [
+        make_side(build_table(measured(r, v, case=make_case(**axes)) for r, v in enumerate(STEADY)), "x")
+        for axes in ({}, {"threads": 2}, {"dtype": "float64"})
+    ]
+    for other in sides[1:]:
+        with pytest.raises(UsageError, match="no measured case in common"):
+            compare(sides[0], other)

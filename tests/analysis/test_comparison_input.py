@@ -1,0 +1,160 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deconvbench.analysis.comparison_input import TOLERANCES, make_side, read_side
+from deconvbench.errors import RunFolderError
+from deconvbench.records.journal import Journal
+from deconvbench.records.record import Latency, QualityRecord, Record
+from deconvbench.records.run_folder import write_run_info
+from deconvbench.records.schema import ARTIFACT_COLUMNS
+from deconvbench.tables.table import build_table
+from tests.builders import make_case, make_record
+
+CASE = make_case().case_id
+
+
+def measured(replicate: int, latency_s: float = 1e-3, **changes: Any) -> Record:
+    latency = Latency(samples_s=(latency_s,) * 3, calls_per_sample=1, first_call_s=1, stop_reason="precision")
+    return make_record(**{"replicate": replicate, "latency": latency, "macs": 7, "machine_id": "here", **changes})
+
+
+def make_document(**info: Any) -> dict[str, Any]:
+    known = {"case_id": CASE, "status": "ok", "replicate_latency_s": [1.0, 2.0, 3.0], "macs": 7.0, **info}
+    return {
+        "machine_info": {"node": "n", "machine": "x86", "system": "Linux"},
+        "commit_info": {"id": "abc"},
+        "benchmarks": [{"name": "bench_case", "extra_info": known}],
+    }
+
+
+def write(path: Path, document: Any) -> Path:
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_one_latency_for_each_replicate_that_is_ok() -> None:
+    failed = make_record(replicate=2, status="crashed", message="SIGSEGV", machine_id="here")
+    side = make_side(build_table([measured(0, 1.0), measured(1, 3.0), failed]), "x")
+    assert side.latencies_s == {CASE: [1.0, 3.0]}
+    assert side.failures == {CASE: "crashed: SIGSEGV"}
+    assert side.metrics[CASE]["macs"] == 7
+    assert side.metrics[CASE]["peak_memory_bytes"] is None
+    assert (side.machine_ids, side.torch_versions) == (frozenset(["here"]), frozenset())
+
+
+def test_a_run_without_any_measurement_is_an_empty_side() -> None:
+    side = make_side(build_table([]), "x")
+    assert (side.latencies_s, side.failures, side.metrics) == ({}, {}, {})
+
+
+def test_every_artifact_is_compared_from_either_source(tmp_path: Path) -> None:
+    assert {*ARTIFACT_COLUMNS} < {*TOLERANCES}
+    values = {name: -0.5 + number for number, name in enumerate(ARTIFACT_COLUMNS)}
+    case = make_case()
+    layer = (case.upsampler, case.kernel_size, case.scale_factor)
+    quality = QualityRecord(
+        upsampler=layer[0], kernel_size=layer[1], scale_factor=layer[2], seed=0, channels=4, status="ok",
+        metrics={**values},
+    )  # fmt: skip
+    sides = [
+        make_side(build_table([measured(0), quality]), "x"),
+        read_side(write(tmp_path / "saved.json", make_document(**values))),
+    ]
+    for side in sides:
+        assert {name: side.metrics[CASE][name] for name in ARTIFACT_COLUMNS} == values
+    # what was saved before there was such a metric lacks it
+    old = read_side(write(tmp_path / "old.json", make_document()))
+    assert old.metrics[CASE]["checkerboard"] is None
+
+
+def test_a_run_folder_is_read_with_its_accelerators(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        for replicate in range(3):
+            journal.append(measured(replicate))
+    assert read_side(tmp_path).accelerators == ()
+    assert len(read_side(str(tmp_path)).latencies_s[CASE]) == 3
+    devices = [{"name": "NVIDIA H100"}, {"name": "NVIDIA A100"}]
+    write_run_info(tmp_path, {"environment": {"accelerator": {"type": "cuda", "devices": devices}}})
+    assert read_side(tmp_path).accelerators == ("NVIDIA H100", "NVIDIA A100")
+    write_run_info(tmp_path, {"environment": {"accelerator": None}})
+    assert read_side(tmp_path).accelerators == ()
+
+
+def test_what_pytest_benchmark_saved_is_read(tmp_path: Path) -> None:
+    info = {"machine_id": "here", "torch_version": "2.13.0", "phase_ripple": None, "overlap_cv": math.inf}
+    side = read_side(write(tmp_path / "a.json", make_document(**info)))
+    assert side.latencies_s == {CASE: [1.0, 2.0, 3.0]}
+    assert side.metrics[CASE]["macs"] == 7
+    assert side.metrics[CASE]["phase_ripple"] is side.metrics[CASE]["overlap_cv"] is None
+    assert side.failures == {}
+    assert side.machine_ids == {"here"}
+    assert side.torch_versions == {"2.13.0"}
+    assert side.code_versions == {"abc"}
+
+
+def test_without_machine_id_pytest_benchmarks_own_words_name_the_machine(tmp_path: Path) -> None:
+    assert read_side(write(tmp_path / "a.json", make_document())).machine_ids == {"n|x86|Linux"}
+
+
+def test_a_saved_case_without_latency_failed(tmp_path: Path) -> None:
+    side = read_side(write(tmp_path / "a.json", make_document(status="oom", replicate_latency_s=[])))
+    assert (side.latencies_s, side.failures) == ({}, {CASE: "oom"})
+
+
+def test_no_commit_is_no_problem(tmp_path: Path) -> None:
+    document = make_document()
+    del document["commit_info"]
+    assert read_side(write(tmp_path / "a.json", document)).code_versions == frozenset()
+
+
+WRONG: dict[str, Any] = {
+    "a list": [],
+    "no benchmarks": {},
+    "another project's": {"benchmarks": [{"extra_info": {}}]},
+    "no extra_info": {"benchmarks": [{"stats": {}}]},
+    "no case": make_document(case_id="something"),
+    "a number for a case": make_document(case_id=5),
+    "a word for a latency": make_document(replicate_latency_s=["fast"]),
+    "a number for latencies": make_document(replicate_latency_s=1.0),
+    "a latency of zero": make_document(replicate_latency_s=[1.0, 0.0]),
+    "a word for a metric": make_document(macs="many"),
+    "no machine": {**make_document(), "machine_info": []},
+    "a word for the document": "run",
+}
+
+
+@pytest.mark.parametrize("document", WRONG.values(), ids=WRONG.keys())
+def test_another_json_is_refused(tmp_path: Path, document: Any) -> None:
+    with pytest.raises(RunFolderError, match="neither a run folder nor what pytest-benchmark saves") as caught:
+        read_side(write(tmp_path / "a.json", document))
+    assert len(str(caught.value)) < 500 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"", b"\xff\xfe" * 5000, b"NaN"], ids=["torn", "empty", "binary", "nan"]
+)
+def test_what_is_no_json_is_refused_briefly(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(RunFolderError, match="neither a run folder nor") as caught:
+        read_side(tmp_path / "a.json")
+    assert len(str(caught.value)) < 400 + len(str(tmp_path))
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.json", {})
+
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(RunFolderError, match=r"cannot read '.*a\.json': permission denied"):
+        read_side(path)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="does not exist"):
+        read_side(tmp_path / "none")

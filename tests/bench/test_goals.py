@@ -1,0 +1,118 @@
+"""Goals are printed, met or missed; here their cause is tested, not their size."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench import goals
+from bench.goals import (
+    Goal,
+    compare_with_plain,
+    compare_with_resident_peak,
+    compare_with_timer,
+    estimate_budget,
+    print_goals,
+    read_measuring_share,
+    read_selftest,
+    time_claims,
+)
+from deconvbench.studies.claims import CLAIMS, Claim, Evidence, Finding
+
+
+def test_goals_are_printed_with_limit_and_machine() -> None:
+    lines: list[str] = []
+    found = [
+        Goal(name="a", measured="1 s", limit="2 s", met=True),
+        Goal(name="b", measured="3 s", limit="2 s", met=False),
+    ]
+    print_goals(iter(found), lines.append)
+    assert "torch" in lines[0]
+    assert lines[1:] == ["met     a: 1 s (goal: 2 s)", "missed  b: 3 s (goal: 2 s)"]
+
+
+def test_latency_is_compared_with_torchs_timer() -> None:
+    goal = compare_with_timer(("nearest_conv-k3-s2-c4x2-4x4",), rounds=1)
+    assert goal.met == (abs(float(goal.measured.split()[0]) - 1) < 0.03)
+
+
+def test_speedups_are_compared_with_their_goals_beside_the_deconvolution() -> None:
+    found = list(compare_with_plain(((4, 4), (8, 4)), time_cap_s=0.0))
+    assert [goal.limit for goal in found] == ["3.0", "3.5", "2.6", "2.6", "1.8"]
+    for goal in found:
+        ratio, _, rest = goal.measured.partition(" times faster (transposed k3: ")
+        assert goal.met == (float(ratio) >= float(goal.limit)) or ratio == goal.limit
+        assert float(rest.removesuffix(")")) > 0
+    assert found[0].name == "nearest_conv_fast over nearest_conv, forward, frozen, contiguous, threads: 1"
+    assert "train, contiguous" in found[-1].name
+
+
+def test_help_is_timed_from_start_to_end() -> None:
+    goal = goals.time_help(repeats=1)
+    assert float(goal.measured.removesuffix(" s")) > 0
+
+
+def test_claims_are_judged_while_they_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[int] = []
+
+    def judge(claim: Claim, number: int) -> Claim:
+        def note(evidence: Evidence) -> Finding:
+            judged.append(number)
+            return claim.judge(evidence)
+
+        return replace(claim, judge=note)
+
+    monkeypatch.setattr(goals, "CLAIMS", tuple(judge(claim, claim.id) for claim in CLAIMS))
+    goal = time_claims((1, 5))
+    assert judged == [1, 5]
+    assert goal.name == "claims 1, 5 together"
+    assert goal.limit == "10 s"
+
+
+def test_the_budget_is_that_of_all_default_runs_on_two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    # eight networks of three seeds, 100 s each
+    monkeypatch.setattr(goals, "estimate_seconds", lambda *_: 100.0)
+    goal = estimate_budget()
+    assert (goal.measured, goal.limit, goal.met) == ("20 min 00 s", "30 min 00 s", True)
+    assert "24 runs" in goal.name
+    monkeypatch.setattr(goals, "estimate_seconds", lambda *_: 200.0)
+    assert not estimate_budget().met
+
+
+@pytest.mark.slow
+def test_peaks_are_compared_with_the_kernels() -> None:
+    (goal,) = compare_with_resident_peak(("nearest_conv-k3-s2-c32x16-256x256",))
+    assert goal.met, goal
+
+
+def test_the_share_is_read_from_the_newest_run(tmp_path: Path) -> None:
+    assert list(read_measuring_share(tmp_path)) == []
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "journal.jsonl").touch()
+    info = {"schema_version": 1, "measuring_share": 0.7}
+    (folder / "run.json").write_text(json.dumps(info))
+    (goal,) = read_measuring_share(tmp_path)
+    assert (goal.measured, goal.met) == ("70%", False)
+    (folder / "run.json").write_text(json.dumps({**info, "measuring_share": None}))
+    assert list(read_measuring_share(tmp_path)) == []
+
+
+def test_rates_are_read_from_the_newest_selftest(tmp_path: Path) -> None:
+    assert list(read_selftest(tmp_path)) == []
+    row = {"runs": "adjacent", "rule": "ours", "margin": 0.05, "comparisons": 120, "false_alarms": 0.02}
+    rows = [
+        {**row, "narrow_power": {"10%": 0.95}},
+        {**row, "rule": "Mann-Whitney", "narrow_power": {"10%": 1.0}},
+        {**row, "margin": 0.02, "narrow_power": {"10%": 1.0}},
+        {**row, "runs": "separate", "false_alarms": 0.0, "narrow_power": {"10%": None}},
+    ]
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "selftest.json").write_text(json.dumps({"rows": rows}))
+    assert [(goal.measured, goal.met) for goal in read_selftest(tmp_path)] == [
+        ("2.0%", False),
+        ("95%", True),
+        ("0.0%", True),
+    ]

@@ -1,0 +1,188 @@
+"""``deconvbench train`` as a user meets it, killed and interrupted included."""
+
+import csv
+import shlex
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deconvbench.__main__ import main
+from deconvbench.studies.training import command
+from deconvbench.studies.training.checkpoints import load_checkpoint, read_log
+from deconvbench.studies.training.images import load_images
+from deconvbench.studies.training.settings import TrainingSettings
+from deconvbench.studies.training.training import TrainingRun
+from tests.processes import have_ended, watch_workers
+from tests.tiny_training import drop_seconds
+
+TINY = [
+    "--upsampler",
+    "subpixel",
+    "--width",
+    "2",
+    "--crop-size",
+    "32",
+    "--batch",
+    "1",
+    "--steps",
+    "120",
+    "--seeds",
+    "1",
+]
+SETTINGS = TrainingSettings(upsampler="subpixel", kernel_size=3, width=2, crop_size=32, batch=1, steps=120)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the command line asks for; nothing is trained."""
+    options: dict[str, Any] = {}
+
+    def train(words: list[str], **given: Any) -> int:
+        options.update(given, words=words)
+        return int(options.get("code", 0))
+
+    monkeypatch.setattr(command, "train_from_words", train)
+    return options
+
+
+def test_options_reach_the_experiments(asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    words = (
+        "train --upsampler transposed --upsampler subpixel-k5 --all --task super-resolution --norm none --steps 7"
+    )
+    words += (
+        " --seeds 2 --images own --article --batch 3 --crop-size 64 --width 8 --device cuda --autocast --jobs 5"
+    )
+    assert main([*words.split(), "--out", "there"]) == 0
+    assert capsys.readouterr().out == "there\n"
+    assert {name: value for name, value in asked.items() if name != "words"} == {
+        "layers": ["transposed", "subpixel-k5"],
+        "all_upsamplers": True,
+        "tasks": ["super-resolution"],
+        "norms": ["none"],
+        "seeds": 2,
+        "images_folder": Path("own"),
+        "is_article": True,
+        "jobs": 5,
+        "out": Path("there"),
+        "numbers": {
+            "steps": 7,
+            "batch": 3,
+            "crop_size": 64,
+            "width": 8,
+            "device": "cuda",
+            "autocast": True,
+        },
+    }
+
+
+def test_defaults_are_left_to_the_experiments(asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train"]) == 0
+    assert capsys.readouterr().out == "results/experiments\n"
+    assert set(asked["numbers"].values()) == {None}
+    assert not any(asked[name] for name in ("layers", "all_upsamplers", "tasks", "norms", "seeds", "jobs"))
+
+
+def test_an_interrupt_is_130_and_prints_no_folder(
+    asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked["code"] = 130
+    assert main(["train"]) == 130
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--upsampler deconv", "upsampler: 'deconv' is unknown"),
+        ("--upsampler transposed-k1", "--upsampler: 'transposed-k1'"),
+        ("--task style", "task: 'style'"),
+        ("--norm batch", "norm: 'batch'"),
+        ("--seeds 0", "--seeds: 0"),
+        ("--jobs 0", "--jobs: 0"),
+        ("--steps 0", "steps: 0"),
+        ("--steps x", "'--steps'"),
+        ("--crop-size 30", "crop_size: 30"),
+        ("--crop-size 4096", "crop_size: no image has 4096×4096 pixels"),
+        ("--device cuda:77", "device: 'cuda:77' is not on this machine"),
+        ("--article --device cuda:77", "device: 'cuda:77' is not on this machine"),
+        ("--images missing", "images: "),
+    ],
+    ids=lambda text: text if text.startswith("--") else "",
+)
+def test_wrong_use_is_one_line(
+    words: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *words.split()]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert message in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def start(*words: str) -> "subprocess.Popen[str]":
+    """Start the command line in a process group of its own."""
+    pipe = subprocess.PIPE
+    program = [sys.executable, "-m", "deconvbench", "train"]
+    # a shell's background jobs ignore Ctrl-C, and so would their children
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen([*program, *words], stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def wait_for_step(process: "subprocess.Popen[str]", folder: Path, step: int) -> None:
+    while not (rows := read_log(folder)) or rows[-1]["step"] < step:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.01)
+            pytest.fail(f"the training ended early: {process.communicate()}")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs process descriptors, and the kernel's promise")
+def test_interrupted_and_killed_a_training_ends_as_if_nothing_had_happened(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "killed"
+    folder = root / "runs" / SETTINGS.run_id
+
+    with start(*TINY, "--out", str(root)) as process:
+        wait_for_step(process, folder, 5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert (process.returncode, out) == (130, ""), err
+    assert "Traceback" not in err
+    words = shlex.split(err.splitlines()[-1].partition("Go on with: deconvbench ")[2])
+
+    with start(*words[1:]) as process:
+        wait_for_step(process, folder, 50)
+        with watch_workers(process.pid, "deconvbench.studies.training.process_main") as children:
+            process.kill()
+            assert len(children) == 1
+            assert have_ended(children)
+    assert not (folder / "result.json").exists()
+
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{root}\n"
+    assert err.splitlines()[-1] == "1 trained"
+
+    whole = TrainingRun(SETTINGS, load_images(None), tmp_path / "whole")
+    whole.run()
+    assert drop_seconds(read_log(folder)) == drop_seconds(read_log(whole.folder))
+    states = [load_checkpoint(path, "cpu") for path in (folder, whole.folder)]
+    assert states[0] is not None
+    assert states[1] is not None
+    for name, weights in states[0]["network"].items():
+        assert torch.equal(weights, states[1]["network"][name])
+    with (root / "curves.csv").open(newline="", encoding="utf-8") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert steps == [0, 1, 2, 5, 10, 20, 50, 100, 120]

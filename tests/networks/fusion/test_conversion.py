@@ -1,0 +1,136 @@
+"""Transposed and sub-pixel convolution turned into one another: the same numbers and gradients."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deconvbench.errors import UsageError
+from deconvbench.networks.fusion.conversion import (
+    convert_subpixel,
+    convert_transposed,
+    explain_transposed,
+    is_conversion_faster,
+)
+
+
+def measure_error(expected: Tensor, found: Tensor) -> float:
+    assert found.shape == expected.shape
+    return float(((found - expected).abs().max() / expected.abs().max()).detach())
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_every_transposed_convolution_is_a_subpixel_convolution(data: st.DataObject) -> None:
+    scale = data.draw(st.integers(1, 5), "scale")
+    size = data.draw(st.integers(scale, 9), "kernel_size")
+    padding = data.draw(st.integers(0, size - 1), "padding")
+    output_padding = data.draw(st.integers(0, scale - 1), "output_padding")
+    height, width = (
+        data.draw(st.integers(1 + 2 * padding // scale, 6 + 2 * padding), name) for name in ("h", "w")
+    )
+    conv = nn.ConvTranspose2d(
+        *(3, 2, size),
+        stride=scale,
+        padding=padding,
+        output_padding=output_padding,
+        bias=data.draw(st.booleans(), "bias"),
+        dtype=torch.float64,
+    )
+    x = torch.randn(2, 3, height, width, dtype=torch.float64)
+    assert measure_error(conv(x), convert_transposed(conv, x)) <= 1e-12
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_every_subpixel_convolution_is_a_transposed_convolution(data: st.DataObject) -> None:
+    scale, size = data.draw(st.integers(1, 4), "scale"), data.draw(st.integers(1, 5), "kernel_size")
+    padding = data.draw(st.integers(0, size - 1), "padding")
+    height, width = (data.draw(st.integers(size, size + 4), name) for name in ("h", "w"))
+    has_bias = data.draw(st.booleans(), "bias")
+    conv = nn.Conv2d(3, 2 * scale**2, size, padding=padding, bias=has_bias, dtype=torch.float64)
+    x = torch.randn(2, 3, height, width, dtype=torch.float64)
+    expected = functional.pixel_shuffle(conv(x), scale)
+    assert measure_error(expected, convert_subpixel(conv, x, scale)) <= 1e-12
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_padding_by_name(padding: str) -> None:
+    conv = nn.Conv2d(3, 8, 3, padding=padding, dtype=torch.float64)
+    x = torch.randn(1, 3, 4, 5, dtype=torch.float64)
+    expected = functional.pixel_shuffle(conv(x), 2)
+    assert measure_error(expected, convert_subpixel(conv, x, 2)) <= 1e-12
+
+
+def test_gradients_flow_through() -> None:
+    conv = nn.ConvTranspose2d(3, 2, 9, stride=4, padding=4, output_padding=3, dtype=torch.float64)
+    x = torch.randn(1, 3, 3, 4, dtype=torch.float64, requires_grad=True)
+    gradients = [
+        torch.autograd.grad(y.square().sum(), [x, *conv.parameters()])
+        for y in (conv(x), convert_transposed(conv, x))
+    ]
+    for expected, found in zip(*gradients, strict=True):
+        assert measure_error(expected, found) <= 1e-12
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"groups": 2}, "groups 2 and dilation"),
+        ({"dilation": 2}, "dilation (2, 2)"),
+        ({"kernel_size": (6, 5)}, "kernel_size (6, 5) is not square"),
+        ({"stride": (3, 4)}, "stride (3, 4) is not square"),
+        ({"padding": (0, 1)}, "padding (0, 1) is not square"),
+        ({"output_padding": (0, 1)}, "output_padding (0, 1) is not square"),
+        ({"kernel_size": 2}, "kernel_size 2 is smaller than stride 3"),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else value.replace(" ", "_"),
+)
+def test_other_transposed_convolutions_are_refused(options: dict[str, Any], reason: str) -> None:
+    conv = nn.ConvTranspose2d(4, 2, **{"kernel_size": 6, "stride": 3, **options})
+    assert reason in str(explain_transposed(conv))
+    with pytest.raises(UsageError) as caught:
+        convert_transposed(conv, torch.zeros(1, 4, 3, 3))
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("conv", "scale_factor"),
+    [
+        (nn.Conv2d(4, 4, 3, stride=2), 2),
+        (nn.Conv2d(4, 4, 3, groups=2), 2),
+        (nn.Conv2d(4, 4, (3, 5)), 2),
+        (nn.Conv2d(4, 4, 3, padding=3), 2),
+        (nn.Conv2d(4, 4, 2, padding="same"), 2),
+        (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), 2),
+        (nn.Conv2d(4, 4, 3), 3),
+    ],
+    ids=["stride", "groups", "kernel", "padding", "same", "mode", "channels"],
+)
+def test_other_subpixel_convolutions_are_refused(conv: nn.Conv2d, scale_factor: int) -> None:
+    with pytest.raises(UsageError, match="is no square convolution of stride 1, zero padding"):
+        convert_subpixel(conv, torch.zeros(1, 4, 9, 9), scale_factor)
+
+
+@pytest.mark.parametrize(
+    ("out_channels", "stride", "dtype", "expected"),
+    [
+        (3, 4, torch.float32, True),
+        (1, 3, torch.float32, True),
+        (4, 4, torch.float32, False),
+        (3, 2, torch.float32, False),
+        (3, 4, torch.float64, False),
+    ],
+)
+def test_only_the_measured_range_is_faster(
+    out_channels: int, stride: int, dtype: torch.dtype, expected: bool
+) -> None:
+    conv = nn.ConvTranspose2d(8, out_channels, 4, stride, dtype=dtype)
+    x = torch.zeros(1, 8, 3, 3, dtype=dtype)
+    assert is_conversion_faster(conv, x) is expected
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not is_conversion_faster(conv, x)

@@ -1,0 +1,35 @@
+"""What a report says of itself."""
+
+from torch import nn
+
+from deconvbench.networks.fusion.report import Change, FuseReport, Left
+
+CHANGE = Change(path="up.conv", was="Upsample, Conv2d", now="one convolution")
+LEFT = Left(path="", what="Upsample", reason="mode bilinear is not nearest")
+
+
+def test_a_place_is_named_and_the_model_is_one() -> None:
+    assert str(CHANGE) == "up.conv: Upsample, Conv2d -> one convolution"
+    assert str(LEFT) == "(the model): Upsample: mode bilinear is not nearest"
+
+
+def test_everything_is_listed() -> None:
+    report = FuseReport(
+        model=nn.Identity(),
+        changed=(CHANGE,),
+        left=(LEFT, LEFT),
+        max_relative_error=1.25e-7,
+        max_relative_gradient_error=3e-12,
+    )
+    assert str(report).splitlines() == [
+        "1 changed, 2 left alone",
+        f"  changed  {CHANGE}",
+        f"  left     {LEFT}",
+        f"  left     {LEFT}",
+        "  outputs differ by at most 1.2e-07 of the largest",
+        "  gradients differ by at most 3.0e-12 of the largest",
+    ]
+
+
+def test_what_was_not_compared_is_not_mentioned() -> None:
+    assert str(FuseReport(model=nn.Identity())) == "0 changed, 0 left alone"

@@ -1,0 +1,152 @@
+"""A recipe and its convolution become arithmetic: the right sum, and only where it is faster."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from deconvbench.networks.fusion import resizing
+from deconvbench.networks.fusion.calls import ConvolveCall
+from deconvbench.networks.fusion.evaluation import evaluate
+from deconvbench.networks.fusion.recipes import Part, Recipe, Site, plan_convolution
+from deconvbench.networks.fusion.resizing import Eager, convolve, is_faster, resize_conv2d
+from deconvbench.networks.fusion.weight_cache import KeptWeights
+from deconvbench.upsamplers.fast import forms
+from deconvbench.upsamplers.fast.choice import NATIVE
+
+
+def make_recipe(*parts: tuple[int, int], size: int = 12, **options: Any) -> Recipe[Tensor]:
+    """Parts of so many channels, enlarged by so much to one size."""
+    made = [
+        Part(
+            source=torch.randn(2, channels, size // scale, size // scale).double(), channels=channels, scale=scale
+        )
+        for channels, scale in parts
+    ]
+    return Recipe(parts=tuple(made), **options)
+
+
+def plan(recipe: Recipe[Tensor], weight: Tensor, padding: int, groups: int = 1) -> Site:
+    call = ConvolveCall(
+        *(), image=None, weight=None, bias=None, stride=(1, 1), dilation=(1, 1),
+        padding=(padding, padding), groups=groups,
+    )  # fmt: skip
+    site = plan_convolution(recipe, call, weight.shape)
+    assert isinstance(site, Site)
+    return site
+
+
+RECIPES: dict[str, tuple[list[tuple[int, int]], dict[str, Any], int, int]] = {
+    "one part": ([(4, 2)], {}, 3, 1),
+    "scale 3": ([(4, 3)], {}, 3, 1),
+    "kernel 5": ([(4, 2)], {}, 5, 1),
+    "groups": ([(4, 2)], {}, 3, 2),
+    "reflected": ([(4, 2)], {"padding": 1, "padding_mode": "reflect"}, 3, 1),
+    "replicated": ([(4, 2)], {"padding": 2, "padding_mode": "replicate"}, 5, 1),
+    "with a skip": ([(4, 2), (3, 1)], {}, 3, 1),
+    "with a reflected skip": ([(3, 1), (4, 2)], {"padding": 1, "padding_mode": "reflect"}, 3, 1),
+    "neighbours of one scale": ([(2, 2), (3, 2), (1, 1), (2, 4)], {}, 3, 1),
+    "joined, one by one": ([(4, 2), (3, 1)], {}, 1, 1),
+    "joined groups": ([(2, 2), (2, 2)], {}, 3, 2),
+}
+
+
+@pytest.mark.parametrize("has_bias", [False, True], ids=["plain", "bias"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_convolution_is_that_of_the_computed_image(name: str, has_bias: bool) -> None:
+    torch.manual_seed(0)
+    parts, options, size, groups = RECIPES[name]
+    recipe = make_recipe(*parts, **options)
+    weight = torch.randn(4, recipe.channels // groups, size, size).double()
+    bias = torch.randn(4).double() if has_bias else None
+    own = 0 if options else (size - 1) // 2
+    expected = functional.conv2d(evaluate(recipe), weight, bias, padding=own, groups=groups)
+    found = convolve(recipe, plan(recipe, weight, own, groups), weight, bias, Eager())
+    assert isinstance(found, Tensor)
+    assert torch.allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_1x1_convolution_comes_before_the_enlargement() -> None:
+    recipe = make_recipe((2, 2), (3, 2))
+    weight, bias = torch.randn(4, 5, 1, 1).double(), torch.randn(4).double()
+    found = convolve(recipe, plan(recipe, weight, 0), weight, bias, Eager())
+    assert isinstance(found, Recipe)
+    assert (found.channels, [part.scale for part in found.parts]) == (4, [2])
+    expected = functional.conv2d(evaluate(recipe), weight, bias)
+    assert torch.allclose(evaluate(found), expected, atol=1e-12)
+
+
+def test_autocast_computes_in_the_dtype_of_a_convolution() -> None:
+    x, weight = torch.randn(1, 4, 4, 4), torch.randn(3, 4, 3, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert resize_conv2d(x, weight, None, scale_factor=2).dtype == torch.bfloat16
+        wide = resize_conv2d(x.double(), weight.double(), None, scale_factor=2)
+    assert wide.dtype == torch.float64
+
+
+def test_kept_weights_are_used_and_found_again() -> None:
+    recipe = make_recipe((4, 2), (3, 1))
+    weight = torch.nn.Parameter(torch.randn(4, 7, 3, 3).double(), requires_grad=False)
+    kept = KeptWeights()
+    site = plan(recipe, weight, 1)
+    results = [convolve(recipe, site, weight, None, Eager(kept)) for _ in range(2)]
+    assert isinstance(results[0], Tensor)
+    assert isinstance(results[1], Tensor)
+    assert torch.equal(results[0], results[1])
+    assert len(kept) == 1
+    assert torch.allclose(results[0], functional.conv2d(evaluate(recipe), weight, padding=1), atol=1e-12)
+
+
+def ask(recipe: Recipe[Tensor], weight: Tensor, **options: Any) -> bool:
+    site = plan(recipe, weight, (weight.shape[2] - 1) // 2)
+    return is_faster(recipe, site, weight, is_prepared=False, **options)
+
+
+def test_the_rule_of_the_forms_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, weight = make_recipe((4, 2)), torch.randn(4, 4, 3, 3).double()
+    assert ask(recipe, weight)
+    monkeypatch.setattr(resizing, "choose", lambda *_, **__: "plain")
+    assert not ask(recipe, weight)
+
+
+def test_small_concatenations_are_not_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = torch.randn(4, 7, 3, 3).double()
+    monkeypatch.setattr(resizing, "LEAST_PIXELS_SPLIT", 2 * 6 * 6)
+    assert ask(make_recipe((4, 2), (3, 1)), weight)
+    monkeypatch.setattr(resizing, "LEAST_PIXELS_SPLIT", 2 * 6 * 6 + 1)
+    assert not ask(make_recipe((4, 2), (3, 1)), weight)
+
+
+def test_a_compiled_form_is_worth_it_on_smaller_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = torch.randn(4, 7, 3, 3).double()
+    monkeypatch.setattr(resizing, "LEAST_PIXELS_SPLIT", 2 * 6 * 6 + 1)
+    monkeypatch.setattr(resizing, "LEAST_PIXELS_SPLIT_NATIVE", 2 * 6 * 6)
+    monkeypatch.setattr(resizing, "choose", lambda *_, **__: "tiled")
+    assert not ask(make_recipe((4, 2), (3, 1)), weight)
+    monkeypatch.setattr(resizing, "choose", lambda *_, **__: NATIVE)
+    assert ask(make_recipe((4, 2), (3, 1)), weight)
+    assert not ask(make_recipe((4, 2), (3, 1), size=10), weight)
+
+
+def test_the_weight_of_each_part_is_what_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def choose(x: Tensor, weight: Tensor, geometry: forms.Geometry, *, is_prepared: bool) -> str:
+        asked.append((x.shape[1], weight.shape[1], geometry.scale_factor))
+        return "transposed"
+
+    monkeypatch.setattr(resizing, "choose", choose)
+    ask(make_recipe((4, 2), (3, 1), (2, 4)), torch.randn(4, 9, 3, 3).double())
+    assert asked == [(4, 4, 2), (2, 2, 4)]
+
+
+def test_a_1x1_convolution_must_leave_less_to_enlarge() -> None:
+    recipe = make_recipe((4, 2), (3, 1))
+    fewer, more = torch.randn(4, 7, 1, 1).double(), torch.randn(5, 7, 1, 1).double()
+    assert ask(recipe, fewer)
+    assert not ask(recipe, more)
+    assert not ask(recipe, fewer, is_computed=True)
+    last = recipe.map(lambda source: source.contiguous(memory_format=torch.channels_last))
+    assert ask(last, more)

@@ -1,0 +1,356 @@
+"""Whole networks: the same numbers, gradients, training steps and keys, and nothing where there is nothing."""
+
+import copy
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import deconvbench
+from deconvbench.errors import UsageError
+from deconvbench.networks.fusion import FusionError, fuse, modules, observation, resizing
+from tests.networks.fusion.comparing import LIMITS, differentiate_both, run_both
+from tests.networks.fusion.networks import GeneratorBlock, TransformationNetwork, UNet, Up, VaeDecoder
+
+Build = Callable[[], nn.Module]
+
+# how to build it, what it takes, how many fast convolutions it has, how many places fuse() reports
+NETWORKS: dict[str, tuple[Build, tuple[int, ...], int, int]] = {
+    "vae_decoder": (VaeDecoder, (1, 4, 5, 6), 2, 2),
+    "unet": (UNet, (2, 3, 16, 8), 3, 3),
+    "unet_by_size": (lambda: UNet(by_size=True), (1, 3, 8, 12), 3, 3),
+    "transformation": (TransformationNetwork, (1, 3, 16, 20), 2, 2),
+    # the convolution of the shortcut is moved before its enlargement
+    "generator_block": (lambda: GeneratorBlock(6, 4), (2, 6, 3, 5), 1, 2),
+}
+over_networks = pytest.mark.parametrize("name", NETWORKS)
+over_dtypes = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+
+
+def build(name: str, dtype: torch.dtype = torch.float64) -> tuple[nn.Module, Tensor]:
+    torch.manual_seed(0)
+    make, shape, *_ = NETWORKS[name]
+    return make().to(dtype), torch.randn(shape, dtype=dtype)
+
+
+@over_networks
+@over_dtypes
+def test_outputs_and_gradients_are_those_of_the_original(
+    name: str, dtype: torch.dtype, fast_calls: list[tuple[int, ...]]
+) -> None:
+    model, x = build(name, dtype)
+    model.eval()
+    report = fuse(model, x, verify_gradients=True)
+    assert len(report.changed) == NETWORKS[name][3]
+    assert report.max_relative_error is not None
+    assert report.max_relative_error <= LIMITS[dtype]
+    assert report.max_relative_gradient_error is not None
+    assert report.max_relative_gradient_error <= 1e-9
+    fast_calls.clear()
+    # twice, for nothing may be left over from the first call
+    assert max(run_both(model, report.model, x) for _ in range(2)) <= LIMITS[dtype]
+    assert len(fast_calls) == 2 * NETWORKS[name][2]
+
+
+@over_networks
+def test_without_an_example_the_same_is_found(name: str, fast_calls: list[tuple[int, ...]]) -> None:
+    model, x = build(name)
+    fused = fuse(model.eval()).model
+    assert fused is not model
+    assert run_both(model, fused, x) <= 1e-10
+    assert len(fast_calls) == NETWORKS[name][2]
+
+
+@over_networks
+def test_a_training_step_is_the_same(name: str) -> None:
+    model, x = build(name)
+    twin = copy.deepcopy(model)
+    fused = fuse(twin, inplace=True).model
+    assert fused is twin
+    optimizers = [torch.optim.SGD(one.parameters(), lr=0.1, momentum=0.9) for one in (model, fused)]
+    for _ in range(2):
+        for one, optimizer in zip((model, fused), optimizers, strict=True):
+            optimizer.zero_grad()
+            y = one(x)
+            (y["sample"] if isinstance(y, dict) else y).square().mean().backward()
+            optimizer.step()
+    for (key, expected), found in zip(model.state_dict().items(), fused.state_dict().values(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9, msg=key)
+
+
+@over_networks
+def test_other_sizes_than_the_example_are_exact(name: str) -> None:
+    model, x = build(name)
+    fused = fuse(model.eval(), x).model
+    other = torch.randn(3, x.shape[1], 24, 12, dtype=x.dtype)
+    assert run_both(model, fused, other) <= 1e-10
+
+
+@over_networks
+def test_parameters_buffers_and_keys_are_shared(name: str) -> None:
+    model, _ = build(name)
+    fused = fuse(model).model
+    assert list(fused.state_dict()) == list(model.state_dict())
+    for (path, expected), (_, found) in zip(model.named_parameters(), fused.named_parameters(), strict=True):
+        assert expected is found, path
+    for (path, before), (_, after) in zip(model.named_buffers(), fused.named_buffers(), strict=True):
+        assert before is after, path
+    modules = set(model.modules())
+    assert modules.isdisjoint(fused.modules())
+
+
+def test_a_state_dict_goes_both_ways() -> None:
+    model, x = build("vae_decoder")
+    fused = fuse(copy.deepcopy(model)).model
+    other, _ = build("vae_decoder")
+    for parameter in other.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    fused.load_state_dict(other.state_dict())
+    assert run_both(other, fused, x) <= 1e-10
+    model.load_state_dict(fused.state_dict())
+    assert run_both(other, model, x) <= 1e-10
+
+
+def test_training_the_fused_model_trains_the_original() -> None:
+    model, x = build("unet")
+    fused = fuse(model).model
+    fused(x).square().mean().backward()
+    with torch.no_grad():
+        for parameter in fused.parameters():
+            if parameter.grad is not None:
+                parameter.sub_(0.1 * parameter.grad)
+    model.eval()
+    fused.eval()
+    assert run_both(model, fused, x) <= 1e-10
+
+
+def test_training_flags_are_each_models_own() -> None:
+    model, _ = build("unet")
+    fused = fuse(model).model
+    fused.eval()
+    assert all(module.training for module in model.modules())
+    assert not any(module.training for module in fused.modules())
+
+
+@over_networks
+def test_copies_and_pickles_stay_fused(name: str, fast_calls: list[tuple[int, ...]]) -> None:
+    model, x = build(name)
+    fused = fuse(model.eval()).model
+    file = io.BytesIO()
+    torch.save(fused, file)
+    file.seek(0)
+    for other in (
+        copy.deepcopy(fused),
+        pickle.loads(pickle.dumps(fused)),
+        torch.load(file, weights_only=False),
+    ):
+        fast_calls.clear()
+        assert run_both(model, other, x) <= 1e-10
+        assert len(fast_calls) == NETWORKS[name][2]
+        assert not {id(parameter) for parameter in other.parameters()} & {id(p) for p in model.parameters()}
+
+
+def test_classes_stay_what_they_were() -> None:
+    model, x = build("vae_decoder")
+    fused = fuse(model, x).model
+    module, original = (
+        fused.get_submodule("up_blocks.0.upsamplers.0"),
+        model.get_submodule("up_blocks.0.upsamplers.0"),
+    )
+    assert isinstance(module, type(original))
+    assert type(module).__name__ == type(original).__name__
+    assert "FusedUpsample2D" in repr(fused)
+    assert type(fused) is type(model)
+
+
+def test_to_another_dtype_and_back() -> None:
+    model, x = build("transformation")
+    fused = fuse(copy.deepcopy(model)).model
+    assert run_both(model.float(), fused.float(), x.float()) <= 1e-5
+    assert run_both(model.double(), fused.double(), x) <= 1e-5
+
+
+@pytest.mark.parametrize("example", [None, torch.zeros(1, 3, 8, 8)], ids=["unseen", "seen"])
+def test_nothing_to_fuse_is_the_very_same_model(example: Tensor | None) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+    report = fuse(model, example)
+    assert report.model is model
+    assert not report.changed
+    assert not report.left
+
+
+def test_fusing_twice_changes_nothing_more() -> None:
+    model, x = build("vae_decoder")
+    fused = fuse(model, x).model
+    for report in (fuse(fused), fuse(fused, x)):
+        assert report.model is fused
+        assert report.changed == ()
+
+
+def test_an_example_leaves_no_trace() -> None:
+    model: Any
+    model, x = build("unet")
+    state = copy.deepcopy(model.state_dict())
+    model.blocks.eval()
+    flags = [module.training for module in model.modules()]
+    before, random = x.clone(), torch.get_rng_state()
+    fuse(model, x, verify_gradients=True)
+    assert [module.training for module in model.modules()] == flags
+    assert torch.equal(torch.get_rng_state(), random)
+    assert torch.equal(x, before)
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+class Counting(Up):
+    """Counts its calls in a buffer, whatever the mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Tensor
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Any:
+        self.calls += 1
+        return super().forward(x) * self.calls
+
+
+def test_a_buffer_that_counts_is_put_back() -> None:
+    model = Counting()
+    report = fuse(model, torch.randn(1, 4, 3, 3), verify_gradients=True)
+    assert report.changed
+    assert model.calls == 0
+
+
+@pytest.mark.parametrize("as_dict", [False, True], ids=["tuple", "dict"])
+def test_examples_with_several_arguments(as_dict: bool) -> None:
+    model = UNet().blocks[0].eval()
+    x, skip = torch.randn(1, 16, 3, 4), torch.randn(1, 8, 6, 8)
+    report = fuse(model, {"x": x, "skip": skip} if as_dict else (x, skip))
+    assert [change.path for change in report.changed] == ["conv1.0"]
+    assert run_both(model, report.model, x, skip) <= 1e-5
+
+
+def test_the_public_name_is_the_function() -> None:
+    assert deconvbench.fuse is fuse
+
+
+@pytest.mark.parametrize("inplace", [True, False], ids=["inplace", "copied"])
+@pytest.mark.parametrize("what", ["outputs", "gradients"])
+def test_a_difference_is_an_error_and_changes_nothing(
+    what: str, inplace: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, x = build("vae_decoder")
+    model.eval()
+    expected = model(x)["sample"]
+    original = resizing.resize_conv2d
+
+    def distort(image: Tensor, weight: Tensor, bias: Tensor | None, **options: object) -> Tensor:
+        y = original(image, weight, bias, **options)  # type: ignore[arg-type] # passed on as it came
+        return y * (1 + 1e-3) if what == "outputs" else y + (y - y.detach())
+
+    # only the comparison of whole models, as if the parts had been right
+    monkeypatch.setattr(observation, "compare", lambda *_: 0.0)
+    monkeypatch.setattr(resizing, "resize_conv2d", distort)
+    with pytest.raises(FusionError, match=f"the {what} of the fused model differ.*up_blocks.*nothing was changed"):
+        fuse(model, x, inplace=inplace, verify_gradients=True)
+    monkeypatch.undo()
+    assert torch.equal(model(x)["sample"], expected)
+    assert fuse(model, x).max_relative_error is not None
+    assert "Fused" not in repr(model)
+
+
+def test_a_wrong_transposed_convolution_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(nn.ConvTranspose2d(4, 2, 4, 4))
+    monkeypatch.setattr(modules, "convert_transposed", lambda conv, x: torch.zeros(1, 2, 12, 12))
+    with pytest.raises(
+        FusionError, match="the outputs of the fused model differ by 1.0e.00 of the largest value; nothing"
+    ):
+        fuse(model, torch.randn(1, 4, 3, 3))
+
+
+def test_a_wrong_convolution_is_left_alone_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = build("vae_decoder")
+    original = resizing.resize_conv2d
+    monkeypatch.setattr(
+        resizing, "resize_conv2d", lambda *args, **options: original(*args, **options) * (1 + 1e-3)
+    )
+    report = fuse(model.eval(), x)
+    assert report.model is model
+    assert {left.path for left in report.left} == {f"up_blocks.{number}.upsamplers.0.conv" for number in (0, 1)}
+    assert all("differs by" in left.reason for left in report.left)
+
+
+def test_a_tolerance_of_ones_own() -> None:
+    model, x = build("unet", torch.float32)
+    model.eval()
+    assert fuse(model, x, tolerance=1e-3).model is not model
+    assert fuse(model, x, tolerance=0).model is model
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_half_precision_differs_by_its_rounding(name: str) -> None:
+    dtype = getattr(torch, name)
+    model, x = build("vae_decoder", dtype)
+    report = fuse(model.eval(), x)
+    assert len(report.changed) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": 3}, "model: int is not an nn.Module"),
+        ({"example_input": 3}, "example_input: int is not a tensor"),
+        ({"verify_gradients": True}, "verify_gradients: True needs an example_input"),
+        ({"tolerance": -1.0}, "tolerance: -1.0 is not a number of at least 0"),
+        ({"tolerance": float("nan")}, "tolerance: nan is not a number"),
+        ({"freeze": True}, "freeze: the model is training"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
+def test_wrong_arguments_are_named(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        fuse(**{"model": Up(), **options})  # type: ignore[arg-type] # wrong on purpose
+
+
+class NoTensor(Up):
+    def forward(self, x: Tensor) -> Any:
+        return super().forward(x).sum().item()
+
+
+class Detached(Up):
+    def forward(self, x: Tensor) -> Any:
+        return super().forward(x).detach()
+
+
+def test_an_output_without_tensors_cannot_be_compared() -> None:
+    with pytest.raises(UsageError, match="example_input: the model's output holds no tensors"):
+        fuse(NoTensor(), torch.zeros(1, 4, 3, 3))
+
+
+def test_an_output_without_gradients_cannot_be_verified() -> None:
+    with pytest.raises(UsageError, match="verify_gradients: no output of the model has a gradient"):
+        fuse(Detached(), torch.zeros(1, 4, 3, 3), verify_gradients=True)
+
+
+def test_frozen_weights_are_kept_and_seen_to_change() -> None:
+    model, x = build("vae_decoder")
+    fused = fuse(model.eval(), x, freeze=True).model
+    module: Any = fused.get_submodule("up_blocks.0.upsamplers.0")
+    kept = module.kept
+    with torch.inference_mode():
+        assert run_both(model, fused, x) <= 1e-10
+    assert len(kept) == 1
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+        assert run_both(model, fused, x) <= 1e-10
+    # with gradients nothing kept is used
+    assert differentiate_both(model, fused, x) <= 1e-10
+    fused.train()
+    assert len(kept) == 0

@@ -1,0 +1,119 @@
+"""What a call makes of an image that is known by its recipe, in a world without pixels."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from deconvbench.networks.fusion.recipes import Recipe, Site
+from deconvbench.networks.fusion.rules import find_site, follow
+from tests.networks.fusion.worlds import NamedWorld, describe, enlarged
+
+SHAPES = {"x": (1, 4, 3, 5), "skip": (1, 2, 6, 10), "w": (8, 4, 3, 3), "b": (8,), "signal": (1, 4, 6)}
+UP = enlarged(("x", 4, 2), origins=("here",))
+
+
+def make_world(**recipes: Recipe[str]) -> NamedWorld:
+    return NamedWorld(SHAPES, {"up": UP, **recipes}, {"half": torch.float16})
+
+
+def run(function: Any, *args: Any, world: NamedWorld | None = None, **kwargs: Any) -> Any:
+    return follow(function, args, kwargs, world or make_world())
+
+
+def test_an_image_is_enlarged_and_once_more() -> None:
+    assert describe(run(functional.interpolate, "x", scale_factor=2)) == [("x", 2)]
+    assert describe(run(functional.interpolate, "up", size=(18, 30))) == [("x", 6)]
+    assert run(functional.interpolate, "up", scale_factor=2).origins == ("here",)
+
+
+def test_reasons_against_an_enlargement() -> None:
+    assert run(functional.interpolate, "x", scale_factor=1.5) == "scale_factor 1.5 is not whole"
+    assert (
+        run(functional.interpolate, "signal", scale_factor=2) == "its input has 3 dimensions, not 4 (N, C, H, W)"
+    )
+    assert run(functional.interpolate, 3, scale_factor=2) == (
+        "its input is no ordinary tensor of floating-point numbers"
+    )
+
+
+def test_padding_is_noted() -> None:
+    padded = run(functional.pad, "up", (1, 1, 1, 1), mode="reflect")
+    assert (padded.padding, padded.padding_mode) == (1, "reflect")
+    assert run(functional.pad, "up", (0, 0, 0, 0)) is UP
+    assert run(functional.pad, "up", (1, 0, 1, 0)) == "padding (1, 0, 1, 0) is not the same on all sides"
+    assert run(functional.pad, "x", (1, 1, 1, 1)) is None
+
+
+def test_channels_are_joined() -> None:
+    joined = run(torch.cat, ["skip", "up", "skip"], 1)
+    assert describe(joined) == [("skip", 1), ("x", 2), ("skip", 1)]
+    assert (joined.channels, joined.origins) == (8, ("here",))
+    assert run(torch.cat, ["skip", "skip"], 1) is None
+    assert run(torch.cat, ["skip", "up"], 2) is None
+    assert run(torch.cat, ["up", "signal"], 1) == "it is joined with something that is no ordinary image"
+
+
+def test_joined_precisions_are_made_one() -> None:
+    world = NamedWorld(SHAPES, {"up": UP}, {"skip": torch.float16})
+    assert describe(run(torch.cat, ["up", "skip"], 1, world=world)) == [("x", 2), ("to(skip, torch.float32)", 1)]
+
+
+def test_channels_that_nobody_knows_are_not_joined() -> None:
+    world = make_world(unknown=enlarged(("x", None, 2)))  # type: ignore[arg-type] # as a symbol would be
+    assert run(torch.cat, ["unknown", "skip"], 1, world=world) == "the number of joined channels is not known"
+
+
+def test_what_acts_on_each_pixel_acts_before() -> None:
+    assert describe(run(functional.leaky_relu, "up", 0.2)) == [("leaky_relu(x, 0.2)", 2)]
+    padded = enlarged(("x", 4, 2), padding=1)
+    assert run(torch.sigmoid, "p", world=make_world(p=padded)) == "sigmoid comes after the padding"
+    assert run(functional.softplus, "up", torch.ones(1)) is None
+    assert run(torch.relu) is None
+    assert run(torch.relu, "x") is None
+
+
+def test_dropout_passes_in_evaluation_only() -> None:
+    assert run(functional.dropout, "up", 0.5, False) is UP
+    assert run(functional.dropout, "up", 0.5, training=False) is UP
+    assert run(functional.dropout, "up", 0.5) is None
+    assert run(functional.dropout, "up", training=True) is None
+
+
+def test_casts_and_layouts_are_those_of_the_sources() -> None:
+    assert run(Tensor.float, "up") is UP
+    assert describe(run(Tensor.to, "up", torch.float64)) == [("to(x, torch.float64)", 2)]
+    assert run(Tensor.to, "up", torch.int64) is None
+    assert describe(run(Tensor.contiguous, "up")) == [("contiguous(x)", 2)]
+
+
+def test_what_is_none_of_ours_is_not_followed() -> None:
+    assert run(torch.softmax, "up", 1) is None
+    assert run(torch.conv2d, "up", "w") is None
+
+
+def find(*args: Any, **kwargs: Any) -> Any:
+    return find_site(args, kwargs, make_world(), lambda value: value in SHAPES)
+
+
+def test_a_convolution_of_a_recipe_has_a_site() -> None:
+    call, recipe, site = find("up", "w", "b", padding=1)
+    assert (call.weight, call.bias) == ("w", "b")
+    assert recipe is UP
+    assert isinstance(site, Site)
+    assert (site.kernel_size, site.out_channels, site.groups) == (3, 8, 1)
+
+
+def test_or_a_reason() -> None:
+    assert find("up", "w", None, 2, 1)[2] == "stride (2, 2) is not 1"
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [(("x", "w"), {}), (("up", "?"), {}), (("up", "w", "?"), {}), (("up", "w"), {"unknown": 1})],
+    ids=["plain image", "strange weight", "strange bias", "strange call"],
+)
+def test_other_convolutions_are_none_of_ours(args: Any, kwargs: Any) -> None:
+    assert find(*args, **kwargs) is None

@@ -1,0 +1,79 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deconvbench.errors import RunFolderError, SurroundingsError
+from deconvbench.records.run_folder import RUN_NAME, hold_folder, list_hardware, read_run_info, write_run_info
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    write_run_info(tmp_path, {"seed": 3})
+    write_run_info(tmp_path, {"seed": 4})
+    assert read_run_info(tmp_path) == {"schema_version": 1, "seed": 4}
+    assert [path.name for path in tmp_path.iterdir()] == [RUN_NAME]
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="'.*/no' does not exist"):
+        read_run_info(tmp_path / "no")
+    with pytest.raises(SurroundingsError, match="cannot write to"):
+        write_run_info(tmp_path / "no", {})
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", "{", '{"schema_version": "1"}'],
+    ids=["empty", "list", "no version", "torn", "version in words"],
+)
+def test_foreign_description(tmp_path: Path, content: str) -> None:
+    (tmp_path / RUN_NAME).write_text(content)
+    with pytest.raises(RunFolderError, match="is not a description of a run"):
+        read_run_info(tmp_path)
+
+
+def test_folder_that_is_not_ours(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"has no run\.json, so it is not one of deconvbench"):
+        read_run_info(tmp_path)
+
+
+def test_unreadable_description(tmp_path: Path) -> None:
+    (tmp_path / RUN_NAME).mkdir()
+    with pytest.raises(RunFolderError, match="cannot read"):
+        read_run_info(tmp_path)
+
+
+def test_newer_schema(tmp_path: Path) -> None:
+    (tmp_path / RUN_NAME).write_text(json.dumps({"schema_version": 2}))
+    with pytest.raises(RunFolderError, match="has schema 2; this version reads up to 1"):
+        read_run_info(tmp_path)
+
+
+def test_a_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    with hold_folder(tmp_path), pytest.raises(SurroundingsError, match="another run is writing this folder"):
+        hold_folder(tmp_path).__enter__()
+    with hold_folder(tmp_path):
+        pass
+
+
+def test_what_is_no_folder_cannot_be_held(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SurroundingsError, match="cannot write to .*file: "):
+        hold_folder(tmp_path / "file").__enter__()
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        pytest.param({}, [], id="nothing"),
+        pytest.param(
+            {"cpu": "X", "machine_id": "ab", "cores": 1, "memory_bytes": 2**33}, ["X", "1 core", "8 GiB"], id="cpu"
+        ),
+        pytest.param({"machine_id": "ab", "cores": 2}, ["ab", "2 cores"], id="a machine without a name"),
+        pytest.param({"accelerator": {"type": "cuda", "devices": [{"name": "H"}, {}]}}, ["H"], id="accelerators"),
+        pytest.param({"accelerator": None, "gpus": [{"name": "G"}, "T"]}, ["G", "T"], id="gpus"),
+    ],
+)
+def test_hardware_is_named_as_far_as_it_is_known(environment: dict[str, Any], words: list[str]) -> None:
+    assert list_hardware(environment) == words

@@ -1,0 +1,107 @@
+"""The ledger of claims as the report shows it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from deconvbench.errors import RunFolderError
+from deconvbench.plots.article import CAPTIONS
+from deconvbench.report.claims import (
+    HEADLINE,
+    MARKS,
+    LedgerRow,
+    count_verdicts,
+    list_undrawn,
+    name_anchor,
+    parse_claims,
+    view_ledger,
+)
+
+ROW: dict[str, Any] = {
+    "id": 3,
+    "claim": "Every deconvolution can be a convolution.",
+    "source": "article (A), Figure 3",
+    "verdict": "partly",
+    "evidence": {"largest_difference": 1e-16},
+    "sentence": "With zeros between, yes.",
+    "figure": "figure_3",
+}
+
+
+def encode(*rows: Any, **changes: Any) -> bytes:
+    return json.dumps({"schema_version": 1, "kind": "claims", "rows": rows, **changes}).encode()
+
+
+def make_row(**changes: Any) -> LedgerRow:
+    return LedgerRow(**{name: value for name, value in {**ROW, **changes}.items() if name != "evidence"})
+
+
+def test_the_ledger_is_read_in_its_order() -> None:
+    rows = parse_claims(encode({**ROW, "id": 18, "figure": None}, ROW), "claims.json")
+    assert rows == (make_row(id=18, figure=None), make_row())
+    assert parse_claims(encode(), "claims.json") == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        pytest.param(b"", "is no ledger of claims; write it with: deconvbench claims$", id="empty"),
+        pytest.param(b"\xff", "is no ledger of claims", id="binary"),
+        pytest.param(b"[]", "is no ledger of claims", id="a list"),
+        pytest.param(b"{}", "is no ledger of claims", id="no rows"),
+        pytest.param(encode(3), "is no ledger of claims", id="a number for a row"),
+        pytest.param(encode({"id": 1}), "is no ledger of claims", id="half a row"),
+        pytest.param(encode(schema_version="1"), "is no ledger of claims", id="a version in words"),
+        pytest.param(encode(schema_version=2), "has schema 2; this version reads up to 1$", id="newer"),
+        pytest.param(
+            encode({**ROW, "verdict": "true"}),
+            "'true' is not one of supported, partly, refuted, undecided$",
+            id="another verdict",
+        ),
+    ],
+)
+def test_what_is_no_ledger_is_named(content: bytes, problem: str) -> None:
+    with pytest.raises(RunFolderError, match=f"^claims: 'mine.json'.*{problem}"):
+        parse_claims(content, "mine.json")
+
+
+def test_each_verdict_has_a_mark_of_its_own() -> None:
+    assert len({*MARKS.values()}) == len(MARKS) == 4
+
+
+def test_a_row_leads_to_its_figure() -> None:
+    (row,) = view_ledger([make_row()], {"figure_3": "Figure 3"}, {"figure_3", "latency"})
+    assert row == {
+        "id": 3, "claim": ROW["claim"], "source": ROW["source"], "verdict": "partly", "sentence": ROW["sentence"],
+        "mark": "◐", "figure": "Figure 3", "anchor": name_anchor("figure_3"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("figure", "drawn", "heading", "anchor"),
+    [
+        pytest.param(None, {"figure_3"}, None, None, id="none"),
+        pytest.param("figure_3", {"latency"}, "Figure 3", None, id="not drawn"),
+        pytest.param("my_own", {"my_own"}, "my own", "figure-my_own", id="unknown"),
+        pytest.param(HEADLINE, {HEADLINE}, "Headline", f"figure-{HEADLINE}", id="headline"),
+    ],
+)
+def test_links_lead_to_what_is_drawn(
+    figure: str | None, drawn: Any, heading: str | None, anchor: str | None
+) -> None:
+    headings = {"figure_3": "Figure 3", HEADLINE: "Headline"}
+    (row,) = view_ledger([make_row(figure=figure)], headings, drawn)
+    assert (row["figure"], row["anchor"]) == (heading, anchor)
+
+
+def test_verdicts_are_counted() -> None:
+    rows = [make_row(verdict=verdict) for verdict in ("refuted", "partly", "refuted")]
+    assert count_verdicts(rows) == "3 claims: 1 partly, 2 refuted"
+    assert count_verdicts(rows[:1]) == "1 claim: 1 refuted"
+    assert count_verdicts([]) == "0 claims: none"
+
+
+def test_what_is_not_drawn_is_listed_by_title() -> None:
+    assert list_undrawn(CAPTIONS) == []
+    assert list_undrawn({*CAPTIONS} - {"figure_7"}) == [CAPTIONS["figure_7"].title]

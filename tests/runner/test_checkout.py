@@ -1,0 +1,67 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import deconvbench
+from deconvbench.runner.checkout import PRODUCTS, take_products_from
+
+PACKAGE = Path(deconvbench.__file__).parent
+TAKE = "from pathlib import Path; from deconvbench.runner.checkout import take_products_from\n"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another checkout, in which one upsampler and the theory say that they are others."""
+    source = tmp_path_factory.mktemp("checkout") / "src"
+    shutil.copytree(PACKAGE, source / "deconvbench", ignore=shutil.ignore_patterns("__pycache__"))
+    changed = source / "deconvbench" / "upsamplers" / "interpolation.py"
+    changed.write_text(changed.read_text() + "\nORIGIN = 'the other'\n")
+    return source
+
+
+def run(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+
+
+def test_products_come_from_the_checkout_and_what_measures_from_here(checkout: Path) -> None:
+    code = (
+        f"import sys\n{TAKE}take_products_from(Path(sys.argv[1]))\n"
+        "import deconvbench.measure.job as measuring, deconvbench.upsamplers as upsamplers\n"
+        "import deconvbench.theory.overlap as overlap, deconvbench.upsamplers.interpolation as interpolation\n"
+        "import deconvbench.records.case as case\n"
+        "assert interpolation.ORIGIN == 'the other'\n"
+        "assert measuring.build_upsampler is upsamplers.build_upsampler\n"
+        "print(*(m.__file__ for m in (measuring, case, upsamplers, interpolation, overlap)), sep='\\n')"
+    )
+    answer = run(code, str(checkout))
+    assert answer.returncode == 0, answer.stderr
+    ours, theirs = PACKAGE, checkout / "deconvbench"
+    assert answer.stdout.split() == [
+        str(ours / "measure" / "job.py"),
+        str(ours / "records" / "case.py"),
+        str(theirs / "upsamplers" / "__init__.py"),
+        str(theirs / "upsamplers" / "interpolation.py"),
+        str(theirs / "theory" / "overlap.py"),
+    ]
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_checkout_without_a_product_never_gets_ours(tmp_path: Path, product: str) -> None:
+    (tmp_path / "deconvbench").mkdir()
+    code = f"import sys\n{TAKE}take_products_from(Path(sys.argv[1]))\nimport {product}"
+    answer = run(code, str(tmp_path))
+    assert answer.returncode == 1
+    assert f"ModuleNotFoundError: {tmp_path / 'deconvbench'} has no {product}" in answer.stderr
+
+
+def test_too_late_is_refused(tmp_path: Path) -> None:
+    import deconvbench.theory  # noqa: F401 -- what must come too late
+
+    assert "deconvbench.theory" in sys.modules
+    before = list(sys.meta_path)
+    with pytest.raises(RuntimeError, match=r"deconvbench\.theory.* imported before the other checkout was chosen"):
+        take_products_from(tmp_path)
+    assert sys.meta_path == before

@@ -1,0 +1,28 @@
+from dataclasses import replace
+
+import pytest
+
+from deconvbench.records.record import SpeedupRecord
+from deconvbench.runner.estimate import describe_extent, guess_speedup_seconds
+from deconvbench.runner.plan import list_speedups
+from tests.builders import make_case, make_plan, make_record, make_speedup_grid
+
+
+def test_long_speedups_are_guessed_by_their_work_and_short_ones_by_the_cap() -> None:
+    plan = make_plan(make_speedup_grid())
+    jobs = [job for job in list_speedups(plan, 0) if isinstance(job, SpeedupRecord)]
+    short = guess_speedup_seconds(plan.grid, jobs[:1])
+    assert plan.grid.time_cap_s < short < plan.grid.time_cap_s + 2
+    assert guess_speedup_seconds(plan.grid, jobs) == pytest.approx(len(jobs) * short, rel=0.01)
+    large = replace(jobs[0], case=make_case(in_channels=512, out_channels=256, height=64, width=64))
+    assert guess_speedup_seconds(plan.grid, [large]) > 5 * short
+    two = replace(large, case=replace(large.case, threads=2))
+    assert guess_speedup_seconds(plan.grid, [two]) < guess_speedup_seconds(plan.grid, [large])
+    # other kinds are none of its business
+    assert guess_speedup_seconds(plan.grid, [make_record()]) == 0
+
+
+def test_the_extent_counts_cases_and_settings() -> None:
+    assert describe_extent(make_plan()) == "3 cases × 2 replicates, about 9 s"
+    text = describe_extent(make_plan(make_speedup_grid()))
+    assert text.startswith("1 cases and 6 settings timed in turns × 2 replicates, about ")

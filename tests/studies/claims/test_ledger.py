@@ -1,0 +1,180 @@
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deconvbench.errors import RunFolderError
+from deconvbench.plots.article.captions import CAPTIONS
+from deconvbench.plots.metrics import METRIC_LABELS
+from deconvbench.progress import Step
+from deconvbench.records.schema import CURVE_DTYPES, TRAINED_DTYPES
+from deconvbench.report.claims import HEADLINE
+from deconvbench.studies.claims import (
+    CLAIMS,
+    ClaimResult,
+    Finding,
+    Verdict,
+    evaluate_claims,
+    find_run,
+    ledger,
+    read_context,
+)
+from deconvbench.tables.frames import encode_parquet
+from deconvbench.tables.speedups import build_speedups
+from deconvbench.tables.trained import Trained
+from tests.made_speedups import make_speedup_records
+from tests.plots.made_tables import make_tables
+from tests.studies.claims.made_trained import make_curve, make_result, make_trained
+
+LAYERS = (
+    ("transposed", 3, 4.0),
+    ("transposed", 4, 2.0),
+    ("transposed_smoothed", 3, 1.5),
+    ("nearest_conv", 3, 0.1),
+    ("bilinear_conv", 3, 0.1),
+    ("subpixel", 3, 3.0),
+    ("subpixel_icnr", 3, 1.0),
+)
+
+
+def write_results(folder: Path) -> Path:
+    """Write a folder of training experiments."""
+    runs = [
+        make_result(upsampler, kernel, seed, checkerboard_levels=levels * (1 + 0.01 * seed))
+        for upsampler, kernel, levels in LAYERS
+        for seed in range(3)
+    ]
+    trained = make_trained(
+        runs, [row for run in runs for row in make_curve(run, {0: 40.0, 1: 30.0 + run["seed"]})]
+    )
+    folder.mkdir()
+    trained.results.to_csv(folder / "results.csv", index=False, columns=list(TRAINED_DTYPES))
+    trained.curves.to_csv(folder / "curves.csv", index=False, columns=list(CURVE_DTYPES))
+    return folder
+
+
+def write_run(folder: Path) -> Path:
+    """Write a run folder whose journal is gone."""
+    folder.mkdir(parents=True)
+    tables = make_tables()
+    for name in ("table", "quality"):
+        (folder / f"{name}.parquet").write_bytes(encode_parquet(getattr(tables, name)))
+    return folder
+
+
+def write_speedups(folder: Path) -> Path:
+    """Write what is kept of a run that timed layers in turns."""
+    folder.mkdir()
+    (folder / "speedups.parquet").write_bytes(encode_parquet(build_speedups(make_speedup_records())))
+    return folder
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in that holds no results."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def stubs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claims that only look at what there is, so that nothing is measured."""
+    stub = replace(
+        CLAIMS[0],
+        measure=lambda context: {
+            "cases": 0 if context.tables is None else len(context.tables.summary),
+            "turns": 0 if context.tables is None else len(context.tables.speedups),
+            "trainings": len(context.trained.results),
+            "nothing": float("nan"),
+        },
+        judge=lambda evidence: Finding(verdict=Verdict.PARTLY, sentence=f"There are {evidence['cases']} cases."),
+    )
+    monkeypatch.setattr(ledger, "CLAIMS", (stub, replace(stub, id=2)))
+
+
+def test_the_ledger_has_eighteen_claims_in_order() -> None:
+    assert [claim.id for claim in CLAIMS] == list(range(1, 19))
+    assert len({claim.text for claim in CLAIMS}) == 18
+    for claim in CLAIMS:
+        assert claim.text[0].isupper()
+        assert claim.text.endswith(".")
+        assert "(A)" in claim.source or "(O)" in claim.source
+
+
+def test_every_claim_has_an_experiment_and_a_rule_of_its_own() -> None:
+    assert len({claim.measure for claim in CLAIMS}) == 18
+    assert len({claim.judge for claim in CLAIMS}) == 18
+
+
+def test_figures_are_those_that_the_report_can_draw() -> None:
+    known = {*CAPTIONS, HEADLINE, "artifact_maps", *(f"tradeoff_{metric}" for metric in METRIC_LABELS)}
+    assert {claim.figure for claim in CLAIMS} - {None} <= known
+    assert sum(claim.figure is None for claim in CLAIMS) <= 3
+
+
+def test_every_claim_is_judged_from_a_run_and_training_results(elsewhere: Path) -> None:
+    run, results = write_run(elsewhere / "run"), write_results(elsewhere / "trained")
+    steps: list[Step] = []
+    found = evaluate_claims(run, results, steps.append)
+    verdicts = {result.claim.id: result.finding.verdict for result in found}
+    assert list(verdicts) == list(range(1, 19))
+    assert Verdict.UNDECIDED not in verdicts.values()
+    assert verdicts[1] is verdicts[5] is verdicts[7] is Verdict.SUPPORTED
+    assert verdicts[2] is Verdict.REFUTED
+    assert verdicts[11] is Verdict.PARTLY
+    assert [(step.done, step.total) for step in steps] == [(number, 18) for number in range(1, 19)]
+    assert steps[1].title == "claim 2: refuted"
+    for result in found:
+        assert all(value is None or isinstance(value, int | float) for value in result.evidence.values())
+        # the rule sees nothing but this evidence
+        assert result.claim.judge(result.evidence) == result.finding
+
+
+@pytest.mark.usefixtures("stubs")
+def test_without_anything_there_is_still_a_ledger(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deconvbench.studies.claims.ledger.find_trained", lambda _: Trained())
+    first, second = evaluate_claims()
+    assert first.evidence == {"cases": 0, "turns": 0, "trainings": 0, "nothing": None}
+    assert (first.claim.id, second.claim.id) == (1, 2)
+
+
+@pytest.mark.usefixtures("stubs")
+def test_a_run_and_results_are_read(elsewhere: Path) -> None:
+    run, results = write_run(elsewhere / "run"), write_results(elsewhere / "trained")
+    evidence = evaluate_claims(run, results)[0].evidence
+    assert evidence["cases"] == len(make_tables().summary)
+    assert evidence["trainings"] == 3 * len(LAYERS)
+
+
+@pytest.mark.usefixtures("stubs")
+def test_a_run_of_which_only_the_turns_were_kept_is_read(elsewhere: Path) -> None:
+    result: ClaimResult = evaluate_claims(write_speedups(elsewhere / "fast"))[0]
+    assert result.evidence["cases"] == 0
+    assert (result.evidence["turns"] or 0) > 0
+
+
+def test_a_file_that_is_no_table_is_told(elsewhere: Path) -> None:
+    run = write_speedups(elsewhere / "fast")
+    tables = make_tables()
+    (run / "speedups.parquet").write_bytes(encode_parquet(tables.quality))
+    with pytest.raises(RunFolderError, match="speedups.parquet' lacks the column case_id"):
+        read_context(run, None)
+    (run / "speedups.parquet").write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(RunFolderError, match="cannot read .*speedups.parquet"):
+        read_context(run, None)
+    shutil.rmtree(run)
+    with pytest.raises(RunFolderError, match="fast' does not exist"):
+        read_context(run, None)
+
+
+def test_a_missing_folder_of_results_is_told(elsewhere: Path) -> None:
+    with pytest.raises(RunFolderError, match="results: 'none' is no folder"):
+        read_context(None, Path("none"))
+
+
+def test_the_newest_run_is_found_if_there_is_one(elsewhere: Path) -> None:
+    assert find_run() is None
+    run = write_run(elsewhere / "results" / "runs" / "first")
+    (run / "journal.jsonl").write_text("")
+    assert find_run() == Path("results/runs/first")

@@ -1,0 +1,138 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deconvbench.errors import SurroundingsError, UsageError
+from deconvbench.progress import Step
+from deconvbench.studies.training import command
+from deconvbench.studies.training.command import list_runs, train_from_words
+from deconvbench.studies.training.scheduler import Failure, Outcome
+from deconvbench.studies.training.settings import DEFAULT_LAYERS, TrainingSettings
+
+WORDS = ["train", "--out", "a folder"]
+
+
+def test_nothing_asked_for_is_the_default_budget() -> None:
+    runs = list_runs()
+    assert [(run.upsampler, run.kernel_size) for run in runs[:8]] == list(DEFAULT_LAYERS)
+    assert [run.seed for run in runs] == [0] * 8 + [1] * 8 + [2] * 8
+    assert {(run.task, run.norm, run.steps, run.device) for run in runs} == {
+        ("reconstruction", "instance", 500, "cpu")
+    }
+    assert len({run.run_id for run in runs}) == 24
+
+
+def test_tasks_have_norms_of_their_own_and_take_others() -> None:
+    runs = list_runs(layers=["transposed"], tasks=["reconstruction, super-resolution"], seeds=1)
+    assert [(run.task, run.norm) for run in runs] == [("reconstruction", "instance"), ("super-resolution", "none")]
+    runs = list_runs(
+        layers=["transposed"], tasks=["super-resolution", "super-resolution"], norms=["instance", "none"], seeds=2
+    )
+    assert [(run.norm, run.seed) for run in runs] == [("instance", 0), ("none", 0), ("instance", 1), ("none", 1)]
+
+
+def test_the_articles_setting_is_70000_iterations_of_one_image() -> None:
+    (run,) = list_runs(layers=["transposed"], seeds=1, is_article=True, numbers={"device": "cuda", "batch": None})
+    assert (run.steps, run.batch, run.crop_size, run.width, run.device) == (70_000, 1, 256, 32, "cuda")
+    (run,) = list_runs(layers=["transposed"], seeds=1, is_article=True, numbers={"steps": 9})
+    assert (run.steps, run.batch) == (9, 1)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"seeds": 0}, "--seeds: 0 is not a whole number of at least 1"),
+        ({"tasks": ["style"]}, "task: 'style' is not one of"),
+        ({"norms": ["batch"]}, "norm: 'batch' is not one of"),
+        ({"layers": ["deconv"]}, "upsampler: 'deconv' is unknown"),
+        ({"numbers": {"steps": 0}}, "steps: 0 is not"),
+    ],
+    ids=str,
+)
+def test_what_is_not_allowed_is_named(choice: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        list_runs(**choice)
+
+
+class Asked:
+    """What the experiments were asked for; they tell one step and end as they are told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, end: Callable[[], Outcome]) -> None:
+        self.runs: list[TrainingSettings] = []
+        self.options: dict[str, Any] = {}
+
+        def run(
+            runs: list[TrainingSettings], root: Path, *, observer: Callable[[Step], None], **options: Any
+        ) -> Outcome:
+            self.runs, self.options = runs, {"root": root, **options}
+            observer(Step(done=1, total=2, title="half of it"))
+            return end()
+
+        monkeypatch.setattr(command, "run_experiments", run)
+
+
+def train(**changes: Any) -> int:
+    return train_from_words(WORDS, **{"images_folder": None, "jobs": None, "out": Path("a folder"), **changes})
+
+
+def test_progress_and_outcome_are_on_standard_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failure = Failure(run_id="a", status="diverged", message="nan")
+    asked = Asked(monkeypatch, lambda: Outcome(trained=1, failures=[failure]))
+    assert train(jobs=3, layers=["transposed"], seeds=1, images_folder=Path("own")) == 0
+    assert len(asked.runs) == 1
+    assert asked.options == {
+        "root": Path("a folder"),
+        "images_folder": Path("own"),
+        "jobs": 3,
+        "command": ["deconvbench", *WORDS],
+    }
+    out, err = capsys.readouterr()
+    assert out == ""
+    first, *rest = err.splitlines()
+    assert first.startswith("[1/2] ")
+    assert first.endswith("half of it")
+    assert rest == ["1 trained, 1 failed", "a: diverged: nan"]
+
+
+def test_an_interrupt_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt() -> Outcome:
+        raise KeyboardInterrupt
+
+    Asked(monkeypatch, interrupt)
+    assert train() == 130
+    expected = (
+        "deconvbench: interrupted; everything trained is kept. Go on with: deconvbench train --out 'a folder'"
+    )
+    assert capsys.readouterr().err.splitlines()[-1] == expected
+
+
+def test_a_full_disk_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill() -> Outcome:
+        raise SurroundingsError("the disk is full")
+
+    Asked(monkeypatch, fill)
+    with pytest.raises(SurroundingsError, match="the disk is full. What was trained is kept. Go on with: deconv"):
+        train()
+
+
+def test_wrong_jobs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch, Outcome)
+    with pytest.raises(UsageError, match="--jobs: 0 is not a whole number of at least 1"):
+        train(jobs=0)
+    assert asked.options == {}
+
+
+def test_the_articles_setting_is_estimated_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Asked(monkeypatch, Outcome)
+    monkeypatch.setattr(command, "estimate_seconds", lambda settings, images, root: 7500.0)
+    assert train(is_article=True) == 0
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first == "24 trainings of about 2 h 05 min each on cpu, by the first few steps and without the scoring"

@@ -1,0 +1,257 @@
+import io
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from deconvbench.studies.training import decoding
+from deconvbench.studies.training.decoding import UnreadableImageError, hush_pillow, read_image
+
+COLOURS = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
+GREYS = COLOURS[..., 0]
+# of one colour in each quarter, so that lossy formats keep it
+PATCHES = np.kron(np.array([[0, 80], [160, 250]], dtype=np.uint8), np.ones((16, 16), dtype=np.uint8))
+
+
+def save(path: Path, image: Image.Image, **options: Any) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def as_array(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    pixels = read_image(path)
+    assert pixels.dtype == torch.uint8
+    assert pixels.shape[0] == 3
+    assert pixels.is_contiguous()
+    return pixels.permute(1, 2, 0).numpy()
+
+
+@pytest.mark.parametrize("extension", ["png", "bmp", "tif", "webp"])
+def test_colours_come_as_they_are(tmp_path: Path, extension: str) -> None:
+    options = {"lossless": True} if extension == "webp" else {}
+    path = save(tmp_path / f"a.{extension}", Image.fromarray(COLOURS), **options)
+    np.testing.assert_array_equal(as_array(path), COLOURS)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.fromarray(GREYS),
+        Image.fromarray(GREYS.astype(np.uint16) * 257),
+        Image.fromarray(GREYS.astype(np.int32) * 257),
+        Image.fromarray(GREYS.astype(np.float32)),
+        Image.fromarray((GREYS / 255).astype(np.float32)),
+    ],
+    ids=["8 bits", "16 bits", "32 bits", "real to 255", "real to 1"],
+)
+def test_grey_becomes_three_equal_channels(tmp_path: Path, image: Image.Image) -> None:
+    found = as_array(save(tmp_path / "a.tif", image))
+    np.testing.assert_array_equal(found, np.repeat(GREYS[:, :, None], 3, axis=2))
+
+
+def test_sixteen_bits_are_rounded_not_cut(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(np.full((8, 8), 257 * 99 + 200, dtype=np.uint16)))
+    assert set(as_array(path).flat) == {100}
+
+
+def test_black_and_white_is_black_and_white(tmp_path: Path) -> None:
+    bits = GREYS > 127
+    found = as_array(save(tmp_path / "a.png", Image.fromarray(bits)))
+    np.testing.assert_array_equal(found[..., 1], np.where(bits, 255, 0))
+
+
+def test_palettes_are_looked_up(tmp_path: Path) -> None:
+    indexed = Image.fromarray(COLOURS).quantize(16)
+    found = as_array(save(tmp_path / "a.gif", indexed))
+    np.testing.assert_array_equal(found, np.asarray(indexed.convert("RGB")))
+
+
+def draw_rgba() -> Image.Image:
+    alpha = np.full(GREYS.shape, 255, dtype=np.uint8)
+    alpha[:, :8] = 0
+    return Image.fromarray(np.dstack([COLOURS, alpha]))
+
+
+def draw_grey_alpha() -> Image.Image:
+    return draw_rgba().convert("LA")
+
+
+@pytest.mark.parametrize("draw", [draw_rgba, draw_grey_alpha], ids=["RGBA", "LA"])
+def test_what_is_transparent_lies_on_white(tmp_path: Path, draw: Callable[[], Image.Image]) -> None:
+    image = draw()
+    found = as_array(save(tmp_path / "a.png", image))
+    assert (found[:, :8] == 255).all()
+    np.testing.assert_array_equal(found[:, 8:], np.asarray(image.convert("RGB"))[:, 8:])
+
+
+def test_a_transparent_colour_of_a_palette_lies_on_white(tmp_path: Path) -> None:
+    indexed = Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).convert("P")
+    path = save(tmp_path / "a.png", indexed, transparency=0)
+    assert set(as_array(path).flat) == {255}
+
+
+def test_cmyk_is_shown_in_rgb(tmp_path: Path) -> None:
+    image = Image.merge("RGB", [Image.fromarray(PATCHES)] * 3).convert("CMYK")
+    found = as_array(save(tmp_path / "a.jpg", image, quality=100))
+    np.testing.assert_allclose(found.astype(int), np.repeat(PATCHES[:, :, None], 3, 2).astype(int), atol=3)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [(3, lambda x: x[::-1, ::-1]), (6, lambda x: np.rot90(x, -1)), (8, np.rot90)],
+    ids=["upside down", "to the right", "to the left"],
+)
+def test_exif_rotation_is_applied(tmp_path: Path, orientation: int, turn: Callable[[Any], Any]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / "a.png", Image.fromarray(COLOURS), exif=exif)
+    np.testing.assert_array_equal(as_array(path), turn(COLOURS))
+
+
+def test_the_first_of_several_frames_is_taken(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.full((8, 8), grey, dtype=np.uint8)) for grey in (10, 20)]
+    path = save(tmp_path / "a.tif", frames[0], save_all=True, append_images=frames[1:])
+    assert set(as_array(path).flat) == {10}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.array([[0.0, 300.0]]), "values from 0 to 300 do not tell"),
+        (np.array([[-1.0, 1.0]]), "values from -1 to 1 do not tell"),
+        (np.array([[np.nan, 1.0]]), "values from nan to nan do not tell"),
+    ],
+    ids=["too large", "negative", "NaN"],
+)
+def test_numbers_without_a_known_white_are_refused(tmp_path: Path, values: np.ndarray, said: str) -> None:
+    path = save(tmp_path / "a.tif", Image.fromarray(values.astype(np.float32)))
+    with pytest.raises(UnreadableImageError, match=said):
+        read_image(path)
+
+
+def make_png() -> bytes:
+    held = io.BytesIO()
+    Image.fromarray(COLOURS).save(held, "png")
+    return held.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not an image that Pillow reads"),
+        (b"PK\x03\x04 no picture", "not an image that Pillow reads"),
+        (make_png()[:400], "truncated|broken"),
+        (make_png()[:20], "not an image that Pillow reads|broken|[Tt]runcated"),
+    ],
+    ids=["empty", "not an image", "half a file", "a header"],
+)
+def test_broken_files_are_refused_in_one_line(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableImageError, match=said) as raised:
+        read_image(path)
+    assert "\n" not in str(raised.value)
+    assert str(tmp_path) not in str(raised.value)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImageError, match="No such file"):
+        read_image(tmp_path / "a.png")
+    with pytest.raises(UnreadableImageError, match="not a regular file"):
+        read_image(tmp_path)
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    with pytest.raises(UnreadableImageError, match="not a regular file"):
+        read_image(pipe)
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (MemoryError(), "does not fit into memory"),
+        (Image.DecompressionBombError("x"), "too many pixels"),
+        (ZeroDivisionError(), "ZeroDivisionError"),
+        (RuntimeError("decoding of\ncolour planes failed"), "^decoding of colour planes failed$"),
+    ],
+    ids=["memory", "bomb", "no message", "two lines"],
+)
+def test_what_readers_raise_becomes_a_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, raised: BaseException, said: str
+) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(COLOURS))
+
+    def fail(image: Image.Image) -> None:
+        raise raised
+
+    monkeypatch.setattr(decoding, "_show", fail)
+    with pytest.raises(UnreadableImageError, match=said):
+        read_image(path)
+
+
+def test_too_many_pixels_are_refused_before_they_are_decoded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(COLOURS))
+    monkeypatch.setattr(decoding, "_LARGEST", 24 * 32 - 1)
+    with pytest.raises(UnreadableImageError, match="24×32 pixels are too many"):
+        read_image(path)
+
+
+def test_pillow_is_hushed_and_nobody_else(tmp_path: Path) -> None:
+    palette = Image.fromarray(GREYS).convert("P")
+    path = save(tmp_path / "a.png", palette, transparency=bytes(range(256)))
+    with hush_pillow():
+        assert read_image(path).shape == (3, 24, 32)
+        with pytest.warns(UserWarning, match="mine"):
+            warnings.warn("mine", UserWarning, stacklevel=1)
+
+
+def encode(extension: str, image: Image.Image) -> bytes:
+    held = io.BytesIO()
+    image.save(held, extension)
+    return held.getvalue()
+
+
+FILES = {
+    "png": encode("png", draw_rgba()),
+    "gif": encode("gif", Image.fromarray(COLOURS).quantize(16)),
+    "bmp": encode("bmp", Image.fromarray(COLOURS)),
+    "jpeg": encode("jpeg", Image.fromarray(COLOURS)),
+    "ppm": encode("ppm", Image.fromarray(COLOURS)),
+}
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.sampled_from(sorted(FILES)),
+    st.lists(st.tuples(st.integers(0, 199), st.integers(0, 255)), min_size=1, max_size=8),
+    st.none() | st.integers(0, 2000),
+)
+def test_damaged_files_give_an_image_or_a_reason(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, changes: list[tuple[int, int]], end: int | None
+) -> None:
+    content = bytearray(FILES[kind])
+    for position, value in changes:
+        content[position % len(content)] = value
+    path = tmp_path_factory.getbasetemp() / "damaged"
+    path.write_bytes(content[:end])
+    outcome: str | torch.Tensor
+    with hush_pillow():
+        try:
+            outcome = read_image(path)
+        except UnreadableImageError as error:
+            outcome = str(error)
+    if isinstance(outcome, str):
+        assert outcome
+        assert "\n" not in outcome
+    else:
+        assert outcome.dtype == torch.uint8
+        assert outcome.shape[0] == 3

@@ -1,0 +1,28 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from deconvbench.errors import UsageError
+from deconvbench.studies.training.held_out import hold_out
+from deconvbench.studies.training.images import shrink
+from tests.tiny_training import TINY, make_images
+
+
+def test_a_network_is_scored_on_test_images_alone() -> None:
+    held_out = hold_out(make_images(), TINY)
+    assert len(held_out.names) == len(set(held_out.names)) == len(held_out.targets)
+    assert all(name.startswith("test") for name in held_out.names)
+    assert held_out.targets.shape[1:] == (3, 32, 32)
+    assert held_out.inputs is held_out.targets
+    assert held_out.mean_colour.shape == (3,)
+
+
+def test_super_resolution_gets_small_images() -> None:
+    held_out = hold_out(make_images(), replace(TINY, task="super-resolution"))
+    assert torch.equal(held_out.inputs, shrink(held_out.targets, 2))
+
+
+def test_crops_too_large_for_the_images_are_refused() -> None:
+    with pytest.raises(UsageError, match="no image has 64×64 pixels"):
+        hold_out(make_images(), replace(TINY, crop_size=64))

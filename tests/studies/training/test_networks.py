@@ -1,0 +1,101 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from deconvbench.errors import UnsupportedError
+from deconvbench.studies.training.networks import (
+    ResidualBlock,
+    SuperResolutionNetwork,
+    TransformationNetwork,
+    build_network,
+)
+from deconvbench.studies.training.settings import TASKS, TrainingSettings, choose_layers
+from tests.tiny_training import TINY
+
+LAYERS = choose_layers(all_upsamplers=True)
+IDS = [f"{name}-k{kernel_size}" for name, kernel_size in LAYERS]
+
+
+@pytest.mark.parametrize(("upsampler", "kernel_size"), LAYERS, ids=IDS)
+@pytest.mark.parametrize("task", TASKS)
+def test_every_upsampler_fits_into_both_networks(task: str, upsampler: str, kernel_size: int | None) -> None:
+    settings = TrainingSettings(task=task, upsampler=upsampler, kernel_size=kernel_size, residual_blocks=1)
+    network = build_network(settings)
+    out = network(torch.rand(1, 3, 16, 20))
+    assert out.shape == ((1, 3, 16, 20) if task == "reconstruction" else (1, 3, 32, 40))
+    out.square().mean().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_the_transformation_network_is_johnsons() -> None:
+    network = build_network(TrainingSettings(upsampler="transposed", kernel_size=3, width=32))
+    assert isinstance(network, TransformationNetwork)
+    kinds = (nn.Conv2d, nn.InstanceNorm2d, nn.ReLU, nn.ConvTranspose2d, ResidualBlock)
+    found = [module for module in network.modules() if isinstance(module, kinds)]
+    assert sum(isinstance(module, ResidualBlock) for module in found) == 5
+    convs = [module for module in network.encoder if isinstance(module, nn.Conv2d)]
+    assert [(c.in_channels, c.out_channels, c.kernel_size[0], c.stride[0]) for c in convs] == [
+        (3, 32, 9, 1),
+        (32, 64, 3, 2),
+        (64, 128, 3, 2),
+    ]
+    assert (network.last.in_channels, network.last.out_channels, network.last.kernel_size) == (32, 3, (9, 9))
+    # three of the encoder, two a block, two of the decoder; none after the last
+    assert sum(isinstance(module, nn.InstanceNorm2d) for module in found) == 3 + 10 + 2
+    assert sum(isinstance(module, nn.ReLU) for module in found) == 3 + 5 + 2
+    assert all(c.padding_mode == "reflect" for c in found if type(c) is nn.Conv2d)
+
+
+def test_without_a_norm_there_is_none() -> None:
+    for task in TASKS:
+        network = build_network(replace(TINY, task=task, norm="none"))
+        assert not any(isinstance(module, nn.InstanceNorm2d) for module in network.modules())
+
+
+def test_the_upsampler_is_the_head_of_super_resolution() -> None:
+    network = build_network(replace(TINY, task="super-resolution", upsampler="nearest_conv"))
+    assert isinstance(network, SuperResolutionNetwork)
+    assert type(network.decoder).__name__ == "NearestConv"
+    assert network.encoder[0].kernel_size == (5, 5)
+
+
+def test_weights_come_from_the_seed_alone_and_chance_is_left_alone() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    first = build_network(TINY).state_dict()
+    assert torch.equal(torch.rand(3), expected)
+    second = build_network(TINY).state_dict()
+    other = build_network(replace(TINY, seed=1)).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_upsamplers_share_all_other_first_weights(task: str) -> None:
+    one = build_network(replace(TINY, task=task)).state_dict()
+    other = build_network(replace(TINY, task=task, upsampler="subpixel_icnr")).state_dict()
+    shared = [name for name in one if not name.startswith("decoder.")]
+    assert len(shared) >= 8
+    assert all(torch.equal(one[name], other[name]) for name in shared)
+
+
+def test_without_residual_blocks_and_at_scale_3() -> None:
+    network = build_network(replace(TINY, residual_blocks=0, scale_factor=3, crop_size=36))
+    assert network(torch.rand(2, 3, 36, 18)).shape == (2, 3, 36, 18)
+
+
+def test_middle_grey_is_zero_inside() -> None:
+    network = build_network(replace(TINY, norm="none"))
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+    assert torch.equal(network(torch.full((1, 3, 16, 16), 0.5)), torch.full((1, 3, 16, 16), 0.5))
+
+
+def test_a_kernel_that_cannot_be_built_is_refused() -> None:
+    with pytest.raises(UnsupportedError):
+        build_network(replace(TINY, kernel_size=1))

@@ -1,0 +1,29 @@
+"""One small study for all tests of what is made from it."""
+
+import pytest
+import torch
+
+from deconvbench.progress import Step
+from deconvbench.studies.validation.study import Study, StudySettings, run_study
+
+SMALL = StudySettings(seeds=2, size=128, photographs=("coins",))
+
+
+@pytest.fixture(scope="session")
+def small_settings() -> StudySettings:
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def small_run() -> tuple[Study, list[Step]]:
+    steps: list[Step] = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    study = run_study(SMALL, steps.append)
+    torch.set_num_threads(threads)
+    return study, steps
+
+
+@pytest.fixture
+def small_study(small_run: tuple[Study, list[Step]]) -> Study:
+    return small_run[0]
