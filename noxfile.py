@@ -98,7 +98,7 @@ def compare(session: nox.Session) -> None:
     words = list(session.posargs)
     if words and not words[0].startswith("-"):
         words += prepare_base(session, words[0])
-    run(session, "python", "-m", "deconvbench.workflows.commits", *words)
+    run(session, "deconvbench", "compare-commits", *words)
 
 
 def prepare_base(session: nox.Session, base: str) -> list[str]:

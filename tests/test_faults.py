@@ -18,7 +18,7 @@ from torch import nn
 from deconvbench.__main__ import main
 from deconvbench.errors import SurroundingsError
 from deconvbench.measure.job import Measuring
-from deconvbench.progress import describe_record
+from deconvbench.progress import Progress, describe_record
 from deconvbench.records.journal import Journal
 from deconvbench.records.record import (
     SCHEMA_VERSION,
@@ -30,7 +30,7 @@ from deconvbench.records.record import (
 )
 from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, read_run_info
 from deconvbench.runner import engine
-from deconvbench.runner.engine import Outcome, Progress, Task, run_plan, run_tasks
+from deconvbench.runner.engine import Outcome, Task, run_plan, run_tasks
 from deconvbench.runner.plan import Plan, list_jobs, open_folder, reopen_folder
 from deconvbench.runner.worker import Worker, WorkerOptions
 from deconvbench.runner.worker_main import fill

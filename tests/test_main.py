@@ -6,7 +6,7 @@ import sys
 import pytest
 import typer
 
-from deconvbench.__main__ import run_app
+from deconvbench.cli.app import run_app
 from deconvbench.errors import DeconvbenchError, SurroundingsError, UsageError
 
 app = typer.Typer(add_completion=False)

@@ -2,9 +2,8 @@ import io
 
 import pytest
 
-from deconvbench.progress import Step, describe_record, show_progress, show_steps
+from deconvbench.progress import Progress, Step, describe_record, show_progress, show_steps
 from deconvbench.records.record import Latency, Memory, QualityRecord
-from deconvbench.runner.engine import Progress
 from tests.builders import make_case, make_record
 from tests.made_speedups import make_speedup_record
 

@@ -7,10 +7,32 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
-from deconvbench.runner.engine import Observer, Progress
 from deconvbench.units import format_bytes, format_duration, format_seconds
 
 LINE_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One job was done.
+
+    Parameters
+    ----------
+    done, total : int
+        Jobs so far, and in all.
+    record : record
+        The one just measured.
+    remaining_s : float
+        Estimated seconds until the end.
+    """
+
+    done: int
+    total: int
+    record: AnyRecord
+    remaining_s: float
+
+
+Observer = Callable[[Progress], None]
 
 
 def describe_record(record: AnyRecord) -> str:

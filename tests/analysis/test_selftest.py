@@ -23,8 +23,9 @@ from deconvbench.analysis.selftest import (
     to_dict,
 )
 from deconvbench.errors import UsageError
+from deconvbench.progress import Observer
 from deconvbench.records.record import Latency, Record
-from deconvbench.runner.engine import Observer, Outcome, Task
+from deconvbench.runner.engine import Outcome, Task
 from deconvbench.runner.plan import list_jobs
 from deconvbench.workflows import run as workflow
 from deconvbench.workflows.run import Selection, run_selftest

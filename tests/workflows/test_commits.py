@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from deconvbench.errors import UsageError
-from deconvbench.runner.engine import Outcome, Progress, Task
+from deconvbench.progress import Progress
+from deconvbench.runner.engine import Outcome, Task
 from deconvbench.runner.plan import Plan
 from deconvbench.workflows.commits import check_out, compare_commits, resolve_commit
 from tests.builders import make_grid, make_plan
@@ -150,7 +151,7 @@ def test_an_interface_that_does_not_fit_is_named(repository: Path, tmp_path: Pat
 
 @pytest.mark.slow
 def test_a_terminated_comparison_leaves_no_worktree(repository: Path) -> None:
-    command = [sys.executable, "-m", "deconvbench.workflows.commits", "HEAD~1", "HEAD"]
+    command = [sys.executable, "-m", "deconvbench", "compare-commits", "HEAD~1", "HEAD"]
     with subprocess.Popen(command, cwd=repository, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert process.stderr.readline().startswith("[1/")
@@ -164,7 +165,7 @@ def test_a_terminated_comparison_leaves_no_worktree(repository: Path) -> None:
 
 
 def test_the_command_line_names_what_is_wrong(repository: Path) -> None:
-    command = [sys.executable, "-m", "deconvbench.workflows.commits", "no-such"]
+    command = [sys.executable, "-m", "deconvbench", "compare-commits", "no-such"]
     ended = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (2, "deconvbench: 'no-such' is no commit of this repository\n")
 

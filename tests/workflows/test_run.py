@@ -10,8 +10,9 @@ import pytest
 
 import deconvbench
 from deconvbench.errors import UsageError
+from deconvbench.progress import Progress
 from deconvbench.records.record import Latency, Record
-from deconvbench.runner.engine import Outcome, Progress
+from deconvbench.runner.engine import Outcome
 from deconvbench.runner.plan import Plan
 from deconvbench.upsamplers import register_upsampler, registry
 from deconvbench.workflows import run as workflow

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from deconvbench.progress import Observer, Progress
 from deconvbench.records.journal import Journal
 from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
 from deconvbench.runner.estimate import guess_speedup_seconds
@@ -31,27 +32,6 @@ LOG_NAME = "worker.log"
 REFINEMENT_LIMIT = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """One job was done.
-
-    Parameters
-    ----------
-    done, total : int
-        Jobs so far, and in all.
-    record : record
-        The one just measured.
-    remaining_s : float
-        Estimated seconds until the end.
-    """
-
-    done: int
-    total: int
-    record: AnyRecord
-    remaining_s: float
-
-
-Observer = Callable[[Progress], None]
 StartWorker = Callable[[WorkerOptions], MeasuringProcess]
 
 

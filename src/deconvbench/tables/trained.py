@@ -1,8 +1,8 @@
 """What training experiments found: their tables and crops, read back as frames.
 
 Training (`deconvbench.studies.training`) writes plain files; tables, figures, claims and the report read them
-here. The results of a longer run ship with the package, so that trained quality can be shown without training anything.
-Decides which training run speaks for a layer, and says where it comes from. Reads only, and needs no torch.
+here. The results of a longer run ship with the package, so that trained quality can be shown without training
+anything. Decides which training run represents a layer, and says where it comes from. Reads only; no torch.
 """
 
 import csv

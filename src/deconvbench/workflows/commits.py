@@ -1,34 +1,27 @@
-"""Comparing two commits of this repository: ``python -m deconvbench.workflows.commits BASE [HEAD]``.
+"""Comparing two commits of this repository: ``deconvbench compare-commits BASE [HEAD]``.
 
 Both are checked out into git worktrees of their own, so the user's working tree is never touched. One engine, the
 one that runs, drives the upsamplers of both, interleaved replicate by replicate, so drift hits both alike.
 """
 
 import contextlib
-import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, NoReturn
 
 import pandas as pd
-import typer
 
 from deconvbench.analysis.comparison import DEFAULT_MARGIN, compare
-from deconvbench.cli.app import KeywordOption, SetOption, show_comparison
 from deconvbench.errors import UsageError
-from deconvbench.progress import show_progress
+from deconvbench.progress import Observer
 from deconvbench.runner.checkout import PRODUCTS
-from deconvbench.runner.engine import Observer, Task, run_tasks
+from deconvbench.runner.engine import Task, run_tasks
 from deconvbench.runner.plan import Plan, close_folder, open_folder
 from deconvbench.runner.worker import WorkerError, WorkerOptions
 from deconvbench.tables.table import write_tables
-from deconvbench.units import parse_margin
-from deconvbench.workflows.run import RESULTS, Selection, make_plan, name_folder, read_environment
+from deconvbench.workflows.run import RESULTS, name_folder, read_environment
 
 COMPARED_REPLICATES = 5
 
@@ -206,44 +199,3 @@ def list_dependencies(repository: Path, name: str) -> str:
     """
     sha = resolve_commit(repository, name)
     return _run_git(repository, "show", f"{sha}:constraints.txt").stdout
-
-
-def _stop_on_termination(number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)  # so that the worktrees are removed on the way out
-
-
-def _main(
-    base: Annotated[str, typer.Argument(metavar="BASE", help="A commit.")],
-    head: Annotated[str, typer.Argument(metavar="[HEAD]", help="Another.")] = "HEAD",
-    preset: Annotated[str, typer.Option("--preset", metavar="NAME", help="What to measure.")] = "smoke",
-    settings: SetOption = None,
-    keyword: KeywordOption = "",
-    replicates: Annotated[int, typer.Option("--replicates", metavar="N", help="Passes.")] = COMPARED_REPLICATES,
-    margin: Annotated[str, typer.Option("--margin", metavar="SHARE", help="What does not count.")] = "5%",
-    base_python: Annotated[str | None, typer.Option("--base-python", metavar="FILE", help="For BASE.")] = None,
-    markdown: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="A summary.")] = None,
-) -> int:
-    """Measure two commits, interleaved, and print which cases became slower."""
-    selection = Selection(preset=preset, settings=tuple(settings or ()), keyword=keyword, replicates=replicates)
-    plan = make_plan(selection, ["nox", "-s", "compare", "--", base, head])
-    signal.signal(signal.SIGTERM, _stop_on_termination)
-    with show_progress(sys.stderr) as observer:
-        comparison, folders = compare_commits(
-            Path.cwd(),
-            base,
-            head,
-            plan,
-            base_python=base_python,
-            margin=parse_margin(margin),
-            observer=observer,
-        )
-    print("\n".join(f"run folder: {folder}" for folder in folders), file=sys.stderr)
-    return show_comparison(comparison, f"{head} against {base}", markdown=markdown)
-
-
-if __name__ == "__main__":
-    from deconvbench.__main__ import run_app
-
-    application = typer.Typer(add_completion=False)
-    application.command()(_main)
-    sys.exit(run_app(application, "deconvbench.workflows.commits"))

@@ -19,10 +19,11 @@ from deconvbench.analysis.selftest import SelftestResult, collect_run, format_se
 from deconvbench.errors import UsageError
 from deconvbench.grid.grid import Grid, load_grid, load_preset, select_all
 from deconvbench.measure.accelerator import check_device, describe_accelerator
+from deconvbench.progress import Observer
 from deconvbench.records.case import Case
 from deconvbench.records.record import SCHEMA_VERSION, Record, SpeedupRecord
 from deconvbench.records.run_folder import write_whole
-from deconvbench.runner.engine import Observer, Outcome, Task, run_plan, run_tasks
+from deconvbench.runner.engine import Outcome, Task, run_plan, run_tasks
 from deconvbench.runner.environment import collect_environment
 from deconvbench.runner.plan import Plan, close_folder, list_imprecise, open_folder, reopen_folder
 from deconvbench.runner.worker import WorkerOptions

@@ -1,0 +1,63 @@
+"""Commands that read what was measured: the report, and the comparison of two runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deconvbench.cli.options import JsonOption
+from deconvbench.cli.output import show_comparison
+from deconvbench.errors import UsageError
+
+
+def report(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RUN]...", help="Run folders; default: the newest.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where to write; default RUN/report.html.")
+    ] = None,
+    quality: Annotated[
+        str | None,
+        typer.Option("--quality", metavar="METRIC,METRIC", help="What to set against latency, a figure each."),
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--results",
+            metavar="DIR",
+            help="What deconvbench train found; default: results/experiments, else what ships with the package.",
+        ),
+    ] = None,
+) -> None:
+    """Write tables, figures and one self-contained HTML file; its path is the last line on standard output."""
+    from deconvbench.plots.gallery import TRADEOFF_METRICS
+    from deconvbench.report import write_report
+    from deconvbench.tables.table import find_newest_run
+    from deconvbench.tables.trained import find_trained
+
+    folders = runs or [find_newest_run(Path("results"))]
+    if out is not None and len(folders) > 1:
+        raise UsageError(f"--out: {str(out)!r} is one file, for {len(folders)} runs; give one run")
+    metrics = TRADEOFF_METRICS if quality is None else tuple(word.strip() for word in quality.split(","))
+    trained = find_trained(results)
+    for folder in folders:
+        print(write_report(folder, out, metrics=metrics, trained=trained))
+
+
+def compare(
+    base: Annotated[Path, typer.Argument(metavar="BASE", help="A run folder, or a file of pytest-benchmark.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another.")],
+    margin: Annotated[
+        str, typer.Option("--margin", metavar="SHARE", help="Differences that do not count.")
+    ] = "5%",
+    as_json: JsonOption = False,
+    page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write a summary.")] = None,
+) -> int:
+    """Say of each case whether NEW is faster, slower, the same, or whether nobody can tell; exits 1 if slower."""
+    from deconvbench.analysis.comparison import compare as compare_runs
+    from deconvbench.units import parse_margin
+
+    comparison = compare_runs(base, new, parse_margin(margin))
+    return show_comparison(comparison, f"{new} against {base}", as_json=as_json, page=page, markdown=markdown)

@@ -1,0 +1,153 @@
+"""Commands that measure, and those that say what would be measured and where."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deconvbench.cli.options import (
+    DeviceOption,
+    GridOption,
+    JsonOption,
+    KeywordOption,
+    PrecisionOption,
+    PresetOption,
+    ReplicatesOption,
+    SeedOption,
+    SetOption,
+    TimeoutOption,
+    UpsamplerOption,
+    make_selection,
+)
+from deconvbench.cli.output import print_rows
+from deconvbench.errors import SurroundingsError
+
+if TYPE_CHECKING:
+    from deconvbench.runner.plan import Plan
+
+
+def grid(
+    preset: PresetOption = None,
+    grid_file: GridOption = None,
+    settings: SetOption = None,
+    keyword: KeywordOption = "",
+    upsampler: UpsamplerOption = None,
+    device: DeviceOption = "",
+    replicates: ReplicatesOption = None,
+    upsamplers: Annotated[bool, typer.Option("--upsamplers", help="List the upsamplers instead.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the cases that would run, their number and an estimated duration."""
+    from deconvbench.runner.estimate import describe_extent
+    from deconvbench.workflows.run import load_upsamplers, make_plan
+
+    if upsamplers:
+        load_upsamplers(upsampler or [])
+        _show_catalogue(upsampler or [], as_json=as_json)
+        return
+    selection = make_selection(preset, grid_file, settings, keyword, upsampler, device, replicates)
+    plan = make_plan(selection)
+    if as_json:
+        from dataclasses import asdict
+
+        print_rows("grid", [{**asdict(case), "case_id": case.case_id} for case in plan.cases])
+        return
+    for case in plan.cases:
+        print(case.case_id)
+    print(describe_extent(plan), file=sys.stderr)
+
+
+def _show_catalogue(sources: list[str], *, as_json: bool) -> None:
+    from deconvbench.runner.catalogue import format_catalogue, lay_out_catalogue, list_catalogue
+
+    rows = list_catalogue(sources)
+    if as_json:
+        print_rows("upsamplers", [row.to_dict() for row in rows])
+    elif sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(lay_out_catalogue(rows))
+    else:
+        print(format_catalogue(rows))
+
+
+def run(
+    preset: PresetOption = None,
+    grid_file: GridOption = None,
+    settings: SetOption = None,
+    keyword: KeywordOption = "",
+    upsampler: UpsamplerOption = None,
+    device: DeviceOption = "",
+    replicates: ReplicatesOption = None,
+    timeout: TimeoutOption = None,
+    precision: PrecisionOption = None,
+    seed: SeedOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The run folder; default results/runs/<time>-<preset>."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, or the newest.")] = False,
+    resume_anyway: Annotated[
+        bool, typer.Option("--resume-anyway", help="Resume although machine, code or torch changed; recorded.")
+    ] = False,
+) -> None:
+    """Measure a grid; the run folder is the last line on standard output."""
+    from deconvbench.workflows.run import make_plan, resume_plan, start_folder
+
+    selection = make_selection(
+        preset,
+        grid_file,
+        settings,
+        keyword,
+        upsampler,
+        device,
+        replicates,
+        timeout_s=timeout,
+        precision=precision,
+        seed=seed,
+    )
+    if resume or resume_anyway:
+        plan, folder = resume_plan(out, selection, anyway=resume_anyway)
+    else:
+        plan = make_plan(selection, ["deconvbench", *sys.argv[1:]])
+        folder = start_folder(plan, out)
+    _measure(plan, folder)
+    print(folder)
+
+
+def _measure(plan: "Plan", folder: Path) -> None:
+    """Measure with progress on standard error; say how to go on when something stops it."""
+    from deconvbench.progress import show_progress
+    from deconvbench.workflows.run import measure, summarise_outcome
+
+    resume = f"deconvbench run --out {folder} --resume"
+    try:
+        with show_progress(sys.stderr) as observer:
+            outcome = measure(plan, folder, observer)
+    except KeyboardInterrupt as error:
+        print(f"deconvbench: interrupted; everything measured is kept. Go on with: {resume}", file=sys.stderr)
+        raise typer.Exit(130) from error
+    except SurroundingsError as error:
+        raise SurroundingsError(f"{error}. What was measured is kept. Go on with: {resume}") from error
+    print(summarise_outcome(plan, outcome), file=sys.stderr)
+
+
+def native() -> None:
+    """Compile the fast resize-convolution for this machine and try it; its path is the last line on output."""
+    from deconvbench.measure.native_gain import measure_native_gain
+    from deconvbench.nn import build_native
+
+    build = build_native()
+    threads = "torch's threads" if build.is_threaded else "one thread"
+    print(f"{build.command}; works in {threads}, within {build.error:.0e} of the plain form", file=sys.stderr)
+    print(measure_native_gain(), file=sys.stderr)
+    print(build.path)
+
+
+def env() -> None:
+    """Print the record of machine and software that every run keeps."""
+    from deconvbench.workflows.run import read_environment
+
+    print(json.dumps(read_environment(), indent=1))
