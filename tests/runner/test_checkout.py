@@ -26,6 +26,18 @@ def run(code: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
 
 
+def test_layers_of_earlier_commits_find_what_has_moved_since(checkout: Path) -> None:
+    with (checkout / "deconvbench" / "upsamplers" / "interpolation.py").open("a") as file:
+        file.write("\nfrom deconvbench.failures import describe_failure\n")
+    code = (
+        f"import sys\n{TAKE}take_products_from(Path(sys.argv[1]))\n"
+        "import deconvbench.upsamplers.interpolation as theirs, deconvbench.errors as ours\n"
+        "assert theirs.describe_failure is ours.describe_failure"
+    )
+    answer = run(code, str(checkout))
+    assert answer.returncode == 0, answer.stderr
+
+
 def test_products_come_from_the_checkout_and_what_measures_from_here(checkout: Path) -> None:
     code = (
         f"import sys\n{TAKE}take_products_from(Path(sys.argv[1]))\n"

@@ -17,8 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from deconvbench.errors import DeconvbenchError, UnsupportedError
-from deconvbench.failures import describe_failure
+from deconvbench.errors import DeconvbenchError, UnsupportedError, describe_failure
 from deconvbench.records.record import AnyRecord, decode_record, encode_record
 from deconvbench.runner.checkout import take_products_from
 

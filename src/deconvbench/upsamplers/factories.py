@@ -13,8 +13,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from deconvbench.errors import UsageError
-from deconvbench.failures import describe_failure
+from deconvbench.errors import UsageError, describe_failure
 
 # what a factory is called with, by position
 ARGUMENTS = ("in_channels", "out_channels", "kernel_size", "scale_factor")

@@ -14,8 +14,7 @@ from typing import Any
 
 import torch
 
-from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
-from deconvbench.failures import describe_failure
+from deconvbench.errors import RunFolderError, SurroundingsError, describe_failure, explain_os_error
 from deconvbench.records.run_folder import write_whole
 
 SETTINGS_NAME = "settings.json"
