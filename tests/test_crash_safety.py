@@ -181,12 +181,14 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path: Path) -> None:
             assert have_ended(workers)
     assert (process.returncode, out) == (130, "")
     last = err.splitlines()[-1]
-    assert last.startswith("deconvbench: interrupted; everything measured is kept. Go on with: deconvbench run ")
+    assert last.startswith(
+        "deconvbench: interrupted; everything measured is kept. Continue with: deconvbench run "
+    )
     assert "Traceback" not in err
     before = read_keys(folder)
     assert len(before) >= 3
 
-    words = shlex.split(last.partition("Go on with: deconvbench run ")[2])
+    words = shlex.split(last.partition("Continue with: deconvbench run ")[2])
     with start(*words) as process:
         _, err = process.communicate()
     assert process.returncode == 0, err

@@ -299,7 +299,7 @@ def test_a_full_disk_is_one_line_exit_code_3_and_a_way_to_go_on(
     folder = disk.where / "run"
     disk.remount("size=20k")
     words = ["run", *TINY, "--replicates", "2", "--out", str(folder)]
-    resume = f"Go on with: deconvbench run --out {folder} --resume"
+    resume = f"Continue with: deconvbench run --out {folder} --resume"
     expect_one_line(capsys, words, 3, "the disk is full", str(folder), "What was measured is kept", resume)
     written = read_keys(folder)
     assert written

@@ -1,4 +1,4 @@
-"""``python -m deconvbench`` and the console script: errors become one line and an exit code."""
+"""``python -m deconvbench`` and the console script: an error becomes one line and an exit code."""
 
 import sys
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0 done, 1 a condition asked for was met, 2 wrong use, 3 stopped by the surroundings,
-        130 interrupted.
+        The exit code: 0 done, 1 a condition asked for was met, 2 wrong use, 3 stopped by the system (such as a
+        full disk or a locked folder; the run can be resumed), 130 interrupted.
     """
     return run_app(app, "deconvbench", arguments)
 

@@ -55,7 +55,7 @@ class FusionError(DeconvbenchError):
 
 
 class SurroundingsError(DeconvbenchError):
-    """Stopped by the surroundings (disk full, folder read-only, lock held): the run can be resumed."""
+    """Stopped by the system (disk full, folder read-only, lock held): the run can be resumed."""
 
     exit_code = 3
 
@@ -108,7 +108,7 @@ def _find_place(error: BaseException) -> str:
     author = theirs[0][0]
     frame, line = next((frame, line) for package, frame, line in reversed(theirs) if package == author)
     function = frame.f_code.co_name
-    place = f"{os.path.basename(frame.f_code.co_filename)}:{line}"  # noqa: PTH119 -- a name such as <string> is no path
+    place = f"{os.path.basename(frame.f_code.co_filename)}:{line}"  # noqa: PTH119 -- a name such as <string> is not a path
     return place if function.startswith("<") else f"{place} in {function}"
 
 

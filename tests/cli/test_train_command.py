@@ -160,7 +160,7 @@ def test_interrupted_and_killed_a_training_ends_as_if_nothing_had_happened(
         out, err = process.communicate()
     assert (process.returncode, out) == (130, ""), err
     assert "Traceback" not in err
-    words = shlex.split(err.splitlines()[-1].partition("Go on with: deconvbench ")[2])
+    words = shlex.split(err.splitlines()[-1].partition("Continue with: deconvbench ")[2])
 
     with start(*words[1:]) as process:
         wait_for_step(process, folder, 50)

@@ -1,4 +1,4 @@
-"""The command line: words in, one call into the package, words out.
+"""The command line: each command parses its options and makes one call into the package.
 
 Results go to standard output, progress and errors to standard error. torch and pandas are imported inside the
 commands, so that ``--help`` needs neither.
@@ -38,11 +38,11 @@ def _print_version(value: bool) -> None:
 def set_up(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave."),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show tracebacks of errors.")] = False,
 ) -> None:
-    """Take the options that stand before every command; `main` looks for -v itself."""
+    """Take the options given before the command; `main` looks for -v itself."""
 
 
 # in the order of --help
@@ -51,7 +51,7 @@ for command in (grid, run, report, compare, compare_commits, selftest, validate,
 
 
 def run_app(application: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> int:
-    """Run a typer application; what goes wrong becomes one line on standard error.
+    """Run a typer application; an error becomes one line on standard error.
 
     Parameters
     ----------

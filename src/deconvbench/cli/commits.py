@@ -1,4 +1,4 @@
-"""The command that compares two commits of a checkout."""
+"""The command that compares two commits of a repository."""
 
 import signal
 import sys
@@ -18,11 +18,13 @@ def _stop_on_termination(number: int, _frame: FrameType | None) -> NoReturn:
 
 def compare_commits(
     base: Annotated[str, typer.Argument(metavar="BASE", help="The commit to compare with.")],
-    head: Annotated[str, typer.Argument(metavar="[HEAD]", help="The commit to judge.")] = "HEAD",
-    preset: Annotated[str, typer.Option("--preset", metavar="NAME", help="What to measure.")] = "smoke",
+    head: Annotated[str, typer.Argument(metavar="[HEAD]", help="The new commit.")] = "HEAD",
+    preset: Annotated[str, typer.Option("--preset", metavar="NAME", help="Preset to measure.")] = "smoke",
     settings: SetOption = None,
     keyword: KeywordOption = "",
-    replicates: Annotated[int, typer.Option("--replicates", metavar="N", help="Passes over the cases.")] = 5,
+    replicates: Annotated[
+        int, typer.Option("--replicates", metavar="N", help="Number of passes over the cases.")
+    ] = 5,
     margin: Annotated[
         str, typer.Option("--margin", metavar="SHARE", help="Largest relative change to ignore.")
     ] = "5%",

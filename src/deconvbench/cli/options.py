@@ -12,30 +12,37 @@ PresetOption = Annotated[
     str | None,
     typer.Option("--preset", metavar="NAME", help="One of smoke, quick (default), article, full, fast."),
 ]
-GridOption = Annotated[Path | None, typer.Option("--grid", metavar="FILE", help="A grid of your own, as TOML.")]
+GridOption = Annotated[
+    Path | None, typer.Option("--grid", metavar="FILE", help="A TOML file with a grid of your own.")
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="AXIS=V,V", help="Replace an axis: --set height=32,64.")
 ]
 KeywordOption = Annotated[
-    str, typer.Option("-k", metavar="EXPR", help="Only cases whose id matches, as pytest's -k.")
+    str, typer.Option("-k", metavar="EXPR", help="Run only cases whose id matches (as pytest -k).")
 ]
 UpsamplerOption = Annotated[
     list[str] | None,
-    typer.Option("--upsampler", metavar="MODULE:FACTORY", help="An upsampler of your own; repeat for more."),
+    typer.Option("--upsampler", metavar="MODULE:FACTORY", help="Add an upsampler of your own; repeat for more."),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="D,D", help="Devices: cpu, cuda, cuda:1, mps.")]
 ReplicatesOption = Annotated[
-    int | None, typer.Option("--replicates", metavar="N", help="Passes over the cases, each in a fresh process.")
+    int | None,
+    typer.Option("--replicates", metavar="N", help="Number of passes over the cases, each in a fresh process."),
 ]
 TimeoutOption = Annotated[
-    float | None, typer.Option("--timeout", metavar="S", help="Seconds after which a case counts as hanging.")
+    float | None, typer.Option("--timeout", metavar="S", help="Seconds before a case is stopped as hanging.")
 ]
 PrecisionOption = Annotated[
     str | None,
-    typer.Option("--precision", metavar="SHARE", help="Further replicates of cells whose interval is wider: 2%."),
+    typer.Option(
+        "--precision", metavar="SHARE", help="Add replicates until each interval is within this share, e.g. 2%."
+    ),
 ]
-SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Of orders, weights and inputs.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Random seed of case order, weights and inputs.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
 def make_selection(
@@ -51,7 +58,7 @@ def make_selection(
     precision: str | None = None,
     seed: int | None = None,
 ) -> "Selection":
-    """Make a selection of what the words of a command say; torch is imported only here."""
+    """Make a selection from a command's options; torch is imported only here."""
     from deconvbench.workflows.run import Selection
 
     return Selection(

@@ -31,7 +31,7 @@ def show_comparison(
     page: Path | None = None,
     markdown: Path | None = None,
 ) -> int:
-    """Print a comparison and write what was asked for.
+    """Print a comparison and write the requested files.
 
     Parameters
     ----------

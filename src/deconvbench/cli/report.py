@@ -1,4 +1,4 @@
-"""Commands that read what was measured: the report, and the comparison of two runs."""
+"""Commands that read measured runs: the report, and the comparison of two runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,21 +12,23 @@ from deconvbench.errors import UsageError
 
 def report(
     runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="[RUN]...", help="Run folders; default: the newest.")
+        list[Path] | None, typer.Argument(metavar="[RUN]...", help="Run folders [default: the newest].")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Where to write; default RUN/report.html.")
+        Path | None, typer.Option("--out", metavar="FILE", help="Output file [default: RUN/report.html].")
     ] = None,
     quality: Annotated[
         str | None,
-        typer.Option("--quality", metavar="METRIC,METRIC", help="What to set against latency, a figure each."),
+        typer.Option(
+            "--quality", metavar="METRIC,METRIC", help="Metrics to plot against latency, one figure each."
+        ),
     ] = None,
     results: Annotated[
         Path | None,
         typer.Option(
             "--results",
             metavar="DIR",
-            help="What deconvbench train found; default: results/experiments, else what ships with the package.",
+            help="Output folder of deconvbench train [default: results/experiments, else the packaged results].",
         ),
     ] = None,
 ) -> None:
@@ -46,16 +48,21 @@ def report(
 
 
 def compare(
-    base: Annotated[Path, typer.Argument(metavar="BASE", help="A run folder, or a file of pytest-benchmark.")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another.")],
+    base: Annotated[
+        Path,
+        typer.Argument(metavar="BASE", help="The run to compare with: a run folder or a pytest-benchmark file."),
+    ],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The new run.")],
     margin: Annotated[
-        str, typer.Option("--margin", metavar="SHARE", help="Differences that do not count.")
+        str, typer.Option("--margin", metavar="SHARE", help="Largest relative change to ignore.")
     ] = "5%",
     as_json: JsonOption = False,
-    page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page.")] = None,
-    markdown: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write a summary.")] = None,
+    page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML page.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write a summary as Markdown.")
+    ] = None,
 ) -> int:
-    """Say of each case whether NEW is faster, slower, the same, or whether nobody can tell; exits 1 if slower."""
+    """Compare two runs case by case (faster, slower, same, inconclusive); exit 1 if any case is slower."""
     from deconvbench.analysis.comparison import compare as compare_runs
     from deconvbench.units import parse_margin
 

@@ -1,4 +1,4 @@
-"""Commands that measure, and those that say what would be measured and where."""
+"""Commands that measure, and those that show what would be measured and on which machine."""
 
 import json
 import sys
@@ -36,7 +36,9 @@ def grid(
     upsampler: UpsamplerOption = None,
     device: DeviceOption = "",
     replicates: ReplicatesOption = None,
-    upsamplers: Annotated[bool, typer.Option("--upsamplers", help="List the upsamplers instead.")] = False,
+    upsamplers: Annotated[
+        bool, typer.Option("--upsamplers", help="List the upsamplers instead of the cases.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the cases that would run, their number and an estimated duration."""
@@ -86,14 +88,19 @@ def run(
     seed: SeedOption = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="The run folder; default results/runs/<time>-<preset>."),
+        typer.Option("--out", metavar="DIR", help="Run folder [default: results/runs/<time>-<preset>]."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, or the newest.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --out, or the newest one.")
+    ] = False,
     resume_anyway: Annotated[
-        bool, typer.Option("--resume-anyway", help="Resume although machine, code or torch changed; recorded.")
+        bool,
+        typer.Option(
+            "--resume-anyway", help="Resume even if machine, code or torch changed; the change is recorded."
+        ),
     ] = False,
 ) -> None:
-    """Measure a grid; the run folder is the last line on standard output."""
+    """Measure a grid; the last line on standard output is the run folder."""
     from deconvbench.workflows.run import make_plan, resume_plan, start_folder
 
     selection = make_selection(
@@ -118,7 +125,7 @@ def run(
 
 
 def _measure(plan: "Plan", folder: Path) -> None:
-    """Measure with progress on standard error; say how to go on when something stops it."""
+    """Measure with progress on standard error; if it is stopped, print how to continue."""
     from deconvbench.progress import show_progress
     from deconvbench.workflows.run import measure, summarise_outcome
 
@@ -127,15 +134,15 @@ def _measure(plan: "Plan", folder: Path) -> None:
         with show_progress(sys.stderr) as observer:
             outcome = measure(plan, folder, observer)
     except KeyboardInterrupt as error:
-        print(f"deconvbench: interrupted; everything measured is kept. Go on with: {resume}", file=sys.stderr)
+        print(f"deconvbench: interrupted; everything measured is kept. Continue with: {resume}", file=sys.stderr)
         raise typer.Exit(130) from error
     except SurroundingsError as error:
-        raise SurroundingsError(f"{error}. What was measured is kept. Go on with: {resume}") from error
+        raise SurroundingsError(f"{error}. What was measured is kept. Continue with: {resume}") from error
     print(summarise_outcome(plan, outcome), file=sys.stderr)
 
 
 def native() -> None:
-    """Compile the fast resize-convolution for this machine and try it; its path is the last line on output."""
+    """Compile and test the native resize-convolution; the last line on standard output is the library's path."""
     from deconvbench.measure.native_gain import measure_native_gain
     from deconvbench.nn import build_native
 
@@ -147,7 +154,7 @@ def native() -> None:
 
 
 def env() -> None:
-    """Print the record of machine and software that every run keeps."""
+    """Print the environment record (machine and software) that is stored with every run."""
     from deconvbench.workflows.run import read_environment
 
     print(json.dumps(read_environment(), indent=1))

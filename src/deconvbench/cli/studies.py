@@ -1,4 +1,4 @@
-"""Commands of the article's studies, and of the comparison's own test."""
+"""Commands of the article's studies, and the self-test of the comparison."""
 
 import sys
 from pathlib import Path
@@ -11,17 +11,21 @@ from deconvbench.cli.output import print_rows
 
 
 def selftest(
-    preset: Annotated[str, typer.Option("--preset", metavar="NAME", help="What to measure.")] = "selftest",
+    preset: Annotated[str, typer.Option("--preset", metavar="NAME", help="Preset to measure.")] = "selftest",
     settings: SetOption = None,
     keyword: KeywordOption = "",
-    replicates: Annotated[int, typer.Option("--replicates", metavar="N", help="Of each of five runs.")] = 5,
-    slowdown: Annotated[str, typer.Option("--slowdown", metavar="SHARE", help="Of the fifth run.")] = "10%",
+    replicates: Annotated[
+        int, typer.Option("--replicates", metavar="N", help="Replicates of each of the five runs.")
+    ] = 5,
+    slowdown: Annotated[
+        str, typer.Option("--slowdown", metavar="SHARE", help="Slowdown added to the fifth run.")
+    ] = "10%",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where the runs and the result go.")
+        Path | None, typer.Option("--out", metavar="DIR", help="Output folder of the runs and the result.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare identical code with itself on this machine: false alarms and power of each rule."""
+    """Compare identical code with itself on this machine: false-positive rate and power of each rule."""
     from deconvbench.analysis.selftest import format_selftest, list_rows
     from deconvbench.progress import show_progress
     from deconvbench.units import parse_fraction
@@ -39,12 +43,15 @@ def selftest(
 
 
 def validate(
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="Images of each drawn kind.")] = 12,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where tables, figures and page go.")] = Path(
-        "results/validation"
-    ),
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="Number of images of each drawn kind.")] = 12,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Output folder of tables, figures and page.")
+    ] = Path("results/validation"),
 ) -> None:
-    """Put the checkerboard score to the test; the page it writes is the last line on standard output."""
+    """Validate the checkerboard score on planted patterns and against other scores.
+
+    The last line on standard output is the path of the page it writes.
+    """
     from deconvbench.progress import show_steps
     from deconvbench.studies.validation import validate as validate_score
 
@@ -56,40 +63,50 @@ def validate(
 def train(
     upsampler: Annotated[
         list[str] | None,
-        typer.Option("--upsampler", metavar="NAME[-kN]", help="Train with this one; repeat for more."),
+        typer.Option("--upsampler", metavar="NAME[-kN]", help="Upsampler to train with; repeat for more."),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Train with every upsampler.")] = False,
     task: Annotated[
         list[str] | None,
-        typer.Option("--task", metavar="TASK,TASK", help="reconstruction (default), super-resolution."),
+        typer.Option("--task", metavar="TASK,TASK", help="Tasks: reconstruction (default), super-resolution."),
     ] = None,
     norm: Annotated[
         list[str] | None,
-        typer.Option("--norm", metavar="NORM,NORM", help="instance, none; the task's own by default."),
+        typer.Option(
+            "--norm", metavar="NORM,NORM", help="Norms: instance, none [default: the usual one of the task]."
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Of each training; 500.")] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", metavar="N", help="Steps per training run [default: 500].")
+    ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", metavar="N", help="Trainings of each network; 3.")
+        int | None, typer.Option("--seeds", metavar="N", help="Training runs per network [default: 3].")
     ] = None,
     images: Annotated[
-        Path | None, typer.Option("--images", metavar="DIR", help="Photographs of your own, of any size and kind.")
+        Path | None,
+        typer.Option("--images", metavar="DIR", help="Folder of your own photographs, of any size and format."),
     ] = None,
     article: Annotated[
-        bool, typer.Option("--article", help="The article's 70,000 steps, batch and width; for a GPU.")
+        bool, typer.Option("--article", help="Use the article's 70,000 steps, batch size and width; needs a GPU.")
     ] = False,
-    batch: Annotated[int | None, typer.Option("--batch", metavar="N", help="Crops a step; 4.")] = None,
-    crop_size: Annotated[int | None, typer.Option("--crop-size", metavar="N", help="Pixels a side; 128.")] = None,
-    width: Annotated[int | None, typer.Option("--width", metavar="N", help="First channels; 16.")] = None,
-    device: Annotated[str | None, typer.Option("--device", metavar="D", help="cpu (default), cuda, mps.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", metavar="N", help="Batch size [default: 4].")] = None,
+    crop_size: Annotated[
+        int | None, typer.Option("--crop-size", metavar="N", help="Crop side in pixels [default: 128].")
+    ] = None,
+    width: Annotated[int | None, typer.Option("--width", metavar="N", help="Base channels [default: 16].")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="D", help="Device: cpu (default), cuda, mps.")
+    ] = None,
     autocast: Annotated[bool, typer.Option("--autocast", help="Compute in bfloat16 where that is safe.")] = False,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", metavar="N", help="Trainings at a time, one thread each; all cores.")
+        int | None,
+        typer.Option("--jobs", metavar="N", help="Parallel trainings, one thread each [default: all cores]."),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="The experiments folder; goes on with what is there.")
+        Path, typer.Option("--out", metavar="DIR", help="Output folder; continues the experiments in it.")
     ] = Path("results/experiments"),
 ) -> None:
-    """Train the article's networks with exchanged upsamplers; the folder is the last line on standard output."""
+    """Train the article's networks with other upsamplers; the last line on standard output is the folder."""
     from deconvbench.studies.training.command import train_from_words
 
     code = train_from_words(
@@ -119,18 +136,22 @@ def train(
 
 def claims(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="A run folder; default: the newest, if there is one.")
+        Path | None, typer.Argument(metavar="[RUN]", help="Run folder [default: the newest, if any].")
     ] = None,
     results: Annotated[
         Path | None,
-        typer.Option("--results", metavar="DIR", help="Of deconvbench train; default: yours, or what ships."),
+        typer.Option(
+            "--results",
+            metavar="DIR",
+            help="Output folder of deconvbench train [default: results/experiments, else packaged].",
+        ),
     ] = None,
     as_json: JsonOption = False,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Where to write; default RUN/claims.json.")
+        Path | None, typer.Option("--out", metavar="FILE", help="Output file [default: RUN/claims.json].")
     ] = None,
 ) -> None:
-    """Say of each claim of the article whether it holds, with the numbers that decide."""
+    """Check whether each claim of the article holds, with the numbers that decide it."""
     from deconvbench.progress import show_steps
     from deconvbench.records.run_folder import CLAIMS_NAME
     from deconvbench.studies.claims import evaluate_claims, find_run

@@ -107,7 +107,7 @@ def test_an_interrupt_says_how_to_go_on(
     Asked(monkeypatch, interrupt)
     assert train() == 130
     expected = (
-        "deconvbench: interrupted; everything trained is kept. Go on with: deconvbench train --out 'a folder'"
+        "deconvbench: interrupted; everything trained is kept. Continue with: deconvbench train --out 'a folder'"
     )
     assert capsys.readouterr().err.splitlines()[-1] == expected
 
@@ -117,7 +117,9 @@ def test_a_full_disk_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
         raise SurroundingsError("the disk is full")
 
     Asked(monkeypatch, fill)
-    with pytest.raises(SurroundingsError, match="the disk is full. What was trained is kept. Go on with: deconv"):
+    with pytest.raises(
+        SurroundingsError, match="the disk is full. What was trained is kept. Continue with: deconv"
+    ):
         train()
 
 

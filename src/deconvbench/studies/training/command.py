@@ -1,6 +1,6 @@
-"""What ``deconvbench train`` does between the options and the experiments: choose the runs, and talk to the user.
+"""What ``deconvbench train`` does between the options and the experiments: choose the runs, report to the user.
 
-Everything it says goes to standard error.
+All its output goes to standard error.
 """
 
 import shlex
@@ -93,16 +93,16 @@ def train_from_words(
     is_article: bool = False,
     **choice: Any,
 ) -> int:
-    """Train what was asked for, with progress on standard error.
+    """Train the requested runs, with progress on standard error.
 
     Parameters
     ----------
     words : sequence of str
-        What the user typed after the program's name: how to go on.
+        What the user typed after the program's name; shown as the command to continue with.
     images_folder, jobs, out
         As `run_experiments`.
     is_article : bool
-        Also says beforehand how long it will take.
+        Also print beforehand how long it will take.
     **choice
         As `list_runs`.
 
@@ -114,9 +114,9 @@ def train_from_words(
     Raises
     ------
     UsageError
-        If something asked for is not allowed.
+        If an option is not allowed.
     SurroundingsError
-        If the folder cannot be written; the message says how to go on.
+        If the folder cannot be written; the message tells how to continue.
     """
     if jobs is not None and jobs < 1:
         raise UsageError(f"--jobs: {jobs} is not a whole number of at least 1")
@@ -137,9 +137,9 @@ def train_from_words(
                 observer=observer,
             )
     except KeyboardInterrupt:
-        print(f"deconvbench: interrupted; everything trained is kept. Go on with: {again}", file=sys.stderr)
+        print(f"deconvbench: interrupted; everything trained is kept. Continue with: {again}", file=sys.stderr)
         return INTERRUPTED
     except SurroundingsError as error:
-        raise SurroundingsError(f"{error}. What was trained is kept. Go on with: {again}") from error
+        raise SurroundingsError(f"{error}. What was trained is kept. Continue with: {again}") from error
     print(outcome.describe(), file=sys.stderr)
     return 0
