@@ -49,7 +49,7 @@ def make_grid(*, axes: dict[str, Any] | None = None, **settings: Any) -> Grid:
 
 
 def make_speedup_grid(**settings: Any) -> Grid:
-    """Build a grid of one case, and of two layers timed in turns at two sizes, forward and train."""
+    """Build a grid of one case, and of two layers with interleaved timing at two sizes, forward and train."""
     speedup = {
         "baseline": "nearest_conv",
         "kernel_size": 3,

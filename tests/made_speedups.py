@@ -35,7 +35,7 @@ def make_speedup_record(
         replicate=replicate,
         seed=7,
         status=status,
-        message="" if status == "ok" else "nearest_conv_tiled is no twin <of> plain",
+        message="" if status == "ok" else "nearest_conv_tiled is not equivalent <to> plain",
     )
     if status != "ok":
         return job
@@ -88,7 +88,7 @@ def make_settings(
 
 
 def make_speedup_records(settings: Sequence[Case] | None = None, replicates: int = 2) -> list[SpeedupRecord]:
-    """Everything that a run of the preset `fast` measures in turns."""
+    """Everything that a run of the preset `fast` times, interleaved."""
     return [
         make_speedup_record(setting, is_frozen=is_frozen, replicate=replicate)
         for setting in (list(make_settings()) if settings is None else settings)

@@ -117,7 +117,7 @@ above_zero = st.floats(1e-9, 1e3)
 
 @st.composite
 def speedup_records(draw: st.DrawFn) -> SpeedupRecord:
-    """Layers timed in turns: of all as many samples, as rounds have it."""
+    """Interleaved timings: of all as many samples, as rounds have it."""
     case = draw(cases)
     rounds = draw(st.integers(1, 4))
     names = draw(st.lists(case_ids.filter(lambda name: name != case.case_id), max_size=3, unique=True))

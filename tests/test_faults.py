@@ -164,7 +164,7 @@ FAULTS = [
     ("changesinput", ("forward",), "changes its input in place, so each call sees another one"),
     ("changesinput", ("train",), "changes its input, or a parameter, in place: a leaf Variable"),
     ("changesinput", NUMBERS, "changes its input in place; let it work on a copy"),
-    ("alwaysdropsout", NUMBERS, "draws random numbers in evaluation mode, so its output is no function of"),
+    ("alwaysdropsout", NUMBERS, "draws random numbers in evaluation mode, so its output is not a function of"),
     ("detaches", ("train",), "gave an output without a gradient, so the step 'train' has no backward pass"),
     ("forgetsitsinput", ("train",), "gave an output that does not depend on its input for autograd"),
     ("givesnanbackward", ("train",), "gave its input a gradient that is not finite, in float32"),
@@ -452,7 +452,7 @@ def test_a_run_of_other_surroundings_is_refused_by_name(
     write_folder(tmp_path, **{key: "elsewhere"})
     before = (tmp_path / RUN_NAME).read_bytes()
     words = ["run", "--out", str(tmp_path), "--resume"]
-    expect_one_line(capsys, words, 2, f"{word} was elsewhere, is ", "--resume-anyway goes on")
+    expect_one_line(capsys, words, 2, f"{word} was elsewhere, is ", "pass --resume-anyway to continue")
     assert (tmp_path / RUN_NAME).read_bytes() == before
 
 

@@ -42,7 +42,7 @@ def make_progress(done: int, status: str = "ok") -> Progress:
         ),
         (
             make_speedup_record(make_case(), status="error"),
-            "speed-ups over nearest_conv-k3-s2-c4x2-8x8: error: nearest_conv_tiled is no twin <of> plain",
+            "speed-ups over nearest_conv-k3-s2-c4x2-8x8: error: nearest_conv_tiled is not equivalent <to> plain",
         ),
     ],
     ids=["ok", "no memory", "oom", "quality", "speed-ups", "frozen", "failed speed-ups"],

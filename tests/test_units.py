@@ -68,7 +68,7 @@ _FACTORS |= {f"{prefix}iB": 1024.0**power for power, prefix in enumerate("KMGT",
 
 def _read(text: str) -> float:
     number, unit = text.split()
-    assert "e" not in number, f"{text} is no way to write for a reader"
+    assert "e" not in number, f"{text} is not a way to write for a reader"
     return float(number) * _FACTORS[unit]
 
 

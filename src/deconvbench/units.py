@@ -77,7 +77,7 @@ def parse_margin(text: str) -> float:
     Raises
     ------
     UsageError
-        If it is no such share.
+        If it is not a such share.
     """
     return 0.0 if text.strip() in ("0", "0%") else parse_fraction(text, "--margin")
 

@@ -1,4 +1,4 @@
-"""The trial fuses, compares, times in turns and prints, with networks of our own in the place of others'."""
+"""The trial fuses, compares, times interleaved and prints, with networks of our own in the place of others'."""
 
 import re
 import runpy

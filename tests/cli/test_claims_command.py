@@ -83,7 +83,7 @@ def test_a_run_and_a_file_can_be_named(here: Path, asked: list[Any]) -> None:
     [
         ("claims none", "run folder: 'none' does not exist", 2),
         ("claims empty", "run folder: 'empty' has no journal.jsonl", 2),
-        ("claims --results none", "results: 'none' is no folder", 2),
+        ("claims --results none", "results: 'none' is not a folder", 2),
         ("claims --results empty", "results: 'empty' holds no results of deconvbench train", 2),
         ("claims --result empty", "--result", 2),
     ],

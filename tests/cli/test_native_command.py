@@ -39,5 +39,5 @@ def test_without_a_compiler_it_says_so_in_one_line(
     assert main(["native"]) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert "CC: 'no-such-compiler' is no C compiler that can be run" in told.err
+    assert "CC: 'no-such-compiler' is not a working C compiler" in told.err
     assert len(told.err.splitlines()) == 1

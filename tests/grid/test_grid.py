@@ -102,7 +102,7 @@ def test_select_keeps_what_matches() -> None:
         ({"axes": {**AXES, "height": []}}, r"axes\.height: an axis needs at least one value"),
         ({"axes": {**AXES, "height": [0]}}, r"axes\.height: 0 is not a whole number"),
         ({"axes": {**AXES, "height": [True]}}, r"axes\.height: True is not a whole number"),
-        ({"axes": {**AXES, "height": [8, 8]}}, r"axes\.height: 8 stands there twice"),
+        ({"axes": {**AXES, "height": [8, 8]}}, r"axes\.height: 8 is given twice"),
         ({"axes": {**AXES, "dtype": ["int8"]}}, r"axes\.dtype: 'int8' is not one of float32"),
         ({"axes": {**AXES, "device": ["gpu"]}}, r"axes\.device: 'gpu' is not cpu"),
         ({"axes": AXES, "constraints": "x"}, "constraints: 'x' is not a list"),

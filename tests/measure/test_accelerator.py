@@ -64,7 +64,7 @@ def test_a_machine_without_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_cpu_is_no_accelerator() -> None:
-    with pytest.raises(UsageError, match="device: 'cpu' is no accelerator"):
+    with pytest.raises(UsageError, match="device: 'cpu' is not an accelerator"):
         TorchAccelerator("cpu")
 
 

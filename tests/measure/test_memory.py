@@ -69,7 +69,7 @@ def test_two_calls_come_first_and_their_outputs_are_gone() -> None:
         alive.append(sum(output() is not None for output in outputs))
         output = torch.zeros(MIB, dtype=torch.int8)
         if len(outputs) < 2:
-            torch.zeros(20 * MIB, dtype=torch.int8)  # what is set up once is no cost of the step
+            torch.zeros(20 * MIB, dtype=torch.int8)  # what is set up once is not a cost of the step
         outputs.append(weakref.ref(output))
         return output
 

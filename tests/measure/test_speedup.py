@@ -1,4 +1,4 @@
-"""Layers timed in turns: with a simulated clock what is decided, on tiny layers what is filled in."""
+"""Interleaved timing: with a simulated clock what is decided, on tiny layers what is filled in."""
 
 from collections.abc import Callable, Iterator
 from statistics import median
@@ -231,10 +231,10 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("layer", "step", "message"),
     [
-        (_Off, "forward", "its output is off by"),
-        (_Scaled, "forward", "its output is off by 1.0e-03 of the largest value, more than 1e-05"),
-        (_Stops, "train", "its gradient of the input is off by"),
-        (_Deaf, "train", "its gradient of a parameter is off by"),
+        (_Off, "forward", "its output differs by"),
+        (_Scaled, "forward", "its output differs by 1.0e-03 of the largest value, more than 1e-05"),
+        (_Stops, "train", "its gradient of the input differs by"),
+        (_Deaf, "train", "its gradient of a parameter differs by"),
         (
             _Larger,
             "forward",

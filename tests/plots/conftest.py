@@ -62,7 +62,7 @@ def assert_legible(read_texts: Callable[[Figure], Texts]) -> Callable[[Figure], 
             assert box.x1 <= width, text
             assert box.y1 <= height, text
         for (first, a), (second, b) in combinations(texts, 2):
-            # boxes of lines above each other share the leading; a pixel of it is no overlap
+            # boxes of lines above each other share the leading; a pixel of it is not an overlap
             apart = a.x1 <= b.x0 + 1 or b.x1 <= a.x0 + 1 or a.y1 <= b.y0 + 1 or b.y1 <= a.y0 + 1
             assert apart, f"{first!r} overlaps {second!r}"
         return texts

@@ -46,13 +46,13 @@ def test_the_ledger_is_read_in_its_order() -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        pytest.param(b"", "is no ledger of claims; write it with: deconvbench claims$", id="empty"),
-        pytest.param(b"\xff", "is no ledger of claims", id="binary"),
-        pytest.param(b"[]", "is no ledger of claims", id="a list"),
-        pytest.param(b"{}", "is no ledger of claims", id="no rows"),
-        pytest.param(encode(3), "is no ledger of claims", id="a number for a row"),
-        pytest.param(encode({"id": 1}), "is no ledger of claims", id="half a row"),
-        pytest.param(encode(schema_version="1"), "is no ledger of claims", id="a version in words"),
+        pytest.param(b"", "is not a claims file; create it with: deconvbench claims$", id="empty"),
+        pytest.param(b"\xff", "is not a claims file", id="binary"),
+        pytest.param(b"[]", "is not a claims file", id="a list"),
+        pytest.param(b"{}", "is not a claims file", id="no rows"),
+        pytest.param(encode(3), "is not a claims file", id="a number for a row"),
+        pytest.param(encode({"id": 1}), "is not a claims file", id="half a row"),
+        pytest.param(encode(schema_version="1"), "is not a claims file", id="a version in words"),
         pytest.param(encode(schema_version=2), "has schema 2; this version reads up to 1$", id="newer"),
         pytest.param(
             encode({**ROW, "verdict": "true"}),

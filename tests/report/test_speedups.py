@@ -1,4 +1,4 @@
-"""What the report says of layers timed in turns."""
+"""What the report says of interleaved timing."""
 
 from dataclasses import replace
 
@@ -136,7 +136,7 @@ def test_the_page_has_a_section_with_figure_and_tables(speedups: pd.DataFrame) -
     tables = replace(make_tables(), speedups=speedups)
     page = Page(render_report(tables, RUN_INFO, {"speedups": b"a picture"}))
     assert "speedups" in page.ids
-    assert "Resize-convolution without its price" in page.words
+    assert "Fast resize-convolution" in page.words
     assert page.words.count("nearest_conv_fast k3 s2 computes what") == 1
     assert [value for tag, name, value in page.attributes if (tag, name) == ("img", "src")] == [
         "data:image/png;base64,YSBwaWN0dXJl"
@@ -153,11 +153,11 @@ def test_a_page_whose_speedups_all_failed_says_why() -> None:
     setting = next(make_settings())
     lost = build_speedups([make_speedup_record(setting, status="error", is_frozen=True)])
     page = Page(render_report(replace(make_tables(), speedups=lost), RUN_INFO, {}))
-    assert f"{setting.case_id}, frozen: error: nearest_conv_tiled is no twin <of> plain" in page.words
+    assert f"{setting.case_id}, frozen: error: nearest_conv_tiled is not equivalent <to> plain" in page.words
     assert "no speed-up to draw" in page.words
 
 
 def test_a_page_without_speedups_has_no_such_section() -> None:
     page = Page(render_report(make_tables(), RUN_INFO, {}))
     assert "speedups" not in page.ids
-    assert "without its price" not in page.words
+    assert "Fast resize-convolution" not in page.words

@@ -1,4 +1,4 @@
-"""The frame of layers timed in turns, and what is concluded from it."""
+"""The frame of interleaved timing, and what is concluded from it."""
 
 import math
 from dataclasses import replace

@@ -178,7 +178,7 @@ def _make_folder_of(name: str) -> Callable[[Path], None]:
         pytest.param(_append("images.csv", "," * 30), "line [0-9]+: not as many values as headings", id="long"),
         pytest.param(_append("images.csv", '"'), "images.csv', line [0-9]+: unexpected end of data", id="quote"),
         pytest.param(_write("experiment.json", "{"), "experiment.json': it is not JSON", id="torn JSON"),
-        pytest.param(_write("experiment.json", "[]"), "experiment.json' is no object of JSON", id="a list"),
+        pytest.param(_write("experiment.json", "[]"), "experiment.json' is not a JSON object", id="a list"),
         pytest.param(_make_folder_of("experiment.json"), "experiment.json': Is a directory", id="JSON a folder"),
         pytest.param(_write("experiment.json", '{"schema_version": 2}'), "has schema 2; this version", id="newer"),
     ],
@@ -193,7 +193,7 @@ def test_what_cannot_be_read_is_named_in_one_line(one: Path, spoil: Callable[[Pa
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="'.*' holds no results of deconvbench train$"):
         read_trained(tmp_path)
-    with pytest.raises(RunFolderError, match="'.*no' is no folder$"):
+    with pytest.raises(RunFolderError, match="'.*no' is not a folder$"):
         read_trained(tmp_path / "no")
 
 
@@ -214,7 +214,7 @@ def test_results_are_those_asked_for_then_ones_own_then_those_shipped(
     # training has begun, and no run has ended
     write_rows(own / "results.csv", [], TRAINED_DTYPES)
     assert find_trained() is shipped
-    with pytest.raises(RunFolderError, match="is no folder"):
+    with pytest.raises(RunFolderError, match="is not a folder"):
         find_trained("elsewhere")
 
 

@@ -124,7 +124,7 @@ def test_smoothing_layer_does_not_remove_the_ripple(kernel_size: int, scale_fact
 
 
 def test_smoothing_layer_of_a_box_can_remove_the_ripple() -> None:
-    # so the layer could; that it does not at random weights is no matter of architecture
+    # so the layer could; that it does not at random weights is not a matter of architecture
     layer = TransposedSmoothed(2, 2, 3, 2)
     nn.init.zeros_(layer.smooth.weight)
     with torch.no_grad():

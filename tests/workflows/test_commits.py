@@ -64,14 +64,14 @@ def test_a_commit_is_found_by_any_of_its_names(repository: Path) -> None:
 
 
 def test_an_unknown_commit_is_named(repository: Path) -> None:
-    with pytest.raises(UsageError, match="'no-such' is no commit of this repository$"):
+    with pytest.raises(UsageError, match="'no-such' is not a commit of this repository$"):
         resolve_commit(repository, "no-such")
 
 
 def test_a_shallow_clone_is_the_likely_reason(repository: Path, tmp_path: Path) -> None:
     shallow = tmp_path / "shallow"
     subprocess.run(["git", "clone", "-q", "--depth=1", f"file://{repository}", str(shallow)], check=True)
-    with pytest.raises(UsageError, match="'HEAD~1' is no commit .* shallow: git fetch --unshallow"):
+    with pytest.raises(UsageError, match="'HEAD~1' is not a commit .* shallow: git fetch --unshallow"):
         resolve_commit(shallow, "HEAD~1")
 
 
@@ -167,7 +167,7 @@ def test_a_terminated_comparison_leaves_no_worktree(repository: Path) -> None:
 def test_the_command_line_names_what_is_wrong(repository: Path) -> None:
     command = [sys.executable, "-m", "deconvbench", "compare-commits", "no-such"]
     ended = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (2, "deconvbench: 'no-such' is no commit of this repository\n")
+    assert (ended.returncode, ended.stderr) == (2, "deconvbench: 'no-such' is not a commit of this repository\n")
 
 
 def test_the_folders_are_those_of_the_commits(

@@ -144,7 +144,7 @@ def _read_document(document: dict[str, Any], name: str) -> Side:
     }
     for case, values in latencies.items():
         if not all(0 < value < math.inf for value in values):
-            raise ValueError(f"replicate_latency_s of {case} holds what is no latency")
+            raise ValueError(f"replicate_latency_s of {case} holds what is not a latency")
     machine = document["machine_info"]
     origin = "|".join(str(machine.get(key)) for key in ("node", "machine", "system"))
     return Side(

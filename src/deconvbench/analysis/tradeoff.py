@@ -65,7 +65,7 @@ def join_tradeoff(
     ------
     UsageError
         If `quality` is none of the metrics, `df` is neither a table nor a summary or lacks the metric, or
-        `quality_table` is no quality table.
+        `quality_table` is not a quality table.
     """
     if quality not in QUALITY_COLUMNS:
         raise UsageError(f"quality: {quality!r} is not one of {', '.join(QUALITY_COLUMNS)}")

@@ -1,9 +1,9 @@
 """Grids: axes and constraints that expand into cases.
 
 A grid is TOML. ``[axes]`` gives each field of a case its list of values; the cases are their product, less
-those that a constraint excludes. ``[quality]`` adds layers whose artifacts are measured although nobody asks
-for their cost (the heat maps of kernel × stride need them). ``[speedup]`` names layers that are timed in turns.
-Presets are grids kept in this package.
+those that a constraint excludes. ``[quality]`` adds layers whose artifacts are measured although their cost
+is not asked for (the heat maps of kernel × stride need them). ``[speedup]`` names layers whose timing is
+interleaved. Presets are grids kept in this package.
 """
 
 import itertools
@@ -66,7 +66,7 @@ class Grid:
     quality_seeds, quality_channels : int
         Seeds and channels of the artifact metrics.
     speedup : SpeedupGrid or None
-        Layers that are timed in turns.
+        Layers whose timing is interleaved.
     """
 
     name: str
@@ -184,7 +184,7 @@ class Grid:
         return cases
 
     def list_settings(self) -> list[Case]:
-        """List the settings in which layers are timed in turns, each as the case of its baseline.
+        """List the settings in which the timing of layers is interleaved, each as the case of its baseline.
 
         Returns
         -------

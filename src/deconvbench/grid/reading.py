@@ -62,7 +62,7 @@ def read_axes(data: Any, allowed: Sequence[str], where: str) -> dict[str, tuple[
             except UsageError as error:
                 raise GridError(f"{key}: {str(error).removeprefix(f'{name}: ')}") from error
             if entries.count(entry) > 1:
-                raise GridError(f"{key}: {entry!r} stands there twice, so every case with it would be a duplicate")
+                raise GridError(f"{key}: {entry!r} is given twice; the values of an axis must differ")
         axes[name] = entries
     return axes
 

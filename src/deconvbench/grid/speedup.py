@@ -1,4 +1,4 @@
-"""Which layers are timed in turns: the table ``[speedup]`` of a grid.
+"""Which layers have interleaved timing: the table ``[speedup]`` of a grid.
 
 A baseline, its twins (other layers of the same function, of the baseline's kernel) and rivals (layers of another
 function), each setting once live and once frozen. Reads and lists; knows neither cases that are measured by
@@ -21,7 +21,7 @@ _LAYER_AXES = ("upsampler", "kernel_size")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedupGrid:
-    """Layers that are timed in turns, and in which settings.
+    """Layers whose timing is interleaved, and in which settings.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def _name_cases(setting: Case, layers: list[tuple[str, int | None]]) -> tuple[st
         kernel = kernel_size if spec.has_kernel else None
         if spec.unsupported_reason(kernel, setting.scale_factor) is None:
             named.append(replace(setting, upsampler=name, kernel_size=kernel).case_id)
-    # upsamplers without a kernel meet themselves once per kernel size; the baseline is no rival of its own
+    # upsamplers without a kernel meet themselves once per kernel size; the baseline is not a rival of its own
     return tuple(case_id for case_id in dict.fromkeys(named) if case_id != setting.case_id)
 
 

@@ -100,7 +100,7 @@ class TorchAccelerator:
         check_device(device)
         kind, _, index = device.partition(":")
         if kind == "cpu":
-            raise UsageError(f"device: {device!r} is no accelerator")
+            raise UsageError(f"device: {device!r} is not an accelerator")
         self._device = torch.device(kind, int(index) if index else torch.accelerator.current_device_index())
         self._flush_buffer: Tensor | None = None
         # torch 2.9 to 2.13: the allocator of mps is none that torch.accelerator could ask

@@ -94,8 +94,8 @@ def run_layer(layer: nn.Module, x: Tensor, scale_factor: int) -> Tensor:
     Raises
     ------
     UsageError
-        If the output is no tensor, has another size, or holds NaN or infinity; if the layer changes its input in
-        place; if it draws from the global random state, and so gives other numbers each time.
+        If the output is not a tensor, has another size, or holds NaN or infinity; if the layer changes its input
+        in place; if it draws from the global random state, and so gives other numbers each time.
     """
     version = x._version  # what autograd counts changes in place with
     random_state = torch.get_rng_state()
@@ -106,7 +106,7 @@ def run_layer(layer: nn.Module, x: Tensor, scale_factor: int) -> Tensor:
     if not torch.equal(torch.get_rng_state(), random_state):
         torch.set_rng_state(random_state)
         raise UsageError(
-            "upsampler: draws random numbers in evaluation mode, so its output is no function of its input;"
+            "upsampler: draws random numbers in evaluation mode, so its output is not a function of its input;"
             " dropout and noise belong into training mode (give functional.dropout training=self.training)"
         )
     if not isinstance(y, Tensor):

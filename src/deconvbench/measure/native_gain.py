@@ -27,7 +27,7 @@ _TILED, _TRANSPOSED, _DECONVOLUTION = "nearest_conv_tiled", "nearest_conv_transp
 
 
 def measure_native_gain(policy: LatencyPolicy | None = None) -> str:
-    """Time the tiled form, the transposed form and a deconvolution against the plain form, in turns.
+    """Time the tiled form, the transposed form and a deconvolution against the plain form, interleaved.
 
     Parameters
     ----------

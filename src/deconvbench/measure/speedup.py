@@ -1,4 +1,4 @@
-"""Speed-ups: layers of one setting timed in turns, in one process.
+"""Speed-ups: interleaved timing of the layers of one setting, in one process.
 
 Two latencies that were taken minutes apart differ by whatever happened to the machine meanwhile. Here every round
 visits all layers once, in a new random order, and only numbers of one round are divided by each other. Layers that
@@ -74,7 +74,7 @@ def take_rounds(
     unjudged: Collection[str] = (),
     clock: Clock = time.perf_counter_ns,
 ) -> Rounds:
-    """Time steps on the CPU in turns, until the ratios to one of them are precise.
+    """Time steps on the CPU, interleaved, until the ratios to one of them are precise.
 
     Each step is warmed up for its share of the policy's time. A round then times one block of each step, in a new
     random order.
@@ -186,7 +186,7 @@ def measure_speedup(
     case = job.case
     if (case.device, case.execution) != ("cpu", "eager"):
         raise UnsupportedError(
-            f"speed-ups are timed in turns on the cpu and eager only, not {case.device} and {case.execution}"
+            f"speed-ups are timed on the cpu and eager only, not {case.device} and {case.execution}"
         )
     if job.is_frozen and case.step == "train":
         raise UnsupportedError("a frozen layer keeps its weight, so it cannot be trained")
@@ -284,8 +284,8 @@ def _check_equal(found: Tensor, expected: Tensor, what: str, name: str, case: Ca
     tolerance = _TOLERANCES[case.dtype]
     if not deviation <= tolerance:
         raise UsageError(
-            f"{name} is no twin of {case.case_id}: its {what} is off by {deviation:.1e} of the largest value, more"
-            f" than {tolerance:.0e}"
+            f"{name} is not equivalent to {case.case_id}: its {what} differs by {deviation:.1e} of the largest"
+            f" value, more than {tolerance:.0e}"
         )
 
 

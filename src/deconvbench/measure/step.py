@@ -77,7 +77,7 @@ class Step:
         Raises
         ------
         UsageError
-            On the first call, if the output is no tensor, or has the wrong shape or dtype, or is not finite, or
+            On the first call, if the output is not a tensor, or has the wrong shape or dtype, or is not finite, or
             the input was changed in place, or no gradient reaches the input where the step is `train`.
         UnsupportedError
             On the first call, if the device has no kernel for the dtype.

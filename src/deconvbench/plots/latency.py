@@ -34,7 +34,7 @@ from deconvbench.plots.style import (
     style_layer,
 )
 
-# statuses that mean: it was tried, and there is no number
+# statuses that mean: it was tried, and there is not a number
 _FAILED = ("oom", "crashed", "timeout", "error")
 _COLUMNS = 2
 

@@ -1,4 +1,4 @@
-"""How much faster than the baseline: each layer that was timed in turns, shape by shape, in every setting.
+"""How much faster than the baseline: each layer with interleaved timing, shape by shape, in every setting.
 
 Draws what `deconvbench.tables.speedups` computes; takes no means of its own.
 """
@@ -64,7 +64,7 @@ def draw_speedups(speedups: pd.DataFrame, *, max_columns: int = 4, max_rows: int
     Raises
     ------
     EmptyFigureError
-        If nothing was measured in turns.
+        If there is no interleaved timing.
     """
     measured = speedups[speedups["speedup"].notna() & (speedups["case_id"] != speedups["baseline_id"])]
     twins = measured[measured["is_twin"]]

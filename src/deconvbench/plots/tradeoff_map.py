@@ -71,7 +71,7 @@ def draw_tradeoff(
     EmptyFigureError
         If no cell has both numbers.
     UsageError
-        If `metric` is no metric.
+        If `metric` is not a metric.
     """
     label = get_metric_label(metric)
     timed = join_quality(summary, metric, quality)

@@ -33,7 +33,7 @@ class Journal:
     SurroundingsError
         If another run holds the folder, or it cannot be written.
     RunFolderError
-        If a finished line of the journal is no record.
+        If a finished line of the journal is not a record.
     """
 
     def __init__(self, folder: Path) -> None:

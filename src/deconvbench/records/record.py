@@ -1,7 +1,7 @@
 """What was measured, as plain data that survives on disk.
 
 Four kinds of record go into a journal: `Record` (what one case cost in one replicate), `SpeedupRecord` (layers of
-one setting timed in turns), `QualityRecord` (artifact metrics of one upsampler with one seed) and
+one setting with interleaved timing), `QualityRecord` (artifact metrics of one upsampler with one seed) and
 `NumericsRecord` (rounding error of one upsampler). Each has a `key` that says which measurement it is, so that a
 resumed run knows what is left. A line of the journal is one record as strict JSON. No torch, no pandas: both
 halves of the package read these.
@@ -16,8 +16,8 @@ from deconvbench.records.case import Case
 
 # History of the schema:
 # 1: records, quality and numerics lines, each with its own schema_version.
-#    Metrics are names with numbers, so one more is no new version: flat_field_ripple and checkerboard came after
-#    the first runs, whose lines lack them and are read as None; a version that knows no such metric passes over
+#    Metrics are names with numbers, so one more needs no new version: flat_field_ripple and checkerboard came
+#    after the first runs, whose lines lack them and are read as None; a version without such a metric ignores
 #    it. Lines of kind speedup came later too: only runs that ask for speed-ups hold them, all others stay as they
 #    were, and a version that knows no such kind names the line instead of misreading it
 SCHEMA_VERSION = 1
@@ -215,7 +215,7 @@ class NumericsRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedupRecord:
-    """Layers of one setting timed in turns in one process, so that what drifts hits all of them alike.
+    """Interleaved timing of the layers of one setting in one process, so that drift affects all of them alike.
 
     Parameters
     ----------
@@ -315,7 +315,7 @@ def decode_record(line: str, where: str) -> AnyRecord:
     Raises
     ------
     RunFolderError
-        If the line is no record, or of a newer schema than this version reads.
+        If the line is not a record, or of a newer schema than this version reads.
     """
     try:
         data = json.loads(line)
@@ -361,7 +361,7 @@ def decode_journal(content: bytes, where: str) -> list[AnyRecord]:
     Raises
     ------
     RunFolderError
-        If a finished line is no record.
+        If a finished line is not a record.
     """
     finished = content[: content.rfind(b"\n") + 1]
     lines = finished.decode("utf-8", errors="replace").splitlines()

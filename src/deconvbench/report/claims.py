@@ -65,7 +65,7 @@ def parse_claims(content: bytes, source: str) -> tuple[LedgerRow, ...]:
     Raises
     ------
     RunFolderError
-        If it is no ledger, or one of a newer schema.
+        If it is not a claims file, or has a newer schema.
     """
     try:
         document = json.loads(content)
@@ -76,7 +76,7 @@ def parse_claims(content: bytes, source: str) -> tuple[LedgerRow, ...]:
         rows = tuple(LedgerRow(**{f.name: row[f.name] for f in fields(LedgerRow)}) for row in document["rows"])
     except (ValueError, KeyError, TypeError) as error:
         raise RunFolderError(
-            f"claims: {source!r} is no ledger of claims; write it with: deconvbench claims"
+            f"claims: {source!r} is not a claims file; create it with: deconvbench claims"
         ) from error
     for row in rows:
         if row.verdict not in MARKS:

@@ -51,7 +51,7 @@ def write_report(
     UsageError
         If a metric is unknown; nothing is written then.
     RunFolderError
-        If `run_dir` holds no run, or its ``claims.json`` is no ledger.
+        If `run_dir` holds no run, or its ``claims.json`` is not a claims file.
     SurroundingsError
         If a file cannot be written.
     """

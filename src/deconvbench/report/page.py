@@ -258,7 +258,7 @@ def render_report(
 
 
 def _show_speedups(speedups: pd.DataFrame, picture: bytes | None) -> Mapping[str, Any] | None:
-    """Gather the section on layers timed in turns; None for a run without any."""
+    """Gather the section on interleaved timing; None for a run without any."""
     if speedups.empty:
         return None
     return {

@@ -1,4 +1,4 @@
-"""What the report says of layers timed in turns: two tables and the sentences that sum them up.
+"""What the report says of interleaved timing: two tables and the sentences that sum them up.
 
 Every number is looked up in the frames of `deconvbench.tables.speedups`. Knows no HTML: the
 template escapes.
@@ -133,7 +133,7 @@ def describe_speedups(speedups: pd.DataFrame) -> list[str]:
     Returns
     -------
     list of str
-        Sentences; empty where nothing was measured in turns.
+        Sentences; empty where there is no interleaved timing.
     """
     choices = compare_choices(speedups)
     means = average_speedups(speedups)

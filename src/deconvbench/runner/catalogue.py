@@ -51,7 +51,7 @@ class CatalogueRow:
     linear, shift_equivariant : bool or None
         As declared; None where nothing could be loaded.
     message : str
-        Why there is no number, as a status and a reason; empty where all went well.
+        Why there is not a number, as a status and a reason; empty where all went well.
     """
 
     name: str
@@ -281,6 +281,6 @@ def lay_out_catalogue(rows: Sequence[CatalogueRow]) -> "Table":
         style = "red" if row.message else "dim"
         below = Text("\n".join(filter(None, (cells[1], last))))
         below.stylize(style, len(below) - len(last))
-        # a Text is taken as it is: brackets in formulas are no markup
+        # a Text is taken as it is: brackets in formulas are not markup
         table.add_row(Text(cells[0]), Text(cells[3]), Text(cells[2]), below)
     return table

@@ -1,6 +1,6 @@
 """What is recorded about machine and software.
 
-A number without its machine is no measurement. Everything here is read, never set; what the system does not
+A number without its machine is not a measurement. Everything here is read, never set; what the system does not
 tell is None. torch is only asked when somebody collects, never on import.
 """
 

@@ -22,7 +22,7 @@ _FIXED_S = 1.2
 
 
 def guess_speedup_seconds(grid: Grid, jobs: Sequence[AnyRecord]) -> float:
-    """Guess how long layers that are timed in turns take, before any were.
+    """Guess how long layers whose timing is interleaved take, before any were.
 
     Parameters
     ----------
@@ -62,5 +62,5 @@ def describe_extent(plan: Plan) -> str:
     seconds = replicates * (
         len(plan.cases) * guess_case_seconds(plan.grid) + guess_speedup_seconds(plan.grid, jobs)
     )
-    turns = f" and {len(jobs)} settings timed in turns" if jobs else ""
+    turns = f" and {len(jobs)} settings with interleaved timing" if jobs else ""
     return f"{len(plan.cases)} cases{turns} × {replicates} replicates, about {format_duration(seconds)}"

@@ -53,7 +53,7 @@ class Plan:
     cases : tuple of Case
         The cases that were selected.
     settings : tuple of Case
-        The settings, each the case of its baseline, in which the grid's layers are timed in turns.
+        The settings, each the case of its baseline, in which the timing of the grid's layers is interleaved.
     seed : int
         Of the orders, the weights and the inputs.
     upsamplers : tuple of str
@@ -153,7 +153,7 @@ def list_jobs(plan: Plan) -> list[list[AnyRecord]]:
 
 
 def list_speedups(plan: Plan, replicate: int) -> list[AnyRecord]:
-    """List one pass over the settings in which layers are timed in turns, in a random order.
+    """List one pass over the settings in which the timing of layers is interleaved, in a random order.
 
     Parameters
     ----------
@@ -338,7 +338,8 @@ def reopen_folder(folder: Path, environment: Mapping[str, Any], *, anyway: bool 
         raise RunFolderError(f"--resume: {folder / RUN_NAME} does not describe a run: {error!r}") from error
     if differences and not anyway:
         raise RunFolderError(
-            f"--resume: {folder} was measured elsewhere: {'; '.join(differences)}; --resume-anyway goes on"
+            f"--resume: {folder} was measured on another machine or version ({'; '.join(differences)});"
+            " pass --resume-anyway to continue"
         )
     with hold_folder(folder):  # nothing is written into a folder that another run holds
         _check_journal(folder / JOURNAL_NAME)

@@ -1,4 +1,4 @@
-"""Layers timed in turns as a frame: how many times faster each is than the baseline, and what follows from it.
+"""Interleaved timings as a frame: how many times faster each is than the baseline, and what follows from it.
 
 A ratio is taken within each round, its median within each replicate; an interval is one over replicates, as for
 latencies. What is said of many shapes together is a geometric mean. Works on records and rows; draws nothing. No

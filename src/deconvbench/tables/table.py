@@ -82,7 +82,7 @@ def read_journal(run_dir: str | Path) -> list[AnyRecord]:
     Raises
     ------
     RunFolderError
-        If the folder or its journal is missing or cannot be read, or a finished line is no record.
+        If the folder or its journal is missing or cannot be read, or a finished line is not a record.
     """
     folder = Path(run_dir)
     path = folder / JOURNAL_NAME
@@ -269,7 +269,7 @@ def write_tables(run_dir: str | Path, trained: Trained | None = None) -> Tables:
     tables = _build_tables(read_journal(folder), trained)
     write_whole(folder / QUALITY_NAME, encode_parquet(tables.quality))
     write_whole(folder / QUALITY_CSV_NAME, summarise_quality(tables.quality).to_csv(index=False).encode())
-    # most runs time nothing in turns, and have no such files
+    # most runs have no interleaved timing, and no such files
     if len(tables.speedups):
         write_whole(folder / SPEEDUPS_NAME, encode_parquet(tables.speedups))
         write_whole(folder / SPEEDUPS_CSV_NAME, tables.speedups.to_csv(index=False).encode())

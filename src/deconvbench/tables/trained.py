@@ -105,7 +105,7 @@ def read_trained(folder: str | Path) -> Trained:
     path = Path(folder)
     names = (RESULTS_CSV_NAME, CURVES_CSV_NAME, EXPERIMENT_NAME)
     if not any((path / name).exists() for name in names):
-        problem = "holds no results of deconvbench train" if path.is_dir() else "is no folder"
+        problem = "holds no results of deconvbench train" if path.is_dir() else "is not a folder"
         raise RunFolderError(f"results: {str(path)!r} {problem}")
     return Trained(
         results=_read_frame(path / RESULTS_CSV_NAME, TRAINED_DTYPES),
@@ -363,7 +363,7 @@ def _read_info(path: Path) -> Mapping[str, Any]:
         reason = explain_os_error(error) if isinstance(error, OSError) else "it is not JSON"
         raise RunFolderError(f"results: cannot read {str(path)!r}: {reason}") from error
     if not isinstance(info, dict):
-        raise RunFolderError(f"results: {str(path)!r} is no object of JSON")
+        raise RunFolderError(f"results: {str(path)!r} is not a JSON object")
     version = info.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise RunFolderError(

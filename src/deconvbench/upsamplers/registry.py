@@ -136,8 +136,8 @@ def register_upsampler(
     Raises
     ------
     UsageError
-        If the name is not well formed or already taken, a description is no text, or what it decorates cannot be
-        called to build a layer.
+        If the name is not well formed or already taken, a description is not a text, or what it decorates cannot
+        be called to build a layer.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """Windowed-sinc resize, then convolution: the resize that leaves the least of a wave's images.
 
-The filter is fixed: nothing here may train it. It is computed once, when the layer is built, and is no part of a
+The filter is fixed: nothing here may train it. It is computed once, when the layer is built, and is not part of a
 checkpoint.
 """
 

@@ -72,7 +72,7 @@ def resolve_commit(repository: Path, name: str) -> str:
         raise UsageError(f"{repository} is not a git checkout, so it has no commits to compare")
     shallow = _run_git(repository, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
     hint = "; this clone is shallow: git fetch --unshallow" if shallow else ""
-    raise UsageError(f"{name!r} is no commit of this repository{hint}")
+    raise UsageError(f"{name!r} is not a commit of this repository{hint}")
 
 
 def _run_git(repository: Path, *words: str) -> subprocess.CompletedProcess[str]:

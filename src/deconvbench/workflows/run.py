@@ -96,7 +96,9 @@ def make_plan(selection: Selection, command: Sequence[str] = ()) -> Plan:
         If anything in it is wrong; the message names it.
     """
     if selection.preset is not None and selection.grid is not None:
-        raise UsageError(f"--preset: {selection.preset!r} and --grid {str(selection.grid)!r} exclude each other")
+        raise UsageError(
+            f"--preset: {selection.preset!r} and --grid {str(selection.grid)!r} are mutually exclusive"
+        )
     names = load_upsamplers(selection.upsamplers)
     grid = load_grid(selection.grid) if selection.grid else load_preset(selection.preset or "quick")
     grid = _adapt(grid, selection, names)
@@ -263,7 +265,7 @@ def summarise_outcome(plan: Plan, outcome: Outcome) -> str:
     in_turns = Counter(record.status for record in outcome.records if isinstance(record, SpeedupRecord))
     if in_turns:
         counted = ", ".join(f"{count} {status}" for status, count in in_turns.most_common())
-        line += f"; {in_turns.total()} settings timed in turns: {counted}"
+        line += f"; {in_turns.total()} settings with interleaved timing: {counted}"
     if share is not None:
         line += f"; {share:.0%} of the time after start-up went into latency and memory passes"
     return "\n".join([line, *_describe_noise(plan, outcome)])

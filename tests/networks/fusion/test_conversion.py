@@ -112,7 +112,7 @@ def test_other_transposed_convolutions_are_refused(options: dict[str, Any], reas
     ids=["stride", "groups", "kernel", "padding", "same", "mode", "channels"],
 )
 def test_other_subpixel_convolutions_are_refused(conv: nn.Conv2d, scale_factor: int) -> None:
-    with pytest.raises(UsageError, match="is no square convolution of stride 1, zero padding"):
+    with pytest.raises(UsageError, match="is not a square convolution of stride 1, zero padding"):
         convert_subpixel(conv, torch.zeros(1, 4, 9, 9), scale_factor)
 
 

@@ -14,7 +14,7 @@ from tests.networks.fusion.networks import Up
 
 
 class Referring(nn.Module):
-    """Refers to its parts in ways that are no children."""
+    """Refers to its parts in ways that are not children."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -358,8 +358,8 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
     "scale_2_and_1": (plainly(scale_factor=(2, 1)), 0, "rows and columns are enlarged differently, by 2 and 1"),
     "scale_fraction": (plainly(scale_factor=1.5), 0, "scale_factor 1.5 is not whole"),
     "scale_by_size": (plainly(size=(8, 12)), 1, None),
-    "size_no_multiple": (plainly(size=(8, 13)), 0, "size (8, 13) is no multiple of (4, 6)"),
-    "size_smaller": (plainly(size=(2, 3)), 0, "size (2, 3) is no multiple of (4, 6)"),
+    "size_no_multiple": (plainly(size=(8, 13)), 0, "size (8, 13) is not a multiple of (4, 6)"),
+    "size_smaller": (plainly(size=(2, 3)), 0, "size (2, 3) is not a multiple of (4, 6)"),
     "module_by_size": (lambda: chain(nn.Upsample(size=(8, 12))), 1, None),
     "nearest_exact": (plainly(scale_factor=2, mode="nearest-exact"), 1, None),
     "bilinear": (plainly(scale_factor=2, mode="bilinear"), 0, "mode bilinear is not nearest"),
@@ -616,12 +616,12 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
     "joined_with_integers": (
         lambda: written(lambda c, x: c(torch.cat([up(x[:, :3]), torch.ones(2, 1, 8, 12, dtype=torch.int64)], 1))),
         0,
-        "joined with something that is no ordinary image",
+        "joined with something that is not an ordinary image",
     ),
     "joined_with_a_signal": (
         lambda: written(lambda c, x: (c(x), torch.cat([up(x), x.new_ones(0)], 1))),
         0,
-        "joined with something that is no ordinary image",
+        "joined with something that is not an ordinary image",
     ),
     "weight_that_is_computed": (
         lambda: written(

@@ -41,7 +41,7 @@ def test_torch_repeats_every_pixel(scale: int, mode: str) -> None:
         (None, (8, 10), (1, 3, 4, 5), 2),
         (None, 12, (1, 3, 4, 4), 3),
         (None, 12, (1, 3, 4, 6), "rows and columns are enlarged differently, by 3 and 2"),
-        (None, (8, 11), (1, 3, 4, 5), "size (8, 11) is no multiple of (4, 5)"),
+        (None, (8, 11), (1, 3, 4, 5), "size (8, 11) is not a multiple of (4, 5)"),
         (None, (8, 10), (1, 3, None, 5), "size (8, 10) is not known to be a multiple"),
         (None, (8, 10, 2), (1, 3, 4, 5), "size (8, 10, 2) is not known"),
         ("2", None, (1, 3, 4, 5), "scale_factor 2 is not a pair of numbers"),

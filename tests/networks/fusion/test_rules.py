@@ -35,7 +35,7 @@ def test_reasons_against_an_enlargement() -> None:
         run(functional.interpolate, "signal", scale_factor=2) == "its input has 3 dimensions, not 4 (N, C, H, W)"
     )
     assert run(functional.interpolate, 3, scale_factor=2) == (
-        "its input is no ordinary tensor of floating-point numbers"
+        "its input is not an ordinary tensor of floating-point numbers"
     )
 
 
@@ -53,7 +53,7 @@ def test_channels_are_joined() -> None:
     assert (joined.channels, joined.origins) == (8, ("here",))
     assert run(torch.cat, ["skip", "skip"], 1) is None
     assert run(torch.cat, ["skip", "up"], 2) is None
-    assert run(torch.cat, ["up", "signal"], 1) == "it is joined with something that is no ordinary image"
+    assert run(torch.cat, ["up", "signal"], 1) == "it is joined with something that is not an ordinary image"
 
 
 def test_joined_precisions_are_made_one() -> None:

@@ -64,7 +64,7 @@ def write_run(folder: Path) -> Path:
 
 
 def write_speedups(folder: Path) -> Path:
-    """Write what is kept of a run that timed layers in turns."""
+    """Write what is kept of a run with interleaved timing."""
     folder.mkdir()
     (folder / "speedups.parquet").write_bytes(encode_parquet(build_speedups(make_speedup_records())))
     return folder
@@ -169,7 +169,7 @@ def test_a_file_that_is_no_table_is_told(elsewhere: Path) -> None:
 
 
 def test_a_missing_folder_of_results_is_told(elsewhere: Path) -> None:
-    with pytest.raises(RunFolderError, match="results: 'none' is no folder"):
+    with pytest.raises(RunFolderError, match="results: 'none' is not a folder"):
         read_context(None, Path("none"))
 
 

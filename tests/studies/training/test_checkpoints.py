@@ -63,7 +63,7 @@ def test_a_log_grows_by_lines_and_a_torn_one_is_read_over(tmp_path: Path) -> Non
 
 def test_a_broken_log_is_named(tmp_path: Path) -> None:
     (tmp_path / LOG_NAME).write_text("{}\nno row\n{}\n")
-    with pytest.raises(RunFolderError, match=r"log\.jsonl has a line that is no row of a log"):
+    with pytest.raises(RunFolderError, match=r"log\.jsonl has a line that is not a row of a log"):
         read_log(tmp_path)
 
 

@@ -56,7 +56,7 @@ def test_a_child_that_was_killed_says_by_what(tmp_path: Path, monkeypatch: pytes
     become(monkeypatch, tmp_path, "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)")
     process = TrainingProcess(OPTIONS, tmp_path)
     assert read_all(process) == []
-    process.train(TINY)  # it is gone, which is no error yet
+    process.train(TINY)  # it is gone, which is not an error yet
     assert process.explain_end() == "the training process was killed by SIGSEGV"
     process.kill()
 

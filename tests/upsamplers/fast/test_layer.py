@@ -214,7 +214,7 @@ UNSUITABLE: dict[str, tuple[Callable[[], Any], str]] = {
     "lazy": (lambda: nn.LazyConv2d(2, 3, padding=1), "its weight has no shape yet"),
     "parametrised": (
         lambda: parametrizations.weight_norm(nn.Conv2d(2, 2, 3, padding=1)),
-        "its weight is no parameter but computed",
+        "its weight is not a parameter but computed",
     ),
 }
 
@@ -263,7 +263,7 @@ def test_a_parametrised_weight_is_computed_once_a_call(implementation: str) -> N
     assert layer.bias is not None
     bias = layer.bias[:, None, None]
     torch.testing.assert_close(found - bias, 2 * (expected - bias), rtol=0, atol=1e-12)
-    with pytest.raises(UsageError, match="freeze: the weight is no parameter"):
+    with pytest.raises(UsageError, match="freeze: the weight is not a parameter"):
         layer.eval().freeze()
 
 

@@ -72,7 +72,7 @@ def flat_field_ripple(
     Raises
     ------
     UsageError
-        If a number is out of range, the output is no finite tensor of that shape or too small, or its interior
+        If a number is out of range, the output is not a finite tensor of that shape or too small, or its interior
         does not repeat.
 
     References

@@ -56,8 +56,8 @@ def gradient_phase_means(
     Raises
     ------
     UsageError
-        If a number is out of range, the output is no tensor that depends on the input, or the gradient of a layer
-        whose gradient does not depend on the input does not repeat with the period.
+        If a number is out of range, the output is not a tensor that depends on the input, or the gradient of a
+        layer whose gradient does not depend on the input does not repeat with the period.
 
     References
     ----------

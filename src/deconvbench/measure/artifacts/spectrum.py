@@ -110,7 +110,7 @@ def checkerboard(image: Tensor | NDArray[np.number[Any]], period: int = 2) -> Ch
     Raises
     ------
     UsageError
-        If the image is no such array, holds NaN or infinity or is too small for the period, or if the period is
+        If the image is not a such array, holds NaN or infinity or is too small for the period, or if the period is
         not a whole number from 2 to 8.
 
     References

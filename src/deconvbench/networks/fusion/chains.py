@@ -144,7 +144,7 @@ def _advance(recipe: Recipe[None], module: Any) -> Recipe[None] | NoChain:
 
 def _plan(recipe: Recipe[None], conv: nn.Conv2d) -> Site | str:
     if "weight" not in conv._parameters or conv.weight.is_complex() or not conv.weight.is_floating_point():
-        return "its weight is no parameter of real numbers"
+        return "its weight is not a parameter of real numbers"
     padding = conv.padding if isinstance(conv.padding, str) else make_pair(conv.padding)
     channels = conv.in_channels
     (part,) = recipe.parts

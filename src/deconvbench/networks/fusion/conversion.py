@@ -175,7 +175,7 @@ def convert_subpixel(conv: nn.Conv2d, x: Tensor, scale_factor: int) -> Tensor:
     is_square = conv.kernel_size[0] == conv.kernel_size[1] and rows == columns <= size - 1
     if not is_plain or not is_square or conv.out_channels % scale_factor**2:
         raise UsageError(
-            f"conv: {conv} with PixelShuffle({scale_factor}) is no square convolution of stride 1, zero padding"
+            f"conv: {conv} with PixelShuffle({scale_factor}) is not a square convolution of stride 1, zero padding"
         )
     phases = torch.unflatten(conv.weight, 0, (-1, scale_factor, scale_factor)).flip(4, 5)
     # (C_out, phase, phase, C_in, tap, tap) to (C_in, C_out, tap, phase, tap, phase)

@@ -142,7 +142,7 @@ def read_scale(call: EnlargeCall, shape: Sequence[Any]) -> int | str:  # noqa: P
     if len(size) != 2 or not all(type(number) is int for number in (*size, *shape[2:])):
         return f"size {call.size} is not known to be a multiple of the input"
     if any(new % old for new, old in zip(size, shape[2:], strict=True)):
-        return f"size {tuple(size)} is no multiple of {tuple(shape[2:])}"
+        return f"size {tuple(size)} is not a multiple of {tuple(shape[2:])}"
     return _check_scales([new // old for new, old in zip(size, shape[2:], strict=True)])
 
 

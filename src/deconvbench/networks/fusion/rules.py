@@ -82,7 +82,7 @@ def _follow_enlargement(call: calls.EnlargeCall, world: World[S]) -> Recipe[S] |
         return scale if isinstance(scale, str) else recipe.enlarge(scale)
     image = world.find_plain(call.image)
     if image is None:
-        return "its input is no ordinary tensor of floating-point numbers"
+        return "its input is not an ordinary tensor of floating-point numbers"
     scale = read_scale(call, world.get_shape(image))
     if isinstance(scale, str):
         return scale
@@ -113,7 +113,7 @@ def _follow_join(call: calls.JoinCall, world: World[S]) -> Recipe[S] | str | Non
             continue
         plain = world.find_plain(image)
         if plain is None or len(world.get_shape(plain)) != 4:
-            return "it is joined with something that is no ordinary image"
+            return "it is joined with something that is not an ordinary image"
         parts.append(Part(source=plain, channels=world.get_shape(plain)[1], scale=1))
     if not any(part.scale > 1 for part in parts):
         return None

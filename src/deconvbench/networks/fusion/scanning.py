@@ -77,7 +77,7 @@ def _unwrap(value: Any) -> Any:
         elif isinstance(value, FunctionType) and hasattr(value, "__wrapped__"):
             value = value.__wrapped__
         else:
-            # what cannot be compared is no function
+            # what cannot be compared is not a function
             return value if callable(value) and not isinstance(value, type) else None
 
 

@@ -104,7 +104,7 @@ class Session(Eager):
                 recipe = replace(recipe, origins=(self._observer.begin(recipe.parts[0].scale),))
             return self._defer(recipe)
         if self._observer is not None:
-            self._observer.refuse(recipe or "it is no plain nearest-neighbour enlargement")
+            self._observer.refuse(recipe or "it is not a plain nearest-neighbour upsampling")
         return NotImplemented
 
     def _defer(self, recipe: Recipe[Tensor]) -> Deferred:

@@ -81,7 +81,7 @@ def find_memory(tensor: Tensor) -> int | None:
 
 
 def find_layout(tensor: Tensor) -> tuple[Any, ...] | None:
-    """Find the shape, the order in memory and the dtype of a tensor; None where it is no ordinary one.
+    """Find the shape, the order in memory and the dtype of a tensor; None where it is not an ordinary one.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ class KeptWeights:
         Returns
         -------
         callable or None
-            None where keeping is not possible: for a gradient, and for weights that are no parameters.
+            None where keeping is not possible: for a gradient, and for weights that are not parameters.
         """
         if not isinstance(weight, nn.Parameter) or weight.is_inference():
             return None

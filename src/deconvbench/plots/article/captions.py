@@ -46,14 +46,14 @@ CAPTIONS: Mapping[str, Caption] = {
     ),
     "figure_2": Caption(
         title="Figure 2: the matrices C and Cᵀ",
-        text="Cells of one colour are one weight, so Cᵀ holds those of C at exchanged places; CᵀC beside I shows "
-        "that transposing gives back the shape and nothing more.",
+        text="Cells of one colour are one weight: Cᵀ is C transposed. CᵀC beside I shows that only the shape is "
+        "restored, not the values.",
         claim="By transposing the matrix one can undo the convolution, leading to a transposed convolution.",
     ),
     "figure_3": Caption(
         title="Figure 3: the same layer as a direct convolution over zeros",
-        text="Add up what lies under the outlined kernel and you have the outlined output cell; every zero among "
-        "it is a product for nothing.",
+        text="The sum of the products under the outlined kernel is the outlined output cell; every zero among "
+        "them is a wasted multiplication.",
         claim="In this example, only 4 out of 36 cells contain the original information.",
     ),
     "figure_4": Caption(
@@ -71,7 +71,7 @@ CAPTIONS: Mapping[str, Caption] = {
     ),
     "figure_6": Caption(
         title="Figure 6: overlap of kernel 4 with stride 2",
-        text="Inside, every cell is visited four times; only the border is uneven. The counts know nothing of the "
+        text="Inside, every cell is visited four times; only the border is uneven. The counts ignore the "
         "weights, which can still differ from phase to phase.",
         claim="If the stride (here 2) divides the kernel size (here 4x4) the effect of artifacts due to overlap "
         "is reduced since there aren't any gaps between the most frequently marked cells.",

@@ -38,7 +38,7 @@ def tag_weights() -> Floats:
     Returns
     -------
     ndarray, shape (3, 3), float64
-        1 to 9; in the matrices a 0 is no weight.
+        1 to 9; in the matrices a 0 is not a weight.
     """
     return np.arange(1.0, KERNEL_SIZE**2 + 1).reshape(KERNEL_SIZE, KERNEL_SIZE)
 

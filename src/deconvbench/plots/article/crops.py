@@ -166,7 +166,7 @@ def read_crop(trained: Trained, row: "pd.Series[Any]") -> Crop:
     Raises
     ------
     EmptyFigureError
-        If its file is missing or is no picture.
+        If its file is missing or is not a picture.
     """
     kernel = None if pd.isna(row["kernel_size"]) else int(row["kernel_size"])
     return Crop(
@@ -198,7 +198,7 @@ def read_original(trained: Trained, image: str, task: str = MAIN_TASK) -> Pixels
     Raises
     ------
     EmptyFigureError
-        If its file is missing or is no picture.
+        If its file is missing or is not a picture.
     """
     return _read(_get_folder(trained) / "crops" / "originals" / f"{task}-{image}.png")
 

@@ -151,5 +151,5 @@ def _tidy(value: Any) -> float | None:
     if value is None or not math.isfinite(value):
         return None
     number = float(value)
-    # counts stay whole: numpy's integers are no ints
+    # counts stay whole: numpy's integers are not ints
     return int(number) if hasattr(value, "__index__") else number

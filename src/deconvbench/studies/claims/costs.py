@@ -150,7 +150,7 @@ def measure_efficiency(context: Context) -> Evidence:
     Parameters
     ----------
     context : Context
-        Its run is read: the summary, and what was timed in turns.
+        Its run is read: the summary, and the interleaved timings.
 
     Returns
     -------
@@ -208,7 +208,7 @@ def _compare_layers(rows: Iterable[Row], layer: Layer, base: Layer, column: str 
 def _compare_in_turns(
     rows: Iterable[Row], layer: Layer, base: Layer, column: str = "latency_s", *, is_frozen: bool = False
 ) -> list[Ratio]:
-    """Set a layer against another where both were timed in turns with the same third."""
+    """Set a layer against another where the timing of both was interleaved with the same third."""
 
     def read(row: Row) -> tuple[float | None, float]:
         if column != "latency_s":

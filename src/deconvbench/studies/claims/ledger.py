@@ -205,7 +205,7 @@ def _read_run(run: Path) -> Tables:
     path = run / SPEEDUPS_NAME
     if not path.is_file() or any((run / name).exists() for name in (TABLE_NAME, JOURNAL_NAME)):
         return read_tables(run)
-    # of a run that was made to time layers in turns, nothing else may have been kept
+    # of a run that was made for interleaved timing, nothing else may have been kept
     try:
         speedups = pd.read_parquet(path)
     # pyarrow's errors are of these two kinds

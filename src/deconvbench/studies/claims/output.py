@@ -153,6 +153,6 @@ def lay_out_claims(results: Sequence[ClaimResult]) -> "Table":
     for result in results:
         number, text, verdict, sentence = _list_cells(result)
         colour = _COLOURS[result.finding.verdict]
-        # a Text is taken as it is: brackets in sentences are no markup
+        # a Text is taken as it is: brackets in sentences are not markup
         table.add_row(Text(number), Text(text), Text(verdict, style=colour), Text(sentence))
     return table

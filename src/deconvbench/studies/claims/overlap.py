@@ -167,7 +167,7 @@ def judge_ripple(evidence: Evidence) -> Finding:
     """
     even_zero, uneven_zero, even, uneven, difference = (read_interval(evidence, name) for name in _RIPPLES)
     adds, stays = difference.is_above(NOTABLE), even_zero.is_above(NOTABLE)
-    # where overlap adds nothing it is no reason at all, whatever else there is
+    # where overlap adds nothing it is not a reason at all, whatever else there is
     parts = (adds,) if adds is not True else (adds, negate(stays))
     distance = write_number(read_number(evidence, "largest_distance_from_1_minus_1_over_s2"))
     effect = {True: "raises", False: "does not raise", None: "may raise"}[adds]

@@ -86,7 +86,7 @@ def load_checkpoint(folder: Path, device: str) -> dict[str, Any] | None:
     Raises
     ------
     RunFolderError
-        If it is no checkpoint.
+        If it is not a checkpoint.
     """
     path = folder / CHECKPOINT_NAME
     if not path.exists():
@@ -123,7 +123,7 @@ def read_log(folder: Path) -> list[Row]:
     try:
         return [json.loads(line) for line in lines]
     except ValueError as error:
-        raise RunFolderError(f"{path} has a line that is no row of a log: {error}") from error
+        raise RunFolderError(f"{path} has a line that is not a row of a log: {error}") from error
 
 
 def keep_rows(folder: Path, is_kept: Callable[[Row], bool]) -> None:

@@ -74,7 +74,7 @@ def read_image(path: Path) -> Tensor:
     Raises
     ------
     UnreadableImageError
-        If it is no image, is broken, too large to be meant, or has values with no known range.
+        If it is not an image, is broken, too large to be meant, or has values with no known range.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):

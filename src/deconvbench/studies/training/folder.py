@@ -201,7 +201,7 @@ def _list_files(folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def _name(path: Path, folder: Path) -> str:
-    """Path within the folder; bytes that are no text are written as numbers, so that the name can be stored."""
+    """Path within the folder; bytes that are not text are written as numbers, so that the name can be stored."""
     return path.relative_to(folder).as_posix().encode(errors="backslashreplace").decode()
 
 

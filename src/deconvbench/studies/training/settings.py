@@ -149,7 +149,7 @@ class TrainingSettings:
 
 
 def _check_whole(name: str, value: Any, least: int) -> None:
-    if type(value) is not int or value < least:  # a bool is no number
+    if type(value) is not int or value < least:  # a bool is not a number
         raise UsageError(f"{name}: {value!r} is not a whole number of at least {least}")
 
 

@@ -184,7 +184,7 @@ def psnr_db(image: Image, clean: Image) -> float:
     float
         Decibels; infinite where both are equal.
     """
-    with np.errstate(divide="ignore"):  # equal images are no mistake here
+    with np.errstate(divide="ignore"):  # equal images are not a mistake here
         psnr = peak_signal_noise_ratio(  # type: ignore[no-untyped-call] # scikit-image has no types here
             clean, image, data_range=np.ptp(clean)
         )

@@ -284,7 +284,7 @@ class ResizeConv2d(nn.Module):
         if self.training:
             raise UsageError("freeze: the layer is training, so its weight will change; call eval() first")
         if "weight" not in self._parameters:
-            raise UsageError("freeze: the weight is no parameter but computed anew in every call")
+            raise UsageError("freeze: the weight is not a parameter but computed in every call")
         if self.weight.is_inference():
             raise UsageError("freeze: the weight was made in inference mode, where nobody can see it change")
         self._frozen = FrozenWeights(self._geometry)
@@ -360,7 +360,7 @@ def explain_conv(conv: nn.Conv2d) -> str | None:
     objections = {
         f"{type(conv).__name__} has a forward of its own": type(conv).forward not in computes
         or "forward" in vars(conv),
-        "its weight is no parameter but computed anew in every call": weight is None,
+        "its weight is not a parameter but computed in every call": weight is None,
         "its weight has no shape yet: call it once": weight is not None and nn.parameter.is_lazy(weight),
         f"kernel_size {conv.kernel_size} is not square and odd": (size, size) != conv.kernel_size or size % 2 == 0,
         f"stride {conv.stride} is not 1": conv.stride != (1, 1),

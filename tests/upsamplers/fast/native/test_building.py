@@ -88,7 +88,7 @@ def test_a_compiler_that_does_not_know_the_processor(
 def test_no_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no-such-compiler", "/etc/passwd", "/etc/passwd/cc"):
         monkeypatch.setenv("CC", name)
-        with pytest.raises(UsageError, match=f"^CC: '{name}' is no C compiler that can be run; install one"):
+        with pytest.raises(UsageError, match=f"^CC: '{name}' is not a working C compiler; install one"):
             build_native()
     assert list_files(cache) == []
     assert find_library() is None
@@ -96,7 +96,7 @@ def test_no_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_command(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "'cc")
-    with pytest.raises(UsageError, match="is no command: No closing quotation"):
+    with pytest.raises(UsageError, match="is not a valid command line: No closing quotation"):
         build_native()
 
 

@@ -1,4 +1,4 @@
-"""The compiled form is found where it belongs to this source, processor and torch, and its absence is no error."""
+"""The compiled form is found where it belongs to this source, processor and torch, and may be absent."""
 
 import subprocess
 import sys

@@ -92,7 +92,7 @@ def _compile(target: Path) -> str:
     try:
         compiler = shlex.split(named)
     except ValueError as error:
-        raise UsageError(f"CC: {named!r} is no command: {error}") from error
+        raise UsageError(f"CC: {named!r} is not a valid command line: {error}") from error
     objections = []
     for flags, threading in itertools.product(_PROCESSOR_FLAGS, (*_find_threading(), None)):
         compiled = target.with_suffix(".o")
@@ -118,7 +118,7 @@ def _run_compiler(compiler: str, command: list[str]) -> str | None:
         )
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
         raise UsageError(
-            f"CC: {compiler!r} is no C compiler that can be run; install one (gcc or clang) or set CC to its path"
+            f"CC: {compiler!r} is not a working C compiler; install one (gcc or clang) or set CC to its path"
         ) from error
     except subprocess.TimeoutExpired:
         return f"it took longer than {_TIMEOUT_S} s"
