@@ -14,7 +14,7 @@ import pytest
 
 import deconvbench
 from deconvbench.__main__ import main
-from deconvbench.tables.table import load
+from deconvbench.tables.files import load
 
 SOURCE = '''
 from torch import nn

@@ -14,7 +14,7 @@ from deconvbench.plots.style import make_figure
 from deconvbench.records.schema import TRAINED_COLUMNS
 from deconvbench.report.claims import LedgerRow
 from deconvbench.report.page import render_report
-from deconvbench.tables.table import Tables
+from deconvbench.tables.files import Tables
 from tests.plots.made_tables import (
     add_trained,
     make_empty_tables,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from deconvbench import load as public_load
 from deconvbench.errors import RunFolderError, SurroundingsError, UsageError
+from deconvbench.records import run_folder
 from deconvbench.records.journal import Journal
 from deconvbench.records.record import (
     AnyRecord,
@@ -24,7 +25,7 @@ from deconvbench.records.record import (
     Record,
     encode_record,
 )
-from deconvbench.records.run_folder import JOURNAL_NAME
+from deconvbench.records.run_folder import JOURNAL_NAME, find_newest_run, read_journal
 from deconvbench.records.schema import (
     ARTIFACT_COLUMNS,
     LATER_COLUMNS,
@@ -34,23 +35,17 @@ from deconvbench.records.schema import (
     TABLE_DTYPES,
 )
 from deconvbench.statistics import mean_interval, median_interval
-from deconvbench.tables import table as table_module
-from deconvbench.tables.table import (
+from deconvbench.tables.files import (
     QUALITY_CSV_NAME,
     QUALITY_NAME,
     SUMMARY_CSV_NAME,
     TABLE_CSV_NAME,
     TABLE_NAME,
-    build_quality,
-    build_table,
-    find_newest_run,
     load,
-    read_journal,
     read_tables,
-    summarise,
-    summarise_quality,
     write_tables,
 )
+from deconvbench.tables.table import build_quality, build_table, summarise, summarise_quality
 from tests.builders import make_case, make_record
 from tests.made_results import make_trained
 from tests.made_speedups import make_speedup_record
@@ -520,7 +515,7 @@ def test_written_tables_read_back_alike(
         [JOURNAL_NAME, TABLE_NAME, TABLE_CSV_NAME, SUMMARY_CSV_NAME, QUALITY_NAME, QUALITY_CSV_NAME]
     )
     # what is read now does not come from the journal
-    monkeypatch.setattr(table_module, "decode_journal", None)
+    monkeypatch.setattr(run_folder, "decode_journal", None)
     read = read_tables(tmp_path)
     for name in ("table", "summary", "quality"):
         pd.testing.assert_frame_equal(getattr(read, name), getattr(written, name))

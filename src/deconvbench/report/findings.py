@@ -19,7 +19,7 @@ from deconvbench.plots.panels import (
     split_panels,
 )
 from deconvbench.records.schema import ZERO_BELOW
-from deconvbench.tables.table import Tables
+from deconvbench.tables.files import Tables
 from deconvbench.units import format_bytes, format_seconds
 
 _MAX_SETTINGS = 6
