@@ -31,7 +31,8 @@ from deconvbench.records.record import (
 from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, read_journal, read_run_info
 from deconvbench.runner import engine
 from deconvbench.runner.engine import Outcome, Task, run_plan, run_tasks
-from deconvbench.runner.plan import Plan, list_jobs, open_folder, reopen_folder
+from deconvbench.runner.folder import open_folder, reopen_folder
+from deconvbench.runner.plan import Plan, list_jobs
 from deconvbench.runner.worker import Worker, WorkerOptions
 from deconvbench.runner.worker_main import fill
 from deconvbench.tables.files import load
