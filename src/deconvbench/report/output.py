@@ -9,7 +9,7 @@ from pathlib import Path
 from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
 from deconvbench.plots.article import draw_article_figures
 from deconvbench.plots.gallery import TRADEOFF_METRICS, draw_all, encode_figures, save_figures
-from deconvbench.plots.metrics import check_metrics
+from deconvbench.records.metrics import check_metrics
 from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, read_run_info, write_whole
 from deconvbench.report.claims import LedgerRow, parse_claims
 from deconvbench.report.page import render_report

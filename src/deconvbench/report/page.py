@@ -17,7 +17,7 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from deconvbench.plots.article import CAPTIONS
 from deconvbench.plots.gallery import TRADEOFF_METRICS
-from deconvbench.plots.metrics import METRIC_LABELS, get_best
+from deconvbench.records.metrics import METRIC_LABELS, get_best
 from deconvbench.records.record import STATUSES
 from deconvbench.records.run_folder import list_hardware
 from deconvbench.records.schema import TRAINED_COLUMNS
