@@ -1,6 +1,7 @@
 """The pytest front, driven as a user drives it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*command, "-p", "no:cacheprovider", str(ROOT / "bench"), *words],
         cwd=folder,
+        # pytest-benchmark switches itself off in a worker of pytest-xdist, which these tests may run in
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")},
         capture_output=True,
         text=True,
         check=False,
