@@ -51,11 +51,26 @@ def run(session: nox.Session, program: str, *arguments: str, codes: tuple[int, .
     session.run(str(BIN / program), *arguments, external=True, success_codes=list(codes))
 
 
+# in every core, a file to a worker: what a module's fixtures make is made once
+PYTEST = ("python", "-m", "pytest", "-p", "no:benchmark", "-n", "logical", "--dist", "loadfile")
+# what takes minutes and few installations could break
+LONG = "slow or compile or process"
+
+
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Run the tests (those marked slow too); further words go to pytest."""
+    """Run what tells whether this installation can be trusted, in minutes; further words go to pytest."""
     prepare(session)
-    run(session, "python", "-m", "pytest", "-p", "no:benchmark", *session.posargs)
+    run(session, *PYTEST, "-m", f"not ({LONG})", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def tests_all(session: nox.Session) -> None:
+    """Run every test, or with ``-- --long`` those alone that the session `tests` leaves out."""
+    prepare(session)
+    words = [word for word in session.posargs if word != "--long"]
+    chosen = () if words == list(session.posargs) else ("-m", LONG)
+    run(session, *PYTEST, *chosen, *words)
 
 
 @nox.session(venv_backend="none")

@@ -21,6 +21,8 @@ from tests.builders import make_grid, make_plan
 from tests.noop_run import FORKS, measure
 from tests.processes import have_ended, watch_workers
 
+pytestmark = pytest.mark.process
+
 if sys.platform != "linux":
     pytest.skip("needs /proc and process descriptors", allow_module_level=True)
 

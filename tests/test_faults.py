@@ -41,6 +41,8 @@ from tests import faulty_upsamplers
 from tests.builders import make_case, make_grid, make_plan, make_record
 from tests.noop_run import ENVIRONMENT, NoopWorker
 
+pytestmark = pytest.mark.process
+
 TINY = ["--preset", "smoke", "-k", "nearest and 8x8 and not train", "--seed", "1"]
 
 

@@ -16,6 +16,8 @@ import deconvbench
 from deconvbench.__main__ import main
 from deconvbench.tables.files import load
 
+pytestmark = pytest.mark.process
+
 SOURCE = '''
 from torch import nn
 from deconvbench import register_upsampler

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 SMALL = ("--preset", "smoke", "--replicates", "2", "-k", "8x8 and not train")
 
@@ -61,7 +63,10 @@ def test_progress_and_the_run_folder_are_seen(saved: tuple[Path, subprocess.Comp
 
 def test_what_is_saved_is_what_the_engine_measured(saved: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, _ = saved
-    for number, document in enumerate(read_saved(folder), 1):
+    documents = read_saved(folder)
+    assert len(documents) == 2
+    for number, document in enumerate(documents, 1):
+        assert len(document["benchmarks"]) == 4
         lines = (folder / f"run-{number}" / "journal.jsonl").read_text().splitlines()
         records = [json.loads(line) for line in lines]
         for found in document["benchmarks"]:
