@@ -21,7 +21,12 @@ ROOT = Path(__file__).parent
 SHARED = ROOT / ".nox" / "shared"
 BIN = SHARED / ("Scripts" if os.name == "nt" else "bin")
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
-GROUPS = ("test", "lint", "typecheck")
+GROUPS = ("test", "lint", "typecheck", "docs")
+# what cog keeps up to date: tables made from results/reference and from the registry
+GENERATED = (
+    "README.md",
+    *(f"docs/{name}.md" for name in ("results", "fast_layers", "article", "comparing", "upsamplers")),
+)
 
 
 def list_requirements() -> tuple[str, ...]:
@@ -46,21 +51,36 @@ def run(session: nox.Session, program: str, *arguments: str, codes: tuple[int, .
     session.run(str(BIN / program), *arguments, external=True, success_codes=list(codes))
 
 
+# in every core, a file to a worker: what a module's fixtures make is made once
+PYTEST = ("python", "-m", "pytest", "-p", "no:benchmark", "-n", "logical", "--dist", "loadfile")
+# what takes minutes and few installations could break
+LONG = "slow or compile or process"
+
+
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Run the tests (those marked slow too); further words go to pytest."""
+    """Run what tells whether this installation can be trusted, in minutes; further words go to pytest."""
     prepare(session)
-    run(session, "python", "-m", "pytest", "-p", "no:benchmark", *session.posargs)
+    run(session, *PYTEST, "-m", f"not ({LONG})", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def tests_all(session: nox.Session) -> None:
+    """Run every test, or with ``-- --long`` those alone that the session `tests` leaves out."""
+    prepare(session)
+    words = [word for word in session.posargs if word != "--long"]
+    chosen = () if words == list(session.posargs) else ("-m", LONG)
+    run(session, *PYTEST, *chosen, *words)
 
 
 @nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
-    """Check style, layers, and that the README's generated parts are up to date."""
+    """Check style, layers, and that the generated parts of README and docs are up to date."""
     prepare(session)
     run(session, "ruff", "check", ".")
     run(session, "ruff", "format", "--check", ".")
     run(session, "lint-imports")
-    run(session, "cog", "--check", "--diff", "README.md")
+    run(session, "cog", "--check", "--diff", *GENERATED)
 
 
 @nox.session(venv_backend="none")
@@ -68,6 +88,14 @@ def typecheck(session: nox.Session) -> None:
     """Check types with mypy, strictly."""
     prepare(session)
     run(session, "mypy", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def docs(session: nox.Session) -> None:
+    """Build the documentation into docs/_build; warnings are errors."""
+    prepare(session)
+    run(session, "python", "-m", "sphinx", "-W", "--keep-going", "-q", "docs", "docs/_build", *session.posargs)
+    session.log("docs/_build/index.html")
 
 
 @nox.session(venv_backend="none", default=False)

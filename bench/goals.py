@@ -24,12 +24,11 @@ from deconvbench.measure.speedup import divide_rounds, measure_speedup
 from deconvbench.measure.step import Step, prepare_step
 from deconvbench.records.case import Case
 from deconvbench.records.record import SpeedupRecord
-from deconvbench.records.run_folder import read_run_info
+from deconvbench.records.run_folder import find_newest_run, read_run_info
 from deconvbench.runner.environment import collect_environment
 from deconvbench.studies.claims import CLAIMS, read_context
 from deconvbench.studies.training.command import list_runs
 from deconvbench.studies.training.workflow import estimate_seconds
-from deconvbench.tables.table import find_newest_run
 from deconvbench.units import format_duration
 
 TIMED_CASES = (

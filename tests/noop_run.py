@@ -15,7 +15,8 @@ from unittest import mock
 from deconvbench.records.record import Latency, Record
 from deconvbench.records.run_folder import RUN_NAME
 from deconvbench.runner.engine import run_plan
-from deconvbench.runner.plan import Plan, open_folder, reopen_folder
+from deconvbench.runner.folder import open_folder, reopen_folder
+from deconvbench.runner.plan import Plan
 from deconvbench.runner.worker import R, WorkerOptions
 
 FORKS = get_context("forkserver")

@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 from deconvbench.records.record import AnyRecord, Record
-from deconvbench.records.run_folder import JOURNAL_NAME, read_run_info
+from deconvbench.records.run_folder import JOURNAL_NAME, read_journal, read_run_info
 from deconvbench.runner.plan import Plan, list_jobs
-from deconvbench.tables.table import load, read_journal
+from deconvbench.tables.files import load
 from tests.builders import make_grid, make_plan
 from tests.noop_run import FORKS, measure
 from tests.processes import have_ended, watch_workers
+
+pytestmark = pytest.mark.process
 
 if sys.platform != "linux":
     pytest.skip("needs /proc and process descriptors", allow_module_level=True)

@@ -28,17 +28,20 @@ from deconvbench.records.record import (
     Record,
     encode_record,
 )
-from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, read_run_info
+from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, read_journal, read_run_info
 from deconvbench.runner import engine
 from deconvbench.runner.engine import Outcome, Task, run_plan, run_tasks
-from deconvbench.runner.plan import Plan, list_jobs, open_folder, reopen_folder
+from deconvbench.runner.folder import open_folder, reopen_folder
+from deconvbench.runner.plan import Plan, list_jobs
 from deconvbench.runner.worker import Worker, WorkerOptions
 from deconvbench.runner.worker_main import fill
-from deconvbench.tables.table import load, read_journal
+from deconvbench.tables.files import load
 from deconvbench.upsamplers import load_upsampler, register_upsampler, registry
 from tests import faulty_upsamplers
 from tests.builders import make_case, make_grid, make_plan, make_record
 from tests.noop_run import ENVIRONMENT, NoopWorker
+
+pytestmark = pytest.mark.process
 
 TINY = ["--preset", "smoke", "-k", "nearest and 8x8 and not train", "--seed", "1"]
 

@@ -14,7 +14,9 @@ import pytest
 
 import deconvbench
 from deconvbench.__main__ import main
-from deconvbench.tables.table import load
+from deconvbench.tables.files import load
+
+pytestmark = pytest.mark.process
 
 SOURCE = '''
 from torch import nn

@@ -42,6 +42,7 @@ LIGHT = [
     "units",
     "grid.expressions",
     "records.case",
+    "records.metrics",
     "records.record",
     "records.run_folder",
     "records.schema",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from deconvbench.grid.grid import Grid
     from deconvbench.networks.fusion import fuse
     from deconvbench.records.case import Case
-    from deconvbench.tables.table import load
+    from deconvbench.tables.files import load
     from deconvbench.upsamplers import build_upsampler, list_upsamplers, register_upsampler
     from deconvbench.workflows.run import run
 
@@ -28,7 +28,7 @@ _HOMES = {
     "fuse": "networks.fusion",
     "join_tradeoff": "analysis.tradeoff",
     "list_upsamplers": "upsamplers",
-    "load": "tables.table",
+    "load": "tables.files",
     "register_upsampler": "upsamplers",
     "run": "workflows.run",
 }

@@ -1,12 +1,15 @@
 """The pytest front, driven as a user drives it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("--preset", "smoke", "--replicates", "2", "-k", "8x8 and not train")
@@ -17,6 +20,8 @@ def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*command, "-p", "no:cacheprovider", str(ROOT / "bench"), *words],
         cwd=folder,
+        # pytest-benchmark switches itself off in a worker of pytest-xdist, which these tests may run in
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")},
         capture_output=True,
         text=True,
         check=False,
@@ -58,7 +63,10 @@ def test_progress_and_the_run_folder_are_seen(saved: tuple[Path, subprocess.Comp
 
 def test_what_is_saved_is_what_the_engine_measured(saved: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, _ = saved
-    for number, document in enumerate(read_saved(folder), 1):
+    documents = read_saved(folder)
+    assert len(documents) == 2
+    for number, document in enumerate(documents, 1):
+        assert len(document["benchmarks"]) == 4
         lines = (folder / f"run-{number}" / "journal.jsonl").read_text().splitlines()
         records = [json.loads(line) for line in lines]
         for found in document["benchmarks"]:

@@ -21,6 +21,8 @@ from deconvbench.studies.training.training import TrainingRun
 from tests.processes import have_ended, watch_workers
 from tests.tiny_training import drop_seconds
 
+pytestmark = pytest.mark.process
+
 TINY = [
     "--upsampler",
     "subpixel",

@@ -28,6 +28,8 @@ from deconvbench.records.case import Case
 from tests.builders import make_case
 from tests.measure.simulated_device import SimulatedDevice
 
+pytestmark = pytest.mark.process
+
 MIB = 2**20
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

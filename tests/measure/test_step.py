@@ -228,6 +228,7 @@ def test_what_cannot_be_built_is_unsupported() -> None:
         prepare_step(make_case(upsampler="transposed", kernel_size=1), 0)
 
 
+@pytest.mark.compile
 @pytest.mark.parametrize("step", ["forward", "train"])
 def test_compiled_steps_equal_eager_ones(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     compiled: list[dict[str, Any]] = []
@@ -245,6 +246,7 @@ def test_compiled_steps_equal_eager_ones(monkeypatch: pytest.MonkeyPatch, step: 
     assert compiled == [{"dynamic": False}]
 
 
+@pytest.mark.compile
 def test_many_compiled_steps_are_all_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[int] = []
 
@@ -258,6 +260,7 @@ def test_many_compiled_steps_are_all_compiled(monkeypatch: pytest.MonkeyPatch) -
     assert len(compiled) >= 10
 
 
+@pytest.mark.compile
 @pytest.mark.slow
 def test_inductor_runs_a_step() -> None:
     case = make_case(execution="compile")

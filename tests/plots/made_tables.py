@@ -9,7 +9,7 @@ import pandas as pd
 
 from deconvbench.records.case import Case
 from deconvbench.records.schema import QUALITY_DTYPES, SUMMARY_DTYPES, TABLE_DTYPES
-from deconvbench.tables.table import Tables
+from deconvbench.tables.files import Tables
 
 LAYERS: tuple[tuple[str, int | None], ...] = (
     ("transposed", 2),

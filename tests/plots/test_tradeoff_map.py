@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from deconvbench.errors import UsageError
-from deconvbench.plots.metrics import METRIC_LABELS
 from deconvbench.plots.panels import EmptyFigureError, add_layer_columns
 from deconvbench.plots.style import style_layer
 from deconvbench.plots.tradeoff_map import draw_tradeoff, join_quality
+from deconvbench.records.metrics import METRIC_LABELS
 from deconvbench.records.schema import HIGH_COLUMNS
 from deconvbench.tables.table import summarise_quality
 from tests.plots.made_tables import ALL_LAYERS, LAYERS, add_trained, make_layer_quality, make_summary

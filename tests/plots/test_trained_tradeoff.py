@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from deconvbench.plots.metrics import METRIC_LABELS
 from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.plots.trained_tradeoff import draw_trained_tradeoff
+from deconvbench.records.metrics import METRIC_LABELS
 from deconvbench.tables.table import summarise_quality
 from tests.plots.made_tables import ALL_LAYERS, add_trained, make_layer_quality, make_summary
 

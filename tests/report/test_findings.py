@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from deconvbench.report.findings import describe_findings
-from deconvbench.tables.table import Tables
+from deconvbench.tables.files import Tables
 from deconvbench.units import format_seconds
 from tests.plots.made_tables import make_empty_tables, make_quality, make_summary, make_tables
 

@@ -13,7 +13,7 @@ from deconvbench.records.record import AnyRecord, Latency, Memory, QualityRecord
 from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, write_run_info
 from deconvbench.records.schema import LATER_COLUMNS
 from deconvbench.report import output, write_report
-from deconvbench.tables.table import QUALITY_NAME, TABLE_NAME, write_tables
+from deconvbench.tables.files import QUALITY_NAME, TABLE_NAME, write_tables
 from tests.builders import make_case, make_record
 from tests.made_results import make_trained
 

@@ -9,12 +9,12 @@ import pytest
 
 from deconvbench.plots import draw_all, encode_figures
 from deconvbench.plots.article import CAPTIONS, draw_figure_4
-from deconvbench.plots.metrics import METRIC_LABELS
 from deconvbench.plots.style import make_figure
+from deconvbench.records.metrics import METRIC_LABELS
 from deconvbench.records.schema import TRAINED_COLUMNS
 from deconvbench.report.claims import LedgerRow
 from deconvbench.report.page import render_report
-from deconvbench.tables.table import Tables
+from deconvbench.tables.files import Tables
 from tests.plots.made_tables import (
     add_trained,
     make_empty_tables,

@@ -8,6 +8,8 @@ import pytest
 import deconvbench
 from deconvbench.runner.checkout import PRODUCTS, take_products_from
 
+pytestmark = pytest.mark.process
+
 PACKAGE = Path(deconvbench.__file__).parent
 TAKE = "from pathlib import Path; from deconvbench.runner.checkout import take_products_from\n"
 

@@ -11,7 +11,8 @@ from deconvbench.records.journal import Journal
 from deconvbench.records.record import Latency, Record, SpeedupRecord
 from deconvbench.records.run_folder import JOURNAL_NAME
 from deconvbench.runner.engine import REFINEMENT_LIMIT, Outcome, Task, run_plan, run_tasks
-from deconvbench.runner.plan import Plan, list_imprecise, list_jobs
+from deconvbench.runner.plan import Plan, list_jobs
+from deconvbench.runner.precision import list_imprecise
 from deconvbench.runner.worker import MeasuringProcess, R, WorkerOptions
 from tests.builders import make_grid, make_plan, make_speedup_grid
 

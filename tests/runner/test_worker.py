@@ -15,6 +15,8 @@ from deconvbench.runner.worker import Worker, WorkerError, WorkerOptions
 from tests.builders import make_case, make_record
 from tests.processes import have_ended
 
+pytestmark = pytest.mark.process
+
 FAULTY = "tests.faulty_upsamplers"
 KINDS = (
     "Sound", "Segfaults", "Hangs", "Raises", "Exhausts", "KilledFromOutside", "Leaves", "WrongSize", "GivesNaN",

@@ -1,8 +1,5 @@
-import errno
 import json
-import os
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deconvbench import load as public_load
-from deconvbench.errors import RunFolderError, SurroundingsError, UsageError
-from deconvbench.records.journal import Journal
+from deconvbench.errors import UsageError
 from deconvbench.records.record import (
     AnyRecord,
     Latency,
-    Memory,
-    NumericsRecord,
-    QualityRecord,
-    Record,
     encode_record,
 )
-from deconvbench.records.run_folder import JOURNAL_NAME
 from deconvbench.records.schema import (
     ARTIFACT_COLUMNS,
     LATER_COLUMNS,
@@ -34,111 +24,22 @@ from deconvbench.records.schema import (
     TABLE_DTYPES,
 )
 from deconvbench.statistics import mean_interval, median_interval
-from deconvbench.tables import table as table_module
-from deconvbench.tables.table import (
-    QUALITY_CSV_NAME,
-    QUALITY_NAME,
-    SUMMARY_CSV_NAME,
-    TABLE_CSV_NAME,
-    TABLE_NAME,
-    build_quality,
-    build_table,
-    find_newest_run,
-    load,
-    read_journal,
+from deconvbench.tables.files import (
     read_tables,
-    summarise,
-    summarise_quality,
-    write_tables,
 )
+from deconvbench.tables.table import build_quality, build_table, summarise, summarise_quality
 from tests.builders import make_case, make_record
-from tests.made_results import make_trained
-from tests.made_speedups import make_speedup_record
 from tests.strategies import records as any_records
-
-DESIGN_COLUMNS = [
-    "case_id", "upsampler", "kernel_size", "scale_factor", "in_channels", "out_channels", "height", "width",
-    "batch", "dtype", "memory_format", "step", "device", "threads", "execution", "replicate", "process_index",
-    "seed", "order", "started_at", "status", "message", "noisy", "noise_reason", "latency_s",
-    "latency_ci_low_s", "latency_ci_high_s", "latency_floor_s", "samples", "stop_reason", "host_latency_s",
-    "launch_bound", "peak_memory_bytes", "peak_reserved_bytes", "input_bytes", "output_bytes", "parameter_bytes",
-    "workspace_bytes", "macs", "overlap_cv", "phase_ripple", "noise_gain_cv", "image_rejection_db",
-    "border_error", "flat_field_ripple", "checkerboard", "numerical_error", "machine_id", "torch_version",
-    "code_version",
-]  # fmt: skip
-
-
-def make_latency(*samples_s: float, **changes: Any) -> Latency:
-    values: dict[str, Any] = {"calls_per_sample": 1, "first_call_s": 1.0, "stop_reason": "precision"}
-    return Latency(samples_s=samples_s or (2.0, 1.0, 3.0), **{**values, **changes})
-
-
-def make_memory(**changes: Any) -> Memory:
-    values: dict[str, Any] = {
-        "peak_memory_bytes": 1000,
-        "peak_reserved_bytes": None,
-        "input_bytes": 100,
-        "output_bytes": 400,
-        "parameter_bytes": 50,
-        "gradient_bytes": 0,
-    }
-    return Memory(**{**values, **changes})
-
-
-def make_quality(**changes: Any) -> QualityRecord:
-    values: dict[str, Any] = {
-        "upsampler": "nearest_conv",
-        "kernel_size": 3,
-        "scale_factor": 2,
-        "seed": 0,
-        "channels": 16,
-        "status": "ok",
-        "metrics": {"phase_ripple": 0.5, "noise_gain_cv": 0.25, "overlap_cv": None},
-    }
-    return QualityRecord(**{**values, **changes})
-
-
-def make_numerics(**changes: Any) -> NumericsRecord:
-    values: dict[str, Any] = {
-        "upsampler": "nearest_conv",
-        "kernel_size": 3,
-        "scale_factor": 2,
-        "in_channels": 4,
-        "out_channels": 2,
-        "dtype": "float32",
-        "device": "cpu",
-        "status": "ok",
-        "numerical_error": 1e-7,
-    }
-    return NumericsRecord(**{**values, **changes})
-
-
-def make_run(replicates: int = 3) -> list[AnyRecord]:
-    """Two layers, one without a kernel, one that failed once; everything that a run has."""
-    records: list[AnyRecord] = [make_quality(seed=0), make_quality(seed=1, metrics={"phase_ripple": 0.7})]
-    records += [make_quality(upsampler="bilinear", kernel_size=None), make_numerics()]
-    for replicate in range(replicates):
-        for case in (make_case(), make_case(upsampler="bilinear", kernel_size=None)):
-            latency = make_latency(*(1.0 + 0.01 * replicate + 0.001 * i for i in range(12)))
-            records.append(
-                make_record(case=case, replicate=replicate, latency=latency, memory=make_memory(), macs=123)
-            )
-    records.append(make_record(case=make_case(height=99), status="oom", message="tried, and\nfailed, «badly»"))
-    return records
-
-
-def write_run(folder: Path, records: list[AnyRecord] | None = None) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = [encode_record(record) + "\n" for record in (make_run() if records is None else records)]
-    (folder / JOURNAL_NAME).write_text("".join(lines), encoding="utf-8")
-    return folder
-
-
-def set_age(path: Path, age_s: int) -> None:
-    """Let a file be that much older than one written on a fixed day."""
-    moment = 1_700_000_000 - age_s
-    os.utime(path, (moment, moment))
-
+from tests.tables.made_records import (
+    DESIGN_COLUMNS,
+    make_latency,
+    make_memory,
+    make_numerics,
+    make_quality,
+    make_ripples,
+    make_run,
+    write_run,
+)
 
 # the table
 
@@ -317,18 +218,6 @@ def test_what_only_training_tells_is_null() -> None:
     assert quality[trained].isna().all(axis=None)
 
 
-def make_ripples(*ripples: float | None, **changes: Any) -> list[AnyRecord]:
-    """One layer with a seed for each ripple; None is a seed that failed."""
-    return [
-        make_quality(seed=seed, status="error", message="broken weights", metrics={}, **changes)
-        if ripple is None
-        else make_quality(
-            seed=seed, metrics={"phase_ripple": ripple, "checkerboard": ripple, "overlap_cv": 0.25}, **changes
-        )
-        for seed, ripple in enumerate(ripples)
-    ]
-
-
 def test_the_summary_of_quality_has_means_with_intervals_over_seeds() -> None:
     ripples = (0.7, 0.74, 0.76, 0.71, 0.75, 0.73, 0.78, 0.72)
     (row,) = summarise_quality(build_quality(make_ripples(*ripples))).to_dict("records")
@@ -459,336 +348,7 @@ def test_a_frame_that_is_no_table_is_refused(columns: list[str], message: str) -
 # files
 
 
-def test_read_journal_gives_all_records_but_a_torn_last_one(tmp_path: Path) -> None:
-    write_run(tmp_path)
-    with (tmp_path / JOURNAL_NAME).open("ab") as file:
-        file.write(b'{"schema_version":1,"kind":"rec')
-    assert read_journal(tmp_path) == make_run()
-    assert read_journal(str(tmp_path)) == make_run()
-
-
-def _no_folder(path: Path) -> None:
-    path.rmdir()
-
-
-def _a_file(path: Path) -> None:
-    path.rmdir()
-    path.write_text("")
-
-
-def _journal_is_a_folder(path: Path) -> None:
-    (path / JOURNAL_NAME).mkdir()
-
-
-@pytest.mark.parametrize(
-    ("prepare", "problem"),
-    [
-        (_no_folder, "does not exist"),
-        (_a_file, "is a file, not a folder"),
-        (lambda _: None, f"has no {JOURNAL_NAME}: nothing was measured in it"),
-        (_journal_is_a_folder, "cannot read .*: Is a directory"),
-    ],
-    ids=["missing", "file", "empty", "folder-for-a-journal"],
-)
-@pytest.mark.parametrize("function", [read_journal, write_tables, read_tables, load])
-def test_what_is_no_run_folder_is_named(
-    tmp_path: Path, function: Callable[[Path], object], prepare: Callable[[Path], None], problem: str
-) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    prepare(folder)
-    with pytest.raises(RunFolderError, match=f"^run folder: .*{problem}") as caught:
-        function(folder)
-    assert str(folder) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_damaged_journal_is_named_by_file_and_line(tmp_path: Path) -> None:
-    write_run(tmp_path, [])
-    (tmp_path / JOURNAL_NAME).write_text(encode_record(make_record()) + "\nnonsense\n")
-    with pytest.raises(RunFolderError, match=f"{JOURNAL_NAME}:2: not a record"):
-        load(tmp_path)
-
-
-@pytest.mark.parametrize("records", [make_run(), []], ids=["run", "killed-before-the-first-record"])
-def test_written_tables_read_back_alike(
-    tmp_path: Path, records: list[AnyRecord], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_run(tmp_path, records)
-    written = write_tables(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        [JOURNAL_NAME, TABLE_NAME, TABLE_CSV_NAME, SUMMARY_CSV_NAME, QUALITY_NAME, QUALITY_CSV_NAME]
-    )
-    # what is read now does not come from the journal
-    monkeypatch.setattr(table_module, "decode_journal", None)
-    read = read_tables(tmp_path)
-    for name in ("table", "summary", "quality"):
-        pd.testing.assert_frame_equal(getattr(read, name), getattr(written, name))
-    pd.testing.assert_frame_equal(load(tmp_path), written.table)
-
-
-@pytest.mark.parametrize(
-    ("name", "attribute", "dtypes"),
-    [(TABLE_CSV_NAME, "table", TABLE_DTYPES), (SUMMARY_CSV_NAME, "summary", SUMMARY_DTYPES)],
-    ids=["table", "summary"],
-)
-def test_csv_holds_every_digit(tmp_path: Path, name: str, attribute: str, dtypes: dict[str, str]) -> None:
-    expected = getattr(write_tables(write_run(tmp_path)), attribute)
-    read = pd.read_csv(tmp_path / name, dtype=dtypes)
-    # CSV has one word for an empty text and for a missing one
-    texts = [column for column, dtype in dtypes.items() if dtype == "str"]
-    read, expected = (frame.fillna(dict.fromkeys(texts, "")) for frame in (read, expected))
-    # pandas may read a number one unit in the last place off
-    pd.testing.assert_frame_equal(read, expected, rtol=1e-15)
-    assert (tmp_path / name).read_text().startswith("case_id,upsampler,kernel_size,")
-
-
-def test_trained_quality_is_written_and_read_where_it_is_handed_in(tmp_path: Path) -> None:
-    trained = make_trained(tmp_path / "experiments", (("nearest_conv", 3), ("transposed", 3)), seeds=3)
-    folder = write_run(tmp_path / "run")
-    plain, written = write_tables(folder), write_tables(folder, trained)
-    nearest = written.quality[written.quality["upsampler"] == "nearest_conv"]
-    # two seeds were measured, three were trained; the other layer of the run was not, and none is added
-    assert nearest["seed"].tolist() == [0, 1, 2]
-    assert nearest["trained_psnr_db"].notna().all()
-    assert nearest["channels"].isna().tolist() == [False, False, True]
-    assert set(written.quality["upsampler"]) == {"bilinear", "nearest_conv"}
-    for name in ("table", "summary"):
-        pd.testing.assert_frame_equal(getattr(written, name), getattr(plain, name))
-    pooled = pd.read_csv(folder / QUALITY_CSV_NAME).set_index("upsampler").loc["nearest_conv"]
-    mean, low, high = mean_interval(nearest["trained_psnr_db"])
-    assert [pooled[f"trained_psnr_db{end}"] for end in ("", "_ci_low", "_ci_high")] == pytest.approx(
-        [mean, low, high]
-    )
-    assert (pooled["seeds"], pooled["phase_ripple"]) == (3, pytest.approx(0.6))
-    pd.testing.assert_frame_equal(read_tables(folder).quality, written.quality)
-    # what outlived its journal is filled in as well, and what is handed in replaces what was there
-    write_tables(folder)
-    pd.testing.assert_frame_equal(read_tables(folder, trained).quality, written.quality)
-    write_tables(folder, make_trained(tmp_path / "fewer", (("nearest_conv", 3),), seeds=1))
-    (folder / JOURNAL_NAME).unlink()
-    pd.testing.assert_frame_equal(read_tables(folder, trained).quality, written.quality)
-
-
-def test_layers_without_measured_artifacts_have_trained_quality_too(tmp_path: Path) -> None:
-    trained = make_trained(tmp_path / "experiments", (("nearest_conv", 3),), seeds=2)
-    folder = write_run(tmp_path / "run", [make_record(case=make_case(upsampler="nearest_conv_fast"))])
-    quality = read_tables(folder, trained).quality
-    assert quality["upsampler"].tolist() == ["nearest_conv_fast"] * 2
-    assert quality["trained_ssim"].tolist() == trained.results["ssim"].tolist()
-
-
-def test_tables_older_than_the_journal_are_built_anew(tmp_path: Path) -> None:
-    write_tables(write_run(tmp_path, make_run(replicates=1)))
-    write_run(tmp_path, make_run(replicates=2))
-    set_age(tmp_path / TABLE_NAME, 10)
-    set_age(tmp_path / QUALITY_NAME, 0)
-    set_age(tmp_path / JOURNAL_NAME, 5)
-    assert set(load(tmp_path)["replicate"]) == {0, 1}
-    assert read_tables(tmp_path).summary["replicates"].max() == 2
-    # as old as the journal is not older
-    set_age(tmp_path / TABLE_NAME, 5)
-    assert set(load(tmp_path)["replicate"]) == {0}
-
-
-def test_a_run_that_was_cut_off_has_tables_too(tmp_path: Path) -> None:
-    tables = read_tables(write_run(tmp_path))
-    pd.testing.assert_frame_equal(tables.table, build_table(make_run()))
-    pd.testing.assert_frame_equal(tables.quality, build_quality(make_run()))
-    assert [path.name for path in tmp_path.iterdir()] == [JOURNAL_NAME]
-
-
-def test_tables_outlive_their_journal(tmp_path: Path) -> None:
-    written = write_tables(write_run(tmp_path))
-    (tmp_path / JOURNAL_NAME).unlink()
-    pd.testing.assert_frame_equal(read_tables(tmp_path).summary, written.summary)
-
-
-def test_a_table_of_another_version_is_built_anew(tmp_path: Path) -> None:
-    write_run(tmp_path)
-    build_table(make_run()).drop(columns="macs").to_parquet(tmp_path / TABLE_NAME)
-    assert "macs" in load(tmp_path)
-
-
-def test_quality_csv_holds_the_intervals(tmp_path: Path) -> None:
-    written = write_tables(write_run(tmp_path, make_ripples(0.5, 0.625, 0.75)))
-    read = pd.read_csv(tmp_path / QUALITY_CSV_NAME, dtype=dict(QUALITY_SUMMARY_DTYPES), keep_default_na=True)
-    expected = summarise_quality(written.quality)
-    read, expected = (frame.fillna({"message": ""}) for frame in (read, expected))
-    pd.testing.assert_frame_equal(read, expected, rtol=1e-15)
-
-
-def _age_tables(folder: Path, *lacking: str) -> None:
-    """Let tables be those of a version that did not know these columns, and have outlived their journal."""
-    write_tables(write_run(folder))
-    (folder / JOURNAL_NAME).unlink()
-    for name in (TABLE_NAME, QUALITY_NAME):
-        frame = pd.read_parquet(folder / name)
-        frame.drop(columns=list(lacking), errors="ignore").to_parquet(folder / name, index=False)
-
-
-def test_old_tables_without_a_journal_lack_what_came_later(tmp_path: Path) -> None:
-    _age_tables(tmp_path, *LATER_COLUMNS)
-    tables = read_tables(tmp_path)
-    expected = build_table(make_run())
-    pd.testing.assert_frame_equal(tables.table, expected)
-    pd.testing.assert_frame_equal(load(tmp_path), expected)
-    assert tables.quality.dtypes.to_dict() == build_quality(make_run()).dtypes.to_dict()
-    assert tables.summary[list(LATER_COLUMNS)].isna().all(axis=None)
-
-
-def test_older_tables_without_a_journal_are_named_with_what_they_lack(tmp_path: Path) -> None:
-    _age_tables(tmp_path, *LATER_COLUMNS, "macs")
-    with pytest.raises(RunFolderError, match="another version: it lacks macs, flat_field_ripple, checkerboard"):
-        load(tmp_path)
-    with pytest.raises(RunFolderError, match=f"no {JOURNAL_NAME} to build it anew from"):
-        read_tables(tmp_path)
-
-
-def test_a_table_that_is_not_parquet_is_named(tmp_path: Path) -> None:
-    write_run(tmp_path)
-    (tmp_path / TABLE_NAME).write_bytes(b"this is not parquet")
-    with pytest.raises(RunFolderError, match=f"cannot read .*{TABLE_NAME}"):
-        load(tmp_path)
-
-
-def test_a_table_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_run(tmp_path)
-    (tmp_path / TABLE_NAME).touch()
-
-    def refuse(*_: object) -> pd.DataFrame:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(pd, "read_parquet", refuse)
-    with pytest.raises(RunFolderError, match=f"cannot read .*{TABLE_NAME}.*: permission denied"):
-        load(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("code", "explanation"),
-    [
-        (errno.ENOSPC, "the disk is full"),
-        (errno.EROFS, "the file system is read-only"),
-        (errno.EACCES, "permission denied"),
-    ],
-    ids=["full", "read-only", "denied"],
-)
-def test_a_disk_that_refuses_is_one_line_and_leaves_the_old_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, explanation: str
-) -> None:
-    write_tables(write_run(tmp_path))
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-
-    def refuse(_: int) -> None:
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(os, "fsync", refuse)
-    write_run(tmp_path, make_run(replicates=1))
-    with pytest.raises(SurroundingsError, match=f"^cannot write to .*{QUALITY_NAME}: {explanation}$"):
-        write_tables(tmp_path)
-    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert {**after, JOURNAL_NAME: b""} == {**before, JOURNAL_NAME: b""}
-
-
-def test_a_draft_that_cannot_even_be_removed_changes_nothing(tmp_path: Path) -> None:
-    write_run(tmp_path)
-    (tmp_path / f"{QUALITY_NAME}.tmp").mkdir()
-    with pytest.raises(SurroundingsError, match="cannot write to"):
-        write_tables(tmp_path)
-
-
 # load
 
 
-def test_load_is_public() -> None:
-    assert public_load is load
-
-
-def test_several_runs_are_told_apart_by_their_names(tmp_path: Path) -> None:
-    write_run(tmp_path / "one", make_run(replicates=1))
-    write_run(tmp_path / "two", [])
-    write_run(tmp_path / "three", make_run(replicates=2))
-    both = load([tmp_path / "one", str(tmp_path / "two"), tmp_path / "three"])
-    assert list(both.columns) == ["run", *DESIGN_COLUMNS]
-    assert both["run"].value_counts().to_dict() == {"three": 5, "one": 3}
-    assert both.drop(columns="run").dtypes.to_dict() == load(tmp_path / "one").dtypes.to_dict()
-    assert both.index.is_unique
-    summary = summarise(both)
-    assert list(summary.columns[:2]) == ["run", "case_id"]
-    assert summary["replicates"].tolist() == [1, 1, 0, 2, 2, 0]
-
-
-def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
-    folders = [write_run(tmp_path / where / "run") for where in ("here", "there")]
-    assert list(dict.fromkeys(load(folders)["run"])) == [str(folder) for folder in folders]
-
-
-def test_one_run_in_a_list_has_its_name_as_well(tmp_path: Path) -> None:
-    assert set(load([write_run(tmp_path / "one")])["run"]) == {"one"}
-    assert "run" not in load(tmp_path / "one")
-
-
-def test_no_run_or_a_run_twice_is_refused(tmp_path: Path) -> None:
-    write_run(tmp_path)
-    with pytest.raises(UsageError, match=r"^run: \[\] is not a list of different run folders"):
-        load([])
-    with pytest.raises(UsageError, match="is not a list of different run folders"):
-        load([tmp_path, str(tmp_path)])
-
-
 # the newest run
-
-
-def test_the_newest_run_is_the_one_whose_journal_was_written_last(tmp_path: Path) -> None:
-    runs = tmp_path / "runs"
-    ages = {"20260101T000000Z-quick": 5, "20260102T000000Z-smoke": 10, "mine": 20}
-    for name, age in ages.items():
-        set_age(write_run(runs / name) / JOURNAL_NAME, age)
-    (runs / "20270101T000000Z-empty").mkdir()
-    (runs / "notes.txt").write_text("not a run")
-    assert find_newest_run(tmp_path) == runs / "20260101T000000Z-quick"
-    set_age(runs / "mine" / JOURNAL_NAME, 0)
-    assert find_newest_run(str(tmp_path)) == runs / "mine"
-    # at the same moment, the later name
-    set_age(runs / "20260101T000000Z-quick" / JOURNAL_NAME, 10)
-    set_age(runs / "mine" / JOURNAL_NAME, 20)
-    assert find_newest_run(tmp_path) == runs / "20260102T000000Z-smoke"
-
-
-@pytest.mark.parametrize("exists", [True, False], ids=["empty", "missing"])
-def test_no_run_at_all_says_how_to_get_one(tmp_path: Path, exists: bool) -> None:
-    if exists:
-        (tmp_path / "runs" / "no-journal").mkdir(parents=True)
-    with pytest.raises(
-        UsageError, match=r"^RUN: no run folder in .*runs'; name one, or measure with: deconvbench run$"
-    ):
-        find_newest_run(tmp_path)
-
-
-def test_records_round_trip_through_the_file_of_the_journal(tmp_path: Path) -> None:
-    # the line of a record is what other programs read: plain JSON with the names of the columns
-    line = json.loads((write_run(tmp_path) / JOURNAL_NAME).read_text().splitlines()[-1])
-    assert line["case"]["height"] == 99
-    assert isinstance(read_journal(tmp_path)[-1], Record)
-
-
-def test_speedups_are_written_and_read_where_there_are_any(tmp_path: Path) -> None:
-    record = make_speedup_record(make_case())
-    with Journal(tmp_path) as journal:
-        journal.append(make_record())
-    assert write_tables(tmp_path).speedups.empty
-    assert not list(tmp_path.glob("speedups*"))
-    assert read_tables(tmp_path).speedups.empty
-    with Journal(tmp_path) as journal:
-        journal.append(record)
-    written = write_tables(tmp_path).speedups
-    assert len(written) == 8
-    pd.testing.assert_frame_equal(read_tables(tmp_path).speedups, written)
-    assert len(pd.read_csv(tmp_path / "speedups.csv")) == 8
-    # what outlived its journal is still read; what the journal knows better is built anew
-    (tmp_path / "journal.jsonl").rename(tmp_path / "elsewhere")
-    pd.testing.assert_frame_equal(read_tables(tmp_path).speedups, written)
-    (tmp_path / "elsewhere").rename(tmp_path / "journal.jsonl")
-    with Journal(tmp_path) as journal:
-        journal.append(make_speedup_record(make_case(height=16, width=16)))
-    assert len(read_tables(tmp_path).speedups) == 16

@@ -17,6 +17,8 @@ from deconvbench.runner.plan import Plan
 from deconvbench.workflows.commits import check_out, compare_commits, resolve_commit
 from tests.builders import make_grid, make_plan
 
+pytestmark = pytest.mark.process
+
 SOURCE = Path(__file__).parents[2] / "src"
 
 

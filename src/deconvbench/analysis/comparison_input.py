@@ -16,7 +16,7 @@ from deconvbench.errors import RunFolderError, UsageError, explain_os_error
 from deconvbench.records.case import Case
 from deconvbench.records.run_folder import RUN_NAME, read_run_info
 from deconvbench.records.schema import ARTIFACT_COLUMNS, ZERO_BELOW
-from deconvbench.tables.table import load
+from deconvbench.tables.files import load
 
 # relative difference, and absolute difference in the metric's unit, below which two values are the same: memray
 # rounds blocks, artifacts come from the same seeds in float64, rounding errors from another order of sums

@@ -34,8 +34,8 @@ def report(
 ) -> None:
     """Write tables, figures and one self-contained HTML file; its path is the last line on standard output."""
     from deconvbench.plots.gallery import TRADEOFF_METRICS
+    from deconvbench.records.run_folder import find_newest_run
     from deconvbench.report import write_report
-    from deconvbench.tables.table import find_newest_run
     from deconvbench.tables.trained import find_trained
 
     folders = runs or [find_newest_run(Path("results"))]

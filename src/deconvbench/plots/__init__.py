@@ -7,13 +7,13 @@ from deconvbench.plots.artifact_maps import draw_artifact_maps, list_mapped_upsa
 from deconvbench.plots.gallery import draw_all, encode_figures, save_figures
 from deconvbench.plots.latency import draw_latency
 from deconvbench.plots.memory import draw_memory
-from deconvbench.plots.metrics import METRIC_LABELS, format_metric, get_metric_label
 from deconvbench.plots.overlap_maps import draw_overlap_maps
 from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.plots.speedups import draw_speedups
 from deconvbench.plots.style import style_layer
 from deconvbench.plots.tradeoff_map import draw_tradeoff
 from deconvbench.plots.trained_tradeoff import draw_trained_tradeoff
+from deconvbench.records.metrics import METRIC_LABELS, format_metric, get_metric_label
 
 __all__ = [
     "METRIC_LABELS",

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from deconvbench.plots.heatmap import draw_cells, make_shades
-from deconvbench.plots.metrics import format_metric, get_metric_label
 from deconvbench.plots.panels import EmptyFigureError, describe_rest
 from deconvbench.plots.style import (
     FONT_PT,
@@ -25,6 +24,7 @@ from deconvbench.plots.style import (
     make_figure,
     rank_upsampler,
 )
+from deconvbench.records.metrics import format_metric, get_metric_label
 
 FACES = ("overlap_cv", "noise_gain_cv", "phase_ripple")
 

@@ -21,7 +21,7 @@ from deconvbench.plots.speedups import draw_speedups
 from deconvbench.plots.style import DPI
 from deconvbench.plots.tradeoff_map import draw_tradeoff
 from deconvbench.plots.trained_tradeoff import draw_trained_tradeoff
-from deconvbench.tables.table import Tables
+from deconvbench.tables.files import Tables
 
 # the two faces of the checkerboard (of a constant input, and of the variance of the output), the one score that
 # every layer has, and what a layer can still do wrong that has no checkerboard at all

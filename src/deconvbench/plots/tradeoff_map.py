@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from deconvbench.analysis.tradeoff import join_tradeoff
 from deconvbench.plots.labels import freeze_layout
-from deconvbench.plots.metrics import get_metric_label
 from deconvbench.plots.panels import (
     EmptyFigureError,
     Panel,
@@ -26,6 +25,7 @@ from deconvbench.plots.panels import (
 )
 from deconvbench.plots.style import FONT_PT, MUTED, figure_style, make_figure
 from deconvbench.plots.tradeoff_panel import choose_scale, draw_panel, is_changed_by_fast, label_panel
+from deconvbench.records.metrics import get_metric_label
 from deconvbench.records.schema import name_interval
 
 FAST_NOTE = "dotted: the frontier without the exact fast forms of nearest_conv"

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from deconvbench.plots.labels import Point, Segment, label_points
-from deconvbench.plots.metrics import get_best, get_metric_label, is_zero
 from deconvbench.plots.style import GRID_COLOUR, INK, MUTED, style_layer
+from deconvbench.records.metrics import get_best, get_metric_label, is_zero
 from deconvbench.records.schema import ARTIFACT_COLUMNS, CHECKERBOARD_COLUMNS, FAST_UPSAMPLERS, name_interval
 
 _DECADES_FOR_LOG = 2.5

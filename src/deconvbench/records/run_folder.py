@@ -13,8 +13,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
-from deconvbench.records.record import SCHEMA_VERSION
+from deconvbench.errors import RunFolderError, SurroundingsError, UsageError, explain_os_error
+from deconvbench.records.record import (
+    SCHEMA_VERSION,
+    AnyRecord,
+    decode_journal,
+)
 from deconvbench.units import format_bytes
 
 JOURNAL_NAME = "journal.jsonl"
@@ -159,3 +163,59 @@ def _name_accelerators(found: Any) -> list[Any]:
         found = found["devices"]
     devices = found if isinstance(found, list) else [found]
     return [device.get("name") if isinstance(device, Mapping) else device for device in devices]
+
+
+def read_journal(run_dir: str | Path) -> list[AnyRecord]:
+    """Read every record of a run, as far as it got.
+
+    Parameters
+    ----------
+    run_dir : str or Path
+        The run folder.
+
+    Raises
+    ------
+    RunFolderError
+        If the folder or its journal is missing or cannot be read, or a finished line is no record.
+    """
+    folder = Path(run_dir)
+    path = folder / JOURNAL_NAME
+    if not folder.is_dir():
+        problem = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise RunFolderError(f"run folder: {str(folder)!r} {problem}")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise RunFolderError(
+            f"run folder: {str(folder)!r} has no {JOURNAL_NAME}: nothing was measured in it"
+        ) from error
+    except OSError as error:
+        raise RunFolderError(f"run folder: cannot read {str(path)!r}: {explain_os_error(error)}") from error
+    return decode_journal(content, str(path))
+
+
+def find_newest_run(results_dir: str | Path) -> Path:
+    """Find the run that was measured last.
+
+    Parameters
+    ----------
+    results_dir : str or Path
+        The folder that holds ``runs``.
+
+    Returns
+    -------
+    Path
+        The folder in ``runs`` whose journal was written to last; of two at the same moment, the later name.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    runs = Path(results_dir) / "runs"
+    journals = [
+        (path.stat().st_mtime_ns, path.parent.name, path.parent) for path in runs.glob(f"*/{JOURNAL_NAME}")
+    ]
+    if not journals:
+        raise UsageError(f"RUN: no run folder in {str(runs)!r}; name one, or measure with: deconvbench run")
+    return max(journals)[2]

@@ -7,31 +7,26 @@ Whole numbers that can be missing are ``Int64``, flags that can be missing ``boo
 from collections.abc import Mapping
 
 from deconvbench.records.case import CASE_FIELDS
+from deconvbench.records.metrics import ARTIFACT_ZERO_BELOW, METRIC_LABELS
 
 # what does not depend on the device; each is best when low
-ARTIFACT_COLUMNS = (
-    "overlap_cv",
-    "phase_ripple",
-    "noise_gain_cv",
-    "image_rejection_db",
-    "border_error",
-    "flat_field_ripple",
-    "checkerboard",
+ARTIFACT_COLUMNS = tuple(
+    name
+    for name, metric in sorted(METRIC_LABELS.items(), key=lambda item: item[1].position)
+    if metric.group == "artifact"
 )
 # not in tables of versions before them; their values are null there
-LATER_COLUMNS = ("flat_field_ripple", "checkerboard")
-# artifacts are computed in float64 from sums of weights: below this they are zero but for rounding, and one zero
-# is no better than another
-ZERO_BELOW = 1e-9
+LATER_COLUMNS = tuple(name for name, metric in METRIC_LABELS.items() if metric.is_later)
+ZERO_BELOW = ARTIFACT_ZERO_BELOW
 LAYER_COLUMNS = ("upsampler", "kernel_size", "scale_factor")
-TRAINED_COLUMNS = ("trained_checkerboard_levels", "trained_psnr_db", "trained_ssim")
+TRAINED_COLUMNS = tuple(name for name, metric in METRIC_LABELS.items() if metric.group == "trained")
 # best at 0, though they may be negative: below 0 there is only less of the grid's frequencies than of their
 # neighbours, which no eye sees
-CHECKERBOARD_COLUMNS = ("checkerboard", "trained_checkerboard_levels")
+CHECKERBOARD_COLUMNS = tuple(name for name, metric in METRIC_LABELS.items() if metric.is_checkerboard)
 # of what a trained network makes of images; every other quality is best when low
-HIGH_COLUMNS = ("trained_psnr_db", "trained_ssim")
+HIGH_COLUMNS = tuple(name for name, metric in METRIC_LABELS.items() if metric.best == "high")
 # whose means over seeds have intervals that may reach below 0
-SIGNED_COLUMNS = ("image_rejection_db", *CHECKERBOARD_COLUMNS, *HIGH_COLUMNS)
+SIGNED_COLUMNS = tuple(name for name, metric in METRIC_LABELS.items() if metric.is_signed)
 # nearest_conv in exact forms that are faster: what they change of a frontier is worth showing, and what is known
 # of nearest_conv after training holds for them, since they compute the same function of the same weights
 FAST_UPSAMPLERS = (

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from deconvbench.analysis.tradeoff import join_tradeoff
-from deconvbench.plots.metrics import format_metric
 from deconvbench.plots.panels import (
     EmptyFigureError,
     Panel,
@@ -18,8 +17,9 @@ from deconvbench.plots.panels import (
     select_measured,
     split_panels,
 )
+from deconvbench.records.metrics import format_metric
 from deconvbench.records.schema import ZERO_BELOW
-from deconvbench.tables.table import Tables
+from deconvbench.tables.files import Tables
 from deconvbench.units import format_bytes, format_seconds
 
 _MAX_SETTINGS = 6

@@ -9,11 +9,11 @@ from pathlib import Path
 from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
 from deconvbench.plots.article import draw_article_figures
 from deconvbench.plots.gallery import TRADEOFF_METRICS, draw_all, encode_figures, save_figures
-from deconvbench.plots.metrics import check_metrics
+from deconvbench.records.metrics import check_metrics
 from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, read_run_info, write_whole
 from deconvbench.report.claims import LedgerRow, parse_claims
 from deconvbench.report.page import render_report
-from deconvbench.tables.table import read_tables, write_tables
+from deconvbench.tables.files import read_tables, write_tables
 from deconvbench.tables.trained import Trained, describe_trained, find_target_level
 
 FIGURES_NAME = "figures"

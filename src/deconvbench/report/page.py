@@ -17,7 +17,7 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from deconvbench.plots.article import CAPTIONS
 from deconvbench.plots.gallery import TRADEOFF_METRICS
-from deconvbench.plots.metrics import METRIC_LABELS, get_best
+from deconvbench.records.metrics import METRIC_LABELS, get_best
 from deconvbench.records.record import STATUSES
 from deconvbench.records.run_folder import list_hardware
 from deconvbench.records.schema import TRAINED_COLUMNS
@@ -32,7 +32,7 @@ from deconvbench.report.claims import (
 from deconvbench.report.findings import describe_findings
 from deconvbench.report.speedups import describe_speedups, list_failures, view_choices, view_costs, view_means
 from deconvbench.report.tables import flatten_environment, view_failures, view_noisy, view_quality, view_summary
-from deconvbench.tables.table import Tables
+from deconvbench.tables.files import Tables
 from deconvbench.units import format_duration
 
 # where a PNG says of what kind its colours are

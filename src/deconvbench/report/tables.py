@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from deconvbench.plots.metrics import METRIC_LABELS, format_metric
 from deconvbench.plots.panels import add_layer_columns
 from deconvbench.records.case import CASE_DEFAULTS, format_layer
+from deconvbench.records.metrics import METRIC_LABELS, format_metric
 from deconvbench.records.schema import name_interval
 from deconvbench.tables.table import summarise_quality
 from deconvbench.units import format_bytes, format_seconds

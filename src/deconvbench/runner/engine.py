@@ -16,15 +16,8 @@ from deconvbench.progress import Observer, Progress
 from deconvbench.records.journal import Journal
 from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
 from deconvbench.runner.estimate import guess_speedup_seconds
-from deconvbench.runner.plan import (
-    Plan,
-    format_now,
-    guess_case_seconds,
-    list_imprecise,
-    list_jobs,
-    list_replicate,
-    list_speedups,
-)
+from deconvbench.runner.plan import Plan, format_now, guess_case_seconds, list_jobs, list_replicate, list_speedups
+from deconvbench.runner.precision import list_imprecise
 from deconvbench.runner.worker import MeasuringProcess, Worker, WorkerOptions
 
 LOG_NAME = "worker.log"

@@ -4,20 +4,12 @@ Everything that decides what is measured stands in the plan, and the plan stands
 that was cut off goes on as it began. Measures nothing itself.
 """
 
-import errno
-import math
-import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from statistics import median
 from typing import Any, Self, TypedDict
 
-import numpy as np
-
-from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
 from deconvbench.grid.grid import Grid
 from deconvbench.records.case import Case
 from deconvbench.records.record import (
@@ -26,11 +18,7 @@ from deconvbench.records.record import (
     QualityRecord,
     Record,
     SpeedupRecord,
-    decode_journal,
 )
-from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, hold_folder, read_run_info, write_run_info
-from deconvbench.runner.environment import name_differences
-from deconvbench.statistics import pool_replicates, shrink_variances
 
 
 class _NotMeasured(TypedDict):
@@ -222,40 +210,6 @@ def list_replicate(cases: Sequence[Case], seed: int, replicate: int) -> list[Any
     ]
 
 
-def list_imprecise(plan: Plan, records: Sequence[AnyRecord]) -> list[Case]:
-    """List the cases whose interval is wider than the plan wants.
-
-    Parameters
-    ----------
-    plan : Plan
-        With a precision.
-    records : sequence of record
-        What was measured so far.
-
-    Returns
-    -------
-    list of Case
-        Those that are `ok` in at least two processes and whose interval over them (`statistics.pool_replicates`,
-        variances drawn towards those of all cases) reaches further than the precision from the median.
-    """
-    samples: dict[str, dict[tuple[int, int], float]] = {case.case_id: {} for case in plan.cases}
-    for record in records:
-        if isinstance(record, Record) and record.status == "ok" and record.latency is not None:
-            process = (record.replicate, record.process_index)
-            samples.get(record.case.case_id, {})[process] = median(record.latency.samples_s)
-    medians = [list(samples[case.case_id].values()) for case in plan.cases]
-    variances = [float(np.var(np.log(m), ddof=1)) if len(m) > 1 else math.nan for m in medians]
-    shrunk = shrink_variances(variances, [max(len(m) - 1, 0) for m in medians])
-    wide = []
-    for case, values, variance, dof in zip(plan.cases, medians, shrunk.variances, shrunk.dof, strict=True):
-        if len(values) < 2 or plan.precision is None:
-            continue
-        pooled = pool_replicates(values, variance=float(variance), dof=float(dof))
-        if max(pooled.high - pooled.value, pooled.value - pooled.low) > plan.precision * pooled.value:
-            wide.append(case)
-    return wide
-
-
 def guess_case_seconds(grid: Grid) -> float:
     """Guess how long one case takes in one replicate, before any was measured.
 
@@ -265,110 +219,3 @@ def guess_case_seconds(grid: Grid) -> float:
         Its `time_cap_s` bounds the sampling; building, warm-up and the memory pass come on top.
     """
     return grid.time_cap_s + 0.5
-
-
-def open_folder(plan: Plan, folder: Path, environment: Mapping[str, Any]) -> None:
-    """Make a run folder and describe in it what will be measured, and where.
-
-    Parameters
-    ----------
-    plan : Plan
-        What will be measured.
-    folder : Path
-        Must not hold a run yet.
-    environment : mapping
-        From `collect_environment`.
-
-    Raises
-    ------
-    RunFolderError
-        If the folder holds a run already, is a file, or may not be written.
-    SurroundingsError
-        If the disk is full.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise RunFolderError(f"--out: {str(folder)!r} is a file, not a folder") from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-            raise SurroundingsError(f"cannot write to {folder}: {explain_os_error(error)}") from error
-        raise RunFolderError(f"--out: cannot make {str(folder)!r}: {explain_os_error(error)}") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise RunFolderError(f"--out: {str(folder)!r} cannot be written: permission denied")
-    if (folder / JOURNAL_NAME).exists() or (folder / RUN_NAME).exists():
-        raise RunFolderError(
-            f"--out: {str(folder)!r} holds a run already; continue it with --resume or name another"
-        )
-    info: dict[str, Any] = {
-        "created_at": format_now(),
-        "finished_at": None,
-        "measuring_share": None,
-        "resumed": [],
-    }
-    write_run_info(folder, {**info, **plan.to_dict(), "environment": dict(environment)})
-
-
-def reopen_folder(folder: Path, environment: Mapping[str, Any], *, anyway: bool = False) -> Plan:
-    """Take grid, cases and seed of an interrupted run from its folder.
-
-    Parameters
-    ----------
-    folder : Path
-        The run folder.
-    environment : mapping
-        From `collect_environment`, now.
-    anyway : bool
-        Go on although machine or software changed; the change is recorded in ``run.json``.
-
-    Raises
-    ------
-    RunFolderError
-        If the folder holds no run that this version can read, or machine or software changed and `anyway` is
-        false.
-    SurroundingsError
-        If another run holds the folder, or it cannot be written.
-    """
-    info = read_run_info(folder)
-    try:
-        plan = Plan.from_dict(info)
-        differences = name_differences(info["environment"], environment)
-        resumptions = list(info["resumed"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunFolderError(f"--resume: {folder / RUN_NAME} does not describe a run: {error!r}") from error
-    if differences and not anyway:
-        raise RunFolderError(
-            f"--resume: {folder} was measured on another machine or version ({'; '.join(differences)});"
-            " pass --resume-anyway to continue"
-        )
-    with hold_folder(folder):  # nothing is written into a folder that another run holds
-        _check_journal(folder / JOURNAL_NAME)
-        resumed = [*resumptions, {"at": format_now(), "differences": differences}]
-        write_run_info(folder, {**info, "resumed": resumed})
-    return plan
-
-
-def _check_journal(path: Path) -> None:
-    """Refuse a journal that this version cannot go on with, before anything in its folder is changed."""
-    try:
-        decode_journal(path.read_bytes(), str(path))
-    except FileNotFoundError:
-        return  # cut off before the first record
-    except OSError as error:
-        raise SurroundingsError(f"cannot read {path}: {explain_os_error(error)}") from error
-
-
-def close_folder(folder: Path, measuring_share: float | None) -> None:
-    """Note in ``run.json`` that everything was measured, and the share of time it took.
-
-    Parameters
-    ----------
-    folder : Path
-        The run folder.
-    measuring_share : float or None
-        Share of the wall time after start-up that went into latency and memory passes; None keeps the earlier.
-    """
-    info = {**read_run_info(folder), "finished_at": format_now()}
-    if measuring_share is not None:
-        info["measuring_share"] = measuring_share
-    write_run_info(folder, info)

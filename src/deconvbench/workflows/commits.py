@@ -18,9 +18,10 @@ from deconvbench.errors import UsageError
 from deconvbench.progress import Observer
 from deconvbench.runner.checkout import PRODUCTS
 from deconvbench.runner.engine import Task, run_tasks
-from deconvbench.runner.plan import Plan, close_folder, open_folder
+from deconvbench.runner.folder import close_folder, open_folder
+from deconvbench.runner.plan import Plan
 from deconvbench.runner.worker import WorkerError, WorkerOptions
-from deconvbench.tables.table import write_tables
+from deconvbench.tables.files import write_tables
 from deconvbench.workflows.run import RESULTS, name_folder, read_environment
 
 COMPARED_REPLICATES = 5

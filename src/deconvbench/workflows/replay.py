@@ -17,8 +17,9 @@ import torch
 from deconvbench.errors import UnsupportedError
 from deconvbench.records.case import Case
 from deconvbench.records.record import Record
+from deconvbench.records.run_folder import read_journal
 from deconvbench.records.schema import ARTIFACT_COLUMNS
-from deconvbench.tables.table import read_journal, read_tables
+from deconvbench.tables.files import read_tables
 from deconvbench.upsamplers import build_upsampler
 
 _SHOWN_COLUMNS = (

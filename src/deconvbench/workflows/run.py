@@ -22,12 +22,14 @@ from deconvbench.measure.accelerator import check_device, describe_accelerator
 from deconvbench.progress import Observer
 from deconvbench.records.case import Case
 from deconvbench.records.record import SCHEMA_VERSION, Record, SpeedupRecord
-from deconvbench.records.run_folder import write_whole
+from deconvbench.records.run_folder import find_newest_run, write_whole
 from deconvbench.runner.engine import Outcome, Task, run_plan, run_tasks
 from deconvbench.runner.environment import collect_environment
-from deconvbench.runner.plan import Plan, close_folder, list_imprecise, open_folder, reopen_folder
+from deconvbench.runner.folder import close_folder, open_folder, reopen_folder
+from deconvbench.runner.plan import Plan
+from deconvbench.runner.precision import list_imprecise
 from deconvbench.runner.worker import WorkerOptions
-from deconvbench.tables.table import find_newest_run, write_tables
+from deconvbench.tables.files import write_tables
 from deconvbench.units import parse_fraction
 from deconvbench.upsamplers import list_sources, load_upsampler
 

@@ -27,6 +27,8 @@ from tests.networks.fusion.networks import (
 )
 from tests.networks.fusion.test_odd_cases import enlarge_then, plainly, up, written
 
+pytestmark = pytest.mark.compile
+
 EAGER: dict[str, Any] = {"inner_backend": "aot_eager"}
 
 

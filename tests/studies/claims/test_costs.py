@@ -7,9 +7,9 @@ import pytest
 from deconvbench.records.schema import SPEEDUP_DTYPES, SUMMARY_DTYPES
 from deconvbench.studies.claims import Context, Verdict
 from deconvbench.studies.claims.costs import judge_efficiency, judge_waste, measure_efficiency, measure_waste
+from deconvbench.tables.files import Tables
 from deconvbench.tables.frames import make_frame
 from deconvbench.tables.speedups import build_speedups
-from deconvbench.tables.table import Tables
 from deconvbench.tables.trained import Trained
 from tests.made_speedups import make_settings, make_speedup_records
 from tests.plots.made_tables import make_summary, make_tables

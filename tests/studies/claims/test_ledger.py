@@ -6,8 +6,8 @@ import pytest
 
 from deconvbench.errors import RunFolderError
 from deconvbench.plots.article.captions import CAPTIONS
-from deconvbench.plots.metrics import METRIC_LABELS
 from deconvbench.progress import Step
+from deconvbench.records.metrics import METRIC_LABELS
 from deconvbench.records.schema import CURVE_DTYPES, TRAINED_DTYPES
 from deconvbench.report.claims import HEADLINE
 from deconvbench.studies.claims import (

@@ -10,6 +10,8 @@ from deconvbench.studies.training.process import TrainingProcess
 from tests.processes import have_ended
 from tests.tiny_training import TINY
 
+pytestmark = pytest.mark.process
+
 OPTIONS: dict[str, Any] = {"images": None, "sources": [], "code_version": "1"}
 
 

@@ -100,6 +100,7 @@ def test_what_is_chosen(load: Workload, expected: str) -> None:
     assert expected in {*IMPLEMENTATIONS, NATIVE}
 
 
+@pytest.mark.compile
 def test_a_traced_layer_takes_the_form_that_is_one_operation() -> None:
     chosen = []
 

@@ -365,6 +365,7 @@ def _fresh_compiler() -> Iterator[None]:
     torch.compiler.reset()
 
 
+@pytest.mark.compile
 @pytest.mark.slow
 @pytest.mark.usefixtures("_fresh_compiler")
 # raised inside torch, which makes an instance to trace an autograd.Function
@@ -387,6 +388,7 @@ def test_compiled_is_eager(layer: Layer, backend: str, trains: bool) -> None:
             torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
 
 
+@pytest.mark.compile
 @pytest.mark.slow
 @pytest.mark.usefixtures("_fresh_compiler")
 @over(EACH)

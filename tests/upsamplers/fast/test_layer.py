@@ -348,6 +348,7 @@ def test_it_says_what_it_is() -> None:
 # ---- compilers
 
 
+@pytest.mark.compile
 @pytest.mark.slow
 @over_implementations
 def test_compiled_layer_is_the_plain_form(implementation: str) -> None:

@@ -54,6 +54,7 @@ def expect_all(a: Tensor, b: Tensor, c: Tensor) -> list[Tensor]:
     return [2 * c, -2 * c, -3 * c, products, 2 * products, first, last]
 
 
+@pytest.mark.compile
 @pytest.mark.parametrize("compiles", [False, True], ids=["eager", "traced"])
 def test_operations_write_into_the_given_place(compiles: bool) -> None:
     a, b, c = MATRICES
@@ -197,6 +198,7 @@ def test_work_that_fits_in_no_way_says_so() -> None:
     assert not plan_work(make_demand(rows=1, tiles_per_row=16, room_bytes=0)).fits
 
 
+@pytest.mark.compile
 def test_a_compiler_gets_the_work_in_one_piece() -> None:
     demand = make_demand(batch=9, rows=4000, room_bytes=0)
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from deconvbench.errors import UsageError
-from deconvbench.tables.table import Tables
+from deconvbench.tables.files import Tables
 from deconvbench.tables.trained import Trained
 
 # numbers by name, each with its unit in the name; None where it could not be told

@@ -10,12 +10,12 @@ import pandas as pd
 
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error
 from deconvbench.progress import Step
-from deconvbench.records.run_folder import JOURNAL_NAME
+from deconvbench.records.run_folder import JOURNAL_NAME, find_newest_run
 from deconvbench.records.schema import QUALITY_DTYPES, SPEEDUP_DTYPES, SUMMARY_DTYPES, TABLE_DTYPES
 from deconvbench.studies.claims import costs, matrices, overlap, remedies, training
 from deconvbench.studies.claims.claim import Claim, ClaimResult, Context, tidy_evidence
+from deconvbench.tables.files import SPEEDUPS_NAME, TABLE_NAME, Tables, read_tables
 from deconvbench.tables.frames import make_frame
-from deconvbench.tables.table import SPEEDUPS_NAME, TABLE_NAME, Tables, find_newest_run, read_tables
 from deconvbench.tables.trained import find_trained
 
 Observer = Callable[[Step], None]

@@ -270,6 +270,7 @@ def test_who_counts_operations_sees_those_of_the_tiled_form() -> None:
             assert layer.choose(x) == NATIVE
 
 
+@pytest.mark.compile
 def test_a_compiler_gets_one_operation() -> None:
     layer, x = draw_layer(form="auto"), draw_input(1, 8, 32, 32)
     torch.compiler.reset()

@@ -6,7 +6,7 @@ import pytest
 
 from deconvbench.analysis.tradeoff import QUALITY_COLUMNS
 from deconvbench.errors import UsageError
-from deconvbench.plots.metrics import (
+from deconvbench.records.metrics import (
     METRIC_LABELS,
     check_metrics,
     format_metric,
