@@ -79,7 +79,7 @@ def test_a_changed_surrounding_is_refused_and_named_unless_told_otherwise(
 ) -> None:
     open_folder(make_plan(), tmp_path, ENVIRONMENT)
     now = {**ENVIRONMENT, key: "other"}
-    with pytest.raises(RunFolderError, match=rf"{word} was .*, is other; --resume-anyway"):
+    with pytest.raises(RunFolderError, match=rf"{word} was .*, is other.*; pass --resume-anyway"):
         reopen_folder(tmp_path, now)
     assert reopen_folder(tmp_path, now, anyway=True) == make_plan()
     assert read_run_info(tmp_path)["resumed"][-1]["differences"] == [f"{word} was {ENVIRONMENT[key]}, is other"]
