@@ -4,9 +4,11 @@ import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from deconvbench.records.case import Case
 from deconvbench.records.record import SpeedupRecord
+from tests.builders import make_case
 
 SHAPES = ((64, 16), (64, 64), (128, 32), (256, 16), (256, 32), (512, 16), (512, 32))
 # how much faster than plain, about as measured: contiguous, channels_last
@@ -95,3 +97,33 @@ def make_speedup_records(settings: Sequence[Case] | None = None, replicates: int
         for is_frozen in ((False, True) if setting.step == "forward" else (False,))
         for replicate in range(replicates)
     ]
+
+
+CASE = make_case()
+FAST, TILED = (CASE.case_id.replace("nearest_conv", name) for name in ("nearest_conv_fast", "nearest_conv_tiled"))
+RIVAL = CASE.case_id.replace("nearest_conv", "transposed")
+
+
+def make_record_of(ratios: dict[str, float], **changes: Any) -> SpeedupRecord:
+    """A record in which the machine becomes slower from round to round, whatever the layer."""
+    slow = (1.0, 1.5, 2.5)
+    case: Case = changes.pop("case", CASE)
+    # the same layers at the size of this case
+    here = {replace(Case.from_id(name), height=case.height).case_id: ratio for name, ratio in ratios.items()}
+    names = {case.case_id: 1.0, **here}
+    twins = tuple(name for name in names if name != case.case_id and not name.startswith("transposed"))
+    values: dict[str, Any] = {
+        "case": case,
+        "twins": twins,
+        "rivals": tuple(name for name in names if name.startswith("transposed")),
+        "is_frozen": False,
+        "replicate": 0,
+        "seed": 1,
+        "status": "ok",
+        "samples_s": {name: tuple(2e-3 * s / ratio for s in slow) for name, ratio in names.items()},
+        "ceiling_flops_per_s": tuple(1e11 / s for s in slow),
+        "macs": dict.fromkeys(names, 10**8),
+        "peak_memory_bytes": dict.fromkeys(names, 1000),
+        "implementations": {name: "tiled" for name in names if name.startswith("nearest_conv_fast")},
+    }
+    return SpeedupRecord(**{**values, **changes})

@@ -9,8 +9,9 @@ from deconvbench.analysis.tradeoff import COMPARABLE_FIELDS, QUALITY_COLUMNS, jo
 from deconvbench.errors import UsageError
 from deconvbench.grid.grid import load_preset
 from deconvbench.records.case import Case
+from deconvbench.records.layers import FAST_UPSAMPLERS
 from deconvbench.records.record import AnyRecord, Latency, NumericsRecord, QualityRecord
-from deconvbench.records.schema import FAST_UPSAMPLERS, HIGH_COLUMNS, SUMMARY_DTYPES, TRAINED_COLUMNS
+from deconvbench.records.schema import HIGH_COLUMNS, SUMMARY_DTYPES, TRAINED_COLUMNS
 from deconvbench.statistics import mean_interval
 from deconvbench.tables.table import build_quality, build_table, summarise
 from tests.builders import make_case, make_record

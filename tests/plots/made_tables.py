@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from deconvbench.analysis.results import RunResults, derive_results
 from deconvbench.records.case import Case
 from deconvbench.records.schema import QUALITY_DTYPES, SUMMARY_DTYPES, TABLE_DTYPES
 from deconvbench.tables.files import Tables
@@ -242,12 +244,22 @@ def make_table(summary: pd.DataFrame, replicates: int = 3) -> pd.DataFrame:
 
 
 def make_tables(summary: pd.DataFrame | None = None, quality: pd.DataFrame | None = None) -> Tables:
-    """All three tables of a run."""
+    """The tables of a run without interleaved timing."""
     summary = make_summary() if summary is None else summary
     quality = make_quality() if quality is None else quality
     return Tables(table=make_table(summary), summary=summary, quality=quality)
 
 
-def make_empty_tables() -> Tables:
-    """The tables of a run that was killed before its first record: columns and no rows."""
-    return make_tables(make_summary().iloc[:0], make_quality().iloc[:0])
+def make_run_results(
+    summary: pd.DataFrame | None = None,
+    quality: pd.DataFrame | None = None,
+    speedups: pd.DataFrame | None = None,
+) -> RunResults:
+    """All that is known of a run; without interleaved timing where none is given."""
+    tables = make_tables(summary, quality)
+    return derive_results(tables if speedups is None else replace(tables, speedups=speedups))
+
+
+def make_empty_results() -> RunResults:
+    """What is known of a run that was killed before its first record: columns and no rows."""
+    return make_run_results(make_summary().iloc[:0], make_quality().iloc[:0])

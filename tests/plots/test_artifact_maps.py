@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.errors import UsageError
 from deconvbench.plots.artifact_maps import (
     draw_artifact_maps,
@@ -17,7 +18,6 @@ from deconvbench.plots.artifact_maps import (
     pivot_metric,
     split_advice,
 )
-from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.theory import overlap_cv
 from tests.plots.made_tables import make_quality
 

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.calibration_curve import draw_calibration
-from deconvbench.plots.panels import EmptyFigureError
 
 Legible = Callable[[Figure], list[tuple[str, Any]]]
 AMPLITUDES = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3)

@@ -17,16 +17,16 @@ from deconvbench.plots.gallery import draw_all, encode_figures, save_figures
 from deconvbench.plots.style import make_figure, style_layer
 from tests.plots.made_tables import (
     add_trained,
-    make_empty_tables,
+    make_empty_results,
     make_layer_quality,
+    make_run_results,
     make_summary,
-    make_tables,
 )
 
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Figure]:
-    return draw_all(make_tables())
+    return draw_all(make_run_results())
 
 
 def test_a_full_run_has_every_figure(figures: dict[str, Figure]) -> None:
@@ -43,7 +43,7 @@ def test_a_full_run_has_every_figure(figures: dict[str, Figure]) -> None:
 
 
 def test_other_metrics_can_be_chosen() -> None:
-    tables = make_tables(make_summary((("nearest_conv", 3), ("transposed", 3)), (16,), ("forward",)))
+    tables = make_run_results(make_summary((("nearest_conv", 3), ("transposed", 3)), (16,), ("forward",)))
     names = list(draw_all(tables, metrics=("border_error", "flat_field_ripple")))
     assert names[1:3] == ["tradeoff_border_error", "tradeoff_flat_field_ripple"]
     assert not any(name.startswith("tradeoff") for name in names[3:])
@@ -54,14 +54,14 @@ def test_other_metrics_can_be_chosen() -> None:
 def test_intervals_over_seeds_are_drawn() -> None:
     layers = (("transposed", 3), ("subpixel", 3))
     summary = make_summary(layers, (16,), ("forward",))
-    tables = make_tables(summary, make_layer_quality(layers))
+    tables = make_run_results(summary, make_layer_quality(layers))
     title = draw_all(tables, metrics=("noise_gain_cv",))["tradeoff_noise_gain_cv"].get_suptitle()
     assert "bars: 95 % intervals over seeds" in title
 
 
 def test_the_headline_comes_first_where_layers_were_trained() -> None:
     layers = (("transposed", 3), ("subpixel", 3))
-    tables = make_tables(make_summary(layers, (16,), ("forward",)), add_trained(make_layer_quality(layers)))
+    tables = make_run_results(make_summary(layers, (16,), ("forward",)), add_trained(make_layer_quality(layers)))
     drawn = draw_all(tables, metrics=(), target_level=0.31)
     assert list(drawn) == ["trained_tradeoff", "latency", "memory", "artifact_maps", "overlap_maps"]
     assert "targets: the checkerboard of the target images themselves, 0.31 levels" in (
@@ -82,12 +82,12 @@ def test_photographs_keep_their_colours() -> None:
 
 
 def test_an_empty_run_has_only_geometry() -> None:
-    assert list(draw_all(make_empty_tables())) == ["overlap_maps"]
+    assert list(draw_all(make_empty_results())) == ["overlap_maps"]
 
 
 def test_a_run_without_quality_still_shows_costs() -> None:
     summary = make_summary((("nearest_conv", 3),), (16,), ("forward",))
-    tables = make_tables(summary, quality=make_empty_tables().quality)
+    tables = make_run_results(summary, quality=make_empty_results().quality)
     assert list(draw_all(tables, metrics=())) == ["latency", "memory", "overlap_maps"]
 
 
@@ -107,7 +107,7 @@ def test_figures_leave_no_trace() -> None:
     from matplotlib import pyplot as plt
 
     before = (dict(mpl.rcParams), plt.get_fignums())
-    draw_all(make_tables(make_summary((("nearest_conv", 3),), (16,), ("forward",))), size=(16, 16))
+    draw_all(make_run_results(make_summary((("nearest_conv", 3),), (16,), ("forward",))), size=(16, 16))
     assert (dict(mpl.rcParams), plt.get_fignums()) == before
 
 

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.latency import draw_latency
-from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.plots.style import style_layer
 from tests.plots.made_tables import LAYERS, SIZES, make_summary
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.memory import draw_memory, split_memory
-from deconvbench.plots.panels import EmptyFigureError
 from tests.plots.made_tables import make_summary
 
 Legible = Callable[[Figure], list[tuple[str, Any]]]

@@ -8,13 +8,18 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from deconvbench.plots.panels import EmptyFigureError
+from deconvbench.analysis.selection import EmptyFigureError
+from deconvbench.analysis.speedups import average_speedups
 from deconvbench.plots.speedups import draw_speedups
 from deconvbench.plots.style import DPI
-from deconvbench.tables.speedups import average_speedups, build_speedups
+from deconvbench.tables.speedups import build_speedups
 from tests.made_speedups import TWINS, make_settings, make_speedup_record, make_speedup_records
 
 Legible = Callable[[Figure], list[tuple[str, Any]]]
+
+
+def draw(speedups: pd.DataFrame, **limits: int) -> Figure:
+    return draw_speedups(speedups, average_speedups(speedups), **limits)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +30,7 @@ def speedups() -> pd.DataFrame:
 def test_every_setting_is_a_panel_and_the_texts_are_legible(
     speedups: pd.DataFrame, assert_legible: Legible
 ) -> None:
-    figure = draw_speedups(speedups)
+    figure = draw(speedups)
     # 900 pixels wide on the page, which shows a drawn pixel and a half as one
     assert figure.get_figwidth() * DPI == 1350
     texts = [text for text, _ in assert_legible(figure)]
@@ -40,7 +45,7 @@ def test_every_setting_is_a_panel_and_the_texts_are_legible(
 
 
 def test_dots_bars_and_lines_stand_where_the_numbers_say(speedups: pd.DataFrame) -> None:
-    axes = draw_speedups(speedups).axes[0]
+    axes = draw(speedups).axes[0]
     here = speedups[
         speedups["is_frozen"] & (speedups["memory_format"] == "contiguous") & (speedups["threads"] == 1)
     ]
@@ -59,7 +64,7 @@ def test_dots_bars_and_lines_stand_where_the_numbers_say(speedups: pd.DataFrame)
 def test_intervals_are_drawn_where_there_are_any() -> None:
     def count_bars(replicates: int) -> float:
         settings = list(make_settings(((64, 16),), threads=(1,), steps=("forward",)))
-        axes = draw_speedups(build_speedups(make_speedup_records(settings, replicates))).axes[0]
+        axes = draw(build_speedups(make_speedup_records(settings, replicates))).axes[0]
         return sum(
             abs(segment[1][0] - segment[0][0]) > 0
             for bars in axes.collections
@@ -71,14 +76,14 @@ def test_intervals_are_drawn_where_there_are_any() -> None:
 
 
 def test_settings_beyond_the_room_are_counted(speedups: pd.DataFrame) -> None:
-    figure = draw_speedups(speedups, max_columns=2, max_rows=1)
+    figure = draw(speedups, max_columns=2, max_rows=1)
     assert len(figure.axes) == 2
     assert "(10 more settings are in the table)" in figure.get_suptitle()
 
 
 def test_a_single_shape_and_setting_will_do(assert_legible: Legible) -> None:
     settings = list(make_settings(((64, 16),), ("contiguous",), (1,), ("train",)))
-    figure = draw_speedups(build_speedups(make_speedup_records(settings)))
+    figure = draw(build_speedups(make_speedup_records(settings)))
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["train\ncontiguous, 1 thread"]
     assert_legible(figure)
 
@@ -92,13 +97,13 @@ def test_the_wider_the_axis_the_fewer_its_labels(
     is_slow = speedups["upsampler"] == "nearest_conv_subpixel"
     low = np.where(is_slow, factor, 1.0)
     changed = {name: speedups[name] * low for name in ("speedup", "speedup_ci_low", "speedup_ci_high")}
-    figure = draw_speedups(speedups.assign(**changed))
+    figure = draw(speedups.assign(**changed))
     assert_legible(figure)
     assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ticks.split()
 
 
 def test_without_rivals_there_are_no_lines_to_explain(speedups: pd.DataFrame) -> None:
-    figure = draw_speedups(speedups[speedups["upsampler"] != "transposed"])
+    figure = draw(speedups[speedups["upsampler"] != "transposed"])
     assert "vertical lines" not in figure.get_suptitle()
     assert {"k3", "k4"}.isdisjoint(text.get_text().strip() for text in figure.axes[0].texts)
 
@@ -108,4 +113,4 @@ def test_without_a_comparison_there_is_no_figure(kind: str) -> None:
     settings = list(make_settings(((64, 16),)))
     records = [make_speedup_record(setting, status="error") for setting in settings] if kind == "failed" else []
     with pytest.raises(EmptyFigureError, match=rf"none of the {len(records) * 8} rows"):
-        draw_speedups(build_speedups(records))
+        draw(build_speedups(records))

@@ -5,14 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deconvbench.plots.style import (
-    _ASSIGNED,
-    figure_style,
-    make_figure,
-    measure_contrast,
-    rank_upsampler,
-    style_layer,
-)
+from deconvbench.plots.style import _ASSIGNED, figure_style, make_figure, measure_contrast, style_layer
 
 
 def test_known_upsamplers_look_different() -> None:
@@ -44,11 +37,6 @@ def test_kernels_of_one_upsampler_differ_by_their_dashes() -> None:
 @pytest.mark.parametrize(("colour", "contrast"), [("#ffffff", 1), ("#000000", 21)])
 def test_contrast_of_the_extremes(colour: str, contrast: float) -> None:
     assert measure_contrast(colour) == pytest.approx(contrast)
-
-
-def test_known_names_rank_before_others() -> None:
-    names = sorted(["zzz", "aaa", "nearest_conv", "transposed"], key=rank_upsampler)
-    assert names == ["transposed", "nearest_conv", "aaa", "zzz"]
 
 
 def test_the_style_ends_with_its_context() -> None:

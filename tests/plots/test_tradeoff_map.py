@@ -10,8 +10,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from deconvbench.analysis.selection import EmptyFigureError, add_layer_columns
 from deconvbench.errors import UsageError
-from deconvbench.plots.panels import EmptyFigureError, add_layer_columns
 from deconvbench.plots.style import style_layer
 from deconvbench.plots.tradeoff_map import draw_tradeoff, join_quality
 from deconvbench.records.metrics import METRIC_LABELS

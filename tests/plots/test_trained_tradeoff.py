@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from deconvbench.plots.panels import EmptyFigureError
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.trained_tradeoff import draw_trained_tradeoff
 from deconvbench.records.metrics import METRIC_LABELS
 from deconvbench.tables.table import summarise_quality

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox
 from matplotlib.patches import Rectangle
 
-from deconvbench.plots.panels import EmptyFigureError
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.validation_figure import SCORES, Pictures, draw_scores
 
 Legible = Callable[[Figure], list[tuple[str, Any]]]

@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deconvbench.analysis.results import RunResults
 from deconvbench.report.findings import describe_findings
-from deconvbench.tables.files import Tables
 from deconvbench.units import format_seconds
-from tests.plots.made_tables import make_empty_tables, make_quality, make_summary, make_tables
+from tests.plots.made_tables import make_empty_results, make_quality, make_run_results, make_summary
 
 
-def tables_of(summary: pd.DataFrame, quality: pd.DataFrame | None = None) -> Tables:
-    return make_tables(summary, make_quality().iloc[:0] if quality is None else quality)
+def tables_of(summary: pd.DataFrame, quality: pd.DataFrame | None = None) -> RunResults:
+    return make_run_results(summary, make_quality().iloc[:0] if quality is None else quality)
 
 
 def test_the_cheapest_clean_layer_and_its_price_are_named() -> None:
@@ -110,4 +110,4 @@ def test_precision_is_told() -> None:
 
 
 def test_an_empty_run_has_no_findings() -> None:
-    assert describe_findings(make_empty_tables()) == []
+    assert describe_findings(make_empty_results()) == []

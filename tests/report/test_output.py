@@ -161,7 +161,9 @@ def test_what_was_trained_is_in_the_page_the_tables_and_the_figures(
 
 def test_the_ledger_of_the_run_is_shown(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", [])
-    assert "Judge them with: <code>deconvbench claims</code>" in write_report(folder).read_text(encoding="utf-8")
+    assert "Evaluate them with: <code>deconvbench claims</code>" in write_report(folder).read_text(
+        encoding="utf-8"
+    )
     row = {
         "id": 5,
         "claim": "c",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deconvbench.analysis.results import RunResults
 from deconvbench.plots import draw_all, encode_figures
 from deconvbench.plots.article import CAPTIONS, draw_figure_4
 from deconvbench.plots.style import make_figure
@@ -14,14 +15,13 @@ from deconvbench.records.metrics import METRIC_LABELS
 from deconvbench.records.schema import TRAINED_COLUMNS
 from deconvbench.report.claims import LedgerRow
 from deconvbench.report.page import render_report
-from deconvbench.tables.files import Tables
 from tests.plots.made_tables import (
     add_trained,
-    make_empty_tables,
+    make_empty_results,
     make_layer_quality,
     make_quality,
+    make_run_results,
     make_summary,
-    make_tables,
 )
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -80,15 +80,15 @@ class Page(HTMLParser):
         return (value for _, name, value in self.attributes if name in names)
 
 
-def read(tables: Tables, run_info: dict[str, Any], pictures: dict[str, bytes] | None = None) -> Page:
+def read(tables: RunResults, run_info: dict[str, Any], pictures: dict[str, bytes] | None = None) -> Page:
     return Page(render_report(tables, run_info, pictures or {}))
 
 
 @pytest.fixture(scope="module")
 def html() -> str:
     layers = (("transposed", 3), ("nearest_conv", 3))
-    few = make_tables(make_summary(layers, (16, 32)), make_quality(("transposed",), (3, 4), (2, 3), 1))
-    return render_report(make_tables(), RUN_INFO, encode_figures(draw_all(few)))
+    few = make_run_results(make_summary(layers, (16, 32)), make_quality(("transposed",), (3, 4), (2, 3), 1))
+    return render_report(make_run_results(), RUN_INFO, encode_figures(draw_all(few)))
 
 
 def test_a_full_run_is_a_well_formed_page(html: str) -> None:
@@ -129,7 +129,7 @@ def test_the_caption_of_the_maps_says_what_the_outline_means(html: str) -> None:
 @pytest.mark.parametrize("metric", METRIC_LABELS)
 def test_every_metric_has_a_heading_and_a_caption(metric: str) -> None:
     name = f"tradeoff_{metric}"
-    page = Page(render_report(make_empty_tables(), {}, {name: b"png"}, metrics=(metric,)))
+    page = Page(render_report(make_empty_results(), {}, {name: b"png"}, metrics=(metric,)))
     # the headline has a heading too, and a sentence in place of its figure
     assert page.words.count("Cost against") == 2
     direction = {"trained_psnr_db": "up is better", "trained_ssim": "up is better"}.get(metric, "down is better")
@@ -148,7 +148,7 @@ def test_how_to_read_is_said_once(html: str) -> None:
 def test_how_to_read_is_said_anew_where_it_changes() -> None:
     metrics = ("checkerboard", "trained_checkerboard_levels", "trained_psnr_db", "trained_ssim")
     pictures = dict.fromkeys((f"tradeoff_{metric}" for metric in metrics), b"png")
-    words = Page(render_report(make_empty_tables(), {}, pictures, metrics=metrics)).words
+    words = Page(render_report(make_empty_results(), {}, pictures, metrics=metrics)).words
     for how in ("down is cleaner", "down is better", "up is better"):
         assert words.count(f"Left is faster, {how}.") == 1
     assert words.count("Read as the one before.") == 1
@@ -159,7 +159,7 @@ HEADLINE_HEADING = "Cost against what trained networks make of images"
 
 def test_the_headline_comes_first_with_its_origin() -> None:
     layers = (("transposed", 3), ("nearest_conv", 3))
-    tables = make_tables(make_summary(layers, (16,)), add_trained(make_layer_quality(layers)))
+    tables = make_run_results(make_summary(layers, (16,)), add_trained(make_layer_quality(layers)))
     html = render_report(tables, RUN_INFO, {"trained_tradeoff": b"png"}, origin="Trained on the moon.")
     page = Page(html)
     assert page.words.index(HEADLINE_HEADING) < page.words.index("What it costs")
@@ -179,8 +179,8 @@ def test_without_training_the_headline_says_how_to_get_it(html: str) -> None:
     assert HEADLINE_HEADING in page.words
     assert "Train with: deconvbench train, then write this report again." in page.words
     assert "not recorded" not in page.words
-    assert "Trained on the moon." not in read(make_tables(), RUN_INFO).words
-    assert "Moon" not in Page(render_report(make_tables(), RUN_INFO, {}, origin="Moon")).words
+    assert "Trained on the moon." not in read(make_run_results(), RUN_INFO).words
+    assert "Moon" not in Page(render_report(make_run_results(), RUN_INFO, {}, origin="Moon")).words
 
 
 def make_claim(**changes: Any) -> LedgerRow:
@@ -199,7 +199,7 @@ def test_the_ledger_is_a_table_with_links() -> None:
         make_claim(id=6, verdict="partly", figure="latency"),
     ]
     pictures = encode_figures({"figure_4": draw_figure_4()}) | {"latency": b"png"}
-    page = Page(render_report(make_empty_tables(), {}, pictures, claims=claims))
+    page = Page(render_report(make_empty_results(), {}, pictures, claims=claims))
     assert "4 claims: 1 supported, 1 partly, 1 refuted, 1 undecided." in page.words
     assert "5 Cells are visited <4> times. Figure 4 ✓ supported 1, 2 & 4 times. Figure 4 7" in page.words
     assert "? undecided 1, 2 & 4 times. Figure 7 (not drawn)" in page.words
@@ -213,13 +213,16 @@ def test_the_ledger_is_a_table_with_links() -> None:
 
 
 def test_without_a_ledger_the_command_is_named() -> None:
-    assert "Judge them with: deconvbench claims , then write this report again." in read(make_tables(), {}).words
-    assert "0 claims: none." in Page(render_report(make_tables(), {}, {}, claims=())).words
+    assert (
+        "Evaluate them with: deconvbench claims , then write this report again."
+        in read(make_run_results(), {}).words
+    )
+    assert "0 claims: none." in Page(render_report(make_run_results(), {}, {}, claims=())).words
 
 
 def test_the_articles_figures_come_with_its_words() -> None:
     pictures = dict.fromkeys(CAPTIONS, b"png")
-    page = read(make_empty_tables(), {}, pictures)
+    page = read(make_empty_results(), {}, pictures)
     for name, caption in CAPTIONS.items():
         assert f"{caption.title} " in page.words
         assert caption.text in page.words
@@ -232,7 +235,7 @@ def test_the_articles_figures_come_with_its_words() -> None:
 
 def test_figures_that_need_training_are_listed_where_they_are_missing() -> None:
     drawn = dict.fromkeys({*CAPTIONS} - {"figure_1", "figure_7"}, b"png")
-    words = read(make_empty_tables(), {}, drawn).words
+    words = read(make_empty_results(), {}, drawn).words
     missing = " ".join(caption.title for name, caption in CAPTIONS.items() if name not in drawn)
     assert f"there are no such results with pictures: {missing} Train with: deconvbench train" in words
 
@@ -241,7 +244,7 @@ def test_photographs_are_shown_dot_for_dot() -> None:
     figure = make_figure(1.0)
     figure.subplots().imshow(np.zeros((4, 4, 3)))
     pictures = encode_figures({"figure_1": figure, "figure_4": make_figure(1.0)})
-    assert list(read(make_empty_tables(), {}, pictures).list_values("class")).count("exact") == 1
+    assert list(read(make_empty_results(), {}, pictures).list_values("class")).count("exact") == 1
 
 
 def test_nothing_is_fetched(html: str) -> None:
@@ -264,14 +267,14 @@ def test_text_from_the_run_is_escaped() -> None:
     summary = make_summary().assign(message=hostile)
     environment = {"cpu": hostile, hostile: hostile}
     info = {"environment": environment, "command": [hostile], "grid": {"name": hostile}, "created_at": hostile}
-    html = render_report(make_tables(summary), info, {})
+    html = render_report(make_run_results(summary), info, {})
     assert "<script>alert" not in html
     assert html.count("<script>") == 1
     assert hostile in Page(html).words
 
 
 def test_an_empty_run_says_so_in_sentences() -> None:
-    tables = make_empty_tables()
+    tables = make_empty_results()
     page = read(tables, {}, encode_figures(draw_all(tables)))
     for sentence in (
         "Nothing was measured: the run has no finished cell.",
@@ -294,7 +297,7 @@ def test_a_run_where_every_cell_failed_lists_the_reasons() -> None:
     numbers = make_summary().select_dtypes("float").columns
     summary = make_summary().assign(status="crashed", message="SIGSEGV", noisy=False)
     summary[numbers] = float("nan")
-    tables = make_tables(summary, make_quality().iloc[:0])
+    tables = make_run_results(summary, make_quality().iloc[:0])
     page = read(tables, RUN_INFO, encode_figures(draw_all(tables)))
     assert "Every cell failed; the reasons are listed below." in page.words
     assert "0 of 96 cells ok (96 crashed)" in page.words
@@ -304,7 +307,7 @@ def test_a_run_where_every_cell_failed_lists_the_reasons() -> None:
 
 def test_a_killed_and_resumed_run_says_so() -> None:
     info = {**RUN_INFO, "finished_at": None, "resumed": [{"at": "2026-03-01T12:05:00+00:00"}]}
-    words = read(make_tables(), info).words
+    words = read(make_run_results(), info).words
     assert "The run did not finish" in words
     assert "The run was resumed 1 time." in words
     assert "Took" not in words
@@ -329,18 +332,18 @@ def test_a_killed_and_resumed_run_says_so() -> None:
     ],
 )
 def test_half_filled_descriptions_are_rendered(info: dict[str, Any], shown: str) -> None:
-    assert shown in read(make_empty_tables(), info).words
+    assert shown in read(make_empty_results(), info).words
 
 
 def test_a_figure_of_ones_own_is_shown_too() -> None:
-    page = read(make_empty_tables(), {}, encode_figures({"my_figure": make_figure(1.0)}))
+    page = read(make_empty_results(), {}, encode_figures({"my_figure": make_figure(1.0)}))
     assert "my figure" in page.words
     assert any(value.startswith("data:image/png") for value in page.list_values("src"))
 
 
 def test_tables_can_be_sorted_and_say_what_was_left_out() -> None:
     summary = make_summary()
-    html = render_report(make_tables(summary), {}, {})
+    html = render_report(make_run_results(summary), {}, {})
     assert html.count('class="sortable"') == 4
     assert '<button type="button">latency (median)</button>' in html
     assert 'data-sort="' in html

@@ -13,6 +13,7 @@ from deconvbench.report.tables import (
     write_text,
 )
 from deconvbench.statistics import mean_interval
+from deconvbench.tables.table import summarise_quality
 from tests.plots.made_tables import make_quality, make_summary, make_table
 
 
@@ -60,7 +61,7 @@ def test_rows_beyond_the_limit_are_counted() -> None:
 
 def test_quality_is_averaged_over_seeds() -> None:
     quality = make_quality(seeds=4)
-    view = view_quality(quality)
+    view = view_quality(summarise_quality(quality))
     row = next(row for row in view.rows if row[0].text == "transposed k4 s3")
     ripple = quality.query("upsampler == 'transposed' and kernel_size == 4 and scale_factor == 3")["phase_ripple"]
     cell = row[view.headings.index("phase ripple (ratio)")]
@@ -86,19 +87,19 @@ def test_quality_is_averaged_over_seeds() -> None:
 )
 def test_an_interval_is_written_where_it_shows(values: tuple[float, ...], text: str) -> None:
     quality = make_quality(("transposed",), (3,), (2,), seeds=len(values)).assign(phase_ripple=values)
-    view = view_quality(quality)
+    view = view_quality(summarise_quality(quality))
     assert view.rows[0][view.headings.index("phase ripple (ratio)")].text == text
 
 
 def test_decibels_have_intervals_in_their_own_digits() -> None:
     quality = make_quality(("transposed",), (3,), (2,), seeds=3).assign(image_rejection_db=[-16.0, -16.2, -15.9])
-    view = view_quality(quality)
+    view = view_quality(summarise_quality(quality))
     assert view.rows[0][view.headings.index("image rejection (dB)")].text == "-16.0 ± 0.4"
 
 
 def test_trained_quality_is_shown_where_it_is_known() -> None:
     quality = make_quality().assign(trained_psnr_db=27.125, steps=2000)
-    view = view_quality(quality)
+    view = view_quality(summarise_quality(quality))
     assert view.rows[0][view.headings.index("PSNR after training (dB)")].text == "27.12"
     assert view.rows[0][view.headings.index("training steps")].text == "2000"
 

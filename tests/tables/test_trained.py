@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from deconvbench.errors import RunFolderError
+from deconvbench.records.layers import FAST_UPSAMPLERS
 from deconvbench.records.schema import (
     ARTIFACT_COLUMNS,
-    FAST_UPSAMPLERS,
     LAYER_COLUMNS,
     QUALITY_DTYPES,
     TRAINED_COLUMNS,

@@ -9,10 +9,10 @@ import pandas as pd
 
 from deconvbench.errors import UsageError
 from deconvbench.records.case import CASE_FIELDS, format_layer
+from deconvbench.records.layers import FAST_UPSAMPLERS
 from deconvbench.records.schema import (
     ARTIFACT_COLUMNS,
     CHECKERBOARD_COLUMNS,
-    FAST_UPSAMPLERS,
     HIGH_COLUMNS,
     LAYER_COLUMNS,
     TRAINED_COLUMNS,
@@ -42,9 +42,10 @@ def join_tradeoff(
         The metric, one of `QUALITY_COLUMNS`; low is best for each, decibels of image rejection too, but for
         `columns.HIGH_COLUMNS`, of which high is best. A checkerboard below 0 is none at all, so it counts as 0.
     quality_table : DataFrame, optional
-        The quality table of the same run (``quality.parquet``): where it is given, the metric's interval over
-        seeds is joined on, and before it the metric itself, the mean over seeds, where `df` has no such column,
-        as for what is known after training (`columns.TRAINED_COLUMNS`).
+        The quality table of the same run (``quality.parquet``), whose seeds are pooled first, or its summary:
+        where it is given, the metric's interval over seeds is joined on, and before it the metric itself, the
+        mean over seeds, where `df` has no such column, as for what is known after training
+        (`columns.TRAINED_COLUMNS`).
 
     Returns
     -------
@@ -70,7 +71,10 @@ def join_tradeoff(
     if quality not in QUALITY_COLUMNS:
         raise UsageError(f"quality: {quality!r} is not one of {', '.join(QUALITY_COLUMNS)}")
     summary = df if "replicates" in df else summarise(df)
-    pooled = None if quality_table is None else summarise_quality(quality_table)
+    # only the summary counts the seeds
+    pooled = (
+        quality_table if quality_table is None or "seeds" in quality_table else summarise_quality(quality_table)
+    )
     if quality not in summary and pooled is not None and quality in pooled and {*LAYER_COLUMNS} <= {*summary}:
         summary = _join_layers(summary, pooled, quality)
     wanted = ("status", "latency_s", *LAYER_COLUMNS, *COMPARABLE_FIELDS, quality)

@@ -3,12 +3,12 @@
 Every function returns a figure of its own and leaves pyplot, its style and its backend alone. Imports no torch.
 """
 
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.artifact_maps import draw_artifact_maps, list_mapped_upsamplers
 from deconvbench.plots.gallery import draw_all, encode_figures, save_figures
 from deconvbench.plots.latency import draw_latency
 from deconvbench.plots.memory import draw_memory
 from deconvbench.plots.overlap_maps import draw_overlap_maps
-from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.plots.speedups import draw_speedups
 from deconvbench.plots.style import style_layer
 from deconvbench.plots.tradeoff_map import draw_tradeoff

@@ -14,16 +14,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from deconvbench.analysis.selection import EmptyFigureError, describe_rest
 from deconvbench.plots.heatmap import draw_cells, make_shades
-from deconvbench.plots.panels import EmptyFigureError, describe_rest
-from deconvbench.plots.style import (
-    FONT_PT,
-    INK,
-    MUTED,
-    figure_style,
-    make_figure,
-    rank_upsampler,
-)
+from deconvbench.plots.style import FONT_PT, INK, MUTED, figure_style, make_figure
+from deconvbench.records.layers import rank_upsampler
 from deconvbench.records.metrics import format_metric, get_metric_label
 
 FACES = ("overlap_cv", "noise_gain_cv", "phase_ripple")

@@ -12,7 +12,7 @@ from matplotlib.markers import CARETDOWNBASE, CARETUPBASE
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from deconvbench.plots.panels import EmptyFigureError
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.style import FONT_PT, GRID_COLOUR, MUTED, figure_style, make_figure
 
 # name, colour and marker of each kind of content; Okabe and Ito's blue, vermilion and green

@@ -11,17 +11,17 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
+from deconvbench.analysis.results import RunResults
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.errors import SurroundingsError, explain_os_error
 from deconvbench.plots.artifact_maps import draw_artifact_maps, list_mapped_upsamplers
 from deconvbench.plots.latency import draw_latency
 from deconvbench.plots.memory import draw_memory
 from deconvbench.plots.overlap_maps import draw_overlap_maps
-from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.plots.speedups import draw_speedups
 from deconvbench.plots.style import DPI
 from deconvbench.plots.tradeoff_map import draw_tradeoff
 from deconvbench.plots.trained_tradeoff import draw_trained_tradeoff
-from deconvbench.tables.files import Tables
 
 # the two faces of the checkerboard (of a constant input, and of the variance of the output), the one score that
 # every layer has, and what a layer can still do wrong that has no checkerboard at all
@@ -31,7 +31,7 @@ _PALETTE_COLOURS = 256
 
 
 def draw_all(
-    tables: Tables,
+    results: RunResults,
     *,
     size: tuple[int, int] | None = None,
     metrics: tuple[str, ...] = TRADEOFF_METRICS,
@@ -41,8 +41,8 @@ def draw_all(
 
     Parameters
     ----------
-    tables : Tables
-        Of a run; any of them may be empty.
+    results : RunResults
+        Of a run; any of its frames may be empty.
     size : (int, int), optional
         Height and width that stand for all where a figure shows one size; the largest common one by default.
     metrics : tuple of str
@@ -60,14 +60,14 @@ def draw_all(
     UsageError
         If a metric is unknown.
     """
-    summary, quality = tables.summary, tables.quality
+    summary, quality, pooled = results.summary, results.quality, results.quality_summary
     drawings: dict[str, Callable[[], Figure]] = {
-        "trained_tradeoff": lambda: draw_trained_tradeoff(summary, quality, target_level=target_level, size=size),
+        "trained_tradeoff": lambda: draw_trained_tradeoff(summary, pooled, target_level=target_level, size=size),
         "latency": lambda: draw_latency(summary),
     }
     for metric in metrics:
-        drawings[f"tradeoff_{metric}"] = partial(draw_tradeoff, summary, metric=metric, quality=quality, size=size)
-    drawings["speedups"] = lambda: draw_speedups(tables.speedups)
+        drawings[f"tradeoff_{metric}"] = partial(draw_tradeoff, summary, metric=metric, quality=pooled, size=size)
+    drawings["speedups"] = lambda: draw_speedups(results.speedups, results.speedup_means)
     drawings["memory"] = lambda: draw_memory(summary, size=size)
     drawings["artifact_maps"] = lambda: draw_artifact_maps(
         quality, upsamplers=list_mapped_upsamplers(quality) or ("transposed",)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from deconvbench.plots.panels import (
+from deconvbench.analysis.selection import (
     SETTING_FIELDS,
     Panel,
     add_layer_columns,
@@ -30,9 +30,9 @@ from deconvbench.plots.style import (
     LayerStyle,
     figure_style,
     make_figure,
-    rank_upsampler,
     style_layer,
 )
+from deconvbench.records.layers import rank_upsampler
 
 # statuses that mean: it was tried, and there is not a number
 _FAILED = ("oom", "crashed", "timeout", "error")

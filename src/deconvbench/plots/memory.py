@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from deconvbench.plots.panels import (
+from deconvbench.analysis.selection import (
     Panel,
     at_size,
     choose_layers,

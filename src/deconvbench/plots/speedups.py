@@ -14,18 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from deconvbench.plots.panels import EmptyFigureError, describe_rest
-from deconvbench.plots.style import (
-    FONT_PT,
-    GRID_COLOUR,
-    INK,
-    MUTED,
-    figure_style,
-    make_figure,
-    rank_upsampler,
-    style_layer,
-)
-from deconvbench.tables.speedups import SETTING_FIELDS, SHAPE_FIELDS, average_speedups
+from deconvbench.analysis.selection import EmptyFigureError, describe_rest
+from deconvbench.analysis.speedups import SETTING_FIELDS
+from deconvbench.plots.style import FONT_PT, GRID_COLOUR, INK, MUTED, figure_style, make_figure, style_layer
+from deconvbench.records.layers import rank_upsampler
+from deconvbench.tables.speedups import SHAPE_FIELDS
 
 # panels stand in rows of one kind of step, and in columns of one layout and number of threads
 _ROW_FIELDS = ("step", "is_frozen")
@@ -43,7 +36,9 @@ _SPREAD = 0.62
 _LINE = 118
 
 
-def draw_speedups(speedups: pd.DataFrame, *, max_columns: int = 4, max_rows: int = 4) -> Figure:
+def draw_speedups(
+    speedups: pd.DataFrame, means: pd.DataFrame, *, max_columns: int = 4, max_rows: int = 4
+) -> Figure:
     """Draw how many times faster than the baseline each layer is.
 
     A dot is a shape, from the smallest at the top to the largest, with its 95 % interval; a bar across the dots is
@@ -54,6 +49,8 @@ def draw_speedups(speedups: pd.DataFrame, *, max_columns: int = 4, max_rows: int
     ----------
     speedups : DataFrame
         As in ``speedups.csv``.
+    means : DataFrame
+        Their geometric means (`average_speedups`).
     max_columns, max_rows : int
         Most settings; those with the most layers measured stay.
 
@@ -72,7 +69,6 @@ def draw_speedups(speedups: pd.DataFrame, *, max_columns: int = 4, max_rows: int
         raise EmptyFigureError(f"speedups: none of the {len(speedups)} rows compares a layer with its baseline")
     shown = _choose_setting(twins)
     layers = sorted(set(shown["upsampler"]), key=rank_upsampler)
-    means = average_speedups(speedups)
     means = means[np.logical_and.reduce([means[name] == shown[name].iloc[0] for name in _list_common()])]
     rows, rows_left = _limit(shown, _ROW_FIELDS, max_rows)
     columns, columns_left = _limit(shown, _COLUMN_FIELDS, max_columns)

@@ -143,18 +143,6 @@ def _darken(colour: str) -> str:
     return colour
 
 
-def rank_upsampler(upsampler: str) -> tuple[int, str]:
-    """Sort key that puts the article's layers first and names it does not know last, by alphabet.
-
-    Parameters
-    ----------
-    upsampler : str
-        Name in the registry.
-    """
-    names = list(_ASSIGNED)
-    return (names.index(upsampler) if upsampler in _ASSIGNED else len(names), upsampler)
-
-
 @contextmanager
 def figure_style() -> Iterator[None]:
     """Set seaborn's style and the sizes of this package for the time of a drawing, and put back what was."""

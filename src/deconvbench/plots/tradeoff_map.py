@@ -9,9 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deconvbench.analysis.tradeoff import join_tradeoff
-from deconvbench.plots.labels import freeze_layout
-from deconvbench.plots.panels import (
+from deconvbench.analysis.selection import (
     EmptyFigureError,
     Panel,
     at_size,
@@ -23,6 +21,8 @@ from deconvbench.plots.panels import (
     select_measured,
     split_panels,
 )
+from deconvbench.analysis.tradeoff import join_tradeoff
+from deconvbench.plots.labels import freeze_layout
 from deconvbench.plots.style import FONT_PT, MUTED, figure_style, make_figure
 from deconvbench.plots.tradeoff_panel import choose_scale, draw_panel, is_changed_by_fast, label_panel
 from deconvbench.records.metrics import get_metric_label
@@ -53,8 +53,8 @@ def draw_tradeoff(
     metric : str
         Column of the metric.
     quality : DataFrame, optional
-        The quality table of the same run: where it is given, a vertical bar is the metric's 95 % interval over
-        seeds. What is known after training is there only.
+        The quality table of the same run, or its summary: where it is given, a vertical bar is the metric's 95 %
+        interval over seeds. What is known after training is there only.
     size : (int, int), optional
         Height and width of the input; the largest common one by default.
     max_layers : int
@@ -120,12 +120,12 @@ def join_quality(summary: pd.DataFrame, metric: str, quality: pd.DataFrame | Non
     metric : str
         Name of the column.
     quality : DataFrame or None
-        The quality table; without it, no cell has an interval, and what only it holds is null.
+        The quality table or its summary; without it, no cell has an interval, and what only it holds is null.
 
     Returns
     -------
     DataFrame
-        With the columns of `panels.add_layer_columns` and those of
+        With the columns of `selection.add_layer_columns` and those of
         `deconvbench.analysis.tradeoff.join_tradeoff`, intervals among them; cells without the metric have null.
 
     Raises

@@ -16,8 +16,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from deconvbench.plots.labels import Point, Segment, label_points
 from deconvbench.plots.style import GRID_COLOUR, INK, MUTED, style_layer
+from deconvbench.records.layers import FAST_UPSAMPLERS
 from deconvbench.records.metrics import get_best, get_metric_label, is_zero
-from deconvbench.records.schema import ARTIFACT_COLUMNS, CHECKERBOARD_COLUMNS, FAST_UPSAMPLERS, name_interval
+from deconvbench.records.schema import ARTIFACT_COLUMNS, CHECKERBOARD_COLUMNS, name_interval
 
 _DECADES_FOR_LOG = 2.5
 # an artifact of less than 1e-4 of the largest is far below what 8 bits hold: one line stands for all of these

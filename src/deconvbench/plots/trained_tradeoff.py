@@ -10,8 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deconvbench.plots.labels import Segment, freeze_layout
-from deconvbench.plots.panels import (
+from deconvbench.analysis.selection import (
     EmptyFigureError,
     at_size,
     choose_layers,
@@ -21,6 +20,7 @@ from deconvbench.plots.panels import (
     name_some,
     split_panels,
 )
+from deconvbench.plots.labels import Segment, freeze_layout
 from deconvbench.plots.style import FONT_PT, MUTED, figure_style, make_figure
 from deconvbench.plots.tradeoff_map import FAST_NOTE, INTERVAL_NOTE, join_quality
 from deconvbench.plots.tradeoff_panel import choose_scale, draw_panel, is_changed_by_fast, label_panel
@@ -48,7 +48,7 @@ def draw_trained_tradeoff(
     summary : DataFrame
         One row per case, as in ``summary.csv``.
     quality : DataFrame
-        The quality table of the same run, with what is known after training
+        The quality table of the same run, or its summary, with what is known after training
         (`deconvbench.tables.trained.fill_qualities`).
     target_level : float, optional
         Checkerboard of the target images themselves, in 8-bit levels, signed: a line to compare with.

@@ -17,7 +17,7 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from deconvbench.plots.panels import EmptyFigureError
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.style import DPI, FONT_PT, GRID_COLOUR, INK, MUTED, figure_style, make_figure
 
 # name in the frame, heading, and what it needs

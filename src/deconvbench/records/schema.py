@@ -27,16 +27,6 @@ CHECKERBOARD_COLUMNS = tuple(name for name, metric in METRIC_LABELS.items() if m
 HIGH_COLUMNS = tuple(name for name, metric in METRIC_LABELS.items() if metric.best == "high")
 # whose means over seeds have intervals that may reach below 0
 SIGNED_COLUMNS = tuple(name for name, metric in METRIC_LABELS.items() if metric.is_signed)
-# nearest_conv in exact forms that are faster: what they change of a frontier is worth showing, and what is known
-# of nearest_conv after training holds for them, since they compute the same function of the same weights
-FAST_UPSAMPLERS = (
-    "nearest_conv_fast",
-    "nearest_conv_transposed",
-    "nearest_conv_subpixel",
-    "nearest_conv_minimal",
-    "nearest_conv_tiled",
-)
-FAST_ORIGINAL = "nearest_conv"
 _TEXT_FIELDS = {"upsampler", "dtype", "memory_format", "step", "device", "execution"}
 BYTE_COLUMNS = ("peak_memory_bytes", "peak_reserved_bytes", "input_bytes", "output_bytes", "parameter_bytes")
 

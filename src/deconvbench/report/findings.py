@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from deconvbench.analysis.tradeoff import join_tradeoff
-from deconvbench.plots.panels import (
+from deconvbench.analysis.results import RunResults
+from deconvbench.analysis.selection import (
     EmptyFigureError,
     Panel,
     at_size,
@@ -17,21 +17,21 @@ from deconvbench.plots.panels import (
     select_measured,
     split_panels,
 )
+from deconvbench.analysis.tradeoff import join_tradeoff
 from deconvbench.records.metrics import format_metric
 from deconvbench.records.schema import ZERO_BELOW
-from deconvbench.tables.files import Tables
 from deconvbench.units import format_bytes, format_seconds
 
 _MAX_SETTINGS = 6
 
 
-def describe_findings(tables: Tables) -> list[str]:
+def describe_findings(results: RunResults) -> list[str]:
     """Say what the tables show, most useful first.
 
     Parameters
     ----------
-    tables : Tables
-        Of a run; any of them may be empty.
+    results : RunResults
+        Of a run; any of its frames may be empty.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def describe_findings(tables: Tables) -> list[str]:
     """
     sentences = []
     try:
-        measured = select_measured(tables.summary, "latency_s")
+        measured = select_measured(results.summary, "latency_s")
     except EmptyFigureError:
         measured = None
     if measured is not None:
@@ -49,7 +49,7 @@ def describe_findings(tables: Tables) -> list[str]:
         for panel in split_panels(joined, _MAX_SETTINGS)[0]:
             sentences += describe_setting(panel, size)
         sentences += _describe_memory(measured)
-    sentences += _describe_kernels(tables.quality)
+    sentences += _describe_kernels(results.quality)
     if measured is not None:
         sentences.append(_describe_precision(measured))
     return sentences

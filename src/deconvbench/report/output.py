@@ -6,6 +6,7 @@ The only module of the report that touches files.
 from collections.abc import Sequence
 from pathlib import Path
 
+from deconvbench.analysis.results import derive_results
 from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
 from deconvbench.plots.article import draw_article_figures
 from deconvbench.plots.gallery import TRADEOFF_METRICS, draw_all, encode_figures, save_figures
@@ -59,14 +60,16 @@ def write_report(
     run_info = read_run_info(run_dir)
     # a run that was cut off has no tables yet; one whose journal was left behind has nothing else
     get_tables = write_tables if (run_dir / JOURNAL_NAME).exists() else read_tables
-    tables = get_tables(run_dir, trained)
+    results = derive_results(get_tables(run_dir, trained))
     claims = _read_claims(run_dir / CLAIMS_NAME)
     found = trained or Trained()
-    figures = draw_all(tables, metrics=chosen, target_level=find_target_level(found))
+    figures = draw_all(results, metrics=chosen, target_level=find_target_level(found))
     pictures = encode_figures({**figures, **draw_article_figures(found)})
     save_figures(pictures, run_dir / FIGURES_NAME)
     target = out or run_dir / REPORT_NAME
-    page = render_report(tables, run_info, pictures, metrics=chosen, claims=claims, origin=describe_trained(found))
+    page = render_report(
+        results, run_info, pictures, metrics=chosen, claims=claims, origin=describe_trained(found)
+    )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

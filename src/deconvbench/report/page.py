@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined, Template
 
+from deconvbench.analysis.results import RunResults
 from deconvbench.plots.article import CAPTIONS
 from deconvbench.plots.gallery import TRADEOFF_METRICS
 from deconvbench.records.metrics import METRIC_LABELS, get_best
@@ -32,7 +33,6 @@ from deconvbench.report.claims import (
 from deconvbench.report.findings import describe_findings
 from deconvbench.report.speedups import describe_speedups, list_failures, view_choices, view_costs, view_means
 from deconvbench.report.tables import flatten_environment, view_failures, view_noisy, view_quality, view_summary
-from deconvbench.tables.files import Tables
 from deconvbench.units import format_duration
 
 # where a PNG says of what kind its colours are
@@ -182,7 +182,7 @@ def _list_figures(metrics: Sequence[str]) -> list[_Entry]:
 
 
 def render_report(
-    tables: Tables,
+    results: RunResults,
     run_info: Mapping[str, Any],
     pictures: Mapping[str, bytes],
     *,
@@ -194,8 +194,8 @@ def render_report(
 
     Parameters
     ----------
-    tables : Tables
-        Of a run; any of them may be empty.
+    results : RunResults
+        Of a run; any of its frames may be empty.
     run_info : mapping
         Contents of ``run.json``; every key may be missing.
     pictures : mapping of str to bytes
@@ -216,10 +216,10 @@ def render_report(
     """
     environment = _as_mapping(run_info.get("environment"))
     grid = _as_mapping(run_info.get("grid"))
-    summary = tables.summary
+    summary = results.summary
     entries = _list_figures(metrics)
     known = {name for name, *_ in entries}
-    is_trained = bool(tables.quality[list(TRAINED_COLUMNS)].notna().any(axis=None))
+    is_trained = bool(results.quality[list(TRAINED_COLUMNS)].notna().any(axis=None))
     origin = (origin or _UNKNOWN_ORIGIN) if is_trained else ""
     shown = [(n, h, caption, missing, pictures.get(n)) for n, h, caption, missing in entries]
     shown += [
@@ -230,8 +230,8 @@ def render_report(
     return _load_template().render(
         title=f"deconvbench: {grid.get('name') or 'a run'}",
         facts=_list_facts(run_info, environment, grid, summary),
-        findings=[*describe_speedups(tables.speedups), *describe_findings(tables)],
-        speedups=_show_speedups(tables.speedups, pictures.get("speedups")),
+        findings=[*describe_speedups(results), *describe_findings(results)],
+        speedups=_show_speedups(results, pictures.get("speedups")),
         state=_describe_state(run_info, summary),
         figures=[
             {
@@ -246,9 +246,9 @@ def render_report(
         article=_show_article(claims, {name: heading for name, heading, *_ in shown}, pictures),
         origin=origin,
         summary=view_summary(summary) if len(summary) else None,
-        quality=view_quality(tables.quality) if len(tables.quality) else None,
-        failures=view_failures([tables.table, tables.quality]),
-        noisy=view_noisy(tables.table),
+        quality=view_quality(results.quality_summary) if len(results.quality) else None,
+        failures=view_failures([results.table, results.quality]),
+        noisy=view_noisy(results.table),
         metrics=[(label.heading, label.unit, label.meaning) for label in METRIC_LABELS.values()],
         environment=list(flatten_environment(environment)),
         grid=list(flatten_environment(grid)),
@@ -257,16 +257,16 @@ def render_report(
     )
 
 
-def _show_speedups(speedups: pd.DataFrame, picture: bytes | None) -> Mapping[str, Any] | None:
+def _show_speedups(results: RunResults, picture: bytes | None) -> Mapping[str, Any] | None:
     """Gather the section on interleaved timing; None for a run without any."""
-    if speedups.empty:
+    if results.speedups.empty:
         return None
     return {
         "image": picture and _embed(picture),
-        "means": view_means(speedups),
-        "costs": view_costs(speedups),
-        "choices": view_choices(speedups),
-        "failures": list_failures(speedups),
+        "means": view_means(results.speedup_means),
+        "costs": view_costs(results.speedup_means),
+        "choices": view_choices(results.choices),
+        "failures": list_failures(results.speedups),
     }
 
 

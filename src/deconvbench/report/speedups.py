@@ -1,6 +1,6 @@
 """What the report says of interleaved timing: two tables and the sentences that sum them up.
 
-Every number is looked up in the frames of `deconvbench.tables.speedups`. Knows no HTML: the
+Every number is looked up in the frames of `deconvbench.analysis.speedups`. Knows no HTML: the
 template escapes.
 """
 
@@ -10,29 +10,30 @@ from typing import Any
 
 import pandas as pd
 
+from deconvbench.analysis.results import RunResults
+from deconvbench.analysis.speedups import CHOICE_MARGIN, MEMORY_LIMIT
 from deconvbench.report.tables import Cell, TableView, write_text
-from deconvbench.tables.speedups import CHOICE_MARGIN, MEMORY_LIMIT, average_speedups, compare_choices
 
 _Row = Mapping[Any, Any]
 
 
-def view_means(speedups: pd.DataFrame) -> TableView:
+def view_means(means: pd.DataFrame) -> TableView:
     """Show the geometric means over shapes: one row a setting, one column a layer.
 
     Parameters
     ----------
-    speedups : DataFrame
-        As in ``speedups.csv``.
+    means : DataFrame
+        From `average_speedups`.
 
     Returns
     -------
     TableView
         A number is followed by half the width of its 95 % interval where there is one.
     """
-    means = average_speedups(speedups).to_dict("records")
-    layers = tuple(dict.fromkeys(row["layer"] for row in means))
-    settings = sorted(dict.fromkeys(_name_setting(row) for row in means), key=_order_setting)
-    found = {(_name_setting(row), row["layer"]): row for row in means}
+    rows_of_means = means.to_dict("records")
+    layers = tuple(dict.fromkeys(row["layer"] for row in rows_of_means))
+    settings = sorted(dict.fromkeys(_name_setting(row) for row in rows_of_means), key=_order_setting)
+    found = {(_name_setting(row), row["layer"]): row for row in rows_of_means}
     rows = tuple(
         (Cell(text=setting, sort=str(number)), *(_write_ratio(found.get((setting, layer))) for layer in layers))
         for number, setting in enumerate(settings)
@@ -40,13 +41,13 @@ def view_means(speedups: pd.DataFrame) -> TableView:
     return TableView(headings=("setting", *layers), rows=rows)
 
 
-def view_costs(speedups: pd.DataFrame) -> TableView:
+def view_costs(means: pd.DataFrame) -> TableView:
     """Show what each layer makes of the machine: its share of the ceiling, and its memory over the baseline's.
 
     Parameters
     ----------
-    speedups : DataFrame
-        As in ``speedups.csv``.
+    means : DataFrame
+        From `average_speedups`.
 
     Returns
     -------
@@ -54,13 +55,13 @@ def view_costs(speedups: pd.DataFrame) -> TableView:
         One row a layer; one column for each setting of `forward` (geometric mean over shapes of the share), and
         one for the most memory at any shape and setting.
     """
-    means = average_speedups(speedups).to_dict("records")
-    shares = {(_name_setting(r), r["layer"]): r["ceiling_share"] for r in means if pd.notna(r["ceiling_share"])}
+    found = means.to_dict("records")
+    shares = {(_name_setting(r), r["layer"]): r["ceiling_share"] for r in found if pd.notna(r["ceiling_share"])}
     settings = sorted({setting for setting, _ in shares}, key=_order_setting)
     rows = []
-    for layer in dict.fromkeys(row["layer"] for row in means):
+    for layer in dict.fromkeys(row["layer"] for row in found):
         memory = [
-            r["most_memory_ratio"] for r in means if r["layer"] == layer and pd.notna(r["most_memory_ratio"])
+            r["most_memory_ratio"] for r in found if r["layer"] == layer and pd.notna(r["most_memory_ratio"])
         ]
         rows.append(
             (
@@ -85,16 +86,16 @@ def format_markdown(view: TableView) -> str:
     return "\n".join(f"| {' | '.join(words)} |" for words in lines)
 
 
-def view_choices(speedups: pd.DataFrame) -> TableView:
+def view_choices(choices: pd.DataFrame) -> TableView:
     """Show for each shape and setting what was chosen, and whether it is the best.
 
     Parameters
     ----------
-    speedups : DataFrame
-        As in ``speedups.csv``.
+    choices : DataFrame
+        From `compare_choices`.
     """
     rows = []
-    for row in compare_choices(speedups).to_dict("records"):
+    for row in choices.to_dict("records"):
         setting = _name_setting(row)
         rows.append(
             (
@@ -122,21 +123,20 @@ def view_choices(speedups: pd.DataFrame) -> TableView:
     return TableView(headings=headings, rows=tuple(rows))
 
 
-def describe_speedups(speedups: pd.DataFrame) -> list[str]:
+def describe_speedups(results: RunResults) -> list[str]:
     """Say how much faster the layers that choose by themselves are, and where their choice falls short.
 
     Parameters
     ----------
-    speedups : DataFrame
-        As in ``speedups.csv``; may be empty.
+    results : RunResults
+        Of a run; its speed-ups may be empty.
 
     Returns
     -------
     list of str
         Sentences; empty where there is no interleaved timing.
     """
-    choices = compare_choices(speedups)
-    means = average_speedups(speedups)
+    speedups, means, choices = results.speedups, results.speedup_means, results.choices
     if means.empty:
         return []
     plain = speedups["baseline_id"].iloc[0].partition("-s")[0].replace("-", " ")

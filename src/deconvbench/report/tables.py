@@ -10,11 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from deconvbench.plots.panels import add_layer_columns
+from deconvbench.analysis.selection import add_layer_columns
 from deconvbench.records.case import CASE_DEFAULTS, format_layer
 from deconvbench.records.metrics import METRIC_LABELS, format_metric
 from deconvbench.records.schema import name_interval
-from deconvbench.tables.table import summarise_quality
 from deconvbench.units import format_bytes, format_seconds
 
 
@@ -149,13 +148,13 @@ def view_summary(summary: pd.DataFrame, limit: int = 3000) -> TableView:
     return TableView(headings=headings, rows=tuple(rows), left_out=max(len(frame) - limit, 0))
 
 
-def view_quality(quality: pd.DataFrame) -> TableView:
+def view_quality(quality_summary: pd.DataFrame) -> TableView:
     """Show the quality table: one row per layer, metrics averaged over seeds, with their intervals.
 
     Parameters
     ----------
-    quality : DataFrame
-        One row per layer and seed.
+    quality_summary : DataFrame
+        One row per layer (`summarise_quality`).
 
     Returns
     -------
@@ -163,10 +162,13 @@ def view_quality(quality: pd.DataFrame) -> TableView:
         A number is followed by half the width of its 95 % interval over seeds, where that shows in the digits
         given. Columns without any value are left out.
     """
-    pooled = summarise_quality(quality)
-    columns = [c for c in (*_METRIC_COLUMNS, *_TRAINING_COLUMNS) if c[0] in pooled and pooled[c[0]].notna().any()]
+    columns = [
+        c
+        for c in (*_METRIC_COLUMNS, *_TRAINING_COLUMNS)
+        if c[0] in quality_summary and quality_summary[c[0]].notna().any()
+    ]
     rows = []
-    for row in pooled.to_dict("records"):
+    for row in quality_summary.to_dict("records"):
         layer = _name_layer(row)
         cells = [Cell(text=layer, sort=layer), _write_status(row["status"]), write_text(row["seeds"])]
         cells += [_add_interval(write(row[name]), row, name) for name, _, write in columns]

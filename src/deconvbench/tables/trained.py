@@ -18,12 +18,11 @@ from typing import Any
 import pandas as pd
 
 from deconvbench.errors import RunFolderError, explain_os_error
+from deconvbench.records.layers import FAST_ORIGINAL, FAST_UPSAMPLERS
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.records.run_folder import list_hardware
 from deconvbench.records.schema import (
     CURVE_DTYPES,
-    FAST_ORIGINAL,
-    FAST_UPSAMPLERS,
     IMAGE_DTYPES,
     LAYER_COLUMNS,
     QUALITY_DTYPES,

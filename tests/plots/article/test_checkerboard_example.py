@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.article.checkerboard_example import draw_figure_1
 from deconvbench.plots.article.crops import read_original
 from deconvbench.plots.article.spectra import list_grid_lines, measure_spectrum
-from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.tables.trained import Trained
 from tests.plots.article.conftest import list_images, list_outlines, read_line, read_one
 from tests.plots.article.made_results import make_trained

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.article.crops import (
     Crop,
     choose_norm,
@@ -25,7 +26,6 @@ from deconvbench.plots.article.crops import (
     read_crop,
     read_original,
 )
-from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.tables.trained import Trained
 from tests.plots.article.made_results import (
     IMAGES,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.article.crops import read_original
 from deconvbench.plots.article.reconstructions import draw_figure_7
-from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.tables.trained import Trained
 from tests.plots.article.conftest import list_images, list_outlines, read_one
 from tests.plots.article.made_results import IMAGES, make_trained

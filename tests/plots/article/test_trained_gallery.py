@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.article.crops import find_window, list_crops, pick_last, read_crop, read_original
 from deconvbench.plots.article.trained_gallery import draw_gallery
-from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.tables.trained import Trained
 from tests.plots.article.conftest import list_images
 from tests.plots.article.made_results import LAYERS, make_trained

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from deconvbench.errors import UsageError
-from deconvbench.records.schema import FAST_UPSAMPLERS
+from deconvbench.records.layers import FAST_UPSAMPLERS
 from deconvbench.studies.training.settings import DEFAULT_LAYERS, TrainingSettings, choose_layers
 from deconvbench.upsamplers import list_upsamplers, registry
 from tests.tiny_training import TINY

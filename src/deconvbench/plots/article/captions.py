@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.article.checkerboard_example import draw_figure_1
 from deconvbench.plots.article.conv_matrices import draw_figure_2
 from deconvbench.plots.article.fractional_strides import draw_figure_3
@@ -15,7 +16,6 @@ from deconvbench.plots.article.overlap_counts import draw_figure_4, draw_figure_
 from deconvbench.plots.article.reconstructions import draw_figure_7
 from deconvbench.plots.article.trained_gallery import draw_gallery
 from deconvbench.plots.article.training_course import draw_figure_5
-from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.tables.trained import Trained
 
 

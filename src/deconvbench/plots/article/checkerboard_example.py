@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.article.crops import (
     DECONVOLUTION,
     Layer,
@@ -32,7 +33,6 @@ from deconvbench.plots.article.pixel_layout import (
     write_heading,
 )
 from deconvbench.plots.article.spectra import list_grid_lines, measure_spectrum
-from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.plots.style import FONT_PT, figure_style
 from deconvbench.tables.trained import MAIN_TASK, Trained
 

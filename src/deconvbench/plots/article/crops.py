@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.errors import explain_os_error
 from deconvbench.plots.article.pixel_layout import Pixels, Window
-from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.records.case import format_layer
 from deconvbench.records.schema import LAYER_COLUMNS
 from deconvbench.tables.trained import MAIN_NORM, MAIN_TASK, Trained

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from deconvbench.analysis.selection import EmptyFigureError, describe_rest
 from deconvbench.plots.article.crops import (
     DECONVOLUTION,
     RESIZE_CONVOLUTION,
@@ -34,7 +35,6 @@ from deconvbench.plots.article.pixel_layout import (
     write,
     write_heading,
 )
-from deconvbench.plots.panels import EmptyFigureError, describe_rest
 from deconvbench.plots.style import FONT_PT, INK, figure_style, style_layer
 from deconvbench.tables.trained import MAIN_TASK, Trained, find_target_level
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from deconvbench.analysis.selection import EmptyFigureError, describe_rest
 from deconvbench.plots.article.crops import (
     DECONVOLUTION,
     Crop,
@@ -30,7 +31,6 @@ from deconvbench.plots.article.pixel_layout import (
     write,
     write_heading,
 )
-from deconvbench.plots.panels import EmptyFigureError, describe_rest
 from deconvbench.plots.style import FONT_PT, figure_style, style_layer
 from deconvbench.tables.trained import MAIN_TASK, Trained
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.article.crops import (
     DECONVOLUTION,
     Crop,
@@ -34,7 +35,6 @@ from deconvbench.plots.article.pixel_layout import (
     write_heading,
 )
 from deconvbench.plots.article.training_curves import draw_courses, make_handles
-from deconvbench.plots.panels import EmptyFigureError
 from deconvbench.plots.style import figure_style
 from deconvbench.tables.trained import MAIN_TASK, Trained, find_target_level
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from deconvbench.errors import UsageError
 from deconvbench.records.case import check_field
-from deconvbench.records.schema import FAST_UPSAMPLERS
+from deconvbench.records.layers import FAST_UPSAMPLERS
 from deconvbench.upsamplers import get_upsampler, list_upsamplers
 
 TASKS = ("reconstruction", "super-resolution")

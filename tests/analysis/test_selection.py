@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from deconvbench.plots.panels import (
+from deconvbench.analysis.selection import (
     EmptyFigureError,
     add_layer_columns,
     at_size,
@@ -18,6 +18,11 @@ from deconvbench.plots.panels import (
     split_panels,
 )
 from tests.plots.made_tables import SIZES, make_summary
+
+
+@pytest.fixture
+def summary() -> pd.DataFrame:
+    return make_summary()
 
 
 def test_layers_are_named_with_and_without_a_kernel() -> None:

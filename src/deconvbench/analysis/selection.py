@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from deconvbench.errors import UsageError
-from deconvbench.plots.style import rank_upsampler
 from deconvbench.records.case import CASE_DEFAULTS, CASE_FIELDS, format_layer
+from deconvbench.records.layers import rank_upsampler
 
 LAYER_FIELDS = ("upsampler", "kernel_size", "scale_factor")
 SIZE_FIELDS = ("height", "width")
