@@ -10,8 +10,9 @@ from deconvbench.errors import UsageError
 from deconvbench.grid.grid import load_preset
 from deconvbench.records.case import Case
 from deconvbench.records.layers import FAST_UPSAMPLERS
+from deconvbench.records.metrics import METRICS
 from deconvbench.records.record import AnyRecord, Latency, NumericsRecord, QualityRecord
-from deconvbench.records.schema import HIGH_COLUMNS, SUMMARY_DTYPES, TRAINED_COLUMNS
+from deconvbench.records.schema import SUMMARY_DTYPES, TRAINED_COLUMNS
 from deconvbench.statistics import mean_interval
 from deconvbench.tables.table import build_quality, build_table, summarise
 from tests.builders import make_case, make_record
@@ -191,7 +192,7 @@ def test_every_metric_can_be_the_quality(quality: str) -> None:
     summary = summarise(make_table(POINTS))
     summary[quality] = [math.nan, 3.0, 2.0, -1.0, 5.0, 6.0]
     best = [False, False, False, True, False, False]
-    if quality in HIGH_COLUMNS:
+    if METRICS[quality].best == "high":
         summary[quality] *= -1
     assert join_tradeoff(summary, quality=quality)["on_frontier"].tolist() == best
 

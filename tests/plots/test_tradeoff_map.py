@@ -14,8 +14,7 @@ from deconvbench.analysis.selection import EmptyFigureError, add_layer_columns
 from deconvbench.errors import UsageError
 from deconvbench.plots.style import style_layer
 from deconvbench.plots.tradeoff_map import draw_tradeoff, join_quality
-from deconvbench.records.metrics import METRIC_LABELS
-from deconvbench.records.schema import HIGH_COLUMNS
+from deconvbench.records.metrics import METRICS
 from deconvbench.tables.table import summarise_quality
 from tests.plots.made_tables import ALL_LAYERS, LAYERS, add_trained, make_layer_quality, make_summary
 
@@ -23,7 +22,7 @@ Legible = Callable[[Figure], list[tuple[str, Any]]]
 SQUARE = (("transposed", 3), ("nearest_conv", 3), ("bilinear_conv", 3))
 
 
-@pytest.mark.parametrize("metric", METRIC_LABELS)
+@pytest.mark.parametrize("metric", METRICS)
 def test_the_figure_is_legible_with_every_upsampler_and_metric(assert_legible: Legible, metric: str) -> None:
     summary, quality = make_summary(ALL_LAYERS, (64,), ("forward",)), add_trained(make_layer_quality())
     texts = [text for text, _ in assert_legible(draw_tradeoff(summary, metric=metric, quality=quality))]
@@ -31,8 +30,8 @@ def test_the_figure_is_legible_with_every_upsampler_and_metric(assert_legible: L
     measured = joined[joined[metric].notna()]
     for layer in add_layer_columns(measured)["layer"]:
         assert texts.count(layer) == 1
-    axis = METRIC_LABELS[metric].axis
-    assert (f"{axis}, high is best" if metric in HIGH_COLUMNS else axis) in texts
+    axis = METRICS[metric].axis
+    assert (f"{axis}, high is best" if METRICS[metric].best == "high" else axis) in texts
     lacking = sorted({*summary["upsampler"]} - {*measured["upsampler"]})
     assert any("\nwithout " in text for text in texts) == bool(lacking)
 

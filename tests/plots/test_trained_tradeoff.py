@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 
 from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.trained_tradeoff import draw_trained_tradeoff
-from deconvbench.records.metrics import METRIC_LABELS
+from deconvbench.records.metrics import METRICS
 from deconvbench.tables.table import summarise_quality
 from tests.plots.made_tables import ALL_LAYERS, add_trained, make_layer_quality, make_summary
 
 Legible = Callable[[Figure], list[tuple[str, Any]]]
 FEW = (("transposed", 3), ("nearest_conv", 3), ("bilinear_conv", 3), ("carafe", None))
-METRICS = ("trained_checkerboard_levels", "trained_psnr_db")
+FACES = ("trained_checkerboard_levels", "trained_psnr_db")
 
 
 def make_quality(layers: tuple[tuple[str, int | None], ...] = FEW, seeds: int = 3) -> pd.DataFrame:
@@ -35,8 +35,8 @@ def test_every_point_is_labelled_in_both_panels_and_no_label_overlaps(assert_leg
     texts = [text for text, _ in assert_legible(figure)]
     for upsampler, kernel in ALL_LAYERS:
         assert texts.count(f"{upsampler} k{kernel} s2" if kernel else f"{upsampler} s2") == 2
-    assert METRIC_LABELS[METRICS[0]].axis in texts
-    assert f"{METRIC_LABELS[METRICS[1]].axis}, high is best" in texts
+    assert METRICS[FACES[0]].axis in texts
+    assert f"{METRICS[FACES[1]].axis}, high is best" in texts
     assert texts.count("latency per call (ms, logarithmic)") == 1
     assert figure.get_suptitle().startswith("Checkerboard and PSNR after training against latency, input 64×64\n")
     assert "not trained" not in figure.get_suptitle()
@@ -73,7 +73,7 @@ def test_bars_are_intervals_over_seeds(assert_legible: Legible) -> None:
     summary, quality = make_summary(FEW, (32,), ("forward",)), make_quality()
     figure = draw_trained_tradeoff(summary, quality)
     pooled = summarise_quality(quality)
-    for axes, metric in zip(figure.axes, METRICS, strict=True):
+    for axes, metric in zip(figure.axes, FACES, strict=True):
         bars = [np.asarray(line.get_ydata()) for line in axes.lines if line.get_linewidth() == 1.8]
         ends = pooled[[f"{metric}_ci_low", f"{metric}_ci_high"]].to_numpy()
         np.testing.assert_allclose(sorted(bar.tolist() for bar in bars), ends[ends[:, 0].argsort()])

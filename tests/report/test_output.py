@@ -89,7 +89,7 @@ def test_metrics_can_be_chosen(tmp_path: Path) -> None:
 def test_metrics_that_are_none_are_wrong_use(tmp_path: Path, metrics: tuple[str, ...]) -> None:
     folder = make_run(tmp_path / "run", make_records())
     before = sorted(folder.iterdir())
-    with pytest.raises(UsageError, match=r"^--quality: .* is not one of phase_ripple, .*checkerboard"):
+    with pytest.raises(UsageError, match=r"^--quality: .* is not one of overlap_cv, .*checkerboard"):
         write_report(folder, metrics=metrics)
     assert sorted(folder.iterdir()) == before
 

@@ -11,7 +11,7 @@ from deconvbench.analysis.results import RunResults
 from deconvbench.plots import draw_all, encode_figures
 from deconvbench.plots.article import CAPTIONS, draw_figure_4
 from deconvbench.plots.style import make_figure
-from deconvbench.records.metrics import METRIC_LABELS
+from deconvbench.records.metrics import METRICS
 from deconvbench.records.schema import TRAINED_COLUMNS
 from deconvbench.report.claims import LedgerRow
 from deconvbench.report.page import render_report
@@ -126,7 +126,7 @@ def test_the_caption_of_the_maps_says_what_the_outline_means(html: str) -> None:
     assert "what it does to a constant input" in words
 
 
-@pytest.mark.parametrize("metric", METRIC_LABELS)
+@pytest.mark.parametrize("metric", METRICS)
 def test_every_metric_has_a_heading_and_a_caption(metric: str) -> None:
     name = f"tradeoff_{metric}"
     page = Page(render_report(make_empty_results(), {}, {name: b"png"}, metrics=(metric,)))

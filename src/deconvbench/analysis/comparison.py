@@ -18,7 +18,7 @@ from scipy import optimize, special
 from deconvbench.analysis.comparison_input import TOLERANCES, Side, make_side, read_side
 from deconvbench.errors import UsageError
 from deconvbench.records.case import CASE_DEFAULTS, Case
-from deconvbench.records.schema import SIGNED_COLUMNS
+from deconvbench.records.metrics import METRICS
 from deconvbench.statistics import Floats, ShrunkVariances, shrink_variances
 from deconvbench.units import format_bytes
 
@@ -325,7 +325,7 @@ def _judge_values(
         before, after = base.get(metric), new.get(metric)
         if before is None or after is None:
             continue
-        ratio = after / before if before and metric not in SIGNED_COLUMNS else math.nan
+        ratio = after / before if before and not (metric in METRICS and METRICS[metric].is_signed) else math.nan
         if abs(after - before) <= max(absolute, relative * max(abs(before), abs(after))):
             rows.append(_make_row(case, metric, ratio, "same", note))
         else:

@@ -14,8 +14,8 @@ import pandas as pd
 
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error
 from deconvbench.records.case import Case
+from deconvbench.records.metrics import METRICS
 from deconvbench.records.run_folder import RUN_NAME, read_run_info
-from deconvbench.records.schema import ARTIFACT_COLUMNS, ZERO_BELOW
 from deconvbench.tables.files import load
 
 # relative difference, and absolute difference in the metric's unit, below which two values are the same: memray
@@ -23,8 +23,7 @@ from deconvbench.tables.files import load
 TOLERANCES: Mapping[str, tuple[float, float]] = {
     "peak_memory_bytes": (0.01, 4096.0),
     "macs": (0.0, 0.0),
-    **dict.fromkeys(ARTIFACT_COLUMNS, (1e-6, ZERO_BELOW)),
-    "numerical_error": (0.5, 0.0),
+    **{name: metric.tolerance for name, metric in METRICS.items() if metric.tolerance is not None},
 }
 
 

@@ -10,19 +10,16 @@ import pandas as pd
 from deconvbench.errors import UsageError
 from deconvbench.records.case import CASE_FIELDS, format_layer
 from deconvbench.records.layers import FAST_UPSAMPLERS
+from deconvbench.records.metrics import METRICS
 from deconvbench.records.schema import (
-    ARTIFACT_COLUMNS,
-    CHECKERBOARD_COLUMNS,
-    HIGH_COLUMNS,
     LAYER_COLUMNS,
     TRAINED_COLUMNS,
-    ZERO_BELOW,
     name_interval,
 )
 from deconvbench.statistics import pareto_front
 from deconvbench.tables.table import summarise, summarise_quality
 
-QUALITY_COLUMNS = (*ARTIFACT_COLUMNS, "numerical_error", *TRAINED_COLUMNS)
+QUALITY_COLUMNS = tuple(METRICS)
 # what must be equal for two layers to be alternatives to each other: everything but the layer itself
 COMPARABLE_FIELDS = tuple(name for name in CASE_FIELDS if name not in {"upsampler", "kernel_size"})
 # where and when it was measured must be equal as well, where a frame says so
@@ -40,12 +37,13 @@ def join_tradeoff(
         A table (`deconvbench.load`), whose replicates are pooled first, or a summary.
     quality : str
         The metric, one of `QUALITY_COLUMNS`; low is best for each, decibels of image rejection too, but for
-        `columns.HIGH_COLUMNS`, of which high is best. A checkerboard below 0 is none at all, so it counts as 0.
+        those that `records.metrics` declares best when high. A checkerboard below 0 is none at all, so it counts
+        as 0.
     quality_table : DataFrame, optional
         The quality table of the same run (``quality.parquet``), whose seeds are pooled first, or its summary:
         where it is given, the metric's interval over seeds is joined on, and before it the metric itself, the
         mean over seeds, where `df` has no such column, as for what is known after training
-        (`columns.TRAINED_COLUMNS`).
+        (`schema.TRAINED_COLUMNS`).
 
     Returns
     -------
@@ -89,11 +87,11 @@ def join_tradeoff(
     group = kept.groupby(fields, dropna=False, sort=False).ngroup().to_numpy()
     latency = kept["latency_s"].to_numpy(dtype=np.float64)
     metric = kept[quality].to_numpy(dtype=np.float64, na_value=np.nan)
-    if quality in ARTIFACT_COLUMNS:
-        metric = np.where(np.abs(metric) < ZERO_BELOW, 0.0, metric)
-    if quality in CHECKERBOARD_COLUMNS:
+    declared = METRICS[quality]
+    metric = np.where(np.abs(metric) < declared.zero_below, 0.0, metric)
+    if declared.is_checkerboard:
         metric = np.maximum(metric, 0.0)
-    if quality in HIGH_COLUMNS:
+    if declared.best == "high":
         metric = -metric
     relative = np.full(latency.shape, np.nan)
     frontier = np.zeros(latency.shape, dtype=np.bool_)

@@ -1,28 +1,34 @@
 """Artifact metrics of one upsampler with one seed: what does not depend on the device.
 
-Decides which metric applies to which upsampler from what its registration declares; the metrics themselves live in
-`deconvbench.measure.artifacts`. It catches nothing but what an upsampler cannot build.
+Each metric says in its declaration (`deconvbench.records.metrics`) what its function is given, its *probe*:
+
+=============  ==================================================  =========================================
+probe          the function is called with                         for layers that are declared
+=============  ==================================================  =========================================
+layer          layer, channels, scale                              linear and shift-equivariant
+taps           impulse response (C_out, C_in, h, w), scale         linear and shift-equivariant
+constant       answer to an input of ones (1, C_out, H, W), scale  shift-equivariant
+flat fields    a module, channels, scale, and keywords             any; scale above 1
+features       answer to maps like features, without border,       any; scale from 2 to 8
+               scale; its amplitude is divided by the RMS
+=============  ==================================================  =========================================
+
+The functions live in `deconvbench.measure.artifacts`. Catches nothing but what an upsampler cannot build.
 """
 
+import importlib
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from deconvbench.errors import UnsupportedError
-from deconvbench.measure.artifacts import (
-    border_error,
-    checkerboard,
-    flat_field_ripple,
-    image_rejection_db,
-    impulse_response,
-    noise_gain_cv,
-    overlap_cv,
-    phase_ripple,
-)
+from deconvbench.measure.artifacts import CheckerboardResult, impulse_response
 from deconvbench.measure.layers import build_seeded_layer, check_declarations, copy_layer, run_layer
+from deconvbench.records.metrics import METRICS, Metric
 from deconvbench.records.record import QualityRecord
-from deconvbench.records.schema import ARTIFACT_COLUMNS
 from deconvbench.upsamplers import UpsamplerSpec, get_upsampler
 
 # in input pixels; one size for all layers, because the corners' share of the border depends on it
@@ -63,8 +69,8 @@ def measure_quality(
     Returns
     -------
     QualityRecord
-        With all of `ARTIFACT_COLUMNS`, status `ok`; or without metrics, `unsupported` and the reason. A metric
-        is None where it needs a property that the upsampler does not declare (`overlap_cv`, `phase_ripple`,
+        With all artifact metrics, status `ok`; or without metrics, `unsupported` and the reason. A metric is
+        None where it needs a property that the upsampler does not declare (`overlap_cv`, `phase_ripple`,
         `noise_gain_cv`, `image_rejection_db`: linear and shift-equivariant; `border_error`: shift-equivariant),
         or where it is undefined because nothing comes through the layer.
 
@@ -103,18 +109,31 @@ def measure_quality(
     )
 
 
+def load_function(metric: Metric) -> Callable[..., Any]:
+    """Import the function that measures an artifact metric.
+
+    Parameters
+    ----------
+    metric : Metric
+        With a `function`.
+    """
+    module, _, name = str(metric.function).partition(":")
+    home = module if "." in module else f"deconvbench.measure.artifacts.{module}"
+    function: Callable[..., Any] = getattr(importlib.import_module(home), name)
+    return function
+
+
 def _evaluate(
     layer: nn.Module, spec: UpsamplerSpec, channels: int, scale_factor: int, seed: int
 ) -> dict[str, float | None]:
-    values = dict.fromkeys(ARTIFACT_COLUMNS, math.nan)
     exact = copy_layer(layer, torch.float64)
     reach = _REACHES[0]
+    # what the functions of each probe are given; a probe that does not apply is left out
+    probes: dict[str, Callable[[Callable[..., Any]], float]] = {}
     if spec.linear and spec.shift_equivariant:
         taps = impulse_response(layer, channels, scale_factor)
-        values["overlap_cv"] = overlap_cv(layer, channels, scale_factor)
-        values["phase_ripple"] = phase_ripple(taps, scale_factor)
-        values["noise_gain_cv"] = noise_gain_cv(taps, scale_factor)
-        values["image_rejection_db"] = image_rejection_db(taps, scale_factor)
+        probes["layer"] = lambda function: float(function(layer, channels, scale_factor))
+        probes["taps"] = lambda function: float(function(taps, scale_factor))
         reach = taps.shape[-1] // scale_factor // 2
     elif spec.shift_equivariant:
         reach = _find_reach(exact, channels, scale_factor)
@@ -125,15 +144,24 @@ def _evaluate(
     size = max(_BORDER_SIZE, 2 * reach + 2)
     answer = run_layer(exact, torch.ones(1, channels, size, size, dtype=torch.float64), scale_factor)
     if spec.shift_equivariant:
-        values["border_error"] = border_error(answer, scale_factor)
+        probes["constant"] = lambda function: float(function(answer, scale_factor))
     if scale_factor > 1:
+        # inputs are drawn from it in the order in which the metrics are declared
         source = torch.Generator().manual_seed(seed + _INPUT_STREAM)
         if _crop(answer, (size // 2 - 1) * scale_factor).any():
             field = _FlatField(exact, scale_factor, reach, is_periodic=spec.shift_equivariant)
-            values["flat_field_ripple"] = flat_field_ripple(
-                field, channels, scale_factor, size=field.size, margin=0, colours=_COLOURS, generator=source
+            shape = {"size": field.size, "margin": 0, "colours": _COLOURS}
+            probes["flat fields"] = lambda function: float(
+                function(field, channels, scale_factor, **shape, generator=source)
             )
-        values["checkerboard"] = _measure_checkerboard(exact, channels, scale_factor, reach, source)
+        probes["features"] = lambda function: _measure_features(
+            function, exact, channels, scale_factor, reach, source
+        )
+    values = {
+        name: probes[metric.probe](load_function(metric)) if metric.probe in probes else math.nan
+        for name, metric in METRICS.items()
+        if metric.group == "artifact"
+    }
     return {name: None if math.isnan(value) else value for name, value in values.items()}
 
 
@@ -187,17 +215,25 @@ class _FlatField(nn.Module):
         return y / level
 
 
-def _measure_checkerboard(
-    layer: nn.Module, channels: int, scale_factor: int, reach: int, source: torch.Generator
+def _measure_features(
+    function: Callable[..., Any],
+    layer: nn.Module,
+    channels: int,
+    scale_factor: int,
+    reach: int,
+    source: torch.Generator,
 ) -> float:
-    """Calibrated amplitude in the answer to maps like features, over its RMS; NaN where it is not defined."""
+    """Amplitude in the answer to maps like features, over its RMS; NaN where it is not defined."""
     if scale_factor > _LARGEST_PERIOD:
         return math.nan
     side = _SMALL_SIDE if scale_factor <= _SMALL_PERIOD else _LARGE_SIDE
     features = _draw_features(channels, -(-side // scale_factor) + 2 * reach, source)
     y = _crop(run_layer(layer, features, scale_factor), reach * scale_factor)
     level = float(y.square().mean().sqrt())
-    return checkerboard(y, scale_factor).amplitude / level if level else math.nan
+    if not level:
+        return math.nan
+    found = function(y, scale_factor)
+    return float(found.amplitude if isinstance(found, CheckerboardResult) else found) / level
 
 
 def _draw_features(channels: int, size: int, source: torch.Generator) -> Tensor:

@@ -13,10 +13,10 @@ from deconvbench.plots.speedups import draw_speedups
 from deconvbench.plots.style import style_layer
 from deconvbench.plots.tradeoff_map import draw_tradeoff
 from deconvbench.plots.trained_tradeoff import draw_trained_tradeoff
-from deconvbench.records.metrics import METRIC_LABELS, format_metric, get_metric_label
+from deconvbench.records.metrics import METRICS, format_metric, get_metric
 
 __all__ = [
-    "METRIC_LABELS",
+    "METRICS",
     "EmptyFigureError",
     "draw_all",
     "draw_artifact_maps",
@@ -28,7 +28,7 @@ __all__ = [
     "draw_trained_tradeoff",
     "encode_figures",
     "format_metric",
-    "get_metric_label",
+    "get_metric",
     "list_mapped_upsamplers",
     "save_figures",
     "style_layer",

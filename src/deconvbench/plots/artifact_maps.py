@@ -18,9 +18,10 @@ from deconvbench.analysis.selection import EmptyFigureError, describe_rest
 from deconvbench.plots.heatmap import draw_cells, make_shades
 from deconvbench.plots.style import FONT_PT, INK, MUTED, figure_style, make_figure
 from deconvbench.records.layers import rank_upsampler
-from deconvbench.records.metrics import format_metric, get_metric_label
+from deconvbench.records.metrics import METRICS, format_metric, get_metric
 
-FACES = ("overlap_cv", "noise_gain_cv", "phase_ripple")
+_PLACES = {name: metric.heat_map for name, metric in METRICS.items() if metric.heat_map is not None}
+FACES = tuple(sorted(_PLACES, key=_PLACES.__getitem__))
 
 
 def pivot_metric(quality: pd.DataFrame, upsampler: str, metric: str) -> pd.DataFrame:
@@ -135,7 +136,7 @@ def draw_artifact_maps(
     UsageError
         If a metric is unknown.
     """
-    labels = [get_metric_label(metric) for metric in metrics]
+    labels = [get_metric(metric) for metric in metrics]
     if quality.empty:
         raise EmptyFigureError("quality: the table has no rows")
     left_out, upsamplers = len(upsamplers[max_upsamplers:]), upsamplers[:max_upsamplers]

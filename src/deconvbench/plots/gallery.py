@@ -46,7 +46,7 @@ def draw_all(
     size : (int, int), optional
         Height and width that stand for all where a figure shows one size; the largest common one by default.
     metrics : tuple of str
-        Metrics to set against latency, a figure each; any of `METRIC_LABELS`.
+        Metrics to set against latency, a figure each; any of `METRICS`.
     target_level : float, optional
         As for `draw_trained_tradeoff`.
 

@@ -25,7 +25,7 @@ from deconvbench.analysis.tradeoff import join_tradeoff
 from deconvbench.plots.labels import freeze_layout
 from deconvbench.plots.style import FONT_PT, MUTED, figure_style, make_figure
 from deconvbench.plots.tradeoff_panel import choose_scale, draw_panel, is_changed_by_fast, label_panel
-from deconvbench.records.metrics import get_metric_label
+from deconvbench.records.metrics import get_metric
 from deconvbench.records.schema import name_interval
 
 FAST_NOTE = "dotted: the frontier without the exact fast forms of nearest_conv"
@@ -73,7 +73,7 @@ def draw_tradeoff(
     UsageError
         If `metric` is not a metric.
     """
-    label = get_metric_label(metric)
+    label = get_metric(metric)
     timed = join_quality(summary, metric, quality)
     measured = timed[timed[metric].notna()]
     if measured.empty:

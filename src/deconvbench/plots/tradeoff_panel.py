@@ -17,8 +17,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from deconvbench.plots.labels import Point, Segment, label_points
 from deconvbench.plots.style import GRID_COLOUR, INK, MUTED, style_layer
 from deconvbench.records.layers import FAST_UPSAMPLERS
-from deconvbench.records.metrics import get_best, get_metric_label, is_zero
-from deconvbench.records.schema import ARTIFACT_COLUMNS, CHECKERBOARD_COLUMNS, name_interval
+from deconvbench.records.metrics import get_best, get_metric, is_zero
+from deconvbench.records.schema import ARTIFACT_COLUMNS, name_interval
 
 _DECADES_FOR_LOG = 2.5
 # an artifact of less than 1e-4 of the largest is far below what 8 bits hold: one line stands for all of these
@@ -98,12 +98,12 @@ def choose_scale(drawn: pd.DataFrame, metric: str, others: Sequence[float] = ())
     """
     ends = np.concatenate([drawn[[metric, *name_interval(metric)]].to_numpy(float).ravel(), [*others]])
     highest, lowest = float(np.nanmax(ends)), float(np.nanmin(ends))
-    unit = get_metric_label(metric).unit
+    unit = get_metric(metric).unit
     # decibels have no zero, and where high is best the zero is far from everything
     if unit == "dB" or get_best(metric) == "high":
         span = max(highest - lowest, _LEAST_SPAN[unit])
         return Scale(floor=None, low=lowest - 0.15 * span, high=highest + 0.25 * span)
-    if metric in CHECKERBOARD_COLUMNS:
+    if get_metric(metric).is_checkerboard:
         # as much room below zero as labels need, even where nothing is negative
         span = max(highest, 0.0) - min(lowest, 0.0) or 1.0
         low, high = min(lowest, 0.0) - 0.22 * span, max(highest, 0.0) + 0.3 * span
@@ -176,7 +176,7 @@ def draw_panel(axes: Axes, frame: pd.DataFrame, metric: str, scale: Scale) -> li
                 [x_i], [y_i], "o", markersize=12, markerfacecolor="none", color=INK, markeredgewidth=1, zorder=3
             )
         axes.plot([x_i], [y_i], look.marker, color=look.colour, markerfacecolor=face, markersize=6, zorder=4)
-    axes.set_ylabel(get_metric_label(metric).axis + (", high is best" if upward else ""))
+    axes.set_ylabel(get_metric(metric).axis + (", high is best" if upward else ""))
     axes.grid(visible=True, color=GRID_COLOUR)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if spread > 300 else (1.0, 2.0, 5.0)))
     axes.xaxis.set_minor_locator(NullLocator())

@@ -7,26 +7,17 @@ Whole numbers that can be missing are ``Int64``, flags that can be missing ``boo
 from collections.abc import Mapping
 
 from deconvbench.records.case import CASE_FIELDS
-from deconvbench.records.metrics import ARTIFACT_ZERO_BELOW, METRIC_LABELS
+from deconvbench.records.metrics import METRICS
 
 # what does not depend on the device; each is best when low
-ARTIFACT_COLUMNS = tuple(
-    name
-    for name, metric in sorted(METRIC_LABELS.items(), key=lambda item: item[1].position)
-    if metric.group == "artifact"
-)
+ARTIFACT_COLUMNS = tuple(name for name, metric in METRICS.items() if metric.group == "artifact")
+# measured for each case beside its cost, not for each layer
+NUMERICAL_COLUMNS = tuple(name for name, metric in METRICS.items() if metric.group == "numerical")
+# of what a trained network makes of images
+TRAINED_COLUMNS = tuple(name for name, metric in METRICS.items() if metric.group == "trained")
 # not in tables of versions before them; their values are null there
-LATER_COLUMNS = tuple(name for name, metric in METRIC_LABELS.items() if metric.is_later)
-ZERO_BELOW = ARTIFACT_ZERO_BELOW
+LATER_COLUMNS = tuple(name for name, metric in METRICS.items() if metric.is_later)
 LAYER_COLUMNS = ("upsampler", "kernel_size", "scale_factor")
-TRAINED_COLUMNS = tuple(name for name, metric in METRIC_LABELS.items() if metric.group == "trained")
-# best at 0, though they may be negative: below 0 there is only less of the grid's frequencies than of their
-# neighbours, which no eye sees
-CHECKERBOARD_COLUMNS = tuple(name for name, metric in METRIC_LABELS.items() if metric.is_checkerboard)
-# of what a trained network makes of images; every other quality is best when low
-HIGH_COLUMNS = tuple(name for name, metric in METRIC_LABELS.items() if metric.best == "high")
-# whose means over seeds have intervals that may reach below 0
-SIGNED_COLUMNS = tuple(name for name, metric in METRIC_LABELS.items() if metric.is_signed)
 _TEXT_FIELDS = {"upsampler", "dtype", "memory_format", "step", "device", "execution"}
 BYTE_COLUMNS = ("peak_memory_bytes", "peak_reserved_bytes", "input_bytes", "output_bytes", "parameter_bytes")
 
@@ -46,7 +37,7 @@ MEASURED_DTYPES = {
     "workspace_bytes": "Int64",
     "macs": "Int64",
     **dict.fromkeys(ARTIFACT_COLUMNS, "float64"),
-    "numerical_error": "float64",
+    **dict.fromkeys(NUMERICAL_COLUMNS, "float64"),
     "machine_id": "str",
     "torch_version": "str",
     "code_version": "str",

@@ -18,8 +18,7 @@ from deconvbench.analysis.selection import (
     split_panels,
 )
 from deconvbench.analysis.tradeoff import join_tradeoff
-from deconvbench.records.metrics import format_metric
-from deconvbench.records.schema import ZERO_BELOW
+from deconvbench.records.metrics import ARTIFACT_ZERO_BELOW, format_metric
 from deconvbench.units import format_bytes, format_seconds
 
 _MAX_SETTINGS = 6
@@ -69,7 +68,7 @@ def describe_setting(panel: Panel, size: tuple[int, int]) -> list[str]:
     frame = panel.frame.sort_values("latency_s", kind="stable")
     # a layer that is not linear has no phase ripple, but what it makes of a flat field was measured
     ripple = frame["phase_ripple"].fillna(frame["flat_field_ripple"])
-    rippleless = frame[ripple.abs() < ZERO_BELOW]
+    rippleless = frame[ripple.abs() < ARTIFACT_ZERO_BELOW]
     if rippleless.empty:
         known = int(ripple.notna().sum())
         text = f"{where}: none of the {known} layers with a known ripple of a constant input is free of it"

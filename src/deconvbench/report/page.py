@@ -18,7 +18,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from deconvbench.analysis.results import RunResults
 from deconvbench.plots.article import CAPTIONS
 from deconvbench.plots.gallery import TRADEOFF_METRICS
-from deconvbench.records.metrics import METRIC_LABELS, get_best
+from deconvbench.records.metrics import METRICS
 from deconvbench.records.record import STATUSES
 from deconvbench.records.run_folder import list_hardware
 from deconvbench.records.schema import TRAINED_COLUMNS
@@ -71,61 +71,6 @@ _HOW_TO_READ_TRAINED = (
     "Left is faster, {direction} is better. The ringed points on the dashed line are the frontier: nothing else "
     "is both faster and better. A bar is the 95 % interval over seeds, which draw weights and crops."
 )
-# metric: (heading, what this one tells)
-_TRADEOFFS: Mapping[str, tuple[str, str]] = {
-    "phase_ripple": (
-        "Cost against the checkerboard of a constant input",
-        "Points on the lowest line have no ripple at all but for rounding; training can bring one to a layer that "
-        "starts without.",
-    ),
-    "noise_gain_cv": (
-        "Cost against the checkerboard in the variance",
-        "The other face of the checkerboard: how unevenly the pixels of the output vary. The article's rule, a "
-        "kernel divisible by the stride, is aimed at this one.",
-    ),
-    "checkerboard": (
-        "Cost against the checkerboard of a natural input",
-        "The one score that every layer has, content-aware ones too: what is left at the grid's frequencies in "
-        "the answer to an input like a feature map, once the content beside them is taken off. Around the line "
-        "at 0 there is nothing to be seen; a value below it is no better than 0.",
-    ),
-    "image_rejection_db": (
-        "Cost against blocks and jagged edges",
-        "What no checkerboard score can see: how much of a smooth wave comes back as spectral images, which "
-        "show as blocks and steps. A layer without ripple that repeats pixels last, such as conv_nearest, is "
-        "cheap and blocky.",
-    ),
-    "flat_field_ripple": (
-        "Cost against the ripple of a flat field",
-        "As the phase ripple, an amplitude in place of a power, and measured on the output itself, so layers that "
-        "are not linear have it too.",
-    ),
-    "overlap_cv": (
-        "Cost against uneven overlap",
-        "The geometry alone: how unevenly the kernel visits the output pixels, whatever its weights are.",
-    ),
-    "border_error": (
-        "Cost against the frame that padding draws",
-        "How far the outermost pixels of a constant image are from its inside.",
-    ),
-    "numerical_error": (
-        "Cost against rounding",
-        "Distance from the same weights in float64, at the precision that was timed; it depends on no seed.",
-    ),
-    "trained_checkerboard_levels": (
-        "Cost against the checkerboard after training",
-        "The checkerboard in what trained networks get wrong on test images, in levels of 255. Around the line at "
-        "0 there is nothing to be seen; a value below it is no better than 0.",
-    ),
-    "trained_psnr_db": (
-        "Cost against PSNR after training",
-        "How near trained networks come to test images. It counts blur and noise as much as a checkerboard.",
-    ),
-    "trained_ssim": (
-        "Cost against SSIM after training",
-        "How much of the structure of test images trained networks keep.",
-    ),
-}
 _OTHERS: tuple[_Entry, ...] = (
     (
         "memory",
@@ -168,16 +113,18 @@ def _list_figures(metrics: Sequence[str]) -> list[_Entry]:
     tradeoffs = []
     introduced: set[str] = set()
     for metric in metrics:
-        heading, text = _TRADEOFFS[metric]
+        declared = METRICS[metric]
         how = _HOW_TO_READ
-        if metric in TRAINED_COLUMNS:
-            how = _HOW_TO_READ_TRAINED.format(direction="up" if get_best(metric) == "high" else "down")
+        if declared.group == "trained":
+            how = _HOW_TO_READ_TRAINED.format(direction="up" if declared.best == "high" else "down")
         start = "Read as the one before." if how in introduced else how
         introduced = {how}
-        title = METRIC_LABELS[metric].title
+        title = declared.title
         article = "an" if title[0] in "aeiouS" else "a"
         missing = f"No cell has both a latency and {article} {title}, so there is no tradeoff to draw."
-        tradeoffs.append((f"tradeoff_{metric}", heading, f"{start} {text}", missing))
+        tradeoffs.append(
+            (f"tradeoff_{metric}", declared.heading_of_tradeoff, f"{start} {declared.how_to_read}", missing)
+        )
     return [_HEADLINE, _LATENCY, *tradeoffs, *_OTHERS]
 
 
@@ -249,7 +196,7 @@ def render_report(
         quality=view_quality(results.quality_summary) if len(results.quality) else None,
         failures=view_failures([results.table, results.quality]),
         noisy=view_noisy(results.table),
-        metrics=[(label.heading, label.unit, label.meaning) for label in METRIC_LABELS.values()],
+        metrics=[(label.heading, label.unit, label.meaning) for label in METRICS.values()],
         environment=list(flatten_environment(environment)),
         grid=list(flatten_environment(grid)),
         command=_write_command(run_info),

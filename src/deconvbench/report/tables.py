@@ -12,7 +12,7 @@ import pandas as pd
 
 from deconvbench.analysis.selection import add_layer_columns
 from deconvbench.records.case import CASE_DEFAULTS, format_layer
-from deconvbench.records.metrics import METRIC_LABELS, format_metric
+from deconvbench.records.metrics import METRICS, format_metric
 from deconvbench.records.schema import name_interval
 from deconvbench.units import format_bytes, format_seconds
 
@@ -93,7 +93,7 @@ def _write_status(value: Any) -> Cell:
     return Cell(text=str(value), sort=str(value), kind="text" if value == "ok" else "failed")
 
 
-_METRIC_COLUMNS = tuple((name, label.axis, _write_metric(name)) for name, label in METRIC_LABELS.items())
+_METRIC_COLUMNS = tuple((name, label.axis, _write_metric(name)) for name, label in METRICS.items())
 _SUMMARY_COLUMNS: tuple[tuple[str, str, _Writer], ...] = (
     ("status", "status", _write_status),
     ("latency_s", "latency (median)", _write_number(format_seconds)),

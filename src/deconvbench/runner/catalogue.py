@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deconvbench.errors import UsageError
+from deconvbench.records.metrics import ARTIFACT_ZERO_BELOW
 from deconvbench.records.record import QualityRecord
-from deconvbench.records.schema import ZERO_BELOW
 from deconvbench.runner.worker import Worker, WorkerOptions
 from deconvbench.upsamplers import UpsamplerSpec, list_broken_upsamplers, list_sources, list_upsamplers
 
@@ -215,7 +215,7 @@ def format_ripple(row: CatalogueRow) -> str:
 
 
 def _format_share(value: float) -> str:
-    if value < ZERO_BELOW:
+    if value < ARTIFACT_ZERO_BELOW:
         return "0"
     return f"{value:.3f}" if value >= 1e-3 else f"{value:.0e}"
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from deconvbench.records.case import CASE_FIELDS
+from deconvbench.records.metrics import METRICS
 from deconvbench.records.schema import (
     LAYER_COLUMNS,
     MEASURED_DTYPES,
     SEEDED_COLUMNS,
-    SIGNED_COLUMNS,
     TRAINED_COLUMNS,
     name_interval,
 )
@@ -157,7 +157,7 @@ def _pool_layer(rows: Sequence[Row]) -> dict[str, Any]:
         if values:
             mean, low, high = mean_interval(values)
             # what cannot be negative has no interval that reaches below 0
-            low = 0.0 if low < 0 and metric not in SIGNED_COLUMNS else low
+            low = 0.0 if low < 0 and not METRICS[metric].is_signed else low
             result |= dict(zip((metric, *name_interval(metric)), (mean, low, high), strict=True))
     return {
         **result,

@@ -18,7 +18,7 @@ from deconvbench.errors import UnsupportedError
 from deconvbench.records.case import Case
 from deconvbench.records.record import Record
 from deconvbench.records.run_folder import read_journal
-from deconvbench.records.schema import ARTIFACT_COLUMNS
+from deconvbench.records.schema import ARTIFACT_COLUMNS, NUMERICAL_COLUMNS
 from deconvbench.tables.files import read_tables
 from deconvbench.upsamplers import build_upsampler
 
@@ -30,7 +30,7 @@ _SHOWN_COLUMNS = (
     "parameter_bytes",
     "macs",
     *ARTIFACT_COLUMNS,
-    "numerical_error",
+    *NUMERICAL_COLUMNS,
 )
 
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from deconvbench.records.schema import ZERO_BELOW
+from deconvbench.records.metrics import ARTIFACT_ZERO_BELOW
 from deconvbench.studies.claims import Context, Verdict
 from deconvbench.studies.claims.remedies import (
     judge_divisibility,
@@ -80,7 +80,7 @@ def test_divisible_kernels_even_the_noise_but_not_the_ripple() -> None:
 def test_resizing_has_no_ripple_but_images_and_borders() -> None:
     context = make_context(("nearest_conv", 3, 0.1), ("transposed", 3, 5.0), border_residual_levels=30.0)
     evidence = measure_resizing(context)
-    assert (evidence["init_largest_phase_ripple"] or 0) <= ZERO_BELOW
+    assert (evidence["init_largest_phase_ripple"] or 0) <= ARTIFACT_ZERO_BELOW
     # 20·log10 tan(πf/2) at f = 0.1, with the convolution behind it
     assert evidence["init_image_rejection_db"] == pytest.approx(-16, abs=1.5)
     assert evidence["init_border_error"] == pytest.approx(0.44, abs=0.12)
@@ -109,7 +109,7 @@ def test_icnr_is_flat_at_first_and_what_training_makes_of_it_decides() -> None:
     )
     evidence = measure_subpixel(context)
     assert evidence["init_subpixel_phase_ripple"] == pytest.approx(0.75, abs=0.06)
-    assert (evidence["init_icnr_largest_phase_ripple"] or 0) <= ZERO_BELOW
+    assert (evidence["init_icnr_largest_phase_ripple"] or 0) <= ARTIFACT_ZERO_BELOW
     assert evidence[f"{NAME}_icnr_step0_flat_field_ripple_levels"] == 0
     assert evidence[f"{NAME}_icnr_last_flat_field_ripple_levels"] == 1.5
     finding = judge_subpixel(evidence)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from deconvbench.measure.quality import measure_quality
-from deconvbench.records.schema import ZERO_BELOW
+from deconvbench.records.metrics import ARTIFACT_ZERO_BELOW
 from deconvbench.studies.claims.claim import Context, Evidence, Finding
 from deconvbench.studies.claims.judging import (
     combine,
@@ -272,7 +272,7 @@ def judge_resizing(evidence: Evidence) -> Finding:
     ripple = read_number(evidence, names[0])
     images, border = (read_interval(evidence, name) for name in names[1:])
     parts = [
-        ripple <= ZERO_BELOW,
+        ripple <= ARTIFACT_ZERO_BELOW,
         negate(images.is_above(CLEAN_IMAGES_DB)),
         negate(border.is_above(CLEAN_BORDER)),
     ]
@@ -298,8 +298,9 @@ def judge_resizing(evidence: Evidence) -> Finding:
     if not told:
         told.append(describe_missing(evidence, [NEAREST, TRANSPOSED]))
         parts.append(None)
+    amount = "no" if ripple <= ARTIFACT_ZERO_BELOW else write_number(ripple)
     sentence = (
-        f"A nearest resize-convolution has {'no' if ripple <= ZERO_BELOW else write_number(ripple)} ripple of a "
+        f"A nearest resize-convolution has {amount} ripple of a "
         f"constant input, images at {images} dB, and a border that is off by {border} of the level; trained: "
         f"{'; '.join(told)}."
     )
@@ -355,7 +356,7 @@ def judge_subpixel(evidence: Evidence) -> Finding:
         return leave_undecided(_RUN)
     plain, transposed = (read_interval(evidence, name) for name in names[:2])
     icnr = read_number(evidence, names[2])
-    parts = [plain.is_above(NOTABLE_RIPPLE), icnr <= ZERO_BELOW]
+    parts = [plain.is_above(NOTABLE_RIPPLE), icnr <= ARTIFACT_ZERO_BELOW]
     told = []
     for view in view_networks(evidence):
         found = {name: read_interval(view.evidence, f"{name}_excess_levels") for name in ("subpixel", "icnr")}
@@ -372,6 +373,6 @@ def judge_subpixel(evidence: Evidence) -> Finding:
         told.append(describe_missing(evidence, [SUBPIXEL, ICNR]))
     sentence = (
         f"At initialisation the ripple of sub-pixel convolution is {plain}, that of transposed {transposed}, and "
-        f"with ICNR {'0' if icnr <= ZERO_BELOW else write_number(icnr)}; trained: {'; '.join(told)}."
+        f"with ICNR {'0' if icnr <= ARTIFACT_ZERO_BELOW else write_number(icnr)}; trained: {'; '.join(told)}."
     )
     return Finding(verdict=combine(parts), sentence=sentence)
