@@ -75,7 +75,7 @@ NO_CHAINS: dict[str, tuple[list[nn.Module], str, bool]] = {
     "end": ([enlarge(), nn.ReLU()], "no convolution follows", False),
     "complex": (
         [enlarge(), nn.Conv2d(4, 4, 3, padding=1, dtype=torch.complex64)],
-        "no parameter of real numbers",
+        "its weight is not a parameter of real numbers",
         True,
     ),
 }

@@ -12,10 +12,10 @@ from torch.nn import functional
 from deconvbench.networks.fusion import fuse
 from deconvbench.networks.fusion.calls import BINARY_FUNCTIONS
 from deconvbench.networks.fusion.channelwise import follow_channelwise
-from deconvbench.networks.fusion.recipes import Recipe
+from deconvbench.networks.fusion.expressions import LazyExpression
 from tests.networks.fusion.comparing import run_both
+from tests.networks.fusion.interpreters import NamedInterpreter, describe, enlarged
 from tests.networks.fusion.networks import ExcitedBlock, PreActivationBlock
-from tests.networks.fusion.worlds import NamedWorld, describe, enlarged
 
 SHAPES: dict[str, tuple[Any, ...]] = {
     "x": (2, 4, 3, 5),
@@ -39,8 +39,8 @@ PADDED = enlarged(("x", 4, 2), padding=1)
 
 
 def run(function: Any, *args: Any, **kwargs: Any) -> Any:
-    world = NamedWorld(SHAPES, {"up": UP, "joined": JOINED, "padded": PADDED})
-    return follow_channelwise(function, args, kwargs, world)
+    interpreter = NamedInterpreter(SHAPES, {"up": UP, "joined": JOINED, "padded": PADDED})
+    return follow_channelwise(function, args, kwargs, interpreter)
 
 
 def test_numbers_are_the_same_for_all() -> None:
@@ -63,7 +63,7 @@ def test_what_differs_between_pixels_is_not_followed(operand: Any) -> None:
     assert run(torch.mul, "joined", operand) is None
 
 
-def test_padding_and_two_recipes_are_in_the_way() -> None:
+def test_padding_and_two_expressions_are_in_the_way() -> None:
     assert run(torch.mul, "padded", 2) == "mul comes after the padding"
     assert run(torch.mul, "up", "up") is None
     assert run(torch.mul, "x", 2) is None
@@ -134,10 +134,10 @@ def test_blocks_of_decoders_are_fused(name: str, fast_calls: list[tuple[int, ...
     assert len(fast_calls) == 1
 
 
-def test_a_recipe_stays_what_it_is_otherwise() -> None:
-    recipe = run(torch.mul, "joined", 2)
-    assert isinstance(recipe, Recipe)
-    assert [part.channels for part in recipe.parts] == [4, 2]
+def test_an_expression_stays_what_it_is_otherwise() -> None:
+    expression = run(torch.mul, "joined", 2)
+    assert isinstance(expression, LazyExpression)
+    assert [part.channels for part in expression.parts] == [4, 2]
 
 
 def test_gradients_reach_the_factors() -> None:

@@ -1,4 +1,4 @@
-"""A tensor that is known by its recipe: what it is to torch, and to an owner that decides nothing."""
+"""A tensor that is known by its expression: what it is to torch, and to an owner that decides nothing."""
 
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, rebuild_sequence
-from deconvbench.networks.fusion.recipes import Part, Recipe
+from deconvbench.networks.fusion.expressions import LazyExpression, Part
 
 
 class Owner:
@@ -29,7 +29,7 @@ class Owner:
 
 def make(source: Tensor, owner: Owner | None = None, scale: int = 2) -> Deferred:
     part = Part(source=source, channels=source.shape[1], scale=scale)
-    return defer(Recipe(parts=(part,)), owner or Owner())
+    return defer(LazyExpression(parts=(part,)), owner or Owner())
 
 
 def enlarge(x: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def test_it_looks_like_what_it_stands_for_without_being_computed() -> None:
 def test_padding_and_joined_channels_count() -> None:
     x, skip = torch.ones(1, 2, 3, 3), torch.ones(1, 1, 6, 6)
     parts = (Part(source=x, channels=2, scale=2), Part(source=skip, channels=1, scale=1))
-    assert defer(Recipe(parts=parts, padding=1), Owner()).shape == (1, 3, 8, 8)
+    assert defer(LazyExpression(parts=parts, padding=1), Owner()).shape == (1, 3, 8, 8)
 
 
 def test_it_is_computed_once_and_its_owner_is_told_for_whom() -> None:
@@ -144,7 +144,7 @@ def test_otherwise_it_has_its_own(requires_grad: bool) -> None:
 def test_it_may_become_another_in_place() -> None:
     x = torch.randn(1, 1, 2, 2)
     deferred = make(x)
-    deferred.become(Recipe(parts=(Part(source=-x, channels=1, scale=2),)))
+    deferred.become(LazyExpression(parts=(Part(source=-x, channels=1, scale=2),)))
     assert torch.equal(deferred + 0, -enlarge(x))
 
 

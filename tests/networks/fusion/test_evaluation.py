@@ -1,4 +1,4 @@
-"""Computing what a recipe describes."""
+"""Computing what an expression describes."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.networks.fusion.evaluation import count_changes, evaluate
-from deconvbench.networks.fusion.recipes import Part, Recipe
+from deconvbench.networks.fusion.expressions import LazyExpression, Part
 
 
 def part(source: Tensor, scale: int) -> Part[Tensor]:
@@ -17,12 +17,12 @@ def part(source: Tensor, scale: int) -> Part[Tensor]:
 def test_a_part_is_enlarged(scale: int) -> None:
     x = torch.randn(2, 3, 4, 5)
     expected = x.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    assert torch.equal(evaluate(Recipe(parts=(part(x, scale),))), expected)
+    assert torch.equal(evaluate(LazyExpression(parts=(part(x, scale),))), expected)
 
 
 def test_parts_are_joined_in_their_order() -> None:
     x, skip = torch.randn(1, 2, 3, 3), torch.randn(1, 1, 6, 6)
-    y = evaluate(Recipe(parts=(part(skip, 1), part(x, 2))))
+    y = evaluate(LazyExpression(parts=(part(skip, 1), part(x, 2))))
     assert torch.equal(y[:, :1], skip)
     assert torch.equal(y[:, 1:], functional.interpolate(x, scale_factor=2))
 
@@ -30,7 +30,7 @@ def test_parts_are_joined_in_their_order() -> None:
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate"])
 def test_padding_comes_last(mode: str) -> None:
     x = torch.randn(1, 2, 3, 3)
-    y = evaluate(Recipe(parts=(part(x, 2),), padding=1, padding_mode=mode))
+    y = evaluate(LazyExpression(parts=(part(x, 2),), padding=1, padding_mode=mode))
     enlarged = functional.interpolate(x, scale_factor=2)
     expected = functional.pad(enlarged, [1] * 4, mode="constant" if mode == "zeros" else mode)
     assert torch.equal(y, expected)
@@ -38,7 +38,7 @@ def test_padding_comes_last(mode: str) -> None:
 
 def test_gradients_flow_to_every_source() -> None:
     x, skip = torch.ones(1, 1, 2, 2, requires_grad=True), torch.ones(1, 1, 4, 4, requires_grad=True)
-    y = evaluate(Recipe(parts=(part(x, 2), part(skip, 1))))
+    y = evaluate(LazyExpression(parts=(part(x, 2), part(skip, 1))))
     to_x, to_skip = torch.autograd.grad(y.sum(), (x, skip))
     assert torch.equal(to_x, torch.full_like(x, 4))
     assert torch.equal(to_skip, torch.ones_like(skip))

@@ -676,7 +676,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
     "custom_function_read_before": (lambda: written(bend_and_read), 2, None),
     "complex_forward": (lambda: written(complex_forward), 2, None),
     "complex_weight": (lambda: written(complex_weight), 0, "read by to"),
-    "integers": (lambda: written(quantised), 0, "no ordinary tensor of floating-point numbers"),
+    "integers": (lambda: written(quantised), 0, "not an ordinary tensor of floating-point numbers"),
     "one_dimension": (
         lambda: written(lambda c, x: c(up(x.flatten(2)).view(2, 4, 4, -1))),
         0,

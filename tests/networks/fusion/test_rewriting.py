@@ -342,10 +342,10 @@ def test_frozen_weights_are_kept_and_seen_to_change() -> None:
     model, x = build("vae_decoder")
     fused = fuse(model.eval(), x, freeze=True).model
     module: Any = fused.get_submodule("up_blocks.0.upsamplers.0")
-    kept = module.kept
+    weight_cache = module.weight_cache
     with torch.inference_mode():
         assert run_both(model, fused, x) <= 1e-10
-    assert len(kept) == 1
+    assert len(weight_cache) == 1
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1.1)
@@ -353,4 +353,4 @@ def test_frozen_weights_are_kept_and_seen_to_change() -> None:
     # with gradients nothing kept is used
     assert differentiate_both(model, fused, x) <= 1e-10
     fused.train()
-    assert len(kept) == 0
+    assert len(weight_cache) == 0

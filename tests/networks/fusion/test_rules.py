@@ -1,4 +1,4 @@
-"""What a call makes of an image that is known by its recipe, in a world without pixels."""
+"""What a call makes of an image that is known by its expression, in an interpreter without pixels."""
 
 from typing import Any
 
@@ -7,26 +7,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from deconvbench.networks.fusion.recipes import Recipe, Site
-from deconvbench.networks.fusion.rules import find_site, follow
-from tests.networks.fusion.worlds import NamedWorld, describe, enlarged
+from deconvbench.networks.fusion.expressions import LazyExpression, Match
+from deconvbench.networks.fusion.rules import find_match, follow
+from tests.networks.fusion.interpreters import NamedInterpreter, describe, enlarged
 
 SHAPES = {"x": (1, 4, 3, 5), "skip": (1, 2, 6, 10), "w": (8, 4, 3, 3), "b": (8,), "signal": (1, 4, 6)}
-UP = enlarged(("x", 4, 2), origins=("here",))
+UP = enlarged(("x", 4, 2), enlargements=("here",))
 
 
-def make_world(**recipes: Recipe[str]) -> NamedWorld:
-    return NamedWorld(SHAPES, {"up": UP, **recipes}, {"half": torch.float16})
+def make_interpreter(**expressions: LazyExpression[str]) -> NamedInterpreter:
+    return NamedInterpreter(SHAPES, {"up": UP, **expressions}, {"half": torch.float16})
 
 
-def run(function: Any, *args: Any, world: NamedWorld | None = None, **kwargs: Any) -> Any:
-    return follow(function, args, kwargs, world or make_world())
+def run(function: Any, *args: Any, interpreter: NamedInterpreter | None = None, **kwargs: Any) -> Any:
+    return follow(function, args, kwargs, interpreter or make_interpreter())
 
 
 def test_an_image_is_enlarged_and_once_more() -> None:
     assert describe(run(functional.interpolate, "x", scale_factor=2)) == [("x", 2)]
     assert describe(run(functional.interpolate, "up", size=(18, 30))) == [("x", 6)]
-    assert run(functional.interpolate, "up", scale_factor=2).origins == ("here",)
+    assert run(functional.interpolate, "up", scale_factor=2).enlargements == ("here",)
 
 
 def test_reasons_against_an_enlargement() -> None:
@@ -50,26 +50,32 @@ def test_padding_is_noted() -> None:
 def test_channels_are_joined() -> None:
     joined = run(torch.cat, ["skip", "up", "skip"], 1)
     assert describe(joined) == [("skip", 1), ("x", 2), ("skip", 1)]
-    assert (joined.channels, joined.origins) == (8, ("here",))
+    assert (joined.channels, joined.enlargements) == (8, ("here",))
     assert run(torch.cat, ["skip", "skip"], 1) is None
     assert run(torch.cat, ["skip", "up"], 2) is None
     assert run(torch.cat, ["up", "signal"], 1) == "it is joined with something that is not an ordinary image"
 
 
 def test_joined_precisions_are_made_one() -> None:
-    world = NamedWorld(SHAPES, {"up": UP}, {"skip": torch.float16})
-    assert describe(run(torch.cat, ["up", "skip"], 1, world=world)) == [("x", 2), ("to(skip, torch.float32)", 1)]
+    interpreter = NamedInterpreter(SHAPES, {"up": UP}, {"skip": torch.float16})
+    assert describe(run(torch.cat, ["up", "skip"], 1, interpreter=interpreter)) == [
+        ("x", 2),
+        ("to(skip, torch.float32)", 1),
+    ]
 
 
 def test_channels_that_nobody_knows_are_not_joined() -> None:
-    world = make_world(unknown=enlarged(("x", None, 2)))  # type: ignore[arg-type] # as a symbol would be
-    assert run(torch.cat, ["unknown", "skip"], 1, world=world) == "the number of joined channels is not known"
+    interpreter = make_interpreter(unknown=enlarged(("x", None, 2)))  # type: ignore[arg-type] # as a symbol would be
+    assert (
+        run(torch.cat, ["unknown", "skip"], 1, interpreter=interpreter)
+        == "the number of joined channels is not known"
+    )
 
 
 def test_what_acts_on_each_pixel_acts_before() -> None:
     assert describe(run(functional.leaky_relu, "up", 0.2)) == [("leaky_relu(x, 0.2)", 2)]
     padded = enlarged(("x", 4, 2), padding=1)
-    assert run(torch.sigmoid, "p", world=make_world(p=padded)) == "sigmoid comes after the padding"
+    assert run(torch.sigmoid, "p", interpreter=make_interpreter(p=padded)) == "sigmoid comes after the padding"
     assert run(functional.softplus, "up", torch.ones(1)) is None
     assert run(torch.relu) is None
     assert run(torch.relu, "x") is None
@@ -95,15 +101,15 @@ def test_what_is_none_of_ours_is_not_followed() -> None:
 
 
 def find(*args: Any, **kwargs: Any) -> Any:
-    return find_site(args, kwargs, make_world(), lambda value: value in SHAPES)
+    return find_match(args, kwargs, make_interpreter(), lambda value: value in SHAPES)
 
 
-def test_a_convolution_of_a_recipe_has_a_site() -> None:
-    call, recipe, site = find("up", "w", "b", padding=1)
+def test_a_convolution_of_an_expression_has_a_match() -> None:
+    call, expression, match = find("up", "w", "b", padding=1)
     assert (call.weight, call.bias) == ("w", "b")
-    assert recipe is UP
-    assert isinstance(site, Site)
-    assert (site.kernel_size, site.out_channels, site.groups) == (3, 8, 1)
+    assert expression is UP
+    assert isinstance(match, Match)
+    assert (match.kernel_size, match.out_channels, match.groups) == (3, 8, 1)
 
 
 def test_or_a_reason() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from deconvbench.networks.fusion.calls import NEAREST, ConvolveCall, EnlargeCall, PadCall, make_pair
-from deconvbench.networks.fusion.recipes import Part, Recipe, Site, plan_convolution, read_scale
+from deconvbench.networks.fusion.expressions import LazyExpression, Match, Part, plan_convolution, read_scale
 
 # these act on each pixel alone, hold no parameters and no randomness
 _POINTWISE = (
@@ -38,7 +38,7 @@ class Chain:
         What acts in between, on each pixel alone.
     conv : nn.Conv2d
         The convolution, the last of them.
-    site : Site
+    match : Match
         Its fast form.
     """
 
@@ -46,7 +46,7 @@ class Chain:
     stop: int
     pointwise: tuple[nn.Module, ...]
     conv: nn.Conv2d
-    site: Site
+    match: Match
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,38 +103,38 @@ def find_chain(modules: Sequence[nn.Module], start: int) -> Chain | NoChain:
     start : int
         Where the enlargement is.
     """
-    recipe: Recipe[None] = Recipe(parts=(Part(source=None, channels=0, scale=1),))
+    expression: LazyExpression[None] = LazyExpression(parts=(Part(source=None, channels=0, scale=1),))
     pointwise: list[nn.Module] = []
     for index, module in enumerate(modules[start:], start):
         if has_hooks(module):
             reason = f"{type(module).__name__} has hooks, which must see what they saw"
             return NoChain(reason=reason, is_certain=False)
         if type(module) is nn.Conv2d:
-            site = _plan(recipe, module)
-            if isinstance(site, str):
-                return NoChain(reason=f"the convolution after it: {site}", is_certain=True)
-            return Chain(start=start, stop=index + 1, pointwise=tuple(pointwise), conv=module, site=site)
-        if type(module) in _POINTWISE and (not recipe.padding or type(module) is nn.Identity):
+            match = _plan(expression, module)
+            if isinstance(match, str):
+                return NoChain(reason=f"the convolution after it: {match}", is_certain=True)
+            return Chain(start=start, stop=index + 1, pointwise=tuple(pointwise), conv=module, match=match)
+        if type(module) in _POINTWISE and (not expression.padding or type(module) is nn.Identity):
             pointwise.append(module)
             continue
-        answer = _advance(recipe, module)
-        if not isinstance(answer, Recipe):
+        answer = _advance(expression, module)
+        if not isinstance(answer, LazyExpression):
             return answer
-        recipe = answer
+        expression = answer
     return NoChain(reason="no convolution follows in its container", is_certain=False)
 
 
-def _advance(recipe: Recipe[None], module: Any) -> Recipe[None] | NoChain:
+def _advance(expression: LazyExpression[None], module: Any) -> LazyExpression[None] | NoChain:
     if is_enlargement(module):
         scale = read_enlargement(module)
-        answer = scale if isinstance(scale, str) else recipe.enlarge(scale)
+        answer = scale if isinstance(scale, str) else expression.enlarge(scale)
         # a fixed size may be a multiple of what comes
         is_certain = module.size is None
     elif type(module) in _PADS:
         mode = _PADS[type(module)]
         if mode == "constant" and not module.value:
             mode = "zeros"
-        answer = recipe.pad(PadCall(image=None, amounts=tuple(module.padding), mode=mode))
+        answer = expression.pad(PadCall(image=None, amounts=tuple(module.padding), mode=mode))
         is_certain = True
     else:
         answer = f"{type(module).__name__} comes between it and the convolution"
@@ -142,16 +142,16 @@ def _advance(recipe: Recipe[None], module: Any) -> Recipe[None] | NoChain:
     return NoChain(reason=answer, is_certain=is_certain) if isinstance(answer, str) else answer
 
 
-def _plan(recipe: Recipe[None], conv: nn.Conv2d) -> Site | str:
+def _plan(expression: LazyExpression[None], conv: nn.Conv2d) -> Match | str:
     if "weight" not in conv._parameters or conv.weight.is_complex() or not conv.weight.is_floating_point():
         return "its weight is not a parameter of real numbers"
     padding = conv.padding if isinstance(conv.padding, str) else make_pair(conv.padding)
     channels = conv.in_channels
-    (part,) = recipe.parts
-    full = Recipe(
+    (part,) = expression.parts
+    full = LazyExpression(
         parts=(Part(source=None, channels=channels, scale=part.scale),),
-        padding=recipe.padding,
-        padding_mode=recipe.padding_mode,
+        padding=expression.padding,
+        padding_mode=expression.padding_mode,
     )
     if conv.padding_mode != "zeros":
         amount = (conv.kernel_size[0] - 1) // 2 if padding == "same" else padding[0]

@@ -1,4 +1,4 @@
-"""Computing what a recipe describes.
+"""Computing what an expression describes.
 
 The slow way, with the operations that it stands for; exact to the bit.
 """
@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from deconvbench.networks.fusion.recipes import Recipe
+from deconvbench.networks.fusion.expressions import LazyExpression
 
 
-def evaluate(recipe: Recipe[Tensor]) -> Tensor:
-    """Compute what a recipe describes, with the operations that it was written down from.
+def evaluate(expression: LazyExpression[Tensor]) -> Tensor:
+    """Compute what an expression describes, with the operations that it was written down from.
 
     Parameters
     ----------
-    recipe : Recipe of Tensor
+    expression : LazyExpression of Tensor
         The image.
 
     Returns
@@ -26,12 +26,12 @@ def evaluate(recipe: Recipe[Tensor]) -> Tensor:
         part.source
         if part.scale == 1
         else functional.interpolate(part.source, scale_factor=part.scale, mode="nearest")
-        for part in recipe.parts
+        for part in expression.parts
     ]
     image = images[0] if len(images) == 1 else torch.cat(images, 1)
-    if recipe.padding:
-        mode = "constant" if recipe.padding_mode == "zeros" else recipe.padding_mode
-        image = functional.pad(image, [recipe.padding] * 4, mode=mode)
+    if expression.padding:
+        mode = "constant" if expression.padding_mode == "zeros" else expression.padding_mode
+        image = functional.pad(image, [expression.padding] * 4, mode=mode)
     return image
 
 

@@ -13,9 +13,9 @@ from torch.fx.node import map_arg
 from torch.nn import functional
 
 from deconvbench.networks.fusion import calls
-from deconvbench.networks.fusion.recipes import Recipe, Site
+from deconvbench.networks.fusion.expressions import LazyExpression, Match
 from deconvbench.networks.fusion.resizing import LEAST_PIXELS_SPLIT, FindPrepared, convolve, resize_conv2d
-from deconvbench.networks.fusion.rules import find_site, follow
+from deconvbench.networks.fusion.rules import find_match, follow
 from deconvbench.networks.fusion.side_effects import is_harmless
 from deconvbench.upsamplers.fast.forms import Geometry, find_fastest
 
@@ -50,17 +50,17 @@ def rewrite_graph(module: GraphModule) -> int:
 
 
 class _Writer:
-    """A world of nodes."""
+    """An interpreter of nodes."""
 
     def __init__(self, graph: torch.fx.Graph) -> None:
         self._graph = graph
-        self._recipes: dict[Node, Recipe[Node]] = {}
+        self._expressions: dict[Node, LazyExpression[Node]] = {}
         # what may be erased once nobody reads it: nodes without side effects
         self._erasable: list[Node] = []
         self._inputs: set[int] = set()
 
-    def find_recipe(self, value: Any) -> Recipe[Node] | None:
-        return self._recipes.get(value) if isinstance(value, Node) else None
+    def find_expression(self, value: Any) -> LazyExpression[Node] | None:
+        return self._expressions.get(value) if isinstance(value, Node) else None
 
     def find_plain(self, value: Any) -> Node | None:
         example = _find_example(value)
@@ -111,29 +111,29 @@ class _Writer:
         with self._graph.inserting_before(node):
             if function is torch.conv2d:
                 return self._visit_convolution(node)
-            recipe = follow(function, node.args, node.kwargs, self)
-        if isinstance(recipe, Recipe):
-            self._recipes[node] = recipe
+            expression = follow(function, node.args, node.kwargs, self)
+        if isinstance(expression, LazyExpression):
+            self._expressions[node] = expression
             self._erasable.append(node)
         return False
 
     def _visit_convolution(self, node: Node) -> bool:
-        found = find_site(node.args, node.kwargs, self, lambda value: _find_example(value) is not None)
+        found = find_match(node.args, node.kwargs, self, lambda value: _find_example(value) is not None)
         if found is None:
             return False
-        call, recipe, site = found
-        if isinstance(site, str):
+        call, expression, match = found
+        if isinstance(match, str):
             return False
-        if not self._gains(recipe, call.weight, site):
+        if not self._gains(expression, call.weight, match):
             return False
-        dtypes = {self.get_dtype(value) for value in (call.image, *(part.source for part in recipe.parts))}
+        dtypes = {self.get_dtype(value) for value in (call.image, *(part.source for part in expression.parts))}
         if len(dtypes) > 1:
             return False
-        answer = convolve(recipe, site, call.weight, call.bias, self)
-        if isinstance(answer, Recipe):
+        answer = convolve(expression, match, call.weight, call.bias, self)
+        if isinstance(answer, LazyExpression):
             (part,) = answer.parts
             result = self.call(functional.interpolate, part.source, scale_factor=part.scale, mode="nearest")
-            self._recipes[result] = answer
+            self._expressions[result] = answer
         else:
             result = answer
             result.meta[_EXAMPLE] = node.meta[_EXAMPLE]
@@ -141,42 +141,42 @@ class _Writer:
         self._graph.erase_node(node)
         return True
 
-    def _gains(self, recipe: Recipe[Node], weight: Node, site: Site) -> bool:
+    def _gains(self, expression: LazyExpression[Node], weight: Node, match: Match) -> bool:
         """Whether all enlarged pieces are worth another form than the plain one, as far as their size is known."""
         taps = _find_example(weight)
-        assert taps is not None  # `find_site` asks for one
-        for piece in site.pieces:
-            example = _find_example(recipe.parts[piece.first].source)
-            if piece.scale == 1 or site.kernel_size == 1 or example is None:
+        assert taps is not None  # `find_match` asks for one
+        for piece in match.pieces:
+            example = _find_example(expression.parts[piece.first].source)
+            if piece.scale == 1 or match.kernel_size == 1 or example is None:
                 continue
             batch, _, height, width = example.shape
             if not all(type(number) is int for number in (batch, height, width)):
                 continue
-            if len(site.pieces) > 1 and batch * height * width < LEAST_PIXELS_SPLIT:
+            if len(match.pieces) > 1 and batch * height * width < LEAST_PIXELS_SPLIT:
                 return False
             geometry = Geometry(
-                kernel_size=site.kernel_size,
+                kernel_size=match.kernel_size,
                 scale_factor=piece.scale,
-                groups=site.groups,
-                padding_mode=site.padding_mode,
+                groups=match.groups,
+                padding_mode=match.padding_mode,
             )
             if find_fastest(example, taps, geometry, is_prepared=False) == "plain":
                 return False
         return True
 
     def _forget(self, node: Node) -> None:
-        """Forget the recipes that a node may falsify."""
+        """Forget the expressions that a node may falsify."""
         written = {memory for argument in node.all_input_nodes for memory in _find_memory(argument)}
         if any(word in str(node.target) for word in _SWITCHES):
-            self._recipes.clear()
+            self._expressions.clear()
             return
         if written & self._inputs:
             # two inputs may be views of one memory
             written |= self._inputs
-        for image, recipe in list(self._recipes.items()):
-            nodes = [image, *(part.source for part in recipe.parts)]
+        for image, expression in list(self._expressions.items()):
+            nodes = [image, *(part.source for part in expression.parts)]
             if any(_find_memory(own) & written for own in nodes):
-                del self._recipes[image]
+                del self._expressions[image]
 
     def prune(self) -> None:
         """Erase what nobody reads any more."""

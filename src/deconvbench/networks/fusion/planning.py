@@ -202,8 +202,8 @@ def _plan_sequential(plan: Plan, path: str, sequential: nn.Sequential, modules: 
         if isinstance(chain, Chain):
             stop = chain.stop
             objection = explain_module(modules[path])
-            scale = chain.site.pieces[0].scale
-            size = chain.site.kernel_size
+            scale = chain.match.pieces[0].scale
+            size = chain.match.kernel_size
             what = f"nearest-neighbour enlargement by {scale} (in {own}), then Conv2d {size}×{size}"
             if objection is None:
                 plan.kinds.setdefault(path, FusedSequential)

@@ -1,6 +1,6 @@
 """Enlargement and convolution as one function of tensors, and the sum of such for joined channels.
 
-Where a decision of `recipes` becomes arithmetic; the forms themselves are `deconvbench.upsamplers.fast`. Knows
+Where a decision of `expressions` becomes arithmetic; the forms themselves are `deconvbench.upsamplers.fast`. Knows
 nothing of modules.
 """
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from deconvbench.networks.fusion.recipes import Part, Recipe, Site
+from deconvbench.networks.fusion.expressions import LazyExpression, Match, Part
 from deconvbench.upsamplers.fast.choice import NATIVE
 from deconvbench.upsamplers.fast.forms import Geometry, choose, run
 from deconvbench.upsamplers.fast.memory import is_channels_last
@@ -93,15 +93,20 @@ def _resize(
 
 
 def is_faster(
-    recipe: Recipe[Tensor], site: Site, weight: Tensor, *, is_prepared: bool, is_computed: bool = False
+    expression: LazyExpression[Tensor],
+    match: Match,
+    weight: Tensor,
+    *,
+    is_prepared: bool,
+    is_computed: bool = False,
 ) -> bool:
-    """Whether a convolution of a recipe is faster than one of the computed image.
+    """Whether a convolution of an expression is faster than one of the computed image.
 
     Parameters
     ----------
-    recipe : Recipe of Tensor
+    expression : LazyExpression of Tensor
         The input.
-    site : Site
+    match : Match
         What `plan_convolution` says of it.
     weight : Tensor, shape (C_out, C_in/groups, k, k)
         Of the convolution.
@@ -116,17 +121,17 @@ def is_faster(
         False where an enlarged part is so small that the plain form is its fastest, where the sum of several
         costs what it saves, or where a 1×1 convolution leaves more to enlarge.
     """
-    if site.kernel_size == 1:
-        return not is_computed and _leaves_less(recipe, site, weight)
-    for piece in site.pieces:
+    if match.kernel_size == 1:
+        return not is_computed and _leaves_less(expression, match, weight)
+    for piece in match.pieces:
         if piece.scale == 1:
             continue
-        source, taps = recipe.parts[piece.first].source, weight
-        is_split = len(site.pieces) > 1
+        source, taps = expression.parts[piece.first].source, weight
+        is_split = len(match.pieces) > 1
         if is_split:
             taps = weight.narrow(1, piece.start, piece.length)
         geometry = Geometry(
-            kernel_size=site.kernel_size, scale_factor=piece.scale, groups=site.groups, padding_mode="zeros"
+            kernel_size=match.kernel_size, scale_factor=piece.scale, groups=match.groups, padding_mode="zeros"
         )
         chosen = choose(source, taps, geometry, is_prepared=is_prepared)
         least = LEAST_PIXELS_SPLIT_NATIVE if chosen == NATIVE else LEAST_PIXELS_SPLIT
@@ -135,7 +140,7 @@ def is_faster(
     return True
 
 
-def _leaves_less(recipe: Recipe[Tensor], site: Site, weight: Tensor) -> bool:
+def _leaves_less(expression: LazyExpression[Tensor], match: Match, weight: Tensor) -> bool:
     """Whether a 1×1 convolution is worth its turn before the enlargement.
 
     Measured on one core (float32, 1 to 512 channels in and out, 8×8 to 64×64 pixels, scale 2, alone and of joined
@@ -143,13 +148,13 @@ def _leaves_less(recipe: Recipe[Tensor], site: Site, weight: Tensor) -> bool:
     where there are more, because an enlargement costs as much as a small convolution. With the channels last it
     is next to free. Where the enlarged image is at hand it is 0.1 to 3.9.
     """
-    enlarged = [part for part in recipe.parts if part.scale > 1]
-    fewer = site.out_channels <= sum(part.channels for part in enlarged)
+    enlarged = [part for part in expression.parts if part.scale > 1]
+    fewer = match.out_channels <= sum(part.channels for part in enlarged)
     return fewer or all(is_channels_last(part.source, weight) for part in enlarged)
 
 
 class Operations(Protocol[S]):
-    """How a recipe is turned into results: by computing tensors, or by writing nodes into a graph."""
+    """How an expression is turned into results: by computing tensors, or by writing nodes into a graph."""
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> S:
         """Call a function of torch."""
@@ -173,12 +178,12 @@ class Eager:
 
     Parameters
     ----------
-    kept : Finder or None
+    weight_cache : Finder or None
         Where transformed weights are kept, if they are.
     """
 
-    def __init__(self, kept: Finder | None = None) -> None:
-        self._kept = kept
+    def __init__(self, weight_cache: Finder | None = None) -> None:
+        self._weight_cache = weight_cache
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
         """Call a function of torch."""
@@ -191,17 +196,19 @@ class Eager:
 
     def find_prepared(self, weight: Tensor, start: int, length: int) -> FindPrepared | None:
         """Find where the transformed weight of some input channels is kept."""
-        return None if self._kept is None else self._kept.find(weight, start, length)
+        return None if self._weight_cache is None else self._weight_cache.find(weight, start, length)
 
 
-def convolve(recipe: Recipe[S], site: Site, weight: S, bias: S | None, operations: Operations[S]) -> S | Recipe[S]:
-    """Convolve a recipe.
+def convolve(
+    expression: LazyExpression[S], match: Match, weight: S, bias: S | None, operations: Operations[S]
+) -> S | LazyExpression[S]:
+    """Convolve an expression.
 
     Parameters
     ----------
-    recipe : Recipe
+    expression : LazyExpression
         The input.
-    site : Site
+    match : Match
         What `plan_convolution` says of it.
     weight, bias : S
         Of the convolution.
@@ -210,47 +217,47 @@ def convolve(recipe: Recipe[S], site: Site, weight: S, bias: S | None, operation
 
     Returns
     -------
-    S or Recipe
-        The result; a recipe where the kernel is 1×1, for then the convolution acts on each pixel alone and may
-        come before the enlargement.
+    S or LazyExpression
+        The result; an expression where the kernel is 1×1, for then the convolution acts on each pixel alone and
+        may come before the enlargement.
     """
-    if site.kernel_size == 1 and len(site.pieces) == 1:
-        (piece,) = site.pieces
-        joined = _join(recipe, piece.first, piece.last, operations)
-        y = operations.call(torch.conv2d, joined, weight, bias, groups=site.groups)
-        part = Part(source=y, channels=site.out_channels, scale=piece.scale)
-        return Recipe(parts=(part,), origins=recipe.origins)
+    if match.kernel_size == 1 and len(match.pieces) == 1:
+        (piece,) = match.pieces
+        joined = _join(expression, piece.first, piece.last, operations)
+        y = operations.call(torch.conv2d, joined, weight, bias, groups=match.groups)
+        part = Part(source=y, channels=match.out_channels, scale=piece.scale)
+        return LazyExpression(parts=(part,), enlargements=expression.enlargements)
     total: S | None = None
-    for piece in site.pieces:
-        source = _join(recipe, piece.first, piece.last, operations)
+    for piece in match.pieces:
+        source = _join(expression, piece.first, piece.last, operations)
         taps, term_bias = weight, bias if total is None else None
-        if len(site.pieces) > 1:
+        if len(match.pieces) > 1:
             taps = operations.call(torch.narrow, weight, 1, piece.start, piece.length)
-        if piece.scale == 1 or site.kernel_size == 1:
-            term = _convolve_plainly(source, taps, term_bias, site, operations)
+        if piece.scale == 1 or match.kernel_size == 1:
+            term = _convolve_plainly(source, taps, term_bias, match, operations)
             if piece.scale > 1:
                 term = operations.call(functional.interpolate, term, scale_factor=piece.scale, mode="nearest")
         else:
-            found = operations.find_prepared(weight, piece.start, piece.length // site.groups)
+            found = operations.find_prepared(weight, piece.start, piece.length // match.groups)
             options: dict[str, Any] = {} if found is None else {"find_prepared": found}
-            if site.groups != 1:
-                options["groups"] = site.groups
-            if site.padding_mode != "zeros":
-                options["padding_mode"] = site.padding_mode
+            if match.groups != 1:
+                options["groups"] = match.groups
+            if match.padding_mode != "zeros":
+                options["padding_mode"] = match.padding_mode
             term = operations.call(resize_conv2d, source, taps, term_bias, scale_factor=piece.scale, **options)
         total = term if total is None else operations.add(total, term)
     assert total is not None
     return total
 
 
-def _join(recipe: Recipe[S], first: int, last: int, operations: Operations[S]) -> S:
-    sources = [part.source for part in recipe.parts[first:last]]
+def _join(expression: LazyExpression[S], first: int, last: int, operations: Operations[S]) -> S:
+    sources = [part.source for part in expression.parts[first:last]]
     return sources[0] if len(sources) == 1 else operations.call(torch.cat, sources, 1)
 
 
-def _convolve_plainly(source: S, weight: S, bias: S | None, site: Site, operations: Operations[S]) -> S:
-    padding = (site.kernel_size - 1) // 2
-    if padding and site.padding_mode != "zeros":
-        source = operations.call(functional.pad, source, [padding] * 4, mode=site.padding_mode)
+def _convolve_plainly(source: S, weight: S, bias: S | None, match: Match, operations: Operations[S]) -> S:
+    padding = (match.kernel_size - 1) // 2
+    if padding and match.padding_mode != "zeros":
+        source = operations.call(functional.pad, source, [padding] * 4, mode=match.padding_mode)
         padding = 0
     return operations.call(torch.conv2d, source, weight, bias, padding=padding)

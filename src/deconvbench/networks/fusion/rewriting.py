@@ -15,7 +15,7 @@ from deconvbench.networks.fusion.modules import make_class
 from deconvbench.networks.fusion.observation import Observation, observe, run_once
 from deconvbench.networks.fusion.planning import Plan, explain_module, plan_observed, plan_unseen
 from deconvbench.networks.fusion.report import FuseReport, Left
-from deconvbench.networks.fusion.weight_cache import KeptWeights
+from deconvbench.networks.fusion.weight_cache import WeightCache
 
 # a gradient passes through the network twice, and through sums over all pixels
 _GRADIENT_ALLOWANCE = 10
@@ -160,7 +160,7 @@ def _apply(model: nn.Module, plan: Plan, *, inplace: bool, freeze: bool) -> nn.M
         module = fused.get_submodule(path)
         module.__class__ = make_class(kind, type(module))
         if freeze:
-            vars(module)["kept"] = KeptWeights()
+            vars(module)["weight_cache"] = WeightCache()
     return fused
 
 
@@ -168,7 +168,7 @@ def _undo(fused: nn.Module, plan: Plan) -> None:
     for path in plan.kinds:
         module = fused.get_submodule(path)
         module.__class__ = type(module).__bases__[1]
-        vars(module).pop("kept", None)
+        vars(module).pop("weight_cache", None)
 
 
 def _refuse(what: str, error: float, seen: Observation) -> NoReturn:

@@ -15,26 +15,26 @@ from torch.nn import functional
 from deconvbench.networks.fusion import calls
 from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, rebuild_sequence
 from deconvbench.networks.fusion.evaluation import evaluate
-from deconvbench.networks.fusion.recipes import Recipe, Site
+from deconvbench.networks.fusion.expressions import LazyExpression, Match
 from deconvbench.networks.fusion.resizing import Eager, convolve, is_faster
-from deconvbench.networks.fusion.rules import find_site, follow
+from deconvbench.networks.fusion.rules import find_match, follow
 from deconvbench.networks.fusion.tensors import find_memory, find_tensors, is_usable
-from deconvbench.networks.fusion.weight_cache import KeptWeights
+from deconvbench.networks.fusion.weight_cache import WeightCache
 
 
 class Observer(Protocol):
     """Who wants to know what a session does, and why not."""
 
     def begin(self, scale: int) -> Any:
-        """Learn of an enlargement; what is returned comes back as its origin."""
+        """Learn of an enlargement; what is returned comes back with the expression."""
 
     def refuse(self, reason: str) -> None:
         """Learn of an enlargement that is none of ours."""
 
-    def fuse(self, recipe: Recipe[Tensor], site: Site, plain: Tensor, fast: Tensor) -> None:
+    def fuse(self, expression: LazyExpression[Tensor], match: Match, plain: Tensor, fast: Tensor) -> None:
         """Learn of a convolution that went the fast way, and of what the plain one answers."""
 
-    def miss(self, origins: Sequence[Any], reason: str) -> None:
+    def miss(self, enlargements: Sequence[Any], reason: str) -> None:
         """Learn of an enlarged image that had to be computed."""
 
 
@@ -43,7 +43,7 @@ class Session(Eager):
 
     Parameters
     ----------
-    kept : KeptWeights or None
+    weight_cache : WeightCache or None
         Where transformed weights may be kept.
     observer : Observer or None
         Who is told.
@@ -56,18 +56,18 @@ class Session(Eager):
         Whether any convolution went the fast way.
     """
 
-    def __init__(self, kept: KeptWeights | None = None, observer: Observer | None = None) -> None:
-        super().__init__(kept)
+    def __init__(self, weight_cache: WeightCache | None = None, observer: Observer | None = None) -> None:
+        super().__init__(weight_cache)
         self._observer = observer
         self._pending: list[weakref.ref[Deferred]] = []
         self._is_open = True
         self.has_tried = self.has_gained = False
 
-    def find_recipe(self, value: Any) -> Recipe[Tensor] | None:
-        """Find the recipe of a deferred tensor that nobody can have changed."""
+    def find_expression(self, value: Any) -> LazyExpression[Tensor] | None:
+        """Find the expression of a deferred tensor that nobody can have changed."""
         if not isinstance(value, Deferred) or value.is_given_away:
             return None
-        return value.recipe if value.has_old_sources and value.has_own_history else None
+        return value.expression if value.has_old_sources and value.has_own_history else None
 
     def find_plain(self, value: Any) -> Tensor | None:
         """Find an ordinary tensor."""
@@ -98,20 +98,20 @@ class Session(Eager):
         args, kwargs
             Of ``interpolate``.
         """
-        recipe = follow(functional.interpolate, args, kwargs, self)
-        if isinstance(recipe, Recipe):
+        expression = follow(functional.interpolate, args, kwargs, self)
+        if isinstance(expression, LazyExpression):
             if self._observer is not None:
-                recipe = replace(recipe, origins=(self._observer.begin(recipe.parts[0].scale),))
-            return self._defer(recipe)
+                expression = replace(expression, enlargements=(self._observer.begin(expression.parts[0].scale),))
+            return self._defer(expression)
         if self._observer is not None:
-            self._observer.refuse(recipe or "it is not a plain nearest-neighbour upsampling")
+            self._observer.refuse(expression or "it is not a plain nearest-neighbour upsampling")
         return NotImplemented
 
-    def _defer(self, recipe: Recipe[Tensor]) -> Deferred:
+    def _defer(self, expression: LazyExpression[Tensor]) -> Deferred:
         if not torch.is_grad_enabled():
-            recipe = recipe.map(torch.detach)
+            expression = expression.map(torch.detach)
         self.has_tried = True
-        deferred = defer(recipe, self)
+        deferred = defer(expression, self)
         self._pending.append(weakref.ref(deferred))
         return deferred
 
@@ -143,7 +143,7 @@ class Session(Eager):
         if not given:
             return
         for deferred in self._list_waiting():
-            own = {find_memory(part.source) for part in deferred.recipe.parts}
+            own = {find_memory(part.source) for part in deferred.expression.parts}
             if None in given or not own.isdisjoint(given):
                 # where nobody counts changes, this one counts
                 deferred.compute(function, is_pure=deferred.counts_changes)
@@ -160,11 +160,11 @@ class Session(Eager):
         """
         name = getattr(function, "__name__", str(function))
         reason = f"its output is read by {name}" if function else "the model returns or keeps its output"
-        self._miss(deferred.recipe, reason)
+        self._miss(deferred.expression, reason)
 
-    def _miss(self, recipe: Recipe[Tensor], reason: str) -> None:
+    def _miss(self, expression: LazyExpression[Tensor], reason: str) -> None:
         if self._observer is not None:
-            self._observer.miss(recipe.origins, reason)
+            self._observer.miss(expression.enlargements, reason)
 
     def handle(  # noqa: PLR0911 -- one return for each kind of answer
         self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -180,7 +180,7 @@ class Session(Eager):
         """
         if function is torch.conv2d:
             answer = self._convolve(args, kwargs)
-            if isinstance(answer, Recipe):
+            if isinstance(answer, LazyExpression):
                 deferred = self._defer(answer)
                 return deferred if self._is_open else deferred.compute(function, is_pure=True)
             return answer
@@ -195,52 +195,52 @@ class Session(Eager):
             # what cannot be written down together may be one after the other
             named = compute(dict(kwargs), function, is_pure=True)
             return self.enlarge(compute(tuple(args), function, is_pure=True), named)
-        recipe = follow(function, args, options, self)
-        if not isinstance(recipe, Recipe):
-            if recipe is not None:
+        expression = follow(function, args, options, self)
+        if not isinstance(expression, LazyExpression):
+            if expression is not None:
                 for deferred in find_deferred((*args, *kwargs.values())):
-                    self._miss(deferred.recipe, recipe)
+                    self._miss(deferred.expression, expression)
             return NotImplemented
         if isinstance(image, Deferred):
-            if recipe is image.recipe:
+            if expression is image.expression:
                 return image
             if is_inplace:
-                image.become(recipe)
+                image.become(expression)
                 return image
-        return self._defer(recipe)
+        return self._defer(expression)
 
     def _can_enlarge(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-        """Whether the argument of an enlargement is deferred, and its recipe can be enlarged."""
+        """Whether the argument of an enlargement is deferred, and its expression can be enlarged."""
         call = calls.read_call(functional.interpolate, args, kwargs)
-        is_known = isinstance(call, calls.EnlargeCall) and self.find_recipe(call.image) is not None
-        return is_known and isinstance(follow(functional.interpolate, args, kwargs, self), Recipe)
+        is_known = isinstance(call, calls.EnlargeCall) and self.find_expression(call.image) is not None
+        return is_known and isinstance(follow(functional.interpolate, args, kwargs, self), LazyExpression)
 
     def _convolve(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        found = find_site(args, kwargs, self, _is_operand)
+        found = find_match(args, kwargs, self, _is_operand)
         if found is None:
             return NotImplemented
-        call, recipe, site = found
-        if isinstance(site, str):
-            self._miss(recipe, f"the convolution after it: {site}")
+        call, expression, match = found
+        if isinstance(match, str):
+            self._miss(expression, f"the convolution after it: {match}")
             return NotImplemented
         dtypes = {tensor.dtype for tensor in (call.image, call.weight, call.bias) if tensor is not None}
         is_autocast = torch.is_autocast_enabled(call.image.device.type) and torch.float64 not in dtypes
         if len(dtypes) > 1 and not is_autocast:
             return NotImplemented
         # whoever observes wants to know what is exact, at other sizes too
-        if self._observer is None or site.kernel_size == 1:
+        if self._observer is None or match.kernel_size == 1:
             is_prepared = self.find_prepared(call.weight, 0, call.weight.shape[1]) is not None
             is_computed = call.image.is_computed
-            if not is_faster(recipe, site, call.weight, is_prepared=is_prepared, is_computed=is_computed):
-                self._miss(recipe, "a 1×1 convolution after it would not be faster before it")
+            if not is_faster(expression, match, call.weight, is_prepared=is_prepared, is_computed=is_computed):
+                self._miss(expression, "a 1×1 convolution after it would not be faster before it")
                 return NotImplemented
         self.has_gained = True
-        answer = convolve(recipe, site, call.weight, call.bias, self)
+        answer = convolve(expression, match, call.weight, call.bias, self)
         if self._observer is not None:
             options: tuple[Any, ...] = (call.stride, call.padding, call.dilation, call.groups)
-            plain = torch.conv2d(evaluate(recipe), call.weight, call.bias, *options)
-            fast = evaluate(answer) if isinstance(answer, Recipe) else answer
-            self._observer.fuse(recipe, site, plain, fast)
+            plain = torch.conv2d(evaluate(expression), call.weight, call.bias, *options)
+            fast = evaluate(answer) if isinstance(answer, LazyExpression) else answer
+            self._observer.fuse(expression, match, plain, fast)
         return answer
 
     def close(self, output: Any) -> Any:

@@ -8,16 +8,16 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from deconvbench.networks.fusion.recipes import Recipe
+from deconvbench.networks.fusion.expressions import LazyExpression
 
 S = TypeVar("S")
 
 
-class World(Protocol[S]):
+class Interpreter(Protocol[S]):
     """Where images are: in memory, or in a graph."""
 
-    def find_recipe(self, value: Any) -> Recipe[S] | None:
-        """Find the recipe of an image that is not computed."""
+    def find_expression(self, value: Any) -> LazyExpression[S] | None:
+        """Find the expression of an image that is not computed."""
 
     def find_plain(self, value: Any) -> S | None:
         """Find an image that is computed, if it is an ordinary one."""

@@ -41,7 +41,7 @@ class Part(Generic[S]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe(Generic[S]):
+class LazyExpression(Generic[S]):
     """An image: parts joined along the channels, then padded.
 
     Parameters
@@ -52,21 +52,21 @@ class Recipe(Generic[S]):
         Pixels on each side.
     padding_mode : str
         ``zeros``, ``reflect`` or ``replicate``.
-    origins : tuple
+    enlargements : tuple
         Whatever the owner wants to remember about the enlargements.
     """
 
     parts: tuple[Part[S], ...]
     padding: int = 0
     padding_mode: str = "zeros"
-    origins: tuple[Any, ...] = ()
+    enlargements: tuple[Any, ...] = ()
 
     @property
     def channels(self) -> int:
         """Number of channels."""
         return sum(part.channels for part in self.parts)
 
-    def map(self, function: Callable[[S], T]) -> "Recipe[T]":
+    def map(self, function: Callable[[S], T]) -> "LazyExpression[T]":
         """Apply a function of each pixel alone to every source.
 
         Parameters
@@ -77,9 +77,11 @@ class Recipe(Generic[S]):
         parts = tuple(
             Part(source=function(part.source), channels=part.channels, scale=part.scale) for part in self.parts
         )
-        return Recipe(parts=parts, padding=self.padding, padding_mode=self.padding_mode, origins=self.origins)
+        return LazyExpression(
+            parts=parts, padding=self.padding, padding_mode=self.padding_mode, enlargements=self.enlargements
+        )
 
-    def enlarge(self, scale: int) -> "Recipe[S] | str":
+    def enlarge(self, scale: int) -> "LazyExpression[S] | str":
         """Enlarge once more, or say why that cannot be written down.
 
         Parameters
@@ -93,7 +95,7 @@ class Recipe(Generic[S]):
             return f"it is enlarged by more than {GREATEST_SCALE}"
         return replace(self, parts=tuple(replace(part, scale=part.scale * scale) for part in self.parts))
 
-    def pad(self, call: PadCall) -> "Recipe[S] | str":  # noqa: PLR0911 -- one return for each reason
+    def pad(self, call: PadCall) -> "LazyExpression[S] | str":  # noqa: PLR0911 -- one return for each reason
         """Pad, or say why that cannot be written down.
 
         Parameters
@@ -179,8 +181,8 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """A convolution of a recipe that is exact without computing it.
+class Match:
+    """A convolution of an expression that is exact without computing it.
 
     Parameters
     ----------
@@ -202,13 +204,13 @@ class Site:
 
 
 def plan_convolution(  # noqa: PLR0911 -- one return for each reason
-    recipe: Recipe[Any], call: ConvolveCall, weight_shape: Sequence[Any]
-) -> Site | str:
-    """Decide whether a convolution of a recipe has an exact fast form, or say why it has none.
+    expression: LazyExpression[Any], call: ConvolveCall, weight_shape: Sequence[Any]
+) -> Match | str:
+    """Decide whether a convolution of an expression has an exact fast form, or say why it has none.
 
     Parameters
     ----------
-    recipe : Recipe
+    expression : LazyExpression
         Its input.
     call : ConvolveCall
         The convolution.
@@ -224,22 +226,24 @@ def plan_convolution(  # noqa: PLR0911 -- one return for each reason
         own = ((size - 1) // 2,) * 2 if own == "same" else (0, 0)
     if own[0] != own[1]:
         return f"padding {own} is not the same on all sides"
-    padding, mode = recipe.padding + own[0], recipe.padding_mode
-    if recipe.padding and own[0] and mode != "zeros":
+    padding, mode = expression.padding + own[0], expression.padding_mode
+    if expression.padding and own[0] and mode != "zeros":
         return "it is padded twice"
     if padding != (size - 1) // 2:
         return f"padding {padding} does not keep the size; kernel {size} needs {(size - 1) // 2}"
-    if recipe.channels != weight_shape[1] * call.groups:
-        return f"its input has {recipe.channels} channels, its weight {weight_shape[1]} in {call.groups} groups"
-    if mode == "reflect" and any(1 < part.scale <= padding for part in recipe.parts):
+    if expression.channels != weight_shape[1] * call.groups:
+        return (
+            f"its input has {expression.channels} channels, its weight {weight_shape[1]} in {call.groups} groups"
+        )
+    if mode == "reflect" and any(1 < part.scale <= padding for part in expression.parts):
         return f"reflection by {padding} pixels reaches beyond the first pixel of the input"
-    pieces = _cut_pieces(recipe.parts)
+    pieces = _cut_pieces(expression.parts)
     if len(pieces) > 1 and call.groups != 1:
         return f"{call.groups} groups of joined channels"
     enlarged = sum(piece.length for piece in pieces if piece.scale > 1)
-    if _LEAST_SHARE * recipe.channels > enlarged:
-        return f"only {enlarged} of its {recipe.channels} channels are enlarged, which gains nothing"
-    return Site(
+    if _LEAST_SHARE * expression.channels > enlarged:
+        return f"only {enlarged} of its {expression.channels} channels are enlarged, which gains nothing"
+    return Match(
         kernel_size=size,
         out_channels=weight_shape[0],
         padding_mode=mode if padding else "zeros",
