@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deconvbench.networks.fusion.expressions import LazyExpression, Part
+from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Part
 
 
 class NamedInterpreter:
@@ -52,6 +52,12 @@ class NamedInterpreter:
             return str(args[0])
         words = [str(value) for value in args] + [f"{name}={value}" for name, value in kwargs.items()]
         return f"{function.__name__}({', '.join(words)})"
+
+    def add(self, total: str, term: str) -> str:
+        return f"add({total}, {term})"
+
+    def find_prepared(self, weight: str, start: int, length: int) -> FindPrepared | None:
+        return None
 
     def settle(self, source: str, function: Any, size: int, **options: Any) -> str:
         return source

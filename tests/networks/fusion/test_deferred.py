@@ -11,12 +11,14 @@ from torch.nn import functional
 
 from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, rebuild_sequence
 from deconvbench.networks.fusion.expressions import LazyExpression, Part
+from deconvbench.networks.fusion.session import Session
 
 
-class Owner:
+class Owner(Session):
     """Answers one function, and writes down who made a deferred tensor compute itself."""
 
     def __init__(self, answers: Mapping[Any, Any] | None = None) -> None:
+        super().__init__()
         self.answers = dict(answers or {})
         self.noticed: list[Any] = []
 

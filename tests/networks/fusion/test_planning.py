@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deconvbench.networks.fusion import fuse
-from deconvbench.networks.fusion.modules import Fused, FusedConvTranspose2d, FusedScope, FusedSequential
+from deconvbench.networks.fusion.modules import Fused, FusedConvTranspose2d, FusedScope
 from deconvbench.networks.fusion.planning import explain_module
+from deconvbench.networks.fusion.sequential import FusedSequential
 from tests.networks.fusion.comparing import run_both
 from tests.networks.fusion.networks import TransformationNetwork, Up, Upsample2D
 

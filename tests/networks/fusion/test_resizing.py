@@ -9,9 +9,10 @@ from torch.nn import functional
 
 from deconvbench.networks.fusion import resizing
 from deconvbench.networks.fusion.calls import ConvolveCall
-from deconvbench.networks.fusion.evaluation import evaluate
 from deconvbench.networks.fusion.expressions import LazyExpression, Match, Part, plan_convolution
-from deconvbench.networks.fusion.resizing import Eager, convolve, is_faster, resize_conv2d
+from deconvbench.networks.fusion.resizing import convolve, evaluate, is_faster, resize_conv2d
+from deconvbench.networks.fusion.session import Session
+from deconvbench.networks.fusion.tensors import count_changes
 from deconvbench.networks.fusion.weight_cache import WeightCache
 from deconvbench.upsamplers.fast import forms
 from deconvbench.upsamplers.fast.choice import NATIVE
@@ -63,7 +64,7 @@ def test_the_convolution_is_that_of_the_computed_image(name: str, has_bias: bool
     bias = torch.randn(4).double() if has_bias else None
     own = 0 if options else (size - 1) // 2
     expected = functional.conv2d(evaluate(expression), weight, bias, padding=own, groups=groups)
-    found = convolve(expression, plan(expression, weight, own, groups), weight, bias, Eager())
+    found = convolve(expression, plan(expression, weight, own, groups), weight, bias, Session())
     assert isinstance(found, Tensor)
     assert torch.allclose(found, expected, rtol=1e-12, atol=1e-12)
 
@@ -71,7 +72,7 @@ def test_the_convolution_is_that_of_the_computed_image(name: str, has_bias: bool
 def test_a_1x1_convolution_comes_before_the_enlargement() -> None:
     expression = make_expression((2, 2), (3, 2))
     weight, bias = torch.randn(4, 5, 1, 1).double(), torch.randn(4).double()
-    found = convolve(expression, plan(expression, weight, 0), weight, bias, Eager())
+    found = convolve(expression, plan(expression, weight, 0), weight, bias, Session())
     assert isinstance(found, LazyExpression)
     assert (found.channels, [part.scale for part in found.parts]) == (4, [2])
     expected = functional.conv2d(evaluate(expression), weight, bias)
@@ -91,7 +92,7 @@ def test_kept_weights_are_used_and_found_again() -> None:
     weight = torch.nn.Parameter(torch.randn(4, 7, 3, 3).double(), requires_grad=False)
     weight_cache = WeightCache()
     match = plan(expression, weight, 1)
-    results = [convolve(expression, match, weight, None, Eager(weight_cache)) for _ in range(2)]
+    results = [convolve(expression, match, weight, None, Session(weight_cache)) for _ in range(2)]
     assert isinstance(results[0], Tensor)
     assert isinstance(results[1], Tensor)
     assert torch.equal(results[0], results[1])
@@ -150,3 +151,48 @@ def test_a_1x1_convolution_must_leave_less_to_enlarge() -> None:
     assert not ask(expression, fewer, is_computed=True)
     last = expression.map(lambda source: source.contiguous(memory_format=torch.channels_last))
     assert ask(last, more)
+
+
+def make_part(source: Tensor, scale: int) -> Part[Tensor]:
+    return Part(source=source, channels=source.shape[1], scale=scale)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_a_part_is_enlarged(scale: int) -> None:
+    x = torch.randn(2, 3, 4, 5)
+    expected = x.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    assert torch.equal(evaluate(LazyExpression(parts=(make_part(x, scale),))), expected)
+
+
+def test_parts_are_joined_in_their_order() -> None:
+    x, skip = torch.randn(1, 2, 3, 3), torch.randn(1, 1, 6, 6)
+    y = evaluate(LazyExpression(parts=(make_part(skip, 1), make_part(x, 2))))
+    assert torch.equal(y[:, :1], skip)
+    assert torch.equal(y[:, 1:], functional.interpolate(x, scale_factor=2))
+
+
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate"])
+def test_padding_comes_last(mode: str) -> None:
+    x = torch.randn(1, 2, 3, 3)
+    y = evaluate(LazyExpression(parts=(make_part(x, 2),), padding=1, padding_mode=mode))
+    enlarged = functional.interpolate(x, scale_factor=2)
+    expected = functional.pad(enlarged, [1] * 4, mode="constant" if mode == "zeros" else mode)
+    assert torch.equal(y, expected)
+
+
+def test_gradients_flow_to_every_source() -> None:
+    x, skip = torch.ones(1, 1, 2, 2, requires_grad=True), torch.ones(1, 1, 4, 4, requires_grad=True)
+    y = evaluate(LazyExpression(parts=(make_part(x, 2), make_part(skip, 1))))
+    to_x, to_skip = torch.autograd.grad(y.sum(), (x, skip))
+    assert torch.equal(to_x, torch.full_like(x, 4))
+    assert torch.equal(to_skip, torch.ones_like(skip))
+
+
+def test_changes_are_counted_where_torch_counts_them() -> None:
+    x = torch.ones(2)
+    before = count_changes(x)
+    x.add_(1)
+    assert before is not None
+    assert count_changes(x) == before + 1
+    with torch.inference_mode():
+        assert count_changes(torch.ones(2)) is None

@@ -7,25 +7,19 @@ gradients flow through it. Decides nothing: the session that made it does.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from deconvbench.networks.fusion.evaluation import count_changes, evaluate
+from deconvbench.networks.fusion.calls import METADATA, is_pure
 from deconvbench.networks.fusion.expressions import LazyExpression
-from deconvbench.networks.fusion.side_effects import METADATA, is_pure
+from deconvbench.networks.fusion.resizing import evaluate
+from deconvbench.networks.fusion.tensors import count_changes
 
-
-class Owner(Protocol):
-    """What decides about calls with deferred tensors."""
-
-    def handle(self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Answer a call without computing the enlarged image, or return NotImplemented."""
-
-    def notice(self, deferred: "Deferred", function: Any) -> None:
-        """Learn which function made a deferred tensor compute itself."""
+if TYPE_CHECKING:
+    from deconvbench.networks.fusion.session import Session
 
 
 class Deferred(Tensor):
@@ -42,7 +36,7 @@ class Deferred(Tensor):
     """
 
     expression: LazyExpression[Tensor]
-    owner: Owner
+    owner: "Session"
     is_given_away: bool
     _state: "_State"
     _versions: tuple[int | None, ...]
@@ -223,14 +217,14 @@ def _wrap(expression: LazyExpression[Tensor]) -> Deferred:
     return wrapped
 
 
-def defer(expression: LazyExpression[Tensor], owner: Owner) -> Deferred:
+def defer(expression: LazyExpression[Tensor], owner: "Session") -> Deferred:
     """Make a deferred tensor.
 
     Parameters
     ----------
     expression : LazyExpression of Tensor
         What it is; its parts have one dtype and one enlarged size.
-    owner : Owner
+    owner : Session
         Who decides about calls with it.
     """
     sources = [part.source for part in expression.parts]

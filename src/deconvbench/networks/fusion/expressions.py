@@ -8,12 +8,19 @@ nothing.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
 
 from deconvbench.networks.fusion.calls import NEAREST, ConvolveCall, EnlargeCall, PadCall, make_pair
+from deconvbench.upsamplers.fast.forms import Geometry
 
 S = TypeVar("S")
 T = TypeVar("T")
+
+# finds the transformed weight for an implementation, a geometry, a memory format and a dtype
+FindPrepared = Callable[[str, Geometry, torch.memory_format, torch.dtype], Tensor]
 
 # up to here torch's float32 index arithmetic was checked to repeat every pixel s times, in sizes up to 20000
 GREATEST_SCALE = 32
@@ -117,6 +124,34 @@ class LazyExpression(Generic[S]):
         if self.padding and not call.mode == self.padding_mode == "zeros":
             return "it is padded twice"
         return replace(self, padding=self.padding + amount, padding_mode=call.mode)
+
+
+class Interpreter(Protocol[S]):
+    """What gives expressions a meaning: a running network computes tensors, a graph has nodes written into it."""
+
+    def find_expression(self, value: Any) -> LazyExpression[S] | None:
+        """Find the expression of an image that is not computed."""
+
+    def find_plain(self, value: Any) -> S | None:
+        """Find an image that is computed, if it is an ordinary one."""
+
+    def get_shape(self, value: Any) -> Sequence[Any]:
+        """Find a shape (N, C, H, W)."""
+
+    def get_dtype(self, value: Any) -> torch.dtype:
+        """Find a dtype."""
+
+    def settle(self, source: S, function: Any, size: int, **options: Any) -> S:
+        """Convert a source to the dtype that a function answers in, which autocast may have changed."""
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> S:
+        """Call a function of torch."""
+
+    def add(self, total: S, term: S) -> S:
+        """Add, to a result that nobody else has."""
+
+    def find_prepared(self, weight: S, start: int, length: int) -> FindPrepared | None:
+        """Find where the transformed weight of some input channels is kept."""
 
 
 def read_scale(call: EnlargeCall, shape: Sequence[Any]) -> int | str:  # noqa: PLR0911 -- as above

@@ -15,11 +15,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from deconvbench.errors import UsageError
-from deconvbench.networks.fusion.differences import compare
-from deconvbench.networks.fusion.evaluation import count_changes
 from deconvbench.networks.fusion.expressions import LazyExpression, Match
-from deconvbench.networks.fusion.interception import Interceptor
-from deconvbench.networks.fusion.session import Session
+from deconvbench.networks.fusion.session import Interceptor, Session
+from deconvbench.networks.fusion.tensors import compare, count_changes
 
 
 @dataclass(frozen=True, slots=True)

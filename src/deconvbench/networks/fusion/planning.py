@@ -10,12 +10,18 @@ from typing import TypeGuard
 import torch
 from torch import nn
 
-from deconvbench.networks.fusion.chains import Chain, find_chain, is_enlargement, read_enlargement
 from deconvbench.networks.fusion.conversion import explain_transposed
-from deconvbench.networks.fusion.modules import Fused, FusedConvTranspose2d, FusedScope, FusedSequential
+from deconvbench.networks.fusion.modules import Fused, FusedConvTranspose2d, FusedScope
 from deconvbench.networks.fusion.observation import Fusion, Observation
 from deconvbench.networks.fusion.report import Change, Left
 from deconvbench.networks.fusion.scanning import read_forward
+from deconvbench.networks.fusion.sequential import (
+    Chain,
+    FusedSequential,
+    find_chain,
+    is_enlargement,
+    read_enlargement,
+)
 
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 

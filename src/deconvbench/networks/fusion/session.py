@@ -1,22 +1,25 @@
 """The deferred tensors of one call of one module, and every decision about them.
 
-Exact by construction: whatever it cannot prove, it lets torch do. Touches no module.
+Exact by construction: whatever it cannot prove, it lets torch do. An `Interceptor` shows it every
+function of torch that is called. Touches no module.
 """
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from deconvbench.networks.fusion import calls
+from deconvbench.networks.fusion.calls import is_harmless
 from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, rebuild_sequence
-from deconvbench.networks.fusion.evaluation import evaluate
-from deconvbench.networks.fusion.expressions import LazyExpression, Match
-from deconvbench.networks.fusion.resizing import Eager, convolve, is_faster
+from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Match
+from deconvbench.networks.fusion.resizing import convolve, evaluate, is_faster
 from deconvbench.networks.fusion.rules import find_match, follow
 from deconvbench.networks.fusion.tensors import find_memory, find_tensors, is_usable
 from deconvbench.networks.fusion.weight_cache import WeightCache
@@ -38,7 +41,7 @@ class Observer(Protocol):
         """Learn of an enlarged image that had to be computed."""
 
 
-class Session(Eager):
+class Session:
     """The deferred tensors of one call of a module.
 
     Parameters
@@ -57,7 +60,7 @@ class Session(Eager):
     """
 
     def __init__(self, weight_cache: WeightCache | None = None, observer: Observer | None = None) -> None:
-        super().__init__(weight_cache)
+        self._weight_cache = weight_cache
         self._observer = observer
         self._pending: list[weakref.ref[Deferred]] = []
         self._is_open = True
@@ -89,6 +92,19 @@ class Session(Eager):
             return source
         probe = torch.empty((1, 1, size, size), dtype=source.dtype, device=source.device)
         return source.to(function(probe, **options).dtype)
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
+        """Call a function of torch."""
+        y: Tensor = function(*args, **kwargs)
+        return y
+
+    def add(self, total: Tensor, term: Tensor) -> Tensor:
+        """Add, to a result that nobody else has."""
+        return total.add_(term)
+
+    def find_prepared(self, weight: Tensor, start: int, length: int) -> FindPrepared | None:
+        """Find where the transformed weight of some input channels is kept."""
+        return None if self._weight_cache is None else self._weight_cache.find(weight, start, length)
 
     def enlarge(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Defer an enlargement of a plain tensor, or return NotImplemented.
@@ -287,3 +303,47 @@ def _make_plain(value: Any) -> Any:
             if item is not (plain := _make_plain(item)):
                 object.__setattr__(value, field.name, plain)
     return value
+
+
+class Interceptor(TorchFunctionMode):
+    """Shows a session every function of torch that is called while it is active, in one thread.
+
+    Parameters
+    ----------
+    session : Session
+        Whom.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Call a function, or answer for it."""
+        named = kwargs or {}
+        session = self.session
+        if func is functional.interpolate and not any(True for _ in find_deferred((*args, *named.values()))):
+            answer = session.enlarge(args, named)
+            if answer is not NotImplemented:
+                return answer
+        elif session.is_waiting and not is_harmless(func, named):
+            session.protect(args, named, func)
+        return func(*args, **named)
+
+
+def is_transformed() -> bool:
+    """Whether TorchScript traces, or functions are transformed, or gradients taken forward, in this thread."""
+    return bool(
+        torch._C._get_tracing_state() is not None
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    )
+
+
+def may_intercept() -> bool:
+    """Whether a session may start here: nobody traces or transforms, and none is running in this thread."""
+    if torch.compiler.is_compiling() or is_transformed():
+        return False
+    return not any(isinstance(mode, Interceptor) for mode in _get_current_function_mode_stack())  # type: ignore[no-untyped-call] # torch has no types here

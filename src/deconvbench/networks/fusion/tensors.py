@@ -1,6 +1,6 @@
-"""Questions about ordinary tensors, and finding tensors among arguments.
+"""Questions about ordinary tensors, finding tensors among arguments, and how far one is from another.
 
-Changes nothing.
+Changes nothing; knows nothing of models.
 """
 
 from collections.abc import Sequence
@@ -91,3 +91,45 @@ def find_layout(tensor: Tensor) -> tuple[Any, ...] | None:
     if type(tensor) not in _PLAIN or tensor.layout != torch.strided or tensor.is_nested:
         return None
     return (tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
+
+
+def compare(expected: Tensor, found: Tensor, floor: float = 0.0) -> float:
+    """Measure how far a tensor is from the expected one.
+
+    Parameters
+    ----------
+    expected, found : Tensor
+        Of one shape.
+    floor : float
+        Least magnitude that the difference is divided by.
+
+    Returns
+    -------
+    float
+        Largest difference over the largest expected magnitude; infinite where only one is a number.
+    """
+    if expected.shape != found.shape or expected.dtype != found.dtype:
+        return float("inf")
+    if not expected.numel() or torch.equal(expected, found):
+        return 0.0
+    wide = torch.complex128 if expected.is_complex() else torch.float64
+    expected, found = expected.detach().to(wide), found.detach().to(wide)
+    is_finite = torch.isfinite(expected) & torch.isfinite(found)
+    if not torch.allclose(expected[~is_finite], found[~is_finite], equal_nan=True):
+        return float("inf")
+    difference = torch.where(is_finite, expected - found, 0).abs().max()
+    magnitude = (
+        torch.where(is_finite, expected, 0).abs().max().clamp(min=max(floor, torch.finfo(torch.float64).tiny))
+    )
+    return float(difference / magnitude)
+
+
+def count_changes(tensor: Tensor) -> int | None:
+    """Count the in-place changes of a tensor; None where torch does not count them.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Any.
+    """
+    return None if tensor.is_inference() else tensor._version

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deconvbench.networks.fusion.resizing import FindPrepared
+from deconvbench.networks.fusion.expressions import FindPrepared
 from deconvbench.upsamplers.fast.forms import Geometry
 from deconvbench.upsamplers.fast.frozen import FrozenWeights
 

@@ -1,16 +1,24 @@
-"""Enlargement, padding and convolution one after another in an ``nn.Sequential``.
+"""Containers that run enlargement, padding and convolution among their children as one: the fast path of fusion.
 
-The same conditions as everywhere, asked of modules before any of them runs. Changes nothing.
+The conditions are the same as everywhere, asked of modules before any of them runs. Watching a container (see
+`session`) finds as much, and more; but it takes 0.1 ms longer a call with one convolution, 0.2 to 0.4 ms with
+two or three, and is not possible while ``torch.compile`` traces.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from deconvbench.networks.fusion.calls import NEAREST, ConvolveCall, EnlargeCall, PadCall, make_pair
 from deconvbench.networks.fusion.expressions import LazyExpression, Match, Part, plan_convolution, read_scale
+from deconvbench.networks.fusion.modules import Fused
+from deconvbench.networks.fusion.resizing import convolve, is_faster
+from deconvbench.networks.fusion.session import Session, is_transformed
+from deconvbench.networks.fusion.tensors import is_usable
 
 # these act on each pixel alone, hold no parameters and no randomness
 _POINTWISE = (
@@ -189,3 +197,62 @@ def has_hooks(module: nn.Module) -> bool:
         or module._backward_pre_hooks
         or "forward" in vars(module)
     )
+
+
+class FusedSequential(Fused, nn.Sequential):
+    """A container that runs enlargement, padding and convolution among its children as one."""
+
+    def forward(self, input: Any) -> Any:
+        """Run the children one after another."""
+        if torch.compiler.is_compiling():
+            return self._run_children(input)[0]
+        call = self._describe_call((input,))
+        if is_transformed() or self._is_idle(call):
+            return super().forward(input)  # type: ignore[no-untyped-call] # torch has no types here
+        x, has_gained = self._run_children(input)
+        if not has_gained:
+            self._note_idle(call)
+        return x
+
+    def _run_children(self, x: Any) -> tuple[Any, bool]:
+        children = list(self)
+        index, has_gained = 0, False
+        while index < len(children):
+            child = children[index]
+            chain = find_chain(children, index) if is_enlargement(child) and is_usable(x) else None
+            if isinstance(chain, Chain) and self._gains(chain, x):
+                x = self._run_chain(chain, x)
+                index, has_gained = chain.stop, True
+            else:
+                x = child(x)
+                index += 1
+        return x, has_gained
+
+    def _gains(self, chain: Chain, x: Tensor) -> bool:
+        if x.ndim != 4 or not _fits(x, chain.conv.weight):
+            return False
+        (piece,) = chain.match.pieces
+        expression = LazyExpression(parts=(Part(source=x, channels=piece.length, scale=piece.scale),))
+        return is_faster(
+            expression, chain.match, chain.conv.weight, is_prepared=self._find_weight_cache() is not None
+        )
+
+    def _run_chain(self, chain: Chain, x: Tensor) -> Tensor:
+        for module in chain.pointwise:
+            if getattr(module, "inplace", False):
+                # it may write into the enlarged image, which was nobody else's, but not into this one
+                x = x.clone()
+            x = module(x)
+        (piece,) = chain.match.pieces
+        part = Part(source=x, channels=piece.length, scale=piece.scale)
+        session = Session(self._find_weight_cache())
+        y = convolve(LazyExpression(parts=(part,)), chain.match, chain.conv.weight, chain.conv.bias, session)
+        if not isinstance(y, LazyExpression):
+            return y
+        return functional.interpolate(y.parts[0].source, scale_factor=piece.scale, mode="nearest")
+
+
+def _fits(x: Tensor, weight: Tensor) -> bool:
+    if torch.is_autocast_enabled(x.device.type):
+        return torch.float64 not in {x.dtype, weight.dtype}
+    return x.dtype == weight.dtype
