@@ -4,7 +4,7 @@
 running anything: only what is certain for every input that the graph is good for.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -19,6 +19,7 @@ from deconvbench.networks.fusion.calls import is_harmless
 from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Match
 from deconvbench.networks.fusion.resizing import LEAST_PIXELS_SPLIT, convolve, resize_conv2d
 from deconvbench.networks.fusion.rules import find_match, follow
+from deconvbench.networks.fusion.tensors import find_tensors
 from deconvbench.upsamplers.fast.forms import Geometry, find_fastest
 
 
@@ -259,15 +260,7 @@ def _find_example(value: Any) -> Tensor | None:
 
 
 def _find_memory(node: Node) -> set[int]:
-    return {tensor.untyped_storage()._cdata for tensor in _list_tensors(node.meta.get(_EXAMPLE))}
-
-
-def _list_tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _list_tensors(item)
+    return {tensor.untyped_storage()._cdata for tensor in find_tensors((node.meta.get(_EXAMPLE),))}
 
 
 def _writes(node: Node) -> bool:

@@ -254,28 +254,14 @@ _READERS: Mapping[str, Callable[[Sequence[Any], Mapping[str, Any]], Call | None]
 
 
 def make_pair(value: Any) -> tuple[Any, ...]:
-    """Write a number as a pair, and a sequence as a tuple.
-
-    Parameters
-    ----------
-    value : Any
-        Of a stride, a padding, a scale.
-    """
+    """Write a number as a pair, and a sequence as a tuple."""
     if isinstance(value, (tuple, list)):
         return tuple(value) * (2 if len(value) == 1 else 1)
     return (value, value)
 
 
 def read_cast(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.dtype | None:
-    """Read to which dtype a call converts, or None if it may do anything else.
-
-    Parameters
-    ----------
-    function : callable
-        One of those of kind `CAST`.
-    args, kwargs
-        Its arguments, after the tensor.
-    """
+    """Read to which dtype a call converts, or None if it may do anything else."""
     named = {
         Tensor.float: torch.float32,
         Tensor.double: torch.float64,

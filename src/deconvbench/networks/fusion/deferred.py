@@ -124,13 +124,7 @@ class Deferred(Tensor):
         return not self.requires_grad or any(part.source.requires_grad for part in self.expression.parts)
 
     def become(self, expression: LazyExpression[Tensor]) -> None:
-        """Change in place; only before it is computed.
-
-        Parameters
-        ----------
-        expression : LazyExpression of Tensor
-            What it is from now on.
-        """
+        """Change in place; only before it is computed."""
         self.expression, self._versions = expression, _count_all(expression)
         self._state.is_replaced = True
 
@@ -292,15 +286,7 @@ def compute(value: Any, function: Any, *, is_pure: bool, is_detached: bool = Fal
 
 
 def rebuild_sequence(value: Sequence[Any], items: list[Any]) -> Any:
-    """Put other items into a list, a tuple or a named tuple.
-
-    Parameters
-    ----------
-    value : list or tuple
-        The model.
-    items : list
-        The items.
-    """
+    """Put other items into a list, a tuple or a named tuple."""
     if isinstance(value, list):
         return items
     return type(value)(*items) if hasattr(value, "_fields") else tuple(items)

@@ -60,7 +60,7 @@ class LazyExpression(Generic[S]):
     padding_mode : str
         ``zeros``, ``reflect`` or ``replicate``.
     enlargements : tuple
-        Whatever the owner wants to remember about the enlargements.
+        What an observer remembers about the enlargements in it.
     """
 
     parts: tuple[Part[S], ...]
@@ -89,13 +89,7 @@ class LazyExpression(Generic[S]):
         )
 
     def enlarge(self, scale: int) -> "LazyExpression[S] | str":
-        """Enlarge once more, or say why that cannot be written down.
-
-        Parameters
-        ----------
-        scale : int
-            The scale s.
-        """
+        """Enlarge once more, or say why that cannot be written down."""
         if self.padding:
             return "it is padded before it is enlarged"
         if any(part.scale * scale > GREATEST_SCALE for part in self.parts):
@@ -103,13 +97,7 @@ class LazyExpression(Generic[S]):
         return replace(self, parts=tuple(replace(part, scale=part.scale * scale) for part in self.parts))
 
     def pad(self, call: PadCall) -> "LazyExpression[S] | str":  # noqa: PLR0911 -- one return for each reason
-        """Pad, or say why that cannot be written down.
-
-        Parameters
-        ----------
-        call : PadCall
-            The padding.
-        """
+        """Pad, or say why that cannot be written down."""
         if not all(isinstance(amount, int) for amount in call.amounts):
             return "its padding is not known"
         if not any(call.amounts):

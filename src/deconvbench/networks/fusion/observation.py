@@ -211,13 +211,7 @@ def run_once(model: nn.Module, example_input: Any) -> Any:
 
 
 def split_input(example_input: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Read an example as the arguments of a call.
-
-    Parameters
-    ----------
-    example_input : Tensor, tuple, list or dict
-        The example.
-    """
+    """Read an example as the arguments of a call."""
     if isinstance(example_input, Tensor):
         return (example_input,), {}
     if isinstance(example_input, (tuple, list)):

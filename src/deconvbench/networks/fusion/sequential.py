@@ -74,24 +74,12 @@ class NoChain:
 
 
 def is_enlargement(module: nn.Module) -> bool:
-    """Whether a module is one of torch's enlargements.
-
-    Parameters
-    ----------
-    module : nn.Module
-        Any.
-    """
+    """Whether a module is one of torch's enlargements."""
     return type(module) in {nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d}
 
 
 def read_enlargement(module: Any) -> int | str:
-    """Find by which whole number a module enlarges any image, or say why it is none.
-
-    Parameters
-    ----------
-    module : nn.Upsample
-        Or one of its subclasses.
-    """
+    """Find by which whole number a module enlarges any image, or say why it is none."""
     if module.size is not None:
         return f"size={module.size} fixes the output, so the scale depends on the input"
     if module.align_corners is not None and module.mode in NEAREST:
@@ -102,15 +90,7 @@ def read_enlargement(module: Any) -> int | str:
 
 
 def find_chain(modules: Sequence[nn.Module], start: int) -> Chain | NoChain:
-    """Find the enlargement and convolution that start at a module, or say why there are none.
-
-    Parameters
-    ----------
-    modules : sequence of nn.Module
-        Called one after another.
-    start : int
-        Where the enlargement is.
-    """
+    """Find the enlargement and convolution that start at a module, or say why there are none."""
     expression: LazyExpression[None] = LazyExpression(parts=(Part(source=None, channels=0, scale=1),))
     pointwise: list[nn.Module] = []
     for index, module in enumerate(modules[start:], start):
@@ -183,13 +163,7 @@ def _plan(expression: LazyExpression[None], conv: nn.Conv2d) -> Match | str:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether somebody watches or replaces the calls of a module.
-
-    Parameters
-    ----------
-    module : nn.Module
-        Any.
-    """
+    """Whether somebody watches or replaces the calls of a module."""
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks

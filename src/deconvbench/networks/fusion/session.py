@@ -107,13 +107,7 @@ class Session:
         return None if self._weight_cache is None else self._weight_cache.find(weight, start, length)
 
     def enlarge(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Defer an enlargement of a plain tensor, or return NotImplemented.
-
-        Parameters
-        ----------
-        args, kwargs
-            Of ``interpolate``.
-        """
+        """Defer an enlargement of a plain tensor, or return NotImplemented."""
         expression = follow(functional.interpolate, args, kwargs, self)
         if isinstance(expression, LazyExpression):
             if self._observer is not None:
@@ -144,15 +138,7 @@ class Session:
         return bool(self._pending)
 
     def protect(self, args: Sequence[Any], kwargs: Mapping[str, Any], function: Any) -> None:
-        """Compute what depends on memory that a call may change.
-
-        Parameters
-        ----------
-        args, kwargs
-            Of the call.
-        function : callable
-            What is called.
-        """
+        """Compute what depends on memory that a call may change."""
         tensors = find_tensors((*args, *kwargs.values()))
         # the memory of a deferred tensor is nobody's source
         given = {find_memory(tensor) for tensor in tensors if not isinstance(tensor, Deferred)}
@@ -165,15 +151,7 @@ class Session:
                 deferred.compute(function, is_pure=deferred.counts_changes)
 
     def notice(self, deferred: Deferred, function: Any) -> None:
-        """Tell the observer who wants an enlarged image.
-
-        Parameters
-        ----------
-        deferred : Deferred
-            The image.
-        function : callable
-            The asker.
-        """
+        """Tell the observer who wants an enlarged image."""
         name = getattr(function, "__name__", str(function))
         reason = f"its output is read by {name}" if function else "the model returns or keeps its output"
         self._miss(deferred.expression, reason)
@@ -185,15 +163,7 @@ class Session:
     def handle(  # noqa: PLR0911 -- one return for each kind of answer
         self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
-        """Answer a call with deferred tensors without computing them, or return NotImplemented.
-
-        Parameters
-        ----------
-        function : callable
-            What is called.
-        args, kwargs
-            Its arguments.
-        """
+        """Answer a call with deferred tensors without computing them, or return NotImplemented."""
         if function is torch.conv2d:
             answer = self._convolve(args, kwargs)
             if isinstance(answer, LazyExpression):

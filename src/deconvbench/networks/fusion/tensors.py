@@ -15,13 +15,7 @@ _PLAIN = (Tensor, nn.Parameter)
 
 
 def is_usable(image: Any) -> bool:
-    """Whether something is an ordinary tensor: of no subclass, dense, of floating-point numbers, not empty.
-
-    Parameters
-    ----------
-    image : Any
-        Anything.
-    """
+    """Whether something is an ordinary tensor: of no subclass, dense, of floating-point numbers, not empty."""
     return (
         type(image) in _PLAIN
         and image.dtype in DTYPES
@@ -32,13 +26,7 @@ def is_usable(image: Any) -> bool:
 
 
 def find_tensors(values: Sequence[Any]) -> list[Tensor]:
-    """Find the tensors among arguments, and in lists, tuples and dicts of them.
-
-    Parameters
-    ----------
-    values : sequence
-        Arguments.
-    """
+    """Find the tensors among arguments, and in lists, tuples and dicts of them."""
     found: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):
@@ -51,13 +39,7 @@ def find_tensors(values: Sequence[Any]) -> list[Tensor]:
 
 
 def find_numbers(values: Sequence[Any]) -> list[Any]:
-    """Find numbers, names and None among arguments, and in lists and tuples of them.
-
-    Parameters
-    ----------
-    values : sequence
-        Arguments.
-    """
+    """Find numbers, names and None among arguments, and in lists and tuples of them."""
     found: list[Any] = []
     for value in values:
         if value is None or isinstance(value, (int, float, str)):
@@ -68,26 +50,14 @@ def find_numbers(values: Sequence[Any]) -> list[Any]:
 
 
 def find_memory(tensor: Tensor) -> int | None:
-    """Find where the memory of a tensor starts; None where that cannot be known.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        Any.
-    """
+    """Find where the memory of a tensor starts; None where that cannot be known."""
     if type(tensor) not in _PLAIN or tensor.layout != torch.strided:
         return None
     return tensor.untyped_storage().data_ptr()
 
 
 def find_layout(tensor: Tensor) -> tuple[Any, ...] | None:
-    """Find the shape, the order in memory and the dtype of a tensor; None where it is not an ordinary one.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        Any.
-    """
+    """Find the shape, the order in memory and the dtype of a tensor; None where it is not an ordinary one."""
     if type(tensor) not in _PLAIN or tensor.layout != torch.strided or tensor.is_nested:
         return None
     return (tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
@@ -125,11 +95,5 @@ def compare(expected: Tensor, found: Tensor, floor: float = 0.0) -> float:
 
 
 def count_changes(tensor: Tensor) -> int | None:
-    """Count the in-place changes of a tensor; None where torch does not count them.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        Any.
-    """
+    """Count the in-place changes of a tensor; None where torch does not count them."""
     return None if tensor.is_inference() else tensor._version
