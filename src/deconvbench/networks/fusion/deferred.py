@@ -36,7 +36,7 @@ class Deferred(Tensor):
     """
 
     expression: LazyExpression[Tensor]
-    owner: "Session"
+    session: "Session"
     is_given_away: bool
     _state: "_State"
     _versions: tuple[int | None, ...]
@@ -50,7 +50,7 @@ class Deferred(Tensor):
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **named)
         first = next(find_deferred((*args, *named.values())))
-        answer = first.owner.handle(func, args, named)
+        answer = first.session.handle(func, args, named)
         if answer is not NotImplemented:
             return answer
         pure = is_pure(func, named)
@@ -85,7 +85,7 @@ class Deferred(Tensor):
             The very same one for all who ask.
         """
         if self._state.value is None:
-            self.owner.notice(self, function)
+            self.session.notice(self, function)
             if not self.has_old_sources:
                 raise RuntimeError(
                     "the input of an enlargement was changed by code that fuse() cannot see:"
@@ -211,14 +211,14 @@ def _wrap(expression: LazyExpression[Tensor]) -> Deferred:
     return wrapped
 
 
-def defer(expression: LazyExpression[Tensor], owner: "Session") -> Deferred:
+def defer(expression: LazyExpression[Tensor], session: "Session") -> Deferred:
     """Make a deferred tensor.
 
     Parameters
     ----------
     expression : LazyExpression of Tensor
         What it is; its parts have one dtype and one enlarged size.
-    owner : Session
+    session : Session
         Who decides about calls with it.
     """
     sources = [part.source for part in expression.parts]
@@ -227,7 +227,12 @@ def defer(expression: LazyExpression[Tensor], owner: "Session") -> Deferred:
         deferred: Deferred = _Link.apply(state, expression, *sources)  # type: ignore[no-untyped-call] # torch has no types here
     else:
         deferred = _wrap(expression)
-    deferred.expression, deferred.owner, deferred.is_given_away, deferred._state = expression, owner, False, state
+    deferred.expression, deferred.session, deferred.is_given_away, deferred._state = (
+        expression,
+        session,
+        False,
+        state,
+    )
     deferred._versions = _count_all(expression)
     return deferred
 
