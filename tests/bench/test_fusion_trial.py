@@ -52,7 +52,7 @@ def test_what_is_timed_is_what_it_is_called(monkeypatch: pytest.MonkeyPatch) -> 
     def take_rounds(steps: dict[str, object], baseline: str, policy: LatencyPolicy) -> object:
         models = {name: getattr(step, "func", None) for name, step in steps.items()}
         seen.append({name: repr(model).partition("(")[0] for name, model in models.items()})
-        seen.append({name: str("kept" in vars(model)) for name, model in models.items()})
+        seen.append({name: str("weight_cache" in vars(model)) for name, model in models.items()})
         raise ArithmeticError(torch.is_grad_enabled())
 
     monkeypatch.setattr(trial, "take_rounds", take_rounds)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from deconvbench.networks.fusion.checking import compare_gradients, find_tensors
-from deconvbench.networks.fusion.differences import compare
+from deconvbench.networks.fusion.tensors import compare
 
 LIMITS = {torch.float64: 1e-10, torch.float32: 1e-5}
 

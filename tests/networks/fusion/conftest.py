@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from deconvbench.networks.fusion import graphs, resizing
+from deconvbench.networks.fusion import backend, resizing
 from deconvbench.upsamplers.fast.forms import Geometry
 
 
@@ -22,8 +22,8 @@ def small_images_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The plain form is the fastest for what tests can afford, and would prove nothing."""
     monkeypatch.setattr(resizing, "choose", choose_product_form)
     monkeypatch.setattr(resizing, "LEAST_PIXELS_SPLIT", 0)
-    monkeypatch.setattr(graphs, "LEAST_PIXELS_SPLIT", 0)
-    monkeypatch.setattr(graphs, "find_fastest", lambda *_, **__: "transposed")
+    monkeypatch.setattr(backend, "LEAST_PIXELS_SPLIT", 0)
+    monkeypatch.setattr(backend, "find_fastest", lambda *_, **__: "transposed")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A tensor that is known by its recipe: what it is to torch, and to an owner that decides nothing."""
+"""A tensor that is known by its expression: what it is to torch, and to a session that decides nothing."""
 
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, rebuild_sequence
-from deconvbench.networks.fusion.recipes import Part, Recipe
+from deconvbench.networks.fusion.expressions import LazyExpression, Part
+from deconvbench.networks.fusion.session import Session
 
 
-class Owner:
+class Answering(Session):
     """Answers one function, and writes down who made a deferred tensor compute itself."""
 
     def __init__(self, answers: Mapping[Any, Any] | None = None) -> None:
+        super().__init__()
         self.answers = dict(answers or {})
         self.noticed: list[Any] = []
 
@@ -27,9 +29,9 @@ class Owner:
         self.noticed.append(function)
 
 
-def make(source: Tensor, owner: Owner | None = None, scale: int = 2) -> Deferred:
+def make(source: Tensor, session: Answering | None = None, scale: int = 2) -> Deferred:
     part = Part(source=source, channels=source.shape[1], scale=scale)
-    return defer(Recipe(parts=(part,)), owner or Owner())
+    return defer(LazyExpression(parts=(part,)), session or Answering())
 
 
 def enlarge(x: Tensor) -> Tensor:
@@ -37,34 +39,34 @@ def enlarge(x: Tensor) -> Tensor:
 
 
 def test_it_looks_like_what_it_stands_for_without_being_computed() -> None:
-    owner = Owner()
-    deferred = make(torch.ones(2, 3, 4, 5, dtype=torch.float64), owner)
+    session = Answering()
+    deferred = make(torch.ones(2, 3, 4, 5, dtype=torch.float64), session)
     assert isinstance(deferred, Tensor)
     assert (deferred.shape, deferred.dtype, deferred.device.type) == ((2, 3, 8, 10), torch.float64, "cpu")
     assert (deferred.ndim, deferred.numel(), deferred.requires_grad) == (4, 480, False)
     assert not deferred.is_computed
-    assert owner.noticed == []
+    assert session.noticed == []
 
 
 def test_padding_and_joined_channels_count() -> None:
     x, skip = torch.ones(1, 2, 3, 3), torch.ones(1, 1, 6, 6)
     parts = (Part(source=x, channels=2, scale=2), Part(source=skip, channels=1, scale=1))
-    assert defer(Recipe(parts=parts, padding=1), Owner()).shape == (1, 3, 8, 8)
+    assert defer(LazyExpression(parts=parts, padding=1), Answering()).shape == (1, 3, 8, 8)
 
 
 def test_it_is_computed_once_and_its_owner_is_told_for_whom() -> None:
-    owner, x = Owner(), torch.randn(1, 2, 3, 3)
-    deferred = make(x, owner)
+    session, x = Answering(), torch.randn(1, 2, 3, 3)
+    deferred = make(x, session)
     assert torch.equal(deferred + 0, enlarge(x))
     assert torch.equal(deferred * 1, enlarge(x))
     assert deferred.is_computed
-    assert [function.__name__ for function in owner.noticed] == ["add"]
+    assert [function.__name__ for function in session.noticed] == ["add"]
     assert deferred.compute(None, is_pure=True) is deferred.compute(None, is_pure=True)
 
 
 def test_an_owner_may_answer_instead() -> None:
-    owner = Owner({torch.relu: "an answer"})
-    deferred = make(torch.ones(1, 1, 1, 1), owner)
+    session = Answering({torch.relu: "an answer"})
+    deferred = make(torch.ones(1, 1, 1, 1), session)
     assert torch.relu(deferred) == "an answer"
     assert not deferred.is_computed
 
@@ -144,7 +146,7 @@ def test_otherwise_it_has_its_own(requires_grad: bool) -> None:
 def test_it_may_become_another_in_place() -> None:
     x = torch.randn(1, 1, 2, 2)
     deferred = make(x)
-    deferred.become(Recipe(parts=(Part(source=-x, channels=1, scale=2),)))
+    deferred.become(LazyExpression(parts=(Part(source=-x, channels=1, scale=2),)))
     assert torch.equal(deferred + 0, -enlarge(x))
 
 

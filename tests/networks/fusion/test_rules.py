@@ -1,32 +1,38 @@
-"""What a call makes of an image that is known by its recipe, in a world without pixels."""
+"""What a call makes of an image that is known by its expression, in an interpreter without pixels."""
 
+import operator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from deconvbench.networks.fusion.recipes import Recipe, Site
-from deconvbench.networks.fusion.rules import find_site, follow
-from tests.networks.fusion.worlds import NamedWorld, describe, enlarged
+from deconvbench.networks.fusion import fuse
+from deconvbench.networks.fusion.calls import BINARY_FUNCTIONS
+from deconvbench.networks.fusion.expressions import LazyExpression, Match
+from deconvbench.networks.fusion.rules import find_match, follow, follow_channelwise
+from tests.networks.fusion.comparing import run_both
+from tests.networks.fusion.interpreters import NamedInterpreter, describe, enlarged
+from tests.networks.fusion.networks import ExcitedBlock, PreActivationBlock
 
 SHAPES = {"x": (1, 4, 3, 5), "skip": (1, 2, 6, 10), "w": (8, 4, 3, 3), "b": (8,), "signal": (1, 4, 6)}
-UP = enlarged(("x", 4, 2), origins=("here",))
+UP = enlarged(("x", 4, 2), enlargements=("here",))
 
 
-def make_world(**recipes: Recipe[str]) -> NamedWorld:
-    return NamedWorld(SHAPES, {"up": UP, **recipes}, {"half": torch.float16})
+def make_interpreter(**expressions: LazyExpression[str]) -> NamedInterpreter:
+    return NamedInterpreter(SHAPES, {"up": UP, **expressions}, {"half": torch.float16})
 
 
-def run(function: Any, *args: Any, world: NamedWorld | None = None, **kwargs: Any) -> Any:
-    return follow(function, args, kwargs, world or make_world())
+def run(function: Any, *args: Any, interpreter: NamedInterpreter | None = None, **kwargs: Any) -> Any:
+    return follow(function, args, kwargs, interpreter or make_interpreter())
 
 
 def test_an_image_is_enlarged_and_once_more() -> None:
     assert describe(run(functional.interpolate, "x", scale_factor=2)) == [("x", 2)]
     assert describe(run(functional.interpolate, "up", size=(18, 30))) == [("x", 6)]
-    assert run(functional.interpolate, "up", scale_factor=2).origins == ("here",)
+    assert run(functional.interpolate, "up", scale_factor=2).enlargements == ("here",)
 
 
 def test_reasons_against_an_enlargement() -> None:
@@ -50,26 +56,32 @@ def test_padding_is_noted() -> None:
 def test_channels_are_joined() -> None:
     joined = run(torch.cat, ["skip", "up", "skip"], 1)
     assert describe(joined) == [("skip", 1), ("x", 2), ("skip", 1)]
-    assert (joined.channels, joined.origins) == (8, ("here",))
+    assert (joined.channels, joined.enlargements) == (8, ("here",))
     assert run(torch.cat, ["skip", "skip"], 1) is None
     assert run(torch.cat, ["skip", "up"], 2) is None
     assert run(torch.cat, ["up", "signal"], 1) == "it is joined with something that is not an ordinary image"
 
 
 def test_joined_precisions_are_made_one() -> None:
-    world = NamedWorld(SHAPES, {"up": UP}, {"skip": torch.float16})
-    assert describe(run(torch.cat, ["up", "skip"], 1, world=world)) == [("x", 2), ("to(skip, torch.float32)", 1)]
+    interpreter = NamedInterpreter(SHAPES, {"up": UP}, {"skip": torch.float16})
+    assert describe(run(torch.cat, ["up", "skip"], 1, interpreter=interpreter)) == [
+        ("x", 2),
+        ("to(skip, torch.float32)", 1),
+    ]
 
 
 def test_channels_that_nobody_knows_are_not_joined() -> None:
-    world = make_world(unknown=enlarged(("x", None, 2)))  # type: ignore[arg-type] # as a symbol would be
-    assert run(torch.cat, ["unknown", "skip"], 1, world=world) == "the number of joined channels is not known"
+    interpreter = make_interpreter(unknown=enlarged(("x", None, 2)))  # type: ignore[arg-type] # as a symbol would be
+    assert (
+        run(torch.cat, ["unknown", "skip"], 1, interpreter=interpreter)
+        == "the number of joined channels is not known"
+    )
 
 
 def test_what_acts_on_each_pixel_acts_before() -> None:
     assert describe(run(functional.leaky_relu, "up", 0.2)) == [("leaky_relu(x, 0.2)", 2)]
     padded = enlarged(("x", 4, 2), padding=1)
-    assert run(torch.sigmoid, "p", world=make_world(p=padded)) == "sigmoid comes after the padding"
+    assert run(torch.sigmoid, "p", interpreter=make_interpreter(p=padded)) == "sigmoid comes after the padding"
     assert run(functional.softplus, "up", torch.ones(1)) is None
     assert run(torch.relu) is None
     assert run(torch.relu, "x") is None
@@ -95,15 +107,15 @@ def test_what_is_none_of_ours_is_not_followed() -> None:
 
 
 def find(*args: Any, **kwargs: Any) -> Any:
-    return find_site(args, kwargs, make_world(), lambda value: value in SHAPES)
+    return find_match(args, kwargs, make_interpreter(), lambda value: value in SHAPES)
 
 
-def test_a_convolution_of_a_recipe_has_a_site() -> None:
-    call, recipe, site = find("up", "w", "b", padding=1)
+def test_a_convolution_of_an_expression_has_a_match() -> None:
+    call, expression, match = find("up", "w", "b", padding=1)
     assert (call.weight, call.bias) == ("w", "b")
-    assert recipe is UP
-    assert isinstance(site, Site)
-    assert (site.kernel_size, site.out_channels, site.groups) == (3, 8, 1)
+    assert expression is UP
+    assert isinstance(match, Match)
+    assert (match.kernel_size, match.out_channels, match.groups) == (3, 8, 1)
 
 
 def test_or_a_reason() -> None:
@@ -117,3 +129,145 @@ def test_or_a_reason() -> None:
 )
 def test_other_convolutions_are_none_of_ours(args: Any, kwargs: Any) -> None:
     assert find(*args, **kwargs) is None
+
+
+OPERANDS: dict[str, tuple[Any, ...]] = {
+    "x": (2, 4, 3, 5),
+    "skip": (2, 2, 6, 10),
+    "number": (),
+    "four": (4,),
+    "six": (6,),
+    "factors": (2, 6, 1, 1),
+    "own": (6, 1, 1),
+    "common": (2, 1, 1, 1),
+    "row": (10,),
+    "rows": (6, 1),
+    "others": (3, 6, 1, 1),
+    "image": (2, 6, 6, 10),
+    "few": (5, 1, 1),
+    "unknown": (None, 6, 1, 1),
+}
+FOUR = enlarged(("x", 4, 2))
+JOINED = enlarged(("x", 4, 2), ("skip", 2, 1))
+PADDED = enlarged(("x", 4, 2), padding=1)
+
+
+def act(function: Any, *args: Any, **kwargs: Any) -> Any:
+    interpreter = NamedInterpreter(OPERANDS, {"up": FOUR, "joined": JOINED, "padded": PADDED})
+    return follow_channelwise(function, args, kwargs, interpreter)
+
+
+def test_numbers_are_the_same_for_all() -> None:
+    assert describe(act(torch.mul, "joined", 3)) == [("mul(x, 3)", 2), ("mul(skip, 3)", 1)]
+    assert describe(act(torch.sub, 1.5, "up")) == [("sub(1.5, x)", 2)]
+    assert describe(act(torch.add, "up", "number", alpha=2)) == [("add(x, number, alpha=2)", 2)]
+
+
+def test_factors_of_channels_are_cut_where_channels_are_joined() -> None:
+    assert describe(act(torch.mul, "joined", "factors")) == [
+        ("mul(x, narrow(factors, 1, 0, 4))", 2),
+        ("mul(skip, narrow(factors, 1, 4, 2))", 1),
+    ]
+    assert describe(act(operator.mul, "own", "joined"))[1] == ("mul(narrow(own, 0, 4, 2), skip)", 1)
+    assert describe(act(torch.div, "joined", "common"))[1] == ("div(skip, common)", 1)
+
+
+@pytest.mark.parametrize("operand", ["row", "rows", "others", "image", "few", "unknown", "?", None, 2j])
+def test_what_differs_between_pixels_is_not_followed(operand: Any) -> None:
+    assert act(torch.mul, "joined", operand) is None
+
+
+def test_padding_and_two_expressions_are_in_the_way() -> None:
+    assert act(torch.mul, "padded", 2) == "mul comes after the padding"
+    assert act(torch.mul, "up", "up") is None
+    assert act(torch.mul, "x", 2) is None
+    assert act(torch.mul, "up") is None
+    assert act(torch.div, "up", 2, rounding_mode="floor") is None
+
+
+def test_slopes_of_channels() -> None:
+    assert describe(act(functional.prelu, "joined", "six"))[1] == (
+        "prelu(skip, narrow(six, 0, 4, 2))",
+        1,
+    )
+    assert describe(act(functional.prelu, "up", "four")) == [("prelu(x, four)", 2)]
+    assert act(functional.prelu, "joined", "four") is None
+    assert act(functional.prelu, "joined", "factors") is None
+
+
+def test_kept_statistics_of_channels() -> None:
+    assert describe(act(functional.batch_norm, "up", "four", "four", eps=0.5)) == [
+        ("batch_norm(x, four, four, None, None, False, 0.1, 0.5)", 2)
+    ]
+    assert describe(act(functional.batch_norm, "joined", "six", "six", "six", "six", False))[1][0].startswith(
+        "batch_norm(skip, narrow(six, 0, 4, 2), narrow(six, 0, 4, 2), narrow(six, 0, 4, 2), narrow("
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        (("up", "four", "four"), {"training": True}),
+        (("up", None, None), {}),
+        (("up", "four"), {}),
+        (("up", "four", "four", None, None, False, 0.1, 1e-5, "more"), {}),
+        (("up", "six", "six"), {}),
+    ],
+    ids=["of the batch", "none", "half of them", "more than there are", "of other channels"],
+)
+def test_other_normalisations_are_not_followed(args: Any, kwargs: Any) -> None:
+    assert act(functional.batch_norm, *args, **kwargs) is None
+
+
+def test_torch_agrees_to_the_bit() -> None:
+    x = torch.randn(2, 4, 3, 5)
+    y = functional.interpolate(x, scale_factor=2)
+    for operand in (2, torch.rand(2, 4, 1, 1) + 1, torch.rand(4, 1, 1) + 1, torch.tensor(3.0)):
+        for function in BINARY_FUNCTIONS:
+            expected = function(y, operand)
+            assert torch.equal(functional.interpolate(function(x, operand), scale_factor=2), expected), function
+    slopes = torch.rand(4)
+    assert torch.equal(
+        functional.interpolate(functional.prelu(x, slopes), scale_factor=2), functional.prelu(y, slopes)
+    )
+
+
+BLOCKS: dict[str, Callable[[], nn.Module]] = {
+    "excited": lambda: ExcitedBlock(6, 4, 5),
+    "pre-activated": lambda: PreActivationBlock(6, 4, 5),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_blocks_of_decoders_are_fused(name: str, fast_calls: list[tuple[int, ...]]) -> None:
+    torch.manual_seed(0)
+    block = BLOCKS[name]().double().eval()
+    x, skip = torch.randn(2, 6, 3, 4, dtype=torch.float64), torch.randn(2, 4, 6, 8, dtype=torch.float64)
+    report = fuse(block, (x, skip), verify_gradients=True)
+    assert len(report.changed) == 1
+    assert report.left == ()
+    fast_calls.clear()
+    assert run_both(block, report.model, x, skip) <= 1e-10
+    assert len(fast_calls) == 1
+
+
+def test_an_expression_stays_what_it_is_otherwise() -> None:
+    expression = act(torch.mul, "joined", 2)
+    assert isinstance(expression, LazyExpression)
+    assert [part.channels for part in expression.parts] == [4, 2]
+
+
+def test_gradients_reach_the_factors() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factors = nn.Parameter(torch.rand(4, 1, 1))
+            self.conv = nn.Conv2d(4, 3, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Any:
+            return self.conv(functional.interpolate(x, scale_factor=2) * self.factors)
+
+    report = fuse(Scaled(), torch.randn(1, 4, 3, 3), verify_gradients=True)
+    assert len(report.changed) == 1
+    assert report.max_relative_gradient_error is not None
+    assert report.max_relative_gradient_error <= 1e-12

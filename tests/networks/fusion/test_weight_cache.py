@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deconvbench.networks.fusion import fuse
-from deconvbench.networks.fusion.weight_cache import KeptWeights
+from deconvbench.networks.fusion.weight_cache import WeightCache
 from deconvbench.upsamplers.fast.forms import Geometry
 from tests.networks.fusion.comparing import run_both
 from tests.networks.fusion.networks import UNet, Up
@@ -75,22 +75,22 @@ def test_each_part_of_a_weight_is_kept_by_itself() -> None:
     with torch.no_grad():
         for _ in range(2):
             assert run_both(model, fused, x) <= 1e-10
-    assert [len(block.kept) for block in fused.blocks] == [1, 1, 1]
+    assert [len(block.weight_cache) for block in fused.blocks] == [1, 1, 1]
 
 
 def test_what_is_kept_is_used() -> None:
-    kept = KeptWeights()
+    weight_cache = WeightCache()
     weight = nn.Parameter(torch.randn(2, 3, 3, 3))
     with torch.no_grad():
-        find = kept.find(weight, 1, 2)
+        find = weight_cache.find(weight, 1, 2)
         assert find is not None
         first = find("transposed", GEOMETRY, torch.contiguous_format, torch.float32)
         assert find("transposed", GEOMETRY, torch.contiguous_format, torch.float32) is first
     assert not first.requires_grad
     assert first.shape == (2, 2, 4, 4)
-    assert len(kept) == 1
-    kept.clear()
-    assert len(kept) == 0
+    assert len(weight_cache) == 1
+    weight_cache.clear()
+    assert len(weight_cache) == 0
 
 
 def test_what_is_made_in_inference_mode_may_be_used_outside() -> None:
@@ -112,13 +112,13 @@ def test_some_weights_cannot_be_kept(kind: str) -> None:
     elif kind == "inference":
         with torch.inference_mode():
             weight = nn.Parameter(torch.randn(2, 3, 3, 3), requires_grad=False)
-    assert KeptWeights().find(weight, 0, 3) is None
+    assert WeightCache().find(weight, 0, 3) is None
 
 
 def test_copies_are_empty() -> None:
     fused: Any = fuse(Up().eval(), freeze=True).model
     with torch.no_grad():
         fused(torch.zeros(1, 4, 2, 2))
-    assert len(fused.kept) == 1
+    assert len(fused.weight_cache) == 1
     for other in (copy.deepcopy(fused), pickle.loads(pickle.dumps(fused))):
-        assert len(other.kept) == 0
+        assert len(other.weight_cache) == 0

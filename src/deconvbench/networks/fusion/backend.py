@@ -1,16 +1,26 @@
 """The backend of ``torch.compile`` that makes nearest-neighbour upsampling fast, before another backend compiles.
 
-``torch.compile(model, backend="deconvbench")`` is all that a user changes.
+``torch.compile(model, backend="deconvbench")`` is all that a user changes. The rules are those of `fuse`, without
+running anything: only what is certain for every input that the graph is good for.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+import torch
 from torch import Tensor
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
+from torch.nn import functional
 
 from deconvbench.errors import UsageError
-from deconvbench.networks.fusion.graphs import rewrite_graph
+from deconvbench.networks.fusion import calls
+from deconvbench.networks.fusion.calls import is_harmless
+from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Match
+from deconvbench.networks.fusion.resizing import LEAST_PIXELS_SPLIT, convolve, resize_conv2d
+from deconvbench.networks.fusion.rules import find_match, follow
+from deconvbench.networks.fusion.tensors import find_tensors
+from deconvbench.upsamplers.fast.forms import Geometry, find_fastest
 
 
 def compile_graph(
@@ -67,3 +77,193 @@ def compile_graph(
     patches = {**(list_mode_options(mode) if mode else {}), **own}
     optimized: Any = compile_fx(graph_module, list(example_inputs), config_patches=patches or None)
     return cast(Callable[..., Any], optimized)
+
+
+# where a compiler keeps what a node would be
+_EXAMPLE = "example_value"
+# nodes that change what later nodes mean
+_SWITCHES = ("set_grad_enabled", "autocast", "inference_mode", "functorch", "vmap")
+
+
+def rewrite_graph(module: GraphModule) -> int:
+    """Replace enlargement and convolution in a graph by one exact faster operation.
+
+    Parameters
+    ----------
+    module : GraphModule
+        With the functions of ``torch`` and ``torch.nn.functional``, and an example of every value, as a backend of
+        ``torch.compile`` gets it. Changed in place.
+
+    Returns
+    -------
+    int
+        How many convolutions were replaced.
+    """
+    writer = _Writer(module.graph)
+    replaced = sum(writer.visit(node) for node in list(module.graph.nodes))
+    # what was written down for nothing too
+    writer.prune()
+    if replaced:
+        module.graph.lint()
+        module.recompile()
+    return replaced
+
+
+class _Writer:
+    """An interpreter of nodes."""
+
+    def __init__(self, graph: torch.fx.Graph) -> None:
+        self._graph = graph
+        self._expressions: dict[Node, LazyExpression[Node]] = {}
+        # what may be erased once nobody reads it: nodes without side effects
+        self._erasable: list[Node] = []
+        self._inputs: set[int] = set()
+
+    def find_expression(self, value: Any) -> LazyExpression[Node] | None:
+        return self._expressions.get(value) if isinstance(value, Node) else None
+
+    def find_plain(self, value: Any) -> Node | None:
+        example = _find_example(value)
+        if example is None or example.dtype not in calls.DTYPES:
+            return None
+        sizes: list[Any] = list(example.shape)
+        is_empty = any(isinstance(size, int) and size == 0 for size in sizes)
+        return value if example.layout == torch.strided and not is_empty else None
+
+    def get_shape(self, value: Node) -> Sequence[Any]:
+        example = _find_example(value)
+        return () if example is None else example.shape
+
+    def get_dtype(self, value: Node) -> torch.dtype:
+        example = _find_example(value)
+        # a dtype that no image has
+        return torch.bool if example is None else example.dtype
+
+    def settle(self, source: Node, function: Any, size: int, **options: Any) -> Node:  # noqa: ARG002 -- of the protocol
+        # where autocast changes a dtype, the convolution finds that it is not that of the node
+        return source
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Node:
+        node = self._graph.call_function(function, args, kwargs)
+        if function is not resize_conv2d:
+            examples = map_arg((args, kwargs), lambda argument: argument.meta[_EXAMPLE])
+            with torch.no_grad():
+                node.meta[_EXAMPLE] = function(*examples[0], **examples[1])
+        self._erasable.append(node)
+        return node
+
+    def add(self, total: Node, term: Node) -> Node:
+        return self._graph.call_function(torch.add, (total, term))
+
+    def find_prepared(self, weight: Node, start: int, length: int) -> FindPrepared | None:  # noqa: ARG002 -- of the protocol
+        return None
+
+    def visit(self, node: Node) -> bool:
+        """Follow a node; whether it was a convolution and is replaced."""
+        function = _find_function(node)
+        if node.op == "placeholder":
+            self._inputs |= _find_memory(node)
+        if node.op in {"placeholder", "get_attr", "output"}:
+            return False
+        if function is None or not is_harmless(function, node.kwargs) or _writes(node):
+            self._forget(node)
+            return False
+        with self._graph.inserting_before(node):
+            if function is torch.conv2d:
+                return self._visit_convolution(node)
+            expression = follow(function, node.args, node.kwargs, self)
+        if isinstance(expression, LazyExpression):
+            self._expressions[node] = expression
+            self._erasable.append(node)
+        return False
+
+    def _visit_convolution(self, node: Node) -> bool:
+        found = find_match(node.args, node.kwargs, self, lambda value: _find_example(value) is not None)
+        if found is None:
+            return False
+        call, expression, match = found
+        if isinstance(match, str):
+            return False
+        if not self._gains(expression, call.weight, match):
+            return False
+        dtypes = {self.get_dtype(value) for value in (call.image, *(part.source for part in expression.parts))}
+        if len(dtypes) > 1:
+            return False
+        answer = convolve(expression, match, call.weight, call.bias, self)
+        if isinstance(answer, LazyExpression):
+            (part,) = answer.parts
+            result = self.call(functional.interpolate, part.source, scale_factor=part.scale, mode="nearest")
+            self._expressions[result] = answer
+        else:
+            result = answer
+            result.meta[_EXAMPLE] = node.meta[_EXAMPLE]
+        node.replace_all_uses_with(result)
+        self._graph.erase_node(node)
+        return True
+
+    def _gains(self, expression: LazyExpression[Node], weight: Node, match: Match) -> bool:
+        """Whether all enlarged pieces are worth another form than the plain one, as far as their size is known."""
+        taps = _find_example(weight)
+        assert taps is not None  # `find_match` asks for one
+        for piece in match.pieces:
+            example = _find_example(expression.parts[piece.first].source)
+            if piece.scale == 1 or match.kernel_size == 1 or example is None:
+                continue
+            batch, _, height, width = example.shape
+            if not all(type(number) is int for number in (batch, height, width)):
+                continue
+            if len(match.pieces) > 1 and batch * height * width < LEAST_PIXELS_SPLIT:
+                return False
+            geometry = Geometry(
+                kernel_size=match.kernel_size,
+                scale_factor=piece.scale,
+                groups=match.groups,
+                padding_mode=match.padding_mode,
+            )
+            if find_fastest(example, taps, geometry, is_prepared=False) == "plain":
+                return False
+        return True
+
+    def _forget(self, node: Node) -> None:
+        """Forget the expressions that a node may falsify."""
+        written = {memory for argument in node.all_input_nodes for memory in _find_memory(argument)}
+        if any(word in str(node.target) for word in _SWITCHES):
+            self._expressions.clear()
+            return
+        if written & self._inputs:
+            # two inputs may be views of one memory
+            written |= self._inputs
+        for image, expression in list(self._expressions.items()):
+            nodes = [image, *(part.source for part in expression.parts)]
+            if any(_find_memory(own) & written for own in nodes):
+                del self._expressions[image]
+
+    def prune(self) -> None:
+        """Erase what nobody reads any more."""
+        order = {node: number for number, node in enumerate(self._graph.nodes)}
+        known = [node for node in self._erasable if node in order]
+        for node in sorted(known, key=order.__getitem__, reverse=True):
+            if not node.users:
+                self._graph.erase_node(node)
+
+
+def _find_function(node: Node) -> Any:
+    """Find which function of torch a node calls."""
+    if node.op == "call_method":
+        return getattr(Tensor, str(node.target), None)
+    return node.target if node.op == "call_function" else None
+
+
+def _find_example(value: Any) -> Tensor | None:
+    example = value.meta.get(_EXAMPLE) if isinstance(value, Node) else None
+    return example if isinstance(example, Tensor) else None
+
+
+def _find_memory(node: Node) -> set[int]:
+    return {tensor.untyped_storage()._cdata for tensor in find_tensors((node.meta.get(_EXAMPLE),))}
+
+
+def _writes(node: Node) -> bool:
+    """Whether a call may ask for work in place by position, where a graph keeps the caller's spelling."""
+    is_listed = calls.KINDS.get(_find_function(node)) in {calls.POINTWISE, calls.DROP}
+    return is_listed and any(value is True for value in node.args[1:])

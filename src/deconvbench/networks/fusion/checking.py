@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from deconvbench.errors import UsageError
-from deconvbench.networks.fusion.differences import compare
 from deconvbench.networks.fusion.observation import copy_input, keep_state, split_input
+from deconvbench.networks.fusion.tensors import compare
 
 # what rounding may do to the largest output; the forms are exact but for it
 TOLERANCES: Mapping[torch.dtype, float] = {

@@ -7,42 +7,36 @@ gradients flow through it. Decides nothing: the session that made it does.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from deconvbench.networks.fusion.evaluation import count_changes, evaluate
-from deconvbench.networks.fusion.recipes import Recipe
-from deconvbench.networks.fusion.side_effects import METADATA, is_pure
+from deconvbench.networks.fusion.calls import METADATA, is_pure
+from deconvbench.networks.fusion.expressions import LazyExpression
+from deconvbench.networks.fusion.resizing import evaluate
+from deconvbench.networks.fusion.tensors import count_changes
 
-
-class Owner(Protocol):
-    """What decides about calls with deferred tensors."""
-
-    def handle(self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Answer a call without computing the enlarged image, or return NotImplemented."""
-
-    def notice(self, deferred: "Deferred", function: Any) -> None:
-        """Learn which function made a deferred tensor compute itself."""
+if TYPE_CHECKING:
+    from deconvbench.networks.fusion.session import Session
 
 
 class Deferred(Tensor):
-    """A tensor that is known by its recipe.
+    """A tensor that is known by its expression.
 
     Made by `defer` only.
 
     Attributes
     ----------
-    recipe : Recipe of Tensor
+    expression : LazyExpression of Tensor
         What it is.
     is_given_away : bool
-        Whether somebody may have changed it; then the recipe no longer counts.
+        Whether somebody may have changed it; then the expression no longer counts.
     """
 
-    recipe: Recipe[Tensor]
-    owner: Owner
+    expression: LazyExpression[Tensor]
+    session: "Session"
     is_given_away: bool
     _state: "_State"
     _versions: tuple[int | None, ...]
@@ -56,7 +50,7 @@ class Deferred(Tensor):
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **named)
         first = next(find_deferred((*args, *named.values())))
-        answer = first.owner.handle(func, args, named)
+        answer = first.session.handle(func, args, named)
         if answer is not NotImplemented:
             return answer
         pure = is_pure(func, named)
@@ -91,14 +85,14 @@ class Deferred(Tensor):
             The very same one for all who ask.
         """
         if self._state.value is None:
-            self.owner.notice(self, function)
+            self.session.notice(self, function)
             if not self.has_old_sources:
                 raise RuntimeError(
                     "the input of an enlargement was changed by code that fuse() cannot see:"
                     " leave its module out of fuse()"
                 )
             with self._state.restore_modes():
-                self._state.value = evaluate(self.recipe)
+                self._state.value = evaluate(self.expression)
             self._state.version = count_changes(self._state.value)
         if not (self.has_own_history or self._state.value.requires_grad):
             self._state.value = _attach(self, self._state.value)
@@ -113,7 +107,7 @@ class Deferred(Tensor):
     @property
     def has_old_sources(self) -> bool:
         """Whether nobody wrote into what it is made of."""
-        return self._versions == _count_all(self.recipe)
+        return self._versions == _count_all(self.expression)
 
     @property
     def counts_changes(self) -> bool:
@@ -122,22 +116,16 @@ class Deferred(Tensor):
 
     @property
     def has_own_history(self) -> bool:
-        """Whether its recipe tells where its gradient goes.
+        """Whether its expression tells where its gradient goes.
 
         It does not if a custom autograd function has returned it: what such a function does has no history, and
         gets that of the function afterwards.
         """
-        return not self.requires_grad or any(part.source.requires_grad for part in self.recipe.parts)
+        return not self.requires_grad or any(part.source.requires_grad for part in self.expression.parts)
 
-    def become(self, recipe: Recipe[Tensor]) -> None:
-        """Change in place; only before it is computed.
-
-        Parameters
-        ----------
-        recipe : Recipe of Tensor
-            What it is from now on.
-        """
-        self.recipe, self._versions = recipe, _count_all(recipe)
+    def become(self, expression: LazyExpression[Tensor]) -> None:
+        """Change in place; only before it is computed."""
+        self.expression, self._versions = expression, _count_all(expression)
         self._state.is_replaced = True
 
 
@@ -170,11 +158,11 @@ class _Link(torch.autograd.Function):
     """The enlargement as a node in the graph of gradients, for code that never asks for the computed tensor."""
 
     @staticmethod
-    def forward(ctx: Any, state: _State, recipe: Recipe[Tensor], *sources: Tensor) -> Tensor:
+    def forward(ctx: Any, state: _State, expression: LazyExpression[Tensor], *sources: Tensor) -> Tensor:
         # without the tensors, which autograd keeps
-        ctx.state, ctx.recipe = state, recipe.map(lambda _: None)
+        ctx.state, ctx.expression = state, expression.map(lambda _: None)
         ctx.save_for_backward(*sources)
-        return _wrap(recipe)
+        return _wrap(expression)
 
     @staticmethod
     @once_differentiable
@@ -187,7 +175,7 @@ class _Link(torch.autograd.Function):
         leaves = [source.detach().requires_grad_() for source in ctx.saved_tensors]
         remaining = iter(leaves)
         with ctx.state.restore_modes():
-            value = evaluate(ctx.recipe.map(lambda _: next(remaining)))
+            value = evaluate(ctx.expression.map(lambda _: next(remaining)))
             found = torch.autograd.grad(value, leaves, gradients)
         return (None, None, *found)
 
@@ -210,12 +198,12 @@ def _attach(deferred: Deferred, value: Tensor) -> Tensor:
     return attached
 
 
-def _wrap(recipe: Recipe[Tensor]) -> Deferred:
-    source, scale = recipe.parts[0].source, recipe.parts[0].scale
+def _wrap(expression: LazyExpression[Tensor]) -> Deferred:
+    source, scale = expression.parts[0].source, expression.parts[0].scale
     batch, _, height, width = source.shape
     size = (
-        *(batch, recipe.channels),
-        *(scale * number + 2 * recipe.padding for number in (height, width)),
+        *(batch, expression.channels),
+        *(scale * number + 2 * expression.padding for number in (height, width)),
     )
     wrapped: Deferred = torch.Tensor._make_wrapper_subclass(
         Deferred, size, dtype=source.dtype, device=source.device
@@ -223,29 +211,34 @@ def _wrap(recipe: Recipe[Tensor]) -> Deferred:
     return wrapped
 
 
-def defer(recipe: Recipe[Tensor], owner: Owner) -> Deferred:
+def defer(expression: LazyExpression[Tensor], session: "Session") -> Deferred:
     """Make a deferred tensor.
 
     Parameters
     ----------
-    recipe : Recipe of Tensor
+    expression : LazyExpression of Tensor
         What it is; its parts have one dtype and one enlarged size.
-    owner : Owner
+    session : Session
         Who decides about calls with it.
     """
-    sources = [part.source for part in recipe.parts]
+    sources = [part.source for part in expression.parts]
     state = _State(sources[0].device.type)
     if torch.is_grad_enabled() and any(source.requires_grad for source in sources):
-        deferred: Deferred = _Link.apply(state, recipe, *sources)  # type: ignore[no-untyped-call] # torch has no types here
+        deferred: Deferred = _Link.apply(state, expression, *sources)  # type: ignore[no-untyped-call] # torch has no types here
     else:
-        deferred = _wrap(recipe)
-    deferred.recipe, deferred.owner, deferred.is_given_away, deferred._state = recipe, owner, False, state
-    deferred._versions = _count_all(recipe)
+        deferred = _wrap(expression)
+    deferred.expression, deferred.session, deferred.is_given_away, deferred._state = (
+        expression,
+        session,
+        False,
+        state,
+    )
+    deferred._versions = _count_all(expression)
     return deferred
 
 
-def _count_all(recipe: Recipe[Tensor]) -> tuple[int | None, ...]:
-    return tuple(count_changes(part.source) for part in recipe.parts)
+def _count_all(expression: LazyExpression[Tensor]) -> tuple[int | None, ...]:
+    return tuple(count_changes(part.source) for part in expression.parts)
 
 
 def find_deferred(values: Sequence[Any]) -> Iterator[Deferred]:
@@ -298,15 +291,7 @@ def compute(value: Any, function: Any, *, is_pure: bool, is_detached: bool = Fal
 
 
 def rebuild_sequence(value: Sequence[Any], items: list[Any]) -> Any:
-    """Put other items into a list, a tuple or a named tuple.
-
-    Parameters
-    ----------
-    value : list or tuple
-        The model.
-    items : list
-        The items.
-    """
+    """Put other items into a list, a tuple or a named tuple."""
     if isinstance(value, list):
         return items
     return type(value)(*items) if hasattr(value, "_fields") else tuple(items)

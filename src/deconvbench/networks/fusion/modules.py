@@ -13,14 +13,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from deconvbench.networks.fusion.chains import Chain, find_chain, is_enlargement
 from deconvbench.networks.fusion.conversion import convert_transposed, is_conversion_faster
-from deconvbench.networks.fusion.interception import Interceptor, is_transformed, may_intercept
-from deconvbench.networks.fusion.recipes import Part, Recipe
-from deconvbench.networks.fusion.resizing import Eager, convolve, is_faster
-from deconvbench.networks.fusion.session import Session
-from deconvbench.networks.fusion.tensors import find_layout, find_numbers, find_tensors, is_usable
-from deconvbench.networks.fusion.weight_cache import KeptWeights
+from deconvbench.networks.fusion.session import Interceptor, Session, may_intercept
+from deconvbench.networks.fusion.tensors import find_layout, find_numbers, find_tensors
+from deconvbench.networks.fusion.weight_cache import WeightCache
 
 # more kinds of calls than these are not worth remembering
 _MOST_CALLS = 64
@@ -31,13 +27,13 @@ class Fused(nn.Module):
 
     Attributes
     ----------
-    kept : KeptWeights or None
+    weight_cache : WeightCache or None
         Transformed weights, if they are kept between calls.
     idle : set
         Kinds of calls in which nothing was to be gained, so that they need no looking after.
     """
 
-    kept: KeptWeights | None
+    weight_cache: WeightCache | None
     idle: set[Any]
 
     def _describe_call(self, values: Sequence[Any]) -> Any:
@@ -62,8 +58,8 @@ class Fused(nn.Module):
             idle.clear()
         idle.add(call)
 
-    def _find_kept(self) -> KeptWeights | None:
-        return None if self.training else self.__dict__.get("kept")
+    def _find_weight_cache(self) -> WeightCache | None:
+        return None if self.training else self.__dict__.get("weight_cache")
 
     def train(self, mode: bool = True) -> Self:
         """Set training or evaluation mode; training drops what is kept."""
@@ -78,9 +74,9 @@ class Fused(nn.Module):
         return self
 
     def _forget(self) -> None:
-        kept = self.__dict__.get("kept")
-        if kept is not None:
-            kept.clear()
+        weight_cache = self.__dict__.get("weight_cache")
+        if weight_cache is not None:
+            weight_cache.clear()
 
     def _get_name(self) -> str:
         # only for printing: __name__ stays that of the user's class
@@ -105,63 +101,12 @@ class FusedScope(Fused):
         call = self._describe_call((*args, *kwargs.values()))
         if self._is_idle(call):
             return super().forward(*args, **kwargs)
-        session = Session(self._find_kept())
+        session = Session(self._find_weight_cache())
         with Interceptor(session):
             output = super().forward(*args, **kwargs)
         if session.has_tried and not session.has_gained:
             self._note_idle(call)
         return session.close(output)
-
-
-class FusedSequential(Fused, nn.Sequential):
-    """A container that runs enlargement, padding and convolution among its children as one."""
-
-    def forward(self, input: Any) -> Any:
-        """Run the children one after another."""
-        if torch.compiler.is_compiling():
-            return self._run_children(input)[0]
-        call = self._describe_call((input,))
-        if is_transformed() or self._is_idle(call):
-            return super().forward(input)  # type: ignore[no-untyped-call] # torch has no types here
-        x, has_gained = self._run_children(input)
-        if not has_gained:
-            self._note_idle(call)
-        return x
-
-    def _run_children(self, x: Any) -> tuple[Any, bool]:
-        children = list(self)
-        index, has_gained = 0, False
-        while index < len(children):
-            child = children[index]
-            chain = find_chain(children, index) if is_enlargement(child) and is_usable(x) else None
-            if isinstance(chain, Chain) and self._gains(chain, x):
-                x = self._run_chain(chain, x)
-                index, has_gained = chain.stop, True
-            else:
-                x = child(x)
-                index += 1
-        return x, has_gained
-
-    def _gains(self, chain: Chain, x: Tensor) -> bool:
-        if x.ndim != 4 or not _fits(x, chain.conv.weight):
-            return False
-        (piece,) = chain.site.pieces
-        recipe = Recipe(parts=(Part(source=x, channels=piece.length, scale=piece.scale),))
-        return is_faster(recipe, chain.site, chain.conv.weight, is_prepared=self._find_kept() is not None)
-
-    def _run_chain(self, chain: Chain, x: Tensor) -> Tensor:
-        for module in chain.pointwise:
-            if getattr(module, "inplace", False):
-                # it may write into the enlarged image, which was nobody else's, but not into this one
-                x = x.clone()
-            x = module(x)
-        (piece,) = chain.site.pieces
-        part = Part(source=x, channels=piece.length, scale=piece.scale)
-        operations = Eager(self._find_kept())
-        y = convolve(Recipe(parts=(part,)), chain.site, chain.conv.weight, chain.conv.bias, operations)
-        if not isinstance(y, Recipe):
-            return y
-        return torch.nn.functional.interpolate(y.parts[0].source, scale_factor=piece.scale, mode="nearest")
 
 
 class FusedConvTranspose2d(Fused, nn.ConvTranspose2d):
@@ -174,12 +119,6 @@ class FusedConvTranspose2d(Fused, nn.ConvTranspose2d):
             y: Tensor = super().forward(input, output_size)
             return y
         return convert_transposed(self, input)
-
-
-def _fits(x: Tensor, weight: Tensor) -> bool:
-    if torch.is_autocast_enabled(x.device.type):
-        return torch.float64 not in {x.dtype, weight.dtype}
-    return x.dtype == weight.dtype
 
 
 def make_class(kind: type[Fused], base: type[nn.Module]) -> type[nn.Module]:

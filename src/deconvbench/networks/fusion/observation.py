@@ -15,11 +15,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from deconvbench.errors import UsageError
-from deconvbench.networks.fusion.differences import compare
-from deconvbench.networks.fusion.evaluation import count_changes
-from deconvbench.networks.fusion.interception import Interceptor
-from deconvbench.networks.fusion.recipes import Recipe, Site
-from deconvbench.networks.fusion.session import Session
+from deconvbench.networks.fusion.expressions import LazyExpression, Match
+from deconvbench.networks.fusion.session import Interceptor, Session
+from deconvbench.networks.fusion.tensors import compare, count_changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,25 +107,29 @@ class Observation:
         """Learn of an enlargement that is none of ours."""
         self.enlargements.append(Enlargement(tuple(self._frames), None, [reason]))
 
-    def miss(self, origins: Any, reason: str) -> None:
+    def miss(self, enlargements: Any, reason: str) -> None:
         """Learn of an enlarged image that had to be computed."""
-        for origin in origins:
-            if reason not in origin.reasons:
-                origin.reasons.append(reason)
+        for enlargement in enlargements:
+            if reason not in enlargement.reasons:
+                enlargement.reasons.append(reason)
 
-    def fuse(self, recipe: Recipe[Tensor], site: Site, plain: Tensor, fast: Tensor) -> None:
+    def fuse(self, expression: LazyExpression[Tensor], match: Match, plain: Tensor, fast: Tensor) -> None:
         """Learn of a convolution that went the fast way."""
         around = tuple(self._frames)
-        for origin in recipe.origins:
-            origin.is_fused = True
-            around = tuple(ours for ours, theirs in zip(around, origin.frames, strict=False) if ours == theirs)
+        for enlargement in expression.enlargements:
+            enlargement.is_fused = True
+            around = tuple(
+                ours for ours, theirs in zip(around, enlargement.frames, strict=False) if ours == theirs
+            )
         self.fusions.append(
             Fusion(
                 around=tuple(frame.path for frame in around),
-                enlarged=tuple((origin.frames[-1].path, origin.scale) for origin in recipe.origins),
+                enlarged=tuple(
+                    (enlargement.frames[-1].path, enlargement.scale) for enlargement in expression.enlargements
+                ),
                 path=self._frames[-1].path,
-                kernel_size=site.kernel_size,
-                is_joined=len(recipe.parts) > 1,
+                kernel_size=match.kernel_size,
+                is_joined=len(expression.parts) > 1,
                 dtype=plain.dtype,
                 relative_error=compare(plain, fast),
             )
@@ -209,13 +211,7 @@ def run_once(model: nn.Module, example_input: Any) -> Any:
 
 
 def split_input(example_input: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Read an example as the arguments of a call.
-
-    Parameters
-    ----------
-    example_input : Tensor, tuple, list or dict
-        The example.
-    """
+    """Read an example as the arguments of a call."""
     if isinstance(example_input, Tensor):
         return (example_input,), {}
     if isinstance(example_input, (tuple, list)):

@@ -1,21 +1,32 @@
 """Deciding which modules of a model get which class, and what to say about the rest.
 
-With an example: from what was seen. Without: from containers and from the code of forward passes. Changes nothing.
+With an example: from what was seen. Without: from containers and from the code of forward passes,
+which only says where it is worth watching. Changes nothing, and runs no code of the model.
 """
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeGuard
+from types import CodeType, FunctionType, MethodType
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
+from torch.fx import GraphModule
+from torch.nn import functional
 
-from deconvbench.networks.fusion.chains import Chain, find_chain, is_enlargement, read_enlargement
+from deconvbench.networks.fusion.calls import NEAREST
 from deconvbench.networks.fusion.conversion import explain_transposed
-from deconvbench.networks.fusion.modules import Fused, FusedConvTranspose2d, FusedScope, FusedSequential
+from deconvbench.networks.fusion.modules import Fused, FusedConvTranspose2d, FusedScope
 from deconvbench.networks.fusion.observation import Fusion, Observation
 from deconvbench.networks.fusion.report import Change, Left
-from deconvbench.networks.fusion.scanning import read_forward
+from deconvbench.networks.fusion.sequential import (
+    Chain,
+    FusedSequential,
+    find_chain,
+    is_enlargement,
+    read_enlargement,
+)
 
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
@@ -39,37 +50,19 @@ class Plan:
     left: list[Left] = field(default_factory=list)
 
     def leave(self, path: str, what: str, reason: str) -> None:
-        """Say that something is left alone, once.
-
-        Parameters
-        ----------
-        path, what, reason : str
-            As for `Left`.
-        """
+        """Say that something is left alone, once."""
         left = Left(path=path, what=what, reason=reason)
         if left not in self.left:
             self.left.append(left)
 
     def change(self, path: str, was: str, now: str) -> None:
-        """Say that something is changed, once.
-
-        Parameters
-        ----------
-        path, was, now : str
-            As for `Change`.
-        """
+        """Say that something is changed, once."""
         change = Change(path=path, was=was, now=now)
         if change not in self.changed:
             self.changed.append(change)
 
     def sort(self, paths: Iterable[str]) -> None:
-        """Put what is said into an order.
-
-        Parameters
-        ----------
-        paths : iterable of str
-            The order.
-        """
+        """Put what is said into an order."""
         order = {path: number for number, path in enumerate(paths)}
         # a shared module has more paths than one
         self.changed.sort(key=lambda change: order.get(change.path, len(order)))
@@ -77,13 +70,7 @@ class Plan:
 
 
 def explain_module(module: nn.Module) -> str | None:  # noqa: PLR0911 -- one return for each reason
-    """Say why a module cannot get another class, or None where it can.
-
-    Parameters
-    ----------
-    module : nn.Module
-        Any.
-    """
+    """Say why a module cannot get another class, or None where it can."""
     if isinstance(module, torch.jit.ScriptModule):
         return "TorchScript is compiled already"
     if isinstance(module, _PARALLEL) or type(module).__name__ == "FullyShardedDataParallel":
@@ -170,13 +157,7 @@ def _is_chained(module: nn.Module, fusion: Fusion, modules: dict[str, nn.Module]
 
 
 def plan_unseen(model: nn.Module) -> Plan:
-    """Plan from containers and code alone.
-
-    Parameters
-    ----------
-    model : nn.Module
-        The model.
-    """
+    """Plan from containers and code alone."""
     plan = Plan()
     modules = dict(model.named_modules())
     for path, module in modules.items():
@@ -202,8 +183,8 @@ def _plan_sequential(plan: Plan, path: str, sequential: nn.Sequential, modules: 
         if isinstance(chain, Chain):
             stop = chain.stop
             objection = explain_module(modules[path])
-            scale = chain.site.pieces[0].scale
-            size = chain.site.kernel_size
+            scale = chain.match.pieces[0].scale
+            size = chain.match.kernel_size
             what = f"nearest-neighbour enlargement by {scale} (in {own}), then Conv2d {size}×{size}"
             if objection is None:
                 plan.kinds.setdefault(path, FusedSequential)
@@ -290,3 +271,93 @@ def _join_path(path: str, name: str) -> str:
 def _cut_path(path: str) -> str | None:
     """Find the path of the module that holds another; None above the model."""
     return path.rpartition(".")[0] if path else None
+
+
+_NAMES = frozenset({"interpolate", "upsample", "upsample_nearest"})
+_OTHER_MODES = frozenset({"linear", "bilinear", "bicubic", "trilinear", "area", "lanczos"})
+_FUNCTIONS = (functional.interpolate, functional.upsample, functional.upsample_nearest)
+# helpers of helpers of helpers: deep enough for any decoder, and certain to end
+_DEPTH = 4
+
+
+def read_forward(module: nn.Module) -> str | None:
+    """Find whether the forward pass of a module itself may enlarge, by its code.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Any; its children are not looked at.
+
+    Returns
+    -------
+    str or None
+        ``nearest`` or the other mode that its code names; None if it enlarges nothing.
+    """
+    if type(module).__module__.startswith("torch.") and not isinstance(module, GraphModule):
+        return None
+    codes: dict[int, CodeType] = {}
+    own = [value for value in vars(module).values() if not isinstance(value, nn.Module)]
+    found = [_visit(value, type(module), codes, _DEPTH) for value in (type(module).forward, *own)]
+    if not any(found):
+        return None
+    words = {constant for code in codes.values() for constant in _find_words(code)}
+    others = sorted(words & _OTHER_MODES)
+    return others[0] if others and words.isdisjoint(NEAREST) else "nearest"
+
+
+def _visit(value: Any, owner: type, codes: dict[int, CodeType], depth: int) -> bool:
+    function = _unwrap(value)
+    if function in _FUNCTIONS:
+        # what a partial function is given
+        return True
+    if not isinstance(function, FunctionType) or (function.__module__ or "").startswith("torch."):
+        return False
+    code = function.__code__
+    if depth == 0 or id(code) in codes:
+        return False
+    codes[id(code)] = code
+    names = set(_find_names(code))
+    known = {name: function.__globals__[name] for name in names if name in function.__globals__}
+    # an attribute of such a name may be anything
+    found = bool(names & _NAMES) and ("functional" in names or functional in known.values())
+    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    methods = [getattr(owner, name) for name in names if isinstance(getattr(owner, name, None), FunctionType)]
+    for other in (*cells, *known.values(), *methods):
+        found = _visit(other, owner, codes, depth - 1) or found
+    return found
+
+
+def _unwrap(value: Any) -> Any:
+    while True:
+        if isinstance(value, functools.partial):
+            value = value.func
+        elif isinstance(value, MethodType):
+            value = value.__func__
+        elif isinstance(value, FunctionType) and hasattr(value, "__wrapped__"):
+            value = value.__wrapped__
+        else:
+            # what cannot be compared is not a function
+            return value if callable(value) and not isinstance(value, type) else None
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        # assigned later
+        return False
+
+
+def _find_names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _find_names(constant)
+
+
+def _find_words(code: CodeType) -> Iterator[str]:
+    for constant in code.co_consts:
+        if isinstance(constant, str):
+            yield constant
+        elif isinstance(constant, CodeType):
+            yield from _find_words(constant)

@@ -1,17 +1,16 @@
 """Enlargement and convolution as one function of tensors, and the sum of such for joined channels.
 
-Where a decision of `recipes` becomes arithmetic; the forms themselves are `deconvbench.upsamplers.fast`. Knows
-nothing of modules.
+Where a decision of `expressions` becomes arithmetic, the fast way and the slow one; the forms themselves are
+`deconvbench.upsamplers.fast`. Knows nothing of modules.
 """
 
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from deconvbench.networks.fusion.recipes import Part, Recipe, Site
+from deconvbench.networks.fusion.expressions import FindPrepared, Interpreter, LazyExpression, Match, Part
 from deconvbench.upsamplers.fast.choice import NATIVE
 from deconvbench.upsamplers.fast.forms import Geometry, choose, run
 from deconvbench.upsamplers.fast.memory import is_channels_last
@@ -23,9 +22,6 @@ S = TypeVar("S")
 LEAST_PIXELS_SPLIT = 1024
 # where the enlarged part has a compiled form, on one core: from 64 pixels on 0.94 to 4.3, with fewer 0.5 to 1.3
 LEAST_PIXELS_SPLIT_NATIVE = 64
-
-# finds the transformed weight for an implementation, a geometry, a memory format and a dtype
-FindPrepared = Callable[[str, Geometry, torch.memory_format, torch.dtype], Tensor]
 
 
 def resize_conv2d(
@@ -93,15 +89,20 @@ def _resize(
 
 
 def is_faster(
-    recipe: Recipe[Tensor], site: Site, weight: Tensor, *, is_prepared: bool, is_computed: bool = False
+    expression: LazyExpression[Tensor],
+    match: Match,
+    weight: Tensor,
+    *,
+    is_prepared: bool,
+    is_computed: bool = False,
 ) -> bool:
-    """Whether a convolution of a recipe is faster than one of the computed image.
+    """Whether a convolution of an expression is faster than one of the computed image.
 
     Parameters
     ----------
-    recipe : Recipe of Tensor
+    expression : LazyExpression of Tensor
         The input.
-    site : Site
+    match : Match
         What `plan_convolution` says of it.
     weight : Tensor, shape (C_out, C_in/groups, k, k)
         Of the convolution.
@@ -116,17 +117,17 @@ def is_faster(
         False where an enlarged part is so small that the plain form is its fastest, where the sum of several
         costs what it saves, or where a 1×1 convolution leaves more to enlarge.
     """
-    if site.kernel_size == 1:
-        return not is_computed and _leaves_less(recipe, site, weight)
-    for piece in site.pieces:
+    if match.kernel_size == 1:
+        return not is_computed and _leaves_less(expression, match, weight)
+    for piece in match.pieces:
         if piece.scale == 1:
             continue
-        source, taps = recipe.parts[piece.first].source, weight
-        is_split = len(site.pieces) > 1
+        source, taps = expression.parts[piece.first].source, weight
+        is_split = len(match.pieces) > 1
         if is_split:
             taps = weight.narrow(1, piece.start, piece.length)
         geometry = Geometry(
-            kernel_size=site.kernel_size, scale_factor=piece.scale, groups=site.groups, padding_mode="zeros"
+            kernel_size=match.kernel_size, scale_factor=piece.scale, groups=match.groups, padding_mode="zeros"
         )
         chosen = choose(source, taps, geometry, is_prepared=is_prepared)
         least = LEAST_PIXELS_SPLIT_NATIVE if chosen == NATIVE else LEAST_PIXELS_SPLIT
@@ -135,7 +136,7 @@ def is_faster(
     return True
 
 
-def _leaves_less(recipe: Recipe[Tensor], site: Site, weight: Tensor) -> bool:
+def _leaves_less(expression: LazyExpression[Tensor], match: Match, weight: Tensor) -> bool:
     """Whether a 1×1 convolution is worth its turn before the enlargement.
 
     Measured on one core (float32, 1 to 512 channels in and out, 8×8 to 64×64 pixels, scale 2, alone and of joined
@@ -143,114 +144,95 @@ def _leaves_less(recipe: Recipe[Tensor], site: Site, weight: Tensor) -> bool:
     where there are more, because an enlargement costs as much as a small convolution. With the channels last it
     is next to free. Where the enlarged image is at hand it is 0.1 to 3.9.
     """
-    enlarged = [part for part in recipe.parts if part.scale > 1]
-    fewer = site.out_channels <= sum(part.channels for part in enlarged)
+    enlarged = [part for part in expression.parts if part.scale > 1]
+    fewer = match.out_channels <= sum(part.channels for part in enlarged)
     return fewer or all(is_channels_last(part.source, weight) for part in enlarged)
 
 
-class Operations(Protocol[S]):
-    """How a recipe is turned into results: by computing tensors, or by writing nodes into a graph."""
-
-    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> S:
-        """Call a function of torch."""
-
-    def add(self, total: S, term: S) -> S:
-        """Add, to a result that nobody else has."""
-
-    def find_prepared(self, weight: S, start: int, length: int) -> FindPrepared | None:
-        """Find where the transformed weight of some input channels is kept."""
-
-
-class Finder(Protocol):
-    """Where transformed weights are kept."""
-
-    def find(self, weight: Tensor, start: int, length: int) -> FindPrepared | None:
-        """Find those of some input channels."""
-
-
-class Eager:
-    """Operations that compute.
+def convolve(
+    expression: LazyExpression[S], match: Match, weight: S, bias: S | None, interpreter: Interpreter[S]
+) -> S | LazyExpression[S]:
+    """Convolve an expression.
 
     Parameters
     ----------
-    kept : Finder or None
-        Where transformed weights are kept, if they are.
-    """
-
-    def __init__(self, kept: Finder | None = None) -> None:
-        self._kept = kept
-
-    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
-        """Call a function of torch."""
-        y: Tensor = function(*args, **kwargs)
-        return y
-
-    def add(self, total: Tensor, term: Tensor) -> Tensor:
-        """Add, to a result that nobody else has."""
-        return total.add_(term)
-
-    def find_prepared(self, weight: Tensor, start: int, length: int) -> FindPrepared | None:
-        """Find where the transformed weight of some input channels is kept."""
-        return None if self._kept is None else self._kept.find(weight, start, length)
-
-
-def convolve(recipe: Recipe[S], site: Site, weight: S, bias: S | None, operations: Operations[S]) -> S | Recipe[S]:
-    """Convolve a recipe.
-
-    Parameters
-    ----------
-    recipe : Recipe
+    expression : LazyExpression
         The input.
-    site : Site
+    match : Match
         What `plan_convolution` says of it.
     weight, bias : S
         Of the convolution.
-    operations : Operations
-        How to do it.
+    interpreter : Interpreter
+        What computes, or writes nodes of a graph.
 
     Returns
     -------
-    S or Recipe
-        The result; a recipe where the kernel is 1×1, for then the convolution acts on each pixel alone and may
-        come before the enlargement.
+    S or LazyExpression
+        The result; an expression where the kernel is 1×1, for then the convolution acts on each pixel alone and
+        may come before the enlargement.
     """
-    if site.kernel_size == 1 and len(site.pieces) == 1:
-        (piece,) = site.pieces
-        joined = _join(recipe, piece.first, piece.last, operations)
-        y = operations.call(torch.conv2d, joined, weight, bias, groups=site.groups)
-        part = Part(source=y, channels=site.out_channels, scale=piece.scale)
-        return Recipe(parts=(part,), origins=recipe.origins)
+    if match.kernel_size == 1 and len(match.pieces) == 1:
+        (piece,) = match.pieces
+        joined = _join(expression, piece.first, piece.last, interpreter)
+        y = interpreter.call(torch.conv2d, joined, weight, bias, groups=match.groups)
+        part = Part(source=y, channels=match.out_channels, scale=piece.scale)
+        return LazyExpression(parts=(part,), enlargements=expression.enlargements)
     total: S | None = None
-    for piece in site.pieces:
-        source = _join(recipe, piece.first, piece.last, operations)
+    for piece in match.pieces:
+        source = _join(expression, piece.first, piece.last, interpreter)
         taps, term_bias = weight, bias if total is None else None
-        if len(site.pieces) > 1:
-            taps = operations.call(torch.narrow, weight, 1, piece.start, piece.length)
-        if piece.scale == 1 or site.kernel_size == 1:
-            term = _convolve_plainly(source, taps, term_bias, site, operations)
+        if len(match.pieces) > 1:
+            taps = interpreter.call(torch.narrow, weight, 1, piece.start, piece.length)
+        if piece.scale == 1 or match.kernel_size == 1:
+            term = _convolve_plainly(source, taps, term_bias, match, interpreter)
             if piece.scale > 1:
-                term = operations.call(functional.interpolate, term, scale_factor=piece.scale, mode="nearest")
+                term = interpreter.call(functional.interpolate, term, scale_factor=piece.scale, mode="nearest")
         else:
-            found = operations.find_prepared(weight, piece.start, piece.length // site.groups)
+            found = interpreter.find_prepared(weight, piece.start, piece.length // match.groups)
             options: dict[str, Any] = {} if found is None else {"find_prepared": found}
-            if site.groups != 1:
-                options["groups"] = site.groups
-            if site.padding_mode != "zeros":
-                options["padding_mode"] = site.padding_mode
-            term = operations.call(resize_conv2d, source, taps, term_bias, scale_factor=piece.scale, **options)
-        total = term if total is None else operations.add(total, term)
+            if match.groups != 1:
+                options["groups"] = match.groups
+            if match.padding_mode != "zeros":
+                options["padding_mode"] = match.padding_mode
+            term = interpreter.call(resize_conv2d, source, taps, term_bias, scale_factor=piece.scale, **options)
+        total = term if total is None else interpreter.add(total, term)
     assert total is not None
     return total
 
 
-def _join(recipe: Recipe[S], first: int, last: int, operations: Operations[S]) -> S:
-    sources = [part.source for part in recipe.parts[first:last]]
-    return sources[0] if len(sources) == 1 else operations.call(torch.cat, sources, 1)
+def _join(expression: LazyExpression[S], first: int, last: int, interpreter: Interpreter[S]) -> S:
+    sources = [part.source for part in expression.parts[first:last]]
+    return sources[0] if len(sources) == 1 else interpreter.call(torch.cat, sources, 1)
 
 
-def _convolve_plainly(source: S, weight: S, bias: S | None, site: Site, operations: Operations[S]) -> S:
-    padding = (site.kernel_size - 1) // 2
-    if padding and site.padding_mode != "zeros":
-        source = operations.call(functional.pad, source, [padding] * 4, mode=site.padding_mode)
+def _convolve_plainly(source: S, weight: S, bias: S | None, match: Match, interpreter: Interpreter[S]) -> S:
+    padding = (match.kernel_size - 1) // 2
+    if padding and match.padding_mode != "zeros":
+        source = interpreter.call(functional.pad, source, [padding] * 4, mode=match.padding_mode)
         padding = 0
-    return operations.call(torch.conv2d, source, weight, bias, padding=padding)
+    return interpreter.call(torch.conv2d, source, weight, bias, padding=padding)
+
+
+def evaluate(expression: LazyExpression[Tensor]) -> Tensor:
+    """Compute what an expression describes, with the operations that it was written down from.
+
+    Parameters
+    ----------
+    expression : LazyExpression of Tensor
+        The image.
+
+    Returns
+    -------
+    Tensor, shape (N, C, H, W)
+    """
+    images = [
+        part.source
+        if part.scale == 1
+        else functional.interpolate(part.source, scale_factor=part.scale, mode="nearest")
+        for part in expression.parts
+    ]
+    image = images[0] if len(images) == 1 else torch.cat(images, 1)
+    if expression.padding:
+        mode = "constant" if expression.padding_mode == "zeros" else expression.padding_mode
+        image = functional.pad(image, [expression.padding] * 4, mode=mode)
+    return image

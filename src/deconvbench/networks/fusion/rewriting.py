@@ -3,19 +3,19 @@
 Reads top to bottom: look, plan, copy, change, check. Knows no form and no condition.
 """
 
-from typing import Any, NoReturn
+import copy
+from typing import Any, NoReturn, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from deconvbench.errors import FusionError, UsageError
 from deconvbench.networks.fusion.checking import TOLERANCES, compare_gradients, compare_outputs, compute_gradients
-from deconvbench.networks.fusion.copying import copy_sharing
 from deconvbench.networks.fusion.modules import make_class
 from deconvbench.networks.fusion.observation import Observation, observe, run_once
 from deconvbench.networks.fusion.planning import Plan, explain_module, plan_observed, plan_unseen
 from deconvbench.networks.fusion.report import FuseReport, Left
-from deconvbench.networks.fusion.weight_cache import KeptWeights
+from deconvbench.networks.fusion.weight_cache import WeightCache
 
 # a gradient passes through the network twice, and through sums over all pixels
 _GRADIENT_ALLOWANCE = 10
@@ -160,7 +160,7 @@ def _apply(model: nn.Module, plan: Plan, *, inplace: bool, freeze: bool) -> nn.M
         module = fused.get_submodule(path)
         module.__class__ = make_class(kind, type(module))
         if freeze:
-            vars(module)["kept"] = KeptWeights()
+            vars(module)["weight_cache"] = WeightCache()
     return fused
 
 
@@ -168,7 +168,7 @@ def _undo(fused: nn.Module, plan: Plan) -> None:
     for path in plan.kinds:
         module = fused.get_submodule(path)
         module.__class__ = type(module).__bases__[1]
-        vars(module).pop("kept", None)
+        vars(module).pop("weight_cache", None)
 
 
 def _refuse(what: str, error: float, seen: Observation) -> NoReturn:
@@ -179,3 +179,36 @@ def _refuse(what: str, error: float, seen: Observation) -> NoReturn:
     raise FusionError(
         f"the {what} of the fused model differ by {error:.1e} of the largest value{place}; nothing was changed"
     )
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def copy_sharing(model: M) -> M:
+    """Copy the modules of a model, but none of its tensors.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any.
+
+    Returns
+    -------
+    nn.Module
+        Its parameters and buffers, and any other tensor that its modules hold as an attribute, are those of the
+        model: training one trains the other. Hooks and training flags are copied.
+
+    Raises
+    ------
+    UsageError
+        If a module holds something that cannot be copied.
+    """
+    # deepcopy keeps what the memo knows already
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        tensors = (*module._parameters.values(), *module._buffers.values(), *vars(module).values())
+        memo |= {id(tensor): tensor for tensor in tensors if isinstance(tensor, Tensor)}
+    try:
+        return copy.deepcopy(model, memo)
+    except (TypeError, RuntimeError, AttributeError, copy.Error) as error:
+        raise UsageError(f"model: cannot be copied ({error}); pass inplace=True") from error

@@ -1,10 +1,15 @@
-"""What a call makes of an image that is known by its recipe: the rules that a running network and a graph share.
+"""What a call makes of a lazy expression: the rules that a running network and a graph share.
 
-Decides what is followed; how results are made is the world's business. Handles no in-place calls: their owner
-does.
+Decides what is followed; how results are made is the interpreter's business. Handles no in-place calls: the
+session does.
+
+What treats each channel in its own way and each pixel alike (products with the factors of an attention over
+channels, sums with an embedding, normalisation by kept statistics) may act before the enlargement too. Exact to
+the bit, for every pixel that is repeated gets what one of them gets.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, TypeVar
 
@@ -13,17 +18,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.networks.fusion import calls
-from deconvbench.networks.fusion.channelwise import follow_channelwise
-from deconvbench.networks.fusion.recipes import Part, Recipe, Site, plan_convolution, read_scale
-from deconvbench.networks.fusion.rules_protocol import World
+from deconvbench.networks.fusion.calls import BINARY_FUNCTIONS
+from deconvbench.networks.fusion.expressions import (
+    Interpreter,
+    LazyExpression,
+    Match,
+    Part,
+    plan_convolution,
+    read_scale,
+)
 
 S = TypeVar("S")
 
 
 def follow(  # noqa: PLR0911 -- one return for each kind of call
-    function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], world: World[S]
-) -> Recipe[S] | str | None:
-    """Find the recipe of what a call returns.
+    function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], interpreter: Interpreter[S]
+) -> LazyExpression[S] | str | None:
+    """Find the expression of what a call returns.
 
     Parameters
     ----------
@@ -31,112 +42,114 @@ def follow(  # noqa: PLR0911 -- one return for each kind of call
         One of `calls.KINDS` other than a convolution.
     args, kwargs
         Its arguments.
-    world : World
+    interpreter : Interpreter
         Where its images are.
 
     Returns
     -------
-    Recipe, str or None
-        The very recipe of the argument, if the call returns its argument; a reason, if the call would have to be
-        written down but cannot be; None if it is none of ours.
+    LazyExpression, str or None
+        The very expression of the argument, if the call returns its argument; a reason, if the call would have
+        to be written down but cannot be; None if it is none of ours.
     """
     kind = calls.KINDS.get(function)
     if kind in {calls.INTERPOLATE, calls.PAD, calls.JOIN}:
         call = calls.read_call(function, args, kwargs)
         if isinstance(call, calls.EnlargeCall):
-            return _follow_enlargement(call, world)
+            return _follow_enlargement(call, interpreter)
         if isinstance(call, calls.PadCall):
-            return _follow_padding(call, world)
-        return _follow_join(call, world) if isinstance(call, calls.JoinCall) else None
+            return _follow_padding(call, interpreter)
+        return _follow_join(call, interpreter) if isinstance(call, calls.JoinCall) else None
     if kind == calls.CHANNELWISE:
-        return follow_channelwise(function, args, kwargs, world)
+        return follow_channelwise(function, args, kwargs, interpreter)
     if kind is None or kind == calls.CONVOLVE or not args:
         return None
     image, *rest = args
-    recipe = world.find_recipe(image)
-    if recipe is None or any(isinstance(value, Tensor) for value in (*rest, *kwargs.values())):
+    expression = interpreter.find_expression(image)
+    if expression is None or any(isinstance(value, Tensor) for value in (*rest, *kwargs.values())):
         return None
     if kind == calls.DROP:
         is_training = kwargs.get("training", rest[1] if len(rest) > 1 else True)
-        return None if is_training else recipe
+        return None if is_training else expression
     if kind == calls.CAST:
         dtype = calls.read_cast(function, rest, kwargs)
         if dtype not in calls.DTYPES:
             return None
-        same = dtype == world.get_dtype(image)
-        return recipe if same else recipe.map(lambda source: world.call(Tensor.to, source, dtype))
+        same = dtype == interpreter.get_dtype(image)
+        return expression if same else expression.map(lambda source: interpreter.call(Tensor.to, source, dtype))
     if kind == calls.LAYOUT:
-        laid_out = recipe.map(lambda source: world.call(function, source, *rest, **kwargs))
+        laid_out = expression.map(lambda source: interpreter.call(function, source, *rest, **kwargs))
         # not ==, which compares the pixels of tensors
-        pairs = zip(recipe.parts, laid_out.parts, strict=True)
-        return recipe if all(one.source is other.source for one, other in pairs) else laid_out
-    if recipe.padding:
+        pairs = zip(expression.parts, laid_out.parts, strict=True)
+        return expression if all(one.source is other.source for one, other in pairs) else laid_out
+    if expression.padding:
         return f"{getattr(function, '__name__', function)} comes after the padding"
-    return recipe.map(lambda source: world.call(function, source, *rest, **kwargs))
+    return expression.map(lambda source: interpreter.call(function, source, *rest, **kwargs))
 
 
-def _follow_enlargement(call: calls.EnlargeCall, world: World[S]) -> Recipe[S] | str | None:
-    recipe = world.find_recipe(call.image)
-    if recipe is not None:
-        scale = read_scale(call, world.get_shape(call.image))
-        return scale if isinstance(scale, str) else recipe.enlarge(scale)
-    image = world.find_plain(call.image)
+def _follow_enlargement(call: calls.EnlargeCall, interpreter: Interpreter[S]) -> LazyExpression[S] | str | None:
+    expression = interpreter.find_expression(call.image)
+    if expression is not None:
+        scale = read_scale(call, interpreter.get_shape(call.image))
+        return scale if isinstance(scale, str) else expression.enlarge(scale)
+    image = interpreter.find_plain(call.image)
     if image is None:
         return "its input is not an ordinary tensor of floating-point numbers"
-    scale = read_scale(call, world.get_shape(image))
+    scale = read_scale(call, interpreter.get_shape(image))
     if isinstance(scale, str):
         return scale
-    source = world.settle(image, functional.interpolate, 1, scale_factor=1)
-    return Recipe(parts=(Part(source=source, channels=world.get_shape(image)[1], scale=scale),))
+    source = interpreter.settle(image, functional.interpolate, 1, scale_factor=1)
+    return LazyExpression(parts=(Part(source=source, channels=interpreter.get_shape(image)[1], scale=scale),))
 
 
-def _follow_padding(call: calls.PadCall, world: World[S]) -> Recipe[S] | str | None:
-    recipe = world.find_recipe(call.image)
-    padded = None if recipe is None else recipe.pad(call)
-    if not isinstance(padded, Recipe) or not padded.padding:
+def _follow_padding(call: calls.PadCall, interpreter: Interpreter[S]) -> LazyExpression[S] | str | None:
+    expression = interpreter.find_expression(call.image)
+    padded = None if expression is None else expression.pad(call)
+    if not isinstance(padded, LazyExpression) or not padded.padding:
         return padded
     mode = "constant" if padded.padding_mode == "zeros" else padded.padding_mode
     amount = padded.padding
-    return padded.map(lambda source: world.settle(source, functional.pad, amount + 1, pad=[amount] * 4, mode=mode))
+    return padded.map(
+        lambda source: interpreter.settle(source, functional.pad, amount + 1, pad=[amount] * 4, mode=mode)
+    )
 
 
-def _follow_join(call: calls.JoinCall, world: World[S]) -> Recipe[S] | str | None:
+def _follow_join(call: calls.JoinCall, interpreter: Interpreter[S]) -> LazyExpression[S] | str | None:
     if call.axis not in {1, -3}:
         return None
     parts: list[Part[S]] = []
-    origins: list[Any] = []
+    enlargements: list[Any] = []
     for image in call.images:
-        recipe = world.find_recipe(image)
-        if recipe is not None and not recipe.padding:
-            parts.extend(recipe.parts)
-            origins.extend(recipe.origins)
+        expression = interpreter.find_expression(image)
+        if expression is not None and not expression.padding:
+            parts.extend(expression.parts)
+            enlargements.extend(expression.enlargements)
             continue
-        plain = world.find_plain(image)
-        if plain is None or len(world.get_shape(plain)) != 4:
+        plain = interpreter.find_plain(image)
+        if plain is None or len(interpreter.get_shape(plain)) != 4:
             return "it is joined with something that is not an ordinary image"
-        parts.append(Part(source=plain, channels=world.get_shape(plain)[1], scale=1))
+        parts.append(Part(source=plain, channels=interpreter.get_shape(plain)[1], scale=1))
     if not any(part.scale > 1 for part in parts):
         return None
     if not all(isinstance(part.channels, int) for part in parts):
         return "the number of joined channels is not known"
-    dtypes = [world.get_dtype(part.source) for part in parts]
-    recipe = Recipe(parts=tuple(parts), origins=tuple(origins))
+    dtypes = [interpreter.get_dtype(part.source) for part in parts]
+    expression = LazyExpression(parts=tuple(parts), enlargements=tuple(enlargements))
     if len(set(dtypes)) == 1:
-        return recipe
+        return expression
     dtype = reduce(torch.promote_types, dtypes)
-    return recipe.map(lambda source: world.call(Tensor.to, source, dtype))
+    return expression.map(lambda source: interpreter.call(Tensor.to, source, dtype))
 
 
-def find_site(
-    args: Sequence[Any], kwargs: Mapping[str, Any], world: World[S], is_operand: Callable[[Any], bool]
-) -> tuple[calls.ConvolveCall, Recipe[S], Site | str] | None:
+def find_match(
+    args: Sequence[Any], kwargs: Mapping[str, Any], interpreter: Interpreter[S], is_operand: Callable[[Any], bool]
+) -> tuple[calls.ConvolveCall, LazyExpression[S], Match | str] | None:
     """Find how a convolution is done fast.
 
     Parameters
     ----------
     args, kwargs
         Of ``conv2d``.
-    world : World
+    interpreter : Interpreter
         Where its image is.
     is_operand : callable
         Whether something can be a weight or bias.
@@ -144,12 +157,114 @@ def find_site(
     Returns
     -------
     tuple or None
-        The call, the recipe of its input, and the site or why there is none; None if it convolves no recipe.
+        The call, the expression of its input, and the match or why there is none; None if it convolves none.
     """
     call = calls.read_call(torch.conv2d, args, kwargs)
-    recipe = None if not isinstance(call, calls.ConvolveCall) else world.find_recipe(call.image)
-    if recipe is None or not isinstance(call, calls.ConvolveCall):
+    expression = None if not isinstance(call, calls.ConvolveCall) else interpreter.find_expression(call.image)
+    if expression is None or not isinstance(call, calls.ConvolveCall):
         return None
     if not is_operand(call.weight) or not (call.bias is None or is_operand(call.bias)):
         return None
-    return call, recipe, plan_convolution(recipe, call, world.get_shape(call.weight))
+    return call, expression, plan_convolution(expression, call, interpreter.get_shape(call.weight))
+
+
+@dataclass(frozen=True, slots=True)
+class _Operand:
+    """What meets an image: the axis of its channels, or None where it is the same for all."""
+
+    value: Any
+    axis: int | None = None
+
+    def cut(self, start: int, length: int, interpreter: Interpreter[S]) -> Any:
+        if self.axis is None:
+            return self.value
+        return interpreter.call(torch.narrow, self.value, self.axis, start, length)
+
+
+_NORMALISE_NAMES = (
+    *("input", "running_mean", "running_var", "weight", "bias"),
+    *("training", "momentum", "eps"),
+)
+_NORMALISE_DEFAULTS: Mapping[str, Any] = {
+    "weight": None,
+    "bias": None,
+    "training": False,
+    "momentum": 0.1,
+    "eps": 1e-5,
+}
+
+
+def follow_channelwise(
+    function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], interpreter: Interpreter[S]
+) -> LazyExpression[S] | str | None:
+    """Find the expression of what a call returns.
+
+    Parameters
+    ----------
+    function : callable
+        One of `calls.BINARY_FUNCTIONS`, ``prelu`` or ``batch_norm``.
+    args, kwargs
+        Its arguments; in a product the image may be either.
+    interpreter : Interpreter
+        Where its images are.
+
+    Returns
+    -------
+    LazyExpression, str or None
+        As of `follow`.
+    """
+    if function is functional.batch_norm:
+        bound = {**_NORMALISE_DEFAULTS, **dict(zip(_NORMALISE_NAMES, args, strict=False)), **kwargs}
+        is_known = len(args) <= len(bound) == len(_NORMALISE_NAMES)
+        if not is_known or bound["training"] or bound["running_mean"] is None:
+            return None
+        args, kwargs = [bound[name] for name in _NORMALISE_NAMES], {}
+    if len(args) < 2 or not all(isinstance(value, (int, float)) for value in kwargs.values()):
+        return None
+    places = [place for place, value in enumerate(args) if interpreter.find_expression(value) is not None]
+    expression = interpreter.find_expression(args[places[0]]) if len(places) == 1 else None
+    if expression is None:
+        return None
+    if expression.padding:
+        return f"{getattr(function, '__name__', function)} comes after the padding"
+    operands = [
+        None if place in places else _read_operand(value, function, expression, interpreter)
+        for place, value in enumerate(args)
+    ]
+    if any(operand is None and place not in places for place, operand in enumerate(operands)):
+        return None
+    parts, start = [], 0
+    for part in expression.parts:
+        given = [
+            part.source if operand is None else operand.cut(start, part.channels, interpreter)
+            for operand in operands
+        ]
+        parts.append(replace(part, source=interpreter.call(function, *given, **kwargs)))
+        start += part.channels
+    return replace(expression, parts=tuple(parts))
+
+
+def _read_operand(
+    value: Any, function: Any, expression: LazyExpression[S], interpreter: Interpreter[S]
+) -> _Operand | None:
+    """Read an operand; None where it is not the same for all pixels of a channel."""
+    is_vector = function not in BINARY_FUNCTIONS
+    if isinstance(value, (int, float)) or (value is None and is_vector):
+        return _Operand(value)
+    plain = interpreter.find_plain(value)
+    if plain is None:
+        return None
+    shape = tuple(interpreter.get_shape(plain))
+    if is_vector:
+        # a channel is its only axis
+        shape, axis = (1, *shape, 1, 1), 0
+    else:
+        shape, axis = (1,) * (4 - len(shape)) + shape, len(shape) - 3
+    if len(shape) != 4 or not all(type(number) is int for number in (*shape, expression.channels)):
+        return None
+    if shape[1] not in {1, expression.channels} or shape[2:] != (1, 1):
+        return None
+    batch = interpreter.get_shape(expression.parts[0].source)[0]
+    if shape[0] != 1 and not (type(batch) is int and batch == shape[0]):
+        return None
+    return _Operand(plain, axis if shape[1] > 1 and len(expression.parts) > 1 else None)

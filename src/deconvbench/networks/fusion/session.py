@@ -1,49 +1,52 @@
 """The deferred tensors of one call of one module, and every decision about them.
 
-Exact by construction: whatever it cannot prove, it lets torch do. Touches no module.
+Exact by construction: whatever it cannot prove, it lets torch do. An `Interceptor` shows it every
+function of torch that is called. Touches no module.
 """
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from deconvbench.networks.fusion import calls
+from deconvbench.networks.fusion.calls import is_harmless
 from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, rebuild_sequence
-from deconvbench.networks.fusion.evaluation import evaluate
-from deconvbench.networks.fusion.recipes import Recipe, Site
-from deconvbench.networks.fusion.resizing import Eager, convolve, is_faster
-from deconvbench.networks.fusion.rules import find_site, follow
+from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Match
+from deconvbench.networks.fusion.resizing import convolve, evaluate, is_faster
+from deconvbench.networks.fusion.rules import find_match, follow
 from deconvbench.networks.fusion.tensors import find_memory, find_tensors, is_usable
-from deconvbench.networks.fusion.weight_cache import KeptWeights
+from deconvbench.networks.fusion.weight_cache import WeightCache
 
 
 class Observer(Protocol):
     """Who wants to know what a session does, and why not."""
 
     def begin(self, scale: int) -> Any:
-        """Learn of an enlargement; what is returned comes back as its origin."""
+        """Learn of an enlargement; what is returned comes back with the expression."""
 
     def refuse(self, reason: str) -> None:
         """Learn of an enlargement that is none of ours."""
 
-    def fuse(self, recipe: Recipe[Tensor], site: Site, plain: Tensor, fast: Tensor) -> None:
+    def fuse(self, expression: LazyExpression[Tensor], match: Match, plain: Tensor, fast: Tensor) -> None:
         """Learn of a convolution that went the fast way, and of what the plain one answers."""
 
-    def miss(self, origins: Sequence[Any], reason: str) -> None:
+    def miss(self, enlargements: Sequence[Any], reason: str) -> None:
         """Learn of an enlarged image that had to be computed."""
 
 
-class Session(Eager):
+class Session:
     """The deferred tensors of one call of a module.
 
     Parameters
     ----------
-    kept : KeptWeights or None
+    weight_cache : WeightCache or None
         Where transformed weights may be kept.
     observer : Observer or None
         Who is told.
@@ -56,18 +59,18 @@ class Session(Eager):
         Whether any convolution went the fast way.
     """
 
-    def __init__(self, kept: KeptWeights | None = None, observer: Observer | None = None) -> None:
-        super().__init__(kept)
+    def __init__(self, weight_cache: WeightCache | None = None, observer: Observer | None = None) -> None:
+        self._weight_cache = weight_cache
         self._observer = observer
         self._pending: list[weakref.ref[Deferred]] = []
         self._is_open = True
         self.has_tried = self.has_gained = False
 
-    def find_recipe(self, value: Any) -> Recipe[Tensor] | None:
-        """Find the recipe of a deferred tensor that nobody can have changed."""
+    def find_expression(self, value: Any) -> LazyExpression[Tensor] | None:
+        """Find the expression of a deferred tensor that nobody can have changed."""
         if not isinstance(value, Deferred) or value.is_given_away:
             return None
-        return value.recipe if value.has_old_sources and value.has_own_history else None
+        return value.expression if value.has_old_sources and value.has_own_history else None
 
     def find_plain(self, value: Any) -> Tensor | None:
         """Find an ordinary tensor."""
@@ -90,28 +93,35 @@ class Session(Eager):
         probe = torch.empty((1, 1, size, size), dtype=source.dtype, device=source.device)
         return source.to(function(probe, **options).dtype)
 
-    def enlarge(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Defer an enlargement of a plain tensor, or return NotImplemented.
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
+        """Call a function of torch."""
+        y: Tensor = function(*args, **kwargs)
+        return y
 
-        Parameters
-        ----------
-        args, kwargs
-            Of ``interpolate``.
-        """
-        recipe = follow(functional.interpolate, args, kwargs, self)
-        if isinstance(recipe, Recipe):
+    def add(self, total: Tensor, term: Tensor) -> Tensor:
+        """Add, to a result that nobody else has."""
+        return total.add_(term)
+
+    def find_prepared(self, weight: Tensor, start: int, length: int) -> FindPrepared | None:
+        """Find where the transformed weight of some input channels is kept."""
+        return None if self._weight_cache is None else self._weight_cache.find(weight, start, length)
+
+    def enlarge(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Defer an enlargement of a plain tensor, or return NotImplemented."""
+        expression = follow(functional.interpolate, args, kwargs, self)
+        if isinstance(expression, LazyExpression):
             if self._observer is not None:
-                recipe = replace(recipe, origins=(self._observer.begin(recipe.parts[0].scale),))
-            return self._defer(recipe)
+                expression = replace(expression, enlargements=(self._observer.begin(expression.parts[0].scale),))
+            return self._defer(expression)
         if self._observer is not None:
-            self._observer.refuse(recipe or "it is not a plain nearest-neighbour upsampling")
+            self._observer.refuse(expression or "it is not a plain nearest-neighbour upsampling")
         return NotImplemented
 
-    def _defer(self, recipe: Recipe[Tensor]) -> Deferred:
+    def _defer(self, expression: LazyExpression[Tensor]) -> Deferred:
         if not torch.is_grad_enabled():
-            recipe = recipe.map(torch.detach)
+            expression = expression.map(torch.detach)
         self.has_tried = True
-        deferred = defer(recipe, self)
+        deferred = defer(expression, self)
         self._pending.append(weakref.ref(deferred))
         return deferred
 
@@ -128,59 +138,35 @@ class Session(Eager):
         return bool(self._pending)
 
     def protect(self, args: Sequence[Any], kwargs: Mapping[str, Any], function: Any) -> None:
-        """Compute what depends on memory that a call may change.
-
-        Parameters
-        ----------
-        args, kwargs
-            Of the call.
-        function : callable
-            What is called.
-        """
+        """Compute what depends on memory that a call may change."""
         tensors = find_tensors((*args, *kwargs.values()))
         # the memory of a deferred tensor is nobody's source
         given = {find_memory(tensor) for tensor in tensors if not isinstance(tensor, Deferred)}
         if not given:
             return
         for deferred in self._list_waiting():
-            own = {find_memory(part.source) for part in deferred.recipe.parts}
+            own = {find_memory(part.source) for part in deferred.expression.parts}
             if None in given or not own.isdisjoint(given):
                 # where nobody counts changes, this one counts
                 deferred.compute(function, is_pure=deferred.counts_changes)
 
     def notice(self, deferred: Deferred, function: Any) -> None:
-        """Tell the observer who wants an enlarged image.
-
-        Parameters
-        ----------
-        deferred : Deferred
-            The image.
-        function : callable
-            The asker.
-        """
+        """Tell the observer who wants an enlarged image."""
         name = getattr(function, "__name__", str(function))
         reason = f"its output is read by {name}" if function else "the model returns or keeps its output"
-        self._miss(deferred.recipe, reason)
+        self._miss(deferred.expression, reason)
 
-    def _miss(self, recipe: Recipe[Tensor], reason: str) -> None:
+    def _miss(self, expression: LazyExpression[Tensor], reason: str) -> None:
         if self._observer is not None:
-            self._observer.miss(recipe.origins, reason)
+            self._observer.miss(expression.enlargements, reason)
 
     def handle(  # noqa: PLR0911 -- one return for each kind of answer
         self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
-        """Answer a call with deferred tensors without computing them, or return NotImplemented.
-
-        Parameters
-        ----------
-        function : callable
-            What is called.
-        args, kwargs
-            Its arguments.
-        """
+        """Answer a call with deferred tensors without computing them, or return NotImplemented."""
         if function is torch.conv2d:
             answer = self._convolve(args, kwargs)
-            if isinstance(answer, Recipe):
+            if isinstance(answer, LazyExpression):
                 deferred = self._defer(answer)
                 return deferred if self._is_open else deferred.compute(function, is_pure=True)
             return answer
@@ -195,52 +181,52 @@ class Session(Eager):
             # what cannot be written down together may be one after the other
             named = compute(dict(kwargs), function, is_pure=True)
             return self.enlarge(compute(tuple(args), function, is_pure=True), named)
-        recipe = follow(function, args, options, self)
-        if not isinstance(recipe, Recipe):
-            if recipe is not None:
+        expression = follow(function, args, options, self)
+        if not isinstance(expression, LazyExpression):
+            if expression is not None:
                 for deferred in find_deferred((*args, *kwargs.values())):
-                    self._miss(deferred.recipe, recipe)
+                    self._miss(deferred.expression, expression)
             return NotImplemented
         if isinstance(image, Deferred):
-            if recipe is image.recipe:
+            if expression is image.expression:
                 return image
             if is_inplace:
-                image.become(recipe)
+                image.become(expression)
                 return image
-        return self._defer(recipe)
+        return self._defer(expression)
 
     def _can_enlarge(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-        """Whether the argument of an enlargement is deferred, and its recipe can be enlarged."""
+        """Whether the argument of an enlargement is deferred, and its expression can be enlarged."""
         call = calls.read_call(functional.interpolate, args, kwargs)
-        is_known = isinstance(call, calls.EnlargeCall) and self.find_recipe(call.image) is not None
-        return is_known and isinstance(follow(functional.interpolate, args, kwargs, self), Recipe)
+        is_known = isinstance(call, calls.EnlargeCall) and self.find_expression(call.image) is not None
+        return is_known and isinstance(follow(functional.interpolate, args, kwargs, self), LazyExpression)
 
     def _convolve(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        found = find_site(args, kwargs, self, _is_operand)
+        found = find_match(args, kwargs, self, _is_operand)
         if found is None:
             return NotImplemented
-        call, recipe, site = found
-        if isinstance(site, str):
-            self._miss(recipe, f"the convolution after it: {site}")
+        call, expression, match = found
+        if isinstance(match, str):
+            self._miss(expression, f"the convolution after it: {match}")
             return NotImplemented
         dtypes = {tensor.dtype for tensor in (call.image, call.weight, call.bias) if tensor is not None}
         is_autocast = torch.is_autocast_enabled(call.image.device.type) and torch.float64 not in dtypes
         if len(dtypes) > 1 and not is_autocast:
             return NotImplemented
         # whoever observes wants to know what is exact, at other sizes too
-        if self._observer is None or site.kernel_size == 1:
+        if self._observer is None or match.kernel_size == 1:
             is_prepared = self.find_prepared(call.weight, 0, call.weight.shape[1]) is not None
             is_computed = call.image.is_computed
-            if not is_faster(recipe, site, call.weight, is_prepared=is_prepared, is_computed=is_computed):
-                self._miss(recipe, "a 1×1 convolution after it would not be faster before it")
+            if not is_faster(expression, match, call.weight, is_prepared=is_prepared, is_computed=is_computed):
+                self._miss(expression, "a 1×1 convolution after it would not be faster before it")
                 return NotImplemented
         self.has_gained = True
-        answer = convolve(recipe, site, call.weight, call.bias, self)
+        answer = convolve(expression, match, call.weight, call.bias, self)
         if self._observer is not None:
             options: tuple[Any, ...] = (call.stride, call.padding, call.dilation, call.groups)
-            plain = torch.conv2d(evaluate(recipe), call.weight, call.bias, *options)
-            fast = evaluate(answer) if isinstance(answer, Recipe) else answer
-            self._observer.fuse(recipe, site, plain, fast)
+            plain = torch.conv2d(evaluate(expression), call.weight, call.bias, *options)
+            fast = evaluate(answer) if isinstance(answer, LazyExpression) else answer
+            self._observer.fuse(expression, match, plain, fast)
         return answer
 
     def close(self, output: Any) -> Any:
@@ -287,3 +273,47 @@ def _make_plain(value: Any) -> Any:
             if item is not (plain := _make_plain(item)):
                 object.__setattr__(value, field.name, plain)
     return value
+
+
+class Interceptor(TorchFunctionMode):
+    """Shows a session every function of torch that is called while it is active, in one thread.
+
+    Parameters
+    ----------
+    session : Session
+        Whom.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Call a function, or answer for it."""
+        named = kwargs or {}
+        session = self.session
+        if func is functional.interpolate and not any(True for _ in find_deferred((*args, *named.values()))):
+            answer = session.enlarge(args, named)
+            if answer is not NotImplemented:
+                return answer
+        elif session.is_waiting and not is_harmless(func, named):
+            session.protect(args, named, func)
+        return func(*args, **named)
+
+
+def is_transformed() -> bool:
+    """Whether TorchScript traces, or functions are transformed, or gradients taken forward, in this thread."""
+    return bool(
+        torch._C._get_tracing_state() is not None
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    )
+
+
+def may_intercept() -> bool:
+    """Whether a session may start here: nobody traces or transforms, and none is running in this thread."""
+    if torch.compiler.is_compiling() or is_transformed():
+        return False
+    return not any(isinstance(mode, Interceptor) for mode in _get_current_function_mode_stack())  # type: ignore[no-untyped-call] # torch has no types here

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deconvbench.networks.fusion.resizing import FindPrepared
+from deconvbench.networks.fusion.expressions import FindPrepared
 from deconvbench.upsamplers.fast.forms import Geometry
 from deconvbench.upsamplers.fast.frozen import FrozenWeights
 
@@ -29,7 +29,7 @@ class _Entry:
         return owner is self.owner and owner.data_ptr() == self.address and self.weights.are_of(self.taps)
 
 
-class KeptWeights:
+class WeightCache:
     """The transformed weights of the convolutions of one module.
 
     A change of a weight is seen by its identity, its version and its memory: optimizer steps,
@@ -45,7 +45,7 @@ class KeptWeights:
         return len(self._entries)
 
     def __reduce__(self) -> Any:
-        return (KeptWeights, ())
+        return (WeightCache, ())
 
     def clear(self) -> None:
         """Forget all of them."""

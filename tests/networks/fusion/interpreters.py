@@ -1,4 +1,4 @@
-"""A world without pixels: images are names, and what would be computed is written down."""
+"""An interpreter without pixels: images are names, and what would be computed is written down."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deconvbench.networks.fusion.recipes import Part, Recipe
+from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Part
 
 
-class NamedWorld:
-    """Images are names; their shapes and recipes are given.
+class NamedInterpreter:
+    """Images are names; their shapes and expressions are given.
 
     Parameters
     ----------
     shapes : mapping of str to tuple of int
         Of the images that are computed.
-    recipes : mapping of str to Recipe of str
+    expressions : mapping of str to LazyExpression of str
         Of those that are not.
     dtypes : mapping of str to torch.dtype
         Of those that are not float32.
@@ -25,13 +25,13 @@ class NamedWorld:
     def __init__(
         self,
         shapes: Mapping[str, Sequence[Any]],
-        recipes: Mapping[str, Recipe[str]] | None = None,
+        expressions: Mapping[str, LazyExpression[str]] | None = None,
         dtypes: Mapping[str, torch.dtype] | None = None,
     ) -> None:
-        self.shapes, self.recipes, self.dtypes = dict(shapes), dict(recipes or {}), dict(dtypes or {})
+        self.shapes, self.expressions, self.dtypes = dict(shapes), dict(expressions or {}), dict(dtypes or {})
 
-    def find_recipe(self, value: Any) -> Recipe[str] | None:
-        return self.recipes.get(value) if isinstance(value, str) else None
+    def find_expression(self, value: Any) -> LazyExpression[str] | None:
+        return self.expressions.get(value) if isinstance(value, str) else None
 
     def find_plain(self, value: Any) -> str | None:
         return value if isinstance(value, str) and value in self.shapes else None
@@ -39,7 +39,7 @@ class NamedWorld:
     def get_shape(self, value: Any) -> Sequence[Any]:
         if value in self.shapes:
             return self.shapes[value]
-        (part,) = self.recipes[value].parts
+        (part,) = self.expressions[value].parts
         batch, channels, height, width = self.shapes[part.source]
         return (batch, channels, height * part.scale, width * part.scale)
 
@@ -53,17 +53,23 @@ class NamedWorld:
         words = [str(value) for value in args] + [f"{name}={value}" for name, value in kwargs.items()]
         return f"{function.__name__}({', '.join(words)})"
 
+    def add(self, total: str, term: str) -> str:
+        return f"add({total}, {term})"
+
+    def find_prepared(self, weight: str, start: int, length: int) -> FindPrepared | None:
+        return None
+
     def settle(self, source: str, function: Any, size: int, **options: Any) -> str:
         return source
 
 
-def describe(recipe: Any) -> list[tuple[str, int]]:
-    """List sources and scales of a recipe."""
-    assert isinstance(recipe, Recipe)
-    return [(part.source, part.scale) for part in recipe.parts]
+def describe(expression: Any) -> list[tuple[str, int]]:
+    """List sources and scales of an expression."""
+    assert isinstance(expression, LazyExpression)
+    return [(part.source, part.scale) for part in expression.parts]
 
 
-def enlarged(*parts: tuple[str, int, int], **options: Any) -> Recipe[str]:
-    """Make a recipe of parts: source, channels, scale."""
+def enlarged(*parts: tuple[str, int, int], **options: Any) -> LazyExpression[str]:
+    """Make an expression of parts: source, channels, scale."""
     made = tuple(Part(source=source, channels=channels, scale=scale) for source, channels, scale in parts)
-    return Recipe(parts=made, **options)
+    return LazyExpression(parts=made, **options)

@@ -7,11 +7,18 @@ import torch
 from torch.nn import functional
 
 from deconvbench.networks.fusion.calls import ConvolveCall, EnlargeCall, PadCall
-from deconvbench.networks.fusion.recipes import GREATEST_SCALE, Part, Recipe, Site, plan_convolution, read_scale
+from deconvbench.networks.fusion.expressions import (
+    GREATEST_SCALE,
+    LazyExpression,
+    Match,
+    Part,
+    plan_convolution,
+    read_scale,
+)
 
 
-def make_recipe(*parts: tuple[int, int], **options: Any) -> Recipe[str]:
-    return Recipe(
+def make_expression(*parts: tuple[int, int], **options: Any) -> LazyExpression[str]:
+    return LazyExpression(
         parts=tuple(Part(source="", channels=channels, scale=scale) for channels, scale in parts), **options
     )
 
@@ -56,18 +63,18 @@ def test_scales(scale_factor: Any, size: Any, shape: Any, expected: int | str) -
     assert found == expected or (isinstance(expected, str) and str(found).startswith(expected))
 
 
-def test_a_plain_site() -> None:
-    site = plan_convolution(make_recipe((4, 2)), make_convolution(), (5, 4, 3, 3))
-    assert isinstance(site, Site)
-    assert (site.kernel_size, site.out_channels, site.padding_mode, site.groups) == (3, 5, "zeros", 1)
-    assert len(site.pieces) == 1
+def test_a_plain_match() -> None:
+    match = plan_convolution(make_expression((4, 2)), make_convolution(), (5, 4, 3, 3))
+    assert isinstance(match, Match)
+    assert (match.kernel_size, match.out_channels, match.padding_mode, match.groups) == (3, 5, "zeros", 1)
+    assert len(match.pieces) == 1
 
 
 def test_neighbours_of_one_scale_are_one_piece() -> None:
-    recipe = make_recipe((4, 2), (2, 2), (3, 1), (1, 1), (2, 4), (1, 2))
-    site = plan_convolution(recipe, make_convolution(), (5, 13, 3, 3))
-    assert isinstance(site, Site)
-    assert [(piece.first, piece.last, piece.start, piece.length, piece.scale) for piece in site.pieces] == [
+    expression = make_expression((4, 2), (2, 2), (3, 1), (1, 1), (2, 4), (1, 2))
+    match = plan_convolution(expression, make_convolution(), (5, 13, 3, 3))
+    assert isinstance(match, Match)
+    assert [(piece.first, piece.last, piece.start, piece.length, piece.scale) for piece in match.pieces] == [
         (0, 2, 0, 6, 2),
         (2, 4, 6, 4, 1),
         (4, 5, 10, 2, 4),
@@ -76,31 +83,33 @@ def test_neighbours_of_one_scale_are_one_piece() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "options", "shape", "reason"),
+    ("expression", "options", "shape", "reason"),
     [
-        (make_recipe((4, 2)), {}, (5, 4, 3), "kernel (3,) is not square"),
-        (make_recipe((4, 2)), {}, (5, 4, 2, 2), "kernel 2 is even"),
-        (make_recipe((4, 2)), {}, (5, 3, 3, 3), "its input has 4 channels, its weight 3 in 1 groups"),
+        (make_expression((4, 2)), {}, (5, 4, 3), "kernel (3,) is not square"),
+        (make_expression((4, 2)), {}, (5, 4, 2, 2), "kernel 2 is even"),
+        (make_expression((4, 2)), {}, (5, 3, 3, 3), "its input has 4 channels, its weight 3 in 1 groups"),
         (
-            make_recipe((4, 2)),
+            make_expression((4, 2)),
             {"padding": (2, 2)},
             (5, 4, 3, 3),
             "padding 2 does not keep the size; kernel 3 needs 1",
         ),
-        (make_recipe((2, 2), (2, 1)), {"groups": 2}, (4, 2, 3, 3), "2 groups of joined channels"),
-        (make_recipe((1, 2), (4, 1)), {}, (4, 5, 3, 3), "only 1 of its 5 channels are enlarged"),
+        (make_expression((2, 2), (2, 1)), {"groups": 2}, (4, 2, 3, 3), "2 groups of joined channels"),
+        (make_expression((1, 2), (4, 1)), {}, (4, 5, 3, 3), "only 1 of its 5 channels are enlarged"),
     ],
 )
-def test_reasons(recipe: Recipe[str], options: dict[str, Any], shape: tuple[int, ...], reason: str) -> None:
-    assert str(plan_convolution(recipe, make_convolution(**options), shape)).startswith(reason)
+def test_reasons(
+    expression: LazyExpression[str], options: dict[str, Any], shape: tuple[int, ...], reason: str
+) -> None:
+    assert str(plan_convolution(expression, make_convolution(**options), shape)).startswith(reason)
 
 
 def test_reflection_of_what_is_not_enlarged_may_reach_further() -> None:
-    recipe = make_recipe((4, 3), (1, 1), padding=2, padding_mode="reflect")
+    expression = make_expression((4, 3), (1, 1), padding=2, padding_mode="reflect")
     convolution = make_convolution(padding=(0, 0))
-    assert isinstance(plan_convolution(recipe, convolution, (1, 5, 5, 5)), Site)
-    recipe = make_recipe((4, 2), (1, 1), padding=2, padding_mode="reflect")
-    assert "reflection by 2" in str(plan_convolution(recipe, convolution, (1, 5, 5, 5)))
+    assert isinstance(plan_convolution(expression, convolution, (1, 5, 5, 5)), Match)
+    expression = make_expression((4, 2), (1, 1), padding=2, padding_mode="reflect")
+    assert "reflection by 2" in str(plan_convolution(expression, convolution, (1, 5, 5, 5)))
 
 
 @pytest.mark.parametrize(
@@ -115,21 +124,21 @@ def test_reflection_of_what_is_not_enlarged_may_reach_further() -> None:
     ],
 )
 def test_paddings(amounts: tuple[Any, ...], mode: str, expected: int | str) -> None:
-    found = make_recipe((4, 2)).pad(PadCall(image=None, amounts=amounts, mode=mode))
-    assert (found.padding if isinstance(found, Recipe) else found) == expected
+    found = make_expression((4, 2)).pad(PadCall(image=None, amounts=amounts, mode=mode))
+    assert (found.padding if isinstance(found, LazyExpression) else found) == expected
 
 
 def test_only_zeros_are_padded_twice() -> None:
-    once = make_recipe((4, 2), padding=1)
+    once = make_expression((4, 2), padding=1)
     twice = once.pad(PadCall(image=None, amounts=(2,) * 4, mode="zeros"))
-    assert isinstance(twice, Recipe)
+    assert isinstance(twice, LazyExpression)
     assert twice.padding == 3
     assert once.pad(PadCall(image=None, amounts=(1,) * 4, mode="reflect")) == "it is padded twice"
 
 
 def test_enlarging_again() -> None:
-    recipe = make_recipe((4, 2), (1, 1)).enlarge(3)
-    assert isinstance(recipe, Recipe)
-    assert [part.scale for part in recipe.parts] == [6, 3]
-    assert make_recipe((4, 20)).enlarge(2) == "it is enlarged by more than 32"
-    assert make_recipe((4, 2), padding=1).enlarge(2) == "it is padded before it is enlarged"
+    expression = make_expression((4, 2), (1, 1)).enlarge(3)
+    assert isinstance(expression, LazyExpression)
+    assert [part.scale for part in expression.parts] == [6, 3]
+    assert make_expression((4, 20)).enlarge(2) == "it is enlarged by more than 32"
+    assert make_expression((4, 2), padding=1).enlarge(2) == "it is padded before it is enlarged"

@@ -8,12 +8,19 @@ nothing.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
 
 from deconvbench.networks.fusion.calls import NEAREST, ConvolveCall, EnlargeCall, PadCall, make_pair
+from deconvbench.upsamplers.fast.forms import Geometry
 
 S = TypeVar("S")
 T = TypeVar("T")
+
+# finds the transformed weight for an implementation, a geometry, a memory format and a dtype
+FindPrepared = Callable[[str, Geometry, torch.memory_format, torch.dtype], Tensor]
 
 # up to here torch's float32 index arithmetic was checked to repeat every pixel s times, in sizes up to 20000
 GREATEST_SCALE = 32
@@ -41,7 +48,7 @@ class Part(Generic[S]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe(Generic[S]):
+class LazyExpression(Generic[S]):
     """An image: parts joined along the channels, then padded.
 
     Parameters
@@ -52,21 +59,21 @@ class Recipe(Generic[S]):
         Pixels on each side.
     padding_mode : str
         ``zeros``, ``reflect`` or ``replicate``.
-    origins : tuple
-        Whatever the owner wants to remember about the enlargements.
+    enlargements : tuple
+        What an observer remembers about the enlargements in it.
     """
 
     parts: tuple[Part[S], ...]
     padding: int = 0
     padding_mode: str = "zeros"
-    origins: tuple[Any, ...] = ()
+    enlargements: tuple[Any, ...] = ()
 
     @property
     def channels(self) -> int:
         """Number of channels."""
         return sum(part.channels for part in self.parts)
 
-    def map(self, function: Callable[[S], T]) -> "Recipe[T]":
+    def map(self, function: Callable[[S], T]) -> "LazyExpression[T]":
         """Apply a function of each pixel alone to every source.
 
         Parameters
@@ -77,30 +84,20 @@ class Recipe(Generic[S]):
         parts = tuple(
             Part(source=function(part.source), channels=part.channels, scale=part.scale) for part in self.parts
         )
-        return Recipe(parts=parts, padding=self.padding, padding_mode=self.padding_mode, origins=self.origins)
+        return LazyExpression(
+            parts=parts, padding=self.padding, padding_mode=self.padding_mode, enlargements=self.enlargements
+        )
 
-    def enlarge(self, scale: int) -> "Recipe[S] | str":
-        """Enlarge once more, or say why that cannot be written down.
-
-        Parameters
-        ----------
-        scale : int
-            The scale s.
-        """
+    def enlarge(self, scale: int) -> "LazyExpression[S] | str":
+        """Enlarge once more, or say why that cannot be written down."""
         if self.padding:
             return "it is padded before it is enlarged"
         if any(part.scale * scale > GREATEST_SCALE for part in self.parts):
             return f"it is enlarged by more than {GREATEST_SCALE}"
         return replace(self, parts=tuple(replace(part, scale=part.scale * scale) for part in self.parts))
 
-    def pad(self, call: PadCall) -> "Recipe[S] | str":  # noqa: PLR0911 -- one return for each reason
-        """Pad, or say why that cannot be written down.
-
-        Parameters
-        ----------
-        call : PadCall
-            The padding.
-        """
+    def pad(self, call: PadCall) -> "LazyExpression[S] | str":  # noqa: PLR0911 -- one return for each reason
+        """Pad, or say why that cannot be written down."""
         if not all(isinstance(amount, int) for amount in call.amounts):
             return "its padding is not known"
         if not any(call.amounts):
@@ -115,6 +112,34 @@ class Recipe(Generic[S]):
         if self.padding and not call.mode == self.padding_mode == "zeros":
             return "it is padded twice"
         return replace(self, padding=self.padding + amount, padding_mode=call.mode)
+
+
+class Interpreter(Protocol[S]):
+    """What gives expressions a meaning: a running network computes tensors, a graph has nodes written into it."""
+
+    def find_expression(self, value: Any) -> LazyExpression[S] | None:
+        """Find the expression of an image that is not computed."""
+
+    def find_plain(self, value: Any) -> S | None:
+        """Find an image that is computed, if it is an ordinary one."""
+
+    def get_shape(self, value: Any) -> Sequence[Any]:
+        """Find a shape (N, C, H, W)."""
+
+    def get_dtype(self, value: Any) -> torch.dtype:
+        """Find a dtype."""
+
+    def settle(self, source: S, function: Any, size: int, **options: Any) -> S:
+        """Convert a source to the dtype that a function answers in, which autocast may have changed."""
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> S:
+        """Call a function of torch."""
+
+    def add(self, total: S, term: S) -> S:
+        """Add, to a result that nobody else has."""
+
+    def find_prepared(self, weight: S, start: int, length: int) -> FindPrepared | None:
+        """Find where the transformed weight of some input channels is kept."""
 
 
 def read_scale(call: EnlargeCall, shape: Sequence[Any]) -> int | str:  # noqa: PLR0911 -- as above
@@ -179,8 +204,8 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """A convolution of a recipe that is exact without computing it.
+class Match:
+    """A convolution of an expression that is exact without computing it.
 
     Parameters
     ----------
@@ -202,13 +227,13 @@ class Site:
 
 
 def plan_convolution(  # noqa: PLR0911 -- one return for each reason
-    recipe: Recipe[Any], call: ConvolveCall, weight_shape: Sequence[Any]
-) -> Site | str:
-    """Decide whether a convolution of a recipe has an exact fast form, or say why it has none.
+    expression: LazyExpression[Any], call: ConvolveCall, weight_shape: Sequence[Any]
+) -> Match | str:
+    """Decide whether a convolution of an expression has an exact fast form, or say why it has none.
 
     Parameters
     ----------
-    recipe : Recipe
+    expression : LazyExpression
         Its input.
     call : ConvolveCall
         The convolution.
@@ -224,22 +249,24 @@ def plan_convolution(  # noqa: PLR0911 -- one return for each reason
         own = ((size - 1) // 2,) * 2 if own == "same" else (0, 0)
     if own[0] != own[1]:
         return f"padding {own} is not the same on all sides"
-    padding, mode = recipe.padding + own[0], recipe.padding_mode
-    if recipe.padding and own[0] and mode != "zeros":
+    padding, mode = expression.padding + own[0], expression.padding_mode
+    if expression.padding and own[0] and mode != "zeros":
         return "it is padded twice"
     if padding != (size - 1) // 2:
         return f"padding {padding} does not keep the size; kernel {size} needs {(size - 1) // 2}"
-    if recipe.channels != weight_shape[1] * call.groups:
-        return f"its input has {recipe.channels} channels, its weight {weight_shape[1]} in {call.groups} groups"
-    if mode == "reflect" and any(1 < part.scale <= padding for part in recipe.parts):
+    if expression.channels != weight_shape[1] * call.groups:
+        return (
+            f"its input has {expression.channels} channels, its weight {weight_shape[1]} in {call.groups} groups"
+        )
+    if mode == "reflect" and any(1 < part.scale <= padding for part in expression.parts):
         return f"reflection by {padding} pixels reaches beyond the first pixel of the input"
-    pieces = _cut_pieces(recipe.parts)
+    pieces = _cut_pieces(expression.parts)
     if len(pieces) > 1 and call.groups != 1:
         return f"{call.groups} groups of joined channels"
     enlarged = sum(piece.length for piece in pieces if piece.scale > 1)
-    if _LEAST_SHARE * recipe.channels > enlarged:
-        return f"only {enlarged} of its {recipe.channels} channels are enlarged, which gains nothing"
-    return Site(
+    if _LEAST_SHARE * expression.channels > enlarged:
+        return f"only {enlarged} of its {expression.channels} channels are enlarged, which gains nothing"
+    return Match(
         kernel_size=size,
         out_channels=weight_shape[0],
         padding_mode=mode if padding else "zeros",

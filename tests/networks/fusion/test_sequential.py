@@ -1,0 +1,219 @@
+"""Chains in containers: found, or the reason, and whether the reason is final; and containers that run them."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from deconvbench.networks.fusion import fuse
+from deconvbench.networks.fusion.sequential import (
+    Chain,
+    FusedSequential,
+    NoChain,
+    find_chain,
+    has_hooks,
+    is_enlargement,
+    read_enlargement,
+)
+from tests.networks.fusion.comparing import differentiate_both, run_both
+
+FastCalls = list[tuple[int, ...]]
+
+
+def enlarge(scale_factor: float = 2, **options: object) -> nn.Upsample:
+    return nn.Upsample(scale_factor=scale_factor, **options)  # type: ignore[arg-type] # whatever a test wants
+
+
+def conv(**options: object) -> nn.Conv2d:
+    return nn.Conv2d(4, 4, **{"kernel_size": 3, "padding": 1, **options})  # type: ignore[arg-type] # as above
+
+
+CHAINS: dict[str, tuple[list[nn.Module], int]] = {
+    "plain": ([enlarge(), conv(), nn.ReLU()], 2),
+    "activation": ([enlarge(), nn.SiLU(), nn.Identity(), conv()], 4),
+    "padding": ([enlarge(), nn.ReflectionPad2d(1), nn.Identity(), conv(padding=0)], 4),
+    "constant_zero": ([enlarge(), nn.ConstantPad2d(1, 0.0), conv(padding=0)], 3),
+    "own_padding_mode": ([enlarge(), conv(padding_mode="replicate")], 2),
+    "own_padding_mode_same": ([enlarge(), conv(padding="same", padding_mode="reflect")], 2),
+    "valid": ([enlarge(), conv(kernel_size=1, padding="valid", padding_mode="reflect")], 2),
+    "nearest2d": ([nn.UpsamplingNearest2d(scale_factor=2), conv()], 2),
+    "twice": ([enlarge(), enlarge(3), conv()], 3),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_chains_are_found(name: str) -> None:
+    modules, stop = CHAINS[name]
+    chain = find_chain(modules, 0)
+    assert isinstance(chain, Chain)
+    assert (chain.start, chain.stop) == (0, stop)
+    assert chain.conv is modules[stop - 1]
+
+
+def hooked(module: nn.Module) -> nn.Module:
+    module.register_forward_hook(lambda *_: None)
+    return module
+
+
+class Special(nn.Conv2d):
+    pass
+
+
+NO_CHAINS: dict[str, tuple[list[nn.Module], str, bool]] = {
+    "bilinear": ([enlarge(mode="bilinear"), conv()], "mode bilinear is not nearest", True),
+    "aligned": ([nn.UpsamplingBilinear2d(scale_factor=2), conv()], "mode bilinear is not nearest", True),
+    "aligned_nearest": ([enlarge(align_corners=True), conv()], "align_corners=True", True),
+    "fraction": ([enlarge(1.5), conv()], "scale_factor 1.5 is not whole", True),
+    "size": ([nn.Upsample(size=(8, 8)), conv()], "size=(8, 8) fixes the output", False),
+    "stride": ([enlarge(), conv(stride=2)], "the convolution after it: stride", True),
+    "two_paddings": ([enlarge(), nn.ZeroPad2d(1), conv(padding_mode="reflect")], "it is padded twice", True),
+    "circular": (
+        [enlarge(), nn.CircularPad2d(1), conv(padding=0)],
+        "padding mode circular has no fast form",
+        True,
+    ),
+    "constant_one": ([enlarge(), nn.ConstantPad2d(1, 1.0), conv(padding=0)], "padding mode constant", True),
+    "norm": ([enlarge(), nn.BatchNorm2d(4), conv()], "BatchNorm2d comes between", False),
+    "after_padding": ([enlarge(), nn.ZeroPad2d(1), nn.Sigmoid(), conv(padding=0)], "Sigmoid comes between", False),
+    "subclass": ([enlarge(), Special(4, 4, 3)], "Special comes between", False),
+    "hook": ([enlarge(), hooked(conv())], "Conv2d has hooks", False),
+    "hook_first": ([hooked(enlarge()), conv()], "Upsample has hooks", False),
+    "end": ([enlarge(), nn.ReLU()], "no convolution follows", False),
+    "complex": (
+        [enlarge(), nn.Conv2d(4, 4, 3, padding=1, dtype=torch.complex64)],
+        "its weight is not a parameter of real numbers",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_CHAINS)
+def test_reasons_why_there_is_none(name: str) -> None:
+    modules, reason, is_certain = NO_CHAINS[name]
+    found = find_chain(modules, 0)
+    assert isinstance(found, NoChain)
+    assert reason in found.reason
+    assert found.is_certain is is_certain
+
+
+def test_enlargements() -> None:
+    assert is_enlargement(enlarge())
+    assert not is_enlargement(nn.Identity())
+    assert read_enlargement(enlarge(3.0)) == 3
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        "register_forward_hook",
+        "register_forward_pre_hook",
+        "register_full_backward_hook",
+        "register_full_backward_pre_hook",
+    ],
+)
+def test_all_hooks_count(register: str) -> None:
+    module = nn.Identity()
+    assert not has_hooks(module)
+    getattr(module, register)(lambda *_: None)
+    assert has_hooks(module)
+
+
+def make_sequential() -> tuple[Any, Any, Tensor]:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        *(nn.Conv2d(4, 4, 1), nn.Upsample(scale_factor=2), nn.ReLU(inplace=True), nn.Conv2d(4, 3, 3, padding=1))
+    ).double()
+    fused = fuse(model).model
+    assert isinstance(fused, FusedSequential)
+    return model, fused, torch.randn(2, 4, 3, 5, dtype=torch.float64)
+
+
+def test_an_activation_in_place_does_not_write_into_the_input() -> None:
+    model, _, x = make_sequential()
+    given = x.clone()
+    assert run_both(model[1:], fuse(model[1:]).model, given) <= 1e-10
+    fuse(model[1:]).model(given)
+    assert torch.equal(given, x)
+
+
+def test_hooks_that_come_later_see_what_they_would(fast_calls: FastCalls) -> None:
+    model, fused, x = make_sequential()
+    seen: list[list[Tensor]] = []
+    for one in (model, fused):
+        outputs: list[Tensor] = []
+        seen.append(outputs)
+        for child in one:
+            child.register_forward_hook(lambda module, args, y, kept=outputs: kept.append(y.clone()))
+    assert run_both(model, fused, x) <= 1e-10
+    assert len(seen[1]) == 4
+    assert all(torch.allclose(one, other) for one, other in zip(*seen, strict=True))
+    assert not fast_calls
+
+
+def test_slices_and_children_are_those_of_the_original(fast_calls: FastCalls) -> None:
+    model, fused, x = make_sequential()
+    assert run_both(model[:2], fused[:2], x) <= 1e-10
+    assert run_both(model[1], fused[1], x) <= 1e-10
+    assert not fast_calls
+    assert run_both(model[1:], fused[1:], x) <= 1e-10
+    assert len(fast_calls) == 1
+
+
+def test_children_may_change_later(fast_calls: FastCalls) -> None:
+    model, fused, x = make_sequential()
+    for one in (model, fused):
+        one[3] = nn.Conv2d(4, 2, 5, padding=2, dtype=torch.float64)
+        nn.init.constant_(one[3].weight, 0.1)
+        nn.init.zeros_(one[3].bias)
+    assert run_both(model, fused, x) <= 1e-10
+    assert len(fast_calls) == 1
+    for one in (model, fused):
+        one[3].stride = (2, 2)
+    assert run_both(model, fused, x) <= 1e-10
+    assert len(fast_calls) == 1
+
+
+def test_an_image_without_a_batch(fast_calls: FastCalls) -> None:
+    # torch takes the channels for a batch of signals
+    model, fused, x = make_sequential()
+    with pytest.raises(NotImplementedError), torch.no_grad():
+        model[1:](x[0, 0])
+    with pytest.raises(NotImplementedError), torch.no_grad():
+        fused[1:](x[0, 0])
+    assert not fast_calls
+
+
+def test_autocast_in_a_container(fast_calls: FastCalls) -> None:
+    model, fused, x = make_sequential()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected, found = model.float()(x.float()), fused.float()(x.float())
+    assert found.dtype == expected.dtype == torch.bfloat16
+    assert (expected - found).abs().max() <= 2e-2 * expected.abs().max()
+    assert len(fast_calls) == 1
+
+
+def test_autocast_leaves_double_precision_alone(fast_calls: FastCalls) -> None:
+    model, fused, x = make_sequential()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert run_both(model, fused, x) <= 1e-10
+    assert not fast_calls
+
+
+def test_a_one_by_one_convolution_comes_before_the_enlargement() -> None:
+    model = nn.Sequential(nn.Upsample(scale_factor=3), nn.Conv2d(4, 2, 1)).double()
+    fused = fuse(model).model
+    x = torch.randn(1, 4, 2, 3, dtype=torch.float64)
+    shapes: list[torch.Size] = []
+
+    class Recording(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[no-untyped-call] # torch has no types here
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is torch.ops.aten.convolution.default:
+                shapes.append(args[0].shape)
+            return func(*args, **(kwargs or {}))
+
+    with Recording():  # type: ignore[no-untyped-call] # as above
+        fused(x)
+    assert shapes == [x.shape]
+    assert run_both(model, fused, x) <= 1e-10
+    assert differentiate_both(model, fused, x) <= 1e-10
