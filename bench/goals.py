@@ -21,7 +21,7 @@ from deconvbench.errors import UsageError
 from deconvbench.measure.latency import LatencyPolicy, measure_cpu_latency
 from deconvbench.measure.memory import measure_cpu_memory, measure_resident_peak
 from deconvbench.measure.speedup import divide_rounds, measure_speedup
-from deconvbench.measure.step import Step, prepare_step
+from deconvbench.measure.step import PreparedStep, prepare_step
 from deconvbench.records.case import Case
 from deconvbench.records.record import SpeedupRecord
 from deconvbench.records.run_folder import find_newest_run, read_run_info
@@ -126,7 +126,7 @@ def compare_with_timer(case_ids: tuple[str, ...] = TIMED_CASES, rounds: int = 5)
     )
 
 
-def _interleave(step: Step, rounds: int, threads: int) -> float:
+def _interleave(step: PreparedStep, rounds: int, threads: int) -> float:
     policy = LatencyPolicy(time_cap_s=0.5)
     timer = Timer("step()", globals={"step": step.run}, num_threads=threads)
     ours, theirs = [], []

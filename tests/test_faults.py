@@ -18,7 +18,7 @@ from torch import nn
 from deconvbench.__main__ import main
 from deconvbench.errors import SurroundingsError
 from deconvbench.measure.job import Measuring
-from deconvbench.progress import Progress, describe_record
+from deconvbench.progress import JobDone, describe_record
 from deconvbench.records.journal import Journal
 from deconvbench.records.record import (
     SCHEMA_VERSION,
@@ -30,7 +30,7 @@ from deconvbench.records.record import (
 )
 from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, read_journal, read_run_info
 from deconvbench.runner import engine
-from deconvbench.runner.engine import Outcome, Task, run_plan, run_tasks
+from deconvbench.runner.engine import PlannedRun, RunOutcome, run_plan, run_tasks
 from deconvbench.runner.folder import open_folder, reopen_folder
 from deconvbench.runner.plan import Plan, list_jobs
 from deconvbench.runner.worker import Worker, WorkerOptions
@@ -92,7 +92,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     made.unmount()
 
 
-def run_noop(plan: Plan, folder: Path, observer: Callable[[Progress], None] = lambda _: None) -> Outcome:
+def run_noop(plan: Plan, folder: Path, observer: Callable[[JobDone], None] = lambda _: None) -> RunOutcome:
     return run_plan(plan, folder, observer=observer, start_worker=NoopWorker)
 
 
@@ -264,7 +264,7 @@ def test_a_run_goes_on_whatever_its_layers_do(tmp_path: Path) -> None:
     huge = make_case(upsampler="sound", height=16384, width=16384, batch=4, in_channels=4, out_channels=4)
     plan = make_plan(grid, cases=(*grid.expand(), huge), upsamplers=paths)
     options = WorkerOptions(address_space_bytes=6 * 2**30)
-    (outcome,) = run_tasks([Task(plan=plan, folder=tmp_path, options=options)])
+    (outcome,) = run_tasks([PlannedRun(plan=plan, folder=tmp_path, options=options)])
 
     assert [record.key for record in outcome.records] == list_keys(plan)
     cases = [record for record in outcome.records if isinstance(record, Record)]
@@ -332,7 +332,7 @@ def test_a_disk_that_fails_in_the_middle_of_a_run(
     def refuse(descriptor: int, data: bytes) -> int:
         raise OSError(code, os.strerror(code))
 
-    def fail_after_three(progress: Progress) -> None:
+    def fail_after_three(progress: JobDone) -> None:
         if progress.done == 3:
             monkeypatch.setattr(os, "write", refuse)
 
@@ -368,7 +368,7 @@ def test_a_second_run_in_a_folder_leaves_the_first_unharmed(
     open_folder(plan, tmp_path, environment)
     refused = []
 
-    def interfere(progress: Progress) -> None:
+    def interfere(progress: JobDone) -> None:
         before = (tmp_path / RUN_NAME).read_bytes(), (tmp_path / JOURNAL_NAME).read_bytes()
         refused.append(
             expect_one_line(capsys, ["run", "--out", str(tmp_path), option], 3, str(tmp_path), "another run")
@@ -387,7 +387,7 @@ def test_a_clock_that_jumps_back_changes_nothing(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(engine, "format_now", lambda: next(moments).isoformat(timespec="seconds"))
     monkeypatch.setattr("time.time", lambda: next(moments).timestamp())
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: JobDone) -> None:
         if progress.done == 6:
             raise KeyboardInterrupt
 

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from deconvbench.progress import Progress, Step, describe_record, show_progress, show_steps
+from deconvbench.progress import JobDone, PartDone, describe_record, show_progress, show_steps
 from deconvbench.records.record import Latency, Memory, QualityRecord
 from tests.builders import make_case, make_record
 from tests.made_speedups import make_speedup_record
@@ -18,8 +18,8 @@ MEMORY = Memory(
 )
 
 
-def make_progress(done: int, status: str = "ok") -> Progress:
-    return Progress(done=done, total=9, record=make_record(status=status), remaining_s=75.0)
+def make_progress(done: int, status: str = "ok") -> JobDone:
+    return JobDone(done=done, total=9, record=make_record(status=status), remaining_s=75.0)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_a_terminal_gets_a_bar_and_failures_stay_on_it(monkeypatch: pytest.Monke
     assert "nearest_conv-k3-s2-c4x2-8x8: timeout" in shown
 
 
-def make_step(done: int, note: str = "") -> Step:
-    return Step(done=done, total=40, title=f"part {done}", note=note)
+def make_step(done: int, note: str = "") -> PartDone:
+    return PartDone(done=done, total=40, title=f"part {done}", note=note)
 
 
 def test_lines_of_steps_come_every_ten_seconds_and_at_the_end() -> None:

@@ -13,7 +13,7 @@ LINE_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class JobDone:
     """One job was done.
 
     Parameters
@@ -32,7 +32,7 @@ class Progress:
     remaining_s: float
 
 
-Observer = Callable[[Progress], None]
+JobObserver = Callable[[JobDone], None]
 
 
 def describe_record(record: AnyRecord) -> str:
@@ -61,7 +61,7 @@ def describe_record(record: AnyRecord) -> str:
 
 
 @contextmanager
-def show_progress(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> Iterator[Observer]:
+def show_progress(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> Iterator[JobObserver]:
     """Show a run's progress while the block lasts.
 
     Parameters
@@ -86,7 +86,7 @@ def _is_failure(record: AnyRecord) -> bool:
     return record.status not in ("ok", "unsupported")
 
 
-def _show_bar(stream: TextIO) -> Iterator[Observer]:
+def _show_bar(stream: TextIO) -> Iterator[JobObserver]:
     from rich.console import Console  # noqa: PLC0415 -- only where there is a terminal
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn  # noqa: PLC0415
     from rich.progress import Progress as Bar  # noqa: PLC0415
@@ -100,7 +100,7 @@ def _show_bar(stream: TextIO) -> Iterator[Observer]:
     with Bar(*columns, console=Console(file=stream), transient=True) as bar:
         task = bar.add_task("starting", total=None, left="?")
 
-        def observe(progress: Progress) -> None:
+        def observe(progress: JobDone) -> None:
             text = describe_record(progress.record)
             left = format_duration(progress.remaining_s)
             bar.update(task, completed=progress.done, total=progress.total, description=text, left=left)
@@ -110,10 +110,10 @@ def _show_bar(stream: TextIO) -> Iterator[Observer]:
         yield observe
 
 
-def _make_line_printer(stream: TextIO, clock: Callable[[], float]) -> Observer:
+def _make_line_printer(stream: TextIO, clock: Callable[[], float]) -> JobObserver:
     last: float | None = None
 
-    def observe(progress: Progress) -> None:
+    def observe(progress: JobDone) -> None:
         nonlocal last
         now = clock()
         due = last is None or now - last >= LINE_EVERY_S or progress.done == progress.total
@@ -127,7 +127,7 @@ def _make_line_printer(stream: TextIO, clock: Callable[[], float]) -> Observer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class PartDone:
     """A part of some work was done.
 
     Parameters
@@ -146,8 +146,11 @@ class Step:
     note: str = ""
 
 
+PartObserver = Callable[[PartDone], None]
+
+
 @contextmanager
-def show_steps(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[Step], None]]:
+def show_steps(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> Iterator[PartObserver]:
     """Show how far some work is while the block lasts: a bar on a terminal, plain lines elsewhere.
 
     Parameters
@@ -169,7 +172,7 @@ def show_steps(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -
         with Bar(console=Console(file=stream), transient=True) as bar:
             task = bar.add_task("starting", total=None)
 
-            def update(step: Step) -> None:
+            def update(step: PartDone) -> None:
                 bar.update(task, completed=step.done, total=step.total, description=step.title)
                 if step.note:
                     bar.console.print(step.note, markup=False, highlight=False)
@@ -179,7 +182,7 @@ def show_steps(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -
     started = clock()
     last = started - LINE_EVERY_S
 
-    def print_step(step: Step) -> None:
+    def print_step(step: PartDone) -> None:
         nonlocal last
         now = clock()
         if step.note:

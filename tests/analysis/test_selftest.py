@@ -23,9 +23,9 @@ from deconvbench.analysis.selftest import (
     to_dict,
 )
 from deconvbench.errors import UsageError
-from deconvbench.progress import Observer
+from deconvbench.progress import JobObserver
 from deconvbench.records.record import Latency, Record
-from deconvbench.runner.engine import Outcome, Task
+from deconvbench.runner.engine import PlannedRun, RunOutcome
 from deconvbench.runner.plan import list_jobs
 from deconvbench.workflows import run as workflow
 from deconvbench.workflows.run import Selection, run_selftest
@@ -158,11 +158,11 @@ class Engine:
     def __init__(self) -> None:
         self.interleaved: list[list[str]] = []
 
-    def __call__(self, tasks: Sequence[Task], *, observer: Observer) -> list[Outcome]:
+    def __call__(self, tasks: Sequence[PlannedRun], *, observer: JobObserver) -> list[RunOutcome]:
         self.interleaved.append([task.folder.name for task in tasks])
-        return [Outcome(records=tuple(self._measure(task)), measuring_share=0.8) for task in tasks]
+        return [RunOutcome(records=tuple(self._measure(task)), measuring_share=0.8) for task in tasks]
 
-    def _measure(self, task: Task) -> list[Record]:
+    def _measure(self, task: PlannedRun) -> list[Record]:
         assert not task.options.measures_memory
         rng = np.random.default_rng(sum(task.folder.name.encode()))
         jobs = [job for batch in list_jobs(task.plan) for job in batch if isinstance(job, Record)]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deconvbench.__main__ import main
-from deconvbench.progress import Step
+from deconvbench.progress import PartDone
 from deconvbench.studies import claims
 from deconvbench.studies.claims import CLAIMS, ClaimResult
 from tests.studies.claims.made_evidence import FLIPS
@@ -29,7 +29,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path | None, Path | Non
 
     def evaluate(run: Path | None, results: Path | None, observer: Any) -> Sequence[ClaimResult]:
         found.append((run, results))
-        observer(Step(done=18, total=18, title="claim 18: supported"))
+        observer(PartDone(done=18, total=18, title="claim 18: supported"))
         return [
             ClaimResult(claim=claim, evidence=(evidence := FLIPS[claim.id][0][1]), finding=claim.judge(evidence))
             for claim in CLAIMS

@@ -23,7 +23,7 @@ from deconvbench.measure.memory import (
     measure_resident_peak,
     read_resident_peak,
 )
-from deconvbench.measure.step import Step, prepare_step
+from deconvbench.measure.step import PreparedStep, prepare_step
 from deconvbench.records.case import Case
 from tests.builders import make_case
 from tests.measure.simulated_device import SimulatedDevice
@@ -35,13 +35,15 @@ MIB = 2**20
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-def make_step(work: Callable[[], Tensor], case: Case | None = None) -> Step:
+def make_step(work: Callable[[], Tensor], case: Case | None = None) -> PreparedStep:
     """A step of any work, with nothing to check."""
 
     def run(look: object) -> Tensor:
         return work()
 
-    return Step(case or make_case(), run, input_bytes=1, output_bytes=2, parameter_bytes=3, gradient_bytes=4)
+    return PreparedStep(
+        case or make_case(), run, input_bytes=1, output_bytes=2, parameter_bytes=3, gradient_bytes=4
+    )
 
 
 @linux_only
@@ -303,7 +305,7 @@ def test_the_module_prints_json(
 ) -> None:
     seeds: list[int] = []
 
-    def prepare(case: Case, seed: int) -> Step:
+    def prepare(case: Case, seed: int) -> PreparedStep:
         seeds.append(seed)
         return make_step(lambda: torch.zeros(1), case)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deconvbench.errors import UnsupportedError, UsageError
 from deconvbench.measure import step as stepping
-from deconvbench.measure.step import GraphedWork, Step, check_output, prepare_step
+from deconvbench.measure.step import GraphedWork, PreparedStep, check_output, prepare_step
 from deconvbench.records.case import Case
 from deconvbench.upsamplers import register_upsampler, registry
 from tests.builders import make_case
@@ -356,7 +356,7 @@ def test_a_step_can_be_made_of_any_work() -> None:
             look(output)
         return output
 
-    step = Step(case, work, input_bytes=1, output_bytes=2, parameter_bytes=3, gradient_bytes=4)
+    step = PreparedStep(case, work, input_bytes=1, output_bytes=2, parameter_bytes=3, gradient_bytes=4)
     assert step.run() is step() is output
     check_output(output, case)
 

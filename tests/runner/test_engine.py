@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from deconvbench.errors import SurroundingsError
-from deconvbench.progress import Progress
+from deconvbench.progress import JobDone
 from deconvbench.records.journal import Journal
 from deconvbench.records.record import Latency, Record, SpeedupRecord
 from deconvbench.records.run_folder import JOURNAL_NAME
-from deconvbench.runner.engine import REFINEMENT_LIMIT, Outcome, Task, run_plan, run_tasks
+from deconvbench.runner.engine import REFINEMENT_LIMIT, PlannedRun, RunOutcome, run_plan, run_tasks
 from deconvbench.runner.plan import Plan, list_jobs
 from deconvbench.runner.precision import list_imprecise
 from deconvbench.runner.worker import MeasuringProcess, R, WorkerOptions
@@ -74,7 +74,7 @@ class Setting:
         self.counter = [0]
         self.workers: list[FakeWorker] = []
         self.options: list[WorkerOptions] = []
-        self.progress: list[Progress] = []
+        self.progress: list[JobDone] = []
 
     def start(self, options: WorkerOptions) -> MeasuringProcess:
         self.clock.now += 3.0
@@ -82,7 +82,7 @@ class Setting:
         self.workers.append(FakeWorker(self.clock, self.accidents, self.counter))
         return self.workers[-1]
 
-    def run(self, folder: Path, observer: Callable[[Progress], None] | None = None) -> Outcome:
+    def run(self, folder: Path, observer: Callable[[JobDone], None] | None = None) -> RunOutcome:
         return run_plan(
             self.plan,
             folder,
@@ -168,7 +168,7 @@ def test_a_case_is_on_disk_before_the_next_one_starts(tmp_path: Path) -> None:
     setting = Setting()
     lines: list[int] = []
 
-    def count(progress: Progress) -> None:
+    def count(progress: JobDone) -> None:
         lines.append((tmp_path / JOURNAL_NAME).read_bytes().count(b"\n"))
 
     setting.run(tmp_path, count)
@@ -192,7 +192,7 @@ def test_tasks_are_interleaved_replicate_by_replicate(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         options = WorkerOptions(policy=(("relative_precision", 0.5),), code_version=name)
-        tasks.append(Task(plan=setting.plan, folder=tmp_path / name, options=options))
+        tasks.append(PlannedRun(plan=setting.plan, folder=tmp_path / name, options=options))
     first, second = run_tasks(
         tasks, observer=setting.progress.append, start_worker=setting.start, clock=setting.clock
     )
@@ -211,7 +211,7 @@ def test_tasks_of_different_lengths_each_come_to_their_end(tmp_path: Path) -> No
     for name, replicates in (("short", 1), ("long", 3)):
         (tmp_path / name).mkdir()
         plan = make_plan(make_grid(replicates=replicates))
-        tasks.append(Task(plan=plan, folder=tmp_path / name, options=WorkerOptions(code_version=name)))
+        tasks.append(PlannedRun(plan=plan, folder=tmp_path / name, options=WorkerOptions(code_version=name)))
     setting = Setting()
     outcomes = run_tasks(tasks, start_worker=setting.start, clock=setting.clock)
     for task, outcome in zip(tasks, outcomes, strict=True):
@@ -223,7 +223,7 @@ def test_tasks_of_different_lengths_each_come_to_their_end(tmp_path: Path) -> No
 def test_two_tasks_cannot_share_a_folder(tmp_path: Path) -> None:
     setting = Setting()
     with pytest.raises(SurroundingsError, match="another run is writing this folder"):
-        run_tasks([Task(plan=setting.plan, folder=tmp_path)] * 2, start_worker=setting.start)
+        run_tasks([PlannedRun(plan=setting.plan, folder=tmp_path)] * 2, start_worker=setting.start)
     assert setting.workers == []
     setting.run(tmp_path)  # and it is free again
 

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from deconvbench.errors import UsageError
-from deconvbench.progress import Progress
-from deconvbench.runner.engine import Outcome, Task
+from deconvbench.progress import JobDone
+from deconvbench.runner.engine import PlannedRun, RunOutcome
 from deconvbench.runner.plan import Plan
 from deconvbench.workflows.commits import check_out, compare_commits, resolve_commit
 from tests.builders import make_grid, make_plan
@@ -123,7 +123,7 @@ def make_small_plan() -> Plan:
 def test_the_slower_upsampler_is_caught_and_named(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[Progress] = []
+    seen: list[JobDone] = []
     found, folders = compare_commits(
         repository, "HEAD~1", "HEAD", make_small_plan(), results=tmp_path / "results", observer=seen.append
     )
@@ -178,9 +178,9 @@ def test_the_folders_are_those_of_the_commits(
     """Each commit's worker takes the upsamplers of its own worktree, and its records say which commit that is."""
     from deconvbench.workflows import commits
 
-    found: list[Task] = []
+    found: list[PlannedRun] = []
 
-    def look(tasks: list[Task], observer: object) -> list[Outcome]:
+    def look(tasks: list[PlannedRun], observer: object) -> list[RunOutcome]:
         found.extend(tasks)
         raise KeyboardInterrupt
 

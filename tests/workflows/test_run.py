@@ -10,9 +10,9 @@ import pytest
 
 import deconvbench
 from deconvbench.errors import UsageError
-from deconvbench.progress import Progress
+from deconvbench.progress import JobDone
 from deconvbench.records.record import Latency, Record
-from deconvbench.runner.engine import Outcome
+from deconvbench.runner.engine import RunOutcome
 from deconvbench.runner.plan import Plan
 from deconvbench.upsamplers import register_upsampler, registry
 from deconvbench.workflows import run as workflow
@@ -72,7 +72,7 @@ def test_settings_of_an_absent_device_are_refused_before_anything_is_made(tmp_pa
 
 def test_the_outcome_counts_what_was_timed_in_turns() -> None:
     records = (make_record(), make_speedup_record(make_case()), make_speedup_record(make_case(), status="error"))
-    text = summarise_outcome(make_small_plan(), Outcome(records=records, measuring_share=None))
+    text = summarise_outcome(make_small_plan(), RunOutcome(records=records, measuring_share=None))
     assert text.startswith("1 records: 1 ok; 2 settings with interleaved timing: 1 ok, 1 error")
 
 
@@ -115,7 +115,7 @@ def test_folders_are_named_after_time_and_grid_and_never_reused(
 
 def test_run_and_load(tmp_path: Path) -> None:
     grid = make_grid(axes={"height": [4]}, replicates=1, time_cap_s=0.01)
-    seen: list[Progress] = []
+    seen: list[JobDone] = []
     folder = deconvbench.run(grid, out=tmp_path / "run", seed=3, observer=seen.append)
     table = deconvbench.load(folder)
     assert list(table["case_id"]) == ["nearest_conv-k3-s2-c4x4-4x4"]
@@ -171,25 +171,25 @@ def test_an_outcome_is_told_in_words() -> None:
         make_timed(1, 1.0, "load 9.0 on 2 cores"),
         make_record(status="oom", message="too large"),
     )
-    text = summarise_outcome(plan, Outcome(records=records, measuring_share=0.9))
+    text = summarise_outcome(plan, RunOutcome(records=records, measuring_share=0.9))
     assert text.splitlines() == [
         "3 records: 2 ok, 1 oom; 90% of the time after start-up went into latency and memory passes",
         "noisy: nearest_conv-k3-s2-c4x4-4x4: replicate 1: load 9.0 on 2 cores",
     ]
-    assert summarise_outcome(plan, Outcome(records=(), measuring_share=None)) == "0 records: "
+    assert summarise_outcome(plan, RunOutcome(records=(), measuring_share=None)) == "0 records: "
 
 
 def test_cells_that_stayed_imprecise_are_named() -> None:
     plan = replace(make_small_plan(), precision=0.02)
     records = (make_timed(0, 1.0), make_timed(1, 1.5))
-    text = summarise_outcome(plan, Outcome(records=records, measuring_share=None))
+    text = summarise_outcome(plan, RunOutcome(records=records, measuring_share=None))
     assert text.splitlines()[1] == "still wider than ±2.0%: nearest_conv-k3-s2-c4x4-4x4"
 
 
 def test_a_long_list_is_cut_short() -> None:
     plan = make_small_plan(make_grid(axes={"height": list(range(1, 13))}))
     records = tuple(make_record(case=case, noisy=True, noise_reason="load") for case in plan.cases)
-    lines = summarise_outcome(plan, Outcome(records=records, measuring_share=None)).splitlines()
+    lines = summarise_outcome(plan, RunOutcome(records=records, measuring_share=None)).splitlines()
     assert len(lines) == 1 + 8 + 1
     assert lines[-1] == "and 4 more, all marked in table and report"
 

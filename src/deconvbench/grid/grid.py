@@ -37,7 +37,7 @@ _SETTINGS = (
 )
 
 # one layer whose artifacts are measured: upsampler, kernel_size, scale_factor
-Layer = tuple[str, int | None, int]
+LayerKey = tuple[str, int | None, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +205,7 @@ class Grid:
         constraints = self.constraints if speedup.constraints is None else speedup.constraints
         return _expand({**self.axes, **speedup.axes, **layer}, constraints, f"{where}.axes")
 
-    def list_layers(self, cases: Sequence[Case]) -> list[Layer]:
+    def list_layers(self, cases: Sequence[Case]) -> list[LayerKey]:
         """List the layers whose artifacts are to be measured: those of the cases, then the quality axes'.
 
         Parameters

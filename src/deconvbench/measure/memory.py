@@ -21,7 +21,7 @@ import torch
 
 from deconvbench.errors import DeconvbenchError, UnsupportedError
 from deconvbench.measure.accelerator import Accelerator
-from deconvbench.measure.step import Step, prepare_step
+from deconvbench.measure.step import PreparedStep, prepare_step
 from deconvbench.records.case import Case
 from deconvbench.records.record import Memory
 
@@ -35,7 +35,7 @@ _CLEAR_REFS = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 
 
-def measure_cpu_memory(step: Step) -> Memory:
+def measure_cpu_memory(step: PreparedStep) -> Memory:
     """Measure the peak heap of one step above what was there before it.
 
     Two calls come first and their outputs are freed, so what is set up once is not counted. A step keeps no
@@ -43,7 +43,7 @@ def measure_cpu_memory(step: Step) -> Memory:
 
     Parameters
     ----------
-    step : Step
+    step : PreparedStep
         On the CPU.
 
     Returns
@@ -72,12 +72,12 @@ def measure_cpu_memory(step: Step) -> Memory:
     return _make_memory(step, peak, None)
 
 
-def measure_accelerator_memory(step: Step, accelerator: Accelerator[Any]) -> Memory:
+def measure_accelerator_memory(step: PreparedStep, accelerator: Accelerator[Any]) -> Memory:
     """Measure the peak that one step allocates above what was there before it, and what the allocator held.
 
     Parameters
     ----------
-    step : Step
+    step : PreparedStep
         On the accelerator.
     accelerator : Accelerator
         Where it runs.
@@ -105,7 +105,7 @@ def measure_accelerator_memory(step: Step, accelerator: Accelerator[Any]) -> Mem
     return _make_memory(step, peak - before, reserved)
 
 
-def _make_memory(step: Step, peak_memory_bytes: int | None, peak_reserved_bytes: int | None) -> Memory:
+def _make_memory(step: PreparedStep, peak_memory_bytes: int | None, peak_reserved_bytes: int | None) -> Memory:
     return Memory(
         peak_memory_bytes=peak_memory_bytes,
         peak_reserved_bytes=peak_reserved_bytes,
@@ -169,14 +169,14 @@ def measure_resident_peak(case_id: str, *, seed: int = 0, timeout_s: float = 300
     return int(found["resident_peak_bytes"])
 
 
-def read_resident_peak(step: Step) -> int:
+def read_resident_peak(step: PreparedStep) -> int:
     """Measure by how much one step raises the resident memory of this process.
 
     Of use only in a process whose malloc gives freed memory back: see `measure_resident_peak`.
 
     Parameters
     ----------
-    step : Step
+    step : PreparedStep
         On the CPU.
 
     Returns

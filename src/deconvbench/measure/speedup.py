@@ -28,7 +28,7 @@ from deconvbench.measure.blocks import (
 )
 from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.measure.memory import measure_cpu_memory
-from deconvbench.measure.step import Step, draw_input, prepare_step
+from deconvbench.measure.step import PreparedStep, draw_input, prepare_step
 from deconvbench.records.case import Case
 from deconvbench.records.record import SpeedupRecord
 from deconvbench.statistics import relative_half_width
@@ -227,10 +227,10 @@ def measure_speedup(
     yield replace(filled, status="ok", message="")
 
 
-def _prepare(job: SpeedupRecord) -> tuple[dict[str, nn.Module], dict[str, Step]]:
+def _prepare(job: SpeedupRecord) -> tuple[dict[str, nn.Module], dict[str, PreparedStep]]:
     """Build all layers on the same input, twins with the baseline's weights, and freeze them where asked to."""
     layers: dict[str, nn.Module] = {}
-    steps: dict[str, Step] = {}
+    steps: dict[str, PreparedStep] = {}
     for case_id in (job.case.case_id, *job.twins, *job.rivals):
 
         def adjust(layer: nn.Module, name: str = case_id) -> None:
@@ -255,7 +255,7 @@ def _copy_weights(source: nn.Module, target: nn.Module, name: str) -> None:
             parameter.copy_(values)
 
 
-def _check_twins(job: SpeedupRecord, layers: Mapping[str, nn.Module], steps: Mapping[str, Step]) -> None:
+def _check_twins(job: SpeedupRecord, layers: Mapping[str, nn.Module], steps: Mapping[str, PreparedStep]) -> None:
     """Run every step once, which checks its output by itself, and compare those that should be equal."""
     outputs = {name: step.run() for name, step in steps.items()}
     expected = [outputs[job.case.case_id]]

@@ -32,7 +32,7 @@ _MISSING_KERNEL = re.compile(
 _CALLS_BEFORE_CAPTURE = 3
 
 
-class Step:
+class PreparedStep:
     """One step of a case, ready to run as often as one likes.
 
     Parameters
@@ -92,7 +92,7 @@ class Step:
     __call__ = run
 
 
-def prepare_step(case: Case, seed: int, adjust: Callable[[nn.Module], object] = lambda _: None) -> Step:
+def prepare_step(case: Case, seed: int, adjust: Callable[[nn.Module], object] = lambda _: None) -> PreparedStep:
     """Build everything that a case needs, on its device; nothing is run yet.
 
     `forward` runs the layer in evaluation mode under `torch.inference_mode`; entering that costs under a
@@ -114,7 +114,7 @@ def prepare_step(case: Case, seed: int, adjust: Callable[[nn.Module], object] = 
 
     Returns
     -------
-    Step
+    PreparedStep
         With its sizes.
 
     Raises
@@ -151,7 +151,7 @@ def prepare_step(case: Case, seed: int, adjust: Callable[[nn.Module], object] = 
         work = _make_forward(called, x, case)
     else:
         work = _make_train(called, leaves, output_gradient, case)
-    return Step(
+    return PreparedStep(
         case,
         GraphedWork(work, device) if case.execution == "cudagraph" else work,
         input_bytes=x.nbytes,

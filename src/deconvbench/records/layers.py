@@ -3,6 +3,8 @@
 Names only: the layers themselves are in `deconvbench.upsamplers`, which needs torch.
 """
 
+# an upsampler by its name in the registry, and its kernel size (None for one without a kernel)
+NamedLayer = tuple[str, int | None]
 # the article's layers first, relatives side by side
 READING_ORDER = (
     "transposed",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deconvbench.progress import Observer, Progress
+from deconvbench.progress import JobDone, JobObserver
 from deconvbench.records.journal import Journal
 from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
 from deconvbench.runner.estimate import guess_speedup_seconds
@@ -29,7 +29,7 @@ StartWorker = Callable[[WorkerOptions], MeasuringProcess]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class RunOutcome:
     """How a run ended.
 
     Parameters
@@ -46,7 +46,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class PlannedRun:
     """A plan, where its records go, and how the workers that measure it are started.
 
     Parameters
@@ -78,27 +78,27 @@ def run_plan(
     plan: Plan,
     folder: Path,
     *,
-    observer: Observer = lambda _: None,
+    observer: JobObserver = lambda _: None,
     start_worker: StartWorker = Worker,
     clock: Callable[[], float] = time.monotonic,
-) -> Outcome:
+) -> RunOutcome:
     """Measure what the plan lists and the folder's journal does not hold yet; see `run_tasks`."""
-    task = Task(plan=plan, folder=folder)
+    task = PlannedRun(plan=plan, folder=folder)
     return run_tasks([task], observer=observer, start_worker=start_worker, clock=clock)[0]
 
 
 def run_tasks(
-    tasks: Sequence[Task],
+    tasks: Sequence[PlannedRun],
     *,
-    observer: Observer = lambda _: None,
+    observer: JobObserver = lambda _: None,
     start_worker: StartWorker = Worker,
     clock: Callable[[], float] = time.monotonic,
-) -> list[Outcome]:
+) -> list[RunOutcome]:
     """Measure several plans, interleaved replicate by replicate: A B, B A, A B …, so that drift hits all alike.
 
     Parameters
     ----------
-    tasks : sequence of Task
+    tasks : sequence of PlannedRun
         What to measure; each with a folder of its own.
     observer : callable
         Told of each job done.
@@ -109,7 +109,7 @@ def run_tasks(
 
     Returns
     -------
-    list of Outcome
+    list of RunOutcome
         For each task the records and the share of time spent measuring.
 
     Raises
@@ -136,7 +136,7 @@ def run_tasks(
                 done += 1
                 remaining_s = timing.remaining_s(guesses)
                 total = done + timing.waiting
-                observer(Progress(done=done, total=total, record=record, remaining_s=remaining_s))
+                observer(JobDone(done=done, total=total, record=record, remaining_s=remaining_s))
 
         for number in range(max(len(of_task) for of_task in batches)):
             order = range(len(tasks)) if number % 2 == 0 else reversed(range(len(tasks)))
@@ -147,7 +147,7 @@ def run_tasks(
                 timing.expect(batch)
                 measure(index, batch)
         share = timing.measuring_share()
-        return [Outcome(records=tuple(journal.records), measuring_share=share) for journal in journals]
+        return [RunOutcome(records=tuple(journal.records), measuring_share=share) for journal in journals]
 
 
 def _guess_seconds(plans: Sequence[Plan]) -> dict[str, float]:
@@ -175,7 +175,7 @@ def _list_refinements(plan: Plan, journal: Journal) -> Iterator[list[AnyRecord]]
 
 
 def _measure_batch(
-    pending: Sequence[AnyRecord], journal: Journal, task: Task, timing: "_Timing"
+    pending: Sequence[AnyRecord], journal: Journal, task: PlannedRun, timing: "_Timing"
 ) -> Iterator[AnyRecord]:
     """Measure jobs one after another in a fresh process, and in another one each time that process ends."""
     worker: MeasuringProcess | None = None

@@ -15,9 +15,9 @@ import pandas as pd
 
 from deconvbench.analysis.comparison import DEFAULT_MARGIN, compare
 from deconvbench.errors import UsageError
-from deconvbench.progress import Observer
+from deconvbench.progress import JobObserver
 from deconvbench.runner.checkout import PRODUCTS
-from deconvbench.runner.engine import Task, run_tasks
+from deconvbench.runner.engine import PlannedRun, run_tasks
 from deconvbench.runner.folder import close_folder, open_folder
 from deconvbench.runner.plan import Plan
 from deconvbench.runner.worker import WorkerError, WorkerOptions
@@ -130,7 +130,7 @@ def compare_commits(
     results: Path = RESULTS,
     base_python: str | None = None,
     margin: float = DEFAULT_MARGIN,
-    observer: Observer = lambda _: None,
+    observer: JobObserver = lambda _: None,
 ) -> tuple[pd.DataFrame, list[Path]]:
     """Measure two commits, interleaved, and compare them.
 
@@ -171,7 +171,7 @@ def compare_commits(
             folder = name_folder(labelled, results)
             open_folder(labelled, folder, {**environment, "code_version": commit.sha})
             options = WorkerOptions(products=commit.worktree / "src", code_version=commit.sha, python=python)
-            tasks.append(Task(plan=labelled, folder=folder, options=options))
+            tasks.append(PlannedRun(plan=labelled, folder=folder, options=options))
         try:
             outcomes = run_tasks(tasks, observer=observer)
         except WorkerError as error:

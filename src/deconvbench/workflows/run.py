@@ -19,11 +19,11 @@ from deconvbench.analysis.selftest import SelftestResult, collect_run, format_se
 from deconvbench.errors import UsageError
 from deconvbench.grid.grid import Grid, load_grid, load_preset, select_all
 from deconvbench.measure.accelerator import check_device, describe_accelerator
-from deconvbench.progress import Observer
+from deconvbench.progress import JobObserver
 from deconvbench.records.case import Case
 from deconvbench.records.record import SCHEMA_VERSION, Record, SpeedupRecord
 from deconvbench.records.run_folder import find_newest_run, write_whole
-from deconvbench.runner.engine import Outcome, Task, run_plan, run_tasks
+from deconvbench.runner.engine import PlannedRun, RunOutcome, run_plan, run_tasks
 from deconvbench.runner.environment import collect_environment
 from deconvbench.runner.folder import close_folder, open_folder, reopen_folder
 from deconvbench.runner.plan import Plan
@@ -232,7 +232,7 @@ def start_folder(plan: Plan, folder: Path | None) -> Path:
     return target
 
 
-def measure(plan: Plan, folder: Path, observer: Observer = lambda _: None) -> Outcome:
+def measure(plan: Plan, folder: Path, observer: JobObserver = lambda _: None) -> RunOutcome:
     """Measure what is left to measure in a run folder, and write its tables.
 
     Parameters
@@ -250,14 +250,14 @@ def measure(plan: Plan, folder: Path, observer: Observer = lambda _: None) -> Ou
     return outcome
 
 
-def summarise_outcome(plan: Plan, outcome: Outcome) -> str:
+def summarise_outcome(plan: Plan, outcome: RunOutcome) -> str:
     """Say how a run went: a line of counts, then which cells cannot be trusted, and why.
 
     Parameters
     ----------
     plan : Plan
         What was measured.
-    outcome : Outcome
+    outcome : RunOutcome
         What `measure` returned.
     """
     statuses = Counter(record.status for record in outcome.records if isinstance(record, Record))
@@ -273,7 +273,7 @@ def summarise_outcome(plan: Plan, outcome: Outcome) -> str:
     return "\n".join([line, *_describe_noise(plan, outcome)])
 
 
-def _describe_noise(plan: Plan, outcome: Outcome) -> list[str]:
+def _describe_noise(plan: Plan, outcome: RunOutcome) -> list[str]:
     noisy = {
         record.case.case_id: f"replicate {record.replicate}: {record.noise_reason}"
         for record in outcome.records
@@ -288,7 +288,7 @@ def _describe_noise(plan: Plan, outcome: Outcome) -> list[str]:
 
 
 def run_selftest(
-    selection: Selection, slowdown: float, out: Path | None = None, observer: Observer = lambda _: None
+    selection: Selection, slowdown: float, out: Path | None = None, observer: JobObserver = lambda _: None
 ) -> tuple[SelftestResult, Path]:
     """Measure the same code five times, the fifth made slower, and judge what each rule says of it.
 
@@ -330,7 +330,7 @@ def run_selftest(
         folder = target / name
         open_folder(plan, folder, environment)
         options = WorkerOptions(measures_memory=False, slowdown=slowdown if name == "slowed" else 0.0)
-        tasks[name] = Task(plan=plan, folder=folder, options=options)
+        tasks[name] = PlannedRun(plan=plan, folder=folder, options=options)
     runs = {}
     for names in (("a", "b", "slowed"), ("c", "d")):
         for name, outcome in zip(names, run_tasks([tasks[n] for n in names], observer=observer), strict=True):
@@ -349,7 +349,7 @@ def run(
     out: Path | None = None,
     keyword: str = "",
     seed: int | None = None,
-    observer: Observer = lambda _: None,
+    observer: JobObserver = lambda _: None,
 ) -> Path:
     """Measure a grid; read the result with `deconvbench.load`.
 

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from deconvbench.plots.article.crops import Crop, Layer, list_crops, pick_layer, read_crop
+from deconvbench.plots.article.crops import Crop, list_crops, pick_layer, read_crop
+from deconvbench.records.layers import NamedLayer
 from deconvbench.tables.trained import Trained
 from tests.plots.article.made_results import make_trained
 
@@ -31,7 +32,7 @@ def read_line(line: Line2D) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)
 
 
-def read_one(trained: Trained, layer: Layer, image: str, step: int | None = None) -> Crop:
+def read_one(trained: Trained, layer: NamedLayer, image: str, step: int | None = None) -> Crop:
     """The crop of one layer and image, by default at the last step."""
     rows = pick_layer(list_crops(trained), layer)
     rows = rows[(rows["image"] == image) & (rows["step"] == (rows["step"].max() if step is None else step))]

@@ -6,7 +6,7 @@ import pytest
 
 from deconvbench.errors import RunFolderError
 from deconvbench.plots.article.captions import CAPTIONS
-from deconvbench.progress import Step
+from deconvbench.progress import PartDone
 from deconvbench.records.metrics import METRICS
 from deconvbench.records.schema import CURVE_DTYPES, TRAINED_DTYPES
 from deconvbench.report.claims import HEADLINE
@@ -115,7 +115,7 @@ def test_figures_are_those_that_the_report_can_draw() -> None:
 
 def test_every_claim_is_judged_from_a_run_and_training_results(elsewhere: Path) -> None:
     run, results = write_run(elsewhere / "run"), write_results(elsewhere / "trained")
-    steps: list[Step] = []
+    steps: list[PartDone] = []
     found = evaluate_claims(run, results, steps.append)
     verdicts = {result.claim.id: result.finding.verdict for result in found}
     assert list(verdicts) == list(range(1, 19))

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from deconvbench.errors import SurroundingsError, UsageError
-from deconvbench.progress import Step
+from deconvbench.progress import PartDone
 from deconvbench.studies.training import command
 from deconvbench.studies.training.command import list_runs, train_from_words
-from deconvbench.studies.training.scheduler import Failure, Outcome
+from deconvbench.studies.training.scheduler import Failure, TrainingOutcome
 from deconvbench.studies.training.settings import DEFAULT_LAYERS, TrainingSettings
 
 WORDS = ["train", "--out", "a folder"]
@@ -59,15 +59,15 @@ def test_what_is_not_allowed_is_named(choice: dict[str, Any], message: str) -> N
 class Asked:
     """What the experiments were asked for; they tell one step and end as they are told to."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, end: Callable[[], Outcome]) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, end: Callable[[], TrainingOutcome]) -> None:
         self.runs: list[TrainingSettings] = []
         self.options: dict[str, Any] = {}
 
         def run(
-            runs: list[TrainingSettings], root: Path, *, observer: Callable[[Step], None], **options: Any
-        ) -> Outcome:
+            runs: list[TrainingSettings], root: Path, *, observer: Callable[[PartDone], None], **options: Any
+        ) -> TrainingOutcome:
             self.runs, self.options = runs, {"root": root, **options}
-            observer(Step(done=1, total=2, title="half of it"))
+            observer(PartDone(done=1, total=2, title="half of it"))
             return end()
 
         monkeypatch.setattr(command, "run_experiments", run)
@@ -81,7 +81,7 @@ def test_progress_and_outcome_are_on_standard_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     failure = Failure(run_id="a", status="diverged", message="nan")
-    asked = Asked(monkeypatch, lambda: Outcome(trained=1, failures=[failure]))
+    asked = Asked(monkeypatch, lambda: TrainingOutcome(trained=1, failures=[failure]))
     assert train(jobs=3, layers=["transposed"], seeds=1, images_folder=Path("own")) == 0
     assert len(asked.runs) == 1
     assert asked.options == {
@@ -101,7 +101,7 @@ def test_progress_and_outcome_are_on_standard_error(
 def test_an_interrupt_says_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt() -> Outcome:
+    def interrupt() -> TrainingOutcome:
         raise KeyboardInterrupt
 
     Asked(monkeypatch, interrupt)
@@ -113,7 +113,7 @@ def test_an_interrupt_says_how_to_go_on(
 
 
 def test_a_full_disk_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fill() -> Outcome:
+    def fill() -> TrainingOutcome:
         raise SurroundingsError("the disk is full")
 
     Asked(monkeypatch, fill)
@@ -124,7 +124,7 @@ def test_a_full_disk_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_wrong_jobs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = Asked(monkeypatch, Outcome)
+    asked = Asked(monkeypatch, TrainingOutcome)
     with pytest.raises(UsageError, match="--jobs: 0 is not a whole number of at least 1"):
         train(jobs=0)
     assert asked.options == {}
@@ -133,7 +133,7 @@ def test_wrong_jobs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_articles_setting_is_estimated_first(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Asked(monkeypatch, Outcome)
+    Asked(monkeypatch, TrainingOutcome)
     monkeypatch.setattr(command, "estimate_seconds", lambda settings, images, root: 7500.0)
     assert train(is_article=True) == 0
     first = capsys.readouterr().err.splitlines()[0]

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from deconvbench.errors import SurroundingsError
-from deconvbench.progress import Step
-from deconvbench.studies.training.scheduler import Crew, Failure, Outcome, Task
+from deconvbench.progress import PartDone
+from deconvbench.studies.training.scheduler import Crew, Failure, TrainingJob, TrainingOutcome
 from deconvbench.studies.training.settings import TrainingSettings
 from tests.tiny_training import TINY
 
@@ -15,8 +15,8 @@ Answers = list[dict[str, Any]]
 OK = {"status": "ok", "message": ""}
 
 
-def make_task(seed: int, done: int = 0) -> Task:
-    return Task(settings=replace(TINY, seed=seed), done=done)
+def make_task(seed: int, done: int = 0) -> TrainingJob:
+    return TrainingJob(settings=replace(TINY, seed=seed), done=done)
 
 
 def tell_steps(settings: TrainingSettings) -> Answers:
@@ -61,14 +61,14 @@ class Watched:
 
     def __init__(
         self,
-        tasks: list[Task],
+        tasks: list[TrainingJob],
         script: Callable[[TrainingSettings], Answers | None],
         jobs: int = 1,
         kind: type[ScriptedChild] = ScriptedChild,
     ) -> None:
         self.children: list[ScriptedChild] = []
-        self.steps: list[Step] = []
-        self.outcome = Outcome()
+        self.steps: list[PartDone] = []
+        self.outcome = TrainingOutcome()
         self.finished = 0
 
         def start() -> ScriptedChild:
@@ -189,4 +189,4 @@ def test_an_interrupt_leaves_no_child() -> None:
 
 
 def test_what_became_of_a_call_is_told_in_a_line() -> None:
-    assert Outcome(trained=3, kept=2).describe() == "3 trained, 2 finished before"
+    assert TrainingOutcome(trained=3, kept=2).describe() == "3 trained, 2 finished before"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from deconvbench.errors import RunFolderError, SurroundingsError, UsageError
-from deconvbench.progress import Step
+from deconvbench.progress import PartDone
 from deconvbench.records.run_folder import hold_folder
 from deconvbench.studies.training import training, workflow
 from deconvbench.studies.training.checkpoints import read_json
@@ -78,7 +78,7 @@ def read_record(root: Path) -> dict[str, Any]:
 
 def test_a_call_leaves_a_folder_that_says_all(tmp_path: Path) -> None:
     root = tmp_path / "new" / "experiments"
-    steps: list[Step] = []
+    steps: list[PartDone] = []
     outcome = run_experiments(RUNS, root, jobs=1, command=["deconvbench", "train"], observer=steps.append)
     assert (outcome.trained, outcome.kept, outcome.failures) == (3, 0, [])
     assert steps[-1].done == steps[-1].total == 36
@@ -131,7 +131,7 @@ def test_what_is_finished_is_not_trained_again(tmp_path: Path, started: list[Inl
 
 def test_more_steps_go_on_from_the_checkpoint_and_fewer_do_not(tmp_path: Path) -> None:
     run_experiments([TINY], tmp_path)
-    steps: list[Step] = []
+    steps: list[PartDone] = []
     longer = replace(TINY, steps=15)
     assert run_experiments([longer], tmp_path, observer=steps.append).trained == 1
     assert [step.done for step in steps] == [1, 2, 3, 3]
@@ -188,7 +188,7 @@ def test_a_run_that_diverged_is_told_of_again_but_not_trained(
 
 
 def test_an_interrupt_keeps_what_was_trained(tmp_path: Path) -> None:
-    def interrupt(step: Step) -> None:
+    def interrupt(step: PartDone) -> None:
         if step.done == 20:
             raise KeyboardInterrupt
 

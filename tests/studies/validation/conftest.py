@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from deconvbench.progress import Step
+from deconvbench.progress import PartDone
 from deconvbench.studies.validation.study import Study, StudySettings, run_study
 
 SMALL = StudySettings(seeds=2, size=128, photographs=("coins",))
@@ -15,8 +15,8 @@ def small_settings() -> StudySettings:
 
 
 @pytest.fixture(scope="session")
-def small_run() -> tuple[Study, list[Step]]:
-    steps: list[Step] = []
+def small_run() -> tuple[Study, list[PartDone]]:
+    steps: list[PartDone] = []
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     study = run_study(SMALL, steps.append)
@@ -25,5 +25,5 @@ def small_run() -> tuple[Study, list[Step]]:
 
 
 @pytest.fixture
-def small_study(small_run: tuple[Study, list[Step]]) -> Study:
+def small_study(small_run: tuple[Study, list[PartDone]]) -> Study:
     return small_run[0]

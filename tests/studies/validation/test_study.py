@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 
 from deconvbench.errors import UsageError
-from deconvbench.progress import Step
+from deconvbench.progress import PartDone
 from deconvbench.studies.validation.calibration import AMPLITUDES, PERIODS
 from deconvbench.studies.validation.checks import list_rows
 from deconvbench.studies.validation.study import Job, Study, StudySettings, list_jobs, run_study
 
-SmallRun = tuple[Study, list[Step]]
+SmallRun = tuple[Study, list[PartDone]]
 
 
 @pytest.mark.parametrize(

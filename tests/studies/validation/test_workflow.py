@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from deconvbench.errors import RunFolderError, SurroundingsError, UsageError
-from deconvbench.progress import Step
+from deconvbench.progress import PartDone
 from deconvbench.studies.validation import validate, workflow
 from deconvbench.studies.validation.distortions import CHANGES
 from deconvbench.studies.validation.study import Study, StudySettings
@@ -28,7 +28,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, small_study: Study) -> list[StudyS
 
     def take(settings: StudySettings, observer: Any) -> Study:
         asked.append(settings)
-        observer(Step(done=1, total=1, title="all"))
+        observer(PartDone(done=1, total=1, title="all"))
         return small_study
 
     monkeypatch.setattr(workflow, "run_study", take)
@@ -39,7 +39,7 @@ def test_a_folder_holds_all_that_was_found(
     measured: list[StudySettings], small_study: Study, tmp_path: Path
 ) -> None:
     out = tmp_path / "new" / "validation"
-    steps: list[Step] = []
+    steps: list[PartDone] = []
     page = validate(out, seeds=2, observer=steps.append)
     assert page == out / "README.md"
     assert {path.name for path in out.iterdir()} == FILES

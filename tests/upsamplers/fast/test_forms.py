@@ -144,8 +144,8 @@ def test_channels_by_parts_give_the_same_numbers(layer: Layer, monkeypatch: pyte
     conv, x = layer.make_conv(), draw(2, 4, 5, 6)
     plans = []
 
-    def cut(demand: memory.Demand) -> memory.Plan:
-        plans.append(memory.Plan(images=1, rows=2, chunks=2, fits=True))
+    def cut(demand: memory.Demand) -> memory.MemoryPlan:
+        plans.append(memory.MemoryPlan(images=1, rows=2, chunks=2, fits=True))
         return plans[-1]
 
     for module in ("minimal", "tiled"):

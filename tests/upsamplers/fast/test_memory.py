@@ -153,7 +153,7 @@ def test_bands_cover_everything_once(demand: Demand, band_bytes: int, least_tile
     assert plan.images == 1 or plan.rows == demand.rows
 
 
-def hold(demand: Demand, plan: memory.Plan) -> int:
+def hold(demand: Demand, plan: memory.MemoryPlan) -> int:
     tiles = plan.images * plan.rows * demand.tiles_per_row
     return tiles * (demand.in_bytes + demand.out_bytes // plan.chunks) + demand.product_bytes // plan.chunks
 

@@ -32,7 +32,7 @@ _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 @dataclass(slots=True)
-class Plan:
+class FusionPlan:
     """What to do with a model.
 
     Parameters
@@ -90,8 +90,8 @@ def _is_compiled(module: nn.Module) -> bool:
     return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
 
 
-def plan_observed(model: nn.Module, seen: Observation, tolerances: Mapping[torch.dtype, float]) -> Plan:
-    """Plan from what a run has shown.
+def plan_observed(model: nn.Module, seen: Observation, tolerances: Mapping[torch.dtype, float]) -> FusionPlan:
+    """Make the plan from what a run has shown.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def plan_observed(model: nn.Module, seen: Observation, tolerances: Mapping[torch
     tolerances : mapping
         Relative error that a convolution may have, by dtype of its output.
     """
-    plan = Plan()
+    plan = FusionPlan()
     modules = dict(model.named_modules())
     homes = [_find_home(fusion, modules) for fusion in seen.fusions]
     wrong = {
@@ -156,9 +156,9 @@ def _is_chained(module: nn.Module, fusion: Fusion, modules: dict[str, nn.Module]
     return any(isinstance(chain, Chain) and chain.conv is modules[fusion.path] for chain in chains)
 
 
-def plan_unseen(model: nn.Module) -> Plan:
-    """Plan from containers and code alone."""
-    plan = Plan()
+def plan_unseen(model: nn.Module) -> FusionPlan:
+    """Make the plan from containers and code alone."""
+    plan = FusionPlan()
     modules = dict(model.named_modules())
     for path, module in modules.items():
         if isinstance(module, Fused):
@@ -172,7 +172,9 @@ def plan_unseen(model: nn.Module) -> Plan:
     return plan
 
 
-def _plan_sequential(plan: Plan, path: str, sequential: nn.Sequential, modules: dict[str, nn.Module]) -> None:
+def _plan_sequential(
+    plan: FusionPlan, path: str, sequential: nn.Sequential, modules: dict[str, nn.Module]
+) -> None:
     names, children = list(sequential._modules), list(sequential)
     stop = 0
     for index, child in enumerate(children):
@@ -202,7 +204,7 @@ def _plan_sequential(plan: Plan, path: str, sequential: nn.Sequential, modules: 
             )
 
 
-def _plan_forward(plan: Plan, path: str, modules: dict[str, nn.Module]) -> None:
+def _plan_forward(plan: FusionPlan, path: str, modules: dict[str, nn.Module]) -> None:
     module = modules[path]
     mode = read_forward(module)
     if mode is not None and mode != "nearest":
@@ -225,7 +227,7 @@ def _list(child: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _plan_scope(
-    plan: Plan, path: str, what: str, reason: str, start: str | None, modules: dict[str, nn.Module]
+    plan: FusionPlan, path: str, what: str, reason: str, start: str | None, modules: dict[str, nn.Module]
 ) -> None:
     """Watch the innermost module, from `start` outwards, that has convolutions."""
     objections = []
@@ -246,7 +248,7 @@ def _plan_scope(
         plan.change(path, what, f"watched as {start or 'the model'} runs, and fused with a convolution after it")
 
 
-def _plan_transposed(plan: Plan, modules: dict[str, nn.Module]) -> None:
+def _plan_transposed(plan: FusionPlan, modules: dict[str, nn.Module]) -> None:
     for path, module in modules.items():
         if type(module) is not nn.ConvTranspose2d:
             continue

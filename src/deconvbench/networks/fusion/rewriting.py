@@ -13,7 +13,7 @@ from deconvbench.errors import FusionError, UsageError
 from deconvbench.networks.fusion.checking import TOLERANCES, compare_gradients, compare_outputs, compute_gradients
 from deconvbench.networks.fusion.modules import make_class
 from deconvbench.networks.fusion.observation import Observation, observe, run_once
-from deconvbench.networks.fusion.planning import Plan, explain_module, plan_observed, plan_unseen
+from deconvbench.networks.fusion.planning import FusionPlan, explain_module, plan_observed, plan_unseen
 from deconvbench.networks.fusion.report import FuseReport, Left
 from deconvbench.networks.fusion.weight_cache import WeightCache
 
@@ -152,7 +152,7 @@ def _check_arguments(
         raise UsageError("freeze: the model is training, so its weights will change; call eval() first")
 
 
-def _apply(model: nn.Module, plan: Plan, *, inplace: bool, freeze: bool) -> nn.Module:
+def _apply(model: nn.Module, plan: FusionPlan, *, inplace: bool, freeze: bool) -> nn.Module:
     if not plan.kinds:
         return model
     fused = model if inplace else copy_sharing(model)
@@ -164,7 +164,7 @@ def _apply(model: nn.Module, plan: Plan, *, inplace: bool, freeze: bool) -> nn.M
     return fused
 
 
-def _undo(fused: nn.Module, plan: Plan) -> None:
+def _undo(fused: nn.Module, plan: FusionPlan) -> None:
     for path in plan.kinds:
         module = fused.get_submodule(path)
         module.__class__ = type(module).__bases__[1]

@@ -25,7 +25,7 @@ from deconvbench.networks.fusion.tensors import find_memory, find_tensors, is_us
 from deconvbench.networks.fusion.weight_cache import WeightCache
 
 
-class Observer(Protocol):
+class SessionListener(Protocol):
     """Who wants to know what a session does, and why not."""
 
     def begin(self, scale: int) -> Any:
@@ -48,7 +48,7 @@ class Session:
     ----------
     weight_cache : WeightCache or None
         Where transformed weights may be kept.
-    observer : Observer or None
+    observer : SessionListener or None
         Who is told.
 
     Attributes
@@ -59,7 +59,7 @@ class Session:
         Whether any convolution went the fast way.
     """
 
-    def __init__(self, weight_cache: WeightCache | None = None, observer: Observer | None = None) -> None:
+    def __init__(self, weight_cache: WeightCache | None = None, observer: SessionListener | None = None) -> None:
         self._weight_cache = weight_cache
         self._observer = observer
         self._pending: list[weakref.ref[Deferred]] = []

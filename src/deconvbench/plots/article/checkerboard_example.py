@@ -8,7 +8,6 @@ from matplotlib.image import AxesImage
 from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.article.crops import (
     DECONVOLUTION,
-    Layer,
     describe_scores,
     find_strongest,
     find_window,
@@ -34,6 +33,7 @@ from deconvbench.plots.article.pixel_layout import (
 )
 from deconvbench.plots.article.spectra import list_grid_lines, measure_spectrum
 from deconvbench.plots.style import FONT_PT, figure_style
+from deconvbench.records.layers import NamedLayer
 from deconvbench.tables.trained import MAIN_TASK, Trained
 
 _DOTS = 3
@@ -48,7 +48,7 @@ _ENDS = (2, 99.9)
 
 
 def draw_figure_1(
-    trained: Trained, *, layer: Layer = DECONVOLUTION, image: str | None = None, norm: str | None = None
+    trained: Trained, *, layer: NamedLayer = DECONVOLUTION, image: str | None = None, norm: str | None = None
 ) -> Figure:
     """Draw a crop of a network's output, a part of it enlarged and its spectrum; the original below it.
 

@@ -17,15 +17,15 @@ from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.errors import explain_os_error
 from deconvbench.plots.article.pixel_layout import Pixels, Window
 from deconvbench.records.case import format_layer
+from deconvbench.records.layers import NamedLayer
 from deconvbench.records.schema import LAYER_COLUMNS
 from deconvbench.tables.trained import MAIN_NORM, MAIN_TASK, Trained
 
 # a layer as a figure asks for it: name in the registry and kernel size
-Layer = tuple[str, int | None]
 _RIM_PERIODS = 2
 # what the article calls deconvolution, and its remedy
-DECONVOLUTION: Layer = ("transposed", 3)
-RESIZE_CONVOLUTION: Layer = ("nearest_conv", 3)
+DECONVOLUTION: NamedLayer = ("transposed", 3)
+RESIZE_CONVOLUTION: NamedLayer = ("nearest_conv", 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ def list_crops(trained: Trained, *, task: str = MAIN_TASK, norm: str | None = No
     return first
 
 
-def pick_layer(rows: pd.DataFrame, layer: Layer, scale_factor: int = 2) -> pd.DataFrame:
+def pick_layer(rows: pd.DataFrame, layer: NamedLayer, scale_factor: int = 2) -> pd.DataFrame:
     """Keep the rows of one layer.
 
     Parameters

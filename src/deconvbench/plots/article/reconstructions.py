@@ -10,7 +10,6 @@ from deconvbench.plots.article.crops import (
     DECONVOLUTION,
     RESIZE_CONVOLUTION,
     Crop,
-    Layer,
     choose_norm,
     describe_scores,
     find_window,
@@ -36,6 +35,7 @@ from deconvbench.plots.article.pixel_layout import (
     write_heading,
 )
 from deconvbench.plots.style import FONT_PT, INK, figure_style, style_layer
+from deconvbench.records.layers import NamedLayer
 from deconvbench.tables.trained import MAIN_TASK, Trained, find_target_level
 
 _DOTS = 2
@@ -47,7 +47,7 @@ _GAP = 6
 def draw_figure_7(
     trained: Trained,
     *,
-    upsamplers: Sequence[Layer] = (DECONVOLUTION, RESIZE_CONVOLUTION),
+    upsamplers: Sequence[NamedLayer] = (DECONVOLUTION, RESIZE_CONVOLUTION),
     max_images: int = 3,
     norm: str | None = None,
 ) -> Figure:
@@ -114,7 +114,7 @@ def _measure_width(height: int) -> int:
     return height + _GAP + _WINDOW[1] * (height // _WINDOW[0])
 
 
-def _name_columns(row: Sequence[Crop], layers: Sequence[Layer]) -> list[tuple[str, str]]:
+def _name_columns(row: Sequence[Crop], layers: Sequence[NamedLayer]) -> list[tuple[str, str]]:
     kinds = {DECONVOLUTION: "deconvolution: ", RESIZE_CONVOLUTION: "resize-convolution: "}
     return [
         (kinds.get(layer, "") + crop.layer.rpartition(" ")[0], style_layer(*layer).text_colour)

@@ -13,7 +13,6 @@ from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.article.crops import (
     DECONVOLUTION,
     Crop,
-    Layer,
     choose_norm,
     describe_scores,
     find_strongest,
@@ -36,9 +35,10 @@ from deconvbench.plots.article.pixel_layout import (
 )
 from deconvbench.plots.article.training_curves import draw_courses, make_handles
 from deconvbench.plots.style import figure_style
+from deconvbench.records.layers import NamedLayer
 from deconvbench.tables.trained import MAIN_TASK, Trained, find_target_level
 
-COURSES: tuple[Layer, ...] = (
+COURSES: tuple[NamedLayer, ...] = (
     ("transposed", 3),
     ("transposed", 4),
     ("transposed_smoothed", 3),
@@ -56,8 +56,8 @@ _NAMES_WIDTH = 340
 def draw_figure_5(
     trained: Trained,
     *,
-    layers: Sequence[Layer] = COURSES,
-    pictured: Layer = DECONVOLUTION,
+    layers: Sequence[NamedLayer] = COURSES,
+    pictured: NamedLayer = DECONVOLUTION,
     norm: str | None = None,
 ) -> Figure:
     """Draw crops at the first and the last step, and the checkerboard against the step.
@@ -108,7 +108,7 @@ def draw_figure_5(
     return figure
 
 
-def _select_curves(trained: Trained, layers: Sequence[Layer], norm: str | None) -> tuple[pd.DataFrame, str]:
+def _select_curves(trained: Trained, layers: Sequence[NamedLayer], norm: str | None) -> tuple[pd.DataFrame, str]:
     """Rows of the layers asked for, with the place of each among them."""
     rows = trained.curves
     rows = rows[(rows["task"] == MAIN_TASK) & rows["checkerboard_levels"].notna()]
@@ -126,7 +126,7 @@ def _select_curves(trained: Trained, layers: Sequence[Layer], norm: str | None) 
     return pd.concat(parts), norm
 
 
-def _read_pictures(trained: Trained, layer: Layer, norm: str) -> list[tuple[str, Pixels]]:
+def _read_pictures(trained: Trained, layer: NamedLayer, norm: str) -> list[tuple[str, Pixels]]:
     rows = pick_layer(list_crops(trained, norm=norm), layer)
     last = rows["step"].max()
     image = find_strongest(rows[rows["step"] == last])

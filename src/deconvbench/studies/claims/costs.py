@@ -13,6 +13,7 @@ import pandas as pd
 
 from deconvbench import theory
 from deconvbench.analysis.tradeoff import COMPARABLE_FIELDS
+from deconvbench.records.layers import NamedLayer
 from deconvbench.records.schema import SPEEDUP_DTYPES, SUMMARY_DTYPES, name_interval
 from deconvbench.studies.claims.claim import Context, Evidence, Finding, Verdict
 from deconvbench.studies.claims.judging import (
@@ -25,7 +26,7 @@ from deconvbench.studies.claims.judging import (
     read_number,
     write_number,
 )
-from deconvbench.studies.claims.networks import NEAREST, TRANSPOSED, TRANSPOSED_DIVISIBLE, Layer
+from deconvbench.studies.claims.networks import NEAREST, TRANSPOSED, TRANSPOSED_DIVISIBLE
 from deconvbench.tables.frames import list_rows
 
 # share of the cells under a kernel that hold no data: more is wasteful, less is not worth a word
@@ -34,8 +35,8 @@ WASTEFUL, NEGLIGIBLE = 0.5, 0.25
 SAME_LATENCY = 1.1
 # "slightly less efficient": up to a quarter more
 SLIGHTLY = 1.25
-ZERO_INSERT: Layer = ("zero_insert", 3)
-FAST: Layer = ("nearest_conv_fast", 3)
+ZERO_INSERT: NamedLayer = ("zero_insert", 3)
+FAST: NamedLayer = ("nearest_conv_fast", 3)
 # sides of the smallest map of the article's Figure 3, and of a large one, in pixels
 _SMALL, _LARGE = 2, 256
 _SIDES = ("height", "width")
@@ -195,7 +196,9 @@ def _list_measured(summary: pd.DataFrame) -> list[Row]:
     return [row for row in rows if row["status"] == "ok" and row["latency_s"]]
 
 
-def _compare_layers(rows: Iterable[Row], layer: Layer, base: Layer, column: str = "latency_s") -> list[Ratio]:
+def _compare_layers(
+    rows: Iterable[Row], layer: NamedLayer, base: NamedLayer, column: str = "latency_s"
+) -> list[Ratio]:
     """Set a layer against another in all cells of a summary that have both."""
 
     def find_width(row: Row) -> float:
@@ -206,7 +209,7 @@ def _compare_layers(rows: Iterable[Row], layer: Layer, base: Layer, column: str 
 
 
 def _compare_in_turns(
-    rows: Iterable[Row], layer: Layer, base: Layer, column: str = "latency_s", *, is_frozen: bool = False
+    rows: Iterable[Row], layer: NamedLayer, base: NamedLayer, column: str = "latency_s", *, is_frozen: bool = False
 ) -> list[Ratio]:
     """Set a layer against another where the timing of both was interleaved with the same third."""
 
@@ -222,12 +225,12 @@ def _compare_in_turns(
 
 def _match(
     rows: Iterable[Row],
-    layer: Layer,
-    base: Layer,
+    layer: NamedLayer,
+    base: NamedLayer,
     read: Callable[[Row], tuple[float | None, float]],
     fields: Sequence[str],
 ) -> list[Ratio]:
-    sides: dict[Layer, dict[tuple[Any, ...], Row]] = {layer: {}, base: {}}
+    sides: dict[NamedLayer, dict[tuple[Any, ...], Row]] = {layer: {}, base: {}}
     for row in rows:
         side = sides.get((row["upsampler"], row["kernel_size"]))
         if side is not None:

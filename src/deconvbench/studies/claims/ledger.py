@@ -3,13 +3,12 @@
 The one registry of claims: a tuple, so nothing can be added behind its back. Decides nothing itself.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error
-from deconvbench.progress import Step
+from deconvbench.progress import PartDone, PartObserver
 from deconvbench.records.run_folder import JOURNAL_NAME, find_newest_run
 from deconvbench.records.schema import QUALITY_DTYPES, SPEEDUP_DTYPES, SUMMARY_DTYPES, TABLE_DTYPES
 from deconvbench.studies.claims import costs, matrices, overlap, remedies, training
@@ -17,8 +16,6 @@ from deconvbench.studies.claims.claim import Claim, ClaimResult, Context, tidy_e
 from deconvbench.tables.files import SPEEDUPS_NAME, TABLE_NAME, Tables, read_tables
 from deconvbench.tables.frames import make_frame
 from deconvbench.tables.trained import find_trained
-
-Observer = Callable[[Step], None]
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
@@ -220,7 +217,7 @@ def _read_run(run: Path) -> Tables:
 
 
 def evaluate_claims(
-    run: Path | None = None, results: Path | None = None, observer: Observer = lambda _: None
+    run: Path | None = None, results: Path | None = None, observer: PartObserver = lambda _: None
 ) -> list[ClaimResult]:
     """Measure what each claim rests on, and judge it.
 
@@ -249,5 +246,5 @@ def evaluate_claims(
     for done, claim in enumerate(CLAIMS, 1):
         evidence = tidy_evidence(claim.measure(context))
         found.append(ClaimResult(claim=claim, evidence=evidence, finding=claim.judge(evidence)))
-        observer(Step(done=done, total=len(CLAIMS), title=f"claim {claim.id}: {found[-1].finding.verdict}"))
+        observer(PartDone(done=done, total=len(CLAIMS), title=f"claim {claim.id}: {found[-1].finding.verdict}"))
     return found

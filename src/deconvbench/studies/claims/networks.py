@@ -11,22 +11,22 @@ from functools import wraps
 from typing import Any
 
 from deconvbench.records.case import format_layer
+from deconvbench.records.layers import NamedLayer
 from deconvbench.records.schema import CURVE_DTYPES, RUN_KEYS, TRAINED_DTYPES
 from deconvbench.studies.claims.claim import Evidence, Finding
 from deconvbench.studies.claims.judging import Judge
 from deconvbench.tables.frames import list_rows
 from deconvbench.tables.trained import FEWEST_STEPS, MAIN_NORM, MAIN_TASK, Trained
 
-Layer = tuple[str, int | None]
 Row = Mapping[str, Any]
 
-TRANSPOSED: Layer = ("transposed", 3)
-TRANSPOSED_DIVISIBLE: Layer = ("transposed", 4)
-SMOOTHED: Layer = ("transposed_smoothed", 3)
-NEAREST: Layer = ("nearest_conv", 3)
-BILINEAR: Layer = ("bilinear_conv", 3)
-SUBPIXEL: Layer = ("subpixel", 3)
-ICNR: Layer = ("subpixel_icnr", 3)
+TRANSPOSED: NamedLayer = ("transposed", 3)
+TRANSPOSED_DIVISIBLE: NamedLayer = ("transposed", 4)
+SMOOTHED: NamedLayer = ("transposed_smoothed", 3)
+NEAREST: NamedLayer = ("nearest_conv", 3)
+BILINEAR: NamedLayer = ("bilinear_conv", 3)
+SUBPIXEL: NamedLayer = ("subpixel", 3)
+ICNR: NamedLayer = ("subpixel_icnr", 3)
 # the article's stride
 SCALE_FACTOR = 2
 # 8-bit levels: a smaller checkerboard is lost when an image is rounded to whole levels
@@ -109,7 +109,7 @@ class View:
 
 def gather_networks(
     trained: Trained,
-    layers: Sequence[Layer],
+    layers: Sequence[NamedLayer],
     describe: Callable[[Sequence[tuple[Ended, ...]]], Evidence],
 ) -> dict[str, float | None]:
     """Gather evidence from every network in which all of some layers were trained.
@@ -140,12 +140,12 @@ def gather_networks(
     return evidence
 
 
-def _sort_networks(trained: Trained) -> dict[str, dict[tuple[Layer, int], Ended]]:
+def _sort_networks(trained: Trained) -> dict[str, dict[tuple[NamedLayer, int], Ended]]:
     """Sort runs of the article's stride by network, the article's own first, then by layer and seed."""
     curves: dict[Any, list[Row]] = {}
     for row in list_rows(trained.curves, "curves", CURVE_DTYPES):
         curves.setdefault(_name_run(row), []).append(row)
-    networks: dict[tuple[str, str], dict[tuple[Layer, int], Ended]] = {}
+    networks: dict[tuple[str, str], dict[tuple[NamedLayer, int], Ended]] = {}
     for row in list_rows(trained.results, "results", TRAINED_DTYPES):
         if row["scale_factor"] == SCALE_FACTOR and all(map(_is_finite, (row[name] for name in _SCORED))):
             curve = sorted(curves.get(_name_run(row), []), key=lambda logged: logged["step"])
@@ -163,7 +163,7 @@ def _name_run(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in RUN_KEYS)
 
 
-def _align(runs: Mapping[tuple[Layer, int], Ended], layers: Sequence[Layer]) -> list[tuple[Ended, ...]]:
+def _align(runs: Mapping[tuple[NamedLayer, int], Ended], layers: Sequence[NamedLayer]) -> list[tuple[Ended, ...]]:
     aligned = []
     for seed in sorted({seed for _, seed in runs}):
         found = tuple(runs[layer, seed] for layer in layers if (layer, seed) in runs)
@@ -201,7 +201,7 @@ def view_networks(evidence: Evidence) -> list[View]:
     return views
 
 
-def describe_missing(evidence: Evidence, layers: Sequence[Layer], lacking: str = "what is asked for") -> str:
+def describe_missing(evidence: Evidence, layers: Sequence[NamedLayer], lacking: str = "what is asked for") -> str:
     """Say which trained networks are missing, and what to run.
 
     Parameters

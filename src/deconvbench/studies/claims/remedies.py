@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from deconvbench.measure.quality import measure_quality
+from deconvbench.records.layers import NamedLayer
 from deconvbench.records.metrics import ARTIFACT_ZERO_BELOW
 from deconvbench.studies.claims.claim import Context, Evidence, Finding
 from deconvbench.studies.claims.judging import (
@@ -28,7 +29,6 @@ from deconvbench.studies.claims.networks import (
     TRANSPOSED,
     TRANSPOSED_DIVISIBLE,
     Ended,
-    Layer,
     describe_missing,
     gather_networks,
     tell_few_steps,
@@ -49,7 +49,7 @@ SCALES = (2, 3, 4)
 _RUN = "run: deconvbench claims"
 
 
-def _measure_layer(layer: Layer, metric: str, scale_factor: int = SCALE_FACTOR) -> list[float]:
+def _measure_layer(layer: NamedLayer, metric: str, scale_factor: int = SCALE_FACTOR) -> list[float]:
     """Measure an artifact of a layer as it is initialised, for each seed."""
     found = [
         measure_quality(*layer, scale_factor, seed, channels=_CHANNELS).metrics[metric] for seed in range(_SEEDS)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from deconvbench.errors import SurroundingsError
-from deconvbench.progress import Step
+from deconvbench.progress import PartDone, PartObserver
 from deconvbench.studies.training.settings import TrainingSettings
 
 
@@ -56,7 +56,7 @@ class Failure:
 
 
 @dataclass(slots=True, kw_only=True)
-class Outcome:
+class TrainingOutcome:
     """What became of the training runs of a call.
 
     Parameters
@@ -81,7 +81,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class TrainingJob:
     """A training run that is not finished.
 
     Parameters
@@ -101,13 +101,13 @@ class Crew:
 
     Parameters
     ----------
-    tasks : sequence of Task
+    tasks : sequence of TrainingJob
         In the order in which they are begun.
     start : callable
         Starts a child.
     jobs : int
         Children at a time.
-    outcome : Outcome
+    outcome : TrainingOutcome
         Is told of each end.
     observer : callable
         Is told of each step and end; a note tells of a failure.
@@ -117,12 +117,12 @@ class Crew:
 
     def __init__(
         self,
-        tasks: Sequence[Task],
+        tasks: Sequence[TrainingJob],
         start: Callable[[], TrainingChild],
         jobs: int,
         *,
-        outcome: Outcome,
-        observer: Callable[[Step], None],
+        outcome: TrainingOutcome,
+        observer: PartObserver,
         finish: Callable[[], None],
     ) -> None:
         self._waiting = deque(tasks)
@@ -135,7 +135,7 @@ class Crew:
         self._done = 0
         self._selector = selectors.DefaultSelector()
         self._idle: list[TrainingChild] = []
-        self._busy: dict[TrainingChild, Task] = {}
+        self._busy: dict[TrainingChild, TrainingJob] = {}
 
     def run(self) -> None:
         """Train until nothing is left; whatever happens, no child is left.
@@ -185,7 +185,7 @@ class Crew:
     def _advance(self, child: TrainingChild, step: int, text: str) -> None:
         task = self._busy[child]
         self._done += step - task.done
-        self._busy[child] = Task(settings=task.settings, done=step)
+        self._busy[child] = TrainingJob(settings=task.settings, done=step)
         self._tell(f"{task.settings.run_id} step {step}  {text}".rstrip())
 
     def _end(self, child: TrainingChild, status: str, message: str) -> None:
@@ -204,4 +204,4 @@ class Crew:
         self._tell(f"{task.settings.run_id} {status}", note)
 
     def _tell(self, title: str, note: str = "") -> None:
-        self._observer(Step(done=self._done, total=self._total, title=title, note=note))
+        self._observer(PartDone(done=self._done, total=self._total, title=title, note=note))

@@ -9,7 +9,7 @@ from typing import Any
 
 from deconvbench.errors import UsageError
 from deconvbench.records.case import check_field
-from deconvbench.records.layers import FAST_UPSAMPLERS
+from deconvbench.records.layers import FAST_UPSAMPLERS, NamedLayer
 from deconvbench.upsamplers import get_upsampler, list_upsamplers
 
 TASKS = ("reconstruction", "super-resolution")
@@ -18,9 +18,8 @@ NORMS = ("instance", "none")
 # cannot know how bright a picture is
 USUAL_NORMS: Mapping[str, str] = {"reconstruction": "instance", "super-resolution": "none"}
 # an upsampler with its kernel size, or None where it has none
-Layer = tuple[str, int | None]
 # what the article compares, its remedies, and ours; at the article's scale
-DEFAULT_LAYERS: tuple[Layer, ...] = (
+DEFAULT_LAYERS: tuple[NamedLayer, ...] = (
     ("transposed", 3),
     ("transposed", 4),
     ("transposed_smoothed", 3),
@@ -155,7 +154,7 @@ def _check_whole(name: str, value: Any, least: int) -> None:
 
 def choose_layers(
     words: Iterable[str] = (), *, all_upsamplers: bool = False, scale_factor: int = 2
-) -> tuple[Layer, ...]:
+) -> tuple[NamedLayer, ...]:
     """Choose the upsamplers to train, each with its kernel.
 
     Parameters
@@ -184,7 +183,7 @@ def choose_layers(
     return tuple(dict.fromkeys(asked or DEFAULT_LAYERS))
 
 
-def _read_layer(word: str, scale_factor: int) -> Layer:
+def _read_layer(word: str, scale_factor: int) -> NamedLayer:
     name, dash, kernel = word.partition("-k")
     if not dash:
         return name, _choose_kernel(name, scale_factor)

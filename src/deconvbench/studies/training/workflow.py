@@ -6,7 +6,7 @@ All that is known of a run lies in its folder, so that calling the same again go
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 
 from deconvbench.errors import UsageError
 from deconvbench.measure.accelerator import check_device, describe_accelerator
-from deconvbench.progress import Step
+from deconvbench.progress import PartObserver
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.records.run_folder import hold_folder
 from deconvbench.runner.environment import collect_environment
@@ -33,13 +33,12 @@ from deconvbench.studies.training.images import ImageSet, draw_batch, load_image
 from deconvbench.studies.training.output import write_experiment_tables
 from deconvbench.studies.training.pictures import write_originals
 from deconvbench.studies.training.process import TrainingProcess
-from deconvbench.studies.training.scheduler import Crew, Failure, Outcome, Task
+from deconvbench.studies.training.scheduler import Crew, Failure, TrainingJob, TrainingOutcome
 from deconvbench.studies.training.settings import TrainingSettings
 from deconvbench.studies.training.training import THREADS, TrainingRun, write_settings
 from deconvbench.upsamplers import list_sources
 
 EXPERIMENT_NAME = "experiment.json"
-Observer = Callable[[Step], None]
 _ENVIRONMENT_KEYS = ("machine_id", "cpu", "torch_version", "code_version", "python_version")
 
 
@@ -50,8 +49,8 @@ def run_experiments(
     images_folder: Path | None = None,
     jobs: int | None = None,
     command: Sequence[str] = (),
-    observer: Observer = lambda _: None,
-) -> Outcome:
+    observer: PartObserver = lambda _: None,
+) -> TrainingOutcome:
     """Train networks, side by side, and write the tables.
 
     Parameters
@@ -71,7 +70,7 @@ def run_experiments(
 
     Returns
     -------
-    Outcome
+    TrainingOutcome
 
     Raises
     ------
@@ -87,7 +86,7 @@ def run_experiments(
         draw_batch(images, 1, settings.crop_size, settings.seed, 0)  # what is too large is told before all else
     make_folder(root)
     with hold_folder(root):
-        outcome = Outcome()
+        outcome = TrainingOutcome()
         tasks = [task for settings in runs if (task := _look_up(settings, images, root, outcome)) is not None]
         for task in tasks:
             write_settings(task.settings, images, root)
@@ -122,14 +121,16 @@ def _count_jobs(runs: Sequence[TrainingSettings]) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _look_up(settings: TrainingSettings, images: ImageSet, root: Path, outcome: Outcome) -> Task | None:
+def _look_up(
+    settings: TrainingSettings, images: ImageSet, root: Path, outcome: TrainingOutcome
+) -> TrainingJob | None:
     """Compare a run with what its folder holds: None where it is finished; refuse what cannot be gone on with."""
     folder = root / "runs" / settings.run_id
     stored = read_json(folder / SETTINGS_NAME)
     result = read_json(folder / RESULT_NAME)
     state = load_checkpoint(folder, "cpu")
     if stored is None or (result is None and state is None):
-        return Task(settings=settings, done=0)  # nothing of it would be lost
+        return TrainingJob(settings=settings, done=0)  # nothing of it would be lost
     difference = settings.name_difference(stored)
     if difference is None and stored.get("images") != images.fingerprint:
         difference = f"images had the fingerprint {stored.get('images')}, now {images.fingerprint}"
@@ -149,7 +150,7 @@ def _look_up(settings: TrainingSettings, images: ImageSet, root: Path, outcome: 
         raise UsageError(
             f"--steps: {settings.steps} is below the {done} that {settings.run_id} has made in {root}"
         )
-    return Task(settings=settings, done=done)
+    return TrainingJob(settings=settings, done=done)
 
 
 def _open_record(root: Path, images: ImageSet, command: Sequence[str]) -> dict[str, Any]:
@@ -189,7 +190,7 @@ def _open_record(root: Path, images: ImageSet, command: Sequence[str]) -> dict[s
     return record
 
 
-def _close_record(root: Path, record: dict[str, Any], outcome: Outcome, seconds: float) -> None:
+def _close_record(root: Path, record: dict[str, Any], outcome: TrainingOutcome, seconds: float) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     failed = [asdict(failure) for failure in outcome.failures]
     ending = {"finished_at": now, "seconds": seconds, "trained": outcome.trained, "failed": failed}

@@ -12,7 +12,7 @@ from functools import partial
 import pandas as pd
 
 from deconvbench.errors import UsageError
-from deconvbench.progress import Step
+from deconvbench.progress import PartDone, PartObserver
 from deconvbench.studies.validation.calibration import PERIODS, Row, calibrate
 from deconvbench.studies.validation.images import (
     CONTENTS,
@@ -80,9 +80,6 @@ class Job:
     measure: Callable[[], list[Row]]
 
 
-Observer = Callable[[Step], None]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
     """All that was measured, one row for each reading; amplitudes in units of the content's deviation σ.
@@ -103,7 +100,7 @@ class Study:
     rivals: pd.DataFrame
 
 
-def run_study(settings: StudySettings, observer: Observer = lambda _: None) -> Study:
+def run_study(settings: StudySettings, observer: PartObserver = lambda _: None) -> Study:
     """Measure everything.
 
     Parameters
@@ -121,7 +118,7 @@ def run_study(settings: StudySettings, observer: Observer = lambda _: None) -> S
     jobs = list(list_jobs(settings))
     for done, job in enumerate(jobs, start=1):
         rows[job.frame] += job.measure()
-        observer(Step(done=done, total=len(jobs), title=job.title))
+        observer(PartDone(done=done, total=len(jobs), title=job.title))
     frames = {name: pd.DataFrame(found) for name, found in rows.items()}
     return Study(
         calibration=frames["calibration"],

@@ -14,6 +14,7 @@ from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_err
 from deconvbench.plots.calibration_curve import draw_calibration
 from deconvbench.plots.gallery import encode_figures
 from deconvbench.plots.validation_figure import PICTURE_DOTS, Pictures, draw_scores
+from deconvbench.progress import PartObserver
 from deconvbench.records.run_folder import write_run_info, write_whole
 from deconvbench.runner.environment import collect_environment
 from deconvbench.studies.validation.calibration import summarise_calibration
@@ -22,7 +23,7 @@ from deconvbench.studies.validation.distortions import make_changes
 from deconvbench.studies.validation.images import load_photograph, make_rng, normalise
 from deconvbench.studies.validation.page import write_page
 from deconvbench.studies.validation.scores import CHANGE_RMS, summarise_scores
-from deconvbench.studies.validation.study import Observer, StudySettings, run_study
+from deconvbench.studies.validation.study import StudySettings, run_study
 
 PAGE_NAME = "README.md"
 # a face with sky and coat beside it: rows and columns of the photograph `camera`
@@ -40,7 +41,7 @@ def validate(
     *,
     seeds: int = 12,
     settings: StudySettings | None = None,
-    observer: Observer = lambda _: None,
+    observer: PartObserver = lambda _: None,
     command: str | None = None,
 ) -> Path:
     """Measure how well the checkerboard score is calibrated and how it compares with others; write what was found.

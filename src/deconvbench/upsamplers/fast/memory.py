@@ -190,7 +190,7 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class MemoryPlan:
     """How the work is cut.
 
     Parameters
@@ -209,7 +209,7 @@ class Plan:
     fits: bool
 
 
-def plan_work(demand: Demand) -> Plan:
+def plan_work(demand: Demand) -> MemoryPlan:
     """Cut the work so that a band stays in the cache and everything in the room, with as few cuts as that needs.
 
     Parameters
@@ -219,7 +219,7 @@ def plan_work(demand: Demand) -> Plan:
     """
     if torch.compiler.is_compiling():
         # a compiler lays out the memory by itself, and every band would be code of its own
-        return Plan(images=demand.batch, rows=demand.rows, chunks=1, fits=True)
+        return MemoryPlan(images=demand.batch, rows=demand.rows, chunks=1, fits=True)
     plan = _cut(demand, max(_BAND_BYTES // (demand.in_bytes + demand.out_bytes), _LEAST_TILES), 1)
     for tiles in (plan.images * plan.rows * demand.tiles_per_row // cut for cut in _CUTS):
         for chunks in _CHUNKS if demand.product_bytes else (1,):
@@ -231,7 +231,7 @@ def plan_work(demand: Demand) -> Plan:
     return plan
 
 
-def _cut(demand: Demand, tiles: int, chunks: int) -> Plan:
+def _cut(demand: Demand, tiles: int, chunks: int) -> MemoryPlan:
     """Bands of about so many tiles."""
     per_image = demand.rows * demand.tiles_per_row
     images = min(max(tiles // per_image, 1), demand.batch)
@@ -240,15 +240,15 @@ def _cut(demand: Demand, tiles: int, chunks: int) -> Plan:
     rows = -(-demand.rows // bands)
     held = images * rows * demand.tiles_per_row * (demand.in_bytes + demand.out_bytes // chunks)
     fits = held + demand.product_bytes // chunks <= demand.room_bytes
-    return Plan(images=images, rows=rows, chunks=chunks, fits=fits)
+    return MemoryPlan(images=images, rows=rows, chunks=chunks, fits=fits)
 
 
-def iterate_bands(demand: Demand, plan: Plan) -> Iterator[tuple[slice, slice]]:
+def iterate_bands(demand: Demand, plan: MemoryPlan) -> Iterator[tuple[slice, slice]]:
     """Go through the bands of a plan.
 
     Parameters
     ----------
-    demand, plan : Demand, Plan
+    demand, plan : Demand, MemoryPlan
         What there is to do, and how it is cut.
 
     Yields
