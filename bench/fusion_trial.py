@@ -65,7 +65,7 @@ def try_network(network: TrialNetwork, policy: LatencyPolicy) -> Trial:
         torch.manual_seed(0)
         model, x = network.build().eval(), torch.randn(network.shape)
     report = fuse(model, x, verify_gradients=network.is_small)
-    models = {"plain": model, "fused": report.model, "frozen": fuse(model, x, freeze=True).model}
+    models = {"plain": model, "fused": report.model, "frozen": fuse(model, x, cache_weights=True).model}
     steps: dict[str, Callable[[], object]] = {name: partial(chosen, x) for name, chosen in models.items()}
     with torch.no_grad():
         return Trial(report=report, samples_s=take_rounds(steps, "plain", policy).samples_s)

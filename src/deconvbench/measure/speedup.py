@@ -228,7 +228,7 @@ def measure_speedup(
 
 
 def _prepare(job: SpeedupRecord) -> tuple[dict[str, nn.Module], dict[str, PreparedStep]]:
-    """Build all layers on the same input, twins with the baseline's weights, and freeze them where asked to."""
+    """Build all layers on the same input, twins with the baseline's weights, cached where asked to."""
     layers: dict[str, nn.Module] = {}
     steps: dict[str, PreparedStep] = {}
     for case_id in (job.case.case_id, *job.twins, *job.rivals):
@@ -236,9 +236,10 @@ def _prepare(job: SpeedupRecord) -> tuple[dict[str, nn.Module], dict[str, Prepar
         def adjust(layer: nn.Module, name: str = case_id) -> None:
             if name in job.twins:
                 _copy_weights(layers[job.case.case_id], layer, name)
-            freeze = getattr(layer, "freeze", None)
-            if job.is_frozen and freeze is not None:
-                freeze()
+            # layers of earlier commits have the name before
+            cache_weight = getattr(layer, "cache_weight", None) or getattr(layer, "freeze", None)
+            if job.is_frozen and cache_weight is not None:
+                cache_weight()
             layers[name] = layer
 
         steps[case_id] = prepare_step(Case.from_id(case_id), job.seed, adjust)

@@ -227,7 +227,7 @@ class SpeedupRecord:
     rivals : tuple of str
         Case ids of layers that compute another.
     is_frozen : bool
-        True where layers that can keep their transformed weight (those with a ``freeze``) kept it.
+        True where layers that can keep their transformed weight (those with a ``cache_weight``) kept it.
     replicate : int
         Which pass, from 0.
     seed : int

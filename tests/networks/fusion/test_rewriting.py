@@ -311,7 +311,7 @@ def test_half_precision_differs_by_its_rounding(name: str) -> None:
         ({"verify_gradients": True}, "verify_gradients: True needs an example_input"),
         ({"tolerance": -1.0}, "tolerance: -1.0 is not a number of at least 0"),
         ({"tolerance": float("nan")}, "tolerance: nan is not a number"),
-        ({"freeze": True}, "freeze: the model is training"),
+        ({"cache_weights": True}, "cache_weights: the model is training"),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
@@ -342,7 +342,7 @@ def test_an_output_without_gradients_cannot_be_verified() -> None:
 
 def test_frozen_weights_are_kept_and_seen_to_change() -> None:
     model, x = build("vae_decoder")
-    fused = fuse(model.eval(), x, freeze=True).model
+    fused = fuse(model.eval(), x, cache_weights=True).model
     module: Any = fused.get_submodule("up_blocks.0.upsamplers.0")
     weight_cache = module.weight_cache
     with torch.inference_mode():

@@ -49,7 +49,7 @@ CHANGES: dict[str, Callable[[Up], object]] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_no_old_weight_is_used(name: str, mode: Callable[[], object]) -> None:
     torch.manual_seed(0)
-    fused = fuse(Up().double().eval(), inplace=True, freeze=True).model
+    fused = fuse(Up().double().eval(), inplace=True, cache_weights=True).model
     assert isinstance(fused, Up)
     x = torch.randn(1, 4, 3, 3, dtype=torch.float64)
     for _ in range(2):
@@ -70,7 +70,7 @@ def test_no_old_weight_is_used(name: str, mode: Callable[[], object]) -> None:
 def test_each_part_of_a_weight_is_kept_by_itself() -> None:
     torch.manual_seed(0)
     model = UNet().double().eval()
-    fused: Any = fuse(model, freeze=True).model
+    fused: Any = fuse(model, cache_weights=True).model
     x = torch.randn(1, 3, 8, 8, dtype=torch.float64)
     with torch.no_grad():
         for _ in range(2):
@@ -96,7 +96,7 @@ def test_what_is_kept_is_used() -> None:
 def test_what_is_made_in_inference_mode_may_be_used_outside() -> None:
     model = Up().eval()
     model.requires_grad_(requires_grad=False)
-    fused = fuse(model, freeze=True).model
+    fused = fuse(model, cache_weights=True).model
     x = torch.randn(1, 4, 3, 3)
     with torch.inference_mode():
         fused(x)
@@ -116,9 +116,17 @@ def test_some_weights_cannot_be_kept(kind: str) -> None:
 
 
 def test_copies_are_empty() -> None:
-    fused: Any = fuse(Up().eval(), freeze=True).model
+    fused: Any = fuse(Up().eval(), cache_weights=True).model
     with torch.no_grad():
         fused(torch.zeros(1, 4, 2, 2))
     assert len(fused.weight_cache) == 1
     for other in (copy.deepcopy(fused), pickle.loads(pickle.dumps(fused))):
         assert len(other.weight_cache) == 0
+
+
+def test_the_name_before_still_works_and_says_what_to_say() -> None:
+    with pytest.warns(DeprecationWarning, match="freeze is deprecated: say cache_weights"):
+        fused: Any = fuse(Up().eval(), freeze=True).model
+    with torch.no_grad():
+        fused(torch.zeros(1, 4, 2, 2))
+    assert len(fused.weight_cache) == 1

@@ -156,7 +156,7 @@ def test_auto_holds_little_more_than_the_plain_form(
         conv.requires_grad_(requires_grad=False)
         auto.eval()
         if mode == "frozen":
-            auto.freeze()
+            auto.cache_weight()
         calls = [lambda layer=layer: layer(x) for layer in (plain, auto)]
     expected, found = (measure_peak(call, tmp_path) for call in calls)
     assert found <= ALLOWED_SHARE * expected

@@ -137,7 +137,7 @@ def test_autocast_uses_what_is_frozen(form: str) -> None:
     layer, x = make_layer(form, dtype=torch.float32), draw(1, 4, 5, 6, dtype=torch.float32)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         expected = layer(x)
-        assert torch.equal(layer.eval().freeze()(x), expected)
+        assert torch.equal(layer.eval().cache_weight()(x), expected)
         assert torch.equal(layer(x), expected)
     with torch.no_grad():
         assert layer(x).dtype == torch.float32
@@ -263,8 +263,8 @@ def test_a_parametrised_weight_is_computed_once_a_call(implementation: str) -> N
     assert layer.bias is not None
     bias = layer.bias[:, None, None]
     torch.testing.assert_close(found - bias, 2 * (expected - bias), rtol=0, atol=1e-12)
-    with pytest.raises(UsageError, match="freeze: the weight is not a parameter"):
-        layer.eval().freeze()
+    with pytest.raises(UsageError, match="cache_weight: the weight is not a parameter"):
+        layer.eval().cache_weight()
 
 
 @pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")
@@ -352,7 +352,7 @@ def test_it_says_what_it_is() -> None:
 @pytest.mark.slow
 @over_implementations
 def test_compiled_layer_is_the_plain_form(implementation: str) -> None:
-    layer, x = make_layer(implementation, dtype=torch.float32).eval().freeze(), draw(2, 4, 5, 6).float()
+    layer, x = make_layer(implementation, dtype=torch.float32).eval().cache_weight(), draw(2, 4, 5, 6).float()
     torch.compiler.reset()
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
     with torch.no_grad():

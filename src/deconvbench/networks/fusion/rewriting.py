@@ -4,6 +4,7 @@ Reads top to bottom: look, plan, copy, change, check. Knows no form and no condi
 """
 
 import copy
+import warnings
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -28,7 +29,8 @@ def fuse(
     inplace: bool = False,
     verify_gradients: bool = False,
     tolerance: float | None = None,
-    freeze: bool = False,
+    cache_weights: bool = False,
+    freeze: bool | None = None,
 ) -> FuseReport:
     """Replace nearest-neighbour enlargement and convolution in a model by an exact faster form.
 
@@ -57,10 +59,12 @@ def fuse(
     tolerance : float, optional
         Relative error that is allowed, of the largest output. The default depends on the dtype: 1e-10 in
         float64, 1e-5 in float32, 1e-2 in float16, 5e-2 in bfloat16; ten times that for gradients.
-    freeze : bool
+    cache_weights : bool
         Keep the transformed weights between calls, for inference: faster on small images. A change of a weight
         is seen, except through ``weight.data`` or foreign views of its memory; ``train()`` and ``.to()`` drop
         them.
+    freeze : bool, optional
+        The deprecated name of `cache_weights`.
 
     Returns
     -------
@@ -98,14 +102,17 @@ def fuse(
       changed  1: nearest-neighbour enlargement by 2 (in 0), then Conv2d 3×3 -> one fast resize-convolution, in
       the model
     """
-    _check_arguments(model, example_input, verify_gradients, tolerance, freeze)
+    if freeze is not None:
+        warnings.warn("freeze is deprecated: say cache_weights", DeprecationWarning, stacklevel=2)
+        cache_weights = cache_weights or freeze
+    _check_arguments(model, example_input, verify_gradients, tolerance, cache_weights)
     objection = explain_module(model)
     if objection is not None:
         return FuseReport(model=model, left=(Left(path="", what=type(model).__name__, reason=objection),))
     tolerances = TOLERANCES if tolerance is None else dict.fromkeys(TOLERANCES, tolerance)
     if example_input is None:
         plan = plan_unseen(model)
-        fused = _apply(model, plan, inplace=inplace, freeze=freeze)
+        fused = _apply(model, plan, inplace=inplace, cache_weights=cache_weights)
         return FuseReport(model=fused, changed=tuple(plan.changed), left=tuple(plan.left))
 
     with torch.no_grad():
@@ -113,7 +120,7 @@ def fuse(
     seen, _ = observe(model, example_input)
     plan = plan_observed(model, seen, tolerances)
     gradients = compute_gradients(model, example_input) if verify_gradients and plan.kinds else []
-    fused = _apply(model, plan, inplace=inplace, freeze=freeze)
+    fused = _apply(model, plan, inplace=inplace, cache_weights=cache_weights)
     try:
         with torch.no_grad():
             found = run_once(fused, example_input)
@@ -140,7 +147,7 @@ def fuse(
 
 
 def _check_arguments(
-    model: Any, example_input: Any, verify_gradients: bool, tolerance: float | None, freeze: bool
+    model: Any, example_input: Any, verify_gradients: bool, tolerance: float | None, cache_weights: bool
 ) -> None:
     if not isinstance(model, nn.Module):
         raise UsageError(f"model: {type(model).__name__} is not an nn.Module")
@@ -148,18 +155,18 @@ def _check_arguments(
         raise UsageError("verify_gradients: True needs an example_input")
     if tolerance is not None and not tolerance >= 0:
         raise UsageError(f"tolerance: {tolerance} is not a number of at least 0")
-    if freeze and model.training:
-        raise UsageError("freeze: the model is training, so its weights will change; call eval() first")
+    if cache_weights and model.training:
+        raise UsageError("cache_weights: the model is training, so its weights will change; call eval() first")
 
 
-def _apply(model: nn.Module, plan: FusionPlan, *, inplace: bool, freeze: bool) -> nn.Module:
+def _apply(model: nn.Module, plan: FusionPlan, *, inplace: bool, cache_weights: bool) -> nn.Module:
     if not plan.kinds:
         return model
     fused = model if inplace else copy_sharing(model)
     for path, kind in plan.kinds.items():
         module = fused.get_submodule(path)
         module.__class__ = make_class(kind, type(module))
-        if freeze:
+        if cache_weights:
             vars(module)["weight_cache"] = WeightCache()
     return fused
 

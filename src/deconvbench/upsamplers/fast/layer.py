@@ -3,6 +3,7 @@
 Holds parameters, checks input, and keeps the transformed weight of a frozen layer honest. Computes nothing itself.
 """
 
+import warnings
 from typing import Any, Self
 
 import torch
@@ -66,12 +67,12 @@ class ResizeConv2d(nn.Module):
 
     Notes
     -----
-    The transformed weight is computed from `weight` in every call, so training needs no care. `freeze` keeps it
-    for inference. ``train()``, ``load_state_dict``, ``.to()``, another parameter, any change that torch's version
-    counter sees and a call that records the gradient of `weight` drop it. What nobody can see are writes into
-    ``weight.data``, through a foreign view of its memory (``numpy()``), and by a fused optimizer that got the
-    gradient through another layer of the same weight: call `freeze` again after those. Code that torch.compile has
-    traced computes it anew.
+    The transformed weight is computed from `weight` in every call, so training needs no care. `cache_weight`
+    keeps it for inference. ``train()``, ``load_state_dict``, ``.to()``, another parameter, any change that
+    torch's version counter sees and a call that records the gradient of `weight` drop it. What cannot be seen
+    are writes into ``weight.data``, through a foreign view of its memory (``numpy()``), and by a fused optimizer
+    that got the gradient through another layer of the same weight: call `cache_weight` again after those. Code
+    that torch.compile has traced computes it anew.
 
     ``minimal`` and ``tiled`` sum neighbouring pixels before they multiply. So their rounding errors are relative
     to the largest pixel nearby, an infinite or NaN pixel makes NaN of pixels that the plain form would not touch,
@@ -267,7 +268,7 @@ class ResizeConv2d(nn.Module):
             return "plain"
         return choose(x, weight, self._geometry, is_prepared=is_prepared)
 
-    def freeze(self) -> Self:
+    def cache_weight(self) -> Self:
         """Keep the transformed weight from now on, for inference.
 
         Returns
@@ -278,17 +279,22 @@ class ResizeConv2d(nn.Module):
         Raises
         ------
         UsageError
-            While training, or if nobody could see the weight change: one that a parametrisation computes in every
-            call, or one that was made in inference mode, where torch counts no versions.
+            While training, or if a change of the weight could not be seen: one that a parametrisation computes
+            in every call, or one that was made in inference mode, where torch counts no versions.
         """
         if self.training:
-            raise UsageError("freeze: the layer is training, so its weight will change; call eval() first")
+            raise UsageError("cache_weight: the layer is training, so its weight will change; call eval() first")
         if "weight" not in self._parameters:
-            raise UsageError("freeze: the weight is not a parameter but computed in every call")
+            raise UsageError("cache_weight: the weight is not a parameter but computed in every call")
         if self.weight.is_inference():
-            raise UsageError("freeze: the weight was made in inference mode, where nobody can see it change")
+            raise UsageError("cache_weight: the weight was made in inference mode, where a change cannot be seen")
         self._frozen = FrozenWeights(self._geometry)
         return self
+
+    def freeze(self) -> Self:
+        """Do what `cache_weight` does: its name before, deprecated because torch calls other things frozen."""
+        warnings.warn("freeze is deprecated: call cache_weight", DeprecationWarning, stacklevel=2)
+        return self.cache_weight()
 
     @property
     def is_frozen(self) -> bool:
@@ -311,7 +317,7 @@ class ResizeConv2d(nn.Module):
         return self._frozen
 
     def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode; training drops what `freeze` keeps."""
+        """Set training or evaluation mode; training drops what `cache_weight` keeps."""
         if mode:
             self._frozen = None
         return super().train(mode)

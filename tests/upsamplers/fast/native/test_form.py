@@ -48,7 +48,7 @@ def assert_exact(layer: ResizeConv2d, x: Tensor) -> None:
         # a bias may cancel what there is
         exact = EXACT * max(1, 0.1 / float(expected.abs().max()))
         assert measure_error(layer(x), expected) < exact
-        assert measure_error(copy.deepcopy(layer).eval().freeze()(x), expected) < exact
+        assert measure_error(copy.deepcopy(layer).eval().cache_weight()(x), expected) < exact
 
 
 # ---- what it computes
@@ -260,7 +260,7 @@ def test_autocast_computes_in_its_type() -> None:
 
 def test_who_counts_operations_sees_those_of_the_tiled_form() -> None:
     for kind in ("tiled", "auto"):
-        layer, x = draw_layer(16, 8, kind).eval().freeze(), draw_input(1, 16, 32, 32)
+        layer, x = draw_layer(16, 8, kind).eval().cache_weight(), draw_input(1, 16, 32, 32)
         with torch.no_grad():
             for _ in range(2):
                 with FlopCounterMode(display=False) as counter:
@@ -308,7 +308,7 @@ def test_a_frozen_layer_transforms_its_weight_once(monkeypatch: pytest.MonkeyPat
         pack(self, *arguments)
 
     monkeypatch.setattr(Library, "pack", note)
-    layer, x = draw_layer().eval().freeze(), draw_input(1, 8, 4, 4)
+    layer, x = draw_layer().eval().cache_weight(), draw_input(1, 8, 4, 4)
     with torch.no_grad():
         for _ in range(3):
             layer(x)

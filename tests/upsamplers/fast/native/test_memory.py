@@ -36,7 +36,7 @@ def test_auto_holds_little_more_than_the_plain_form(
         conv.requires_grad_(requires_grad=False)
         auto.eval()
         if mode == "frozen":
-            auto.freeze()
+            auto.cache_weight()
             assert auto.choose(x, is_prepared=True) == NATIVE
         calls = [lambda layer=layer: layer(x) for layer in (plain, auto)]
     torch.set_num_threads(threads)

@@ -24,7 +24,7 @@ from tests.upsamplers.fast.plain_form import (
 
 def make_frozen(form: str) -> ResizeConv2d:
     """Make a frozen layer that has already kept something."""
-    layer = make_layer(form).eval().freeze()
+    layer = make_layer(form).eval().cache_weight()
     with torch.no_grad():
         layer(draw(1, 4, 3, 4))
     assert layer.is_frozen
@@ -33,15 +33,15 @@ def make_frozen(form: str) -> ResizeConv2d:
 
 @over_forms
 def test_a_training_layer_is_not_frozen(form: str) -> None:
-    with pytest.raises(UsageError, match=r"freeze: the layer is training.* call eval\(\) first"):
-        make_layer(form).freeze()
+    with pytest.raises(UsageError, match=r"cache_weight: the layer is training.* call eval\(\) first"):
+        make_layer(form).cache_weight()
 
 
 def test_a_weight_that_nobody_can_watch_is_not_frozen() -> None:
     with torch.inference_mode():
         layer = make_layer().eval()
-    with pytest.raises(UsageError, match="freeze: the weight was made in inference mode"):
-        layer.freeze()
+    with pytest.raises(UsageError, match="cache_weight: the weight was made in inference mode"):
+        layer.cache_weight()
 
 
 @over_layouts
@@ -64,12 +64,12 @@ def test_a_frozen_layer_transforms_its_weight_once(
         each = len(calls)
         layer(x)
         assert len(calls) == 2 * each > 0
-        assert layer.freeze() is layer
+        assert layer.cache_weight() is layer
         for _ in range(3):
             torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-12)
         assert len(calls) == 2 * each + 1
-        # to freeze again is to make it again
-        layer.freeze()(x)
+        # to cache it again is to make it again
+        layer.cache_weight()(x)
         assert len(calls) == 2 * each + 2
 
 
@@ -132,14 +132,14 @@ def test_a_change_of_the_weight_is_noticed(form: str, change: Callable[[ResizeCo
 
 @over_forms
 def test_a_change_before_the_first_call_is_no_matter(form: str) -> None:
-    layer = make_layer(form).eval().freeze()
+    layer = make_layer(form).eval().cache_weight()
     change_in_place(layer)
     assert_plain(layer, draw(1, 4, 3, 4))
     assert layer.is_frozen
 
 
 @over_forms
-def test_training_ends_the_freeze(form: str) -> None:
+def test_training_drops_the_cached_weight(form: str) -> None:
     layer = make_frozen(form)
     layer.eval()
     assert layer.is_frozen
@@ -148,7 +148,7 @@ def test_training_ends_the_freeze(form: str) -> None:
 
 
 @over_forms
-def test_another_type_or_layout_ends_the_freeze(form: str) -> None:
+def test_another_type_or_layout_drops_the_cached_weight(form: str) -> None:
     layer = make_frozen(form).float()
     assert not layer.is_frozen
     with torch.no_grad():
@@ -171,7 +171,7 @@ def test_a_frozen_layer_still_trains_when_asked(form: str) -> None:
 
 @over_forms
 def test_a_frozen_layer_leads_gradients_to_its_input(form: str) -> None:
-    layer = make_layer(form).requires_grad_(False).eval().freeze()
+    layer = make_layer(form).requires_grad_(False).eval().cache_weight()
     # first used in inference mode, whose tensors autograd may not save
     with torch.inference_mode():
         layer(draw(1, 4, 3, 4))
@@ -193,8 +193,8 @@ def test_inference_mode_uses_what_is_frozen(form: str) -> None:
 
 
 @over_forms
-def test_a_parameter_of_inference_mode_ends_the_freeze(form: str) -> None:
-    layer = make_layer(form).eval().freeze()
+def test_a_parameter_of_inference_mode_drops_the_cached_weight(form: str) -> None:
+    layer = make_layer(form).eval().cache_weight()
     with torch.inference_mode():
         layer.weight = nn.Parameter(draw(6, 4, 3, 3))
         assert_plain(layer, draw(1, 4, 3, 4))
@@ -202,13 +202,13 @@ def test_a_parameter_of_inference_mode_ends_the_freeze(form: str) -> None:
 
 
 @over_forms
-def test_writes_into_data_are_what_freeze_cannot_see(form: str) -> None:
+def test_writes_into_data_are_what_cannot_be_seen(form: str) -> None:
     layer, x = make_frozen(form), draw(1, 4, 3, 4)
     with torch.no_grad():
         before = layer(x)
         layer.weight.data.zero_()
         assert torch.equal(layer(x), before)
-        layer.freeze()
+        layer.cache_weight()
     assert_plain(layer, x)
 
 
@@ -225,3 +225,10 @@ def test_what_is_frozen_is_not_stored(form: str) -> None:
         assert not other.is_frozen
         change_in_place(other)
         assert_plain(other, draw(1, 4, 3, 4))
+
+
+def test_the_name_before_still_works_and_says_what_to_call() -> None:
+    layer = ResizeConv2d(4, 2, 3, implementation="minimal").eval()
+    with pytest.warns(DeprecationWarning, match="freeze is deprecated: call cache_weight"):
+        assert layer.freeze() is layer
+    assert layer.is_frozen
