@@ -1,8 +1,5 @@
 """The interior: which pixels are kept, that phases stay what they are, and what counts as periodic."""
 
-from typing import Any
-
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from deconvbench.errors import UsageError
-from deconvbench.measure.artifacts.periodic import check_count, find_device, is_periodic, split_interior
+from deconvbench.measure.artifacts.periodic import find_device, is_periodic, split_interior
 
 
 @settings(deadline=None, max_examples=60)
@@ -53,16 +50,6 @@ def test_only_what_repeats_is_periodic() -> None:
     maps[1, 2, 7, 7] += 1
     assert not is_periodic(split_interior(maps, 3, 0))
     assert not is_periodic(split_interior(torch.full((1, 1, 6, 6), torch.nan), 3, 0))
-
-
-@pytest.mark.parametrize("value", [0, -1, 1.0, "1", None, True], ids=repr)
-def test_count_out_of_range_is_an_error(value: Any) -> None:
-    with pytest.raises(UsageError, match=r"colours: .* is not a whole number of at least 1"):
-        check_count("colours", value, 1)
-
-
-def test_count_may_be_a_number_of_numpy() -> None:
-    check_count("colours", np.int64(1), 1)
 
 
 def test_module_without_tensors_is_on_the_cpu() -> None:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deconvbench.errors import UsageError
-from deconvbench.measure.artifacts.periodic import check_count, find_device, is_periodic, split_interior
+from deconvbench.measure.artifacts.periodic import find_device, is_periodic, split_interior
 from deconvbench.measure.layers import copy_layer
+from deconvbench.theory._checks import check_int
 
 
 def flat_field_ripple(
@@ -88,7 +89,7 @@ def flat_field_ripple(
         ("margin", 0 if margin is None else margin, 0),
         ("colours", colours, 1),
     ):
-        check_count(name, value, minimum)
+        check_int(name, value, minimum)
     source = torch.Generator().manual_seed(0) if generator is None else generator
     probe = copy_layer(network, torch.float64)
     parts = 2 if two_tone else 1

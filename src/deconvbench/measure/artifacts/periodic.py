@@ -4,7 +4,6 @@ Nobody can tell from outside how far padding reaches into a network's output. So
 answer has to be periodic, checked: a margin that is too small is an error, not a wrong number.
 """
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,27 +11,6 @@ from deconvbench.errors import UsageError
 
 # share of the largest value: sums of a few thousand products in float64 leave 1e-13
 _TOLERANCE = 1e-9
-
-
-def check_count(name: str, value: object, minimum: int) -> None:
-    """Check that an argument is a whole number and large enough.
-
-    Parameters
-    ----------
-    name : str
-        The argument's name, for the message.
-    value : object
-        What it was given.
-    minimum : int
-        Smallest allowed value.
-
-    Raises
-    ------
-    UsageError
-        If it is not; bool does not count as a number.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
-        raise UsageError(f"{name}: {value!r} is not a whole number of at least {minimum}")
 
 
 def split_interior(maps: Tensor, period: int, margin: int | None) -> Tensor:
