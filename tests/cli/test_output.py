@@ -1,0 +1,42 @@
+"""What every ``--json`` prints, and how a comparison ends."""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from deconvbench.analysis.comparison import COMPARISON_COLUMNS
+from deconvbench.cli.output import print_rows, show_comparison
+from deconvbench.records.record import SCHEMA_VERSION
+
+
+def make_comparison(*verdicts: str) -> pd.DataFrame:
+    rows = [(f"case-{i}", "latency_s", 1.1, 1.0, 1.2, verdict, "") for i, verdict in enumerate(verdicts)]
+    return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+
+
+def test_rows_are_one_strict_object(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows("grid", [{"a": 1, "b": None}])
+    assert json.loads(capsys.readouterr().out) == {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "grid",
+        "rows": [{"a": 1, "b": None}],
+    }
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        print_rows("grid", [{"a": math.nan}])
+
+
+@pytest.mark.parametrize(("verdicts", "code"), [(("same", "slower"), 1), (("faster", "inconclusive"), 0), ((), 0)])
+def test_only_slower_cases_make_it_exit_1(
+    verdicts: tuple[str, ...], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert show_comparison(make_comparison(*verdicts), "a against b") == code
+    assert capsys.readouterr().out
+
+
+def test_page_and_summary_are_written(tmp_path: Path) -> None:
+    show_comparison(make_comparison("slower"), "a against b", page=tmp_path / "c.html", markdown=tmp_path / "c.md")
+    assert "a against b" in (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "case-0" in (tmp_path / "c.md").read_text(encoding="utf-8")
