@@ -11,6 +11,7 @@ import pytest
 from deconvbench.errors import SurroundingsError
 from deconvbench.records.record import QualityRecord, Record
 from deconvbench.runner import worker as worker_process
+from deconvbench.runner.child_process import ChildProcess
 from deconvbench.runner.worker import Worker, WorkerError, WorkerOptions
 from tests.builders import make_case, make_record
 from tests.processes import have_ended
@@ -173,11 +174,11 @@ def test_a_log_that_cannot_be_written_stops_the_run(options: WorkerOptions, tmp_
 def test_ctrl_c_while_a_worker_starts_leaves_none(options: WorkerOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[int] = []
 
-    def interrupt(worker: Worker, timeout_s: float) -> None:
-        started.append(os.pidfd_open(worker._process.pid))
+    def interrupt(child: ChildProcess, timeout_s: float) -> None:
+        started.append(os.pidfd_open(child.pid))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Worker, "_receive", interrupt)
+    monkeypatch.setattr(ChildProcess, "receive", interrupt)
     with pytest.raises(KeyboardInterrupt):
         Worker(options)
     assert len(started) == 1
@@ -248,8 +249,8 @@ def test_a_worker_that_does_not_come_up_at_all(options: WorkerOptions, tmp_path:
 
 def test_killing_ends_what_the_child_started(options: WorkerOptions) -> None:
     worker = Worker(options)
-    group = os.getpgid(worker._process.pid)
-    assert group == worker._process.pid != os.getpgid(0)
+    group = os.getpgid(worker._child.pid)
+    assert group == worker._child.pid != os.getpgid(0)
     worker.kill()
     worker.kill()
     with pytest.raises(ProcessLookupError):

@@ -10,6 +10,7 @@ import torch
 from deconvbench.errors import UnsupportedError
 from deconvbench.measure import job as measuring
 from deconvbench.records.record import Latency, Record, decode_record, encode_record
+from deconvbench.runner import child_process
 from deconvbench.runner import worker_main as worker_module
 from deconvbench.runner.worker import WorkerOptions
 from deconvbench.runner.worker_main import classify_failure, fill
@@ -25,7 +26,7 @@ def test_the_slowdown_reaches_the_step_that_is_timed(monkeypatch: pytest.MonkeyP
         return step
 
     monkeypatch.setattr(measuring, "slow_down", note)
-    monkeypatch.setattr(worker_module, "_PR_SET_PDEATHSIG", 0)
+    monkeypatch.setattr(child_process, "_PR_SET_PDEATHSIG", 0)
     chosen = WorkerOptions(slowdown=slowdown, policy=(("time_cap_s", 0.01),), measures_memory=False)
     greeting = json.dumps({**asdict(chosen), "parent": os.getppid()})
     answers: list[str] = []
@@ -72,6 +73,6 @@ def test_what_was_measured_before_a_failure_is_kept() -> None:
 def test_the_child_dies_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     # what the child does first: a parent that is gone already means that there is nobody to serve
     greeting = json.dumps({"parent": os.getpid(), "address_space_bytes": None})
-    monkeypatch.setattr(worker_module, "_PR_SET_PDEATHSIG", 0)
+    monkeypatch.setattr(child_process, "_PR_SET_PDEATHSIG", 0)
     with pytest.raises(SystemExit):
         worker_module.serve(io.StringIO(greeting + "\n"), lambda line: None)

@@ -6,22 +6,20 @@ becomes its status. The child is started with `subprocess`, so that daemonic par
 nothing itself.
 """
 
-import contextlib
 import json
 import os
 import re
-import select
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from deconvbench.errors import SurroundingsError, explain_os_error
 from deconvbench.records.record import AnyRecord, decode_record, encode_record
+from deconvbench.runner.child_process import ChildProcess
 
 R = TypeVar("R", bound=AnyRecord)
 
@@ -109,30 +107,17 @@ class Worker:
     """
 
     def __init__(self, options: WorkerOptions) -> None:
-        self._log = _open_log(options.log) if options.log else None
-        self._log_start = self._log.tell() if self._log else 0
-        paths = [*options.search_path, *(path for path in sys.path if path)]
         python = options.python or sys.executable
         try:
-            self._process = subprocess.Popen(
-                [python, "-m", "deconvbench.runner.worker_main"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._log or subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-                # Ctrl-C must reach the parent alone, which then ends the child and all that it started
-                start_new_session=True,
+            self._child = ChildProcess(
+                "deconvbench.runner.worker_main", python=python, search_path=options.search_path, log=options.log
             )
         except OSError as error:
-            if self._log:
-                self._log.close()
             raise WorkerError(f"the worker process did not start: {python}: {explain_os_error(error)}") from error
-        self._buffer = b""
-        self._ended = False
         answer = None
         try:
-            self._send(json.dumps({**asdict(options), "parent": os.getpid()}, default=str))
-            answer = self._receive(START_TIMEOUT_S)
+            self._child.send(json.dumps({**asdict(options), "parent": os.getpid()}, default=str))
+            answer = self._child.receive(START_TIMEOUT_S)
         except TimeoutError:
             pass  # told below, with the child's last words
         except BaseException:
@@ -140,7 +125,7 @@ class Worker:
             raise
         if answer is None:
             self.kill()
-            raise WorkerError(f"the worker process did not start: {self._last_words() or 'no answer'}")
+            raise WorkerError(f"the worker process did not start: {self._child.find_last_words() or 'no answer'}")
         greeting = json.loads(answer)
         if "failure" in greeting:
             self.kill()
@@ -150,7 +135,7 @@ class Worker:
     @property
     def alive(self) -> bool:
         """True while the child can take another job."""
-        return self._process.poll() is None
+        return self._child.alive
 
     def measure(self, job: R, timeout_s: float) -> R:
         """Have one job measured.
@@ -173,8 +158,8 @@ class Worker:
         answer = None
         hung = False
         try:
-            self._send(encode_record(job))
-            answer = self._receive(timeout_s)
+            self._child.send(encode_record(job))
+            answer = self._child.receive(timeout_s)
         except TimeoutError:
             hung = True
             self.kill()
@@ -190,60 +175,17 @@ class Worker:
 
     def kill(self) -> None:
         """End the child and all that it started, at once; what it started may outlive a child that crashed."""
-        if not self._ended:
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left (macOS: but zombies)
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._ended = True
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._log):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):  # a last flush to a child that is gone
-                    stream.close()
-
-    def _send(self, line: str) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it died before it read this; waiting for its answer tells why
-            self._process.stdin.write(line.encode() + b"\n")
-            self._process.stdin.flush()
-
-    def _receive(self, timeout_s: float) -> str | None:
-        """Wait for one line; None when the child ended without one."""
-        assert self._process.stdout is not None
-        deadline = time.monotonic() + timeout_s
-        while b"\n" not in self._buffer:
-            readable, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-            if not readable:
-                raise TimeoutError
-            chunk = os.read(self._process.stdout.fileno(), 1 << 16)
-            if not chunk:
-                try:
-                    self._process.wait(max(0.0, deadline - time.monotonic()))
-                except subprocess.TimeoutExpired as error:
-                    raise TimeoutError from error  # it closed its end and hangs
-                return None
-            self._buffer += chunk
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line.decode()
+        self._child.kill()
 
     def _explain_death(self, oom_killed: bool) -> tuple[str, str]:
-        code = self._process.wait()
+        code = self._child.wait()
         if code < 0:
             name = signal.Signals(-code).name
             if code == -signal.SIGKILL and oom_killed:
                 return "oom", "killed by the kernel: out of memory (SIGKILL)"
-            words = self._last_words()
+            words = self._child.find_last_words()
             return "crashed", f"killed by {name}" + (f": {words}" if words else "")
-        return "crashed", f"the worker exited with code {code}: {self._last_words()}".rstrip(": ")
-
-    def _last_words(self) -> str:
-        """Find the line of the child's error output that says most: Python's fatal error, or the last one."""
-        if self._log is None:
-            return ""
-        with Path(self._log.name).open("rb") as file:
-            file.seek(self._log_start)
-            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-        fatal = [line for line in lines if line.startswith("Fatal Python error")]
-        return (fatal or lines or [""])[-1][:300]
+        return "crashed", f"the worker exited with code {code}: {self._child.find_last_words()}".rstrip(": ")
 
     def __enter__(self) -> Self:
         return self
@@ -252,13 +194,6 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
-
-
-def _open_log(path: Path) -> IO[bytes]:
-    try:
-        return path.open("ab")
-    except OSError as error:
-        raise SurroundingsError(f"cannot write to {path}: {explain_os_error(error)}") from error
 
 
 def _count_oom_kills() -> int:

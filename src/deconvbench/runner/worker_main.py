@@ -1,15 +1,12 @@
 """The child's end of a worker, ``python -m deconvbench.runner.worker_main``: measures one job after another.
 
-A job is a record that is not filled in yet. It comes as a line from the parent (`worker_process`), and goes back
+A job is a record that is not filled in yet. It comes as a line from the parent (`worker`), and goes back
 filled in; what the job raises becomes its status. Knows nothing of how it was started, nor how it may end.
 """
 
-import ctypes
 import faulthandler
 import json
-import os
 import re
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,13 +17,13 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 from deconvbench.errors import DeconvbenchError, UnsupportedError, describe_failure
 from deconvbench.records.record import AnyRecord, decode_record, encode_record
 from deconvbench.runner.checkout import take_products_from
+from deconvbench.runner.child_process import die_with_parent, open_channel
 
 if TYPE_CHECKING:
     from deconvbench.measure.job import Measuring
 
 R = TypeVar("R", bound=AnyRecord)
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _OOM_MESSAGES = re.compile(
     r"out of memory|not enough memory|can't allocate memory|cannot allocate memory|bad_alloc|"
     r"CUBLAS_STATUS_ALLOC_FAILED|could not create a memory object",
@@ -127,31 +124,10 @@ def fill(job: R, measure: Callable[[R], Iterator[R]]) -> R:
     return replace(filled, total_s=time.monotonic() - started)
 
 
-def die_with_parent(parent: int) -> None:
-    """Ask the kernel to end this process when its parent ends, however that ends (Linux).
-
-    Parameters
-    ----------
-    parent : int
-        Its process id, as the parent gave it.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            raise SystemExit(1)  # it ended before we asked
-
-
 def main() -> None:
     """Serve the parent on standard input and output; whatever layers print goes to standard error."""
     faulthandler.enable()
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def answer(line: str) -> None:
-        channel.write(line + "\n")
-        channel.flush()
-
-    serve(sys.stdin, answer)
+    serve(sys.stdin, open_channel())
 
 
 if __name__ == "__main__":

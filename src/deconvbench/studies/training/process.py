@@ -4,17 +4,15 @@ Starts it, hands it one training run after another, and turns its end, however i
 nothing about which run comes next.
 """
 
-import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from deconvbench.errors import SurroundingsError, explain_os_error
+from deconvbench.runner.child_process import ChildProcess
 from deconvbench.studies.training.settings import TrainingSettings
 
 _LOG_NAME = "training.log"
@@ -37,32 +35,20 @@ class TrainingProcess:
     """
 
     def __init__(self, options: dict[str, Any], root: Path) -> None:
-        paths = os.pathsep.join(path for path in sys.path if path)
         self._log_path = root / _LOG_NAME
         try:
-            log = self._log_path.open("ab")
+            self._child = ChildProcess(
+                "deconvbench.studies.training.process_main",
+                environment={"OMP_NUM_THREADS": "1"},
+                log=self._log_path,
+            )
         except OSError as error:
-            raise SurroundingsError(f"cannot write to {self._log_path}: {explain_os_error(error)}") from error
-        with log:
-            try:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "deconvbench.studies.training.process_main"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-                    # Ctrl-C must reach the parent alone, which then ends the children
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise SurroundingsError(f"no training process: {explain_os_error(error)}") from error
-        self._buffer = b""
+            raise SurroundingsError(f"no training process: {explain_os_error(error)}") from error
         self._send({**options, "root": str(root), "parent": os.getpid()})
 
     def fileno(self) -> int:
         """Descriptor that can be read when the child has something to say, or has ended."""
-        assert self._process.stdout is not None
-        return self._process.stdout.fileno()
+        return self._child.fileno()
 
     def train(self, settings: TrainingSettings) -> None:
         """Hand a training run over.
@@ -82,15 +68,12 @@ class TrainingProcess:
         list of dict or None
             Its answers, in order, perhaps none yet; None once it has ended.
         """
-        chunk = os.read(self.fileno(), 1 << 16)
-        if not chunk:
-            return None
-        *lines, self._buffer = (self._buffer + chunk).split(b"\n")
-        return [json.loads(line) for line in lines]
+        lines = self._child.receive_some()
+        return None if lines is None else [json.loads(line) for line in lines]
 
     def explain_end(self) -> str:
         """Say in one line how the child ended."""
-        code = self._process.wait()
+        code = self._child.wait()
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         return (
             f"the training process was {how}" if code < 0 else f"the training process {how}; see {self._log_path}"
@@ -98,16 +81,7 @@ class TrainingProcess:
 
     def kill(self) -> None:
         """End it at once; its run goes on from its checkpoint."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left (macOS: but zombies)
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):  # a last flush to a child that is gone
-                    stream.close()
+        self._child.kill()
 
     def _send(self, content: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it died before it read this; its end tells why
-            self._process.stdin.write(json.dumps(content).encode() + b"\n")
-            self._process.stdin.flush()
+        self._child.send(json.dumps(content))

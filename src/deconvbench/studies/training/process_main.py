@@ -5,7 +5,6 @@ training run raises becomes its status; only what stops every run (a full disk) 
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any, TextIO
 import torch
 
 from deconvbench.errors import DeconvbenchError, SurroundingsError
-from deconvbench.runner.worker_main import classify_failure, die_with_parent
+from deconvbench.runner.child_process import die_with_parent, open_channel
+from deconvbench.runner.worker_main import classify_failure
 from deconvbench.studies.training.images import load_images
 from deconvbench.studies.training.settings import TrainingSettings
 from deconvbench.studies.training.training import THREADS, TrainingRun
@@ -61,14 +61,8 @@ def serve(source: TextIO, answer: Answer) -> None:
 
 def main() -> None:
     """Serve the parent on standard input and output; whatever layers print goes to standard error."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def answer(content: dict[str, Any]) -> None:
-        channel.write(json.dumps(content) + "\n")
-        channel.flush()
-
-    serve(sys.stdin, answer)
+    send = open_channel()
+    serve(sys.stdin, lambda content: send(json.dumps(content)))
 
 
 if __name__ == "__main__":
