@@ -14,7 +14,8 @@ from deconvbench.progress import show_progress
 from deconvbench.records.case import Case
 from deconvbench.runner.plan import Plan
 from deconvbench.workflows.replay import CaseResult, ReplayClock, collect_results, run_once
-from deconvbench.workflows.run import Selection, make_plan, measure, resume_plan, start_folder, summarise_outcome
+from deconvbench.workflows.run import measure, resume_plan, start_folder, summarise_outcome
+from deconvbench.workflows.selection import Selection, make_plan
 
 STORAGE = "file://results/.benchmarks"  # relative to the repository, as pytest-benchmark wants it
 PLAN = pytest.StashKey[Plan]()

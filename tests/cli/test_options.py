@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from deconvbench.cli.options import make_selection
-from deconvbench.workflows.run import Selection
+from deconvbench.workflows.selection import Selection
 
 
 def test_words_become_a_selection() -> None:

@@ -13,7 +13,7 @@ def test_selftest_prints_what_each_rule_did(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from deconvbench.analysis.selftest import judge_selftest
-    from deconvbench.workflows import run as workflow
+    from deconvbench.workflows import selftest as workflow
 
     run = {"case": [[1.0, 1.01], [1.02, 1.0], [0.99, 1.0]]}
 

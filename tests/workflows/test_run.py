@@ -16,7 +16,8 @@ from deconvbench.runner.engine import RunOutcome
 from deconvbench.runner.plan import Plan
 from deconvbench.upsamplers import register_upsampler, registry
 from deconvbench.workflows import run as workflow
-from deconvbench.workflows.run import Selection, make_plan, name_folder, resume_plan, summarise_outcome
+from deconvbench.workflows.run import name_folder, resume_plan, summarise_outcome
+from deconvbench.workflows.selection import Selection, make_plan
 from tests.builders import make_case, make_grid, make_record
 from tests.builders import make_plan as make_small_plan
 from tests.faulty_upsamplers import Sound
@@ -26,41 +27,6 @@ from tests.made_speedups import make_speedup_record
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
-
-
-def test_the_default_is_the_quick_preset() -> None:
-    plan = make_plan(Selection())
-    assert plan.grid.name == "quick"
-    assert len(plan.cases) == 88
-
-
-def test_choices_reach_the_plan() -> None:
-    plan = make_plan(
-        Selection(
-            preset="smoke",
-            settings=("height=4",),
-            keyword="nearest",
-            device="cpu",
-            replicates=7,
-            timeout_s=3.5,
-            precision="2%",
-            seed=11,
-        ),
-        ["deconvbench", "run"],
-    )
-    assert {(case.upsampler, case.height) for case in plan.cases} == {("nearest_conv", 4)}
-    assert (plan.grid.replicates, plan.grid.timeout_s, plan.precision, plan.seed) == (7, 3.5, 0.02, 11)
-    assert plan.command == ("deconvbench", "run")
-
-
-def test_speedups_join_the_plan_and_are_chosen_by_the_same_words() -> None:
-    plan = make_plan(Selection(preset="fast"))
-    assert len(plan.settings) == 56
-    few = make_plan(Selection(preset="fast", keyword="train and 16x16"))
-    assert few.cases == ()
-    assert {(setting.step, setting.height) for setting in few.settings} == {("train", 16)}
-    with pytest.raises(UsageError, match="'nonsense' matches none of the 62 cases"):
-        make_plan(Selection(preset="fast", keyword="nonsense"))
 
 
 def test_settings_of_an_absent_device_are_refused_before_anything_is_made(tmp_path: Path) -> None:
@@ -74,27 +40,6 @@ def test_the_outcome_counts_what_was_timed_in_turns() -> None:
     records = (make_record(), make_speedup_record(make_case()), make_speedup_record(make_case(), status="error"))
     text = summarise_outcome(make_small_plan(), RunOutcome(records=records, measuring_share=None))
     assert text.startswith("1 records: 1 ok; 2 settings with interleaved timing: 1 ok, 1 error")
-
-
-def test_seeds_are_drawn_where_none_is_given() -> None:
-    assert len({make_plan(Selection(preset="smoke")).seed for _ in range(4)}) > 1
-
-
-def test_an_upsampler_of_ones_own_joins_the_grid_or_is_chosen_alone() -> None:
-    own = ("tests.faulty_upsamplers:Sound",)
-    joined = make_plan(Selection(preset="smoke", upsamplers=own))
-    assert {"sound", "transposed"} <= {case.upsampler for case in joined.cases}
-    alone = make_plan(Selection(preset="smoke", upsamplers=own, settings=("upsampler=sound",)))
-    assert {case.upsampler for case in alone.cases} == {"sound"}
-    assert alone.upsamplers == own
-
-
-def test_the_current_folder_is_searched_for_upsamplers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
-    (tmp_path / "found_here.py").write_text("from tests.faulty_upsamplers import Sound as Mine\n")
-    plan = make_plan(Selection(preset="smoke", upsamplers=("found_here:Mine",)))
-    assert "mine" in {case.upsampler for case in plan.cases}
 
 
 def test_folders_are_named_after_time_and_grid_and_never_reused(

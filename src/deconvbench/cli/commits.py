@@ -39,7 +39,7 @@ def compare_commits(
     from deconvbench.progress import show_progress
     from deconvbench.units import parse_margin
     from deconvbench.workflows import commits
-    from deconvbench.workflows.run import make_plan
+    from deconvbench.workflows.selection import make_plan
 
     selection = make_selection(preset, None, settings, keyword, None, "", replicates)
     plan = make_plan(selection, ["deconvbench", *sys.argv[1:]])

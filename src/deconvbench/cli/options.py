@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from deconvbench.workflows.run import Selection
+    from deconvbench.workflows.selection import Selection
 
 PresetOption = Annotated[
     str | None,
@@ -59,7 +59,7 @@ def make_selection(
     seed: int | None = None,
 ) -> "Selection":
     """Make a selection from a command's options; torch is imported only here."""
-    from deconvbench.workflows.run import Selection
+    from deconvbench.workflows.selection import Selection
 
     return Selection(
         preset=preset,

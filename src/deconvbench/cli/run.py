@@ -43,7 +43,7 @@ def grid(
 ) -> None:
     """List the cases that would run, their number and an estimated duration."""
     from deconvbench.runner.estimate import describe_extent
-    from deconvbench.workflows.run import load_upsamplers, make_plan
+    from deconvbench.workflows.selection import load_upsamplers, make_plan
 
     if upsamplers:
         load_upsamplers(upsampler or [])
@@ -101,7 +101,8 @@ def run(
     ] = False,
 ) -> None:
     """Measure a grid; the last line on standard output is the run folder."""
-    from deconvbench.workflows.run import make_plan, resume_plan, start_folder
+    from deconvbench.workflows.run import resume_plan, start_folder
+    from deconvbench.workflows.selection import make_plan
 
     selection = make_selection(
         preset,

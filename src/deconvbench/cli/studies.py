@@ -29,7 +29,7 @@ def selftest(
     from deconvbench.analysis.selftest import format_selftest, list_rows
     from deconvbench.progress import show_progress
     from deconvbench.units import parse_fraction
-    from deconvbench.workflows.run import run_selftest
+    from deconvbench.workflows.selftest import run_selftest
 
     selection = make_selection(preset, None, settings, keyword, None, "", replicates)
     share = parse_fraction(slowdown, "--slowdown")

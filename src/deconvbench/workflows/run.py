@@ -4,159 +4,28 @@ The one place where the measuring half and the tabulating half meet; they exchan
 The command line, the pytest front and `deconvbench.run` are thin wrappers of these functions.
 """
 
-import json
 import secrets
-import sys
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from deconvbench.analysis.comparison import MIN_REPLICATES
-from deconvbench.analysis.selftest import SelftestResult, collect_run, format_selftest, judge_selftest, to_dict
 from deconvbench.errors import UsageError
-from deconvbench.grid.grid import Grid, load_grid, load_preset, select_all
+from deconvbench.grid.grid import Grid, select_all
 from deconvbench.measure.accelerator import check_device, describe_accelerator
 from deconvbench.progress import JobObserver
-from deconvbench.records.case import Case
-from deconvbench.records.record import SCHEMA_VERSION, Record, SpeedupRecord
-from deconvbench.records.run_folder import find_newest_run, write_whole
-from deconvbench.runner.engine import PlannedRun, RunOutcome, run_plan, run_tasks
+from deconvbench.records.record import Record, SpeedupRecord
+from deconvbench.records.run_folder import find_newest_run
+from deconvbench.runner.engine import RunOutcome, run_plan
 from deconvbench.runner.environment import collect_environment
 from deconvbench.runner.folder import close_folder, open_folder, reopen_folder
 from deconvbench.runner.plan import Plan
 from deconvbench.runner.precision import list_imprecise
-from deconvbench.runner.worker import WorkerOptions
 from deconvbench.tables.files import write_tables
-from deconvbench.units import parse_fraction
-from deconvbench.upsamplers import list_sources, load_upsampler
+from deconvbench.workflows.selection import Selection, find_sources, load_upsamplers, make_plan
 
 RESULTS = Path("results")
 _MAX_NOISE_LINES = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """What a user asked to have measured, on whichever front.
-
-    Parameters
-    ----------
-    preset : str or None
-        One of the presets; `quick` where neither preset nor grid is given.
-    grid : Path or None
-        A grid file instead.
-    settings : tuple of str
-        ``AXIS=V,V``, each replacing an axis.
-    keyword : str
-        As pytest's ``-k``.
-    upsamplers : tuple of str
-        ``pkg.mod:factory`` of further upsamplers; they join the grid's.
-    device : str
-        Devices with commas between, replacing the axis; empty keeps the grid's.
-    replicates : int or None
-        Passes over the cases; None keeps the grid's.
-    timeout_s : float or None
-        Seconds after which a case counts as hanging; None keeps the grid's.
-    precision : str or None
-        Measure further replicates of the cases whose interval is wider, such as ``2%``.
-    seed : int or None
-        Of orders, weights and inputs; None draws one, and records it.
-    """
-
-    preset: str | None = None
-    grid: Path | None = None
-    settings: tuple[str, ...] = ()
-    keyword: str = ""
-    upsamplers: tuple[str, ...] = ()
-    device: str = ""
-    replicates: int | None = None
-    timeout_s: float | None = None
-    precision: str | None = None
-    seed: int | None = None
-
-    @property
-    def is_default(self) -> bool:
-        """True where the user chose nothing."""
-        return self == Selection()
-
-
-def make_plan(selection: Selection, command: Sequence[str] = ()) -> Plan:
-    """Turn a selection into the cases that would run.
-
-    Parameters
-    ----------
-    selection : Selection
-        What the user asked for.
-    command : sequence of str
-        What the user typed, for the report.
-
-    Raises
-    ------
-    UsageError
-        If anything in it is wrong; the message names it.
-    """
-    if selection.preset is not None and selection.grid is not None:
-        raise UsageError(
-            f"--preset: {selection.preset!r} and --grid {str(selection.grid)!r} are mutually exclusive"
-        )
-    names = load_upsamplers(selection.upsamplers)
-    grid = load_grid(selection.grid) if selection.grid else load_preset(selection.preset or "quick")
-    grid = _adapt(grid, selection, names)
-    cases, speedups = select_all(grid.expand(), grid.list_settings(), selection.keyword)
-    return Plan(
-        grid=grid,
-        cases=tuple(cases),
-        seed=secrets.randbelow(2**31) if selection.seed is None else selection.seed,
-        upsamplers=tuple(dict.fromkeys((*selection.upsamplers, *_find_sources(grid, cases)))),
-        command=tuple(command),
-        precision=None if selection.precision is None else parse_fraction(selection.precision, "--precision"),
-        settings=tuple(speedups),
-    )
-
-
-def _find_sources(grid: Grid, cases: Sequence[Case]) -> tuple[str, ...]:
-    """Say where workers find the upsamplers that somebody's script registered in this process."""
-    in_turns = grid.speedup.list_upsamplers() if grid.speedup is not None else ()
-    return list_sources((*(name for name, _, _ in grid.list_layers(cases)), *in_turns))
-
-
-def load_upsamplers(paths: Sequence[str]) -> tuple[str, ...]:
-    """Load upsamplers of the user's own; the current folder is searched too, as ``python -m`` would.
-
-    Parameters
-    ----------
-    paths : sequence of str
-        Each ``pkg.mod:factory``.
-
-    Returns
-    -------
-    tuple of str
-        Their names.
-    """
-    here = str(Path.cwd())
-    if paths and here not in sys.path:
-        sys.path.insert(0, here)
-    return tuple(load_upsampler(path) for path in paths)
-
-
-def _adapt(grid: Grid, selection: Selection, names: tuple[str, ...]) -> Grid:
-    settings = [*selection.settings, *([f"device={selection.device}"] if selection.device else [])]
-    grid = grid.override(settings)
-    if names and not any(setting.startswith("upsampler=") for setting in settings):
-        grid = replace(
-            grid, axes={**grid.axes, "upsampler": tuple(dict.fromkeys((*grid.axes["upsampler"], *names)))}
-        )
-    if selection.replicates is not None:
-        if selection.replicates < 1:
-            raise UsageError(f"--replicates: {selection.replicates} is not a whole number of at least 1")
-        grid = replace(grid, replicates=selection.replicates)
-    if selection.timeout_s is not None:
-        if not 0 < selection.timeout_s < float("inf"):
-            raise UsageError(f"--timeout: {selection.timeout_s} is not a number of seconds above 0")
-        grid = replace(grid, timeout_s=selection.timeout_s)
-    return grid
 
 
 def name_folder(plan: Plan, results: Path = RESULTS) -> Path:
@@ -287,62 +156,6 @@ def _describe_noise(plan: Plan, outcome: RunOutcome) -> list[str]:
     return [*lines[:_MAX_NOISE_LINES], *([f"and {rest} more, all marked in table and report"] if rest > 0 else [])]
 
 
-def run_selftest(
-    selection: Selection, slowdown: float, out: Path | None = None, observer: JobObserver = lambda _: None
-) -> tuple[SelftestResult, Path]:
-    """Measure the same code five times, the fifth made slower, and judge what each rule says of it.
-
-    The first two runs and the slowed one are interleaved; the other two, interleaved with each other, follow.
-
-    Parameters
-    ----------
-    selection : Selection
-        What to measure.
-    slowdown : float
-        Share by which the fifth run is made slower.
-    out : Path, optional
-        Gets a run folder for each; a new folder below ``results/runs`` by default.
-    observer : callable
-        Told of each job done.
-
-    Returns
-    -------
-    SelftestResult
-        Also written into the folder, as Markdown and JSON.
-    Path
-        The folder.
-
-    Raises
-    ------
-    UsageError
-        If the selection is wrong, has too few replicates to compare, or another device than the CPU.
-    """
-    plan = make_plan(selection, ["deconvbench", "selftest"])
-    if plan.grid.replicates < MIN_REPLICATES:
-        raise UsageError(f"--replicates: {plan.grid.replicates} is too few to compare; at least {MIN_REPLICATES}")
-    for device in dict.fromkeys(case.device for case in plan.cases):
-        if device != "cpu":
-            raise UsageError(f"--set device: {device!r} cannot be made slower by a busy loop; selftest takes cpu")
-    target = out or name_folder(plan)
-    environment = read_environment()
-    tasks = {}
-    for name in ("a", "b", "slowed", "c", "d"):
-        folder = target / name
-        open_folder(plan, folder, environment)
-        options = WorkerOptions(measures_memory=False, slowdown=slowdown if name == "slowed" else 0.0)
-        tasks[name] = PlannedRun(plan=plan, folder=folder, options=options)
-    runs = {}
-    for names in (("a", "b", "slowed"), ("c", "d")):
-        for name, outcome in zip(names, run_tasks([tasks[n] for n in names], observer=observer), strict=True):
-            close_folder(tasks[name].folder, outcome.measuring_share)
-            runs[name] = collect_run(outcome.records)
-    result = judge_selftest((runs["a"], runs["b"]), (runs["c"], runs["d"]), runs["slowed"], slowdown)
-    write_whole(target / "selftest.md", f"{format_selftest(result)}\n".encode())
-    text = json.dumps({"schema_version": SCHEMA_VERSION, **to_dict(result)}, indent=1, allow_nan=False)
-    write_whole(target / "selftest.json", f"{text}\n".encode())
-    return result, target
-
-
 def run(
     grid: Grid | str | Path = "quick",
     *,
@@ -385,7 +198,7 @@ def run(
             grid=grid,
             cases=tuple(cases),
             seed=drawn,
-            upsamplers=_find_sources(grid, cases),
+            upsamplers=find_sources(grid, cases),
             settings=tuple(settings),
         )
     else:

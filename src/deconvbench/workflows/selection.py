@@ -1,0 +1,136 @@
+"""What a user asked to have measured, on whichever front, and the plan that it becomes."""
+
+import secrets
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deconvbench.errors import UsageError
+from deconvbench.grid.grid import Grid, load_grid, load_preset, select_all
+from deconvbench.records.case import Case
+from deconvbench.runner.plan import Plan
+from deconvbench.units import parse_fraction
+from deconvbench.upsamplers import list_sources, load_upsampler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What a user asked to have measured, on whichever front.
+
+    Parameters
+    ----------
+    preset : str or None
+        One of the presets; `quick` where neither preset nor grid is given.
+    grid : Path or None
+        A grid file instead.
+    settings : tuple of str
+        ``AXIS=V,V``, each replacing an axis.
+    keyword : str
+        As pytest's ``-k``.
+    upsamplers : tuple of str
+        ``pkg.mod:factory`` of further upsamplers; they join the grid's.
+    device : str
+        Devices with commas between, replacing the axis; empty keeps the grid's.
+    replicates : int or None
+        Passes over the cases; None keeps the grid's.
+    timeout_s : float or None
+        Seconds after which a case counts as hanging; None keeps the grid's.
+    precision : str or None
+        Measure further replicates of the cases whose interval is wider, such as ``2%``.
+    seed : int or None
+        Of orders, weights and inputs; None draws one, and records it.
+    """
+
+    preset: str | None = None
+    grid: Path | None = None
+    settings: tuple[str, ...] = ()
+    keyword: str = ""
+    upsamplers: tuple[str, ...] = ()
+    device: str = ""
+    replicates: int | None = None
+    timeout_s: float | None = None
+    precision: str | None = None
+    seed: int | None = None
+
+    @property
+    def is_default(self) -> bool:
+        """True where the user chose nothing."""
+        return self == Selection()
+
+
+def make_plan(selection: Selection, command: Sequence[str] = ()) -> Plan:
+    """Turn a selection into the cases that would run.
+
+    Parameters
+    ----------
+    selection : Selection
+        What the user asked for.
+    command : sequence of str
+        What the user typed, for the report.
+
+    Raises
+    ------
+    UsageError
+        If anything in it is wrong; the message names it.
+    """
+    if selection.preset is not None and selection.grid is not None:
+        raise UsageError(
+            f"--preset: {selection.preset!r} and --grid {str(selection.grid)!r} are mutually exclusive"
+        )
+    names = load_upsamplers(selection.upsamplers)
+    grid = load_grid(selection.grid) if selection.grid else load_preset(selection.preset or "quick")
+    grid = _adapt(grid, selection, names)
+    cases, speedups = select_all(grid.expand(), grid.list_settings(), selection.keyword)
+    return Plan(
+        grid=grid,
+        cases=tuple(cases),
+        seed=secrets.randbelow(2**31) if selection.seed is None else selection.seed,
+        upsamplers=tuple(dict.fromkeys((*selection.upsamplers, *find_sources(grid, cases)))),
+        command=tuple(command),
+        precision=None if selection.precision is None else parse_fraction(selection.precision, "--precision"),
+        settings=tuple(speedups),
+    )
+
+
+def find_sources(grid: Grid, cases: Sequence[Case]) -> tuple[str, ...]:
+    """Say where workers find the upsamplers that somebody's script registered in this process."""
+    in_turns = grid.speedup.list_upsamplers() if grid.speedup is not None else ()
+    return list_sources((*(name for name, _, _ in grid.list_layers(cases)), *in_turns))
+
+
+def load_upsamplers(paths: Sequence[str]) -> tuple[str, ...]:
+    """Load upsamplers of the user's own; the current folder is searched too, as ``python -m`` would.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Each ``pkg.mod:factory``.
+
+    Returns
+    -------
+    tuple of str
+        Their names.
+    """
+    here = str(Path.cwd())
+    if paths and here not in sys.path:
+        sys.path.insert(0, here)
+    return tuple(load_upsampler(path) for path in paths)
+
+
+def _adapt(grid: Grid, selection: Selection, names: tuple[str, ...]) -> Grid:
+    settings = [*selection.settings, *([f"device={selection.device}"] if selection.device else [])]
+    grid = grid.override(settings)
+    if names and not any(setting.startswith("upsampler=") for setting in settings):
+        grid = replace(
+            grid, axes={**grid.axes, "upsampler": tuple(dict.fromkeys((*grid.axes["upsampler"], *names)))}
+        )
+    if selection.replicates is not None:
+        if selection.replicates < 1:
+            raise UsageError(f"--replicates: {selection.replicates} is not a whole number of at least 1")
+        grid = replace(grid, replicates=selection.replicates)
+    if selection.timeout_s is not None:
+        if not 0 < selection.timeout_s < float("inf"):
+            raise UsageError(f"--timeout: {selection.timeout_s} is not a number of seconds above 0")
+        grid = replace(grid, timeout_s=selection.timeout_s)
+    return grid
