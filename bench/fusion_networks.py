@@ -67,7 +67,7 @@ def _build_segmentation(kind: str) -> nn.Module:
 
 
 class _PaddedConv(nn.Module):
-    """Enlarge, pad by reflection, convolve."""
+    """Upsample, pad by reflection, convolve."""
 
     def __init__(self, channels: int, out_channels: int, size: int, stride: int = 1, scale: int = 1) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Output sizes of convolutions and transposed convolutions, one axis at a time.
 
-The single place where these formulas stand; whoever needs a size or the padding for an exact enlargement asks
+The single place where these formulas stand; whoever needs a size or the padding for an exact upsampling asks
 here. Integers only: no arrays, no torch.
 """
 
@@ -89,7 +89,7 @@ def transposed_conv_output_size(
 
 
 def exact_padding(kernel_size: int, scale_factor: int) -> tuple[int, int]:
-    """Find the padding that makes a transposed convolution enlarge exactly by its stride.
+    """Find the padding that makes a transposed convolution upsample exactly by its stride.
 
     Parameters
     ----------

@@ -68,8 +68,8 @@ class Layer:
         return ResizeConv2d.from_conv(conv, self.scale_factor, self.form)
 
     def run_plain(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
-        enlarged = functional.interpolate(x, scale_factor=self.scale_factor, mode="nearest")
-        y: Tensor = conv(enlarged)
+        upsampled = functional.interpolate(x, scale_factor=self.scale_factor, mode="nearest")
+        y: Tensor = conv(upsampled)
         return y
 
     @property

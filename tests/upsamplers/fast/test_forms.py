@@ -277,8 +277,8 @@ def call(layer: Layer, conv: nn.Conv2d) -> Callable[..., Tensor]:
 
 def call_plain(layer: Layer, conv: nn.Conv2d) -> Callable[..., Tensor]:
     def compute(x: Tensor, weight: Tensor) -> Tensor:
-        enlarged = functional.interpolate(x, scale_factor=layer.scale_factor)
-        return functional.conv2d(enlarged, weight, conv.bias, padding=layer.kernel_size // 2, groups=layer.groups)
+        upsampled = functional.interpolate(x, scale_factor=layer.scale_factor)
+        return functional.conv2d(upsampled, weight, conv.bias, padding=layer.kernel_size // 2, groups=layer.groups)
 
     return compute
 

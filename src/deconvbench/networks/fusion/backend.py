@@ -86,7 +86,7 @@ _SWITCHES = ("set_grad_enabled", "autocast", "inference_mode", "functorch", "vma
 
 
 def rewrite_graph(module: GraphModule) -> int:
-    """Replace enlargement and convolution in a graph by one exact faster operation.
+    """Replace upsampling and convolution in a graph by one exact faster operation.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ class _Writer:
         return True
 
     def _gains(self, expression: LazyExpression[Node], weight: Node, match: Match) -> bool:
-        """Whether all enlarged pieces are worth another form than the plain one, as far as their size is known."""
+        """Whether all upsampled pieces are worth another form than the plain one, where their size is known."""
         taps = _find_example(weight)
         assert taps is not None  # `find_match` asks for one
         for piece in match.pieces:

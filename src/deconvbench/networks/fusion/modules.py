@@ -92,7 +92,7 @@ class Fused(nn.Module):
 
 
 class FusedScope(Fused):
-    """A module whose forward pass is watched: enlargements become fast with the convolutions after them."""
+    """A module whose forward pass is watched: upsamplings become fast with the convolutions after them."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the module's own forward pass."""

@@ -29,16 +29,16 @@ class SessionListener(Protocol):
     """Who wants to know what a session does, and why not."""
 
     def begin(self, scale: int) -> Any:
-        """Learn of an enlargement; what is returned comes back with the expression."""
+        """Learn of an upsampling; what is returned comes back with the expression."""
 
     def refuse(self, reason: str) -> None:
-        """Learn of an enlargement that is none of ours."""
+        """Learn of an upsampling that is not one of ours."""
 
     def fuse(self, expression: LazyExpression[Tensor], match: Match, plain: Tensor, fast: Tensor) -> None:
         """Learn of a convolution that went the fast way, and of what the plain one answers."""
 
-    def miss(self, enlargements: Sequence[Any], reason: str) -> None:
-        """Learn of an enlarged image that had to be computed."""
+    def miss(self, upsamplings: Sequence[Any], reason: str) -> None:
+        """Learn of an upsampled tensor that had to be computed."""
 
 
 class Session:
@@ -54,7 +54,7 @@ class Session:
     Attributes
     ----------
     has_tried : bool
-        Whether any enlargement was deferred.
+        Whether any upsampling was deferred.
     has_gained : bool
         Whether any convolution went the fast way.
     """
@@ -106,12 +106,12 @@ class Session:
         """Find where the transformed weight of some input channels is kept."""
         return None if self._weight_cache is None else self._weight_cache.find(weight, start, length)
 
-    def enlarge(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Defer an enlargement of a plain tensor, or return NotImplemented."""
+    def upsample(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Defer an upsampling of a plain tensor, or return NotImplemented."""
         expression = follow(functional.interpolate, args, kwargs, self)
         if isinstance(expression, LazyExpression):
             if self._observer is not None:
-                expression = replace(expression, enlargements=(self._observer.begin(expression.parts[0].scale),))
+                expression = replace(expression, upsamplings=(self._observer.begin(expression.parts[0].scale),))
             return self._defer(expression)
         if self._observer is not None:
             self._observer.refuse(expression or "it is not a plain nearest-neighbour upsampling")
@@ -151,14 +151,14 @@ class Session:
                 deferred.compute(function, is_pure=deferred.counts_changes)
 
     def notice(self, deferred: Deferred, function: Any) -> None:
-        """Tell the observer who wants an enlarged image."""
+        """Tell the observer who wants an upsampled tensor."""
         name = getattr(function, "__name__", str(function))
         reason = f"its output is read by {name}" if function else "the model returns or keeps its output"
         self._miss(deferred.expression, reason)
 
     def _miss(self, expression: LazyExpression[Tensor], reason: str) -> None:
         if self._observer is not None:
-            self._observer.miss(expression.enlargements, reason)
+            self._observer.miss(expression.upsamplings, reason)
 
     def handle(  # noqa: PLR0911 -- one return for each kind of answer
         self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -177,10 +177,10 @@ class Session:
         is_inplace = options.pop("inplace", False)
         if is_inplace and (not isinstance(image, Deferred) or image.is_computed):
             return NotImplemented
-        if function is functional.interpolate and not self._can_enlarge(args, kwargs):
+        if function is functional.interpolate and not self._can_upsample(args, kwargs):
             # what cannot be written down together may be one after the other
             named = compute(dict(kwargs), function, is_pure=True)
-            return self.enlarge(compute(tuple(args), function, is_pure=True), named)
+            return self.upsample(compute(tuple(args), function, is_pure=True), named)
         expression = follow(function, args, options, self)
         if not isinstance(expression, LazyExpression):
             if expression is not None:
@@ -195,10 +195,10 @@ class Session:
                 return image
         return self._defer(expression)
 
-    def _can_enlarge(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-        """Whether the argument of an enlargement is deferred, and its expression can be enlarged."""
+    def _can_upsample(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether the argument of an upsampling is deferred, and its expression can be upsampled."""
         call = calls.read_call(functional.interpolate, args, kwargs)
-        is_known = isinstance(call, calls.EnlargeCall) and self.find_expression(call.image) is not None
+        is_known = isinstance(call, calls.UpsampleCall) and self.find_expression(call.image) is not None
         return is_known and isinstance(follow(functional.interpolate, args, kwargs, self), LazyExpression)
 
     def _convolve(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -295,7 +295,7 @@ class Interceptor(TorchFunctionMode):
         named = kwargs or {}
         session = self.session
         if func is functional.interpolate and not any(True for _ in find_deferred((*args, *named.values()))):
-            answer = session.enlarge(args, named)
+            answer = session.upsample(args, named)
             if answer is not NotImplemented:
                 return answer
         elif session.is_waiting and not is_harmless(func, named):

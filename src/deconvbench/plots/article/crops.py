@@ -224,7 +224,7 @@ def get_period(task: str, scale_factor: int = 2) -> int:
     Parameters
     ----------
     task : str
-        The reconstructing network enlarges twice, the super-resolving one once.
+        The reconstructing network upsamples twice, the super-resolving one once.
     scale_factor : int
         Scale s of each upsampler.
     """

@@ -126,7 +126,7 @@ class SuperResolutionNetwork(nn.Module):
         self.decoder = _make_upsampler(settings, width, COLOURS)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge images.
+        """Upsample images.
 
         Parameters
         ----------

@@ -45,7 +45,7 @@ class TrainingSettings:
     ----------
     task : str
         ``reconstruction`` (the article's transformation network, which gives its input back) or
-        ``super-resolution`` (a small image enlarged by the upsampler at the network's end).
+        ``super-resolution`` (a small image upsampled by the upsampler at the network's end).
     upsampler : str
         Name in the registry.
     kernel_size : int or None

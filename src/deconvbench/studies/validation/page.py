@@ -53,7 +53,7 @@ _LIMITS = """\
 - An amplitude below the detection level is not told from none: print `< level`. Of {clean} images without any
   checkerboard, over all periods, {alarms} read above it. Large periods read content: at
   P = {period} an image without any checkerboard ("{content}") reads {most:.3f} σ.
-- It is blind to artifacts that are not periodic, and to blocks: an image enlarged ×2 by repeating pixels reads
+- It is blind to artifacts that are not periodic, and to blocks: an image upsampled ×2 by repeating pixels reads
   {nearest:+.3f} σ.
 - Without a target, texture within one bin of a grid line counts as checkerboard. With one, take the score of the
   residual.

@@ -161,7 +161,7 @@ def _holds_little(load: Workload, pixels: int) -> bool:
     channels = load.in_channels * load.out_channels // load.groups
     output = pixels * load.scale_factor**2 * load.out_channels
     kernels = (1 if load.is_prepared else 2) * size**2 * channels
-    enlarged = pixels * load.scale_factor**2 * load.in_channels
-    plain = (1 if load.is_channels_last else 2) * enlarged + output + load.kernel_size**2 * channels
+    upsampled = pixels * load.scale_factor**2 * load.in_channels
+    plain = (1 if load.is_channels_last else 2) * upsampled + output + load.kernel_size**2 * channels
     limit = _MEMORY_LIMIT if load.threads == 1 else _MEMORY_LIMIT_THREADED
     return output + pixels * load.in_channels + kernels <= limit * plain

@@ -34,7 +34,7 @@ class Geometry:
     groups : int
         Groups of the convolution.
     padding_mode : str
-        ``zeros``, ``reflect`` or ``replicate``, of the enlarged image.
+        ``zeros``, ``reflect`` or ``replicate``, of the upsampled tensor.
     """
 
     kernel_size: int
@@ -44,7 +44,7 @@ class Geometry:
 
     @property
     def padding(self) -> int:
-        """Enlarged pixels of padding on each side."""
+        """Upsampled pixels of padding on each side."""
         return (self.kernel_size - 1) // 2
 
     @property

@@ -133,7 +133,7 @@ def _describe_weight(weight: Tensor) -> tuple[Tensor, Weights]:
 def run_native(
     library: Library, x: Tensor, weight: Tensor, packed: Tensor | None, bias: Tensor | None, *, pads_zeros: bool
 ) -> Tensor:
-    """Enlarge by two and convolve.
+    """Upsample by two and convolve.
 
     Parameters
     ----------

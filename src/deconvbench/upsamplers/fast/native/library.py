@@ -113,7 +113,7 @@ class Library:
     def run(
         self, job: Job, weights: Weights, packed: int | None, pieces: Pieces, threads: int, scratch: int
     ) -> None:
-        """Enlarge and convolve.
+        """Upsample and convolve.
 
         Parameters
         ----------
