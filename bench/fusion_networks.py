@@ -1,6 +1,6 @@
 """Networks that people have, for a trial of `fuse`: from other packages, with random weights, in evaluation mode.
 
-The packages are no dependencies of this one and are imported only when a network is built. Times nothing.
+The packages are not dependencies of this one and are imported only when a network is built. Times nothing.
 """
 
 import importlib

@@ -100,7 +100,7 @@ def test_a_full_run_is_a_well_formed_page(html: str) -> None:
         "Fast <CPU> & Co, 2 cores, 8 GiB, GPU X",
         "2026-03-01 12:00 UTC",
         "7 min 21 s",
-        "94 of 96 cells ok (1 oom, 1 timeout)",
+        "94 of 96 cases ok (1 oom, 1 timeout)",
         "83%",
         "deconvbench run -k 'nearest and k3'",
         "seed 7",
@@ -277,13 +277,13 @@ def test_an_empty_run_says_so_in_sentences() -> None:
     tables = make_empty_results()
     page = read(tables, {}, encode_figures(draw_all(tables)))
     for sentence in (
-        "Nothing was measured: the run has no finished cell.",
+        "Nothing was measured: the run has no finished case.",
         "The run did not finish",
         "Nothing was measured, so there is nothing to conclude.",
-        "No cell has a latency, so there is no cost to draw.",
-        "No cell has a memory peak",
+        "No case has a latency, so there is no cost to draw.",
+        "No case has a memory peak",
         "No artifacts were measured in this run.",
-        "No cell failed.",
+        "No case failed.",
         "No measurement was marked noisy.",
         "No environment was recorded.",
         "The command was not recorded.",
@@ -299,10 +299,10 @@ def test_a_run_where_every_cell_failed_lists_the_reasons() -> None:
     summary[numbers] = float("nan")
     tables = make_run_results(summary, make_quality().iloc[:0])
     page = read(tables, RUN_INFO, encode_figures(draw_all(tables)))
-    assert "Every cell failed; the reasons are listed below." in page.words
-    assert "0 of 96 cells ok (96 crashed)" in page.words
+    assert "Every case failed; the reasons are listed below." in page.words
+    assert "0 of 96 cases ok (96 crashed)" in page.words
     assert "SIGSEGV" in page.words
-    assert "No cell has a latency" in page.words
+    assert "No case has a latency" in page.words
 
 
 def test_a_killed_and_resumed_run_says_so() -> None:

@@ -213,7 +213,7 @@ def describe_accelerator() -> dict[str, Any] | None:
 
 
 def _read_cuda_flags() -> dict[str, Any]:
-    # fp32_precision, not allow_tf32: torch refuses to read the old name once somebody has set the new one
+    # fp32_precision, not allow_tf32: torch refuses to read the old name once the new one was set
     cudnn = torch.backends.cudnn
     return {
         "matmul_fp32_precision": torch.backends.cuda.matmul.fp32_precision,

@@ -38,7 +38,7 @@ from deconvbench.statistics import relative_half_width
 MIN_ROUNDS = 15
 FEWEST_ROUNDS = 9
 _MOST_OVERTIME = 10
-# Whoever had the turn before leaves the caches cold; in a block of so long that wears off for short layers, and
+# The layer that ran before leaves the caches cold; in a block of so long that wears off for short layers, and
 # long ones do not notice.
 _MIN_BLOCK_S = 2e-3
 # largest deviation from the baseline, as a share of its largest value

@@ -191,7 +191,7 @@ def check_output(output: object, case: Case) -> None:
     Raises
     ------
     UsageError
-        With one line for whoever wrote the layer.
+        With one line for the layer's author.
     """
     name = f"upsampler {case.upsampler!r}"
     if not isinstance(output, Tensor):

@@ -79,7 +79,7 @@ def write_report(
 
 
 def _read_claims(path: Path) -> tuple[LedgerRow, ...] | None:
-    """Read the ledger of claims; None where nobody has judged them."""
+    """Read the claims table; None where there is none."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -159,7 +159,7 @@ def describe_speedups(results: RunResults) -> list[str]:
         good = int(chosen["is_within_noise"].sum())
         text = (
             f"Its choice of a form is the best, or within {CHOICE_MARGIN:.0%} or the noise of it, in {good} of"
-            f" {len(chosen)} cells"
+            f" {len(chosen)} cases"
         )
         known = chosen[chosen["memory_ratio"].notna()]
         if len(known):

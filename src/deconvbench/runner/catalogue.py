@@ -122,7 +122,7 @@ class _Measured:
     metrics: tuple[dict[str, float | None], ...] = ()
 
     def average(self, name: str) -> float | None:
-        """Mean over the seeds; None where the metric does not apply, or is none of this version's."""
+        """Mean over the seeds; None where the metric does not apply, or does not exist in this version."""
         values = [value for of_seed in self.metrics if (value := of_seed.get(name)) is not None]
         return sum(values) / len(values) if values else None
 

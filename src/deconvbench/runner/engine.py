@@ -1,8 +1,8 @@
 """The one engine: pending jobs, a worker, the journal, replicate by replicate.
 
 `run_plan` reads as the story of a run: which jobs there are, which are still to be measured, measure them one
-after another, have each on disk before the next. It draws no tables and prints nothing; whoever wants to show
-progress passes an observer.
+after another, have each on disk before the next. It draws no tables and prints nothing; progress
+is reported to an observer.
 """
 
 import contextlib

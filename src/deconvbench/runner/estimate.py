@@ -1,6 +1,6 @@
 """How much a plan measures, and about how long that takes, before anything was measured.
 
-Guesses from the work that layers are; whoever has measured knows better.
+Estimates from the amount of work in each layer; a measurement is more accurate.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Output sizes of convolutions and transposed convolutions, one axis at a time.
 
-The single place where these formulas stand; whoever needs a size or the padding for an exact upsampling asks
-here. Integers only: no arrays, no torch.
+The single place where these formulas are written, for sizes and for the padding of an exact upsampling. Integers
+only: no arrays, no torch.
 """
 
 from deconvbench.errors import UsageError

@@ -117,7 +117,7 @@ def make_plan(selection: Selection, command: Sequence[str] = ()) -> Plan:
 
 
 def _find_sources(grid: Grid, cases: Sequence[Case]) -> tuple[str, ...]:
-    """Say where workers find the upsamplers that somebody's script registered in this process."""
+    """Say where workers find the upsamplers that a script registered in this process."""
     in_turns = grid.speedup.list_upsamplers() if grid.speedup is not None else ()
     return list_sources((*(name for name, _, _ in grid.list_layers(cases)), *in_turns))
 
@@ -251,7 +251,7 @@ def measure(plan: Plan, folder: Path, observer: JobObserver = lambda _: None) ->
 
 
 def summarise_outcome(plan: Plan, outcome: RunOutcome) -> str:
-    """Say how a run went: a line of counts, then which cells cannot be trusted, and why.
+    """Say how a run went: a line of counts, then which cases cannot be trusted, and why.
 
     Parameters
     ----------

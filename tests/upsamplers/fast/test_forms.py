@@ -394,7 +394,7 @@ def test_compiled_is_eager(layer: Layer, backend: str, trains: bool) -> None:
 @over(EACH)
 def test_compiled_for_any_size(layer: Layer) -> None:
     conv = layer.make_conv()
-    # the layer, whose numbers are no part of what may vary
+    # the layer, whose numbers may not vary
     compiled = torch.compile(layer.make(conv), backend="aot_eager", fullgraph=True, dynamic=True)
     with torch.no_grad():
         for shape in ((2, 4, 5, 4), (3, 4, 7, 8)):

@@ -115,7 +115,7 @@ class _Writer:
     def __init__(self, graph: torch.fx.Graph) -> None:
         self._graph = graph
         self._expressions: dict[Node, LazyExpression[Node]] = {}
-        # what may be erased once nobody reads it: nodes without side effects
+        # what may be erased once it is not read any more: nodes without side effects
         self._erasable: list[Node] = []
         self._inputs: set[int] = set()
 
@@ -239,7 +239,7 @@ class _Writer:
                 del self._expressions[image]
 
     def prune(self) -> None:
-        """Erase what nobody reads any more."""
+        """Erase nodes that are not read any more."""
         order = {node: number for number, node in enumerate(self._graph.nodes)}
         known = [node for node in self._erasable if node in order]
         for node in sorted(known, key=order.__getitem__, reverse=True):

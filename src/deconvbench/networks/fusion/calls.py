@@ -186,7 +186,7 @@ def read_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping
     Returns
     -------
     Call or None
-        None for other functions, and for arguments that nobody expects.
+        None for other functions, and for unexpected arguments.
     """
     reader = _READERS.get(KINDS.get(function, ""))
     return None if reader is None else reader(args, kwargs)

@@ -1,4 +1,4 @@
-"""An upsampled tensor that is computed when somebody looks at it.
+"""An upsampled tensor that is computed when it is read.
 
 To everybody but a convolution it is the tensor that it stands for: every function of torch that is not known to
 leave the pixels alone gets the computed tensor, code below torch's Python interface finds it by dispatch, and
@@ -32,7 +32,7 @@ class Deferred(Tensor):
     expression : LazyExpression of Tensor
         What it is.
     is_given_away : bool
-        Whether somebody may have changed it; then the expression no longer counts.
+        Whether other code may have changed it; then the expression no longer counts.
     """
 
     expression: LazyExpression[Tensor]
@@ -106,7 +106,7 @@ class Deferred(Tensor):
 
     @property
     def has_old_sources(self) -> bool:
-        """Whether nobody wrote into what it is made of."""
+        """Whether the tensors that it is made of are unchanged."""
         return self._versions == _count_all(self.expression)
 
     @property

@@ -136,7 +136,7 @@ class Interpreter(Protocol[S]):
         """Call a function of torch."""
 
     def add(self, total: S, term: S) -> S:
-        """Add, to a result that nobody else has."""
+        """Add to a result that is not shared."""
 
     def find_prepared(self, weight: S, start: int, length: int) -> FindPrepared | None:
         """Find where the transformed weight of some input channels is kept."""
@@ -150,7 +150,7 @@ def read_scale(call: UpsampleCall, shape: Sequence[Any]) -> int | str:  # noqa: 
     call : UpsampleCall
         The upsampling.
     shape : sequence
-        Of its input; numbers that nobody knows yet are allowed where a scale is given.
+        Of its input; unknown numbers are allowed where a scale is given.
     """
     if call.mode not in NEAREST:
         return f"mode {call.mode} is not nearest"

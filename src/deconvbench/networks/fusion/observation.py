@@ -45,7 +45,7 @@ class Upsampling:
     frames : tuple of Frame
         The calls around it, outermost first.
     scale : int or None
-        The scale; None for one that is none of ours.
+        The scale; None for one that is not one of ours.
     reasons : list of str
         Why it had to be computed.
     is_fused : bool

@@ -109,7 +109,7 @@ def is_faster(
     is_prepared : bool
         Whether transformed weights are kept.
     is_computed : bool
-        Whether somebody else needs the upsampled tensor anyway.
+        Whether the upsampled tensor is needed elsewhere anyway.
 
     Returns
     -------

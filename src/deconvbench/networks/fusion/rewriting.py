@@ -83,13 +83,13 @@ def fuse(
     Notes
     -----
     A fused module either is a container that runs its children as one, or has its forward pass watched while it
-    runs: an upsampling returns a tensor that is computed only if somebody other than a convolution looks at it,
+    runs: an upsampling returns a tensor that is computed only if anything but a convolution reads it,
     with all functions of torch, hooks, gradients and in-place operations as before. In every call it is decided
     anew whether anything is gained; for images too small for that, the module's own forward pass runs, unwatched
     from the second time on. Under ``torch.compile`` (where ``backend="deconvbench"`` does the same),
     ``torch.jit.trace``, ``torch.func`` transforms and forward-mode gradients it stands aside.
 
-    What nobody can see: code outside torch that writes into a tensor between its upsampling and the convolution
+    Not detected: code outside torch that writes into a tensor between its upsampling and the convolution
     (``numpy()`` views), and in inference mode any code beneath torch's Python functions. What raises, instead of
     being wrong: changes by code beneath torch's Python functions elsewhere, and extensions that read the memory of
     an upsampled tensor. Leave the module out then: fuse the others one by one.

@@ -49,7 +49,7 @@ def follow(  # noqa: PLR0911 -- one return for each kind of call
     -------
     LazyExpression, str or None
         The very expression of the argument, if the call returns its argument; a reason, if the call would have
-        to be written down but cannot be; None if it is none of ours.
+        to be written down but cannot be; None if it is not one of ours.
     """
     kind = calls.KINDS.get(function)
     if kind in {calls.INTERPOLATE, calls.PAD, calls.JOIN}:

@@ -163,7 +163,7 @@ def _plan(expression: LazyExpression[None], conv: nn.Conv2d) -> Match | str:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether somebody watches or replaces the calls of a module."""
+    """Whether the calls of a module are watched or replaced."""
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
@@ -214,7 +214,7 @@ class FusedSequential(Fused, nn.Sequential):
     def _run_chain(self, chain: Chain, x: Tensor) -> Tensor:
         for module in chain.pointwise:
             if getattr(module, "inplace", False):
-                # it may write into the upsampled tensor, which was nobody else's, but not into this one
+                # it may write into the upsampled tensor, which is not shared, but not into this one
                 x = x.clone()
             x = module(x)
         (piece,) = chain.match.pieces

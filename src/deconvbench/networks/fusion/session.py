@@ -67,7 +67,7 @@ class Session:
         self.has_tried = self.has_gained = False
 
     def find_expression(self, value: Any) -> LazyExpression[Tensor] | None:
-        """Find the expression of a deferred tensor that nobody can have changed."""
+        """Find the expression of a deferred tensor that cannot have been changed."""
         if not isinstance(value, Deferred) or value.is_given_away:
             return None
         return value.expression if value.has_old_sources and value.has_own_history else None
@@ -99,7 +99,7 @@ class Session:
         return y
 
     def add(self, total: Tensor, term: Tensor) -> Tensor:
-        """Add, to a result that nobody else has."""
+        """Add to a result that is not shared."""
         return total.add_(term)
 
     def find_prepared(self, weight: Tensor, start: int, length: int) -> FindPrepared | None:
@@ -140,14 +140,14 @@ class Session:
     def protect(self, args: Sequence[Any], kwargs: Mapping[str, Any], function: Any) -> None:
         """Compute what depends on memory that a call may change."""
         tensors = find_tensors((*args, *kwargs.values()))
-        # the memory of a deferred tensor is nobody's source
+        # the memory of a deferred tensor is not the source of another
         given = {find_memory(tensor) for tensor in tensors if not isinstance(tensor, Deferred)}
         if not given:
             return
         for deferred in self._list_waiting():
             own = {find_memory(part.source) for part in deferred.expression.parts}
             if None in given or not own.isdisjoint(given):
-                # where nobody counts changes, this one counts
+                # where changes are not counted, this one counts
                 deferred.compute(function, is_pure=deferred.counts_changes)
 
     def notice(self, deferred: Deferred, function: Any) -> None:
@@ -213,7 +213,7 @@ class Session:
         is_autocast = torch.is_autocast_enabled(call.image.device.type) and torch.float64 not in dtypes
         if len(dtypes) > 1 and not is_autocast:
             return NotImplemented
-        # whoever observes wants to know what is exact, at other sizes too
+        # an observer wants to know what is exact, at other sizes too
         if self._observer is None or match.kernel_size == 1:
             is_prepared = self.find_prepared(call.weight, 0, call.weight.shape[1]) is not None
             is_computed = call.image.is_computed
@@ -313,7 +313,7 @@ def is_transformed() -> bool:
 
 
 def may_intercept() -> bool:
-    """Whether a session may start here: nobody traces or transforms, and none is running in this thread."""
+    """Whether a session may start here: no tracing, no transform, and no other session in this thread."""
     if torch.compiler.is_compiling() or is_transformed():
         return False
     return not any(isinstance(mode, Interceptor) for mode in _get_current_function_mode_stack())  # type: ignore[no-untyped-call] # torch has no types here

@@ -75,7 +75,7 @@ class TrainingRun:
     UnsupportedError
         If the upsampler cannot be built so.
     RunFolderError
-        If what lies in the folder is no training run.
+        If the folder holds something other than a training run.
     SurroundingsError
         If the folder cannot be written.
     """

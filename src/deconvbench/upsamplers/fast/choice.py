@@ -6,7 +6,7 @@ Knows shapes and surroundings, no tensors and no weights.
 from dataclasses import dataclass
 
 IMPLEMENTATIONS = ("auto", "plain", "transposed", "subpixel", "minimal", "tiled")
-# how the tiled form is called where it is the compiled one that runs; nobody asks for it by this name
+# how the tiled form is called where the compiled one runs; it cannot be requested by this name
 NATIVE = "tiled (native)"
 
 

@@ -167,7 +167,7 @@ def run(
 
 
 def _is_transformed() -> bool:
-    """Whether somebody exports this call, maps over it or differentiates it forward.
+    """Whether this call is exported, mapped over or differentiated forward.
 
     Results that are written into given places cannot follow that; torch has no public name for the last two.
     """

@@ -25,7 +25,7 @@ class FrozenWeights:
         self._entries: dict[tuple[str, torch.memory_format, torch.dtype], _Entry] = {}
 
     def are_of(self, weight: Tensor) -> bool:
-        """Say whether they are still those of a weight, as far as anybody can see.
+        """Say whether they are still those of a weight, as far as can be detected.
 
         Parameters
         ----------

@@ -214,7 +214,7 @@ class ResizeConv2d(nn.Module):
             )
         if x.ndim == 3:
             return self.forward(x[None])[0]
-        # once: whoever parametrises the weight computes it whenever it is asked for
+        # once: a parametrised weight is computed whenever it is read
         weight = self.weight
         device = x.device.type
         if not x.is_floating_point():
@@ -307,7 +307,7 @@ class ResizeConv2d(nn.Module):
             self._frozen = None
 
     def _find_frozen(self, weight: Tensor) -> FrozenWeights | None:
-        """Find the kept weights, unless the weight is another by now or somebody wants its gradient."""
+        """Find the kept weights, unless the weight has changed or its gradient is needed."""
         if self._frozen is None or torch.compiler.is_compiling():
             return None
         if torch.is_grad_enabled() and weight.requires_grad:
