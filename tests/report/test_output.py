@@ -159,7 +159,7 @@ def test_what_was_trained_is_in_the_page_the_tables_and_the_figures(
     assert len(html) < 4e6
 
 
-def test_the_ledger_of_the_run_is_shown(tmp_path: Path) -> None:
+def test_the_claims_table_of_the_run_is_shown(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", [])
     assert "Evaluate them with: <code>deconvbench claims</code>" in write_report(folder).read_text(
         encoding="utf-8"
@@ -172,8 +172,8 @@ def test_the_ledger_of_the_run_is_shown(tmp_path: Path) -> None:
         "sentence": "It <is> not.",
         "figure": "figure_4",
     }
-    ledger = {"schema_version": 1, "kind": "claims", "rows": [row]}
-    (folder / CLAIMS_NAME).write_text(json.dumps(ledger))
+    table = {"schema_version": 1, "kind": "claims", "rows": [row]}
+    (folder / CLAIMS_NAME).write_text(json.dumps(table))
     html = write_report(folder).read_text(encoding="utf-8")
     assert "1 claim: 1 refuted." in html
     assert "It &lt;is&gt; not." in html
@@ -181,7 +181,7 @@ def test_the_ledger_of_the_run_is_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_folder", [True, False], ids=["folder", "torn"])
-def test_a_ledger_that_cannot_be_read_is_named(tmp_path: Path, is_folder: bool) -> None:
+def test_a_claims_table_that_cannot_be_read_is_named(tmp_path: Path, is_folder: bool) -> None:
     folder = make_run(tmp_path / "run", [])
     path = folder / CLAIMS_NAME
     path.mkdir() if is_folder else path.write_text("{")

@@ -13,7 +13,7 @@ from deconvbench.plots.article import CAPTIONS, draw_figure_4
 from deconvbench.plots.style import make_figure
 from deconvbench.records.metrics import METRICS
 from deconvbench.records.schema import TRAINED_COLUMNS
-from deconvbench.report.claims import LedgerRow
+from deconvbench.report.claims import ClaimRow
 from deconvbench.report.page import render_report
 from tests.plots.made_tables import (
     add_trained,
@@ -183,15 +183,15 @@ def test_without_training_the_headline_says_how_to_get_it(html: str) -> None:
     assert "Moon" not in Page(render_report(make_run_results(), RUN_INFO, {}, origin="Moon")).words
 
 
-def make_claim(**changes: Any) -> LedgerRow:
+def make_claim(**changes: Any) -> ClaimRow:
     row: dict[str, Any] = {
         "id": 5, "claim": "Cells are visited <4> times.", "source": "Figure 4", "verdict": "supported",
         "sentence": "1, 2 & 4 times.", "figure": "figure_4",
     }  # fmt: skip
-    return LedgerRow(**{**row, **changes})
+    return ClaimRow(**{**row, **changes})
 
 
-def test_the_ledger_is_a_table_with_links() -> None:
+def test_the_claims_table_is_a_table_with_links() -> None:
     claims = [
         make_claim(),
         make_claim(id=7, verdict="undecided", figure="figure_7"),
@@ -212,7 +212,7 @@ def test_the_ledger_is_a_table_with_links() -> None:
     assert "deconvbench claims" not in page.words
 
 
-def test_without_a_ledger_the_command_is_named() -> None:
+def test_without_a_claims_table_the_command_is_named() -> None:
     assert (
         "Evaluate them with: deconvbench claims , then write this report again."
         in read(make_run_results(), {}).words

@@ -92,7 +92,7 @@ def draw_scores(summary: pd.DataFrame, pictures: Mapping[str, Pictures], about: 
     """
     changes = [change for change in _CHANGES if change in set(summary["change"])]
     if not changes:
-        raise EmptyFigureError("rivals: no score was read on any change")
+        raise EmptyFigureError("summary: no score was read on any change")
     with figure_style():
         height = _ROW_IN * len(changes) + _HEAD_IN + _FOOT_IN
         figure = make_figure(height)

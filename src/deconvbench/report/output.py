@@ -12,7 +12,7 @@ from deconvbench.plots.article import draw_article_figures
 from deconvbench.plots.gallery import TRADEOFF_METRICS, draw_all, encode_figures, save_figures
 from deconvbench.records.metrics import check_metrics
 from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, read_run_info, write_whole
-from deconvbench.report.claims import LedgerRow, parse_claims
+from deconvbench.report.claims import ClaimRow, parse_claims
 from deconvbench.report.page import render_report
 from deconvbench.tables.files import read_tables, write_tables
 from deconvbench.tables.trained import Trained, describe_trained, find_target_level
@@ -78,7 +78,7 @@ def write_report(
     return target
 
 
-def _read_claims(path: Path) -> tuple[LedgerRow, ...] | None:
+def _read_claims(path: Path) -> tuple[ClaimRow, ...] | None:
     """Read the claims table; None where there is none."""
     try:
         content = path.read_bytes()

@@ -24,11 +24,11 @@ from deconvbench.records.run_folder import list_hardware
 from deconvbench.records.schema import TRAINED_COLUMNS
 from deconvbench.report.claims import (
     HEADLINE,
-    LedgerRow,
+    ClaimRow,
     count_verdicts,
     list_undrawn,
     name_anchor,
-    view_ledger,
+    view_claims,
 )
 from deconvbench.report.findings import describe_findings
 from deconvbench.report.speedups import describe_speedups, list_failures, view_choices, view_costs, view_means
@@ -134,7 +134,7 @@ def render_report(
     pictures: Mapping[str, bytes],
     *,
     metrics: Sequence[str] = TRADEOFF_METRICS,
-    claims: Sequence[LedgerRow] | None = None,
+    claims: Sequence[ClaimRow] | None = None,
     origin: str = "",
 ) -> str:
     """Write the whole report as one self-contained HTML page.
@@ -150,7 +150,7 @@ def render_report(
         is missing, a sentence says why.
     metrics : sequence of str
         Metrics, each known, whose tradeoffs belong into the report.
-    claims : sequence of LedgerRow, optional
+    claims : sequence of ClaimRow, optional
         What was found of the article's claims (`deconvbench.report.claims.parse_claims`); where they are missing,
         a sentence says how to get them.
     origin : str
@@ -218,13 +218,13 @@ def _show_speedups(results: RunResults, picture: bytes | None) -> Mapping[str, A
 
 
 def _show_article(
-    claims: Sequence[LedgerRow] | None, headings: Mapping[str, str], pictures: Mapping[str, bytes]
+    claims: Sequence[ClaimRow] | None, headings: Mapping[str, str], pictures: Mapping[str, bytes]
 ) -> Mapping[str, Any]:
     """Gather the section on the article."""
     titles = {**headings, **{name: caption.title.partition(":")[0] for name, caption in CAPTIONS.items()}}
     return {
         "counts": None if claims is None else count_verdicts(claims),
-        "claims": view_ledger(claims or (), titles, pictures),
+        "claims": view_claims(claims or (), titles, pictures),
         "figures": [
             {
                 "anchor": name_anchor(name),

@@ -161,8 +161,8 @@ def list_speedups(plan: Plan, replicate: int) -> list[AnyRecord]:
     jobs = [
         SpeedupRecord(
             case=setting,
-            twins=speedup.list_twins(setting),
-            rivals=speedup.list_rivals(setting),
+            twins=speedup.list_equivalents(setting),
+            rivals=speedup.list_alternatives(setting),
             is_frozen=weights == "frozen",
             replicate=replicate,
             seed=plan.seed,

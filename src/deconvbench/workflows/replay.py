@@ -76,7 +76,7 @@ class CaseResult:
     status, message : str
         Of the first replicate that is `ok`, else of the first.
     group : str
-        Cases that a reader compares: same channels, size, step and surroundings, different layers.
+        Cases that a reader compares: same channels, size, step and environment, different layers.
     samples_s : tuple of float
         The samples of all replicates, in order; empty where nothing was measured.
     extra_info : dict

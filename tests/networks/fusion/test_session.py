@@ -1,4 +1,4 @@
-"""A watched forward pass in all surroundings: modes, threads, errors, transforms, tracing, code nobody sees."""
+"""A watched forward pass under all conditions: modes, threads, errors, transforms, tracing, unseen code."""
 
 import copy
 import io

@@ -33,7 +33,7 @@ from deconvbench.studies.training.images import ImageSet, draw_batch, load_image
 from deconvbench.studies.training.output import write_experiment_tables
 from deconvbench.studies.training.pictures import write_originals
 from deconvbench.studies.training.process import TrainingProcess
-from deconvbench.studies.training.scheduler import Crew, Failure, TrainingJob, TrainingOutcome
+from deconvbench.studies.training.scheduler import Failure, TrainingJob, TrainingOutcome, TrainingPool
 from deconvbench.studies.training.settings import TrainingSettings
 from deconvbench.studies.training.training import THREADS, TrainingRun, write_settings
 from deconvbench.upsamplers import list_sources
@@ -99,7 +99,7 @@ def run_experiments(
             "sources": list_sources(settings.upsampler for settings in runs),
             "code_version": record["environment"]["code_version"],
         }
-        crew = Crew(
+        pool = TrainingPool(
             tasks,
             lambda: TrainingProcess(options, root),
             jobs or _count_jobs(runs),
@@ -108,7 +108,7 @@ def run_experiments(
             finish=lambda: write_experiment_tables(root),
         )
         try:
-            crew.run()
+            pool.run()
         finally:
             _close_record(root, record, outcome, time.monotonic() - started)
         write_experiment_tables(root)

@@ -102,7 +102,7 @@ def write_page(
             "reading in σ.\n",
             _tabulate_calibration(study.calibration),
             "",
-            _SCORES.format(rms=CHANGE_RMS, table=_tabulate_scores(study.rivals)),
+            _SCORES.format(rms=CHANGE_RMS, table=_tabulate_scores(study.alternatives)),
             _describe_limits(study),
             _describe_provenance(settings, environment, command),
         ]
@@ -136,9 +136,9 @@ def _write_cell(row: Row) -> str:
     return f"{pooled:+.1f} [{low:+.0f}, {high:+.0f}]"
 
 
-def _tabulate_scores(rivals: pd.DataFrame) -> str:
+def _tabulate_scores(alternatives: pd.DataFrame) -> str:
     cells: dict[str, dict[str, str]] = {}
-    for row in list_rows(summarise_scores(rivals)):
+    for row in list_rows(summarise_scores(alternatives)):
         text = f"{100 * row['reading']:.0f} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
         cells.setdefault(row["change"], {})[row["score"]] = text
     rows = [

@@ -90,14 +90,14 @@ class Study:
         ``kind, content, period, planted, seed, measured, detection_level``.
     invariances : DataFrame
         ``property, case, content, period, planted, seed, measured``.
-    rivals : DataFrame
+    alternatives : DataFrame
         ``kind, content, seed, change, has_checkerboard, score, value, unit, amplitude, reading``: `value` as the
         score gives it, `amplitude` in σ, `reading` as a share of the score's own mean on the plain checkerboard.
     """
 
     calibration: pd.DataFrame
     invariances: pd.DataFrame
-    rivals: pd.DataFrame
+    alternatives: pd.DataFrame
 
 
 def run_study(settings: StudySettings, observer: PartObserver = lambda _: None) -> Study:
@@ -123,7 +123,7 @@ def run_study(settings: StudySettings, observer: PartObserver = lambda _: None) 
     return Study(
         calibration=frames["calibration"],
         invariances=frames["invariances"],
-        rivals=add_readings(frames["rivals"]),
+        alternatives=add_readings(frames["rivals"]),
     )
 
 

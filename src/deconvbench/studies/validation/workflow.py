@@ -81,7 +81,7 @@ def validate(
     pictures = encode_figures(
         {
             "calibration": draw_calibration(summarise_calibration(study.calibration)),
-            "scores": draw_scores(summarise_scores(study.rivals), make_pictures(), heading),
+            "scores": draw_scores(summarise_scores(study.alternatives), make_pictures(), heading),
         }
     )
     environment = {**collect_environment(), "scikit_image_version": version("scikit-image")}
@@ -90,7 +90,7 @@ def validate(
     frames = {
         "calibration": study.calibration,
         "invariances": study.invariances,
-        "rivals": study.rivals,
+        "rivals": study.alternatives,
         "checks": pd.DataFrame([asdict(check) for check in checks]),
     }
     for name, frame in frames.items():

@@ -1,6 +1,6 @@
 """Which form is fastest where: the rule of ``implementation="auto"``, learnt from measurements.
 
-Knows shapes and surroundings, no tensors and no weights.
+Knows shapes and the system, no tensors and no weights.
 """
 
 from dataclasses import dataclass
@@ -90,7 +90,7 @@ def choose_implementation(load: Workload) -> str:
     Parameters
     ----------
     load : Workload
-        Layer, input and surroundings.
+        Layer, input and system.
 
     Returns
     -------

@@ -234,7 +234,7 @@ def evaluate_claims(
     Returns
     -------
     list of ClaimResult
-        In the order of the ledger.
+        In the order of the claims table.
 
     Raises
     ------
