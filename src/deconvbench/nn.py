@@ -1,6 +1,6 @@
 """The upsamplers worth using outside of the grid, re-exported: no checkerboard, whatever they learn.
 
-Each is an ordinary `torch.nn.Module` of (in_channels, out_channels, kernel_size, scale_factor). Defines nothing.
+Each is an ordinary `torch.nn.Module` of (in_channels, out_channels, kernel_size, scale_factor).
 
 - `ResizeConv2d`: nearest-neighbour upsampling and convolution at the price of a deconvolution. The one to take
   unless there is a reason against it. `build_native` compiles it for the machine at hand, once: then it is faster

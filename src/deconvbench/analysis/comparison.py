@@ -2,7 +2,7 @@
 
 Latencies are compared over replicates, which are processes: samples within one process say nothing about the
 next. What is computed and not timed (memory, multiply-accumulates, artifacts) is compared with a tolerance of its
-own. Numbers of different machines are refused; what else differs is said in the reason. No torch.
+own. Numbers of different machines are refused; other differences are named in the reason.
 """
 
 import math

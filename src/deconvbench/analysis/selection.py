@@ -1,7 +1,7 @@
 """Choosing what a figure shows: which settings become panels, which size stands for all, which layers fit.
 
 A grid may have hundreds of settings and layers; a figure has room for a few. What is left out is counted, so
-that a title can say so. Draws nothing.
+that a title can say so.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,7 @@
 """Does the comparison raise false alarms? Identical code against itself, and against itself made slower.
 
 Each rule (ours, pytest-benchmark's threshold, a Mann-Whitney test) judges the same samples, so what it prints is
-the false-alarm rate and the power of each on this machine, nothing assumed. No torch: the engine measures.
+the false-alarm rate and the power of each on this machine.
 """
 
 import itertools

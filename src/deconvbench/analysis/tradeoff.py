@@ -1,7 +1,7 @@
 """Cost against quality: which upsamplers are worth their price, among cases that can be compared.
 
-Cost is measured once per case, quality once per layer; here they meet. Decides which points nothing beats and
-nothing more: it draws none and recommends none. No torch.
+Cost is measured once per case, quality once per layer; here they meet. Decides which points are not dominated.
+It recommends none.
 """
 
 import numpy as np

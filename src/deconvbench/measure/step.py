@@ -2,7 +2,7 @@
 
 A step holds everything that it needs (layer, input, gradient of the output) before its first call, so that nothing
 but the step itself happens in a measured call. The first call also checks what comes back: a layer that gives the
-wrong size must be an error, never a fast time. Nothing here times anything.
+wrong size must be an error, never a fast time.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """The headline: what a layer costs against what networks trained with it make of images.
 
 Two faces of one picture: its checkerboard, and how near it comes to the target. Draws what
-`deconvbench.analysis.tradeoff` computes; trains and decides nothing.
+`deconvbench.analysis.tradeoff` computes.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """Why this score and not those: every score on the same images, each changed in one way and all by as much.
 
-Draws the readings of the validation, the changes as small pictures beside them; measures nothing. Which reading is
+Draws the readings of the validation, with the changes as small pictures beside them. Which reading is
 right is in the frame: a checkerboard is to be read as itself, everything else as nothing.
 """
 

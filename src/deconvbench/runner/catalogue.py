@@ -1,7 +1,7 @@
 """The catalogue of upsamplers: what each one computes, what it costs, how much it ripples, where it comes from.
 
 Everything but the words of a registration is measured when it is asked for, in a worker process like any other
-measurement, so an upsampler that raises, crashes or hangs costs its own row and no other. Prints nothing.
+measurement, so an upsampler that raises, crashes or hangs costs its own row and no other.
 """
 
 import tempfile

@@ -2,7 +2,7 @@
 
 Training (`deconvbench.studies.training`) writes plain files; tables, figures, claims and the report read them
 here. The results of a longer run ship with the package, so that trained quality can be shown without training
-anything. Decides which training run represents a layer, and says where it comes from. Reads only; no torch.
+anything. Decides which training run represents a layer, and says where it comes from.
 """
 
 import csv

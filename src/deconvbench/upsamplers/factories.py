@@ -1,7 +1,7 @@
 """Third-party factories: importing them, naming them, and refusing what is not a factory.
 
 A factory is called with `ARGUMENTS`, by position, and builds a layer. Every refusal is a `UsageError` whose one
-line helps the factory's author. Knows nothing of what is registered, and builds nothing.
+line helps the factory's author.
 """
 
 import functools

@@ -1,7 +1,7 @@
 """Calls of torch functions as plain data: what is upsampled, padded, joined and convolved.
 
-The one place that knows how torch spells things, and which of its functions leave their arguments alone: a list of
-the known, for the unknown counts as anything. Runs nothing and decides nothing.
+The one place that knows how torch names its functions and which of them leave their arguments unchanged. The list
+is of known functions: an unknown one may do anything.
 """
 
 import operator

@@ -1,8 +1,8 @@
 """An upsampled tensor that is computed when it is read.
 
-To everybody but a convolution it is the tensor that it stands for: every function of torch that is not known to
+For all code but a convolution it is the tensor that it stands for: every function of torch that is not known to
 leave the pixels alone gets the computed tensor, code below torch's Python interface finds it by dispatch, and
-gradients flow through it. Decides nothing: the session that made it does.
+gradients flow through it. Decisions are left to its session.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,8 +1,7 @@
 """Images that are known but not computed, and when a convolution of one is exact without computing it.
 
 An image is parts, upsampled, joined and padded. The one set of conditions that all ways into a model share.
-Generic in what a part is: a tensor while a network runs, a node of a graph while one is rewritten. Computes
-nothing.
+Generic in what a part is: a tensor while a network runs, a node of a graph while one is rewritten.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """Upsampling and convolution as one function of tensors, and the sum of such for joined channels.
 
 Where a decision of `expressions` becomes arithmetic, the fast way and the slow one; the forms themselves are
-`deconvbench.upsamplers.fast`. Knows nothing of modules.
+`deconvbench.upsamplers.fast`.
 """
 
 from typing import Any, TypeVar

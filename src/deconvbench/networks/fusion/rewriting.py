@@ -1,6 +1,6 @@
 """`fuse`: one call that makes a network with nearest-neighbour upsampling faster, and says what it did.
 
-Reads top to bottom: look, plan, copy, change, check. Knows no form and no condition.
+Reads top to bottom: look, plan, copy, change, check.
 """
 
 import copy

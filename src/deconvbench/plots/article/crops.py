@@ -1,6 +1,6 @@
 """The crops of an experiments folder: which there are, and their pixels.
 
-Chooses and reads, draws nothing. Whatever is missing is an `EmptyFigureError` that says so, because a folder may
+Whatever is missing is an `EmptyFigureError` that says so, because a folder may
 hold a run that was just begun, and results that ship with the package have no crops at all.
 """
 

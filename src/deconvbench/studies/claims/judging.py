@@ -1,6 +1,6 @@
 """From numbers to verdicts: intervals against limits, parts into a whole, and what to say where nothing is known.
 
-The one place where "straddles the limit" is decided. Knows no claim.
+The one place where "straddles the limit" is decided.
 """
 
 import math

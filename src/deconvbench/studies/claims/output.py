@@ -1,7 +1,4 @@
-"""The claims table for readers and machines: a terminal table, text for a pipe, JSON for scripts and the report.
-
-Lays out what was found and decides nothing.
-"""
+"""The claims table for readers and machines: terminal table, text for a pipe, JSON for scripts and the report."""
 
 import json
 import textwrap

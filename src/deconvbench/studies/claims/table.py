@@ -1,6 +1,6 @@
 """The eighteen claims in order, and the way from a run and training results to a verdict on each.
 
-The one registry of claims: a tuple, so nothing can be added behind its back. Decides nothing itself.
+The one registry of claims: a tuple, so nothing can be added behind its back.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Image files of any kind to pixels of one kind: three channels of 8 bits.
 
-Knows what Pillow reads and how each of its modes is to be shown. Decides nothing about which images are used.
+Knows what Pillow reads and how each of its modes is to be shown.
 """
 
 import stat

@@ -1,7 +1,6 @@
 """The parent's end of a child process that trains.
 
-Starts it, hands it one training run after another, and turns its end, however it came, into a status. Decides
-nothing about which run comes next.
+Starts it, hands it one training run after another, and turns its end, however it came, into a status.
 """
 
 import contextlib

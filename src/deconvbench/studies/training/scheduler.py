@@ -1,6 +1,6 @@
 """Training runs side by side: which worker trains what, how far they are, and how each ended.
 
-A run that fails is a status; only what would stop every run ends them all. Writes nothing.
+A run that fails is a status; only what would stop every run ends them all.
 """
 
 import selectors

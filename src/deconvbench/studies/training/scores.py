@@ -1,6 +1,6 @@
 """How well a network does on the test images: fidelity, and checkerboards in 8-bit levels.
 
-Looks at networks from outside and at pixels; trains nothing, writes nothing. What is undefined is NaN: a network
+Looks at networks from outside and at pixels. What is undefined is NaN: a network
 that has diverged has scores like any other.
 """
 

@@ -1,6 +1,6 @@
 """What a training run is: its settings, their defaults, and the name that follows from them.
 
-Decides what is trained by default and what "the article's own setting" means. Trains nothing.
+Decides what is trained by default and what "the article's own setting" means.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,7 @@
 """One training run, from its first step or from its checkpoint to its last, scored on the way.
 
 The crops of a step are drawn from (seed, step), so weights and optimizer are all that a run has to keep, and a run
-that was killed ends with the same bits as one that was not (on one machine, with one thread on a CPU). Knows
-nothing of other runs, processes or tables.
+that was killed ends with the same bits as one that was not (on one machine, with one thread on a CPU).
 """
 
 import math

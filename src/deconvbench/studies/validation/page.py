@@ -1,7 +1,4 @@
-"""The validation as a page of Markdown: tables of numbers, each with what it was required to be.
-
-Writes text from frames; reads and measures nothing.
-"""
+"""The validation as a page of Markdown: tables of numbers, each with what it was required to be."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

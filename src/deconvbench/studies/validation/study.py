@@ -1,7 +1,7 @@
 """The whole study as a list of jobs that become three tidy frames.
 
-Everything is drawn from the seed of its row, so a row can be made again alone. Decides nothing about what is good
-enough: that is `checks`.
+Everything is drawn from the seed of its row, so a row can be made again alone. What is good enough is
+decided in `checks`.
 """
 
 import itertools

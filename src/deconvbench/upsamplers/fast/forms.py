@@ -2,7 +2,7 @@
 
 `plain` is what people write; the others are equal to it but for rounding. Each is differentiable in input, weight
 and bias: those made of torch's convolutions by themselves, `minimal` and `tiled` through the transposed form,
-whose gradients are theirs. Chooses nothing.
+whose gradients are theirs.
 """
 
 from typing import Any

@@ -1,7 +1,4 @@
-"""Transformed weights that a frozen layer keeps, and how it notices that its weight is not the same any more.
-
-Decides nothing about when to keep them.
-"""
+"""Transformed weights that a frozen layer keeps, and how it notices that its weight is not the same any more."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
 """`ResizeConv2d`: nearest-neighbour upsampling and convolution in one layer, as fast as it can be exact.
 
-Holds parameters, checks input, and keeps the transformed weight of a frozen layer honest. Computes nothing itself.
+Holds parameters, checks input, and keeps the cached transformed weight up to date.
 """
 
 import warnings

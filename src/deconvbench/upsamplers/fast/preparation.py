@@ -1,7 +1,4 @@
-"""Transformed weights: what each form makes of that of the convolution, and what all forms know of the layer.
-
-Runs nothing on an image.
-"""
+"""Transformed weights: what each form makes of that of the convolution, and what all forms know of the layer."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

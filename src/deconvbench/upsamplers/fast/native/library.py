@@ -1,6 +1,6 @@
 """The compiled library: where it is kept, how it is found, and its functions with Python's types.
 
-Loading happens at the first question, never at import. Compiles nothing.
+Loading happens at the first question, never at import.
 """
 
 import ctypes
