@@ -264,6 +264,6 @@ def test_a_wrong_twin_is_an_error_and_never_fast(layer: type[nn.Module], step: s
     ],
     ids=["device", "execution", "frozen training", "layer"],
 )
-def test_what_cannot_be_timed_in_turns_is_unsupported(changes: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_timed_interleaved_is_unsupported(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UnsupportedError, match=message):
         finish(make_job(**changes))

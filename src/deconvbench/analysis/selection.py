@@ -201,8 +201,8 @@ def at_size(frame: pd.DataFrame, size: tuple[int, int]) -> pd.DataFrame:
 def choose_layers(frame: pd.DataFrame, limit: int, keep: Sequence[str] = ()) -> list[str]:
     """Choose the layers that a panel has room for.
 
-    Every upsampler comes once, with kernel 3 if it was measured (else the nearest); then the other kernels of
-    `transposed`, which the article is about; then the rest.
+    Every upsampler comes once, with kernel 3 if it was measured (else the nearest). Then come the other kernels
+    of `transposed`, which the article is about, and then the rest.
 
     Parameters
     ----------

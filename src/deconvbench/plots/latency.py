@@ -42,7 +42,7 @@ _COLUMNS = 2
 def draw_latency(summary: pd.DataFrame, *, max_layers: int = 26, max_panels: int = 8) -> Figure:
     """Draw latency against feature-map size, one line a layer, one panel a setting.
 
-    Both axes are logarithmic. Bars are the 95 % intervals over replicates; hollow markers are noisy cases; a
+    Both axes are logarithmic. Bars are the 95 % intervals over replicates. Hollow markers are noisy cases. A
     cross at the upper edge is a case that failed.
 
     Parameters

@@ -118,8 +118,8 @@ def make_plan(selection: Selection, command: Sequence[str] = ()) -> Plan:
 
 def _find_sources(grid: Grid, cases: Sequence[Case]) -> tuple[str, ...]:
     """Say where workers find the upsamplers that a script registered in this process."""
-    in_turns = grid.speedup.list_upsamplers() if grid.speedup is not None else ()
-    return list_sources((*(name for name, _, _ in grid.list_layers(cases)), *in_turns))
+    interleaved = grid.speedup.list_upsamplers() if grid.speedup is not None else ()
+    return list_sources((*(name for name, _, _ in grid.list_layers(cases)), *interleaved))
 
 
 def load_upsamplers(paths: Sequence[str]) -> tuple[str, ...]:
@@ -264,10 +264,10 @@ def summarise_outcome(plan: Plan, outcome: RunOutcome) -> str:
     counted = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
     share = outcome.measuring_share
     line = f"{sum(statuses.values())} records: {counted}"
-    in_turns = Counter(record.status for record in outcome.records if isinstance(record, SpeedupRecord))
-    if in_turns:
-        counted = ", ".join(f"{count} {status}" for status, count in in_turns.most_common())
-        line += f"; {in_turns.total()} settings with interleaved timing: {counted}"
+    interleaved = Counter(record.status for record in outcome.records if isinstance(record, SpeedupRecord))
+    if interleaved:
+        counted = ", ".join(f"{count} {status}" for status, count in interleaved.most_common())
+        line += f"; {interleaved.total()} settings with interleaved timing: {counted}"
     if share is not None:
         line += f"; {share:.0%} of the time after start-up went into latency and memory passes"
     return "\n".join([line, *_describe_noise(plan, outcome)])

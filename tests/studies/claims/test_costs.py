@@ -119,7 +119,7 @@ def test_an_interval_of_the_mean_follows_from_those_of_the_cells() -> None:
     assert judge_efficiency(evidence).verdict is not Verdict.SUPPORTED
 
 
-def test_what_was_timed_in_turns_counts_too() -> None:
+def test_what_was_timed_interleaved_counts_too() -> None:
     settings = list(make_settings(shapes=((64, 16),), formats=("contiguous",), threads=(1,), steps=("forward",)))
     speedups = build_speedups(make_speedup_records(settings))
     evidence = measure_efficiency(make_context(make_frame([], SUMMARY_DTYPES), speedups))

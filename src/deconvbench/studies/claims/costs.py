@@ -167,7 +167,7 @@ def measure_efficiency(context: Context) -> Evidence:
     evidence: dict[str, float | None] = {}
     for base in (TRANSPOSED, TRANSPOSED_DIVISIBLE):
         name = f"k{base[1]}"
-        latency = [*_compare_layers(rows, NEAREST, base), *_compare_in_turns(turns, NEAREST, base)]
+        latency = [*_compare_layers(rows, NEAREST, base), *_compare_interleaved(turns, NEAREST, base)]
         evidence |= _pool(f"latency_ratio_{name}", latency)
         if latency:
             evidence[f"latency_ratio_{name}_least"] = math.exp(min(ratio[0] for ratio in latency))
@@ -176,16 +176,16 @@ def measure_efficiency(context: Context) -> Evidence:
         for column, quantity in (("peak_memory_bytes", "memory"), ("macs", "macs")):
             costs = [
                 *_compare_layers(rows, NEAREST, base, column),
-                *_compare_in_turns(turns, NEAREST, base, column),
+                *_compare_interleaved(turns, NEAREST, base, column),
             ]
             evidence |= _pool(f"{quantity}_ratio_{name}", costs)
-        fast = [*_compare_layers(rows, FAST, base), *_compare_in_turns(turns, FAST, base)]
+        fast = [*_compare_layers(rows, FAST, base), *_compare_interleaved(turns, FAST, base)]
         evidence |= _pool(f"fast_latency_ratio_{name}", fast)
-        frozen = _compare_in_turns(turns, FAST, base, is_frozen=True)
+        frozen = _compare_interleaved(turns, FAST, base, is_frozen=True)
         evidence |= _pool(f"fast_frozen_latency_ratio_{name}", frozen)
         memory = [
             *_compare_layers(rows, FAST, base, "peak_memory_bytes"),
-            *_compare_in_turns(turns, FAST, base, "peak_memory_bytes"),
+            *_compare_interleaved(turns, FAST, base, "peak_memory_bytes"),
         ]
         evidence |= _pool(f"fast_memory_ratio_{name}", memory)
     return evidence
@@ -208,7 +208,7 @@ def _compare_layers(
     return _match(rows, layer, base, lambda row: (row[column], find_width(row)), COMPARABLE_FIELDS)
 
 
-def _compare_in_turns(
+def _compare_interleaved(
     rows: Iterable[Row], layer: NamedLayer, base: NamedLayer, column: str = "latency_s", *, is_frozen: bool = False
 ) -> list[Ratio]:
     """Set a layer against another where the timing of both was interleaved with the same third."""
