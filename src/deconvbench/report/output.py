@@ -58,7 +58,7 @@ def write_report(
     """
     chosen = check_metrics(metrics)
     run_info = read_run_info(run_dir)
-    # a run that was cut off has no tables yet; one whose journal was left behind has nothing else
+    # an interrupted run has no tables yet; one whose journal was left behind has nothing else
     get_tables = write_tables if (run_dir / JOURNAL_NAME).exists() else read_tables
     results = derive_results(get_tables(run_dir, trained))
     claims = _read_claims(run_dir / CLAIMS_NAME)

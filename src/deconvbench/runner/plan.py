@@ -1,7 +1,7 @@
 """The plan of a run: which jobs there are, and its description in the run folder.
 
 Everything that decides what is measured stands in the plan, and the plan stands in ``run.json``, so a run
-that was cut off goes on as it began.
+that was interrupted continues as it began.
 """
 
 import random

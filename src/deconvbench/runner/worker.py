@@ -134,7 +134,7 @@ class Worker:
             self._send(json.dumps({**asdict(options), "parent": os.getpid()}, default=str))
             answer = self._receive(START_TIMEOUT_S)
         except TimeoutError:
-            pass  # told below, with the child's last words
+            pass  # reported below, with the child's last words
         except BaseException:
             self.kill()
             raise

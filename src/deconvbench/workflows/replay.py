@@ -69,7 +69,7 @@ class ReplayClock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:
-    """What pytest-benchmark is told about one case.
+    """What is passed to pytest-benchmark about one case.
 
     Parameters
     ----------

@@ -242,7 +242,7 @@ def measure(plan: Plan, folder: Path, observer: JobObserver = lambda _: None) ->
     folder : Path
         From `start_folder` or `resume_plan`.
     observer : callable
-        Told of each job done.
+        Receives each job done.
     """
     outcome = run_plan(plan, folder, observer=observer)
     close_folder(folder, outcome.measuring_share)
@@ -303,7 +303,7 @@ def run_selftest(
     out : Path, optional
         Gets a run folder for each; a new folder below ``results/runs`` by default.
     observer : callable
-        Told of each job done.
+        Receives each job done.
 
     Returns
     -------
@@ -364,7 +364,7 @@ def run(
     seed : int, optional
         Drawn, and recorded, by default.
     observer : callable
-        Told of each job done; nothing is printed.
+        Receives each job done; nothing is printed.
 
     Returns
     -------

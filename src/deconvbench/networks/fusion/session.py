@@ -49,7 +49,7 @@ class Session:
     weight_cache : WeightCache or None
         Where transformed weights may be kept.
     observer : SessionListener or None
-        Who is told.
+        Receives what is seen.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 """Claims 4 and 12: what upsampling before the convolution costs, counted, and measured by a run.
 
 Ratios are taken between layers that were measured in one run under equal settings, and nowhere else; of many cases
-a geometric mean is told. Shares of wasted products are counted on maps of ones.
+a geometric mean is reported. Shares of wasted products are counted on maps of ones.
 """
 
 import math

@@ -229,7 +229,7 @@ def evaluate_claims(
         A folder of training experiments; by default ``results/experiments``, then those that ship with the
         package.
     observer : callable
-        Told of each claim that was judged.
+        Receives each claim that was judged.
 
     Returns
     -------

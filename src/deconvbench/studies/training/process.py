@@ -96,7 +96,7 @@ class TrainingProcess:
         )
 
     def kill(self) -> None:
-        """End it at once; its run goes on from its checkpoint."""
+        """End it at once; its run continues from its checkpoint."""
         with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left (macOS: but zombies)
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

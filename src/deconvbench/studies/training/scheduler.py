@@ -108,9 +108,9 @@ class TrainingPool:
     jobs : int
         Workers at a time.
     outcome : TrainingOutcome
-        Is told of each end.
+        Receives each end.
     observer : callable
-        Is told of each step and end; a note tells of a failure.
+        Receives each step and end, with a note for a failure.
     finish : callable
         Called after each run that came to its end, whichever.
     """

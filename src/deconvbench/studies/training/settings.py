@@ -65,7 +65,7 @@ class TrainingSettings:
     steps : int
         Steps of the optimizer.
     learning_rate : float
-        Of Adam, the same in each step, so that a longer run goes on where a shorter one stopped.
+        Of Adam, the same in each step, so that a longer run continues where a shorter one stopped.
     seed : int
         Of weights and crops.
     device : str

@@ -40,7 +40,7 @@ THREADS = 1  # on a CPU; the number of threads decides the order of sums, and so
 _EARLY_STEPS = frozenset({0, 1, 2, 5, 10, 20})
 _PICTURED_STEPS = frozenset({0, 1})
 
-# told the steps done, and the score last logged as text
+# receives the steps done, and the score last logged as text
 Report = Callable[[int, str], None]
 
 
@@ -104,7 +104,7 @@ class TrainingRun:
         Parameters
         ----------
         report : callable
-            Told of each step.
+            Receives each step.
 
         Returns
         -------

@@ -47,7 +47,7 @@ images, and in brackets the range of single images. A good score reads 100 in th
 _LIMITS = """\
 ## Where it does not serve
 
-- An amplitude below the detection level is not told from none: print `< level`. Of {clean} images without any
+- An amplitude below the detection level counts as none: print `< level`. Of {clean} images without any
   checkerboard, over all periods, {alarms} read above it. Large periods read content: at
   P = {period} an image without any checkerboard ("{content}") reads {most:.3f} σ.
 - It is blind to artifacts that are not periodic, and to blocks: an image upsampled ×2 by repeating pixels reads

@@ -108,7 +108,7 @@ def run_study(settings: StudySettings, observer: PartObserver = lambda _: None) 
     settings : StudySettings
         How much.
     observer : callable
-        Told of each job done.
+        Receives each job done.
 
     Returns
     -------

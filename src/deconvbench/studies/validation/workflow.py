@@ -56,7 +56,7 @@ def validate(
     settings : StudySettings, optional
         Other sizes or photographs; then `seeds` does not count.
     observer : callable
-        Told of each part done; `progress.show_steps` makes one that writes to a stream.
+        Receives each part done; `progress.show_steps` makes one that writes to a stream.
     command : str, optional
         That the page names as what makes it again.
 
