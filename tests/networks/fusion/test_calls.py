@@ -1,4 +1,4 @@
-"""Calls as people spell them, read as data; and calls that nobody expects."""
+"""Calls as people spell them, read as data; and unexpected calls."""
 
 import operator
 from typing import Any

@@ -129,7 +129,7 @@ def measure_error(found: Tensor, expected: Tensor) -> float:
 
 @contextmanager
 def filled_memory() -> Iterator[None]:
-    """Fill whatever torch allocates without a value with NaN, so that nobody can read it unnoticed."""
+    """Fill whatever torch allocates without a value with NaN, so that reading it is noticed."""
     assert torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined] # made at import
     torch.use_deterministic_algorithms(True)
     try:

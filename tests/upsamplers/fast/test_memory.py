@@ -108,7 +108,7 @@ def test_channels_come_last_where_torch_s_convolution_puts_them(
     contiguous = draw(2, channels, kernel_size, kernel_size)
     weights = (contiguous, contiguous.to(memory_format=torch.channels_last))
     for (name, x), weight in itertools.product(vary_strides(channels, *size).items(), weights):
-        # made larger: of an answer of one pixel nobody could tell
+        # upsampled, since the memory format of an output of one pixel is ambiguous
         y = functional.conv2d(functional.interpolate(x, scale_factor=2), weight, padding=kernel_size // 2)
         expected = y.is_contiguous(memory_format=torch.channels_last)
         assert expected != y.is_contiguous()
