@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--device", default="", metavar="D,D", help="Devices: cpu, cuda, cuda:1, mps.")
     group.addoption("--replicates", type=int, metavar="N", help="Passes over the cases, each in a fresh process.")
     group.addoption(
-        "--precision", metavar="SHARE", help="Further replicates of cells whose interval is wider: 2%%."
+        "--precision", metavar="SHARE", help="Further replicates of cases whose interval is wider: 2%%."
     )
     group.addoption(
         "--run-dir", type=Path, metavar="DIR", help="The run folder; default results/runs/<time>-<preset>."

@@ -1,6 +1,6 @@
 """Networks that people have, for a trial of `fuse`: from other packages, with random weights, in evaluation mode.
 
-The packages are no dependencies of this one and are imported only when a network is built. Times nothing.
+The packages are not dependencies of this one and are imported only when a network is built. Times nothing.
 """
 
 import importlib
@@ -67,7 +67,7 @@ def _build_segmentation(kind: str) -> nn.Module:
 
 
 class _PaddedConv(nn.Module):
-    """Enlarge, pad by reflection, convolve."""
+    """Upsample, pad by reflection, convolve."""
 
     def __init__(self, channels: int, out_channels: int, size: int, stride: int = 1, scale: int = 1) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """A trial of `fuse` on networks that people have: ``python -m bench.fusion_trial [NAME...] [--threads N]``.
 
-Fuses each network, says what was changed and what was left, and times original and fused network in turns. The
+Fuses each network, says what was changed and what was left, and times original and fused network alternately. The
 networks are from diffusers and segmentation-models-pytorch, which must be installed beside this package
 (`trial_networks`); output and gradients are compared by `fuse` itself, and anything wrong ends the trial.
 """

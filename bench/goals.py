@@ -162,7 +162,7 @@ def compare_with_resident_peak(case_ids: tuple[str, ...] = LARGE_CASES) -> Itera
 def compare_with_plain(
     shapes: tuple[tuple[int, int], ...] = SPEEDUP_SHAPES, time_cap_s: float = 0.3
 ) -> Iterator[Goal]:
-    """Time the fast resize-convolution, the plain one and the k3 deconvolution in turns, at several shapes.
+    """Time the fast resize-convolution, the plain one and the k3 deconvolution alternately, at several shapes.
 
     Parameters
     ----------
@@ -288,7 +288,7 @@ def read_selftest(results: Path = Path("results")) -> Iterator[Goal]:
         name = f"{row['comparisons']} comparisons of identical code, {row['runs']} runs"
         yield Goal(name=f"false alarms in {name}", measured=f"{alarms:.1%}", limit="1 %", met=alarms <= 0.01)
         if power is not None:
-            name = f"10 % slowdown found in cells within ±4 %, {row['runs']} runs"
+            name = f"10 % slowdown found in cases within ±4 %, {row['runs']} runs"
             yield Goal(name=name, measured=f"{power:.0%}", limit="90 %", met=power >= 0.9)
 
 

@@ -21,5 +21,5 @@ def watch_workers(parent: int, module: str = "deconvbench.runner.worker_main") -
 
 
 def have_ended(descriptors: list[int], timeout_s: float = 30) -> bool:
-    """True once each process has ended, whether or not somebody has asked for its exit status."""
+    """True once each process has ended, whether or not its exit status was collected."""
     return all(select.select([descriptor], [], [], timeout_s)[0] for descriptor in descriptors)

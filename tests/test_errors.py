@@ -1,4 +1,4 @@
-"""The exceptions and their exit codes; what was raised elsewhere, and the line of whoever wrote the code."""
+"""The exceptions and their exit codes; what was raised elsewhere, and the line in the code that raised it."""
 
 import errno
 import json

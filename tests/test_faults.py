@@ -449,7 +449,7 @@ def test_a_description_of_a_newer_schema_is_refused(tmp_path: Path, capsys: pyte
     [("machine_id", "machine"), ("torch_version", "torch"), ("code_version", "code")],
     ids=["machine", "torch", "code"],
 )
-def test_a_run_of_other_surroundings_is_refused_by_name(
+def test_a_run_of_another_environment_is_refused_by_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, word: str
 ) -> None:
     write_folder(tmp_path, **{key: "elsewhere"})

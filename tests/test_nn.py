@@ -31,7 +31,7 @@ LAYERS = [name for name in deconvbench.nn.__all__ if name != "build_native"]
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_every_layer_enlarges(name: str) -> None:
+def test_every_layer_upsamples(name: str) -> None:
     layer = getattr(deconvbench.nn, name)(2, 3, 3, 2)
     with torch.no_grad():
         assert layer(torch.zeros(1, 2, 5, 4)).shape == (1, 3, 10, 8)

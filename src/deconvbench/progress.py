@@ -163,7 +163,7 @@ def show_steps(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -
     Yields
     ------
     callable
-        To be told of each step.
+        To receive each step.
     """
     if stream.isatty():
         from rich.console import Console  # noqa: PLC0415 -- only where there is a terminal

@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 # makes the median absolute deviation of a normal distribution its standard deviation: 1 / Φ⁻¹(3/4)
 _MAD_TO_SD = 1.482602218505602
 # a variance below this share of the median one counts as this share: a logarithm needs more than zero, and
-# two equal medians do not prove that a cell is a hundred thousand times quieter (Smyth's limma does the same)
+# two equal medians do not prove that a case is a hundred thousand times quieter (Smyth's limma does the same)
 _LEAST_VARIANCE = 1e-5
 # log variances that vary by less than this beyond chance: a prior of a million degrees of freedom is one of
 # infinitely many, and the equation that would tell them apart is lost to rounding
@@ -46,16 +46,16 @@ class Pooled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShrunkVariances:
-    """Variances of many cells, each drawn towards what is usual among all.
+    """Variances of many cases, each drawn towards what is usual among all.
 
     Parameters
     ----------
-    variances : ndarray, shape (cells,), float64
-        Posterior variance of each cell.
-    dof : ndarray, shape (cells,), float64
+    variances : ndarray, shape (cases,), float64
+        Posterior variance of each case.
+    dof : ndarray, shape (cases,), float64
         Degrees of freedom that go with it.
     prior_variance, prior_dof : float
-        What is usual; NaN and 0 where too few cells tell.
+        What is usual; NaN and 0 where too few cases tell.
     """
 
     variances: Floats
@@ -239,25 +239,25 @@ def pool_replicates(
 
 
 def shrink_variances(variances: ArrayLike, dof: ArrayLike) -> ShrunkVariances:
-    """Draw the variances of many cells towards what is usual among them (empirical Bayes).
+    """Draw the variances of many cases towards what is usual among them (empirical Bayes).
 
-    Three replicates estimate a variance so badly that intervals from them alone are wild; the other cells of the
+    Three replicates estimate a variance so badly that intervals from them alone are wild; the other cases of the
     same run tell what is plausible. The true variances are taken to be prior_variance · prior_dof / χ²(prior_dof);
-    both parameters are found from mean and variance of the log variances. A cell ends with the mean of its own
+    both parameters are found from mean and variance of the log variances. A case ends with the mean of its own
     variance and the prior one, weighted by degrees of freedom.
 
     Parameters
     ----------
-    variances : array_like, shape (cells,)
-        Sample variances; NaN where a cell has none (one replicate).
-    dof : array_like, shape (cells,)
-        Degrees of freedom of each; 0 where a cell has none.
+    variances : array_like, shape (cases,)
+        Sample variances; NaN where a case has none (one replicate).
+    dof : array_like, shape (cases,)
+        Degrees of freedom of each; 0 where a case has none.
 
     Returns
     -------
     ShrunkVariances
-        Unchanged where fewer than two cells have a variance. The degrees of freedom of a cell never exceed those
-        of all cells together. `prior_dof` is infinite where the cells differ no more than chance explains.
+        Unchanged where fewer than two cases have a variance. The degrees of freedom of a case never exceed those
+        of all cases together. `prior_dof` is infinite where the cases differ no more than chance explains.
 
     Raises
     ------
@@ -322,8 +322,8 @@ def pareto_front(cost: ArrayLike, quality: ArrayLike) -> NDArray[np.bool_]:
     Returns
     -------
     ndarray, shape (n,), bool
-        True where no point is at least as good in both and better in one. Equal points stand or fall together; a
-        point with a NaN is never on the front and beats nobody.
+        True where no point is at least as good in both and better in one. Equal points stand or fall together. A
+        point with a NaN is never on the front and dominates no other.
 
     Raises
     ------

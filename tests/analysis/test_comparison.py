@@ -156,7 +156,7 @@ class TestJudging:
 def simulate(
     rng: np.random.Generator, dof: float, count: int, cases: int = 60
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """Draw replicates of identical code, log-normal, each cell with a noise of its own near 1 %."""
+    """Draw replicates of identical code, log-normal, each case with a noise of its own near 1 %."""
     sigma = 0.01 * np.sqrt(dof / rng.chisquare(dof, cases))
     level = rng.uniform(-12, -3, cases)
     logs = level[:, None] + sigma[:, None] * rng.standard_normal((cases, 2 * count))

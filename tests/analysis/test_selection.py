@@ -41,7 +41,7 @@ def test_only_ok_cells_with_a_number_are_kept(summary: pd.DataFrame) -> None:
 @pytest.mark.parametrize("rows", [0, 5])
 def test_nothing_to_draw_is_said(summary: pd.DataFrame, rows: int) -> None:
     failed = summary.head(rows).assign(status="crashed")
-    with pytest.raises(EmptyFigureError, match=f"none of its {rows} cells is ok and has a latency_s"):
+    with pytest.raises(EmptyFigureError, match=f"none of its {rows} cases is ok and has a latency_s"):
         select_measured(failed, "latency_s")
 
 
@@ -95,7 +95,7 @@ def test_the_largest_common_size_is_chosen(summary: pd.DataFrame) -> None:
 
 def test_an_absent_size_is_said(summary: pd.DataFrame) -> None:
     assert set(at_size(summary, (32, 32))["height"]) == {32}
-    with pytest.raises(EmptyFigureError, match="no measured cell has 5×7"):
+    with pytest.raises(EmptyFigureError, match="no measured case has 5×7"):
         at_size(summary, (5, 7))
 
 

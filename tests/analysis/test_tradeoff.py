@@ -266,7 +266,7 @@ def test_trained_quality_is_joined_from_the_quality_table() -> None:
             "transposed k4 s2": 1.0, "transposed k5 s2": math.nan,
         }, nan_ok=True,
     )  # fmt: skip
-    # below 0 there is none, so what is at 0 and slower is no better; what was not trained beats nobody
+    # below 0 there is none, so what is at 0 and slower is no better; what was not trained dominates nothing
     assert set(rows[rows["on_frontier"]].index) == {"transposed k3 s2", "transposed k4 s2", "nearest_conv k3 s2"}
     found = [rows[end]["transposed k3 s2"] for end in ends]
     assert found == pytest.approx(mean_interval((1.75, 2.25))[1:])

@@ -12,7 +12,7 @@ from deconvbench.progress import PartDone
 from deconvbench.studies import claims
 from deconvbench.studies.claims import CLAIMS, ClaimResult
 from tests.studies.claims.made_evidence import FLIPS
-from tests.studies.claims.test_ledger import write_results, write_run, write_speedups
+from tests.studies.claims.test_table import write_results, write_run, write_speedups
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path | None, Path | Non
     return found
 
 
-def test_without_a_run_the_ledger_is_printed_and_nothing_written(
+def test_without_a_run_the_claims_table_is_printed_and_nothing_written(
     here: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["claims"]) == 0
@@ -60,7 +60,9 @@ def test_json_is_one_object(here: Path, asked: list[Any], capsys: pytest.Capture
     assert set(document["rows"][0]) == {"id", "claim", "source", "verdict", "evidence", "sentence"}
 
 
-def test_the_ledger_is_kept_in_the_run(here: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_claims_table_is_kept_in_the_run(
+    here: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     run = write_run(here / "results" / "runs" / "first")
     (run / "journal.jsonl").write_text("")
     assert main(["claims", "--results", "mine"]) == 0
@@ -72,10 +74,10 @@ def test_the_ledger_is_kept_in_the_run(here: Path, asked: list[Any], capsys: pyt
 def test_a_run_and_a_file_can_be_named(here: Path, asked: list[Any]) -> None:
     run = write_run(here / "run")
     before = {path.name for path in run.iterdir()}
-    assert main(["claims", "run", "--out", "ledger.json"]) == 0
+    assert main(["claims", "run", "--out", "claims.json"]) == 0
     assert asked == [(Path("run"), None)]
     assert {path.name for path in run.iterdir()} == before
-    assert json.loads((here / "ledger.json").read_text(encoding="utf-8"))["rows"][0]["figure"] == "figure_2"
+    assert json.loads((here / "claims.json").read_text(encoding="utf-8"))["rows"][0]["figure"] == "figure_2"
 
 
 @pytest.mark.parametrize(

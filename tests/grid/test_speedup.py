@@ -70,22 +70,24 @@ def test_a_grid_without_the_table_has_no_settings() -> None:
 def test_twins_have_the_baselines_kernel_and_rivals_their_own() -> None:
     speedup = take_speedup(make_grid())
     setting = make_case(threads=2)
-    assert speedup.list_twins(setting) == (
+    assert speedup.list_equivalents(setting) == (
         "nearest_conv_fast-k3-s2-c4x2-8x8-t2",
         "nearest_conv_tiled-k3-s2-c4x2-8x8-t2",
     )
-    assert speedup.list_rivals(setting) == ("transposed-k3-s2-c4x2-8x8-t2", "transposed-k4-s2-c4x2-8x8-t2")
+    assert speedup.list_alternatives(setting) == ("transposed-k3-s2-c4x2-8x8-t2", "transposed-k4-s2-c4x2-8x8-t2")
     assert speedup.list_upsamplers() == ("nearest_conv", *speedup.twins, "transposed")
 
 
 def test_layers_that_cannot_have_kernel_or_scale_are_left_out() -> None:
     speedup = take_speedup(make_grid(kernel_size=5))
-    assert [i.partition("-")[0] for i in speedup.list_twins(make_case(kernel_size=5))] == ["nearest_conv_fast"]
+    assert [i.partition("-")[0] for i in speedup.list_equivalents(make_case(kernel_size=5))] == [
+        "nearest_conv_fast"
+    ]
 
 
 def test_the_baseline_is_no_rival_of_its_own_and_kernels_do_not_multiply_what_has_none() -> None:
     rivals = {"upsampler": ["nearest_conv", "dysample"], "kernel_size": [3, 4]}
-    found = take_speedup(make_grid(rivals=rivals)).list_rivals(make_case())
+    found = take_speedup(make_grid(rivals=rivals)).list_alternatives(make_case())
     assert found == ("nearest_conv-k4-s2-c4x2-8x8", "dysample-s2-c4x2-8x8")
 
 
@@ -98,7 +100,7 @@ def test_the_preset_has_seven_shapes_in_both_formats_live_and_frozen() -> None:
     }
     assert len(settings) == 7 * 2 * 2 * 2
     assert take_speedup(grid).weights == ("live", "frozen")
-    assert len(take_speedup(grid).list_twins(settings[0])) == 5
+    assert len(take_speedup(grid).list_equivalents(settings[0])) == 5
 
 
 def test_round_trip_through_plain_data() -> None:

@@ -119,7 +119,7 @@ def test_a_layer_that_draws_random_numbers_is_an_error_and_leaves_no_trace() -> 
 
 
 class _Does(nn.Module):
-    """Enlarge by two, then do something."""
+    """Upsample by two, then do something."""
 
     def __init__(self, action: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

@@ -27,7 +27,7 @@ from deconvbench.records.schema import ARTIFACT_COLUMNS
 from deconvbench.upsamplers import register_upsampler, registry
 from tests.measure.artifacts.local_layers import conv_resize, resize, resize_conv, transposed
 
-# what every layer that enlarges has, whatever it declares
+# what every layer that upsamples has, whatever it declares
 ALWAYS = {"flat_field_ripple", "checkerboard"}
 
 
@@ -271,7 +271,7 @@ def test_nothing_that_comes_through_has_no_ratio() -> None:
 @pytest.mark.parametrize(
     ("scale_factor", "expected"),
     [
-        pytest.param(1, {"flat_field_ripple": False, "checkerboard": False}, id="nothing to enlarge"),
+        pytest.param(1, {"flat_field_ripple": False, "checkerboard": False}, id="nothing to upsample"),
         pytest.param(5, {"flat_field_ripple": True, "checkerboard": True}, id="large patches"),
         pytest.param(9, {"flat_field_ripple": True, "checkerboard": False}, id="beyond the score"),
     ],

@@ -182,25 +182,25 @@ class _Wrong(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=1)
         self.scale_factor = scale_factor
 
-    def enlarge(self, x: Tensor) -> Tensor:
+    def upsample(self, x: Tensor) -> Tensor:
         return nn.functional.interpolate(x, scale_factor=self.scale_factor)
 
 
 class _Off(_Wrong):
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv(self.enlarge(x))
+        y: Tensor = self.conv(self.upsample(x))
         return y + 1e-3 * y.detach().abs().max()
 
 
 class _Stops(_Wrong):
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv(self.enlarge(x))
+        y: Tensor = self.conv(self.upsample(x))
         return y + (x.sum() - x.sum().detach())
 
 
 class _Deaf(_Wrong):
     def forward(self, x: Tensor) -> Tensor:
-        large = self.enlarge(x)
+        large = self.upsample(x)
         y: Tensor = self.conv(large.detach())
         # the right value and gradient of the input, and half of the weight's
         return 0.5 * (y - y.detach()) + nn.functional.conv2d(
@@ -210,7 +210,7 @@ class _Deaf(_Wrong):
 
 class _Scaled(_Wrong):
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv(self.enlarge(x))
+        y: Tensor = self.conv(self.upsample(x))
         return y * (1 + 1e-3)
 
 
@@ -264,6 +264,6 @@ def test_a_wrong_twin_is_an_error_and_never_fast(layer: type[nn.Module], step: s
     ],
     ids=["device", "execution", "frozen training", "layer"],
 )
-def test_what_cannot_be_timed_in_turns_is_unsupported(changes: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_timed_interleaved_is_unsupported(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UnsupportedError, match=message):
         finish(make_job(**changes))

@@ -161,7 +161,7 @@ def make_summary(
     steps: tuple[str, ...] = STEPS,
     **settings: Any,
 ) -> pd.DataFrame:
-    """A summary of 12 layers, 4 sizes, 2 steps; some cells failed, some are noisy."""
+    """A summary of 12 layers, 4 sizes, 2 steps; some cases failed, some are noisy."""
     rows = []
     for step in steps:
         for upsampler, kernel in layers:

@@ -210,7 +210,7 @@ def test_the_frontier_rises_where_high_is_best(assert_legible: Legible) -> None:
 def test_what_is_known_after_training_needs_the_quality_table() -> None:
     summary = make_summary(SQUARE, (32,), ("forward",))
     for quality in (None, make_layer_quality(SQUARE)):
-        with pytest.raises(EmptyFigureError, match="no measured cell has a trained_ssim"):
+        with pytest.raises(EmptyFigureError, match="no measured case has a trained_ssim"):
             draw_tradeoff(summary, metric="trained_ssim", quality=quality)
 
 
@@ -222,9 +222,9 @@ def test_the_size_can_be_chosen(summary: pd.DataFrame, assert_legible: Legible) 
 
 
 def test_nothing_to_draw_and_wrong_metrics_are_said(summary: pd.DataFrame) -> None:
-    with pytest.raises(EmptyFigureError, match="no measured cell has a phase_ripple"):
+    with pytest.raises(EmptyFigureError, match="no measured case has a phase_ripple"):
         draw_tradeoff(summary.assign(phase_ripple=np.nan))
-    with pytest.raises(EmptyFigureError, match="no measured cell has 3×3"):
+    with pytest.raises(EmptyFigureError, match="no measured case has 3×3"):
         draw_tradeoff(summary, size=(3, 3))
     with pytest.raises(UsageError, match="metric: 'latency_s' is not one of"):
         draw_tradeoff(summary, metric="latency_s")

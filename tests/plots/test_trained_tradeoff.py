@@ -136,7 +136,7 @@ def test_nothing_to_draw_is_said(seeds: int) -> None:
     summary = make_summary(FEW, (32,), ("forward",))
     if seeds:
         summary = summary.assign(upsampler="subpixel")
-    with pytest.raises(EmptyFigureError, match="no measured cell has both checkerboard and PSNR after training"):
+    with pytest.raises(EmptyFigureError, match="no measured case has both checkerboard and PSNR after training"):
         draw_trained_tradeoff(summary, make_quality(seeds=seeds))
-    with pytest.raises(EmptyFigureError, match="none of its 0 cells"):
+    with pytest.raises(EmptyFigureError, match="none of its 0 cases"):
         draw_trained_tradeoff(summary.iloc[:0], make_quality())

@@ -1,4 +1,4 @@
-"""The ledger of claims as the report shows it."""
+"""The claims table as the report shows it."""
 
 import json
 from typing import Any
@@ -10,12 +10,12 @@ from deconvbench.plots.article import CAPTIONS
 from deconvbench.report.claims import (
     HEADLINE,
     MARKS,
-    LedgerRow,
+    ClaimRow,
     count_verdicts,
     list_undrawn,
     name_anchor,
     parse_claims,
-    view_ledger,
+    view_claims,
 )
 
 ROW: dict[str, Any] = {
@@ -33,11 +33,11 @@ def encode(*rows: Any, **changes: Any) -> bytes:
     return json.dumps({"schema_version": 1, "kind": "claims", "rows": rows, **changes}).encode()
 
 
-def make_row(**changes: Any) -> LedgerRow:
-    return LedgerRow(**{name: value for name, value in {**ROW, **changes}.items() if name != "evidence"})
+def make_row(**changes: Any) -> ClaimRow:
+    return ClaimRow(**{name: value for name, value in {**ROW, **changes}.items() if name != "evidence"})
 
 
-def test_the_ledger_is_read_in_its_order() -> None:
+def test_the_claims_table_is_read_in_its_order() -> None:
     rows = parse_claims(encode({**ROW, "id": 18, "figure": None}, ROW), "claims.json")
     assert rows == (make_row(id=18, figure=None), make_row())
     assert parse_claims(encode(), "claims.json") == ()
@@ -61,7 +61,7 @@ def test_the_ledger_is_read_in_its_order() -> None:
         ),
     ],
 )
-def test_what_is_no_ledger_is_named(content: bytes, problem: str) -> None:
+def test_what_is_not_a_claims_table_is_named(content: bytes, problem: str) -> None:
     with pytest.raises(RunFolderError, match=f"^claims: 'mine.json'.*{problem}"):
         parse_claims(content, "mine.json")
 
@@ -71,7 +71,7 @@ def test_each_verdict_has_a_mark_of_its_own() -> None:
 
 
 def test_a_row_leads_to_its_figure() -> None:
-    (row,) = view_ledger([make_row()], {"figure_3": "Figure 3"}, {"figure_3", "latency"})
+    (row,) = view_claims([make_row()], {"figure_3": "Figure 3"}, {"figure_3", "latency"})
     assert row == {
         "id": 3, "claim": ROW["claim"], "source": ROW["source"], "verdict": "partly", "sentence": ROW["sentence"],
         "mark": "◐", "figure": "Figure 3", "anchor": name_anchor("figure_3"),
@@ -91,7 +91,7 @@ def test_links_lead_to_what_is_drawn(
     figure: str | None, drawn: Any, heading: str | None, anchor: str | None
 ) -> None:
     headings = {"figure_3": "Figure 3", HEADLINE: "Headline"}
-    (row,) = view_ledger([make_row(figure=figure)], headings, drawn)
+    (row,) = view_claims([make_row(figure=figure)], headings, drawn)
     assert (row["figure"], row["anchor"]) == (heading, anchor)
 
 

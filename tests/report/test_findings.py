@@ -102,10 +102,10 @@ def test_the_rule_is_not_judged_without_both_sides(quality: pd.DataFrame) -> Non
 
 def test_precision_is_told() -> None:
     last = describe_findings(tables_of(make_summary()))[-1]
-    assert last.startswith("2 of 94 measured cells are marked noisy; half of the 95\u00a0% intervals")
+    assert last.startswith("2 of 94 measured cases are marked noisy; half of the 95\u00a0% intervals")
     summary = make_summary().assign(latency_ci_low_s=np.nan, latency_ci_high_s=np.nan)
     assert describe_findings(tables_of(summary))[-1] == (
-        "2 of 94 measured cells are marked noisy; none has an interval, which takes at least two replicates."
+        "2 of 94 measured cases are marked noisy; none has an interval, which takes at least two replicates."
     )
 
 

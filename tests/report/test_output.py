@@ -67,7 +67,7 @@ def test_a_run_becomes_a_page_and_figures(tmp_path: Path) -> None:
     path = write_report(folder)
     assert path == folder / "report.html"
     html = path.read_text(encoding="utf-8")
-    assert "2 of 3 cells ok (1 oom)" in html
+    assert "2 of 3 cases ok (1 oom)" in html
     assert "no &lt;room&gt; &amp; no way" in html
     assert "the cheapest layer without ripple at initialisation is nearest_conv k3 s2 (2.5 ms)" in html
     drawn = {figure.name for figure in (folder / "figures").iterdir()}
@@ -79,7 +79,7 @@ def test_metrics_can_be_chosen(tmp_path: Path) -> None:
     chosen = ("noise_gain_cv", "overlap_cv", "noise_gain_cv")
     html = write_report(folder, metrics=chosen).read_text(encoding="utf-8")
     assert html.count("Cost against the checkerboard in the variance</h2>") == 1
-    assert "No cell has both a latency and an overlap CV, so there is no tradeoff to draw." in html
+    assert "No case has both a latency and an overlap CV, so there is no tradeoff to draw." in html
     assert "Cost against the checkerboard of a constant input" not in html
     drawn = {figure.name for figure in (folder / "figures").iterdir() if figure.name.startswith("tradeoff")}
     assert drawn == {"tradeoff_noise_gain_cv.png"}
@@ -101,21 +101,21 @@ def test_tables_of_an_older_version_without_a_journal_are_reported(tmp_path: Pat
     for name in (TABLE_NAME, QUALITY_NAME):
         pd.read_parquet(folder / name).drop(columns=list(LATER_COLUMNS)).to_parquet(folder / name, index=False)
     html = write_report(folder).read_text(encoding="utf-8")
-    assert "No cell has both a latency and a checkerboard, so there is no tradeoff to draw." in html
+    assert "No case has both a latency and a checkerboard, so there is no tradeoff to draw." in html
     assert "the cheapest layer without ripple at initialisation is nearest_conv k3 s2 (2.5 ms)" in html
 
 
 def test_a_run_that_was_killed_before_its_first_record(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", [])
     html = write_report(folder, tmp_path / "new" / "mine.html").read_text(encoding="utf-8")
-    assert "Nothing was measured: the run has no finished cell." in html
+    assert "Nothing was measured: the run has no finished case." in html
     assert not (folder / "report.html").exists()
 
 
 def test_a_run_where_everything_failed(tmp_path: Path) -> None:
     records: list[AnyRecord] = [make_record(status="crashed", message="SIGSEGV")]
     html = write_report(make_run(tmp_path / "run", records)).read_text(encoding="utf-8")
-    assert "Every cell failed" in html
+    assert "Every case failed" in html
     assert "SIGSEGV" in html
 
 
@@ -159,7 +159,7 @@ def test_what_was_trained_is_in_the_page_the_tables_and_the_figures(
     assert len(html) < 4e6
 
 
-def test_the_ledger_of_the_run_is_shown(tmp_path: Path) -> None:
+def test_the_claims_table_of_the_run_is_shown(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", [])
     assert "Evaluate them with: <code>deconvbench claims</code>" in write_report(folder).read_text(
         encoding="utf-8"
@@ -172,8 +172,8 @@ def test_the_ledger_of_the_run_is_shown(tmp_path: Path) -> None:
         "sentence": "It <is> not.",
         "figure": "figure_4",
     }
-    ledger = {"schema_version": 1, "kind": "claims", "rows": [row]}
-    (folder / CLAIMS_NAME).write_text(json.dumps(ledger))
+    table = {"schema_version": 1, "kind": "claims", "rows": [row]}
+    (folder / CLAIMS_NAME).write_text(json.dumps(table))
     html = write_report(folder).read_text(encoding="utf-8")
     assert "1 claim: 1 refuted." in html
     assert "It &lt;is&gt; not." in html
@@ -181,7 +181,7 @@ def test_the_ledger_of_the_run_is_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_folder", [True, False], ids=["folder", "torn"])
-def test_a_ledger_that_cannot_be_read_is_named(tmp_path: Path, is_folder: bool) -> None:
+def test_a_claims_table_that_cannot_be_read_is_named(tmp_path: Path, is_folder: bool) -> None:
     folder = make_run(tmp_path / "run", [])
     path = folder / CLAIMS_NAME
     path.mkdir() if is_folder else path.write_text("{")

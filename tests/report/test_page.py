@@ -13,7 +13,7 @@ from deconvbench.plots.article import CAPTIONS, draw_figure_4
 from deconvbench.plots.style import make_figure
 from deconvbench.records.metrics import METRICS
 from deconvbench.records.schema import TRAINED_COLUMNS
-from deconvbench.report.claims import LedgerRow
+from deconvbench.report.claims import ClaimRow
 from deconvbench.report.page import render_report
 from tests.plots.made_tables import (
     add_trained,
@@ -100,7 +100,7 @@ def test_a_full_run_is_a_well_formed_page(html: str) -> None:
         "Fast <CPU> & Co, 2 cores, 8 GiB, GPU X",
         "2026-03-01 12:00 UTC",
         "7 min 21 s",
-        "94 of 96 cells ok (1 oom, 1 timeout)",
+        "94 of 96 cases ok (1 oom, 1 timeout)",
         "83%",
         "deconvbench run -k 'nearest and k3'",
         "seed 7",
@@ -183,15 +183,15 @@ def test_without_training_the_headline_says_how_to_get_it(html: str) -> None:
     assert "Moon" not in Page(render_report(make_run_results(), RUN_INFO, {}, origin="Moon")).words
 
 
-def make_claim(**changes: Any) -> LedgerRow:
+def make_claim(**changes: Any) -> ClaimRow:
     row: dict[str, Any] = {
         "id": 5, "claim": "Cells are visited <4> times.", "source": "Figure 4", "verdict": "supported",
         "sentence": "1, 2 & 4 times.", "figure": "figure_4",
     }  # fmt: skip
-    return LedgerRow(**{**row, **changes})
+    return ClaimRow(**{**row, **changes})
 
 
-def test_the_ledger_is_a_table_with_links() -> None:
+def test_the_claims_table_is_a_table_with_links() -> None:
     claims = [
         make_claim(),
         make_claim(id=7, verdict="undecided", figure="figure_7"),
@@ -212,7 +212,7 @@ def test_the_ledger_is_a_table_with_links() -> None:
     assert "deconvbench claims" not in page.words
 
 
-def test_without_a_ledger_the_command_is_named() -> None:
+def test_without_a_claims_table_the_command_is_named() -> None:
     assert (
         "Evaluate them with: deconvbench claims , then write this report again."
         in read(make_run_results(), {}).words
@@ -277,13 +277,13 @@ def test_an_empty_run_says_so_in_sentences() -> None:
     tables = make_empty_results()
     page = read(tables, {}, encode_figures(draw_all(tables)))
     for sentence in (
-        "Nothing was measured: the run has no finished cell.",
+        "Nothing was measured: the run has no finished case.",
         "The run did not finish",
         "Nothing was measured, so there is nothing to conclude.",
-        "No cell has a latency, so there is no cost to draw.",
-        "No cell has a memory peak",
+        "No case has a latency, so there is no cost to draw.",
+        "No case has a memory peak",
         "No artifacts were measured in this run.",
-        "No cell failed.",
+        "No case failed.",
         "No measurement was marked noisy.",
         "No environment was recorded.",
         "The command was not recorded.",
@@ -299,10 +299,10 @@ def test_a_run_where_every_cell_failed_lists_the_reasons() -> None:
     summary[numbers] = float("nan")
     tables = make_run_results(summary, make_quality().iloc[:0])
     page = read(tables, RUN_INFO, encode_figures(draw_all(tables)))
-    assert "Every cell failed; the reasons are listed below." in page.words
-    assert "0 of 96 cells ok (96 crashed)" in page.words
+    assert "Every case failed; the reasons are listed below." in page.words
+    assert "0 of 96 cases ok (96 crashed)" in page.words
     assert "SIGSEGV" in page.words
-    assert "No cell has a latency" in page.words
+    assert "No case has a latency" in page.words
 
 
 def test_a_killed_and_resumed_run_says_so() -> None:

@@ -115,7 +115,7 @@ def test_findings_name_ratio_choice_and_what_others_give(speedups: pd.DataFrame)
     assert "over 7 shapes" in sentences[0]
     assert "(forward frozen, contiguous, 1 thread)" in sentences[0]
     assert "live" not in sentences[0]
-    assert " of 84 cells; it takes more than 1.1 times the memory in 0 of 84." in sentences[1]
+    assert " of 84 cases; it takes more than 1.1 times the memory in 0 of 84." in sentences[1]
     assert sentences[2].startswith("For comparison: transposed k3 s2, which computes something else, is ")
 
 

@@ -71,7 +71,7 @@ def test_what_was_measured_before_a_failure_is_kept() -> None:
 
 
 def test_the_child_dies_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    # what the child does first: a parent that is gone already means that there is nobody to serve
+    # what the child does first: a parent that is gone already means that there is nothing to do
     greeting = json.dumps({"parent": os.getpid(), "address_space_bytes": None})
     monkeypatch.setattr(child_process, "_PR_SET_PDEATHSIG", 0)
     with pytest.raises(SystemExit):

@@ -41,7 +41,7 @@ def _assert_same(found: FloatArray, expected: FloatArray | torch.Tensor, where: 
 
 
 def _repeat(x: FloatArray, scale_factor: int) -> FloatArray:
-    """Enlarge by nearest neighbour, by definition."""
+    """Upsample by nearest neighbour, by definition."""
     return x.repeat(scale_factor, axis=-2).repeat(scale_factor, axis=-1)
 
 
@@ -146,8 +146,8 @@ def test_kernels_need_not_be_square(rng: np.random.Generator) -> None:
 @scales
 def test_box_kernel_repeats_every_pixel(scale_factor: int, rng: np.random.Generator) -> None:
     x, box = rng.standard_normal((1, 1, 2, 3)), box_kernel(scale_factor)
-    enlarged = transposed_convolve(x, np.multiply.outer(box, box)[None, None], stride=scale_factor)
-    assert np.array_equal(enlarged, _repeat(x, scale_factor))
+    upsampled = transposed_convolve(x, np.multiply.outer(box, box)[None, None], stride=scale_factor)
+    assert np.array_equal(upsampled, _repeat(x, scale_factor))
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 7, 9], ids="k{}".format)

@@ -84,7 +84,7 @@ def test_sizes_of_the_articles_figures() -> None:
 
 @pytest.mark.parametrize("scale_factor", [1, 2, 3, 4], ids="s{}".format)
 @pytest.mark.parametrize("kernel_size", range(1, 10), ids="k{}".format)
-def test_exact_padding_enlarges_by_the_scale_or_says_why_not(kernel_size: int, scale_factor: int) -> None:
+def test_exact_padding_upsamples_by_the_scale_or_says_why_not(kernel_size: int, scale_factor: int) -> None:
     if kernel_size < scale_factor or (scale_factor == 1 and kernel_size % 2 == 0):
         with pytest.raises(UsageError, match=f"kernel_size: {kernel_size} is "):
             exact_padding(kernel_size, scale_factor)

@@ -47,8 +47,8 @@ def test_summing_first_is_the_same_function(size: tuple[int, int], in_channels: 
     layer = BilinearAdditive(in_channels, 3, 3, scale_factor).double()
     x = torch.randn(2, in_channels, *size, dtype=torch.float64)
     sums = sum_channels(x, scale_factor**2)
-    enlarged = functional.interpolate(sums, scale_factor=scale_factor, mode="bilinear", align_corners=False)
-    torch.testing.assert_close(layer(x), layer.conv(enlarged), rtol=1e-10, atol=1e-10)
+    upsampled = functional.interpolate(sums, scale_factor=scale_factor, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(layer(x), layer.conv(upsampled), rtol=1e-10, atol=1e-10)
 
 
 @over_scales

@@ -1,4 +1,4 @@
-"""What every registered upsampler must fulfil, whoever wrote it.
+"""What every registered upsampler must fulfil, built in or third-party.
 
 The cells come from the registry, and so do the exemptions: a layer that is not linear says so in its registration.
 """

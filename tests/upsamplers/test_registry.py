@@ -67,7 +67,7 @@ def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Return the name of an importable module of somebody else's upsamplers, beside some that are broken."""
+    """Return the name of an importable module of third-party upsamplers, beside some that are broken."""
     name = "somebodys_upsamplers"
     for broken, text in BROKEN_MODULES.items():
         (tmp_path / f"{broken}.py").write_text(text)

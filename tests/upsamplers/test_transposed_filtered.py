@@ -54,7 +54,7 @@ def test_padding_is_split_evenly_with_more_before(
 
 
 @over_layers
-def test_enlarges_exactly_for_every_kernel_down_to_one_pixel(kernel_size: int, scale_factor: int) -> None:
+def test_upsamples_exactly_for_every_kernel_down_to_one_pixel(kernel_size: int, scale_factor: int) -> None:
     layer = TransposedFir(1, 2, kernel_size, scale_factor)
     for height, width in ((1, 1), (3, 2)):
         with torch.no_grad():

@@ -36,7 +36,7 @@ def test_settings_of_an_absent_device_are_refused_before_anything_is_made(tmp_pa
     assert not (tmp_path / "run").exists()
 
 
-def test_the_outcome_counts_what_was_timed_in_turns() -> None:
+def test_the_outcome_counts_what_was_timed_interleaved() -> None:
     records = (make_record(), make_speedup_record(make_case()), make_speedup_record(make_case(), status="error"))
     text = summarise_outcome(make_small_plan(), RunOutcome(records=records, measuring_share=None))
     assert text.startswith("1 records: 1 ok; 2 settings with interleaved timing: 1 ok, 1 error")

@@ -2,7 +2,7 @@
 
 Latencies are compared over replicates, which are processes: samples within one process say nothing about the
 next. What is computed and not timed (memory, multiply-accumulates, artifacts) is compared with a tolerance of its
-own. Numbers of different machines are refused; what else differs is said in the reason. No torch.
+own. Numbers of different machines are refused; other differences are named in the reason.
 """
 
 import math
@@ -28,7 +28,7 @@ MIN_REPLICATES = 3
 DEFAULT_MARGIN = 0.05
 DEFAULT_LEVEL = 0.95
 # share of the replicates, the fastest, that a comparison rests on: on a busy virtual machine three of five left
-# twice as many cells with a narrow interval as all five did, and raised no false alarm at the default margin
+# twice as many cases with a narrow interval as all five did, and raised no false alarm at the default margin
 _KEPT_SHARE = 0.6
 
 # a sum of squares of logarithms near ten, each with sixteen digits: less is rounding, and equal times are equal
@@ -225,8 +225,8 @@ def ratio_intervals(
 def _doubt_prior(shrunk: ShrunkVariances, dof: Floats) -> Floats:
     """Take from the degrees of freedom of the prior what its own estimate may be wrong by, one standard error.
 
-    Far out in the tails, where many cells are corrected for, an estimate that is too high costs dearly: without
-    this, simulated comparisons of 16 and 60 cells at 95 % raised a false alarm in up to 8 %, with it in about 5.
+    Far out in the tails, where many cases are corrected for, an estimate that is too high costs dearly: without
+    this, simulated comparisons of 16 and 60 cases at 95 % raised a false alarm in up to 8 %, with it in about 5.
     """
     if shrunk.prior_dof == 0:
         return shrunk.dof

@@ -1,7 +1,4 @@
-"""The two sides of a comparison: what is compared, taken from a run folder, a table or pytest-benchmark's file.
-
-Reads and checks; decides nothing about what it reads. No torch.
-"""
+"""The two sides of a comparison: what is compared, taken from a run folder, a table or pytest-benchmark's file."""
 
 import json
 import math

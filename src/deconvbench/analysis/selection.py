@@ -1,7 +1,7 @@
 """Choosing what a figure shows: which settings become panels, which size stands for all, which layers fit.
 
 A grid may have hundreds of settings and layers; a figure has room for a few. What is left out is counted, so
-that a title can say so. Draws nothing.
+that a title can say so.
 """
 
 from collections.abc import Iterable, Sequence
@@ -64,7 +64,7 @@ def add_layer_columns(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def select_measured(frame: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Keep the cells that are `ok` and have a number in `column`.
+    """Keep the cases that are `ok` and have a number in `column`.
 
     Parameters
     ----------
@@ -81,13 +81,13 @@ def select_measured(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     Raises
     ------
     EmptyFigureError
-        If no cell is left.
+        If no case is left.
     """
     if len(frame):
         kept = frame[(frame["status"] == "ok") & frame[column].notna()]
         if len(kept):
             return add_layer_columns(kept)
-    raise EmptyFigureError(f"summary: none of its {len(frame)} cells is ok and has a {column}")
+    raise EmptyFigureError(f"summary: none of its {len(frame)} cases is ok and has a {column}")
 
 
 def split_panels(frame: pd.DataFrame, limit: int) -> tuple[list[Panel], int]:
@@ -159,12 +159,12 @@ def describe_common(frame: pd.DataFrame) -> str:
 
 
 def choose_size(frame: pd.DataFrame) -> tuple[int, int]:
-    """Find the size that stands for all: the largest at which as many cells as at any other were measured.
+    """Find the size that stands for all: the largest at which as many cases as at any other were measured.
 
     Parameters
     ----------
     frame : DataFrame
-        Measured cells, not empty.
+        Measured cases, not empty.
 
     Returns
     -------
@@ -194,15 +194,15 @@ def at_size(frame: pd.DataFrame, size: tuple[int, int]) -> pd.DataFrame:
     """
     kept = frame[(frame["height"] == size[0]) & (frame["width"] == size[1])]
     if kept.empty:
-        raise EmptyFigureError(f"size: no measured cell has {size[0]}×{size[1]}")
+        raise EmptyFigureError(f"size: no measured case has {size[0]}×{size[1]}")
     return kept
 
 
 def choose_layers(frame: pd.DataFrame, limit: int, keep: Sequence[str] = ()) -> list[str]:
     """Choose the layers that a panel has room for.
 
-    Every upsampler comes once, with kernel 3 if it was measured (else the nearest); then the other kernels of
-    `transposed`, which the article is about; then the rest.
+    Every upsampler comes once, with kernel 3 if it was measured (else the nearest). Then come the other kernels
+    of `transposed`, which the article is about, and then the rest.
 
     Parameters
     ----------

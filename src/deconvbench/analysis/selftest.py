@@ -1,7 +1,7 @@
-"""Does the comparison cry wolf? Identical code against itself, and against itself made slower.
+"""Does the comparison raise false alarms? Identical code against itself, and against itself made slower.
 
 Each rule (ours, pytest-benchmark's threshold, a Mann-Whitney test) judges the same samples, so what it prints is
-the false-alarm rate and the power of each on this machine, nothing assumed. No torch: the engine measures.
+the false-alarm rate and the power of each on this machine.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from deconvbench.records.record import AnyRecord, Record
 
 MARGINS = (0.0, 0.02, 0.05)
 SLOWDOWNS = (0.03, 0.05, 0.10, 0.15)
-# a cell whose interval is within ± this can be expected to show a slowdown of twice the margin
+# a case whose interval is within ± this can be expected to show a slowdown of twice the margin
 NARROW = 0.04
 _MANN_WHITNEY_LEVEL = 0.05
 
@@ -53,7 +53,7 @@ class RuleResult:
     power : dict of float to float
         By slowdown: share of the cases that it called slower.
     narrow_power : dict of float to float
-        The same over the cells whose interval is within ± `NARROW`; NaN where there is none.
+        The same over the cases whose interval is within ± `NARROW`; NaN where there is none.
     """
 
     rule: str
@@ -73,7 +73,7 @@ class SelftestResult:
     adjacent, separate : tuple of RuleResult
         From runs interleaved with each other, and from runs made one after another.
     narrow_share : float
-        Share of cells, over all comparisons, whose interval is within ± `NARROW`.
+        Share of cases, over all comparisons, whose interval is within ± `NARROW`.
     slowed : float
         Share by which the last run was really made slower.
     slowed_verdicts : dict of str to int
@@ -284,7 +284,7 @@ def format_selftest(result: SelftestResult) -> str:
         From `judge_selftest`.
     """
     slow = [f"finds {_name_share(share)}" for share in SLOWDOWNS]
-    rows = [("runs", "rule", "margin", "comparisons", "false alarms", *slow, "finds 10% in narrow cells")]
+    rows = [("runs", "rule", "margin", "comparisons", "false alarms", *slow, "finds 10% in narrow cases")]
     for runs, item in _list_results(result):
         power = [f"{item.power[share]:.0%}" for share in SLOWDOWNS]
         narrow = item.narrow_power[0.10]
@@ -304,7 +304,7 @@ def format_selftest(result: SelftestResult) -> str:
         [
             *_align(rows),
             "",
-            f"Narrow cells, whose interval is within ±{_name_share(NARROW)}: {result.narrow_share:.0%} of all.",
+            f"Narrow cases, whose interval is within ±{_name_share(NARROW)}: {result.narrow_share:.0%} of all.",
             f"Really slowed by {_name_share(result.slowed)} in a busy loop, our rule at "
             f"{_name_share(DEFAULT_MARGIN)}: {verdicts}; median ratio {result.slowed_ratio:.3f}.",
         ]

@@ -1,7 +1,7 @@
 """Cost against quality: which upsamplers are worth their price, among cases that can be compared.
 
-Cost is measured once per case, quality once per layer; here they meet. Decides which points nothing beats and
-nothing more: it draws none and recommends none. No torch.
+Cost is measured once per case, quality once per layer; here they meet. Decides which points are not dominated.
+It recommends none.
 """
 
 import numpy as np
@@ -53,7 +53,7 @@ def join_tradeoff(
         - ``layer``: what a reader calls it, such as ``transposed k3 s2``;
         - ``relative_latency``: over that of the cheapest layer among the comparable cases, 1 and up;
         - ``on_frontier``: whether no comparable case is at least as good in both latency and quality and better
-          in one. A case without that metric is never on the frontier, and beats nobody;
+          in one. A case without that metric is never on the frontier and dominates no other;
         - ``on_frontier_without_fast``: the same among the layers that are not `FAST_UPSAMPLERS`;
         - with `quality_table`, ``<quality>_ci_low`` and ``<quality>_ci_high``: null where the layer has no
           interval (a single seed, or `numerical_error`, which does not depend on seeds).
@@ -63,7 +63,7 @@ def join_tradeoff(
     Raises
     ------
     UsageError
-        If `quality` is none of the metrics, `df` is neither a table nor a summary or lacks the metric, or
+        If `quality` is not one of the metrics, `df` is neither a table nor a summary or lacks the metric, or
         `quality_table` is not a quality table.
     """
     if quality not in QUALITY_COLUMNS:

@@ -1,8 +1,8 @@
 """Which layers have interleaved timing: the table ``[speedup]`` of a grid.
 
-A baseline, its twins (other layers of the same function, of the baseline's kernel) and rivals (layers of another
-function), each setting once live and once frozen. Reads and lists; knows neither cases that are measured by
-themselves nor how anything is timed.
+A baseline, its equivalents (`twins`: other layers of the same function, of the baseline's kernel) and alternatives
+(`rivals`: layers of another function), each setting once with uncached and once with cached weights. Knows neither
+the cases that are measured by themselves nor how anything is timed.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class SpeedupGrid:
     baseline : str
         The upsampler that all are compared with.
     kernel_size : int or None
-        Of the baseline and its twins; None for upsamplers without a kernel.
+        Of the baseline and its equivalents; None for upsamplers without a kernel.
     twins : tuple of str
         Upsamplers that compute what the baseline computes.
     rivals : mapping of str to tuple
@@ -133,8 +133,8 @@ class SpeedupGrid:
         """Name all upsamplers, the baseline first."""
         return (self.baseline, *self.twins, *self.rivals.get("upsampler", ()))
 
-    def list_twins(self, setting: Case) -> tuple[str, ...]:
-        """Name the twins of a setting: case ids of those that can have its kernel and scale.
+    def list_equivalents(self, setting: Case) -> tuple[str, ...]:
+        """Name the equivalents of a setting: case ids of those that can have its kernel and scale.
 
         Parameters
         ----------
@@ -143,8 +143,8 @@ class SpeedupGrid:
         """
         return _name_cases(setting, [(name, self.kernel_size) for name in self.twins])
 
-    def list_rivals(self, setting: Case) -> tuple[str, ...]:
-        """Name the rivals of a setting: case ids of those that can have its scale.
+    def list_alternatives(self, setting: Case) -> tuple[str, ...]:
+        """Name the alternatives for a setting: case ids of those that can have its scale.
 
         Parameters
         ----------
@@ -162,7 +162,7 @@ def _name_cases(setting: Case, layers: list[tuple[str, int | None]]) -> tuple[st
         kernel = kernel_size if spec.has_kernel else None
         if spec.unsupported_reason(kernel, setting.scale_factor) is None:
             named.append(replace(setting, upsampler=name, kernel_size=kernel).case_id)
-    # upsamplers without a kernel meet themselves once per kernel size; the baseline is not a rival of its own
+    # upsamplers without a kernel meet themselves once per kernel size; the baseline is not its own alternative
     return tuple(case_id for case_id in dict.fromkeys(named) if case_id != setting.case_id)
 
 

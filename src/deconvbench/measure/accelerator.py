@@ -2,8 +2,8 @@
 
 The measures speak to the `Accelerator` protocol only, so that a simulated queue can stand in for a device in
 tests. `TorchAccelerator` goes through `torch.accelerator` and `torch.Event`, which every backend of torch serves,
-and asks `torch.cuda` for nothing but the size of the L2 cache. Nothing here times or judges anything, and nothing
-is asked of a device on import.
+and asks `torch.cuda` for nothing but the size of the L2 cache. Importing this
+module queries no device.
 """
 
 from collections.abc import Callable, Mapping
@@ -213,7 +213,7 @@ def describe_accelerator() -> dict[str, Any] | None:
 
 
 def _read_cuda_flags() -> dict[str, Any]:
-    # fp32_precision, not allow_tf32: torch refuses to read the old name once somebody has set the new one
+    # fp32_precision, not allow_tf32: torch refuses to read the old name once the new one was set
     cudnn = torch.backends.cudnn
     return {
         "matmul_fp32_precision": torch.backends.cuda.matmul.fp32_precision,

@@ -1,7 +1,6 @@
 """Blocks of calls: what every timing on the CPU is made of.
 
-A block is timed as a whole and is long enough that reading the clock does not count. Decides nothing about how
-many blocks there are.
+A block is timed as a whole and is long enough that reading the clock does not count.
 """
 
 import contextlib

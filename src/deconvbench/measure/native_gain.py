@@ -1,6 +1,6 @@
 """What the compiled form of resize-convolution gains on the machine at hand, in a sentence.
 
-A first impression of one setting; the preset ``fast`` measures many. Decides nothing.
+A first impression of one setting. The preset ``fast`` measures many.
 """
 
 import statistics

@@ -1,7 +1,7 @@
 """Rounding error of one upsampler: what low precision and inexact fast forms cost.
 
 Compares arithmetic only: the reference computes with the same rounded weights and input. Precision flags such as
-TF32 are left as they are, so their effect is seen; nothing here changes them.
+TF32 are left as they are, so their effect is seen.
 """
 
 import math

@@ -74,7 +74,7 @@ def measure_quality(
         `noise_gain_cv`, `image_rejection_db`: linear and shift-equivariant; `border_error`: shift-equivariant),
         or where it is undefined because nothing comes through the layer.
 
-        `flat_field_ripple` and `checkerboard` apply to every upsampler that enlarges. Both are amplitudes over
+        `flat_field_ripple` and `checkerboard` apply to every upsampler that upsamples. Both are amplitudes over
         the RMS of the output's interior, because initialisations differ in their gain: only ratios compare. What
         is measured is the layer as it is, with its bias. `flat_field_ripple` is that of the layer alone, period s:
         for weights drawn alike it is about √(1 − 1/s²), the root of their `phase_ripple`. Where a flat field does

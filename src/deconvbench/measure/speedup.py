@@ -38,7 +38,7 @@ from deconvbench.statistics import relative_half_width
 MIN_ROUNDS = 15
 FEWEST_ROUNDS = 9
 _MOST_OVERTIME = 10
-# Whoever had the turn before leaves the caches cold; in a block of so long that wears off for short layers, and
+# The layer that ran before leaves the caches cold; in a block of so long that wears off for short layers, and
 # long ones do not notice.
 _MIN_BLOCK_S = 2e-3
 # largest deviation from the baseline, as a share of its largest value
@@ -133,22 +133,22 @@ def take_rounds(
                 return Rounds(samples_s={n: tuple(values) for n, values in samples.items()}, stop_reason=reason)
 
 
-def divide_rounds(samples_s: Mapping[str, Sequence[float]], baseline: str, rival: str) -> list[float]:
-    """Divide the baseline's time by a rival's, round by round: how many times faster the rival is.
+def divide_rounds(samples_s: Mapping[str, Sequence[float]], baseline: str, alternative: str) -> list[float]:
+    """Divide the baseline's time by an alternative's, round by round: how many times faster it is.
 
     Parameters
     ----------
     samples_s : mapping of str to sequence of float
         As in `Rounds`.
-    baseline, rival : str
+    baseline, alternative : str
         Names in it.
 
     Returns
     -------
     list of float
-        Above 1 where the rival is faster.
+        Above 1 where the alternative is faster.
     """
-    return [ours / theirs for ours, theirs in zip(samples_s[baseline], samples_s[rival], strict=True)]
+    return [ours / theirs for ours, theirs in zip(samples_s[baseline], samples_s[alternative], strict=True)]
 
 
 def measure_speedup(
@@ -181,7 +181,7 @@ def measure_speedup(
     UnsupportedError
         If the setting is not eager on the CPU, a layer cannot be had there, or a frozen layer is to be trained.
     UsageError
-        If a twin does not give what the baseline gives.
+        If an equivalent does not give what the baseline gives.
     """
     case = job.case
     if (case.device, case.execution) != ("cpu", "eager"):
@@ -191,7 +191,7 @@ def measure_speedup(
     if job.is_frozen and case.step == "train":
         raise UnsupportedError("a frozen layer keeps its weight, so it cannot be trained")
     layers, steps = _prepare(job)
-    _check_twins(job, layers, steps)
+    _check_equivalents(job, layers, steps)
     filled = replace(
         job,
         macs={} if case.step == "train" else {name: _count_macs(layers[name], job) for name in layers},
@@ -228,7 +228,7 @@ def measure_speedup(
 
 
 def _prepare(job: SpeedupRecord) -> tuple[dict[str, nn.Module], dict[str, PreparedStep]]:
-    """Build all layers on the same input, twins with the baseline's weights, cached where asked to."""
+    """Build all layers on the same input, equivalents with the baseline's weights, cached where asked to."""
     layers: dict[str, nn.Module] = {}
     steps: dict[str, PreparedStep] = {}
     for case_id in (job.case.case_id, *job.twins, *job.rivals):
@@ -256,7 +256,9 @@ def _copy_weights(source: nn.Module, target: nn.Module, name: str) -> None:
             parameter.copy_(values)
 
 
-def _check_twins(job: SpeedupRecord, layers: Mapping[str, nn.Module], steps: Mapping[str, PreparedStep]) -> None:
+def _check_equivalents(
+    job: SpeedupRecord, layers: Mapping[str, nn.Module], steps: Mapping[str, PreparedStep]
+) -> None:
     """Run every step once, which checks its output by itself, and compare those that should be equal."""
     outputs = {name: step.run() for name, step in steps.items()}
     expected = [outputs[job.case.case_id]]

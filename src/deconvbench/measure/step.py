@@ -2,7 +2,7 @@
 
 A step holds everything that it needs (layer, input, gradient of the output) before its first call, so that nothing
 but the step itself happens in a measured call. The first call also checks what comes back: a layer that gives the
-wrong size must be an error, never a fast time. Nothing here times anything.
+wrong size must be an error, never a fast time.
 """
 
 import contextlib
@@ -191,7 +191,7 @@ def check_output(output: object, case: Case) -> None:
     Raises
     ------
     UsageError
-        With one line for whoever wrote the layer.
+        With one line for the layer's author.
     """
     name = f"upsampler {case.upsampler!r}"
     if not isinstance(output, Tensor):

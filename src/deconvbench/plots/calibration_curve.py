@@ -1,6 +1,6 @@
 """The calibration curve of the checkerboard score: what was planted against what it reads.
 
-Draws the pooled frame of the validation; measures nothing and knows no limit but those in the frame.
+Draws the pooled frame of the validation. The limits are those in the frame.
 """
 
 import numpy as np

@@ -78,7 +78,7 @@ def draw_all(
         try:
             figures[name] = draw()
         except EmptyFigureError:
-            # whoever shows the figures says that this one has nothing to show
+            # the caller reports that this figure has nothing to show
             continue
     return figures
 

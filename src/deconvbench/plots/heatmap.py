@@ -1,7 +1,6 @@
 """A grid of coloured cells with a text in each.
 
-In place of seaborn's heat map, which draws the whole figure anew for each one that is added to it. Knows no
-metric and no table.
+In place of seaborn's heat map, which draws the whole figure anew for each one that is added to it.
 """
 
 import numpy as np

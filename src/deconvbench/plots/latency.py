@@ -42,8 +42,8 @@ _COLUMNS = 2
 def draw_latency(summary: pd.DataFrame, *, max_layers: int = 26, max_panels: int = 8) -> Figure:
     """Draw latency against feature-map size, one line a layer, one panel a setting.
 
-    Both axes are logarithmic. Bars are the 95 % intervals over replicates; hollow markers are noisy cells; a
-    cross at the upper edge is a cell that failed.
+    Both axes are logarithmic. Bars are the 95 % intervals over replicates. Hollow markers are noisy cases. A
+    cross at the upper edge is a case that failed.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def draw_latency(summary: pd.DataFrame, *, max_layers: int = 26, max_panels: int
     Raises
     ------
     EmptyFigureError
-        If no cell has a latency.
+        If no case has a latency.
     """
     measured = select_measured(summary, "latency_s")
     # where the panels name the scale, lines do not: one entry in the legend serves all panels
@@ -87,7 +87,7 @@ def draw_latency(summary: pd.DataFrame, *, max_layers: int = 26, max_panels: int
             axes.tick_params(bottom=low, labelbottom=low, left=left, labelleft=left)
         _set_ticks(axes_list[0], drawn)
         if len(failed):
-            # room for the crosses above the slowest cell
+            # room for the crosses above the slowest case
             axes_list[0].set_ylim(top=drawn["latency_s"].max() * 1e3 * 3)
         squares = bool((drawn["height"] == drawn["width"]).all())
         side = "height = width" if squares else "√(height × width)"
@@ -143,7 +143,7 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, LayerStyle], faile
 
 
 def _mark_failures(axes: Axes, panel: Panel, failed: pd.DataFrame) -> None:
-    """Put a cross at the upper edge for each failed cell of a drawn layer, those of one size below each other."""
+    """Put a cross at the upper edge for each failed case of a drawn layer, those of one size below each other."""
     setting = panel.frame.iloc[0]
     same = failed[failed["layer"].isin(set(panel.frame["layer"]))]
     for field in SETTING_FIELDS:

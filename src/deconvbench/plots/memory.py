@@ -1,4 +1,4 @@
-"""Where the memory of a step goes: what anyone would expect, and the workspace that nobody sees.
+"""Where the memory of a step goes: the expected tensors, and the hidden workspace.
 
 Draws what the summary holds, in MiB.
 """
@@ -32,7 +32,7 @@ _PARTS = (
 
 
 def split_memory(frame: pd.DataFrame) -> pd.DataFrame:
-    """Split the peak of each cell into its parts.
+    """Split the peak of each case into its parts.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def draw_memory(
     Raises
     ------
     EmptyFigureError
-        If no cell has a peak.
+        If no case has a peak.
     """
     measured = select_measured(summary, "peak_memory_bytes")
     size = size or choose_size(measured)

@@ -42,7 +42,7 @@ def draw_speedups(
     """Draw how many times faster than the baseline each layer is.
 
     A dot is a shape, from the smallest at the top to the largest, with its 95 % interval; a bar across the dots is
-    the geometric mean over shapes, written at the right. Vertical lines are the geometric means of rivals, which
+    the geometric mean over shapes, written at the right. Vertical lines are the means of alternatives, which
     compute something else.
 
     Parameters
@@ -64,10 +64,10 @@ def draw_speedups(
         If there is no interleaved timing.
     """
     measured = speedups[speedups["speedup"].notna() & (speedups["case_id"] != speedups["baseline_id"])]
-    twins = measured[measured["is_twin"]]
-    if twins.empty:
+    equivalents = measured[measured["is_twin"]]
+    if equivalents.empty:
         raise EmptyFigureError(f"speedups: none of the {len(speedups)} rows compares a layer with its baseline")
-    shown = _choose_setting(twins)
+    shown = _choose_setting(equivalents)
     layers = sorted(set(shown["upsampler"]), key=rank_upsampler)
     means = means[np.logical_and.reduce([means[name] == shown[name].iloc[0] for name in _list_common()])]
     rows, rows_left = _limit(shown, _ROW_FIELDS, max_rows)
@@ -103,9 +103,9 @@ def _list_common() -> list[str]:
     return [name for name in SETTING_FIELDS if name not in {*_ROW_FIELDS, *_COLUMN_FIELDS}]
 
 
-def _choose_setting(twins: pd.DataFrame) -> pd.DataFrame:
+def _choose_setting(equivalents: pd.DataFrame) -> pd.DataFrame:
     """Keep the fullest of the settings that panels do not tell apart (dtype, batch, device, scale)."""
-    groups = [group for _, group in twins.groupby(_list_common(), dropna=False, sort=False)]
+    groups = [group for _, group in equivalents.groupby(_list_common(), dropna=False, sort=False)]
     return max(groups, key=len)
 
 
@@ -140,13 +140,14 @@ def _draw_panel(
     shapes: Sequence[tuple[int, ...]],
 ) -> None:
     axes.axvline(1.0, color=MUTED, linewidth=0.8, zorder=1)
-    rivals = means[~means["is_twin"]].sort_values("speedup")
-    for rank, (_, rival) in enumerate(rivals.iterrows()):
-        look = style_layer(rival["upsampler"], _as_kernel(rival["kernel_size"]))
-        axes.axvline(rival["speedup"], color=look.colour, linewidth=1.2, linestyle=look.dashes, zorder=1)
+    alternatives = means[~means["is_twin"]].sort_values("speedup")
+    for rank, (_, alternative) in enumerate(alternatives.iterrows()):
+        look = style_layer(alternative["upsampler"], _as_kernel(alternative["kernel_size"]))
+        axes.axvline(alternative["speedup"], color=look.colour, linewidth=1.2, linestyle=look.dashes, zorder=1)
         # above the first layer; two lines may be near, so the first is named at its left
         axes.text(
-            rival["speedup"], 0.985, f" {_name_short(rival)} ", transform=axes.get_xaxis_transform(), va="top",
+            alternative["speedup"], 0.985, f" {_name_short(alternative)} ", va="top",
+            transform=axes.get_xaxis_transform(),
             ha="left" if rank else "right", fontsize=FONT_PT - 2, color=look.text_colour,
         )  # fmt: skip
     offsets = np.linspace(-_SPREAD / 2, _SPREAD / 2, len(shapes)) if len(shapes) > 1 else np.zeros(1)
@@ -176,18 +177,18 @@ def _as_kernel(value: object) -> int | None:
     return int(value) if isinstance(value, int | np.integer) else None
 
 
-def _name_short(rival: "pd.Series[Any]") -> str:
-    kernel = _as_kernel(rival["kernel_size"])
-    return str(rival["upsampler"]) if kernel is None else f"k{kernel}"
+def _name_short(alternative: "pd.Series[Any]") -> str:
+    kernel = _as_kernel(alternative["kernel_size"])
+    return str(alternative["upsampler"]) if kernel is None else f"k{kernel}"
 
 
 def _describe(means: pd.DataFrame, shapes: Sequence[tuple[int, ...]]) -> str:
     """Say what dots and lines are."""
     named = ", ".join(f"{shape[0]}→{shape[1]} {shape[2]}×{shape[3]}" for shape in shapes)
     text = f"dots, from top to bottom (channels, input): {named}; bars and numbers: geometric means"
-    rivals = means[~means["is_twin"]].drop_duplicates("layer")["layer"]
-    if len(rivals):
-        text += f"; vertical lines: those of {', '.join(rivals)}, which compute another function"
+    alternatives = means[~means["is_twin"]].drop_duplicates("layer")["layer"]
+    if len(alternatives):
+        text += f"; vertical lines: those of {', '.join(alternatives)}, which compute another function"
     return "\n".join(textwrap.wrap(text, _LINE))
 
 

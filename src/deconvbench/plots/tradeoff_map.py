@@ -69,7 +69,7 @@ def draw_tradeoff(
     Raises
     ------
     EmptyFigureError
-        If no cell has both numbers.
+        If no case has both numbers.
     UsageError
         If `metric` is not a metric.
     """
@@ -77,7 +77,7 @@ def draw_tradeoff(
     timed = join_quality(summary, metric, quality)
     measured = timed[timed[metric].notna()]
     if measured.empty:
-        raise EmptyFigureError(f"summary: no measured cell has a {metric}")
+        raise EmptyFigureError(f"summary: no measured case has a {metric}")
     size = size or choose_size(measured)
     panels, settings_left = split_panels(at_size(measured, size), max_panels)
     panels = [_thin(panel, max_layers) for panel in panels]
@@ -111,7 +111,7 @@ def draw_tradeoff(
 
 
 def join_quality(summary: pd.DataFrame, metric: str, quality: pd.DataFrame | None) -> pd.DataFrame:
-    """Set latency against a metric, for every measured cell.
+    """Set latency against a metric, for every measured case.
 
     Parameters
     ----------
@@ -120,18 +120,18 @@ def join_quality(summary: pd.DataFrame, metric: str, quality: pd.DataFrame | Non
     metric : str
         Name of the column.
     quality : DataFrame or None
-        The quality table or its summary; without it, no cell has an interval, and what only it holds is null.
+        The quality table or its summary; without it, no case has an interval, and what only it holds is null.
 
     Returns
     -------
     DataFrame
         With the columns of `selection.add_layer_columns` and those of
-        `deconvbench.analysis.tradeoff.join_tradeoff`, intervals among them; cells without the metric have null.
+        `deconvbench.analysis.tradeoff.join_tradeoff`, intervals among them; cases without the metric have null.
 
     Raises
     ------
     EmptyFigureError
-        If no cell has a latency.
+        If no case has a latency.
     """
     timed = select_measured(summary, "latency_s")
     if metric not in timed and quality is None:

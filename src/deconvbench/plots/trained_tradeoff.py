@@ -1,7 +1,7 @@
 """The headline: what a layer costs against what networks trained with it make of images.
 
 Two faces of one picture: its checkerboard, and how near it comes to the target. Draws what
-`deconvbench.analysis.tradeoff` computes; trains and decides nothing.
+`deconvbench.analysis.tradeoff` computes.
 """
 
 from typing import Any
@@ -64,13 +64,13 @@ def draw_trained_tradeoff(
     Raises
     ------
     EmptyFigureError
-        If no measured cell has both numbers.
+        If no measured case has both numbers.
     """
     frames = [join_quality(summary, metric, quality) for metric in _METRICS]
     known = pd.concat([frame[metric].notna() for frame, metric in zip(frames, _METRICS, strict=True)], axis=1)
     trained = frames[0][known.all(axis=1)]
     if trained.empty:
-        raise EmptyFigureError("summary: no measured cell has both checkerboard and PSNR after training")
+        raise EmptyFigureError("summary: no measured case has both checkerboard and PSNR after training")
     forward = trained[trained["step"] == "forward"]
     measured = forward if len(forward) else trained
     size = size or choose_size(measured)

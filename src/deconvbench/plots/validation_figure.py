@@ -1,6 +1,6 @@
 """Why this score and not those: every score on the same images, each changed in one way and all by as much.
 
-Draws the readings of the validation, the changes as small pictures beside them; measures nothing. Which reading is
+Draws the readings of the validation, with the changes as small pictures beside them. Which reading is
 right is in the frame: a checkerboard is to be read as itself, everything else as nothing.
 """
 
@@ -92,7 +92,7 @@ def draw_scores(summary: pd.DataFrame, pictures: Mapping[str, Pictures], about: 
     """
     changes = [change for change in _CHANGES if change in set(summary["change"])]
     if not changes:
-        raise EmptyFigureError("rivals: no score was read on any change")
+        raise EmptyFigureError("summary: no score was read on any change")
     with figure_style():
         height = _ROW_IN * len(changes) + _HEAD_IN + _FOOT_IN
         figure = make_figure(height)

@@ -1,7 +1,7 @@
-"""A case: one cell of the grid, and its stable name.
+"""A case: one combination of the grid, and its stable name.
 
 The `case_id` is what tables, journals, pytest and people use to name a case. Its defaults are constants of
-this module, never read from a machine or a preset, so the same cell has the same name everywhere; a new axis
+this module, never read from a machine or a preset, so the same case has the same name everywhere; a new axis
 is appended with a default and renames nothing. Plain data: no torch, no files.
 """
 
@@ -41,7 +41,7 @@ def check_field(name: str, value: Any) -> None:
     name : str
         A field of `Case`.
     value : object
-        The value that somebody wants it to have.
+        The requested value.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def check_field(name: str, value: Any) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One cell of the grid: what is built, on which input, how it is run.
+    """One combination of the grid: what is built, on which input, how it is run.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from deconvbench.errors import UsageError
 Group = Literal["artifact", "numerical", "trained"]
 Probe = Literal["layer", "taps", "constant", "flat fields", "features"]
 # artifacts are computed in float64 from sums of weights: below this they are zero but for rounding, and one zero
-# is no better than another
+# is not better than another
 ARTIFACT_ZERO_BELOW = 1e-9
 
 
@@ -47,7 +47,7 @@ class Metric:
     is_later : bool
         Not in tables of versions before it; its values are null there.
     zero_below : float
-        Values nearer to 0 are zero but for rounding, and one zero is no better than another.
+        Values nearer to 0 are zero but for rounding, and one zero is not better than another.
     tolerance : (float, float) or None
         Relative difference, and absolute difference in the metric's unit, below which two runs have the same
         value; None for what a comparison leaves out.

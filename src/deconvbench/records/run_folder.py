@@ -176,7 +176,7 @@ def read_journal(run_dir: str | Path) -> list[AnyRecord]:
     Raises
     ------
     RunFolderError
-        If the folder or its journal is missing or cannot be read, or a finished line is no record.
+        If the folder or its journal is missing or cannot be read, or a finished line is not a record.
     """
     folder = Path(run_dir)
     path = folder / JOURNAL_NAME

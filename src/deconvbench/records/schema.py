@@ -155,7 +155,7 @@ QUALITY_SUMMARY_DTYPES: Mapping[str, str] = {
     **{name: "float64" for metric in SEEDED_COLUMNS for name in (metric, *name_interval(metric))},
     "steps": "Int64",
 }
-# of layers timed in turns: a row per setting, layer and whether it was frozen; the baseline has one too
+# of interleaved timings: a row per setting, layer and whether it was frozen; the baseline has one too
 SPEEDUP_DTYPES: Mapping[str, str] = {
     "case_id": "str",
     **_CASE_DTYPES,

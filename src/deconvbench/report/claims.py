@@ -1,7 +1,6 @@
 """The report's section "The article, re-measured": what holds of each claim, and the article's figures.
 
-Lays out the ledger that ``deconvbench claims`` wrote; judges nothing and draws nothing. Knows no HTML; escaping is
-the template's.
+Lays out the claims table that ``deconvbench claims`` wrote. Knows no HTML: escaping is the template's task.
 """
 
 import json
@@ -20,7 +19,7 @@ HEADLINE = "trained_tradeoff"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerRow:
+class ClaimRow:
     """One claim with what was found of it.
 
     Parameters
@@ -47,8 +46,8 @@ class LedgerRow:
     figure: str | None
 
 
-def parse_claims(content: bytes, source: str) -> tuple[LedgerRow, ...]:
-    """Read the ledger.
+def parse_claims(content: bytes, source: str) -> tuple[ClaimRow, ...]:
+    """Read the claims table.
 
     Parameters
     ----------
@@ -59,7 +58,7 @@ def parse_claims(content: bytes, source: str) -> tuple[LedgerRow, ...]:
 
     Returns
     -------
-    tuple of LedgerRow
+    tuple of ClaimRow
         In the order of the file.
 
     Raises
@@ -73,7 +72,7 @@ def parse_claims(content: bytes, source: str) -> tuple[LedgerRow, ...]:
             raise RunFolderError(
                 f"claims: {source!r} has schema {version}; this version reads up to {SCHEMA_VERSION}"
             )
-        rows = tuple(LedgerRow(**{f.name: row[f.name] for f in fields(LedgerRow)}) for row in document["rows"])
+        rows = tuple(ClaimRow(**{f.name: row[f.name] for f in fields(ClaimRow)}) for row in document["rows"])
     except (ValueError, KeyError, TypeError) as error:
         raise RunFolderError(
             f"claims: {source!r} is not a claims file; create it with: deconvbench claims"
@@ -95,14 +94,14 @@ def name_anchor(figure: str) -> str:
     return f"figure-{figure}"
 
 
-def view_ledger(
-    claims: Sequence[LedgerRow], headings: Mapping[str, str], drawn: Collection[str]
+def view_claims(
+    claims: Sequence[ClaimRow], headings: Mapping[str, str], drawn: Collection[str]
 ) -> list[dict[str, Any]]:
-    """Lay the ledger out for the page.
+    """Lay the claims table out for the page.
 
     Parameters
     ----------
-    claims : sequence of LedgerRow
+    claims : sequence of ClaimRow
         From `parse_claims`.
     headings : mapping of str to str
         What each figure of the page is called.
@@ -125,12 +124,12 @@ def view_ledger(
     return rows
 
 
-def count_verdicts(claims: Sequence[LedgerRow]) -> str:
+def count_verdicts(claims: Sequence[ClaimRow]) -> str:
     """Count the verdicts in words.
 
     Parameters
     ----------
-    claims : sequence of LedgerRow
+    claims : sequence of ClaimRow
         From `parse_claims`.
     """
     counts = Counter(row.verdict for row in claims)

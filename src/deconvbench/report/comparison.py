@@ -80,7 +80,7 @@ def _find_common(comparison: pd.DataFrame) -> list[str]:
 
 
 def order_differences(comparison: pd.DataFrame) -> pd.DataFrame:
-    """Keep the rows that do not say `same`: what got worse, what got better, what nobody can tell.
+    """Keep the rows that do not say `same`: what got worse, what got better, what is inconclusive.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def order_differences(comparison: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Within each verdict the largest difference first. What has no ratio, because a side failed, comes before
-        it, but after it where nobody can tell.
+        it, but after it where the verdict is inconclusive.
     """
     differing = comparison[comparison["verdict"] != "same"]
     rank = differing["verdict"].map(_SHOWN_FIRST.index)
@@ -172,7 +172,7 @@ def format_markdown(comparison: pd.DataFrame, title: str) -> str:
     Returns
     -------
     str
-        What differs as a table; what nobody can tell folded away below it.
+        What differs as a table; inconclusive rows are folded away below it.
     """
     cells = _list_cells(comparison)
     sure = [row for row in cells if row[0] != "inconclusive"]

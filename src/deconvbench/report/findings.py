@@ -137,7 +137,7 @@ def _describe_kernels(quality: pd.DataFrame) -> list[str]:
 def _describe_precision(measured: pd.DataFrame) -> str:
     half_widths = (measured["latency_ci_high_s"] - measured["latency_ci_low_s"]) / 2 / measured["latency_s"]
     noisy = int(measured["noisy"].sum())
-    text = f"{noisy} of {len(measured)} measured cells are marked noisy"
+    text = f"{noisy} of {len(measured)} measured cases are marked noisy"
     if half_widths.notna().any():
         text += f"; half of the 95 % intervals are narrower than ±{half_widths.median():.1%} of the latency"
     else:

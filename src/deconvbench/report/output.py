@@ -12,7 +12,7 @@ from deconvbench.plots.article import draw_article_figures
 from deconvbench.plots.gallery import TRADEOFF_METRICS, draw_all, encode_figures, save_figures
 from deconvbench.records.metrics import check_metrics
 from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, read_run_info, write_whole
-from deconvbench.report.claims import LedgerRow, parse_claims
+from deconvbench.report.claims import ClaimRow, parse_claims
 from deconvbench.report.page import render_report
 from deconvbench.tables.files import read_tables, write_tables
 from deconvbench.tables.trained import Trained, describe_trained, find_target_level
@@ -58,7 +58,7 @@ def write_report(
     """
     chosen = check_metrics(metrics)
     run_info = read_run_info(run_dir)
-    # a run that was cut off has no tables yet; one whose journal was left behind has nothing else
+    # an interrupted run has no tables yet; one whose journal was left behind has nothing else
     get_tables = write_tables if (run_dir / JOURNAL_NAME).exists() else read_tables
     results = derive_results(get_tables(run_dir, trained))
     claims = _read_claims(run_dir / CLAIMS_NAME)
@@ -78,8 +78,8 @@ def write_report(
     return target
 
 
-def _read_claims(path: Path) -> tuple[LedgerRow, ...] | None:
-    """Read the ledger of claims; None where nobody has judged them."""
+def _read_claims(path: Path) -> tuple[ClaimRow, ...] | None:
+    """Read the claims table; None where there is none."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:

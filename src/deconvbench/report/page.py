@@ -24,11 +24,11 @@ from deconvbench.records.run_folder import list_hardware
 from deconvbench.records.schema import TRAINED_COLUMNS
 from deconvbench.report.claims import (
     HEADLINE,
-    LedgerRow,
+    ClaimRow,
     count_verdicts,
     list_undrawn,
     name_anchor,
-    view_ledger,
+    view_claims,
 )
 from deconvbench.report.findings import describe_findings
 from deconvbench.report.speedups import describe_speedups, list_failures, view_choices, view_costs, view_means
@@ -43,17 +43,17 @@ _LATENCY: _Entry = (
     "latency",
     "What it costs",
     "Each line is a layer; lower is faster. Both axes are logarithmic, so a parallel line above another is "
-    "slower by a fixed factor. Bars are 95 % intervals over replicates, hollow markers are cells that "
-    "something disturbed, crosses at the upper edge are cells that failed. Lines of one colour are one "
+    "slower by a fixed factor. Bars are 95 % intervals over replicates, hollow markers are cases that "
+    "were disturbed, crosses at the upper edge are cases that failed. Lines of one colour are one "
     "upsampler; the dashes are the kernel size.",
-    "No cell has a latency, so there is no cost to draw.",
+    "No case has a latency, so there is no cost to draw.",
 )
 _HEADLINE: _Entry = (
     HEADLINE,
     "Cost against what trained networks make of images",
-    "Left is faster. In the upper panel down is cleaner, and 0 is no checkerboard; in the lower one up is nearer "
-    "to the target. The ringed points on the dashed lines are the frontiers: nothing else is both faster and "
-    "better. Bars are 95 % intervals over seeds, hollow markers are latencies that something disturbed. The exact "
+    "Left is faster. In the upper panel down is cleaner, and 0 means no checkerboard; in the lower one up is "
+    "nearer to the target. The ringed points on the dashed lines are the frontiers: nothing else is both faster "
+    "and better. Bars are 95 % intervals over seeds, hollow markers are latencies that were disturbed. The exact "
     "fast forms of nearest_conv compute the same function of the same weights, so they have its values after "
     "training.",
     "No layer of this run was trained, so the figure of latency against the checkerboard and the PSNR after "
@@ -78,7 +78,7 @@ _OTHERS: tuple[_Entry, ...] = (
         "One bar a layer, the leanest on top. The number is the peak of a step above what was there before it; "
         "the hidden workspace is what the peak holds besides the output (and, for train, the gradients). "
         "Parameters were there before and are drawn behind it for comparison.",
-        "No cell has a memory peak, so there is no memory to draw.",
+        "No case has a memory peak, so there is no memory to draw.",
     ),
     (
         "artifact_maps",
@@ -121,7 +121,7 @@ def _list_figures(metrics: Sequence[str]) -> list[_Entry]:
         introduced = {how}
         title = declared.title
         article = "an" if title[0] in "aeiouS" else "a"
-        missing = f"No cell has both a latency and {article} {title}, so there is no tradeoff to draw."
+        missing = f"No case has both a latency and {article} {title}, so there is no tradeoff to draw."
         tradeoffs.append(
             (f"tradeoff_{metric}", declared.heading_of_tradeoff, f"{start} {declared.how_to_read}", missing)
         )
@@ -134,7 +134,7 @@ def render_report(
     pictures: Mapping[str, bytes],
     *,
     metrics: Sequence[str] = TRADEOFF_METRICS,
-    claims: Sequence[LedgerRow] | None = None,
+    claims: Sequence[ClaimRow] | None = None,
     origin: str = "",
 ) -> str:
     """Write the whole report as one self-contained HTML page.
@@ -150,7 +150,7 @@ def render_report(
         is missing, a sentence says why.
     metrics : sequence of str
         Metrics, each known, whose tradeoffs belong into the report.
-    claims : sequence of LedgerRow, optional
+    claims : sequence of ClaimRow, optional
         What was found of the article's claims (`deconvbench.report.claims.parse_claims`); where they are missing,
         a sentence says how to get them.
     origin : str
@@ -218,13 +218,13 @@ def _show_speedups(results: RunResults, picture: bytes | None) -> Mapping[str, A
 
 
 def _show_article(
-    claims: Sequence[LedgerRow] | None, headings: Mapping[str, str], pictures: Mapping[str, bytes]
+    claims: Sequence[ClaimRow] | None, headings: Mapping[str, str], pictures: Mapping[str, bytes]
 ) -> Mapping[str, Any]:
     """Gather the section on the article."""
     titles = {**headings, **{name: caption.title.partition(":")[0] for name, caption in CAPTIONS.items()}}
     return {
         "counts": None if claims is None else count_verdicts(claims),
-        "claims": view_ledger(claims or (), titles, pictures),
+        "claims": view_claims(claims or (), titles, pictures),
         "figures": [
             {
                 "anchor": name_anchor(name),
@@ -259,7 +259,7 @@ def _count_statuses(summary: pd.DataFrame) -> str:
         return "none finished"
     counts = Counter(summary["status"])
     named = [f"{counts[status]} {status}" for status in STATUSES[1:] if counts[status]]
-    return f"{counts['ok']} of {len(summary)} cells ok" + (f" ({', '.join(named)})" if named else "")
+    return f"{counts['ok']} of {len(summary)} cases ok" + (f" ({', '.join(named)})" if named else "")
 
 
 def _list_facts(
@@ -285,9 +285,9 @@ def _describe_state(run_info: Mapping[str, Any], summary: pd.DataFrame) -> list[
     """Say what a reader must know before believing anything."""
     notes = []
     if summary.empty:
-        notes.append("Nothing was measured: the run has no finished cell.")
+        notes.append("Nothing was measured: the run has no finished case.")
     elif not (summary["status"] == "ok").any():
-        notes.append("Every cell failed; the reasons are listed below.")
+        notes.append("Every case failed; the reasons are listed below.")
     if run_info.get("finished_at") is None:
         notes.append("The run did not finish: this page shows what was measured until it stopped.")
     times = len(run_info.get("resumed") or ())

@@ -159,16 +159,16 @@ def describe_speedups(results: RunResults) -> list[str]:
         good = int(chosen["is_within_noise"].sum())
         text = (
             f"Its choice of a form is the best, or within {CHOICE_MARGIN:.0%} or the noise of it, in {good} of"
-            f" {len(chosen)} cells"
+            f" {len(chosen)} cases"
         )
         known = chosen[chosen["memory_ratio"].notna()]
         if len(known):
             greedy = int(known["takes_too_much_memory"].sum())
             text += f"; it takes more than {MEMORY_LIMIT:.1f} times the memory in {greedy} of {len(known)}"
         sentences.append(text + ".")
-    rivals = means[~means["is_twin"] & (means["step"] == "forward")]
-    for layer in dict.fromkeys(rivals["layer"]):
-        ratios = rivals.loc[rivals["layer"] == layer, "speedup"]
+    alternatives = means[~means["is_twin"] & (means["step"] == "forward")]
+    for layer in dict.fromkeys(alternatives["layer"]):
+        ratios = alternatives.loc[alternatives["layer"] == layer, "speedup"]
         sentences.append(
             f"For comparison: {layer}, which computes something else, is {ratios.min():.2f} to {ratios.max():.2f}"
             f" times faster than {plain} (forward)."

@@ -1,7 +1,7 @@
 """The catalogue of upsamplers: what each one computes, what it costs, how much it ripples, where it comes from.
 
 Everything but the words of a registration is measured when it is asked for, in a worker process like any other
-measurement, so an upsampler that raises, crashes or hangs costs its own row and no other. Prints nothing.
+measurement, so an upsampler that raises, crashes or hangs costs its own row and no other.
 """
 
 import tempfile
@@ -122,7 +122,7 @@ class _Measured:
     metrics: tuple[dict[str, float | None], ...] = ()
 
     def average(self, name: str) -> float | None:
-        """Mean over the seeds; None where the metric does not apply, or is none of this version's."""
+        """Mean over the seeds; None where the metric does not apply, or does not exist in this version."""
         values = [value for of_seed in self.metrics if (value := of_seed.get(name)) is not None]
         return sum(values) / len(values) if values else None
 

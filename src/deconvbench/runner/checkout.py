@@ -16,7 +16,7 @@ from deconvbench import errors
 
 # what a commit is judged by; everything else is what judges
 PRODUCTS = ("deconvbench.theory", "deconvbench.upsamplers")
-# what the layers of earlier commits import from places that are no more
+# what the layers of earlier commits import from modules that no longer exist
 _MOVED = {"deconvbench.failures": errors}
 
 

@@ -1,8 +1,8 @@
 """The one engine: pending jobs, a worker, the journal, replicate by replicate.
 
 `run_plan` reads as the story of a run: which jobs there are, which are still to be measured, measure them one
-after another, have each on disk before the next. It draws no tables and prints nothing; whoever wants to show
-progress passes an observer.
+after another, have each on disk before the next. It draws no tables and prints nothing; progress
+is reported to an observer.
 """
 
 import contextlib
@@ -101,7 +101,7 @@ def run_tasks(
     tasks : sequence of PlannedRun
         What to measure; each with a folder of its own.
     observer : callable
-        Told of each job done.
+        Receives each job done.
     start_worker : callable
         Starts what measures.
     clock : callable
@@ -166,7 +166,7 @@ def _list_refinements(plan: Plan, journal: Journal) -> Iterator[list[AnyRecord]]
         return
     first, last = plan.grid.replicates, plan.grid.replicates * REFINEMENT_LIMIT
     for replicate in range(first, last):
-        # judged by what came before it alone: a run that was cut off within it chooses the same cases again
+        # judged by what came before it alone: a run that was interrupted within it chooses the same cases again
         earlier = [r for r in journal.records if isinstance(r, Record) and r.replicate < replicate]
         wide = list_imprecise(plan, earlier)
         if not wide:

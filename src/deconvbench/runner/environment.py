@@ -1,7 +1,7 @@
 """What is recorded about machine and software.
 
 A number without its machine is not a measurement. Everything here is read, never set; what the system does not
-tell is None. torch is only asked when somebody collects, never on import.
+tell is None. torch is only asked when the record is collected, never on import.
 """
 
 import hashlib

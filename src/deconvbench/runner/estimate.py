@@ -1,6 +1,6 @@
 """How much a plan measures, and about how long that takes, before anything was measured.
 
-Guesses from the work that layers are; whoever has measured knows better.
+Estimates from the amount of work in each layer; a measurement is more accurate.
 """
 
 import math
@@ -14,7 +14,7 @@ from deconvbench.units import format_duration
 # What a core of today gives a plain convolution, what another layer takes beside it, and how often each is called
 # in rounds, and in warm-up, checks and memory pass: good enough to choose between a coffee and a lunch.
 _MACS_PER_S = 35e9
-_RIVAL_SHARE = 0.42
+_ALTERNATIVE_SHARE = 0.42
 _ROUNDS, _FEWEST_ROUNDS, _OVERTIME = 15, 9, 10
 _CALLS_BESIDE = 5
 # short layers are called in blocks, the large matrix product takes its turns, and the layers are built
@@ -43,7 +43,7 @@ def guess_speedup_seconds(grid: Grid, jobs: Sequence[AnyRecord]) -> float:
             macs = math.prod((*case.output_shape, case.in_channels, (case.kernel_size or 1) ** 2))
             # forward and backward take three times what forward takes
             call_s = macs * (3 if case.step == "train" else 1) / (case.threads * _MACS_PER_S)
-            round_s = call_s * (1 + _RIVAL_SHARE * len((*job.twins, *job.rivals)))
+            round_s = call_s * (1 + _ALTERNATIVE_SHARE * len((*job.twins, *job.rivals)))
             rounds_s = min(_ROUNDS * round_s, max(_OVERTIME * grid.time_cap_s, _FEWEST_ROUNDS * round_s))
             seconds += max(grid.time_cap_s, rounds_s) + _CALLS_BESIDE * round_s + _FIXED_S
     return seconds

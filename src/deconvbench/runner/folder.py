@@ -101,7 +101,7 @@ def _check_journal(path: Path) -> None:
     try:
         decode_journal(path.read_bytes(), str(path))
     except FileNotFoundError:
-        return  # cut off before the first record
+        return  # interrupted before the first record
     except OSError as error:
         raise SurroundingsError(f"cannot read {path}: {explain_os_error(error)}") from error
 

@@ -1,7 +1,7 @@
 """The plan of a run: which jobs there are, and its description in the run folder.
 
 Everything that decides what is measured stands in the plan, and the plan stands in ``run.json``, so a run
-that was cut off goes on as it began. Measures nothing itself.
+that was interrupted continues as it began.
 """
 
 import random
@@ -161,8 +161,8 @@ def list_speedups(plan: Plan, replicate: int) -> list[AnyRecord]:
     jobs = [
         SpeedupRecord(
             case=setting,
-            twins=speedup.list_twins(setting),
-            rivals=speedup.list_rivals(setting),
+            twins=speedup.list_equivalents(setting),
+            rivals=speedup.list_alternatives(setting),
             is_frozen=weights == "frozen",
             replicate=replicate,
             seed=plan.seed,

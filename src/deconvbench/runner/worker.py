@@ -119,7 +119,7 @@ class Worker:
             self._child.send(json.dumps({**asdict(options), "parent": os.getpid()}, default=str))
             answer = self._child.receive(START_TIMEOUT_S)
         except TimeoutError:
-            pass  # told below, with the child's last words
+            pass  # reported below, with the child's last words
         except BaseException:
             self.kill()
             raise

@@ -1,7 +1,7 @@
 """The child's end of a worker, ``python -m deconvbench.runner.worker_main``: measures one job after another.
 
 A job is a record that is not filled in yet. It comes as a line from the parent (`worker`), and goes back
-filled in; what the job raises becomes its status. Knows nothing of how it was started, nor how it may end.
+filled in; what the job raises becomes its status.
 """
 
 import faulthandler

@@ -167,7 +167,7 @@ def load(run: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     Parameters
     ----------
     run : str, Path, or sequence of them
-        Run folders. A run that was cut off, or is still going on, gives what it has.
+        Run folders. A run that was interrupted, or is not finished, gives what it has.
 
     Returns
     -------

@@ -1,7 +1,4 @@
-"""Rows of plain values as data frames with fixed columns, and back.
-
-Knows which dtype a column has, not what any column means. No torch.
-"""
+"""Rows of plain values as data frames with fixed columns, and back."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO

@@ -1,7 +1,7 @@
 """Pooling the replicates of each case, and the seeds of each layer: rows in, rows out.
 
 Decides what stands for a case that was measured several times, some of them perhaps in vain. Works on plain rows
-in which what is missing is None; knows no files and no pandas.
+in which a missing value is None.
 """
 
 import math

@@ -1,8 +1,8 @@
 """Records as data frames: the table, the quality table and the summary of a run, and their files.
 
 The table has one row per case and replicate and invents nothing: what was not measured is null. The summary pools
-the replicates. Both follow from the journal alone, so a run that was cut off has them too. What training found is
-no part of a run: whoever wants it in the quality table hands it in. No torch.
+the replicates. Both follow from the journal alone, so an interrupted run has them too. What training found is
+not part of a run: the caller hands it in where the quality table is to have it.
 """
 
 from collections.abc import Iterable, Sequence

@@ -2,7 +2,7 @@
 
 Training (`deconvbench.studies.training`) writes plain files; tables, figures, claims and the report read them
 here. The results of a longer run ship with the package, so that trained quality can be shown without training
-anything. Decides which training run represents a layer, and says where it comes from. Reads only; no torch.
+anything. Decides which training run represents a layer, and says where it comes from.
 """
 
 import csv
@@ -38,7 +38,7 @@ DEFAULT_FOLDER = Path("results/experiments")
 _SHIPPED_FOLDER = "trained_results"
 # the article's task and norm: what a layer's trained quality means where none is named
 MAIN_TASK, MAIN_NORM = "reconstruction", "instance"
-# a network that was trained for less has hardly begun: whoever shows its numbers says so
+# a network that was trained for less has hardly begun, which is said wherever its numbers are shown
 FEWEST_STEPS = 500
 # in a table of qualities: what each is called in the results
 _QUALITIES = {

@@ -1,6 +1,6 @@
 """Checks of arguments that the modules of `theory` share, and their array types.
 
-Keeps the messages alike: each names the argument, the value and what is allowed. Knows nothing of convolutions.
+Keeps the messages alike: each names the argument, the value and what is allowed.
 """
 
 from typing import TypeAlias

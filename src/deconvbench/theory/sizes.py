@@ -1,7 +1,7 @@
 """Output sizes of convolutions and transposed convolutions, one axis at a time.
 
-The single place where these formulas stand; whoever needs a size or the padding for an exact enlargement asks
-here. Integers only: no arrays, no torch.
+The single place where these formulas are written, for sizes and for the padding of an exact upsampling. Integers
+only: no arrays, no torch.
 """
 
 from deconvbench.errors import UsageError
@@ -89,7 +89,7 @@ def transposed_conv_output_size(
 
 
 def exact_padding(kernel_size: int, scale_factor: int) -> tuple[int, int]:
-    """Find the padding that makes a transposed convolution enlarge exactly by its stride.
+    """Find the padding that makes a transposed convolution upsample exactly by its stride.
 
     Parameters
     ----------

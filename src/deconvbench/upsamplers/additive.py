@@ -40,10 +40,10 @@ def _count_groups(channels: int, scale_factor: int) -> int:
     macs=_count_additive,
 )
 class BilinearAdditive(nn.Module):
-    """Half-pixel bilinear enlargement, sums of s² consecutive channels, then a convolution with zero padding.
+    """Half-pixel bilinear upsampling, sums of s² consecutive channels, then a convolution with zero padding.
 
-    z[g] = Σ_{c = s²·g}^{min(s²·(g+1), C_in) − 1} b[c], where b is the input enlarged by bilinear interpolation (as
-    in `bilinear_conv`), and y = conv(z). So z has ⌈C_in/s²⌉ channels and, where s² divides C_in, as many values as
+    z[g] = Σ_{c = s²·g}^{min(s²·(g+1), C_in) − 1} b[c], where b is the input upsampled bilinearly (as in
+    `bilinear_conv`), and y = conv(z). So z has ⌈C_in/s²⌉ channels and, where s² divides C_in, as many values as
     the input. Equal to `bilinear_conv` whose kernels are the same for all channels of a group.
 
     MACs: k²·⌈C_in/s²⌉/C_in per output pixel in units of C_in·C_out (k²/s² where s² divides C_in), and 4 per input
@@ -71,7 +71,7 @@ class BilinearAdditive(nn.Module):
         self.conv = SameConv2d(_count_groups(in_channels, scale_factor), out_channels, kernel_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge (N, C_in, H, W) to (N, C_out, sH, sW)."""
+        """Upsample (N, C_in, H, W) to (N, C_out, sH, sW)."""
         y: Tensor = self.conv(self._sum_groups(self.resize(x)))
         return y
 

@@ -34,7 +34,7 @@ class _ConvResize(nn.Module):
         self.resize = nn.Upsample(scale_factor=scale_factor, mode=mode, align_corners=align_corners)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge (N, C_in, H, W) to (N, C_out, sH, sW)."""
+        """Upsample (N, C_in, H, W) to (N, C_out, sH, sW)."""
         y: Tensor = self.resize(self.conv(x))
         return y
 
@@ -50,7 +50,7 @@ class _ConvResize(nn.Module):
     macs=functools.partial(_count_conv_resize, "nearest"),
 )
 class ConvNearest(_ConvResize):
-    """Convolution with zero padding, then nearest-neighbour enlargement.
+    """Convolution with zero padding, then nearest-neighbour upsampling.
 
     Along one axis, y[m] = Σ_t w[t]·x[⌊m/s⌋ + t − (k−1)//2]: every s×s block of the output has one value.
 
@@ -85,7 +85,7 @@ class ConvNearest(_ConvResize):
     macs=functools.partial(_count_conv_resize, "bilinear"),
 )
 class ConvBilinear(_ConvResize):
-    """Convolution with zero padding, then half-pixel bilinear enlargement: the end of segmentation networks.
+    """Convolution with zero padding, then half-pixel bilinear upsampling: the end of segmentation networks.
 
     With z[n] = Σ_t w[t]·x[n + t − (k−1)//2] along one axis, y[m] = (1 − a)·z[⌊u⌋] + a·z[⌊u⌋ + 1], where
     u = (m + ½)/s − ½ and a = u − ⌊u⌋; beyond the border the outermost value of z is repeated. The output has

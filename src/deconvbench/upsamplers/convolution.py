@@ -1,6 +1,6 @@
 """The stride-1 convolution that the families share: the output is as large as the input, whatever the kernel.
 
-Kept apart so that "same" padding means one thing everywhere. It registers nothing and knows nothing of scales.
+Kept apart so that "same" padding means one thing everywhere.
 """
 
 from torch import Tensor, nn

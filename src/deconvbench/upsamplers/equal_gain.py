@@ -141,7 +141,7 @@ class EqualGainTransposed(nn.Module):
         return kernel
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge (N, C_in, H, W) to (N, C_out, sH, sW)."""
+        """Upsample (N, C_in, H, W) to (N, C_out, sH, sW)."""
         return functional.conv_transpose2d(
             x,
             self.compute_kernel(),

@@ -1,7 +1,7 @@
-"""Factories that somebody else wrote: importing them, naming them, and refusing what is none.
+"""Third-party factories: importing them, naming them, and refusing what is not a factory.
 
 A factory is called with `ARGUMENTS`, by position, and builds a layer. Every refusal is a `UsageError` whose one
-line helps the factory's author. Knows nothing of what is registered, and builds nothing.
+line helps the factory's author.
 """
 
 import functools
@@ -20,7 +20,7 @@ ARGUMENTS = ("in_channels", "out_channels", "kernel_size", "scale_factor")
 
 
 def import_foreign(load: Callable[[], object]) -> object:
-    """Import what somebody else wrote, whose module may raise anything at all.
+    """Import third-party code, whose module may raise anything at all.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def check_factory(factory: object, upsampler_name: str) -> None:
     Parameters
     ----------
     factory : object
-        What somebody wants to register.
+        What is to be registered.
     upsampler_name : str
         Under this name, for the message.
 

@@ -146,7 +146,7 @@ class DySample(nn.Module):
         nn.init.zeros_(self.offset.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge (N, C_in, H, W) to (N, C_out, sH, sW)."""
+        """Upsample (N, C_in, H, W) to (N, C_out, sH, sW)."""
         features: Tensor = self.project(x)
         shuffled = functional.pixel_shuffle(self.offset(x), self.scale_factor)
         dtype = torch.promote_types(features.dtype, torch.float32)

@@ -127,7 +127,7 @@ class Carafe(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge (N, C_in, H, W) to (N, C_out, sH, sW)."""
+        """Upsample (N, C_in, H, W) to (N, C_out, sH, sW)."""
         # the phases stay beside the taps: a shuffle to high resolution would only have to be undone
         logits: Tensor = self.encode(self.compress(x))
         taps, phases = REASSEMBLY_KERNEL_SIZE**2, self.scale_factor**2

@@ -3,7 +3,7 @@
 A registration says what an upsampler is (linear? shift-equivariant? which kernels and scales?); the test matrix
 and the artifact metrics read these declarations, so an exemption that is not declared fails. Upsamplers of other
 packages arrive through the entry-point group ``deconvbench.upsamplers`` or as ``pkg.mod:factory``; a package that
-cannot be imported is told of once, by the logger, and stops nobody who does not ask for it.
+cannot be imported is reported once, by the logger, and affects no other upsampler.
 """
 
 import functools
@@ -189,7 +189,7 @@ def _find_entry_points() -> list[EntryPoint]:
 
 def _load_entry_points() -> None:
     waiting = list(_find_entry_points())
-    _find_entry_points().clear()  # whoever asks from within an import gets what is registered by then
+    _find_entry_points().clear()  # a look-up from within an import gets what is registered by then
     for entry in waiting:
         package = "a package without metadata" if entry.dist is None else f"{entry.dist.name} {entry.dist.version}"
         known = set(_REGISTRY)

@@ -35,7 +35,7 @@ class _ResizeConv(nn.Module):
         self.conv = SameConv2d(in_channels, out_channels, kernel_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge (N, C_in, H, W) to (N, C_out, sH, sW)."""
+        """Upsample (N, C_in, H, W) to (N, C_out, sH, sW)."""
         y: Tensor = self.conv(self.resize(x))
         return y
 
@@ -51,7 +51,7 @@ class _ResizeConv(nn.Module):
     macs=functools.partial(_count_resize_conv, "nearest"),
 )
 class NearestConv(_ResizeConv):
-    """Nearest-neighbour enlargement, then a convolution with zero padding.
+    """Nearest-neighbour upsampling, then a convolution with zero padding.
 
     Along one axis, y[m] = Σ_t w[t]·x[⌊(m + t − (k−1)//2) / s⌋]. Equal to a transposed convolution whose kernel
     is box_s ∗ flip(w), of size k + s − 1, so every phase has the same sum and a constant stays constant.
@@ -88,7 +88,7 @@ class NearestConv(_ResizeConv):
     macs=functools.partial(_count_resize_conv, "bilinear"),
 )
 class BilinearConv(_ResizeConv):
-    """Half-pixel bilinear enlargement, then a convolution with zero padding.
+    """Half-pixel bilinear upsampling, then a convolution with zero padding.
 
     Along one axis, output pixel m of the resize lies at u = (m + ½)/s − ½ between the input pixels ⌊u⌋ and
     ⌊u⌋ + 1, weighted 1 − (u − ⌊u⌋) and u − ⌊u⌋; beyond the border the outermost pixel is repeated.
@@ -124,7 +124,7 @@ class BilinearConv(_ResizeConv):
     macs=functools.partial(_count_resize_conv, "bicubic"),
 )
 class BicubicConv(_ResizeConv):
-    """Half-pixel bicubic enlargement, then a convolution with zero padding.
+    """Half-pixel bicubic upsampling, then a convolution with zero padding.
 
     Along one axis, output pixel m of the resize lies at u = (m + ½)/s − ½ and is the sum of the four input
     pixels around it, weighted by the cubic convolution kernel with a = −¾; beyond the border the outermost

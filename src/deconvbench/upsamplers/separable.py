@@ -31,7 +31,7 @@ def _count_separable(
     macs=_count_separable,
 )
 class SeparableTransposed(nn.Module):
-    """Depthwise transposed convolution that enlarges exactly by the scale, then a 1×1 convolution.
+    """Depthwise transposed convolution that upsamples exactly by the scale, then a 1×1 convolution.
 
     Along one axis, z_i[m] = Σ_n x_i[n]·w_i[m + p − s·n] for each input channel i, with the padding p of
     `Transposed`, and y_o[m] = Σ_i v[o, i]·z_i[m]: a transposed convolution whose kernel from i to o is
@@ -77,6 +77,6 @@ class SeparableTransposed(nn.Module):
         self.mix = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge (N, C_in, H, W) to (N, C_out, sH, sW)."""
+        """Upsample (N, C_in, H, W) to (N, C_out, sH, sW)."""
         y: Tensor = self.mix(self.upsample(x))
         return y

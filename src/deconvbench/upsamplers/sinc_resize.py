@@ -43,7 +43,7 @@ def count_taps(scale_factor: int) -> int:
 
 
 def design_filter(scale_factor: int) -> Tensor:
-    """Compute the Kaiser-windowed sinc that enlarges along one axis.
+    """Compute the Kaiser-windowed sinc that upsamples along one axis.
 
     h[t] is sinc(d)·I₀(β·√(1 − (d/3)²)) at d = (t − (K−1)/2)/s input pixels from the centre, divided by the sum of
     these over all taps of the same phase t mod s. The cut-off is the input's Nyquist frequency, ½ cycle per input
@@ -95,7 +95,7 @@ def _count_sinc_conv(
 
 
 class SincResize(nn.Module):
-    """Enlarge every channel by a Kaiser-windowed sinc, with half-pixel centres and repeated borders.
+    """Upsample every channel by a Kaiser-windowed sinc, with half-pixel centres and repeated borders.
 
     Along one axis, y[m] = Σ_n x[n]·h[m − s·n + (K−s)/2], with h from `design_filter`: 3 pixels of the border are
     repeated on each side, a transposed convolution of stride s stamps the filter, and what hangs over is cropped.
@@ -120,7 +120,7 @@ class SincResize(nn.Module):
         self.margin = (taps.numel() - scale_factor) // 2 + scale_factor * REACH
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge (N, C, H, W) to (N, C, sH, sW)."""
+        """Upsample (N, C, H, W) to (N, C, sH, sW)."""
         x = functional.pad(x, (REACH, REACH, REACH, REACH), mode="replicate")
         x = functional.conv_transpose2d(
             x, self.filter, stride=(1, self.scale_factor), padding=(0, self.margin), groups=self.channels
@@ -145,7 +145,7 @@ class SincResize(nn.Module):
     macs=_count_sinc_conv,
 )
 class SincConv(nn.Module):
-    """Enlargement by a separable windowed sinc, as in StyleGAN3, then a convolution with zero padding.
+    """Upsampling by a separable windowed sinc, as in StyleGAN3, then a convolution with zero padding.
 
     Along one axis, output pixel m of the resize lies at u = (m + ½)/s − ½ and is Σ_n x[n]·h(u − n) over the input
     pixels less than 3 away, h a sinc of cut-off ½ cycle per input pixel in a Kaiser window with β = 5.65, divided
@@ -180,6 +180,6 @@ class SincConv(nn.Module):
         self.conv = SameConv2d(in_channels, out_channels, kernel_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge (N, C_in, H, W) to (N, C_out, sH, sW)."""
+        """Upsample (N, C_in, H, W) to (N, C_out, sH, sW)."""
         y: Tensor = self.conv(self.resize(x))
         return y

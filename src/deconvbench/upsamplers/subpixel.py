@@ -59,7 +59,7 @@ class Subpixel(nn.Module):
         self.shuffle = nn.PixelShuffle(scale_factor)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge (N, C_in, H, W) to (N, C_out, sH, sW)."""
+        """Upsample (N, C_in, H, W) to (N, C_out, sH, sW)."""
         y: Tensor = self.shuffle(self.conv(x))
         return y
 
@@ -159,7 +159,7 @@ class SubpixelIcnrBlur(SubpixelIcnr):
         self.window_size = scale_factor
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge (N, C_in, H, W) to (N, C_out, sH, sW)."""
+        """Upsample (N, C_in, H, W) to (N, C_out, sH, sW)."""
         before = self.window_size - 1
         z = functional.pad(super().forward(x), (before, 0, before, 0), mode="replicate")
         return functional.avg_pool2d(z, self.window_size, stride=1)

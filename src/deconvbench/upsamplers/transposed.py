@@ -33,7 +33,7 @@ def find_gap(kernel_size: int, scale_factor: int) -> str | None:
 
 
 def find_objection(kernel_size: int, scale_factor: int) -> str | None:
-    """Say why no transposed convolution enlarges exactly by this scale, or None where one does.
+    """Say why no transposed convolution upsamples exactly by this scale, or None where one does.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def find_objection(kernel_size: int, scale_factor: int) -> str | None:
 def count_transposed(
     in_channels: int, out_channels: int, kernel_size: int, scale_factor: int, height: int, width: int
 ) -> int:
-    """Count the multiply-accumulates of a transposed convolution that enlarges by its stride.
+    """Count the multiply-accumulates of a transposed convolution that upsamples by its stride.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def _count_smoothed(
     macs=count_transposed,
 )
 class Transposed(nn.ConvTranspose2d):
-    """Transposed convolution that enlarges exactly by the scale.
+    """Transposed convolution that upsamples exactly by the scale.
 
     Along one axis, y[m] = Σ_n x[n]·w[m + p − s·n], with padding p = ⌈(k−s)/2⌉ and output padding 2p − (k−s):
     every input pixel stamps the kernel onto the output, s pixels apart. As a matrix it is Cᵀ, where C is the
@@ -184,6 +184,6 @@ class TransposedSmoothed(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge (N, C_in, H, W) to (N, C_out, sH, sW)."""
+        """Upsample (N, C_in, H, W) to (N, C_out, sH, sW)."""
         smoothed: Tensor = self.smooth(self.upsample(x))
         return smoothed

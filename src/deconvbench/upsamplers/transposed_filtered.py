@@ -88,7 +88,7 @@ class TransposedFir(nn.Module):
         self.copied_padding = None if before == after >= 0 else (before, after, before, after)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge (N, C_in, H, W) to (N, C_out, sH, sW)."""
+        """Upsample (N, C_in, H, W) to (N, C_out, sH, sW)."""
         y = functional.conv_transpose2d(x, self.weight, stride=self.scale_factor)
         if self.copied_padding is not None:
             y = functional.pad(y, self.copied_padding)

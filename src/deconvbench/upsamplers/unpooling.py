@@ -127,6 +127,6 @@ class MaxUnpoolConv(nn.Module):
         self.conv = SameConv2d(in_channels, out_channels, kernel_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge (N, C_in, H, W) to (N, C_out, sH, sW)."""
+        """Upsample (N, C_in, H, W) to (N, C_out, sH, sW)."""
         y: Tensor = self.conv(self.unpool(x))
         return y

@@ -69,7 +69,7 @@ class ZeroInsertion(nn.Module):
         self.first = kernel_size - 1 - exact_padding(kernel_size, scale_factor)[0]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge (N, C_in, H, W) to (N, C_out, sH, sW)."""
+        """Upsample (N, C_in, H, W) to (N, C_out, sH, sW)."""
         batch, channels, height, width = x.shape
         s, first = self.scale_factor, self.first
         # zeros between and zeros around in one buffer: padding afterwards would copy a map of s² times the pixels

@@ -149,7 +149,7 @@ def compare_commits(
     margin : float
         See `compare`.
     observer : callable
-        Told of each job done.
+        Receives each job done.
 
     Returns
     -------

@@ -69,14 +69,14 @@ class ReplayClock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:
-    """What pytest-benchmark is told about one case.
+    """What is passed to pytest-benchmark about one case.
 
     Parameters
     ----------
     status, message : str
         Of the first replicate that is `ok`, else of the first.
     group : str
-        Cases that a reader compares: same channels, size, step and surroundings, different layers.
+        Cases that a reader compares: same channels, size, step and environment, different layers.
     samples_s : tuple of float
         The samples of all replicates, in order; empty where nothing was measured.
     extra_info : dict

@@ -111,7 +111,7 @@ def measure(plan: Plan, folder: Path, observer: JobObserver = lambda _: None) ->
     folder : Path
         From `start_folder` or `resume_plan`.
     observer : callable
-        Told of each job done.
+        Receives each job done.
     """
     outcome = run_plan(plan, folder, observer=observer)
     close_folder(folder, outcome.measuring_share)
@@ -120,7 +120,7 @@ def measure(plan: Plan, folder: Path, observer: JobObserver = lambda _: None) ->
 
 
 def summarise_outcome(plan: Plan, outcome: RunOutcome) -> str:
-    """Say how a run went: a line of counts, then which cells cannot be trusted, and why.
+    """Say how a run went: a line of counts, then which cases cannot be trusted, and why.
 
     Parameters
     ----------
@@ -133,10 +133,10 @@ def summarise_outcome(plan: Plan, outcome: RunOutcome) -> str:
     counted = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
     share = outcome.measuring_share
     line = f"{sum(statuses.values())} records: {counted}"
-    in_turns = Counter(record.status for record in outcome.records if isinstance(record, SpeedupRecord))
-    if in_turns:
-        counted = ", ".join(f"{count} {status}" for status, count in in_turns.most_common())
-        line += f"; {in_turns.total()} settings with interleaved timing: {counted}"
+    interleaved = Counter(record.status for record in outcome.records if isinstance(record, SpeedupRecord))
+    if interleaved:
+        counted = ", ".join(f"{count} {status}" for status, count in interleaved.most_common())
+        line += f"; {interleaved.total()} settings with interleaved timing: {counted}"
     if share is not None:
         line += f"; {share:.0%} of the time after start-up went into latency and memory passes"
     return "\n".join([line, *_describe_noise(plan, outcome)])
@@ -177,7 +177,7 @@ def run(
     seed : int, optional
         Drawn, and recorded, by default.
     observer : callable
-        Told of each job done; nothing is printed.
+        Receives each job done; nothing is printed.
 
     Returns
     -------

@@ -94,9 +94,9 @@ def make_plan(selection: Selection, command: Sequence[str] = ()) -> Plan:
 
 
 def find_sources(grid: Grid, cases: Sequence[Case]) -> tuple[str, ...]:
-    """Say where workers find the upsamplers that somebody's script registered in this process."""
-    in_turns = grid.speedup.list_upsamplers() if grid.speedup is not None else ()
-    return list_sources((*(name for name, _, _ in grid.list_layers(cases)), *in_turns))
+    """Say where workers find the upsamplers that a script registered in this process."""
+    interleaved = grid.speedup.list_upsamplers() if grid.speedup is not None else ()
+    return list_sources((*(name for name, _, _ in grid.list_layers(cases)), *interleaved))
 
 
 def load_upsamplers(paths: Sequence[str]) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ def run_selftest(
     out : Path, optional
         Gets a run folder for each; a new folder below ``results/runs`` by default.
     observer : callable
-        Told of each job done.
+        Receives each job done.
 
     Returns
     -------

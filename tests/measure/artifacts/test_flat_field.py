@@ -125,7 +125,7 @@ def test_longer_period_sees_the_same_ripple_and_shorter_is_refused() -> None:
         flat_field_ripple(layer, 2, 3)
 
 
-def test_encoder_and_decoder_need_not_enlarge() -> None:
+def test_encoder_and_decoder_need_not_upsample() -> None:
     network = nn.Sequential(
         nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, stride=2, padding=1), nn.ReLU()
     )
@@ -189,7 +189,7 @@ def test_a_slow_wave_does_not_show_what_two_tones_do() -> None:
 
 def test_margin_must_clear_what_padding_reaches() -> None:
     layer = seed_weights(resize_conv((2, 2), 9, 2), 0)
-    with pytest.raises(UsageError, match="padding reaches further in than margin: enlarge size or margin"):
+    with pytest.raises(UsageError, match="padding reaches further in than margin: increase size or margin"):
         flat_field_ripple(layer, 2, 2, margin=2)
     assert flat_field_ripple(layer, 2, 2, margin=4) < 1e-12
 

@@ -152,7 +152,7 @@ class Answer(nn.Module):
             Answer(lambda x: x.detach()), "layer: its output does not depend on its input", id="detached"
         ),
         pytest.param(nn.Conv2d(1, 1, 2, 3), "layer: its gradient does not repeat with period 2 away", id="period"),
-        pytest.param(nn.Conv2d(1, 1, 41, 2), "enlarge size or margin", id="large-kernel"),
+        pytest.param(nn.Conv2d(1, 1, 41, 2), "increase size or margin", id="large-kernel"),
     ],
 )
 def test_gradient_that_cannot_be_measured_is_an_error(layer: nn.Module, message: str) -> None:

@@ -69,7 +69,7 @@ def describe(expression: Any) -> list[tuple[str, int]]:
     return [(part.source, part.scale) for part in expression.parts]
 
 
-def enlarged(*parts: tuple[str, int, int], **options: Any) -> LazyExpression[str]:
+def upsampled(*parts: tuple[str, int, int], **options: Any) -> LazyExpression[str]:
     """Make an expression of parts: source, channels, scale."""
     made = tuple(Part(source=source, channels=channels, scale=scale) for source, channels, scale in parts)
     return LazyExpression(parts=made, **options)

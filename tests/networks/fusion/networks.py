@@ -96,7 +96,7 @@ class ConvRelu(nn.Sequential):
 
 
 class DecoderBlock(nn.Module):
-    """As segmentation networks have it: enlarge, concatenate the skip connection, attend, convolve twice."""
+    """As segmentation networks have it: upsample, concatenate the skip connection, attend, convolve twice."""
 
     def __init__(self, channels: int, skip_channels: int, out_channels: int, *, by_size: bool = False) -> None:
         super().__init__()
@@ -202,7 +202,7 @@ class TransformationNetwork(nn.Module):
 
 
 class GeneratorBlock(nn.Module):
-    """As image generators have it: an activation before the enlargement, and a shortcut with a 1×1 convolution."""
+    """As image generators have it: an activation before the upsampling, and a shortcut with a 1×1 convolution."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
@@ -221,7 +221,7 @@ class GeneratorBlock(nn.Module):
 
 
 class Up(nn.Module):
-    """Enlarge and convolve, nothing else."""
+    """Upsample and convolve, nothing else."""
 
     def __init__(self, channels: int = 4, out_channels: int = 3, **conv: object) -> None:
         super().__init__()
@@ -233,7 +233,7 @@ class Up(nn.Module):
 
 
 class ExcitedBlock(nn.Module):
-    """As attention networks for segmentation have it: enlarge, weigh the channels, concatenate, convolve."""
+    """As attention networks for segmentation have it: upsample, weigh the channels, concatenate, convolve."""
 
     def __init__(self, channels: int, skip_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -249,7 +249,7 @@ class ExcitedBlock(nn.Module):
 
 
 class PreActivationBlock(nn.Module):
-    """As residual U-Nets have it: enlarge, concatenate, normalise, activate, convolve."""
+    """As residual U-Nets have it: upsample, concatenate, normalise, activate, convolve."""
 
     def __init__(self, channels: int, skip_channels: int, out_channels: int) -> None:
         super().__init__()

@@ -27,7 +27,7 @@ from tests.networks.fusion.networks import (
     Upsample2D,
     VaeDecoder,
 )
-from tests.networks.fusion.test_odd_cases import enlarge_then, plainly, up, written
+from tests.networks.fusion.test_odd_cases import plainly, up, upsample_then, written
 
 pytestmark = pytest.mark.compile
 
@@ -178,7 +178,7 @@ def write_view(c: nn.Module, x: Tensor) -> Any:
     return c(h)
 
 
-def write_enlarged(c: nn.Module, x: Tensor) -> Any:
+def write_upsampled(c: nn.Module, x: Tensor) -> Any:
     h = up(x)
     h += 1
     return c(h)
@@ -205,7 +205,7 @@ def write_other(c: nn.Module, x: Tensor) -> Any:
     return c(h) + other.sum()
 
 
-def keep_enlarged(c: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+def keep_upsampled(c: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     h = up(x)
     return c(h), h
 
@@ -225,11 +225,11 @@ PATTERNS: dict[str, tuple[Callable[[], nn.Module], list[int]]] = {
     "reflect": (lambda: written(lambda c, x: c(up(x)), padding_mode="reflect"), [1]),
     "stride": (lambda: written(lambda c, x: c(up(x)), stride=2), [0]),
     "groups": (lambda: written(lambda c, x: c(up(x)), groups=2), [1]),
-    "activation": (lambda: enlarge_then(functional.silu), [1]),
-    "activation_in_place": (lambda: enlarge_then(lambda h: functional.relu(h, inplace=True)), [0]),
-    "activation_in_place_by_position": (lambda: enlarge_then(lambda h: functional.relu(h, True)), [0]),
-    "dropout": (lambda: enlarge_then(lambda h: functional.dropout(h, 0.5, training=False)), [1]),
-    "cast": (lambda: enlarge_then(lambda h: h.to(torch.float64).contiguous()), [1]),
+    "activation": (lambda: upsample_then(functional.silu), [1]),
+    "activation_in_place": (lambda: upsample_then(lambda h: functional.relu(h, inplace=True)), [0]),
+    "activation_in_place_by_position": (lambda: upsample_then(lambda h: functional.relu(h, True)), [0]),
+    "dropout": (lambda: upsample_then(lambda h: functional.dropout(h, 0.5, training=False)), [1]),
+    "cast": (lambda: upsample_then(lambda h: h.to(torch.float64).contiguous()), [1]),
     "joined": (
         lambda: written(lambda c, x: c(torch.cat([up(x[:, :3]), up(x, scale_factor=2)[:, 3:] * 1], 1))),
         [1],
@@ -246,12 +246,12 @@ PATTERNS: dict[str, tuple[Callable[[], nn.Module], list[int]]] = {
     "graph_break_between": (lambda: written(break_between), [0, 0]),
     "written_source": (lambda: written(write_source), [0]),
     "written_view": (lambda: written(write_view), [0]),
-    "written_enlarged": (lambda: written(write_enlarged), [0]),
+    "written_upsampled": (lambda: written(write_upsampled), [0]),
     "written_item": (lambda: written(write_item), [0]),
     "written_chunk": (lambda: written(write_chunk), [0]),
     "written_other": (lambda: written(write_other), [1]),
     "written_input": (lambda: written(write_input), [0]),
-    "kept_enlarged": (lambda: written(keep_enlarged), [1]),
+    "kept_upsampled": (lambda: written(keep_upsampled), [1]),
     "sequential": (
         lambda: nn.Sequential(nn.Upsample(scale_factor=2), nn.ReflectionPad2d(1), nn.Conv2d(4, 3, 3)),
         [1],
@@ -291,7 +291,7 @@ def test_autocast_around_a_reflection_is_left_alone(replaced: list[int]) -> None
         expected, found = model(x), compiled(x)
     assert found.dtype == expected.dtype
     assert torch.allclose(found, expected, atol=2e-2)
-    # padded in float32, enlarged in bfloat16
+    # padded in float32, upsampled in bfloat16
     assert replaced == [0]
 
 

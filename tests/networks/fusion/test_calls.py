@@ -1,4 +1,4 @@
-"""Calls as people spell them, read as data; and calls that nobody expects."""
+"""Calls as people spell them, read as data; and unexpected calls."""
 
 import operator
 from typing import Any
@@ -14,9 +14,9 @@ from deconvbench.networks.fusion.calls import (
     METADATA,
     POINTWISE_FUNCTIONS,
     ConvolveCall,
-    EnlargeCall,
     JoinCall,
     PadCall,
+    UpsampleCall,
     is_harmless,
     is_pure,
     make_pair,
@@ -26,7 +26,7 @@ from deconvbench.networks.fusion.calls import (
 
 
 def test_interpolation() -> None:
-    expected = EnlargeCall(image="x", size=None, scale_factor=2, mode="nearest")
+    expected = UpsampleCall(image="x", size=None, scale_factor=2, mode="nearest")
     for args, kwargs in (
         (("x", None, 2), {}),
         (("x",), {"scale_factor": 2, "mode": "nearest"}),

@@ -34,7 +34,7 @@ def make(source: Tensor, session: Answering | None = None, scale: int = 2) -> De
     return defer(LazyExpression(parts=(part,)), session or Answering())
 
 
-def enlarge(x: Tensor) -> Tensor:
+def upsample(x: Tensor) -> Tensor:
     return functional.interpolate(x, scale_factor=2)
 
 
@@ -57,8 +57,8 @@ def test_padding_and_joined_channels_count() -> None:
 def test_it_is_computed_once_and_its_owner_is_told_for_whom() -> None:
     session, x = Answering(), torch.randn(1, 2, 3, 3)
     deferred = make(x, session)
-    assert torch.equal(deferred + 0, enlarge(x))
-    assert torch.equal(deferred * 1, enlarge(x))
+    assert torch.equal(deferred + 0, upsample(x))
+    assert torch.equal(deferred * 1, upsample(x))
     assert deferred.is_computed
     assert [function.__name__ for function in session.noticed] == ["add"]
     assert deferred.compute(None, is_pure=True) is deferred.compute(None, is_pure=True)
@@ -77,7 +77,7 @@ def test_whoever_may_write_gets_it_for_good() -> None:
     assert read.mean() == written.mul_(2).mean() / 2
     assert not read.is_given_away
     assert written.is_given_away
-    assert torch.equal(written + 0, 2 * enlarge(x))
+    assert torch.equal(written + 0, 2 * upsample(x))
 
 
 def test_a_source_that_changed_unseen_is_an_error() -> None:
@@ -109,7 +109,7 @@ def test_gradients_flow_through_it_whether_or_not_anybody_asks_for_it() -> None:
 
     x = torch.randn(1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
     for function in (torch.square, Passed.apply):
-        (expected,) = torch.autograd.grad(function(enlarge(x)).sum(), x)
+        (expected,) = torch.autograd.grad(function(upsample(x)).sum(), x)
         (found,) = torch.autograd.grad(function(make(x)).sum(), x)
         assert torch.allclose(found, expected)
 
@@ -130,7 +130,7 @@ def test_the_history_that_a_custom_function_gave_it_counts() -> None:
     made: Any = Made.apply(x)  # type: ignore[no-untyped-call] # torch has no types here
     assert isinstance(made, Deferred)
     assert not made.has_own_history
-    assert torch.equal(made.detach(), enlarge(x))
+    assert torch.equal(made.detach(), upsample(x))
     (found,) = torch.autograd.grad(made.sum(), x)
     assert torch.equal(found, torch.full_like(x, 7))
 
@@ -147,7 +147,7 @@ def test_it_may_become_another_in_place() -> None:
     x = torch.randn(1, 1, 2, 2)
     deferred = make(x)
     deferred.become(LazyExpression(parts=(Part(source=-x, channels=1, scale=2),)))
-    assert torch.equal(deferred + 0, -enlarge(x))
+    assert torch.equal(deferred + 0, -upsample(x))
 
 
 def test_it_is_computed_in_the_modes_that_it_was_made_in() -> None:
@@ -162,8 +162,8 @@ def test_it_is_computed_in_the_modes_that_it_was_made_in() -> None:
 def test_code_beneath_torch_may_read_it_but_not_write() -> None:
     x = torch.randn(1, 1, 2, 2)
     with torch._C.DisableTorchFunction():
-        assert torch.equal(make(x).abs(), enlarge(x).abs())
-        with pytest.raises(RuntimeError, match="writes into an enlarged image that was not computed yet"):
+        assert torch.equal(make(x).abs(), upsample(x).abs())
+        with pytest.raises(RuntimeError, match="writes into an upsampled tensor that was not computed yet"):
             make(x).mul_(2)
 
 
@@ -177,7 +177,7 @@ def test_deferred_tensors_are_found_and_replaced_wherever_they_are() -> None:
     assert [id(found) for found in find_deferred(nested)] == [id(one), id(two), id(three)]
     computed = compute(nested, None, is_pure=True)
     assert list(find_deferred(computed)) == []
-    assert torch.equal(computed[0][0], enlarge(x))
+    assert torch.equal(computed[0][0], upsample(x))
     assert computed[1]["two"][1] == "text"
     assert isinstance(computed[2], Pair)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from deconvbench.networks.fusion.calls import ConvolveCall, EnlargeCall, PadCall
+from deconvbench.networks.fusion.calls import ConvolveCall, PadCall, UpsampleCall
 from deconvbench.networks.fusion.expressions import (
     GREATEST_SCALE,
     LazyExpression,
@@ -47,7 +47,7 @@ def test_torch_repeats_every_pixel(scale: int, mode: str) -> None:
         ((2,), None, (1, 3, 4, 5), 2),
         (None, (8, 10), (1, 3, 4, 5), 2),
         (None, 12, (1, 3, 4, 4), 3),
-        (None, 12, (1, 3, 4, 6), "rows and columns are enlarged differently, by 3 and 2"),
+        (None, 12, (1, 3, 4, 6), "rows and columns are upsampled differently, by 3 and 2"),
         (None, (8, 11), (1, 3, 4, 5), "size (8, 11) is not a multiple of (4, 5)"),
         (None, (8, 10), (1, 3, None, 5), "size (8, 10) is not known to be a multiple"),
         (None, (8, 10, 2), (1, 3, 4, 5), "size (8, 10, 2) is not known"),
@@ -59,7 +59,7 @@ def test_torch_repeats_every_pixel(scale: int, mode: str) -> None:
     ],
 )
 def test_scales(scale_factor: Any, size: Any, shape: Any, expected: int | str) -> None:
-    found = read_scale(EnlargeCall(image=None, size=size, scale_factor=scale_factor, mode="nearest"), shape)
+    found = read_scale(UpsampleCall(image=None, size=size, scale_factor=scale_factor, mode="nearest"), shape)
     assert found == expected or (isinstance(expected, str) and str(found).startswith(expected))
 
 
@@ -95,7 +95,7 @@ def test_neighbours_of_one_scale_are_one_piece() -> None:
             "padding 2 does not keep the size; kernel 3 needs 1",
         ),
         (make_expression((2, 2), (2, 1)), {"groups": 2}, (4, 2, 3, 3), "2 groups of joined channels"),
-        (make_expression((1, 2), (4, 1)), {}, (4, 5, 3, 3), "only 1 of its 5 channels are enlarged"),
+        (make_expression((1, 2), (4, 1)), {}, (4, 5, 3, 3), "only 1 of its 5 channels are upsampled"),
     ],
 )
 def test_reasons(
@@ -104,7 +104,7 @@ def test_reasons(
     assert str(plan_convolution(expression, make_convolution(**options), shape)).startswith(reason)
 
 
-def test_reflection_of_what_is_not_enlarged_may_reach_further() -> None:
+def test_reflection_of_what_is_not_upsampled_may_reach_further() -> None:
     expression = make_expression((4, 3), (1, 1), padding=2, padding_mode="reflect")
     convolution = make_convolution(padding=(0, 0))
     assert isinstance(plan_convolution(expression, convolution, (1, 5, 5, 5)), Match)
@@ -136,9 +136,9 @@ def test_only_zeros_are_padded_twice() -> None:
     assert once.pad(PadCall(image=None, amounts=(1,) * 4, mode="reflect")) == "it is padded twice"
 
 
-def test_enlarging_again() -> None:
-    expression = make_expression((4, 2), (1, 1)).enlarge(3)
+def test_upsampling_again() -> None:
+    expression = make_expression((4, 2), (1, 1)).upsample(3)
     assert isinstance(expression, LazyExpression)
     assert [part.scale for part in expression.parts] == [6, 3]
-    assert make_expression((4, 20)).enlarge(2) == "it is enlarged by more than 32"
-    assert make_expression((4, 2), padding=1).enlarge(2) == "it is padded before it is enlarged"
+    assert make_expression((4, 20)).upsample(2) == "it is upsampled by more than 32"
+    assert make_expression((4, 2), padding=1).upsample(2) == "it is padded before it is upsampled"

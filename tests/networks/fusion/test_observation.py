@@ -33,14 +33,14 @@ def test_what_meets_what_and_where() -> None:
     model = nn.Sequential(nn.Identity(), Up(4, 3)).double().eval()
     seen, output = observe(model, torch.randn(1, 4, 3, 3, dtype=torch.float64))
     assert output.shape == (1, 3, 6, 6)
-    (enlargement,) = seen.enlargements
-    assert (enlargement.scale, enlargement.is_fused, enlargement.reasons) == (2, True, [])
-    assert [frame.path for frame in enlargement.frames] == ["", "1"]
+    (upsampling,) = seen.upsamplings
+    assert (upsampling.scale, upsampling.is_fused, upsampling.reasons) == (2, True, [])
+    assert [frame.path for frame in upsampling.frames] == ["", "1"]
     (fusion,) = seen.fusions
     assert 0 <= fusion.relative_error <= 1e-12
     assert fusion == Fusion(
         around=("", "1"),
-        enlarged=(("1", 2),),
+        upsampled=(("1", 2),),
         path="1.conv",
         kernel_size=3,
         is_joined=False,
@@ -56,9 +56,9 @@ def test_joined_channels_are_seen_in_their_block() -> None:
     assert (fusion.is_joined, fusion.around, fusion.path) == (True, ("",), "conv1.0")
 
 
-def test_a_model_without_enlargements_shows_nothing() -> None:
+def test_a_model_without_upsamplings_shows_nothing() -> None:
     seen, _ = observe(nn.Conv2d(1, 1, 1), torch.ones(1, 1, 2, 2))
-    assert (seen.enlargements, seen.fusions) == ([], [])
+    assert (seen.upsamplings, seen.fusions) == ([], [])
 
 
 def test_reasons_are_collected_once_each() -> None:
@@ -69,7 +69,7 @@ def test_reasons_are_collected_once_each() -> None:
             return h.mean(), h.mean(), h.flatten(), bilinear
 
     seen, _ = observe(Reading(), torch.ones(1, 1, 2, 2))
-    assert [(found.scale, found.reasons, found.is_fused) for found in seen.enlargements] == [
+    assert [(found.scale, found.reasons, found.is_fused) for found in seen.upsamplings] == [
         (2, ["its output is read by mean"], False),
         (None, ["mode bilinear is not nearest"], False),
     ]
@@ -78,7 +78,7 @@ def test_reasons_are_collected_once_each() -> None:
 def test_a_module_that_is_called_twice_is_two_calls() -> None:
     up = Up(4, 4)
     seen, _ = observe(nn.Sequential(up, up).eval(), torch.randn(1, 4, 2, 2))
-    numbers = [found.frames[-1].number for found in seen.enlargements]
+    numbers = [found.frames[-1].number for found in seen.upsamplings]
     assert len(seen.fusions) == len(set(numbers)) == 2
 
 

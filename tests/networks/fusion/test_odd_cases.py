@@ -1,4 +1,4 @@
-"""Everything that people do between an enlargement and a convolution: exact, or left alone with the reason."""
+"""Everything that people do between an upsampling and a convolution: exact, or left alone with the reason."""
 
 from collections.abc import Callable
 from functools import partial
@@ -37,7 +37,7 @@ def written(forward: Forward, **conv: Any) -> nn.Module:
 
 
 def plainly(**options: Any) -> Callable[..., nn.Module]:
-    """Enlarge with these options and convolve with those."""
+    """Upsample with these options and convolve with those."""
     return lambda **conv: written(lambda c, x: c(up(x, **options)), **conv)
 
 
@@ -45,7 +45,7 @@ def chain(*modules: nn.Module, **conv: Any) -> nn.Sequential:
     return nn.Sequential(*modules, nn.Conv2d(4, 4, **{"kernel_size": 3, "padding": 1, **conv}))
 
 
-def enlarge_then(step: Callable[[Tensor], Tensor], **conv: Any) -> nn.Module:
+def upsample_then(step: Callable[[Tensor], Tensor], **conv: Any) -> nn.Module:
     return written(lambda c, x: c(step(up(x))), **conv)
 
 
@@ -69,7 +69,7 @@ class Squared(nn.Module):
         return weight.square()
 
 
-class Enlarged(torch.autograd.Function):
+class Upsampled(torch.autograd.Function):
     """A function that torch's Python interface does not see."""
 
     @staticmethod
@@ -162,20 +162,20 @@ def write_by_list(c: nn.Module, x: Tensor) -> Any:
     return c(h)
 
 
-def write_into_enlarged(c: nn.Module, x: Tensor) -> Any:
+def write_into_upsampled(c: nn.Module, x: Tensor) -> Any:
     h = up(x)
     h[:, :, ::2] = 0
     return c(h)
 
 
-def write_into_view_of_enlarged(c: nn.Module, x: Tensor) -> Any:
+def write_into_view_of_upsampled(c: nn.Module, x: Tensor) -> Any:
     h = up(x)
     view = h.view(h.shape[0], -1)
     view.mul_(2)
     return c(h)
 
 
-def write_into_data_of_enlarged(c: nn.Module, x: Tensor) -> Any:
+def write_into_data_of_upsampled(c: nn.Module, x: Tensor) -> Any:
     h = up(x)
     h.data.mul_(2)
     return c(h)
@@ -269,7 +269,7 @@ def join_with_read(c: nn.Module, x: Tensor) -> Any:
     return c(torch.cat([up(x[:, :3]), read], 1))
 
 
-def enlarge_after_writing(c: nn.Module, x: Tensor) -> Any:
+def upsample_after_writing(c: nn.Module, x: Tensor) -> Any:
     h = up(x)
     h.mul_(2)
     return c(up(h))
@@ -307,7 +307,7 @@ def hooked(place: str) -> nn.Module:
         seen.append(output)
         return output * 2 + output.mean()
 
-    if place == "enlargement":
+    if place == "upsampling":
         model[0].register_forward_hook(change)
     elif place == "convolution":
         model[1].register_forward_hook(change)
@@ -355,7 +355,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
     "scale_as_pair": (plainly(scale_factor=(2, 2.0)), 1, None),
     "scale_recomputed": (plainly(scale_factor=2.0, recompute_scale_factor=True), 1, None),
     "scale_1": (plainly(scale_factor=1), 0, "it keeps the size"),
-    "scale_2_and_1": (plainly(scale_factor=(2, 1)), 0, "rows and columns are enlarged differently, by 2 and 1"),
+    "scale_2_and_1": (plainly(scale_factor=(2, 1)), 0, "rows and columns are upsampled differently, by 2 and 1"),
     "scale_fraction": (plainly(scale_factor=1.5), 0, "scale_factor 1.5 is not whole"),
     "scale_by_size": (plainly(size=(8, 12)), 1, None),
     "size_no_multiple": (plainly(size=(8, 13)), 0, "size (8, 13) is not a multiple of (4, 6)"),
@@ -429,15 +429,15 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
         "padded twice",
     ),
     "padded_twice_by_zeros": (lambda: chain(nn.Upsample(scale_factor=2), nn.ZeroPad2d(1), kernel_size=5), 1, None),
-    "padded_by_nothing": (lambda: enlarge_then(lambda h: functional.pad(h, [0, 0, 0, 0])), 1, None),
-    "cropped": (lambda: enlarge_then(lambda h: functional.pad(h, [-1, -1, -1, -1])), 0, "padding -1 crops"),
-    "enlarged_after_padding": (
+    "padded_by_nothing": (lambda: upsample_then(lambda h: functional.pad(h, [0, 0, 0, 0])), 1, None),
+    "cropped": (lambda: upsample_then(lambda h: functional.pad(h, [-1, -1, -1, -1])), 0, "padding -1 crops"),
+    "upsampled_after_padding": (
         lambda: chain(nn.Upsample(scale_factor=2), nn.ZeroPad2d(1), nn.Upsample(scale_factor=2)),
         1,
         None,
     ),
-    "enlarged_twice": (lambda: chain(nn.Upsample(scale_factor=2), nn.Upsample(scale_factor=3)), 1, None),
-    "enlarged_too_much": (lambda: chain(nn.Upsample(scale_factor=8), nn.Upsample(scale_factor=5)), 1, None),
+    "upsampled_twice": (lambda: chain(nn.Upsample(scale_factor=2), nn.Upsample(scale_factor=3)), 1, None),
+    "upsampled_too_much": (lambda: chain(nn.Upsample(scale_factor=8), nn.Upsample(scale_factor=5)), 1, None),
     "stride": (partial(plainly(scale_factor=2), stride=2), 0, "stride (2, 2) is not 1"),
     "dilation": (partial(plainly(scale_factor=2), dilation=2, padding=2), 0, "dilation (2, 2) is not 1"),
     "groups": (partial(plainly(scale_factor=2), groups=2), 1, None),
@@ -445,11 +445,11 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
     "without_bias": (partial(plainly(scale_factor=2), bias=False), 1, None),
     "relu_between": (lambda: chain(nn.Upsample(scale_factor=2), nn.ReLU()), 1, None),
     "relu_between_in_place": (lambda: chain(nn.Upsample(scale_factor=2), nn.ReLU(inplace=True)), 1, None),
-    "relu_in_place_function": (lambda: enlarge_then(lambda h: functional.relu(h, inplace=True)), 1, None),
-    "relu_in_place_method": (lambda: enlarge_then(lambda h: h.relu_()), 0, "read by relu_"),
-    "gelu_between": (lambda: enlarge_then(functional.gelu), 1, None),
+    "relu_in_place_function": (lambda: upsample_then(lambda h: functional.relu(h, inplace=True)), 1, None),
+    "relu_in_place_method": (lambda: upsample_then(lambda h: h.relu_()), 0, "read by relu_"),
+    "gelu_between": (lambda: upsample_then(functional.gelu), 1, None),
     "relu_in_place_after_reading": (lambda: written(read_then_activate), 0, "read by mean"),
-    "softmax_between": (lambda: enlarge_then(lambda h: h.softmax(1)), 0, "read by softmax"),
+    "softmax_between": (lambda: upsample_then(lambda h: h.softmax(1)), 0, "read by softmax"),
     "relu_after_padding": (
         lambda: chain(nn.Upsample(scale_factor=2), nn.ReflectionPad2d(1), nn.Sigmoid(), padding=0),
         0,
@@ -469,18 +469,18 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
     ),
     "prelu_between": (lambda: chain(nn.Upsample(scale_factor=2), nn.PReLU()), 1, None),
     "prelu_for_each_channel": (lambda: chain(nn.Upsample(scale_factor=2), nn.PReLU(4)), 1, None),
-    "scaled": (lambda: enlarge_then(lambda h: 3 * h / 2 - 1 + 2 * (1 - h)), 0, "read by add"),
-    "scaled_by_numbers": (lambda: enlarge_then(lambda h: 1 - torch.add(3 * h / 2, 1, alpha=2)), 1, None),
+    "scaled": (lambda: upsample_then(lambda h: 3 * h / 2 - 1 + 2 * (1 - h)), 0, "read by add"),
+    "scaled_by_numbers": (lambda: upsample_then(lambda h: 1 - torch.add(3 * h / 2, 1, alpha=2)), 1, None),
     "scaled_by_channel": (
         lambda: written(lambda c, x: c(up(x) * x.mean((2, 3), keepdim=True) + x.mean())),
         1,
         None,
     ),
-    "scaled_in_place": (lambda: enlarge_then(lambda h: h.mul_(2)), 0, "read by mul_"),
+    "scaled_in_place": (lambda: upsample_then(lambda h: h.mul_(2)), 0, "read by mul_"),
     "scaled_by_pixel": (lambda: written(lambda c, x: c(up(x) * up(x)[:, :1])), 0, "read by mul"),
-    "scaled_by_row": (lambda: enlarge_then(lambda h: h * torch.ones(8, 1, dtype=h.dtype)), 0, "read by mul"),
+    "scaled_by_row": (lambda: upsample_then(lambda h: h * torch.ones(8, 1, dtype=h.dtype)), 0, "read by mul"),
     "scaled_by_integers": (
-        lambda: enlarge_then(lambda h: h * torch.ones(4, 1, 1, dtype=torch.int64)),
+        lambda: upsample_then(lambda h: h * torch.ones(4, 1, 1, dtype=torch.int64)),
         0,
         "read by mul",
     ),
@@ -489,8 +489,8 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
         0,
         "mul comes after the padding",
     ),
-    "divided_by": (lambda: enlarge_then(lambda h: 1 / (2 + h)), 0, "read by"),
-    "rounded": (lambda: enlarge_then(lambda h: torch.div(h, 2, rounding_mode="floor")), 0, "read by div"),
+    "divided_by": (lambda: upsample_then(lambda h: 1 / (2 + h)), 0, "read by"),
+    "rounded": (lambda: upsample_then(lambda h: torch.div(h, 2, rounding_mode="floor")), 0, "read by div"),
     "squeezed_and_excited": (lambda: written(squeeze_and_excite), 1, None),
     "joined_scaled": (
         lambda: written(
@@ -506,20 +506,20 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
     ),
     "joined_bent": (lambda: Joining(nn.PReLU(4), nn.Conv2d(4, 4, 3, padding=1)), 1, None),
     "cast_between": (
-        lambda: enlarge_then(
+        lambda: upsample_then(
             lambda h: h.to(torch.float32).double() if h.dtype == torch.float64 else h.double().float()
         ),
         1,
         None,
     ),
     "contiguous_between": (
-        lambda: enlarge_then(lambda h: h.contiguous(memory_format=torch.channels_last).contiguous()),
+        lambda: upsample_then(lambda h: h.contiguous(memory_format=torch.channels_last).contiguous()),
         1,
         None,
     ),
-    "contiguous_already": (lambda: enlarge_then(lambda h: h.contiguous()), 1, None),
-    "cloned_between": (lambda: enlarge_then(lambda h: h.clone()), 0, "read by clone"),
-    "permuted_between": (lambda: enlarge_then(lambda h: h.mT.mT), 0, "read by __get__"),
+    "contiguous_already": (lambda: upsample_then(lambda h: h.contiguous()), 1, None),
+    "cloned_between": (lambda: upsample_then(lambda h: h.clone()), 0, "read by clone"),
+    "permuted_between": (lambda: upsample_then(lambda h: h.mT.mT), 0, "read by __get__"),
     "functional_convolution": (
         lambda: written(lambda c, x: functional.conv2d(weight=c.weight, input=up(x), padding=1)),
         1,
@@ -530,19 +530,19 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
         1,
         None,
     ),
-    "convolution_of_enlarged_weight": (
+    "convolution_of_upsampled_weight": (
         lambda: written(lambda c, x: functional.conv2d(x, up(x[:1, :, :2, :2])[:, :, :3, :3])),
         0,
         "read by __getitem__",
     ),
-    "shared_enlargement": (Shared, 2, None),
+    "shared_upsampling": (Shared, 2, None),
     "shared_convolution": (lambda: written(once_each), 1, None),
     "two_readers": (lambda: written(twice), 2, None),
     "reused_as_skip": (lambda: written(reuse_as_skip), 1, None),
     "read_before": (lambda: written(read_before), 1, None),
     "returned_too": (lambda: written(keep_in_dict), 1, None),
     "subclass_of_conv": (lambda: nn.Sequential(nn.Upsample(scale_factor=2), Scaled(4, 4, 3, padding=1)), 1, None),
-    "hook_on_enlargement": (lambda: hooked("enlargement"), 1, None),
+    "hook_on_upsampling": (lambda: hooked("upsampling"), 1, None),
     "hook_on_convolution": (lambda: hooked("convolution"), 1, None),
     "backward_hook_on_convolution": (lambda: hooked("backward"), 1, None),
     "pre_hook_on_convolution": (lambda: hooked("before"), 1, None),
@@ -571,7 +571,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
         0,
         "read by mul_",
     ),
-    "written_source_then_enlarged": (
+    "written_source_then_upsampled": (
         lambda: written(partial(write_into_source_then_follow, step=up)),
         1,
         None,
@@ -585,9 +585,9 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
     "written_base_of_source": (lambda: written(write_into_base_of_source), 0, "read by zero_"),
     "written_source_by_activation": (lambda: written(write_by_activation), 0, "read by relu"),
     "written_source_by_list": (lambda: written(write_by_list), 0, "read by _foreach_mul_"),
-    "written_enlarged": (lambda: written(write_into_enlarged), 0, "read by __setitem__"),
-    "written_view_of_enlarged": (lambda: written(write_into_view_of_enlarged), 0, "read by view"),
-    "written_data_of_enlarged": (lambda: written(write_into_data_of_enlarged), 0, "read by __get__"),
+    "written_upsampled": (lambda: written(write_into_upsampled), 0, "read by __setitem__"),
+    "written_view_of_upsampled": (lambda: written(write_into_view_of_upsampled), 0, "read by view"),
+    "written_data_of_upsampled": (lambda: written(write_into_data_of_upsampled), 0, "read by __get__"),
     "written_by_numpy": (lambda: written(write_by_numpy), 0, "read by numpy"),
     "written_skip": (lambda: written(write_into_skip), 0, "read by zero_"),
     "joined": (lambda: written(joined), 1, None),
@@ -595,7 +595,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
     "joined_few": (
         lambda: Written(few_joined, nn.Conv2d(8, 4, 3, padding=1)),
         0,
-        "only 1 of its 8 channels are enlarged",
+        "only 1 of its 8 channels are upsampled",
     ),
     "joined_along_rows": (lambda: written(lambda c, x: c(torch.cat([up(x), up(x)], 2))), 0, "read by cat"),
     "joined_in_groups": (
@@ -630,7 +630,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
         0,
         "read by conv2d",
     ),
-    "enlarged_as_dict": (
+    "upsampled_as_dict": (
         lambda: written(lambda c, x: c(torch.utils._pytree.tree_map(torch.relu, {"h": up(x)})["h"])),
         1,
         None,
@@ -661,9 +661,9 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
         0,
         None,
     ),
-    "enlarged_after_writing": (lambda: written(enlarge_after_writing), 1, None),
-    "cast_to_integers": (lambda: enlarge_then(lambda h: h.to(torch.int64).to(h.dtype)), 0, "read by to"),
-    "activation_of_two": (lambda: enlarge_then(lambda h: torch.where(h > 0, h, 0 * h)), 0, "read by gt"),
+    "upsampled_after_writing": (lambda: written(upsample_after_writing), 1, None),
+    "cast_to_integers": (lambda: upsample_then(lambda h: h.to(torch.int64).to(h.dtype)), 0, "read by to"),
+    "activation_of_two": (lambda: upsample_then(lambda h: torch.where(h > 0, h, 0 * h)), 0, "read by gt"),
     "stacked": (lambda: written(lambda c, x: c(torch.stack([up(x), up(x)]).sum(0))), 0, "read by stack"),
     "error_inside": (lambda: written(catch_an_error), 0, "read by __getitem__"),
     "without_gradient": (lambda: written(without_gradient), 1, None),
@@ -671,8 +671,8 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
     "checkpointed": (lambda: written(partial(checkpointed, use_reentrant=False)), 1, None),
     "checkpointed_reentrant": (lambda: written(partial(checkpointed, use_reentrant=True)), 1, None),
     "asked_for_its_shape": (lambda: written(named), 1, None),
-    "custom_function": (lambda: enlarge_then(Enlarged.apply), 0, "read by"),
-    "custom_function_of_a_followed_one": (lambda: enlarge_then(Bent.apply), 1, None),
+    "custom_function": (lambda: upsample_then(Upsampled.apply), 0, "read by"),
+    "custom_function_of_a_followed_one": (lambda: upsample_then(Bent.apply), 1, None),
     "custom_function_read_before": (lambda: written(bend_and_read), 2, None),
     "complex_forward": (lambda: written(complex_forward), 2, None),
     "complex_weight": (lambda: written(complex_weight), 0, "read by to"),

@@ -23,16 +23,16 @@ def conv() -> nn.Conv2d:
     return nn.Conv2d(4, 4, 3, padding=1)
 
 
-def enlarge(x: Tensor) -> Tensor:
+def upsample_by_two(x: Tensor) -> Tensor:
     return functional.interpolate(x, scale_factor=2)
 
 
-def enlarge_far_away(x: Tensor) -> Tensor:
-    return enlarge(x)
+def upsample_far_away(x: Tensor) -> Tensor:
+    return upsample_by_two(x)
 
 
-class Enlarging(nn.Module):
-    """Enlarges in the way it is given."""
+class Upsampling(nn.Module):
+    """Upsamples in the way it is given."""
 
     def __init__(self, up: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Calling(Upsample2D):
         return self.conv(self.grow(x))
 
     def grow(self, x: Tensor) -> Tensor:
-        return enlarge_far_away(x)
+        return upsample_far_away(x)
 
 
 class Listed(nn.Module):
@@ -71,7 +71,7 @@ class Decorated(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Any:
-        return self.conv(enlarge(x))
+        return self.conv(upsample_by_two(x))
 
 
 class Tail(nn.Module):
@@ -114,22 +114,22 @@ FOUND: dict[str, tuple[Callable[[], nn.Module], dict[str, type[Fused]], int]] = 
         2,
     ),
     "tail_of_a_container": (Tail, {"": FusedScope}, 1),
-    "attribute": (lambda: Enlarging(nn.Upsample(scale_factor=2)), {"": FusedScope}, 1),
-    "function_attribute": (lambda: Enlarging(enlarge), {"": FusedScope}, 1),
+    "attribute": (lambda: Upsampling(nn.Upsample(scale_factor=2)), {"": FusedScope}, 1),
+    "function_attribute": (lambda: Upsampling(upsample_by_two), {"": FusedScope}, 1),
     "lambda_attribute": (
-        lambda: Enlarging(lambda x: functional.interpolate(x, scale_factor=2)),
+        lambda: Upsampling(lambda x: functional.interpolate(x, scale_factor=2)),
         {"": FusedScope},
         1,
     ),
     "partial_attribute": (
-        lambda: Enlarging(functools.partial(functional.interpolate, scale_factor=2)),
+        lambda: Upsampling(functools.partial(functional.interpolate, scale_factor=2)),
         {"": FusedScope},
         1,
     ),
     "method_and_helpers": (Calling, {"": FusedScope}, 1),
     "module_list": (Listed, {"": FusedScope}, 1),
     "decorated_forward": (Decorated, {"": FusedScope}, 1),
-    "enlargement_without_convolution": (
+    "upsampling_without_convolution": (
         lambda: nn.Sequential(conv(), Upsample2D(4, use_conv=False), conv()),
         {"": FusedScope},
         1,
@@ -177,8 +177,8 @@ def test_the_report_reads_like_this() -> None:
     assert str(fuse(model)) == "\n".join(
         [
             "2 changed, 2 left alone",
-            "  changed  0: enlargement in its forward -> watched as 0 runs, and fused with a convolution after it",
-            "  changed  3: nearest-neighbour enlargement by 2 (in 1), then Conv2d 3×3"
+            "  changed  0: upsampling in its forward -> watched as 0 runs, and fused with a convolution after it",
+            "  changed  3: nearest-neighbour upsampling by 2 (in 1), then Conv2d 3×3"
             " -> one fast resize-convolution, in the model",
             "  left     4: Upsample: scale_factor 1.5 is not whole",
             "  left     6: ConvTranspose2d 4×4, stride 2: 8 output channels and stride 2:"
@@ -187,10 +187,10 @@ def test_the_report_reads_like_this() -> None:
     )
     seen = str(fuse(model, torch.randn(1, 4, 2, 2), verify_gradients=True)).splitlines()
     assert seen[1] == (
-        "  changed  0.conv: nearest-neighbour enlargement by 2 (in 0), then Conv2d 3×3"
+        "  changed  0.conv: nearest-neighbour upsampling by 2 (in 0), then Conv2d 3×3"
         " -> one fast resize-convolution, in 0"
     )
-    assert seen[3] == "  left     4: enlargement: scale_factor 1.5 is not whole"
+    assert seen[3] == "  left     4: upsampling: scale_factor 1.5 is not whole"
     assert seen[5].startswith("  outputs differ by at most ")
     assert seen[6].startswith("  gradients differ by at most ")
 
@@ -208,7 +208,7 @@ class Holding(nn.Module):
         self.conv = nn.Conv2d(3, 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Any:
-        return self.conv(enlarge(self.part(x)))
+        return self.conv(upsample_by_two(self.part(x)))
 
 
 def compiled() -> nn.Module:
@@ -303,14 +303,14 @@ def test_a_watched_module_is_not_watched_again() -> None:
     assert fuse(fused).model is fused
 
 
-def test_enlargement_far_from_any_convolution() -> None:
+def test_upsampling_far_from_any_convolution() -> None:
     model = nn.Sequential(nn.Upsample(scale_factor=2), nn.ReLU())
     report = fuse(model)
     assert report.model is model
     assert report.left[0].reason == "no convolution follows in its container"
     assert fuse(Upsample2D(4, use_conv=False)).left[0].reason == "no convolution is near"
     assert (
-        fuse(Enlarging(nn.Upsample(scale_factor=2, mode="bicubic"))).left[0].reason
+        fuse(Upsampling(nn.Upsample(scale_factor=2, mode="bicubic"))).left[0].reason
         == "mode bicubic is not nearest"
     )
 
@@ -344,7 +344,7 @@ def test_a_hooked_chain_is_watched_instead() -> None:
 
 class Helper:
     def __call__(self, x: Tensor) -> Tensor:
-        return enlarge(x)
+        return upsample_by_two(x)
 
 
 class Unassigned(nn.Module):
@@ -387,13 +387,13 @@ class Recursive(nn.Module):
     [
         (Up(), "nearest"),
         (Calling(), "nearest"),
-        (Enlarging(functional.interpolate), "nearest"),
+        (Upsampling(functional.interpolate), "nearest"),
         (ByMode(), "bilinear"),
         (Upsample2D(4, use_conv=False), "nearest"),
         (nn.Upsample(scale_factor=2), None),
         (nn.Conv2d(1, 1, 1), None),
         (Tail(), None),
-        (Enlarging(Helper()), None),
+        (Upsampling(Helper()), None),
         (Unassigned(), None),
         (Recursive(), None),
         (Inside(), "nearest"),
@@ -401,14 +401,14 @@ class Recursive(nn.Module):
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else str(value),
 )
-def test_code_is_read_for_enlargements(module: nn.Module, expected: str | None) -> None:
+def test_code_is_read_for_upsamplings(module: nn.Module, expected: str | None) -> None:
     assert read_forward(module) == expected
 
 
 class Wrapped(nn.Module):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        return enlarge(x)
+        return upsample_by_two(x)
 
 
 class Held(nn.Module):
@@ -421,7 +421,7 @@ class Held(nn.Module):
 
 
 class Far(nn.Module):
-    """Enlarges five helpers away, which is further than anybody looks."""
+    """Upsamples five helpers away, which is further than anybody looks."""
 
     def forward(self, x: Tensor) -> Tensor:
         return one(x)
@@ -440,7 +440,7 @@ def three(x: Tensor) -> Tensor:
 
 
 def four(x: Tensor) -> Tensor:
-    return enlarge(x)
+    return upsample_by_two(x)
 
 
 @pytest.mark.parametrize(("module", "expected"), [(Wrapped(), "nearest"), (Held(), "nearest"), (Far(), None)])

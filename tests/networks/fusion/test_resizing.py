@@ -19,7 +19,7 @@ from deconvbench.upsamplers.fast.choice import NATIVE
 
 
 def make_expression(*parts: tuple[int, int], size: int = 12, **options: Any) -> LazyExpression[Tensor]:
-    """Parts of so many channels, enlarged by so much to one size."""
+    """Parts of so many channels, upsampled by so much to one size."""
     made = [
         Part(
             source=torch.randn(2, channels, size // scale, size // scale).double(), channels=channels, scale=scale
@@ -69,7 +69,7 @@ def test_the_convolution_is_that_of_the_computed_image(name: str, has_bias: bool
     assert torch.allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_a_1x1_convolution_comes_before_the_enlargement() -> None:
+def test_a_1x1_convolution_comes_before_the_upsampling() -> None:
     expression = make_expression((2, 2), (3, 2))
     weight, bias = torch.randn(4, 5, 1, 1).double(), torch.randn(4).double()
     found = convolve(expression, plan(expression, weight, 0), weight, bias, Session())
@@ -143,7 +143,7 @@ def test_the_weight_of_each_part_is_what_is_asked_about(monkeypatch: pytest.Monk
     assert asked == [(4, 4, 2), (2, 2, 4)]
 
 
-def test_a_1x1_convolution_must_leave_less_to_enlarge() -> None:
+def test_a_1x1_convolution_must_leave_less_to_upsample() -> None:
     expression = make_expression((4, 2), (3, 1))
     fewer, more = torch.randn(4, 7, 1, 1).double(), torch.randn(5, 7, 1, 1).double()
     assert ask(expression, fewer)
@@ -158,7 +158,7 @@ def make_part(source: Tensor, scale: int) -> Part[Tensor]:
 
 
 @pytest.mark.parametrize("scale", [2, 3])
-def test_a_part_is_enlarged(scale: int) -> None:
+def test_a_part_is_upsampled(scale: int) -> None:
     x = torch.randn(2, 3, 4, 5)
     expected = x.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     assert torch.equal(evaluate(LazyExpression(parts=(make_part(x, scale),))), expected)
@@ -175,8 +175,8 @@ def test_parts_are_joined_in_their_order() -> None:
 def test_padding_comes_last(mode: str) -> None:
     x = torch.randn(1, 2, 3, 3)
     y = evaluate(LazyExpression(parts=(make_part(x, 2),), padding=1, padding_mode=mode))
-    enlarged = functional.interpolate(x, scale_factor=2)
-    expected = functional.pad(enlarged, [1] * 4, mode="constant" if mode == "zeros" else mode)
+    upsampled = functional.interpolate(x, scale_factor=2)
+    expected = functional.pad(upsampled, [1] * 4, mode="constant" if mode == "zeros" else mode)
     assert torch.equal(y, expected)
 
 

@@ -26,7 +26,7 @@ NETWORKS: dict[str, tuple[Build, tuple[int, ...], int, int]] = {
     "unet": (UNet, (2, 3, 16, 8), 3, 3),
     "unet_by_size": (lambda: UNet(by_size=True), (1, 3, 8, 12), 3, 3),
     "transformation": (TransformationNetwork, (1, 3, 16, 20), 2, 2),
-    # the convolution of the shortcut is moved before its enlargement
+    # the convolution of the shortcut is moved before its upsampling
     "generator_block": (lambda: GeneratorBlock(6, 4), (2, 6, 3, 5), 1, 2),
 }
 over_networks = pytest.mark.parametrize("name", NETWORKS)

@@ -14,11 +14,11 @@ from deconvbench.networks.fusion.calls import BINARY_FUNCTIONS
 from deconvbench.networks.fusion.expressions import LazyExpression, Match
 from deconvbench.networks.fusion.rules import find_match, follow, follow_channelwise
 from tests.networks.fusion.comparing import run_both
-from tests.networks.fusion.interpreters import NamedInterpreter, describe, enlarged
+from tests.networks.fusion.interpreters import NamedInterpreter, describe, upsampled
 from tests.networks.fusion.networks import ExcitedBlock, PreActivationBlock
 
 SHAPES = {"x": (1, 4, 3, 5), "skip": (1, 2, 6, 10), "w": (8, 4, 3, 3), "b": (8,), "signal": (1, 4, 6)}
-UP = enlarged(("x", 4, 2), enlargements=("here",))
+UP = upsampled(("x", 4, 2), upsamplings=("here",))
 
 
 def make_interpreter(**expressions: LazyExpression[str]) -> NamedInterpreter:
@@ -29,13 +29,13 @@ def run(function: Any, *args: Any, interpreter: NamedInterpreter | None = None, 
     return follow(function, args, kwargs, interpreter or make_interpreter())
 
 
-def test_an_image_is_enlarged_and_once_more() -> None:
+def test_an_image_is_upsampled_and_once_more() -> None:
     assert describe(run(functional.interpolate, "x", scale_factor=2)) == [("x", 2)]
     assert describe(run(functional.interpolate, "up", size=(18, 30))) == [("x", 6)]
-    assert run(functional.interpolate, "up", scale_factor=2).enlargements == ("here",)
+    assert run(functional.interpolate, "up", scale_factor=2).upsamplings == ("here",)
 
 
-def test_reasons_against_an_enlargement() -> None:
+def test_reasons_against_an_upsampling() -> None:
     assert run(functional.interpolate, "x", scale_factor=1.5) == "scale_factor 1.5 is not whole"
     assert (
         run(functional.interpolate, "signal", scale_factor=2) == "its input has 3 dimensions, not 4 (N, C, H, W)"
@@ -56,7 +56,7 @@ def test_padding_is_noted() -> None:
 def test_channels_are_joined() -> None:
     joined = run(torch.cat, ["skip", "up", "skip"], 1)
     assert describe(joined) == [("skip", 1), ("x", 2), ("skip", 1)]
-    assert (joined.channels, joined.enlargements) == (8, ("here",))
+    assert (joined.channels, joined.upsamplings) == (8, ("here",))
     assert run(torch.cat, ["skip", "skip"], 1) is None
     assert run(torch.cat, ["skip", "up"], 2) is None
     assert run(torch.cat, ["up", "signal"], 1) == "it is joined with something that is not an ordinary image"
@@ -71,7 +71,7 @@ def test_joined_precisions_are_made_one() -> None:
 
 
 def test_channels_that_nobody_knows_are_not_joined() -> None:
-    interpreter = make_interpreter(unknown=enlarged(("x", None, 2)))  # type: ignore[arg-type] # as a symbol would be
+    interpreter = make_interpreter(unknown=upsampled(("x", None, 2)))  # type: ignore[arg-type] # as a symbol would be
     assert (
         run(torch.cat, ["unknown", "skip"], 1, interpreter=interpreter)
         == "the number of joined channels is not known"
@@ -80,7 +80,7 @@ def test_channels_that_nobody_knows_are_not_joined() -> None:
 
 def test_what_acts_on_each_pixel_acts_before() -> None:
     assert describe(run(functional.leaky_relu, "up", 0.2)) == [("leaky_relu(x, 0.2)", 2)]
-    padded = enlarged(("x", 4, 2), padding=1)
+    padded = upsampled(("x", 4, 2), padding=1)
     assert run(torch.sigmoid, "p", interpreter=make_interpreter(p=padded)) == "sigmoid comes after the padding"
     assert run(functional.softplus, "up", torch.ones(1)) is None
     assert run(torch.relu) is None
@@ -147,9 +147,9 @@ OPERANDS: dict[str, tuple[Any, ...]] = {
     "few": (5, 1, 1),
     "unknown": (None, 6, 1, 1),
 }
-FOUR = enlarged(("x", 4, 2))
-JOINED = enlarged(("x", 4, 2), ("skip", 2, 1))
-PADDED = enlarged(("x", 4, 2), padding=1)
+FOUR = upsampled(("x", 4, 2))
+JOINED = upsampled(("x", 4, 2), ("skip", 2, 1))
+PADDED = upsampled(("x", 4, 2), padding=1)
 
 
 def act(function: Any, *args: Any, **kwargs: Any) -> Any:

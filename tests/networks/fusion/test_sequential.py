@@ -13,15 +13,15 @@ from deconvbench.networks.fusion.sequential import (
     NoChain,
     find_chain,
     has_hooks,
-    is_enlargement,
-    read_enlargement,
+    is_upsampling,
+    read_upsampling,
 )
 from tests.networks.fusion.comparing import differentiate_both, run_both
 
 FastCalls = list[tuple[int, ...]]
 
 
-def enlarge(scale_factor: float = 2, **options: object) -> nn.Upsample:
+def upsample(scale_factor: float = 2, **options: object) -> nn.Upsample:
     return nn.Upsample(scale_factor=scale_factor, **options)  # type: ignore[arg-type] # whatever a test wants
 
 
@@ -30,15 +30,15 @@ def conv(**options: object) -> nn.Conv2d:
 
 
 CHAINS: dict[str, tuple[list[nn.Module], int]] = {
-    "plain": ([enlarge(), conv(), nn.ReLU()], 2),
-    "activation": ([enlarge(), nn.SiLU(), nn.Identity(), conv()], 4),
-    "padding": ([enlarge(), nn.ReflectionPad2d(1), nn.Identity(), conv(padding=0)], 4),
-    "constant_zero": ([enlarge(), nn.ConstantPad2d(1, 0.0), conv(padding=0)], 3),
-    "own_padding_mode": ([enlarge(), conv(padding_mode="replicate")], 2),
-    "own_padding_mode_same": ([enlarge(), conv(padding="same", padding_mode="reflect")], 2),
-    "valid": ([enlarge(), conv(kernel_size=1, padding="valid", padding_mode="reflect")], 2),
+    "plain": ([upsample(), conv(), nn.ReLU()], 2),
+    "activation": ([upsample(), nn.SiLU(), nn.Identity(), conv()], 4),
+    "padding": ([upsample(), nn.ReflectionPad2d(1), nn.Identity(), conv(padding=0)], 4),
+    "constant_zero": ([upsample(), nn.ConstantPad2d(1, 0.0), conv(padding=0)], 3),
+    "own_padding_mode": ([upsample(), conv(padding_mode="replicate")], 2),
+    "own_padding_mode_same": ([upsample(), conv(padding="same", padding_mode="reflect")], 2),
+    "valid": ([upsample(), conv(kernel_size=1, padding="valid", padding_mode="reflect")], 2),
     "nearest2d": ([nn.UpsamplingNearest2d(scale_factor=2), conv()], 2),
-    "twice": ([enlarge(), enlarge(3), conv()], 3),
+    "twice": ([upsample(), upsample(3), conv()], 3),
 }
 
 
@@ -61,27 +61,31 @@ class Special(nn.Conv2d):
 
 
 NO_CHAINS: dict[str, tuple[list[nn.Module], str, bool]] = {
-    "bilinear": ([enlarge(mode="bilinear"), conv()], "mode bilinear is not nearest", True),
+    "bilinear": ([upsample(mode="bilinear"), conv()], "mode bilinear is not nearest", True),
     "aligned": ([nn.UpsamplingBilinear2d(scale_factor=2), conv()], "mode bilinear is not nearest", True),
-    "aligned_nearest": ([enlarge(align_corners=True), conv()], "align_corners=True", True),
-    "fraction": ([enlarge(1.5), conv()], "scale_factor 1.5 is not whole", True),
+    "aligned_nearest": ([upsample(align_corners=True), conv()], "align_corners=True", True),
+    "fraction": ([upsample(1.5), conv()], "scale_factor 1.5 is not whole", True),
     "size": ([nn.Upsample(size=(8, 8)), conv()], "size=(8, 8) fixes the output", False),
-    "stride": ([enlarge(), conv(stride=2)], "the convolution after it: stride", True),
-    "two_paddings": ([enlarge(), nn.ZeroPad2d(1), conv(padding_mode="reflect")], "it is padded twice", True),
+    "stride": ([upsample(), conv(stride=2)], "the convolution after it: stride", True),
+    "two_paddings": ([upsample(), nn.ZeroPad2d(1), conv(padding_mode="reflect")], "it is padded twice", True),
     "circular": (
-        [enlarge(), nn.CircularPad2d(1), conv(padding=0)],
+        [upsample(), nn.CircularPad2d(1), conv(padding=0)],
         "padding mode circular has no fast form",
         True,
     ),
-    "constant_one": ([enlarge(), nn.ConstantPad2d(1, 1.0), conv(padding=0)], "padding mode constant", True),
-    "norm": ([enlarge(), nn.BatchNorm2d(4), conv()], "BatchNorm2d comes between", False),
-    "after_padding": ([enlarge(), nn.ZeroPad2d(1), nn.Sigmoid(), conv(padding=0)], "Sigmoid comes between", False),
-    "subclass": ([enlarge(), Special(4, 4, 3)], "Special comes between", False),
-    "hook": ([enlarge(), hooked(conv())], "Conv2d has hooks", False),
-    "hook_first": ([hooked(enlarge()), conv()], "Upsample has hooks", False),
-    "end": ([enlarge(), nn.ReLU()], "no convolution follows", False),
+    "constant_one": ([upsample(), nn.ConstantPad2d(1, 1.0), conv(padding=0)], "padding mode constant", True),
+    "norm": ([upsample(), nn.BatchNorm2d(4), conv()], "BatchNorm2d comes between", False),
+    "after_padding": (
+        [upsample(), nn.ZeroPad2d(1), nn.Sigmoid(), conv(padding=0)],
+        "Sigmoid comes between",
+        False,
+    ),
+    "subclass": ([upsample(), Special(4, 4, 3)], "Special comes between", False),
+    "hook": ([upsample(), hooked(conv())], "Conv2d has hooks", False),
+    "hook_first": ([hooked(upsample()), conv()], "Upsample has hooks", False),
+    "end": ([upsample(), nn.ReLU()], "no convolution follows", False),
     "complex": (
-        [enlarge(), nn.Conv2d(4, 4, 3, padding=1, dtype=torch.complex64)],
+        [upsample(), nn.Conv2d(4, 4, 3, padding=1, dtype=torch.complex64)],
         "its weight is not a parameter of real numbers",
         True,
     ),
@@ -97,10 +101,10 @@ def test_reasons_why_there_is_none(name: str) -> None:
     assert found.is_certain is is_certain
 
 
-def test_enlargements() -> None:
-    assert is_enlargement(enlarge())
-    assert not is_enlargement(nn.Identity())
-    assert read_enlargement(enlarge(3.0)) == 3
+def test_upsamplings() -> None:
+    assert is_upsampling(upsample())
+    assert not is_upsampling(nn.Identity())
+    assert read_upsampling(upsample(3.0)) == 3
 
 
 @pytest.mark.parametrize(
@@ -200,7 +204,7 @@ def test_autocast_leaves_double_precision_alone(fast_calls: FastCalls) -> None:
     assert not fast_calls
 
 
-def test_a_one_by_one_convolution_comes_before_the_enlargement() -> None:
+def test_a_one_by_one_convolution_comes_before_the_upsampling() -> None:
     model = nn.Sequential(nn.Upsample(scale_factor=3), nn.Conv2d(4, 2, 1)).double()
     fused = fuse(model).model
     x = torch.randn(1, 4, 2, 3, dtype=torch.float64)

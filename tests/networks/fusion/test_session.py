@@ -1,4 +1,4 @@
-"""A watched forward pass in all surroundings: modes, threads, errors, transforms, tracing, code nobody sees."""
+"""A watched forward pass under all conditions: modes, threads, errors, transforms, tracing, unseen code."""
 
 import copy
 import io
@@ -55,7 +55,7 @@ def test_other_modes_change_nothing(name: str, fast_calls: FastCalls) -> None:
     assert len(fast_calls) == 1
 
 
-def test_an_inference_tensor_is_enlarged_too(fast_calls: FastCalls) -> None:
+def test_an_inference_tensor_is_upsampled_too(fast_calls: FastCalls) -> None:
     model, fused, x = make_pair()
     with torch.inference_mode():
         given = x + 0
@@ -314,7 +314,7 @@ def test_a_mode_of_the_user_sees_the_call_inside() -> None:
     assert "conv2d" in names
 
 
-def test_code_beneath_python_gets_the_enlarged_image() -> None:
+def test_code_beneath_python_gets_the_upsampled_image() -> None:
     class Double(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -334,7 +334,7 @@ def test_code_beneath_python_gets_the_enlarged_image() -> None:
         assert run_both(model, fused, x) <= 1e-10
 
 
-def test_scripted_code_gets_the_enlarged_image() -> None:
+def test_scripted_code_gets_the_upsampled_image() -> None:
     with pytest.warns(DeprecationWarning, match="torch.jit.script"):
         scripted = torch.jit.script(nn.Conv2d(4, 4, 3, padding=1).double())
     model, fused, x = make_pair(
@@ -352,7 +352,7 @@ def unseen_write_into_source(c: nn.Module, x: Tensor) -> Any:
     return c(h)
 
 
-def unseen_write_into_enlarged(c: nn.Module, x: Tensor) -> Any:
+def unseen_write_into_upsampled(c: nn.Module, x: Tensor) -> Any:
     h = functional.interpolate(x, scale_factor=2)
     with torch._C.DisableTorchFunction():
         h.mul_(2)
@@ -385,7 +385,7 @@ def activate_then_pass(c: nn.Module, x: Tensor) -> Any:
     ("forward", "message"),
     [
         (unseen_write_into_source, "changed by code that fuse\\(\\) cannot see"),
-        (unseen_write_into_enlarged, "writes into an enlarged image"),
+        (unseen_write_into_upsampled, "writes into an upsampled tensor"),
         (write_then_pass, "changed in place and then read by code"),
         (activate_then_pass, "changed in place and then read by code"),
     ],
@@ -439,25 +439,25 @@ class Noting(Session):
 
     def __init__(self) -> None:
         super().__init__()
-        self.enlarged: list[Any] = []
+        self.upsampled: list[Any] = []
         self.protected: list[Any] = []
 
-    def enlarge(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        self.enlarged.append(kwargs)
-        return super().enlarge(args, kwargs)
+    def upsample(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        self.upsampled.append(kwargs)
+        return super().upsample(args, kwargs)
 
     def protect(self, args: Sequence[Any], kwargs: Mapping[str, Any], function: Any) -> None:
         self.protected.append(function.__name__)
         super().protect(args, kwargs, function)
 
 
-def test_enlargements_are_deferred_inside_only() -> None:
+def test_upsamplings_are_deferred_inside_only() -> None:
     x, session = torch.randn(1, 1, 2, 2), Noting()
     with Interceptor(session):
         inside = functional.interpolate(x, scale_factor=2)
     assert isinstance(inside, Deferred)
     assert type(functional.interpolate(x, scale_factor=2)) is Tensor
-    assert [call["scale_factor"] for call in session.enlarged] == [2]
+    assert [call["scale_factor"] for call in session.upsampled] == [2]
 
 
 def test_what_a_session_refuses_is_done_by_torch() -> None:

@@ -102,7 +102,7 @@ def test_costs_are_compared_cell_by_cell() -> None:
     assert (evidence["fast_latency_ratio_k3"] or 9) < (evidence["latency_ratio_k3"] or 0)
     assert "fast_frozen_latency_ratio_k3" not in evidence
     finding = judge_efficiency(evidence)
-    assert "in 2 cells" in finding.sentence
+    assert "in 2 cases" in finding.sentence
     assert "its exact fast form " in finding.sentence
 
 
@@ -111,7 +111,7 @@ def test_an_interval_of_the_mean_follows_from_those_of_the_cells() -> None:
     evidence = measure_efficiency(make_context(summary))
     cell = math.log(1.012 / 0.985) / 2
     half = math.log((evidence["latency_ratio_k3_ci_high"] or 0) / (evidence["latency_ratio_k3"] or 1))
-    # two layers in a cell, two cells in a mean of two
+    # two layers in a case, two cases in a mean of two
     assert half == pytest.approx(cell * math.sqrt(4) / 2)
     single = summary.assign(latency_ci_low_s=math.nan, latency_ci_high_s=math.nan)
     evidence = measure_efficiency(make_context(single))
@@ -119,7 +119,7 @@ def test_an_interval_of_the_mean_follows_from_those_of_the_cells() -> None:
     assert judge_efficiency(evidence).verdict is not Verdict.SUPPORTED
 
 
-def test_what_was_timed_in_turns_counts_too() -> None:
+def test_what_was_timed_interleaved_counts_too() -> None:
     settings = list(make_settings(shapes=((64, 16),), formats=("contiguous",), threads=(1,), steps=("forward",)))
     speedups = build_speedups(make_speedup_records(settings))
     evidence = measure_efficiency(make_context(make_frame([], SUMMARY_DTYPES), speedups))

@@ -44,7 +44,7 @@ def test_transposing_restores_the_shape_alone() -> None:
     assert evidence["inputs_restored"] == 0
     assert (evidence["least_relative_error"] or 0) > 0.1
     assert (evidence["figure_2_rank"], evidence["figure_2_unknowns"]) == (4, 16)
-    # a projection onto 4 of 16 dimensions is √(12/16) away from I; C's rows are no orthonormal ones
+    # a projection onto 4 of 16 dimensions is √(12/16) away from I; C's rows are not orthonormal
     assert (evidence["figure_2_distance_from_identity"] or 0) >= np.sqrt(12 / 16)
     finding = judge_reversal(evidence)
     assert finding.verdict is Verdict.REFUTED

@@ -20,7 +20,7 @@ from tests.studies.claims.made_evidence import FLIPS
 
 
 def make_results(flip: int = 0) -> list[ClaimResult]:
-    """The ledger as one kind of evidence or another makes it."""
+    """The claims table as one kind of evidence or another makes it."""
     results = []
     for claim in CLAIMS:
         evidence = FLIPS[claim.id][flip][1]

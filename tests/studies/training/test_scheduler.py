@@ -7,7 +7,7 @@ import pytest
 
 from deconvbench.errors import SurroundingsError
 from deconvbench.progress import PartDone
-from deconvbench.studies.training.scheduler import Crew, Failure, TrainingJob, TrainingOutcome
+from deconvbench.studies.training.scheduler import Failure, TrainingJob, TrainingOutcome, TrainingPool
 from deconvbench.studies.training.settings import TrainingSettings
 from tests.tiny_training import TINY
 
@@ -57,7 +57,7 @@ class ScriptedChild:
 
 
 class Watched:
-    """A crew of scripted children, and all that it told."""
+    """A pool of scripted workers, and all that it reported."""
 
     def __init__(
         self,
@@ -78,12 +78,14 @@ class Watched:
         def finish() -> None:
             self.finished += 1
 
-        self.crew = Crew(tasks, start, jobs, outcome=self.outcome, observer=self.steps.append, finish=finish)
+        self.pool = TrainingPool(
+            tasks, start, jobs, outcome=self.outcome, observer=self.steps.append, finish=finish
+        )
 
 
 def test_one_child_trains_all_in_order() -> None:
     watched = Watched([make_task(0), make_task(1, done=4)], tell_steps)
-    watched.crew.run()
+    watched.pool.run()
     (child,) = watched.children
     assert child.asked == [0, 1]
     assert child.killed == 1
@@ -103,17 +105,17 @@ def test_one_child_trains_all_in_order() -> None:
 
 def test_as_many_children_as_jobs_and_no_more_than_runs() -> None:
     watched = Watched([make_task(seed) for seed in range(5)], tell_steps, jobs=2)
-    watched.crew.run()
+    watched.pool.run()
     assert len(watched.children) == 2
     assert sorted(seed for child in watched.children for seed in child.asked) == [0, 1, 2, 3, 4]
     few = Watched([make_task(0)], tell_steps, jobs=8)
-    few.crew.run()
+    few.pool.run()
     assert len(few.children) == 1
 
 
 def test_nothing_to_train_starts_nobody() -> None:
     watched = Watched([], tell_steps)
-    watched.crew.run()
+    watched.pool.run()
     assert watched.children == []
     assert watched.outcome.describe() == "nothing to train"
 
@@ -126,7 +128,7 @@ def test_a_failure_is_told_and_the_others_go_on(kind: str) -> None:
         return [{"step": 6, "text": ""}, {"status": "oom", "message": "too large"}] if kind == "status" else None
 
     watched = Watched([make_task(0), make_task(1)], fail_first)
-    watched.crew.run()
+    watched.pool.run()
     status, message = ("oom", "too large") if kind == "status" else ("crashed", "killed by SIGSEGV")
     failure = Failure(run_id=TINY.run_id, status=status, message=message)
     assert watched.outcome.failures == [failure]
@@ -151,7 +153,7 @@ class MortalChild(ScriptedChild):
 
 def test_a_child_that_dies_after_a_run_is_replaced() -> None:
     watched = Watched([make_task(seed) for seed in range(4)], tell_steps, kind=MortalChild)
-    watched.crew.run()
+    watched.pool.run()
     assert watched.outcome.trained + len(watched.outcome.failures) == 4
     assert watched.outcome.trained >= 3
     assert len(watched.children) == 2
@@ -160,7 +162,7 @@ def test_a_child_that_dies_after_a_run_is_replaced() -> None:
 
 def test_a_child_that_dies_idle_is_forgotten() -> None:
     watched = Watched([make_task(0), make_task(1)], tell_steps, 2, kind=MortalChild)
-    watched.crew.run()
+    watched.pool.run()
     assert watched.outcome.trained == 2
     assert [child.killed for child in watched.children] == [1, 1]
 
@@ -172,7 +174,7 @@ def test_what_stops_all_ends_all() -> None:
         2,
     )
     with pytest.raises(SurroundingsError, match="the disk is full"):
-        watched.crew.run()
+        watched.pool.run()
     assert [child.killed for child in watched.children] == [1, 1]
 
 
@@ -184,7 +186,7 @@ def test_an_interrupt_leaves_no_child() -> None:
 
     watched = Watched([make_task(0), make_task(1)], interrupt, 2)
     with pytest.raises(KeyboardInterrupt):
-        watched.crew.run()
+        watched.pool.run()
     assert [child.killed for child in watched.children] == [1, 1]
 
 

@@ -143,7 +143,7 @@ def test_psnr_and_ssim_are_of_what_is_shown_and_outputs_are_not_clipped() -> Non
     assert float(scores.outputs.max()) == 1.5
 
 
-def test_a_low_resolution_input_is_enlarged() -> None:
+def test_a_low_resolution_input_is_upsampled() -> None:
     images = draw_images()
     small = functional.avg_pool2d(images, 2)
     network = nn.Sequential(nn.Upsample(scale_factor=2), PlantingNetwork(0.02))

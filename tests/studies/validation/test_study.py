@@ -34,9 +34,9 @@ def test_frames_are_tidy(small_run: SmallRun) -> None:
     assert dict(calibration.groupby("kind").size()) == {"1/f": 48, "discs": 48, "photographs": 48}
     keys = ["property", "case", "content", "period", "planted", "seed"]
     assert not study.invariances.duplicated(keys).any()
-    assert not study.rivals.duplicated(["content", "seed", "change", "score"]).any()
-    assert set(study.rivals["content"]) == {"1/f", "discs", "coins"}
-    for frame in (calibration, study.invariances, study.rivals):
+    assert not study.alternatives.duplicated(["content", "seed", "change", "score"]).any()
+    assert set(study.alternatives["content"]) == {"1/f", "discs", "coins"}
+    for frame in (calibration, study.invariances, study.alternatives):
         assert not frame.isna().any(axis=None)
 
 
@@ -75,10 +75,10 @@ def test_nobody_needs_to_watch(monkeypatch: pytest.MonkeyPatch, small_run: Small
     study, _ = small_run
     jobs = [
         Job(frame="calibration", title="a", measure=partial(list_rows, study.calibration)),
-        Job(frame="rivals", title="b", measure=partial(list_rows, study.rivals.drop(columns="reading"))),
+        Job(frame="rivals", title="b", measure=partial(list_rows, study.alternatives.drop(columns="reading"))),
     ]
     monkeypatch.setattr("deconvbench.studies.validation.study.list_jobs", lambda _: jobs)
     again = run_study(StudySettings())
-    assert again.rivals["reading"].to_list() == pytest.approx(study.rivals["reading"].to_list())
+    assert again.alternatives["reading"].to_list() == pytest.approx(study.alternatives["reading"].to_list())
     assert len(again.calibration) == len(study.calibration)
     assert again.invariances.empty

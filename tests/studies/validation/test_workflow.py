@@ -45,8 +45,13 @@ def test_a_folder_holds_all_that_was_found(
     assert {path.name for path in out.iterdir()} == FILES
     assert measured == [StudySettings(seeds=2)]
     assert len(steps) == 1
-    for name in ("calibration", "invariances", "rivals"):
-        frame, found = pd.read_csv(out / f"{name}.csv"), getattr(small_study, name)
+    frames = {
+        "calibration": small_study.calibration,
+        "invariances": small_study.invariances,
+        "rivals": small_study.alternatives,
+    }
+    for name, found in frames.items():
+        frame = pd.read_csv(out / f"{name}.csv")
         assert list(frame.columns) == list(found.columns)
         assert len(frame) == len(found)
     assert pd.read_csv(out / "checks.csv")["is_met"].dtype == bool

@@ -68,8 +68,8 @@ class Layer:
         return ResizeConv2d.from_conv(conv, self.scale_factor, self.form)
 
     def run_plain(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
-        enlarged = functional.interpolate(x, scale_factor=self.scale_factor, mode="nearest")
-        y: Tensor = conv(enlarged)
+        upsampled = functional.interpolate(x, scale_factor=self.scale_factor, mode="nearest")
+        y: Tensor = conv(upsampled)
         return y
 
     @property
@@ -129,7 +129,7 @@ def measure_error(found: Tensor, expected: Tensor) -> float:
 
 @contextmanager
 def filled_memory() -> Iterator[None]:
-    """Fill whatever torch allocates without a value with NaN, so that nobody can read it unnoticed."""
+    """Fill whatever torch allocates without a value with NaN, so that reading it is noticed."""
     assert torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined] # made at import
     torch.use_deterministic_algorithms(True)
     try:

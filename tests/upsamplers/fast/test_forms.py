@@ -277,8 +277,8 @@ def call(layer: Layer, conv: nn.Conv2d) -> Callable[..., Tensor]:
 
 def call_plain(layer: Layer, conv: nn.Conv2d) -> Callable[..., Tensor]:
     def compute(x: Tensor, weight: Tensor) -> Tensor:
-        enlarged = functional.interpolate(x, scale_factor=layer.scale_factor)
-        return functional.conv2d(enlarged, weight, conv.bias, padding=layer.kernel_size // 2, groups=layer.groups)
+        upsampled = functional.interpolate(x, scale_factor=layer.scale_factor)
+        return functional.conv2d(upsampled, weight, conv.bias, padding=layer.kernel_size // 2, groups=layer.groups)
 
     return compute
 
@@ -394,7 +394,7 @@ def test_compiled_is_eager(layer: Layer, backend: str, trains: bool) -> None:
 @over(EACH)
 def test_compiled_for_any_size(layer: Layer) -> None:
     conv = layer.make_conv()
-    # the layer, whose numbers are no part of what may vary
+    # the layer, whose numbers may not vary
     compiled = torch.compile(layer.make(conv), backend="aot_eager", fullgraph=True, dynamic=True)
     with torch.no_grad():
         for shape in ((2, 4, 5, 4), (3, 4, 7, 8)):

@@ -108,7 +108,7 @@ def test_channels_come_last_where_torch_s_convolution_puts_them(
     contiguous = draw(2, channels, kernel_size, kernel_size)
     weights = (contiguous, contiguous.to(memory_format=torch.channels_last))
     for (name, x), weight in itertools.product(vary_strides(channels, *size).items(), weights):
-        # enlarged: of an answer of one pixel nobody could tell
+        # upsampled, since the memory format of an output of one pixel is ambiguous
         y = functional.conv2d(functional.interpolate(x, scale_factor=2), weight, padding=kernel_size // 2)
         expected = y.is_contiguous(memory_format=torch.channels_last)
         assert expected != y.is_contiguous()
@@ -232,8 +232,8 @@ def test_products_are_made_part_by_part_or_once() -> None:
 
 
 @over_layouts
-def test_the_plain_form_holds_the_enlarged_input_and_the_output(layout: torch.memory_format) -> None:
+def test_the_plain_form_holds_the_upsampled_input_and_the_output(layout: torch.memory_format) -> None:
     x = draw(2, 3, 4, 5, dtype=torch.float32).contiguous(memory_format=layout)
-    enlarged, output, weight = 2 * 3 * 8 * 10 * 4, 2 * 7 * 8 * 10 * 4, 7 * 3 * 9 * 4
+    upsampled, output, weight = 2 * 3 * 8 * 10 * 4, 2 * 7 * 8 * 10 * 4, 7 * 3 * 9 * 4
     copies = 1 if layout == torch.channels_last else 2
-    assert estimate_plain_peak(x, 7, 3, 2) == copies * enlarged + output + weight
+    assert estimate_plain_peak(x, 7, 3, 2) == copies * upsampled + output + weight

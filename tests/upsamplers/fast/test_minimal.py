@@ -47,7 +47,7 @@ def find_shift(product: Product, kernel_size: int, scale_factor: int) -> int:
 
 
 def run_reference(x: npt.NDArray[np.float64], weight: npt.NDArray[np.float64], s: int) -> tuple[object, int]:
-    """Enlarge one channel as the description says, with zeros beyond the border; and count the products."""
+    """Upsample one channel as the description says, with zeros beyond the border; and count the products."""
     k = len(weight)
     height, width = x.shape
     products = list_products(k, s)

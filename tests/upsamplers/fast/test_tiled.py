@@ -23,7 +23,7 @@ PRODUCTS = {
 
 
 def run_reference(x: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> tuple[object, int]:
-    """Enlarge one channel tile by tile, with zeros beyond the border, as the description says; count products."""
+    """Upsample one channel tile by tile, with zeros beyond the border, as the description says; count products."""
     height, width = x.shape
     rows, columns = -(-height // 2), -(-width // 2)
     padded = np.pad(x, ((1, 2 * rows - height + 1), (1, 2 * columns - width + 1)))

@@ -45,8 +45,8 @@ def test_phase_taps_are_the_responses_of_the_phases(kernel_size: int, scale_fact
     for neighbour in range(-reach - 1, reach + 2):
         impulse = np.zeros(pixels)
         impulse[middle + neighbour] = 1
-        enlarged = np.pad(np.repeat(impulse, scale_factor), padding)
-        block = np.correlate(enlarged, taps)[middle * scale_factor :][:scale_factor]
+        upsampled = np.pad(np.repeat(impulse, scale_factor), padding)
+        block = np.correlate(upsampled, taps)[middle * scale_factor :][:scale_factor]
         expected = found[:, neighbour + reach] if abs(neighbour) <= reach else np.zeros(scale_factor)
         np.testing.assert_allclose(block, expected, atol=1e-12)
 

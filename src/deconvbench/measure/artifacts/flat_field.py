@@ -102,7 +102,7 @@ def flat_field_ripple(
         if not is_periodic(blocks):
             raise UsageError(
                 f"network: its output for a plain colour does not repeat with period {period} away from borders;"
-                " the period is wrong, or padding reaches further in than margin: enlarge size or margin"
+                " the period is wrong, or padding reaches further in than margin: increase size or margin"
             )
         # differences first: means of equal numbers differ by rounding
         phases = (blocks - blocks[:, :, :1, :1, :1, :1]).mean((2, 3))

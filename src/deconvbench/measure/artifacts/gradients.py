@@ -83,7 +83,7 @@ def gradient_phase_means(
     if bool(change <= _SAME * gradient.abs().max()) and not is_periodic(blocks):
         raise UsageError(
             f"layer: its gradient does not repeat with period {period} away from borders; the period is wrong, or"
-            " padding and kernel reach further in than margin: enlarge size or margin"
+            " padding and kernel reach further in than margin: increase size or margin"
         )
     return blocks.mean((0, 1, 2, 3))
 

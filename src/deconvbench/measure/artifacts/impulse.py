@@ -1,7 +1,7 @@
 """The impulse response of a linear, shift-equivariant upsampler: all that the metrics of the interior need.
 
 It is read off the layer's outputs, so it is the same for every way to write the same function, and it is checked
-against the layer's answer to noise before anybody gets it. Nothing here looks inside a layer.
+against the layer's answer to noise before it is returned. Nothing here looks inside a layer.
 """
 
 import itertools

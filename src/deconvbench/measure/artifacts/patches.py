@@ -2,7 +2,7 @@
 
 Accepts what an image can reasonably be (torch or numpy, any number type, any device, alone or in a batch), refuses
 everything else in one line, and turns it into float64 on the CPU: not every accelerator has float64, and one that
-has is rarely quicker at it. Judges nothing: what counts as a checkerboard is decided in `spectrum`.
+has is rarely quicker at it. What counts as a checkerboard is decided in `spectrum`.
 """
 
 import numpy as np

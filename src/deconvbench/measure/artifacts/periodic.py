@@ -1,6 +1,6 @@
 """The interior of a map, cut into blocks of one period: what the metrics of whole networks and gradients look at.
 
-Nobody can tell from outside how far padding reaches into a network's output. So the middle is taken and, where the
+How far padding reaches into a network's output cannot be known from outside. So the middle is taken and, where the
 answer has to be periodic, checked: a margin that is too small is an error, not a wrong number.
 """
 

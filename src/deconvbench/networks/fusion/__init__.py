@@ -1,6 +1,6 @@
 """Putting exact fast forms into networks that exist: `fuse`, and a backend of ``torch.compile``.
 
-Enlargement by nearest neighbour and convolution, wherever a network does one after the other, become one operation
+Nearest-neighbour upsampling and convolution, wherever a network does one after the other, become one operation
 with fewer multiplications; parameters and results stay what they are.
 """
 

@@ -86,7 +86,7 @@ _SWITCHES = ("set_grad_enabled", "autocast", "inference_mode", "functorch", "vma
 
 
 def rewrite_graph(module: GraphModule) -> int:
-    """Replace enlargement and convolution in a graph by one exact faster operation.
+    """Replace upsampling and convolution in a graph by one exact faster operation.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class _Writer:
     def __init__(self, graph: torch.fx.Graph) -> None:
         self._graph = graph
         self._expressions: dict[Node, LazyExpression[Node]] = {}
-        # what may be erased once nobody reads it: nodes without side effects
+        # what may be erased once it is not read any more: nodes without side effects
         self._erasable: list[Node] = []
         self._inputs: set[int] = set()
 
@@ -202,7 +202,7 @@ class _Writer:
         return True
 
     def _gains(self, expression: LazyExpression[Node], weight: Node, match: Match) -> bool:
-        """Whether all enlarged pieces are worth another form than the plain one, as far as their size is known."""
+        """Whether all upsampled pieces are worth another form than the plain one, where their size is known."""
         taps = _find_example(weight)
         assert taps is not None  # `find_match` asks for one
         for piece in match.pieces:
@@ -239,7 +239,7 @@ class _Writer:
                 del self._expressions[image]
 
     def prune(self) -> None:
-        """Erase what nobody reads any more."""
+        """Erase nodes that are not read any more."""
         order = {node: number for number, node in enumerate(self._graph.nodes)}
         known = [node for node in self._erasable if node in order]
         for node in sorted(known, key=order.__getitem__, reverse=True):

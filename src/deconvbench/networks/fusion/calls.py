@@ -1,7 +1,7 @@
-"""Calls of torch functions as plain data: what is enlarged, padded, joined and convolved.
+"""Calls of torch functions as plain data: what is upsampled, padded, joined and convolved.
 
-The one place that knows how torch spells things, and which of its functions leave their arguments alone: a list of
-the known, for the unknown counts as anything. Runs nothing and decides nothing.
+The one place that knows how torch names its functions and which of them leave their arguments unchanged. The list
+is of known functions: an unknown one may do anything.
 """
 
 import operator
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# what a call does with an enlarged image, for those that need not look at its pixels
+# what a call does with an upsampled tensor, for those that need not look at its pixels
 INTERPOLATE, PAD, JOIN, CONVOLVE, POINTWISE, CHANNELWISE, CAST, LAYOUT, DROP = (
     "interpolate",
     "pad",
@@ -29,10 +29,10 @@ INTERPOLATE, PAD, JOIN, CONVOLVE, POINTWISE, CHANNELWISE, CAST, LAYOUT, DROP = (
 # modes of interpolation that repeat pixels
 NEAREST = ("nearest", "nearest-exact")
 
-# of images that are enlarged
+# of images that are upsampled
 DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 
-# functions of each pixel alone, so that they may as well act before the enlargement
+# functions of each pixel alone, so that they may as well act before the upsampling
 POINTWISE_FUNCTIONS = (
     functional.relu,
     functional.relu6,
@@ -91,13 +91,13 @@ _CONVOLVE_NAMES = ("input", "weight", "bias", "stride", "padding", "dilation", "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EnlargeCall:
+class UpsampleCall:
     """A call of ``interpolate``.
 
     Parameters
     ----------
     image : Any
-        What is enlarged.
+        What is upsampled.
     size, scale_factor : Any
         As they were given.
     mode : Any
@@ -170,7 +170,7 @@ class JoinCall:
     axis: Any
 
 
-Call = EnlargeCall | ConvolveCall | PadCall | JoinCall
+Call = UpsampleCall | ConvolveCall | PadCall | JoinCall
 
 
 def read_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call | None:
@@ -186,7 +186,7 @@ def read_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping
     Returns
     -------
     Call or None
-        None for other functions, and for arguments that nobody expects.
+        None for other functions, and for unexpected arguments.
     """
     reader = _READERS.get(KINDS.get(function, ""))
     return None if reader is None else reader(args, kwargs)
@@ -199,7 +199,7 @@ def _bind(names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) 
     return bound if set(bound) <= set(names) and names[0] in bound else None
 
 
-def _read_enlarge(args: Sequence[Any], kwargs: Mapping[str, Any]) -> EnlargeCall | None:
+def _read_upsample(args: Sequence[Any], kwargs: Mapping[str, Any]) -> UpsampleCall | None:
     bound = _bind(_INTERPOLATE_NAMES, args, kwargs)
     if bound is None:
         return None
@@ -207,7 +207,7 @@ def _read_enlarge(args: Sequence[Any], kwargs: Mapping[str, Any]) -> EnlargeCall
     if mode in NEAREST and (bound.get("antialias") or bound.get("align_corners") is not None):
         # torch raises
         return None
-    return EnlargeCall(
+    return UpsampleCall(
         image=bound["input"], size=bound.get("size"), scale_factor=bound.get("scale_factor"), mode=mode
     )
 
@@ -246,7 +246,7 @@ def _read_join(args: Sequence[Any], kwargs: Mapping[str, Any]) -> JoinCall | Non
 
 
 _READERS: Mapping[str, Callable[[Sequence[Any], Mapping[str, Any]], Call | None]] = {
-    INTERPOLATE: _read_enlarge,
+    INTERPOLATE: _read_upsample,
     CONVOLVE: _read_convolve,
     PAD: _read_pad,
     JOIN: _read_join,

@@ -1,8 +1,8 @@
-"""An enlarged image that is computed when somebody looks at it.
+"""An upsampled tensor that is computed when it is read.
 
-To everybody but a convolution it is the tensor that it stands for: every function of torch that is not known to
+For all code but a convolution it is the tensor that it stands for: every function of torch that is not known to
 leave the pixels alone gets the computed tensor, code below torch's Python interface finds it by dispatch, and
-gradients flow through it. Decides nothing: the session that made it does.
+gradients flow through it. Decisions are left to its session.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ class Deferred(Tensor):
     expression : LazyExpression of Tensor
         What it is.
     is_given_away : bool
-        Whether somebody may have changed it; then the expression no longer counts.
+        Whether other code may have changed it; then the expression no longer counts.
     """
 
     expression: LazyExpression[Tensor]
@@ -63,7 +63,7 @@ class Deferred(Tensor):
         # code beneath torch's Python functions: custom autograd functions, extensions, TorchScript
         if func._schema.is_mutable:
             raise RuntimeError(
-                f"{func} writes into an enlarged image that was not computed yet: leave its module out of fuse()"
+                f"{func} writes into an upsampled tensor that was not computed yet: leave its module out of fuse()"
             )
         named = dict(kwargs or {})
         detached = [compute(value, func, is_pure=False, is_detached=True) for value in (tuple(args), named)]
@@ -88,7 +88,7 @@ class Deferred(Tensor):
             self.session.notice(self, function)
             if not self.has_old_sources:
                 raise RuntimeError(
-                    "the input of an enlargement was changed by code that fuse() cannot see:"
+                    "the input of an upsampling was changed by code that fuse() cannot see:"
                     " leave its module out of fuse()"
                 )
             with self._state.restore_modes():
@@ -106,7 +106,7 @@ class Deferred(Tensor):
 
     @property
     def has_old_sources(self) -> bool:
-        """Whether nobody wrote into what it is made of."""
+        """Whether the tensors that it is made of are unchanged."""
         return self._versions == _count_all(self.expression)
 
     @property
@@ -155,7 +155,7 @@ class _State:
 
 
 class _Link(torch.autograd.Function):
-    """The enlargement as a node in the graph of gradients, for code that never asks for the computed tensor."""
+    """The upsampling as a node in the graph of gradients, for code that never asks for the computed tensor."""
 
     @staticmethod
     def forward(ctx: Any, state: _State, expression: LazyExpression[Tensor], *sources: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ class _Link(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         if ctx.state.is_changed:
             raise RuntimeError(
-                "an enlarged image was changed in place and then read by code that fuse() cannot see:"
+                "an upsampled tensor was changed in place and then read by code that fuse() cannot see:"
                 " leave its module out of fuse()"
             )
         leaves = [source.detach().requires_grad_() for source in ctx.saved_tensors]
@@ -217,7 +217,7 @@ def defer(expression: LazyExpression[Tensor], session: "Session") -> Deferred:
     Parameters
     ----------
     expression : LazyExpression of Tensor
-        What it is; its parts have one dtype and one enlarged size.
+        What it is; its parts have one dtype and one upsampled size.
     session : Session
         Who decides about calls with it.
     """

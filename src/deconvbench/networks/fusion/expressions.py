@@ -1,8 +1,7 @@
 """Images that are known but not computed, and when a convolution of one is exact without computing it.
 
-An image is parts, enlarged, joined and padded. The one set of conditions that all ways into a model share.
-Generic in what a part is: a tensor while a network runs, a node of a graph while one is rewritten. Computes
-nothing.
+An image is parts, upsampled, joined and padded. The one set of conditions that all ways into a model share.
+Generic in what a part is: a tensor while a network runs, a node of a graph while one is rewritten.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from deconvbench.networks.fusion.calls import NEAREST, ConvolveCall, EnlargeCall, PadCall, make_pair
+from deconvbench.networks.fusion.calls import NEAREST, ConvolveCall, PadCall, UpsampleCall, make_pair
 from deconvbench.upsamplers.fast.forms import Geometry
 
 S = TypeVar("S")
@@ -24,7 +23,7 @@ FindPrepared = Callable[[str, Geometry, torch.memory_format, torch.dtype], Tenso
 
 # up to here torch's float32 index arithmetic was checked to repeat every pixel s times, in sizes up to 20000
 GREATEST_SCALE = 32
-# of channels that are enlarged, among joined ones: with a quarter, splitting is 1.0 to 1.15 times faster
+# of channels that are upsampled, among joined ones: with a quarter, splitting is 1.0 to 1.15 times faster
 _LEAST_SHARE = 1 / 4
 
 
@@ -35,11 +34,11 @@ class Part(Generic[S]):
     Parameters
     ----------
     source : S
-        What is enlarged.
+        What is upsampled.
     channels : int
         Number of channels.
     scale : int
-        Nearest-neighbour enlargement; 1 for none.
+        Nearest-neighbour upsampling; 1 for none.
     """
 
     source: S
@@ -59,14 +58,14 @@ class LazyExpression(Generic[S]):
         Pixels on each side.
     padding_mode : str
         ``zeros``, ``reflect`` or ``replicate``.
-    enlargements : tuple
-        What an observer remembers about the enlargements in it.
+    upsamplings : tuple
+        What an observer remembers about the upsamplings in it.
     """
 
     parts: tuple[Part[S], ...]
     padding: int = 0
     padding_mode: str = "zeros"
-    enlargements: tuple[Any, ...] = ()
+    upsamplings: tuple[Any, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -85,15 +84,15 @@ class LazyExpression(Generic[S]):
             Part(source=function(part.source), channels=part.channels, scale=part.scale) for part in self.parts
         )
         return LazyExpression(
-            parts=parts, padding=self.padding, padding_mode=self.padding_mode, enlargements=self.enlargements
+            parts=parts, padding=self.padding, padding_mode=self.padding_mode, upsamplings=self.upsamplings
         )
 
-    def enlarge(self, scale: int) -> "LazyExpression[S] | str":
-        """Enlarge once more, or say why that cannot be written down."""
+    def upsample(self, scale: int) -> "LazyExpression[S] | str":
+        """Upsample once more, or say why that cannot be written down."""
         if self.padding:
-            return "it is padded before it is enlarged"
+            return "it is padded before it is upsampled"
         if any(part.scale * scale > GREATEST_SCALE for part in self.parts):
-            return f"it is enlarged by more than {GREATEST_SCALE}"
+            return f"it is upsampled by more than {GREATEST_SCALE}"
         return replace(self, parts=tuple(replace(part, scale=part.scale * scale) for part in self.parts))
 
     def pad(self, call: PadCall) -> "LazyExpression[S] | str":  # noqa: PLR0911 -- one return for each reason
@@ -136,21 +135,21 @@ class Interpreter(Protocol[S]):
         """Call a function of torch."""
 
     def add(self, total: S, term: S) -> S:
-        """Add, to a result that nobody else has."""
+        """Add to a result that is not shared."""
 
     def find_prepared(self, weight: S, start: int, length: int) -> FindPrepared | None:
         """Find where the transformed weight of some input channels is kept."""
 
 
-def read_scale(call: EnlargeCall, shape: Sequence[Any]) -> int | str:  # noqa: PLR0911 -- as above
-    """Find by which whole number a call enlarges, or say why it is none.
+def read_scale(call: UpsampleCall, shape: Sequence[Any]) -> int | str:  # noqa: PLR0911 -- as above
+    """Find by which whole number a call upsamples, or say why it is none.
 
     Parameters
     ----------
-    call : EnlargeCall
-        The enlargement.
+    call : UpsampleCall
+        The upsampling.
     shape : sequence
-        Of its input; numbers that nobody knows yet are allowed where a scale is given.
+        Of its input; unknown numbers are allowed where a scale is given.
     """
     if call.mode not in NEAREST:
         return f"mode {call.mode} is not nearest"
@@ -174,7 +173,7 @@ def read_scale(call: EnlargeCall, shape: Sequence[Any]) -> int | str:  # noqa: P
 def _check_scales(scales: list[int]) -> int | str:
     rows, columns = scales
     if rows != columns:
-        return f"rows and columns are enlarged differently, by {rows} and {columns}"
+        return f"rows and columns are upsampled differently, by {rows} and {columns}"
     if rows == 1:
         return "it keeps the size"
     if not 2 <= rows <= GREATEST_SCALE:
@@ -193,7 +192,7 @@ class Piece:
     start, length : int
         Which channels.
     scale : int
-        Their enlargement.
+        Their upsampling.
     """
 
     first: int
@@ -263,9 +262,9 @@ def plan_convolution(  # noqa: PLR0911 -- one return for each reason
     pieces = _cut_pieces(expression.parts)
     if len(pieces) > 1 and call.groups != 1:
         return f"{call.groups} groups of joined channels"
-    enlarged = sum(piece.length for piece in pieces if piece.scale > 1)
-    if _LEAST_SHARE * expression.channels > enlarged:
-        return f"only {enlarged} of its {expression.channels} channels are enlarged, which gains nothing"
+    upsampled = sum(piece.length for piece in pieces if piece.scale > 1)
+    if _LEAST_SHARE * expression.channels > upsampled:
+        return f"only {upsampled} of its {expression.channels} channels are upsampled, which gains nothing"
     return Match(
         kernel_size=size,
         out_channels=weight_shape[0],

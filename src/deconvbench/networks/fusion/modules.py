@@ -1,7 +1,7 @@
 """The classes that a fused model is made of: the user's own, with another ``forward`` around theirs.
 
 A module is fused by changing its class to one made here, so that its parameters, children, attributes, name and
-``isinstance`` stay what they were. Decides nothing: what runs fast is asked anew in every call.
+``isinstance`` stay what they were. What runs fast is decided anew in every call.
 """
 
 import copyreg
@@ -92,7 +92,7 @@ class Fused(nn.Module):
 
 
 class FusedScope(Fused):
-    """A module whose forward pass is watched: enlargements become fast with the convolutions after them."""
+    """A module whose forward pass is watched: upsamplings become fast with the convolutions after them."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the module's own forward pass."""

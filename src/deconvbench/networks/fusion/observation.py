@@ -1,4 +1,4 @@
-"""Running a model once to see which enlargements meet which convolutions, and in which module.
+"""Running a model once to see which upsamplings meet which convolutions, and in which module.
 
 Leaves the model as it was: training flags, buffers and the state of the random generators are put back.
 """
@@ -37,15 +37,15 @@ class Frame:
 
 
 @dataclass(slots=True)
-class Enlargement:
-    """One enlargement that was seen.
+class Upsampling:
+    """One upsampling that was seen.
 
     Parameters
     ----------
     frames : tuple of Frame
         The calls around it, outermost first.
     scale : int or None
-        The scale; None for one that is none of ours.
+        The scale; None for one that is not one of ours.
     reasons : list of str
         Why it had to be computed.
     is_fused : bool
@@ -65,9 +65,9 @@ class Fusion:
     Parameters
     ----------
     around : tuple of str
-        Paths of the modules whose one call saw both the enlargements and the convolution, outermost first.
-    enlarged : tuple of (str, int)
-        Paths and scales of the enlargements.
+        Paths of the modules whose one call saw both the upsamplings and the convolution, outermost first.
+    upsampled : tuple of (str, int)
+        Paths and scales of the upsamplings.
     path : str
         Of the module of the convolution.
     kernel_size : int
@@ -81,7 +81,7 @@ class Fusion:
     """
 
     around: tuple[str, ...]
-    enlarged: tuple[tuple[str, int], ...]
+    upsampled: tuple[tuple[str, int], ...]
     path: str
     kernel_size: int
     is_joined: bool
@@ -93,39 +93,37 @@ class Observation:
     """What was seen; an observer of a session."""
 
     def __init__(self) -> None:
-        self.enlargements: list[Enlargement] = []
+        self.upsamplings: list[Upsampling] = []
         self.fusions: list[Fusion] = []
         self._frames: list[Frame] = []
         self._numbers = count()
 
-    def begin(self, scale: int) -> Enlargement:
-        """Learn of an enlargement."""
-        self.enlargements.append(Enlargement(tuple(self._frames), scale))
-        return self.enlargements[-1]
+    def begin(self, scale: int) -> Upsampling:
+        """Learn of an upsampling."""
+        self.upsamplings.append(Upsampling(tuple(self._frames), scale))
+        return self.upsamplings[-1]
 
     def refuse(self, reason: str) -> None:
-        """Learn of an enlargement that is none of ours."""
-        self.enlargements.append(Enlargement(tuple(self._frames), None, [reason]))
+        """Learn of an upsampling that is not one of ours."""
+        self.upsamplings.append(Upsampling(tuple(self._frames), None, [reason]))
 
-    def miss(self, enlargements: Any, reason: str) -> None:
-        """Learn of an enlarged image that had to be computed."""
-        for enlargement in enlargements:
-            if reason not in enlargement.reasons:
-                enlargement.reasons.append(reason)
+    def miss(self, upsamplings: Any, reason: str) -> None:
+        """Learn of an upsampled tensor that had to be computed."""
+        for upsampling in upsamplings:
+            if reason not in upsampling.reasons:
+                upsampling.reasons.append(reason)
 
     def fuse(self, expression: LazyExpression[Tensor], match: Match, plain: Tensor, fast: Tensor) -> None:
         """Learn of a convolution that went the fast way."""
         around = tuple(self._frames)
-        for enlargement in expression.enlargements:
-            enlargement.is_fused = True
-            around = tuple(
-                ours for ours, theirs in zip(around, enlargement.frames, strict=False) if ours == theirs
-            )
+        for upsampling in expression.upsamplings:
+            upsampling.is_fused = True
+            around = tuple(ours for ours, theirs in zip(around, upsampling.frames, strict=False) if ours == theirs)
         self.fusions.append(
             Fusion(
                 around=tuple(frame.path for frame in around),
-                enlarged=tuple(
-                    (enlargement.frames[-1].path, enlargement.scale) for enlargement in expression.enlargements
+                upsampled=tuple(
+                    (upsampling.frames[-1].path, upsampling.scale) for upsampling in expression.upsamplings
                 ),
                 path=self._frames[-1].path,
                 kernel_size=match.kernel_size,

@@ -24,8 +24,8 @@ from deconvbench.networks.fusion.sequential import (
     Chain,
     FusedSequential,
     find_chain,
-    is_enlargement,
-    read_enlargement,
+    is_upsampling,
+    read_upsampling,
 )
 
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -120,11 +120,11 @@ def plan_observed(model: nn.Module, seen: Observation, tolerances: Mapping[torch
                 # it does what the other does
                 plan.kinds[home] = FusedScope
             plan.change(fusion.path, what, f"{_name_result(fusion.kernel_size)}, in {home or 'the model'}")
-    for enlargement in seen.enlargements:
-        if not enlargement.is_fused:
-            path = enlargement.frames[-1].path
-            what = f"nearest-neighbour enlargement by {enlargement.scale}" if enlargement.scale else "enlargement"
-            plan.leave(path, what, "; ".join(enlargement.reasons) or "nothing reads its output")
+    for upsampling in seen.upsamplings:
+        if not upsampling.is_fused:
+            path = upsampling.frames[-1].path
+            what = f"nearest-neighbour upsampling by {upsampling.scale}" if upsampling.scale else "upsampling"
+            plan.leave(path, what, "; ".join(upsampling.reasons) or "nothing reads its output")
     _plan_transposed(plan, modules)
     plan.sort(modules)
     return plan
@@ -136,11 +136,11 @@ def _find_home(fusion: Fusion, modules: dict[str, nn.Module]) -> str:
 
 
 def _describe(fusion: Fusion, modules: dict[str, nn.Module]) -> str:
-    enlarged = " and ".join(f"by {scale} (in {path or 'the model'})" for path, scale in fusion.enlarged)
+    upsampled = " and ".join(f"by {scale} (in {path or 'the model'})" for path, scale in fusion.upsampled)
     joined = ", concatenation" if fusion.is_joined else ""
     name = type(modules[fusion.path]).__name__
     return (
-        f"nearest-neighbour enlargement {enlarged}{joined}, then {name} {fusion.kernel_size}×{fusion.kernel_size}"
+        f"nearest-neighbour upsampling {upsampled}{joined}, then {name} {fusion.kernel_size}×{fusion.kernel_size}"
     )
 
 
@@ -152,7 +152,7 @@ def _is_chained(module: nn.Module, fusion: Fusion, modules: dict[str, nn.Module]
     if not _is_plain_sequential(module):
         return False
     children = list(module)
-    chains = [find_chain(children, index) for index, child in enumerate(children) if is_enlargement(child)]
+    chains = [find_chain(children, index) for index, child in enumerate(children) if is_upsampling(child)]
     return any(isinstance(chain, Chain) and chain.conv is modules[fusion.path] for chain in chains)
 
 
@@ -178,7 +178,7 @@ def _plan_sequential(
     names, children = list(sequential._modules), list(sequential)
     stop = 0
     for index, child in enumerate(children):
-        if index < stop or not is_enlargement(child):
+        if index < stop or not is_upsampling(child):
             continue
         chain = find_chain(children, index)
         own = _join_path(path, names[index])
@@ -187,7 +187,7 @@ def _plan_sequential(
             objection = explain_module(modules[path])
             scale = chain.match.pieces[0].scale
             size = chain.match.kernel_size
-            what = f"nearest-neighbour enlargement by {scale} (in {own}), then Conv2d {size}×{size}"
+            what = f"nearest-neighbour upsampling by {scale} (in {own}), then Conv2d {size}×{size}"
             if objection is None:
                 plan.kinds.setdefault(path, FusedSequential)
                 plan.change(
@@ -208,13 +208,13 @@ def _plan_forward(plan: FusionPlan, path: str, modules: dict[str, nn.Module]) ->
     module = modules[path]
     mode = read_forward(module)
     if mode is not None and mode != "nearest":
-        plan.leave(path, "enlargement in its forward", f"its code names mode {mode}")
+        plan.leave(path, "upsampling in its forward", f"its code names mode {mode}")
     elif mode is not None:
-        _plan_scope(plan, path, "enlargement in its forward", "no convolution is near", path, modules)
+        _plan_scope(plan, path, "upsampling in its forward", "no convolution is near", path, modules)
     held = [(f"{name}.{key}", kid) for name, child in module.named_children() for key, kid in _list(child)]
     for name, child in (*module.named_children(), *held):
-        if is_enlargement(child):
-            scale = read_enlargement(child)
+        if is_upsampling(child):
+            scale = read_upsampling(child)
             if isinstance(scale, str) and getattr(child, "size", None) is None:
                 plan.leave(_join_path(path, name), type(child).__name__, scale)
             else:
@@ -263,7 +263,7 @@ def _plan_transposed(plan: FusionPlan, modules: dict[str, nn.Module]) -> None:
 
 
 def _name_result(kernel_size: int) -> str:
-    return "convolved before it is enlarged" if kernel_size == 1 else "one fast resize-convolution"
+    return "convolved before it is upsampled" if kernel_size == 1 else "one fast resize-convolution"
 
 
 def _join_path(path: str, name: str) -> str:
@@ -283,7 +283,7 @@ _DEPTH = 4
 
 
 def read_forward(module: nn.Module) -> str | None:
-    """Find whether the forward pass of a module itself may enlarge, by its code.
+    """Find whether the forward pass of a module itself may upsample, by its code.
 
     Parameters
     ----------
@@ -293,7 +293,7 @@ def read_forward(module: nn.Module) -> str | None:
     Returns
     -------
     str or None
-        ``nearest`` or the other mode that its code names; None if it enlarges nothing.
+        ``nearest`` or the other mode that its code names; None if it upsamples nothing.
     """
     if type(module).__module__.startswith("torch.") and not isinstance(module, GraphModule):
         return None

@@ -63,7 +63,7 @@ class FuseReport:
     changed : tuple of Change
         What is computed differently.
     left : tuple of Left
-        Enlargements and transposed convolutions that are not, with the reason.
+        Upsampling operations and transposed convolutions that are not, with the reason.
     max_relative_error : float or None
         Largest difference between the outputs of both models, over the largest output; None if nothing was
         compared.

@@ -1,7 +1,7 @@
-"""Enlargement and convolution as one function of tensors, and the sum of such for joined channels.
+"""Upsampling and convolution as one function of tensors, and the sum of such for joined channels.
 
 Where a decision of `expressions` becomes arithmetic, the fast way and the slow one; the forms themselves are
-`deconvbench.upsamplers.fast`. Knows nothing of modules.
+`deconvbench.upsamplers.fast`.
 """
 
 from typing import Any, TypeVar
@@ -17,10 +17,10 @@ from deconvbench.upsamplers.fast.memory import is_channels_last
 
 S = TypeVar("S")
 
-# measured on two cores of an AMD EPYC (float32, 32 to 512 enlarged channels): from 1024 pixels on, splitting
+# measured on two cores of an AMD EPYC (float32, 32 to 512 upsampled channels): from 1024 pixels on, splitting
 # is 0.94 to 1.65 times as fast as the plain form, with fewer 0.87 to 1.34
 LEAST_PIXELS_SPLIT = 1024
-# where the enlarged part has a compiled form, on one core: from 64 pixels on 0.94 to 4.3, with fewer 0.5 to 1.3
+# where the upsampled part has a compiled form, on one core: from 64 pixels on 0.94 to 4.3, with fewer 0.5 to 1.3
 LEAST_PIXELS_SPLIT_NATIVE = 64
 
 
@@ -34,14 +34,14 @@ def resize_conv2d(
     padding_mode: str = "zeros",
     find_prepared: FindPrepared | None = None,
 ) -> Tensor:
-    """Enlarge by nearest neighbour, then convolve keeping the size; in the fastest exact form.
+    """Upsample by nearest neighbour, then convolve keeping the size; in the fastest exact form.
 
     Under autocast it computes in the dtype that a convolution would.
 
     Parameters
     ----------
     x : Tensor, shape (N, C_in, H, W)
-        The image before enlargement.
+        The image before upsampling.
     weight : Tensor, shape (C_out, C_in/groups, k, k)
         Of the convolution, k odd.
     bias : Tensor, shape (C_out,), or None
@@ -109,13 +109,13 @@ def is_faster(
     is_prepared : bool
         Whether transformed weights are kept.
     is_computed : bool
-        Whether somebody else needs the enlarged image anyway.
+        Whether the upsampled tensor is needed elsewhere anyway.
 
     Returns
     -------
     bool
-        False where an enlarged part is so small that the plain form is its fastest, where the sum of several
-        costs what it saves, or where a 1×1 convolution leaves more to enlarge.
+        False where an upsampled part is so small that the plain form is its fastest, where the sum of several
+        costs what it saves, or where a 1×1 convolution leaves more to upsample.
     """
     if match.kernel_size == 1:
         return not is_computed and _leaves_less(expression, match, weight)
@@ -137,16 +137,16 @@ def is_faster(
 
 
 def _leaves_less(expression: LazyExpression[Tensor], match: Match, weight: Tensor) -> bool:
-    """Whether a 1×1 convolution is worth its turn before the enlargement.
+    """Whether a 1×1 convolution is worth its turn before the upsampling.
 
     Measured on one core (float32, 1 to 512 channels in and out, 8×8 to 64×64 pixels, scale 2, alone and of joined
-    channels): it is 1.0 to 50 times as fast where no more channels are to be enlarged than before, down to 0.1
-    where there are more, because an enlargement costs as much as a small convolution. With the channels last it
-    is next to free. Where the enlarged image is at hand it is 0.1 to 3.9.
+    channels): it is 1.0 to 50 times as fast where no more channels are to be upsampled than before, down to 0.1
+    where there are more, because an upsampling costs as much as a small convolution. With the channels last it
+    is next to free. Where the upsampled tensor is at hand it is 0.1 to 3.9.
     """
-    enlarged = [part for part in expression.parts if part.scale > 1]
-    fewer = match.out_channels <= sum(part.channels for part in enlarged)
-    return fewer or all(is_channels_last(part.source, weight) for part in enlarged)
+    upsampled = [part for part in expression.parts if part.scale > 1]
+    fewer = match.out_channels <= sum(part.channels for part in upsampled)
+    return fewer or all(is_channels_last(part.source, weight) for part in upsampled)
 
 
 def convolve(
@@ -169,14 +169,14 @@ def convolve(
     -------
     S or LazyExpression
         The result; an expression where the kernel is 1×1, for then the convolution acts on each pixel alone and
-        may come before the enlargement.
+        may come before the upsampling.
     """
     if match.kernel_size == 1 and len(match.pieces) == 1:
         (piece,) = match.pieces
         joined = _join(expression, piece.first, piece.last, interpreter)
         y = interpreter.call(torch.conv2d, joined, weight, bias, groups=match.groups)
         part = Part(source=y, channels=match.out_channels, scale=piece.scale)
-        return LazyExpression(parts=(part,), enlargements=expression.enlargements)
+        return LazyExpression(parts=(part,), upsamplings=expression.upsamplings)
     total: S | None = None
     for piece in match.pieces:
         source = _join(expression, piece.first, piece.last, interpreter)

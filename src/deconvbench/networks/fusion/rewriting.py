@@ -1,6 +1,6 @@
 """`fuse`: one call that makes a network with nearest-neighbour upsampling faster, and says what it did.
 
-Reads top to bottom: look, plan, copy, change, check. Knows no form and no condition.
+Reads top to bottom: look, plan, copy, change, check.
 """
 
 import copy
@@ -32,7 +32,7 @@ def fuse(
     cache_weights: bool = False,
     freeze: bool | None = None,
 ) -> FuseReport:
-    """Replace nearest-neighbour enlargement and convolution in a model by an exact faster form.
+    """Replace nearest-neighbour upsampling and convolution in a model by an exact faster form.
 
     Found are ``nn.Upsample`` and ``F.interpolate``, then padding, then ``nn.Conv2d`` or ``F.conv2d``; in
     containers, in classes with control flow of their own, with activations in between, and with channels
@@ -46,7 +46,7 @@ def fuse(
         Any model. In training it is fused as well as in evaluation mode.
     example_input : Tensor, tuple, list or dict, optional
         Arguments of the model, in a dict by name. With it the model runs, in evaluation mode and without leaving
-        a trace: every enlargement is found wherever it happens, and the outputs of both models are compared.
+        a trace: every upsampling is found wherever it happens, and the outputs of both models are compared.
         Without it containers and the code of forward passes tell where to look; what they find is exact all the
         same.
     inplace : bool
@@ -83,23 +83,23 @@ def fuse(
     Notes
     -----
     A fused module either is a container that runs its children as one, or has its forward pass watched while it
-    runs: an enlargement returns a tensor that is computed only if somebody other than a convolution looks at it,
+    runs: an upsampling returns a tensor that is computed only if anything but a convolution reads it,
     with all functions of torch, hooks, gradients and in-place operations as before. In every call it is decided
     anew whether anything is gained; for images too small for that, the module's own forward pass runs, unwatched
     from the second time on. Under ``torch.compile`` (where ``backend="deconvbench"`` does the same),
     ``torch.jit.trace``, ``torch.func`` transforms and forward-mode gradients it stands aside.
 
-    What nobody can see: code outside torch that writes into a tensor between its enlargement and the convolution
+    Not detected: code outside torch that writes into a tensor between its upsampling and the convolution
     (``numpy()`` views), and in inference mode any code beneath torch's Python functions. What raises, instead of
     being wrong: changes by code beneath torch's Python functions elsewhere, and extensions that read the memory of
-    an enlarged image. Leave the module out then: fuse the others one by one.
+    an upsampled tensor. Leave the module out then: fuse the others one by one.
 
     Examples
     --------
     >>> decoder = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(8, 4, 3, padding=1))
     >>> print(fuse(decoder))
     1 changed, 0 left alone
-      changed  1: nearest-neighbour enlargement by 2 (in 0), then Conv2d 3×3 -> one fast resize-convolution, in
+      changed  1: nearest-neighbour upsampling by 2 (in 0), then Conv2d 3×3 -> one fast resize-convolution, in
       the model
     """
     if freeze is not None:

@@ -4,7 +4,7 @@ Decides what is followed; how results are made is the interpreter's business. Ha
 session does.
 
 What treats each channel in its own way and each pixel alike (products with the factors of an attention over
-channels, sums with an embedding, normalisation by kept statistics) may act before the enlargement too. Exact to
+channels, sums with an embedding, normalisation by kept statistics) may act before the upsampling too. Exact to
 the bit, for every pixel that is repeated gets what one of them gets.
 """
 
@@ -49,13 +49,13 @@ def follow(  # noqa: PLR0911 -- one return for each kind of call
     -------
     LazyExpression, str or None
         The very expression of the argument, if the call returns its argument; a reason, if the call would have
-        to be written down but cannot be; None if it is none of ours.
+        to be written down but cannot be; None if it is not one of ours.
     """
     kind = calls.KINDS.get(function)
     if kind in {calls.INTERPOLATE, calls.PAD, calls.JOIN}:
         call = calls.read_call(function, args, kwargs)
-        if isinstance(call, calls.EnlargeCall):
-            return _follow_enlargement(call, interpreter)
+        if isinstance(call, calls.UpsampleCall):
+            return _follow_upsampling(call, interpreter)
         if isinstance(call, calls.PadCall):
             return _follow_padding(call, interpreter)
         return _follow_join(call, interpreter) if isinstance(call, calls.JoinCall) else None
@@ -86,11 +86,11 @@ def follow(  # noqa: PLR0911 -- one return for each kind of call
     return expression.map(lambda source: interpreter.call(function, source, *rest, **kwargs))
 
 
-def _follow_enlargement(call: calls.EnlargeCall, interpreter: Interpreter[S]) -> LazyExpression[S] | str | None:
+def _follow_upsampling(call: calls.UpsampleCall, interpreter: Interpreter[S]) -> LazyExpression[S] | str | None:
     expression = interpreter.find_expression(call.image)
     if expression is not None:
         scale = read_scale(call, interpreter.get_shape(call.image))
-        return scale if isinstance(scale, str) else expression.enlarge(scale)
+        return scale if isinstance(scale, str) else expression.upsample(scale)
     image = interpreter.find_plain(call.image)
     if image is None:
         return "its input is not an ordinary tensor of floating-point numbers"
@@ -117,12 +117,12 @@ def _follow_join(call: calls.JoinCall, interpreter: Interpreter[S]) -> LazyExpre
     if call.axis not in {1, -3}:
         return None
     parts: list[Part[S]] = []
-    enlargements: list[Any] = []
+    upsamplings: list[Any] = []
     for image in call.images:
         expression = interpreter.find_expression(image)
         if expression is not None and not expression.padding:
             parts.extend(expression.parts)
-            enlargements.extend(expression.enlargements)
+            upsamplings.extend(expression.upsamplings)
             continue
         plain = interpreter.find_plain(image)
         if plain is None or len(interpreter.get_shape(plain)) != 4:
@@ -133,7 +133,7 @@ def _follow_join(call: calls.JoinCall, interpreter: Interpreter[S]) -> LazyExpre
     if not all(isinstance(part.channels, int) for part in parts):
         return "the number of joined channels is not known"
     dtypes = [interpreter.get_dtype(part.source) for part in parts]
-    expression = LazyExpression(parts=tuple(parts), enlargements=tuple(enlargements))
+    expression = LazyExpression(parts=tuple(parts), upsamplings=tuple(upsamplings))
     if len(set(dtypes)) == 1:
         return expression
     dtype = reduce(torch.promote_types, dtypes)

@@ -1,4 +1,4 @@
-"""Containers that run enlargement, padding and convolution among their children as one: the fast path of fusion.
+"""Containers that run upsampling, padding and convolution among their children as one: the fast path of fusion.
 
 The conditions are the same as everywhere, asked of modules before any of them runs. Watching a container (see
 `session`) finds as much, and more; but it takes 0.1 ms longer a call with one convolution, 0.2 to 0.4 ms with
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deconvbench.networks.fusion.calls import NEAREST, ConvolveCall, EnlargeCall, PadCall, make_pair
+from deconvbench.networks.fusion.calls import NEAREST, ConvolveCall, PadCall, UpsampleCall, make_pair
 from deconvbench.networks.fusion.expressions import LazyExpression, Match, Part, plan_convolution, read_scale
 from deconvbench.networks.fusion.modules import Fused
 from deconvbench.networks.fusion.resizing import convolve, is_faster
@@ -36,7 +36,7 @@ _PADS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """Neighbouring modules that are one enlargement and one convolution.
+    """Neighbouring modules that are one upsampling and one convolution.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoChain:
-    """Why modules are not one enlargement and one convolution.
+    """Why modules are not one upsampling and one convolution.
 
     Parameters
     ----------
@@ -73,24 +73,24 @@ class NoChain:
     is_certain: bool
 
 
-def is_enlargement(module: nn.Module) -> bool:
-    """Whether a module is one of torch's enlargements."""
+def is_upsampling(module: nn.Module) -> bool:
+    """Whether a module is one of torch's upsampling modules."""
     return type(module) in {nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d}
 
 
-def read_enlargement(module: Any) -> int | str:
-    """Find by which whole number a module enlarges any image, or say why it is none."""
+def read_upsampling(module: Any) -> int | str:
+    """Find by which whole number a module upsamples any image, or say why it is none."""
     if module.size is not None:
         return f"size={module.size} fixes the output, so the scale depends on the input"
     if module.align_corners is not None and module.mode in NEAREST:
         # torch raises
         return f"align_corners={module.align_corners}"
-    call = EnlargeCall(image=None, size=None, scale_factor=module.scale_factor, mode=module.mode)
+    call = UpsampleCall(image=None, size=None, scale_factor=module.scale_factor, mode=module.mode)
     return read_scale(call, (None,) * 4)
 
 
 def find_chain(modules: Sequence[nn.Module], start: int) -> Chain | NoChain:
-    """Find the enlargement and convolution that start at a module, or say why there are none."""
+    """Find the upsampling and convolution that start at a module, or say why there are none."""
     expression: LazyExpression[None] = LazyExpression(parts=(Part(source=None, channels=0, scale=1),))
     pointwise: list[nn.Module] = []
     for index, module in enumerate(modules[start:], start):
@@ -113,9 +113,9 @@ def find_chain(modules: Sequence[nn.Module], start: int) -> Chain | NoChain:
 
 
 def _advance(expression: LazyExpression[None], module: Any) -> LazyExpression[None] | NoChain:
-    if is_enlargement(module):
-        scale = read_enlargement(module)
-        answer = scale if isinstance(scale, str) else expression.enlarge(scale)
+    if is_upsampling(module):
+        scale = read_upsampling(module)
+        answer = scale if isinstance(scale, str) else expression.upsample(scale)
         # a fixed size may be a multiple of what comes
         is_certain = module.size is None
     elif type(module) in _PADS:
@@ -163,7 +163,7 @@ def _plan(expression: LazyExpression[None], conv: nn.Conv2d) -> Match | str:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether somebody watches or replaces the calls of a module."""
+    """Whether the calls of a module are watched or replaced."""
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
@@ -174,7 +174,7 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 class FusedSequential(Fused, nn.Sequential):
-    """A container that runs enlargement, padding and convolution among its children as one."""
+    """A container that runs upsampling, padding and convolution among its children as one."""
 
     def forward(self, input: Any) -> Any:
         """Run the children one after another."""
@@ -193,7 +193,7 @@ class FusedSequential(Fused, nn.Sequential):
         index, has_gained = 0, False
         while index < len(children):
             child = children[index]
-            chain = find_chain(children, index) if is_enlargement(child) and is_usable(x) else None
+            chain = find_chain(children, index) if is_upsampling(child) and is_usable(x) else None
             if isinstance(chain, Chain) and self._gains(chain, x):
                 x = self._run_chain(chain, x)
                 index, has_gained = chain.stop, True
@@ -214,7 +214,7 @@ class FusedSequential(Fused, nn.Sequential):
     def _run_chain(self, chain: Chain, x: Tensor) -> Tensor:
         for module in chain.pointwise:
             if getattr(module, "inplace", False):
-                # it may write into the enlarged image, which was nobody else's, but not into this one
+                # it may write into the upsampled tensor, which is not shared, but not into this one
                 x = x.clone()
             x = module(x)
         (piece,) = chain.match.pieces

@@ -29,16 +29,16 @@ class SessionListener(Protocol):
     """Who wants to know what a session does, and why not."""
 
     def begin(self, scale: int) -> Any:
-        """Learn of an enlargement; what is returned comes back with the expression."""
+        """Learn of an upsampling; what is returned comes back with the expression."""
 
     def refuse(self, reason: str) -> None:
-        """Learn of an enlargement that is none of ours."""
+        """Learn of an upsampling that is not one of ours."""
 
     def fuse(self, expression: LazyExpression[Tensor], match: Match, plain: Tensor, fast: Tensor) -> None:
         """Learn of a convolution that went the fast way, and of what the plain one answers."""
 
-    def miss(self, enlargements: Sequence[Any], reason: str) -> None:
-        """Learn of an enlarged image that had to be computed."""
+    def miss(self, upsamplings: Sequence[Any], reason: str) -> None:
+        """Learn of an upsampled tensor that had to be computed."""
 
 
 class Session:
@@ -49,12 +49,12 @@ class Session:
     weight_cache : WeightCache or None
         Where transformed weights may be kept.
     observer : SessionListener or None
-        Who is told.
+        Receives what is seen.
 
     Attributes
     ----------
     has_tried : bool
-        Whether any enlargement was deferred.
+        Whether any upsampling was deferred.
     has_gained : bool
         Whether any convolution went the fast way.
     """
@@ -67,7 +67,7 @@ class Session:
         self.has_tried = self.has_gained = False
 
     def find_expression(self, value: Any) -> LazyExpression[Tensor] | None:
-        """Find the expression of a deferred tensor that nobody can have changed."""
+        """Find the expression of a deferred tensor that cannot have been changed."""
         if not isinstance(value, Deferred) or value.is_given_away:
             return None
         return value.expression if value.has_old_sources and value.has_own_history else None
@@ -99,19 +99,19 @@ class Session:
         return y
 
     def add(self, total: Tensor, term: Tensor) -> Tensor:
-        """Add, to a result that nobody else has."""
+        """Add to a result that is not shared."""
         return total.add_(term)
 
     def find_prepared(self, weight: Tensor, start: int, length: int) -> FindPrepared | None:
         """Find where the transformed weight of some input channels is kept."""
         return None if self._weight_cache is None else self._weight_cache.find(weight, start, length)
 
-    def enlarge(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Defer an enlargement of a plain tensor, or return NotImplemented."""
+    def upsample(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Defer an upsampling of a plain tensor, or return NotImplemented."""
         expression = follow(functional.interpolate, args, kwargs, self)
         if isinstance(expression, LazyExpression):
             if self._observer is not None:
-                expression = replace(expression, enlargements=(self._observer.begin(expression.parts[0].scale),))
+                expression = replace(expression, upsamplings=(self._observer.begin(expression.parts[0].scale),))
             return self._defer(expression)
         if self._observer is not None:
             self._observer.refuse(expression or "it is not a plain nearest-neighbour upsampling")
@@ -140,25 +140,25 @@ class Session:
     def protect(self, args: Sequence[Any], kwargs: Mapping[str, Any], function: Any) -> None:
         """Compute what depends on memory that a call may change."""
         tensors = find_tensors((*args, *kwargs.values()))
-        # the memory of a deferred tensor is nobody's source
+        # the memory of a deferred tensor is not the source of another
         given = {find_memory(tensor) for tensor in tensors if not isinstance(tensor, Deferred)}
         if not given:
             return
         for deferred in self._list_waiting():
             own = {find_memory(part.source) for part in deferred.expression.parts}
             if None in given or not own.isdisjoint(given):
-                # where nobody counts changes, this one counts
+                # where changes are not counted, this one counts
                 deferred.compute(function, is_pure=deferred.counts_changes)
 
     def notice(self, deferred: Deferred, function: Any) -> None:
-        """Tell the observer who wants an enlarged image."""
+        """Tell the observer who wants an upsampled tensor."""
         name = getattr(function, "__name__", str(function))
         reason = f"its output is read by {name}" if function else "the model returns or keeps its output"
         self._miss(deferred.expression, reason)
 
     def _miss(self, expression: LazyExpression[Tensor], reason: str) -> None:
         if self._observer is not None:
-            self._observer.miss(expression.enlargements, reason)
+            self._observer.miss(expression.upsamplings, reason)
 
     def handle(  # noqa: PLR0911 -- one return for each kind of answer
         self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -177,10 +177,10 @@ class Session:
         is_inplace = options.pop("inplace", False)
         if is_inplace and (not isinstance(image, Deferred) or image.is_computed):
             return NotImplemented
-        if function is functional.interpolate and not self._can_enlarge(args, kwargs):
+        if function is functional.interpolate and not self._can_upsample(args, kwargs):
             # what cannot be written down together may be one after the other
             named = compute(dict(kwargs), function, is_pure=True)
-            return self.enlarge(compute(tuple(args), function, is_pure=True), named)
+            return self.upsample(compute(tuple(args), function, is_pure=True), named)
         expression = follow(function, args, options, self)
         if not isinstance(expression, LazyExpression):
             if expression is not None:
@@ -195,10 +195,10 @@ class Session:
                 return image
         return self._defer(expression)
 
-    def _can_enlarge(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-        """Whether the argument of an enlargement is deferred, and its expression can be enlarged."""
+    def _can_upsample(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether the argument of an upsampling is deferred, and its expression can be upsampled."""
         call = calls.read_call(functional.interpolate, args, kwargs)
-        is_known = isinstance(call, calls.EnlargeCall) and self.find_expression(call.image) is not None
+        is_known = isinstance(call, calls.UpsampleCall) and self.find_expression(call.image) is not None
         return is_known and isinstance(follow(functional.interpolate, args, kwargs, self), LazyExpression)
 
     def _convolve(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -213,7 +213,7 @@ class Session:
         is_autocast = torch.is_autocast_enabled(call.image.device.type) and torch.float64 not in dtypes
         if len(dtypes) > 1 and not is_autocast:
             return NotImplemented
-        # whoever observes wants to know what is exact, at other sizes too
+        # an observer wants to know what is exact, at other sizes too
         if self._observer is None or match.kernel_size == 1:
             is_prepared = self.find_prepared(call.weight, 0, call.weight.shape[1]) is not None
             is_computed = call.image.is_computed
@@ -295,7 +295,7 @@ class Interceptor(TorchFunctionMode):
         named = kwargs or {}
         session = self.session
         if func is functional.interpolate and not any(True for _ in find_deferred((*args, *named.values()))):
-            answer = session.enlarge(args, named)
+            answer = session.upsample(args, named)
             if answer is not NotImplemented:
                 return answer
         elif session.is_waiting and not is_harmless(func, named):
@@ -313,7 +313,7 @@ def is_transformed() -> bool:
 
 
 def may_intercept() -> bool:
-    """Whether a session may start here: nobody traces or transforms, and none is running in this thread."""
+    """Whether a session may start here: no tracing, no transform, and no other session in this thread."""
     if torch.compiler.is_compiling() or is_transformed():
         return False
     return not any(isinstance(mode, Interceptor) for mode in _get_current_function_mode_stack())  # type: ignore[no-untyped-call] # torch has no types here

@@ -1,7 +1,4 @@
-"""Questions about ordinary tensors, finding tensors among arguments, and how far one is from another.
-
-Changes nothing; knows nothing of models.
-"""
+"""Questions about ordinary tensors, finding tensors among arguments, and how far one is from another."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -34,7 +34,7 @@ class WeightCache:
 
     A change of a weight is seen by its identity, its version and its memory: optimizer steps,
     ``load_state_dict``, ``.to()``, assignments to ``.data`` and in-place operations by any owner of the
-    parameter all count. What nobody can see are writes into ``weight.data`` and into foreign views of its memory
+    parameter all count. Not detected are writes into ``weight.data`` and into foreign views of its memory
     (``numpy()``): call `clear` after those. Copies and pickles are empty.
     """
 

@@ -120,6 +120,6 @@ def draw_article_figures(trained: Trained) -> dict[str, Figure]:
         try:
             figures[name] = draw()
         except EmptyFigureError:
-            # whoever shows the figures says that this one has nothing to show
+            # the caller reports that this figure has nothing to show
             continue
     return figures

@@ -1,6 +1,6 @@
 """The crops of an experiments folder: which there are, and their pixels.
 
-Chooses and reads, draws nothing. Whatever is missing is an `EmptyFigureError` that says so, because a folder may
+Whatever is missing is an `EmptyFigureError` that says so, because a folder may
 hold a run that was just begun, and results that ship with the package have no crops at all.
 """
 
@@ -224,7 +224,7 @@ def get_period(task: str, scale_factor: int = 2) -> int:
     Parameters
     ----------
     task : str
-        The reconstructing network enlarges twice, the super-resolving one once.
+        The reconstructing network upsamples twice, the super-resolving one once.
     scale_factor : int
         Scale s of each upsampler.
     """

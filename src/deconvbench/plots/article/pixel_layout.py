@@ -2,7 +2,7 @@
 
 A checkerboard is one or two pixels wide: a picture that is resampled by a fraction makes or hides one. So pictures
 stand on whole dots, each of their pixels a whole number of dots, and the figures that hold them are laid out by
-hand, in dots from the upper left corner. Knows no experiment.
+hand, in dots from the upper left corner.
 """
 
 import textwrap

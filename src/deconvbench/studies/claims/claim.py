@@ -66,7 +66,7 @@ class Claim:
     Parameters
     ----------
     id : int
-        Its number in the ledger, from 1.
+        Its number in the claims table, from 1.
     text : str
         The statement.
     source : str

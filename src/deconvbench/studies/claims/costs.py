@@ -1,7 +1,7 @@
 """Claims 4 and 12: what upsampling before the convolution costs, counted, and measured by a run.
 
-Ratios are taken between layers that were measured in one run under equal settings, and nowhere else; of many cells
-a geometric mean is told. Shares of wasted products are counted on maps of ones.
+Ratios are taken between layers that were measured in one run under equal settings, and nowhere else; of many cases
+a geometric mean is reported. Shares of wasted products are counted on maps of ones.
 """
 
 import math
@@ -31,7 +31,7 @@ from deconvbench.tables.frames import list_rows
 
 # share of the cells under a kernel that hold no data: more is wasteful, less is not worth a word
 WASTEFUL, NEGLIGIBLE = 0.5, 0.25
-# times the latency of what it replaces that nobody would notice
+# largest ratio to the latency of the replaced layer that counts as the same
 SAME_LATENCY = 1.1
 # "slightly less efficient": up to a quarter more
 SLIGHTLY = 1.25
@@ -157,7 +157,7 @@ def measure_efficiency(context: Context) -> Evidence:
     -------
     dict
         For `transposed` k3 and k4: latency, memory and MACs of `nearest_conv` k3 over theirs, a geometric mean
-        over all cells that have both, of the latency with interval, extremes and number of cells; the same latency
+        over all cases that have both, of the latency with interval, extremes and number of cases; the same latency
         and memory for the exact fast form `nearest_conv_fast`, with its weights fresh and frozen.
     """
     if context.tables is None:
@@ -167,7 +167,7 @@ def measure_efficiency(context: Context) -> Evidence:
     evidence: dict[str, float | None] = {}
     for base in (TRANSPOSED, TRANSPOSED_DIVISIBLE):
         name = f"k{base[1]}"
-        latency = [*_compare_layers(rows, NEAREST, base), *_compare_in_turns(turns, NEAREST, base)]
+        latency = [*_compare_layers(rows, NEAREST, base), *_compare_interleaved(turns, NEAREST, base)]
         evidence |= _pool(f"latency_ratio_{name}", latency)
         if latency:
             evidence[f"latency_ratio_{name}_least"] = math.exp(min(ratio[0] for ratio in latency))
@@ -176,16 +176,16 @@ def measure_efficiency(context: Context) -> Evidence:
         for column, quantity in (("peak_memory_bytes", "memory"), ("macs", "macs")):
             costs = [
                 *_compare_layers(rows, NEAREST, base, column),
-                *_compare_in_turns(turns, NEAREST, base, column),
+                *_compare_interleaved(turns, NEAREST, base, column),
             ]
             evidence |= _pool(f"{quantity}_ratio_{name}", costs)
-        fast = [*_compare_layers(rows, FAST, base), *_compare_in_turns(turns, FAST, base)]
+        fast = [*_compare_layers(rows, FAST, base), *_compare_interleaved(turns, FAST, base)]
         evidence |= _pool(f"fast_latency_ratio_{name}", fast)
-        frozen = _compare_in_turns(turns, FAST, base, is_frozen=True)
+        frozen = _compare_interleaved(turns, FAST, base, is_frozen=True)
         evidence |= _pool(f"fast_frozen_latency_ratio_{name}", frozen)
         memory = [
             *_compare_layers(rows, FAST, base, "peak_memory_bytes"),
-            *_compare_in_turns(turns, FAST, base, "peak_memory_bytes"),
+            *_compare_interleaved(turns, FAST, base, "peak_memory_bytes"),
         ]
         evidence |= _pool(f"fast_memory_ratio_{name}", memory)
     return evidence
@@ -199,7 +199,7 @@ def _list_measured(summary: pd.DataFrame) -> list[Row]:
 def _compare_layers(
     rows: Iterable[Row], layer: NamedLayer, base: NamedLayer, column: str = "latency_s"
 ) -> list[Ratio]:
-    """Set a layer against another in all cells of a summary that have both."""
+    """Set a layer against another in all cases of a summary that have both."""
 
     def find_width(row: Row) -> float:
         low, high = row["latency_ci_low_s"], row["latency_ci_high_s"]
@@ -208,7 +208,7 @@ def _compare_layers(
     return _match(rows, layer, base, lambda row: (row[column], find_width(row)), COMPARABLE_FIELDS)
 
 
-def _compare_in_turns(
+def _compare_interleaved(
     rows: Iterable[Row], layer: NamedLayer, base: NamedLayer, column: str = "latency_s", *, is_frozen: bool = False
 ) -> list[Ratio]:
     """Set a layer against another where the timing of both was interleaved with the same third."""
@@ -242,14 +242,14 @@ def _match(
             continue
         (cost, half), (base_cost, base_half) = read(row), read(other)
         if cost and base_cost:
-            # cells that were timed by themselves err independently
+            # cases that were timed by themselves err independently
             width = math.hypot(half, base_half)
             ratios.append((math.log(cost / base_cost), width, dict(zip(fields, setting, strict=True))))
     return ratios
 
 
 def _pool(name: str, ratios: Sequence[Ratio]) -> dict[str, float | None]:
-    """Lay the geometric mean out as evidence, with the interval that follows from those of the cells."""
+    """Lay the geometric mean out as evidence, with the interval that follows from those of the cases."""
     if not ratios:
         return {}
     mean = sum(ratio[0] for ratio in ratios) / len(ratios)
@@ -258,7 +258,7 @@ def _pool(name: str, ratios: Sequence[Ratio]) -> dict[str, float | None]:
     return {name: math.exp(mean), **dict(zip(name_interval(name), ends, strict=True))}
 
 
-_MEASURE_BOTH = "no run has latencies of nearest_conv k3 and of transposed k3 or k4 in one cell; " + _RUN
+_MEASURE_BOTH = "no run has latencies of nearest_conv k3 and of transposed k3 or k4 in one case; " + _RUN
 
 
 def judge_efficiency(evidence: Evidence) -> Finding:
@@ -282,7 +282,7 @@ def judge_efficiency(evidence: Evidence) -> Finding:
             least, most, cells = (
                 read_number(evidence, f"latency_ratio_k{k}_{what}") for what in ("least", "most", "cells")
             )
-            costs[0] += f", {write_number(least)} to {write_number(most)} in {cells:.0f} cells"
+            costs[0] += f", {write_number(least)} to {write_number(most)} in {cells:.0f} cases"
         for quantity, title in (("memory", "memory"), ("macs", "MACs")):
             ratio = evidence.get(f"{quantity}_ratio_k{k}")
             if ratio is not None:

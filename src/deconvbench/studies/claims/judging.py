@@ -1,6 +1,6 @@
 """From numbers to verdicts: intervals against limits, parts into a whole, and what to say where nothing is known.
 
-The one place where "straddles the limit" is decided. Knows no claim.
+The one place where "straddles the limit" is decided.
 """
 
 import math
@@ -161,7 +161,7 @@ def answer(holds: bool | None) -> Verdict:
     Parameters
     ----------
     holds : bool or None
-        None where nobody can tell.
+        None where it is inconclusive.
     """
     if holds is None:
         return Verdict.UNDECIDED
@@ -169,7 +169,7 @@ def answer(holds: bool | None) -> Verdict:
 
 
 def negate(holds: bool | None) -> bool | None:
-    """Turn an answer round; what nobody can tell stays so.
+    """Negate an answer; an inconclusive one stays so.
 
     Parameters
     ----------

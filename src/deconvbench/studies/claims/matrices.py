@@ -299,7 +299,7 @@ def judge_equivalence(evidence: Evidence) -> Finding:
 
     The claim says "upsampling in some way": zeros in between are one, and decide whether it holds at all. That
     nearest neighbours, which the article recommends as its equivalent, serve some kernels only takes nothing away
-    from it; if they did not even serve those, or were no transposed convolution, the claim would hold in part.
+    from it; if they did not even serve those, or were not a transposed convolution, the claim would hold in part.
 
     Parameters
     ----------

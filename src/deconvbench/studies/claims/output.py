@@ -1,7 +1,4 @@
-"""The ledger for readers and machines: a table for a terminal, text for a pipe, JSON for scripts and the report.
-
-Lays out what was found and decides nothing.
-"""
+"""The claims table for readers and machines: terminal table, text for a pipe, JSON for scripts and the report."""
 
 import json
 import textwrap
@@ -32,7 +29,7 @@ _COLOURS = {
 
 
 def list_rows(results: Sequence[ClaimResult]) -> list[dict[str, Any]]:
-    """List the ledger as plain rows, as ``--json`` prints them.
+    """List the claims table as plain rows, as ``--json`` prints them.
 
     Parameters
     ----------
@@ -48,7 +45,7 @@ def list_rows(results: Sequence[ClaimResult]) -> list[dict[str, Any]]:
 
 
 def write_claims(results: Sequence[ClaimResult], path: Path) -> None:
-    """Write the ledger with the figure of each claim, for the report; whole or not at all.
+    """Write the claims table with the figure of each claim, for the report; whole or not at all.
 
     Parameters
     ----------
@@ -80,7 +77,7 @@ def count_verdicts(results: Sequence[ClaimResult]) -> str:
 
 
 def print_claims(results: Sequence[ClaimResult], stream: TextIO) -> None:
-    """Print the ledger: coloured on a terminal, plain text elsewhere.
+    """Print the claims table: coloured on a terminal, plain text elsewhere.
 
     Parameters
     ----------
@@ -105,7 +102,7 @@ def _list_cells(result: ClaimResult) -> tuple[str, str, str, str]:
 
 
 def format_text(results: Sequence[ClaimResult]) -> str:
-    """Lay the ledger out as columns of at most `WIDTH` characters, for a pipe or a file.
+    """Lay the claims table out as columns of at most `WIDTH` characters, for a pipe or a file.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ from deconvbench.studies.claims.judging import (
     write_number,
 )
 
-# of the overlap and of the ripple: less is no checkerboard worth the name, more is far beyond any seed's scatter
+# of the overlap and of the ripple: less is not a visible checkerboard, more is far beyond any seed's scatter
 NOTABLE = 0.05
 # unevenness in two dimensions against the square of that in one
 EXACT = 1e-10

@@ -37,7 +37,7 @@ from deconvbench.studies.claims.networks import (
 
 # a remedy that helps takes away at least a quarter; "quite effective" at least half
 REDUCED, EFFECTIVE = 0.75, 0.5
-# phase ripple: less is no checkerboard worth the name
+# phase ripple: less is not a visible checkerboard
 NOTABLE_RIPPLE = 0.05
 # images at a hundredth of the amplitude: 2.5 of 255 levels
 CLEAN_IMAGES_DB = -40.0

@@ -1,6 +1,6 @@
 """Whether checkerboards are worse where colours are far from the mean, as Odena et al. say.
 
-Compares patches of images with each other; knows no networks.
+Compares patches of images with each other.
 """
 
 import math

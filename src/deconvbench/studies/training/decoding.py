@@ -1,6 +1,6 @@
 """Image files of any kind to pixels of one kind: three channels of 8 bits.
 
-Knows what Pillow reads and how each of its modes is to be shown. Decides nothing about which images are used.
+Knows what Pillow reads and how each of its modes is to be shown.
 """
 
 import stat
@@ -60,7 +60,7 @@ def read_image(path: Path) -> Tensor:
     """Decode an image of any size and mode that Pillow reads.
 
     Grey images become three equal channels; images of 16 bits and of floating point (0..1 or 0..255) become those
-    of 8 bits; what is transparent lies on white; EXIF rotation is applied; of several frames the first is taken.
+    of 8 bits. Transparent pixels are put on white. EXIF rotation is applied. Of several frames the first is taken.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The images that networks are trained and scored on, split by image, and the batches cut from them.
 
 What is trained on is never scored on. Everything is a function of its arguments, so that a training run that was
-broken off goes on with the batches that it would have had. Nothing is downloaded.
+interrupted continues with the batches that it would have had. Nothing is downloaded.
 """
 
 import hashlib

@@ -1,7 +1,6 @@
 """The networks that are trained: the article's transformation network, and one for super-resolution.
 
 Upsampler and norm are exchangeable, everything else is the same whichever they are, down to the first weights.
-Builds networks and does nothing else with them.
 """
 
 import torch
@@ -126,7 +125,7 @@ class SuperResolutionNetwork(nn.Module):
         self.decoder = _make_upsampler(settings, width, COLOURS)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge images.
+        """Upsample images.
 
         Parameters
         ----------

@@ -1,7 +1,6 @@
 """The parent's end of a child process that trains.
 
-Starts it, hands it one training run after another, and turns its end, however it came, into a status. Decides
-nothing about which run comes next.
+Starts it, hands it one training run after another, and turns its end, however it came, into a status.
 """
 
 import json
@@ -80,7 +79,7 @@ class TrainingProcess:
         )
 
     def kill(self) -> None:
-        """End it at once; its run goes on from its checkpoint."""
+        """End it at once; its run continues from its checkpoint."""
         self._child.kill()
 
     def _send(self, content: dict[str, Any]) -> None:

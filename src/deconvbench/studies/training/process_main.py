@@ -1,7 +1,7 @@
 """The child process that trains one run after another.
 
 It reads a job a line, answers with a line for each step and one for the end, and dies with its parent. Whatever a
-training run raises becomes its status; only what stops every run (a full disk) is told as such.
+training run raises becomes its status; only what stops every run (a full disk) is reported as such.
 """
 
 import json

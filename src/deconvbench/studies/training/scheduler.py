@@ -1,6 +1,6 @@
-"""Training runs side by side: which child trains what, how far they are, and how each ended.
+"""Training runs side by side: which worker trains what, how far they are, and how each ended.
 
-A run that fails is a status; only what would stop every run ends them all. Writes nothing.
+A run that fails is a status; only what would stop every run ends them all.
 """
 
 import selectors
@@ -14,8 +14,8 @@ from deconvbench.progress import PartDone, PartObserver
 from deconvbench.studies.training.settings import TrainingSettings
 
 
-class TrainingChild(Protocol):
-    """What the crew needs of whatever trains; `TrainingProcess` is the real one."""
+class TrainingWorker(Protocol):
+    """What the pool needs of a worker; `TrainingProcess` is the real one."""
 
     def fileno(self) -> int:
         """Descriptor that can be read when it has something to say, or has ended."""
@@ -96,21 +96,21 @@ class TrainingJob:
     done: int
 
 
-class Crew:
-    """Children that train, and what they are at.
+class TrainingPool:
+    """A pool of workers that train, and what each one trains.
 
     Parameters
     ----------
     tasks : sequence of TrainingJob
         In the order in which they are begun.
     start : callable
-        Starts a child.
+        Starts a worker.
     jobs : int
-        Children at a time.
+        Workers at a time.
     outcome : TrainingOutcome
-        Is told of each end.
+        Receives each end.
     observer : callable
-        Is told of each step and end; a note tells of a failure.
+        Receives each step and end, with a note for a failure.
     finish : callable
         Called after each run that came to its end, whichever.
     """
@@ -118,7 +118,7 @@ class Crew:
     def __init__(
         self,
         tasks: Sequence[TrainingJob],
-        start: Callable[[], TrainingChild],
+        start: Callable[[], TrainingWorker],
         jobs: int,
         *,
         outcome: TrainingOutcome,
@@ -134,63 +134,63 @@ class Crew:
         self._total = sum(task.settings.steps - task.done for task in tasks)
         self._done = 0
         self._selector = selectors.DefaultSelector()
-        self._idle: list[TrainingChild] = []
-        self._busy: dict[TrainingChild, TrainingJob] = {}
+        self._idle: list[TrainingWorker] = []
+        self._busy: dict[TrainingWorker, TrainingJob] = {}
 
     def run(self) -> None:
-        """Train until nothing is left; whatever happens, no child is left.
+        """Train until nothing is left; whatever happens, no worker is left.
 
         Raises
         ------
         SurroundingsError
-            If a child cannot be started, or says that nothing can be trained any more.
+            If a worker cannot be started, or says that nothing can be trained any more.
         """
         with self._selector:
             try:
                 while self._waiting or self._busy:
                     self._hand_out()
                     for key, _ in self._selector.select():
-                        self._listen(cast("TrainingChild", key.fileobj))
+                        self._listen(cast("TrainingWorker", key.fileobj))
             finally:
-                for child in (*self._busy, *self._idle):
-                    child.kill()
+                for worker in (*self._busy, *self._idle):
+                    worker.kill()
 
     def _hand_out(self) -> None:
         while self._waiting and len(self._busy) < self._jobs:
             if not self._idle:
-                child = self._start()
-                self._selector.register(child, selectors.EVENT_READ)
-                self._idle.append(child)
-            child = self._idle.pop()
-            task = self._busy[child] = self._waiting.popleft()
-            child.train(task.settings)
+                worker = self._start()
+                self._selector.register(worker, selectors.EVENT_READ)
+                self._idle.append(worker)
+            worker = self._idle.pop()
+            task = self._busy[worker] = self._waiting.popleft()
+            worker.train(task.settings)
 
-    def _listen(self, child: TrainingChild) -> None:
-        answers = child.read()
+    def _listen(self, worker: TrainingWorker) -> None:
+        answers = worker.read()
         if answers is None:
-            self._selector.unregister(child)
-            if child in self._busy:
-                self._end(child, "crashed", child.explain_end())
-            child.kill()
-            self._idle = [other for other in self._idle if other is not child]
+            self._selector.unregister(worker)
+            if worker in self._busy:
+                self._end(worker, "crashed", worker.explain_end())
+            worker.kill()
+            self._idle = [other for other in self._idle if other is not worker]
             return
         for answer in answers:
             if "stop" in answer:
                 raise SurroundingsError(answer["stop"])
             if "step" in answer:
-                self._advance(child, answer["step"], answer["text"])
+                self._advance(worker, answer["step"], answer["text"])
             else:
-                self._end(child, answer["status"], answer["message"])
+                self._end(worker, answer["status"], answer["message"])
 
-    def _advance(self, child: TrainingChild, step: int, text: str) -> None:
-        task = self._busy[child]
+    def _advance(self, worker: TrainingWorker, step: int, text: str) -> None:
+        task = self._busy[worker]
         self._done += step - task.done
-        self._busy[child] = TrainingJob(settings=task.settings, done=step)
+        self._busy[worker] = TrainingJob(settings=task.settings, done=step)
         self._tell(f"{task.settings.run_id} step {step}  {text}".rstrip())
 
-    def _end(self, child: TrainingChild, status: str, message: str) -> None:
-        task = self._busy.pop(child)
-        self._idle.append(child)
+    def _end(self, worker: TrainingWorker, status: str, message: str) -> None:
+        task = self._busy.pop(worker)
+        self._idle.append(worker)
         # the steps that a failure leaves undone are not waited for
         self._total -= task.settings.steps - task.done
         note = ""

@@ -1,6 +1,6 @@
 """How well a network does on the test images: fidelity, and checkerboards in 8-bit levels.
 
-Looks at networks from outside and at pixels; trains nothing, writes nothing. What is undefined is NaN: a network
+Looks at networks from outside and at pixels. What is undefined is NaN: a network
 that has diverged has scores like any other.
 """
 
@@ -174,11 +174,11 @@ class _ColourInput(nn.Module):
         return y
 
 
-def _measure_ripple(network: nn.Module, period: int, enlargement: int, *, two_tone: bool) -> float:
+def _measure_ripple(network: nn.Module, period: int, upsampling: int, *, two_tone: bool) -> float:
     """Measure the ripple in levels; two colours lie side by side, so half the rows of the square are enough."""
     colours, parts, margins = (_PAIRS, 2, _TWO_TONE_MARGINS) if two_tone else (_PLAIN_COLOURS, 1, _PLAIN_MARGINS)
     for margin in margins:
-        rows = (2 * margin + _MIDDLE) // enlargement
+        rows = (2 * margin + _MIDDLE) // upsampling
         try:
             ripple = flat_field_ripple(
                 _ColourInput(network, rows),

@@ -1,6 +1,6 @@
 """What a training run is: its settings, their defaults, and the name that follows from them.
 
-Decides what is trained by default and what "the article's own setting" means. Trains nothing.
+Decides what is trained by default and what "the article's own setting" means.
 """
 
 from collections.abc import Iterable, Mapping
@@ -45,7 +45,7 @@ class TrainingSettings:
     ----------
     task : str
         ``reconstruction`` (the article's transformation network, which gives its input back) or
-        ``super-resolution`` (a small image enlarged by the upsampler at the network's end).
+        ``super-resolution`` (a small image upsampled by the upsampler at the network's end).
     upsampler : str
         Name in the registry.
     kernel_size : int or None
@@ -65,7 +65,7 @@ class TrainingSettings:
     steps : int
         Steps of the optimizer.
     learning_rate : float
-        Of Adam, the same in each step, so that a longer run goes on where a shorter one stopped.
+        Of Adam, the same in each step, so that a longer run continues where a shorter one stopped.
     seed : int
         Of weights and crops.
     device : str

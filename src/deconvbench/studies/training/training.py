@@ -1,8 +1,7 @@
 """One training run, from its first step or from its checkpoint to its last, scored on the way.
 
 The crops of a step are drawn from (seed, step), so weights and optimizer are all that a run has to keep, and a run
-that was killed ends with the same bits as one that was not (on one machine, with one thread on a CPU). Knows
-nothing of other runs, processes or tables.
+that was killed ends with the same bits as one that was not (on one machine, with one thread on a CPU).
 """
 
 import math
@@ -41,7 +40,7 @@ THREADS = 1  # on a CPU; the number of threads decides the order of sums, and so
 _EARLY_STEPS = frozenset({0, 1, 2, 5, 10, 20})
 _PICTURED_STEPS = frozenset({0, 1})
 
-# told the steps done, and the score last logged as text
+# receives the steps done, and the score last logged as text
 Report = Callable[[int, str], None]
 
 
@@ -75,7 +74,7 @@ class TrainingRun:
     UnsupportedError
         If the upsampler cannot be built so.
     RunFolderError
-        If what lies in the folder is no training run.
+        If the folder holds something other than a training run.
     SurroundingsError
         If the folder cannot be written.
     """
@@ -105,7 +104,7 @@ class TrainingRun:
         Parameters
         ----------
         report : callable
-            Told of each step.
+            Receives each step.
 
         Returns
         -------

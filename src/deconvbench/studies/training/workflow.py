@@ -1,7 +1,7 @@
 """The experiments from start to end: choose, train in parallel, tabulate.
 
 Each training run is a job for a child process; whatever happens to it becomes its status, and the others go on.
-All that is known of a run lies in its folder, so that calling the same again goes on where the last call stopped.
+The state of a run lies in its folder, so that a repeated call continues where the last one stopped.
 """
 
 import os
@@ -33,7 +33,7 @@ from deconvbench.studies.training.images import ImageSet, draw_batch, load_image
 from deconvbench.studies.training.output import write_experiment_tables
 from deconvbench.studies.training.pictures import write_originals
 from deconvbench.studies.training.process import TrainingProcess
-from deconvbench.studies.training.scheduler import Crew, Failure, TrainingJob, TrainingOutcome
+from deconvbench.studies.training.scheduler import Failure, TrainingJob, TrainingOutcome, TrainingPool
 from deconvbench.studies.training.settings import TrainingSettings
 from deconvbench.studies.training.training import THREADS, TrainingRun, write_settings
 from deconvbench.upsamplers import list_sources
@@ -66,7 +66,7 @@ def run_experiments(
     command : sequence of str
         What the user typed, for the record.
     observer : callable
-        Told of each step of each run.
+        Receives each step of each run.
 
     Returns
     -------
@@ -83,7 +83,8 @@ def run_experiments(
         check_device(device)
     images = load_images(images_folder)
     for settings in runs:
-        draw_batch(images, 1, settings.crop_size, settings.seed, 0)  # what is too large is told before all else
+        # reports too large crops before all else
+        draw_batch(images, 1, settings.crop_size, settings.seed, 0)
     make_folder(root)
     with hold_folder(root):
         outcome = TrainingOutcome()
@@ -99,7 +100,7 @@ def run_experiments(
             "sources": list_sources(settings.upsampler for settings in runs),
             "code_version": record["environment"]["code_version"],
         }
-        crew = Crew(
+        pool = TrainingPool(
             tasks,
             lambda: TrainingProcess(options, root),
             jobs or _count_jobs(runs),
@@ -108,7 +109,7 @@ def run_experiments(
             finish=lambda: write_experiment_tables(root),
         )
         try:
-            crew.run()
+            pool.run()
         finally:
             _close_record(root, record, outcome, time.monotonic() - started)
         write_experiment_tables(root)

@@ -76,7 +76,7 @@ def _measure_on(image: Image, seed: int) -> list[Row]:
         signs = draw_signs(make_rng(seed, "signs", region), image.shape, region)
         rows.append(_read("sign flips", f"regions of {region} px", image + board * signs, planted=CLEAR))
     noise = NOISE_RMS * make_rng(seed, "noise").standard_normal(image.shape)
-    enlarged = image[::2, ::2].repeat(2, axis=0).repeat(2, axis=1)
+    upsampled = image[::2, ::2].repeat(2, axis=0).repeat(2, axis=1)
     return [
         *rows,
         _read("blur", f"Gaussian of {BLUR_PX:g} px", ndimage.gaussian_filter(image, BLUR_PX)),
@@ -84,7 +84,7 @@ def _measure_on(image: Image, seed: int) -> list[Row]:
             _read("noise", f"white, RMS {NOISE_RMS:g} σ", planted[rms] + noise, planted=rms)
             for rms in (0.0, FAINT)
         ),
-        _read("nearest", "enlarged ×2 by repeating pixels", enlarged),
+        _read("nearest", "upsampled ×2 by repeating pixels", upsampled),
     ]
 
 

@@ -1,7 +1,7 @@
 """What others use to see a checkerboard, as numbers in the image's units so that they can be compared with ours.
 
-Each is given its best chance: the two that need a clean image get the very image that was changed, which nobody
-has in practice, and one form of the spectrum is cut to the frequencies of the grid. numpy in, number out.
+Each is given its best chance: the two that need a clean image get the very image that was changed, which is
+unavailable in practice, and one form of the spectrum is cut to the frequencies of the grid. numpy in, number out.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""The validation as a page of Markdown: tables of numbers, each with what it was required to be.
-
-Writes text from frames; reads and measures nothing.
-"""
+"""The validation as a page of Markdown: tables of numbers, each with what it was required to be."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -50,10 +47,10 @@ images, and in brackets the range of single images. A good score reads 100 in th
 _LIMITS = """\
 ## Where it does not serve
 
-- An amplitude below the detection level is not told from none: print `< level`. Of {clean} images without any
+- An amplitude below the detection level counts as none: print `< level`. Of {clean} images without any
   checkerboard, over all periods, {alarms} read above it. Large periods read content: at
   P = {period} an image without any checkerboard ("{content}") reads {most:.3f} σ.
-- It is blind to artifacts that are not periodic, and to blocks: an image enlarged ×2 by repeating pixels reads
+- It is blind to artifacts that are not periodic, and to blocks: an image upsampled ×2 by repeating pixels reads
   {nearest:+.3f} σ.
 - Without a target, texture within one bin of a grid line counts as checkerboard. With one, take the score of the
   residual.
@@ -102,7 +99,7 @@ def write_page(
             "reading in σ.\n",
             _tabulate_calibration(study.calibration),
             "",
-            _SCORES.format(rms=CHANGE_RMS, table=_tabulate_scores(study.rivals)),
+            _SCORES.format(rms=CHANGE_RMS, table=_tabulate_scores(study.alternatives)),
             _describe_limits(study),
             _describe_provenance(settings, environment, command),
         ]
@@ -136,9 +133,9 @@ def _write_cell(row: Row) -> str:
     return f"{pooled:+.1f} [{low:+.0f}, {high:+.0f}]"
 
 
-def _tabulate_scores(rivals: pd.DataFrame) -> str:
+def _tabulate_scores(alternatives: pd.DataFrame) -> str:
     cells: dict[str, dict[str, str]] = {}
-    for row in list_rows(summarise_scores(rivals)):
+    for row in list_rows(summarise_scores(alternatives)):
         text = f"{100 * row['reading']:.0f} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
         cells.setdefault(row["change"], {})[row["score"]] = text
     rows = [

@@ -1,4 +1,4 @@
-"""Every score on the same changed images: ours and those of `rivals`."""
+"""Every score on the same changed images: ours and those of `other_scores`."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -43,7 +43,7 @@ def compare_scores(kind: str, draw: Callable[[], CleanImages]) -> list[Row]:
     """
     clean = draw()
     profiles = {key: profile_spectrum(image) for key, image in clean.items()}
-    # the mean includes the image's own clean twin, which favours the spectrum
+    # the mean includes the image's own clean counterpart, which favours the spectrum
     population = average_profiles(list(profiles.values()))
     rows: list[Row] = []
     for (content, seed), image in clean.items():
@@ -98,12 +98,12 @@ def read_scores(
     return [*rows, psnr]
 
 
-def add_readings(rivals: pd.DataFrame) -> pd.DataFrame:
+def add_readings(alternatives: pd.DataFrame) -> pd.DataFrame:
     """Express each amplitude as a share of what its score reads, in the mean, on the plain checkerboard.
 
     Parameters
     ----------
-    rivals : DataFrame
+    alternatives : DataFrame
         With ``score, change, amplitude``.
 
     Returns
@@ -111,16 +111,16 @@ def add_readings(rivals: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         The same with ``reading``.
     """
-    plain = rivals[rivals["change"] == "checkerboard"].groupby("score")["amplitude"].mean()
-    return rivals.assign(reading=rivals["amplitude"] / rivals["score"].map(plain))
+    plain = alternatives[alternatives["change"] == "checkerboard"].groupby("score")["amplitude"].mean()
+    return alternatives.assign(reading=alternatives["amplitude"] / alternatives["score"].map(plain))
 
 
-def summarise_scores(rivals: pd.DataFrame) -> pd.DataFrame:
+def summarise_scores(alternatives: pd.DataFrame) -> pd.DataFrame:
     """Average the readings over the images.
 
     Parameters
     ----------
-    rivals : DataFrame
+    alternatives : DataFrame
         With ``score, change, has_checkerboard, reading``.
 
     Returns
@@ -128,5 +128,5 @@ def summarise_scores(rivals: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``change, has_checkerboard, score``; ``reading`` (mean), ``low, high`` (over single images).
     """
-    groups = rivals.groupby(["change", "has_checkerboard", "score"], sort=False)["reading"]
+    groups = alternatives.groupby(["change", "has_checkerboard", "score"], sort=False)["reading"]
     return groups.agg(reading="mean", low="min", high="max").reset_index()

@@ -1,7 +1,7 @@
 """The whole study as a list of jobs that become three tidy frames.
 
-Everything is drawn from the seed of its row, so a row can be made again alone. Decides nothing about what is good
-enough: that is `checks`.
+Everything is drawn from the seed of its row, so a row can be made again alone. What is good enough is
+decided in `checks`.
 """
 
 import itertools
@@ -90,14 +90,14 @@ class Study:
         ``kind, content, period, planted, seed, measured, detection_level``.
     invariances : DataFrame
         ``property, case, content, period, planted, seed, measured``.
-    rivals : DataFrame
+    alternatives : DataFrame
         ``kind, content, seed, change, has_checkerboard, score, value, unit, amplitude, reading``: `value` as the
         score gives it, `amplitude` in σ, `reading` as a share of the score's own mean on the plain checkerboard.
     """
 
     calibration: pd.DataFrame
     invariances: pd.DataFrame
-    rivals: pd.DataFrame
+    alternatives: pd.DataFrame
 
 
 def run_study(settings: StudySettings, observer: PartObserver = lambda _: None) -> Study:
@@ -108,7 +108,7 @@ def run_study(settings: StudySettings, observer: PartObserver = lambda _: None) 
     settings : StudySettings
         How much.
     observer : callable
-        Told of each job done.
+        Receives each job done.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def run_study(settings: StudySettings, observer: PartObserver = lambda _: None) 
     return Study(
         calibration=frames["calibration"],
         invariances=frames["invariances"],
-        rivals=add_readings(frames["rivals"]),
+        alternatives=add_readings(frames["rivals"]),
     )
 
 

@@ -56,7 +56,7 @@ def validate(
     settings : StudySettings, optional
         Other sizes or photographs; then `seeds` does not count.
     observer : callable
-        Told of each part done; `progress.show_steps` makes one that writes to a stream.
+        Receives each part done; `progress.show_steps` makes one that writes to a stream.
     command : str, optional
         That the page names as what makes it again.
 
@@ -81,7 +81,7 @@ def validate(
     pictures = encode_figures(
         {
             "calibration": draw_calibration(summarise_calibration(study.calibration)),
-            "scores": draw_scores(summarise_scores(study.rivals), make_pictures(), heading),
+            "scores": draw_scores(summarise_scores(study.alternatives), make_pictures(), heading),
         }
     )
     environment = {**collect_environment(), "scikit_image_version": version("scikit-image")}
@@ -90,7 +90,7 @@ def validate(
     frames = {
         "calibration": study.calibration,
         "invariances": study.invariances,
-        "rivals": study.rivals,
+        "rivals": study.alternatives,
         "checks": pd.DataFrame([asdict(check) for check in checks]),
     }
     for name, frame in frames.items():

@@ -1,12 +1,12 @@
 """Which form is fastest where: the rule of ``implementation="auto"``, learnt from measurements.
 
-Knows shapes and surroundings, no tensors and no weights.
+Knows shapes and the system, no tensors and no weights.
 """
 
 from dataclasses import dataclass
 
 IMPLEMENTATIONS = ("auto", "plain", "transposed", "subpixel", "minimal", "tiled")
-# how the tiled form is called where it is the compiled one that runs; nobody asks for it by this name
+# how the tiled form is called where the compiled one runs; it cannot be requested by this name
 NATIVE = "tiled (native)"
 
 
@@ -90,7 +90,7 @@ def choose_implementation(load: Workload) -> str:
     Parameters
     ----------
     load : Workload
-        Layer, input and surroundings.
+        Layer, input and system.
 
     Returns
     -------
@@ -161,7 +161,7 @@ def _holds_little(load: Workload, pixels: int) -> bool:
     channels = load.in_channels * load.out_channels // load.groups
     output = pixels * load.scale_factor**2 * load.out_channels
     kernels = (1 if load.is_prepared else 2) * size**2 * channels
-    enlarged = pixels * load.scale_factor**2 * load.in_channels
-    plain = (1 if load.is_channels_last else 2) * enlarged + output + load.kernel_size**2 * channels
+    upsampled = pixels * load.scale_factor**2 * load.in_channels
+    plain = (1 if load.is_channels_last else 2) * upsampled + output + load.kernel_size**2 * channels
     limit = _MEMORY_LIMIT if load.threads == 1 else _MEMORY_LIMIT_THREADED
     return output + pixels * load.in_channels + kernels <= limit * plain

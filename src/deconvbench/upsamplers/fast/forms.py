@@ -2,7 +2,7 @@
 
 `plain` is what people write; the others are equal to it but for rounding. Each is differentiable in input, weight
 and bias: those made of torch's convolutions by themselves, `minimal` and `tiled` through the transposed form,
-whose gradients are theirs. Chooses nothing.
+whose gradients are theirs.
 """
 
 from typing import Any
@@ -120,7 +120,7 @@ def run(
     bias: Tensor | None,
     geometry: Geometry,
 ) -> Tensor:
-    """Enlarge and convolve.
+    """Upsample and convolve.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def run(
 
 
 def _is_transformed() -> bool:
-    """Whether somebody exports this call, maps over it or differentiates it forward.
+    """Whether this call is exported, mapped over or differentiated forward.
 
     Results that are written into given places cannot follow that; torch has no public name for the last two.
     """
@@ -179,15 +179,15 @@ def _is_transformed() -> bool:
 
 
 def _run_plain(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    enlarged = functional.interpolate(x, scale_factor=geometry.scale_factor, mode="nearest")
+    upsampled = functional.interpolate(x, scale_factor=geometry.scale_factor, mode="nearest")
     padding = geometry.padding
     if padding and not geometry.pads_zeros:
-        enlarged, padding = functional.pad(enlarged, (padding,) * 4, mode=geometry.padding_mode), 0
-    return functional.conv2d(enlarged, kernel, bias, padding=padding, groups=geometry.groups)
+        upsampled, padding = functional.pad(upsampled, (padding,) * 4, mode=geometry.padding_mode), 0
+    return functional.conv2d(upsampled, kernel, bias, padding=padding, groups=geometry.groups)
 
 
 def _pad_input(x: Tensor, geometry: Geometry) -> tuple[Tensor, int]:
-    """Pad the input as the enlarged image would be; and what a transposed convolution is then to crop."""
+    """Pad the input as the upsampled tensor would be; and what a transposed convolution is then to crop."""
     if geometry.pads_zeros or not geometry.reach:
         return x, geometry.padding
     padded = functional.pad(x, (geometry.reach,) * 4, mode="replicate")
@@ -322,15 +322,15 @@ class _TransposedBackward(torch.autograd.Function):
 
 
 def _split_channels(x: Tensor, weight: Tensor, geometry: Geometry) -> list[slice]:
-    """Cut the output channels, lest their kernels and gradients outweigh the plain form's enlarged map."""
+    """Cut the output channels, lest their kernels and gradients outweigh the plain form's upsampled map."""
     out_channels = weight.shape[0]
     if geometry.groups > 1 or torch.compiler.is_compiling():
         return [slice(0, out_channels)]
     size = geometry.kernel_size + geometry.scale_factor - 1
     kernels = _KERNEL_COPIES * size**2 * weight.shape[1] * out_channels
-    enlarged = geometry.scale_factor**2 * x.numel()
+    upsampled = geometry.scale_factor**2 * x.numel()
     # at least so many channels, without which the products are slow
-    chunks = max(min(-(-kernels // max(enlarged, 1)), out_channels // _LEAST_CHANNELS), 1)
+    chunks = max(min(-(-kernels // max(upsampled, 1)), out_channels // _LEAST_CHANNELS), 1)
     step = -(-out_channels // chunks)
     return [slice(start, min(start + step, out_channels)) for start in range(0, out_channels, step)]
 

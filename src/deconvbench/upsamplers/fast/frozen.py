@@ -1,7 +1,4 @@
-"""Transformed weights that a frozen layer keeps, and how it notices that its weight is not the same any more.
-
-Decides nothing about when to keep them.
-"""
+"""Transformed weights that a frozen layer keeps, and how it notices that its weight is not the same any more."""
 
 from dataclasses import dataclass
 
@@ -25,7 +22,7 @@ class FrozenWeights:
         self._entries: dict[tuple[str, torch.memory_format, torch.dtype], _Entry] = {}
 
     def are_of(self, weight: Tensor) -> bool:
-        """Say whether they are still those of a weight, as far as anybody can see.
+        """Say whether they are still those of a weight, as far as can be detected.
 
         Parameters
         ----------

@@ -1,6 +1,6 @@
-"""`ResizeConv2d`: nearest-neighbour enlargement and convolution in one layer, as fast as it can be exact.
+"""`ResizeConv2d`: nearest-neighbour upsampling and convolution in one layer, as fast as it can be exact.
 
-Holds parameters, checks input, and keeps the transformed weight of a frozen layer honest. Computes nothing itself.
+Holds parameters, checks input, and keeps the cached transformed weight up to date.
 """
 
 import warnings
@@ -21,10 +21,10 @@ PADDING_MODES = ("zeros", "reflect", "replicate")
 
 
 class ResizeConv2d(nn.Module):
-    r"""Nearest-neighbour enlargement by s, then a convolution that keeps the size.
+    r"""Nearest-neighbour upsampling by s, then a convolution that keeps the size.
 
     The same function, parameters and initialisation as ``Sequential(Upsample(scale_factor=s), Conv2d(C_in, C_out,
-    k, padding=(k-1)//2))``, without its price: enlarged pixels repeat, so most of its products are computed again
+    k, padding=(k-1)//2))``, without its price: upsampled pixels repeat, so most of its products are computed again
     and again. Every implementation is exact but for rounding:
 
     - ``plain``: as it is written; k² multiply-accumulates per output pixel (in units of C_in·C_out);
@@ -48,7 +48,7 @@ class ResizeConv2d(nn.Module):
     groups : int
         Groups of the convolution.
     padding_mode : str
-        ``zeros``, ``reflect`` or ``replicate``: what the convolution sees beyond the border of the enlarged image.
+        ``zeros``, ``reflect`` or ``replicate``: what the convolution sees beyond the upsampled tensor's border.
         Reflection is fast only where it is the same as replication, (k−1)/2 ≤ s − 1.
     implementation : str
         One of those above.
@@ -139,14 +139,14 @@ class ResizeConv2d(nn.Module):
 
     @classmethod
     def from_conv(cls, conv: nn.Conv2d, scale_factor: int, implementation: str = "auto") -> Self:
-        """Put enlargement before a convolution that keeps the size, sharing its parameters.
+        """Put upsampling before a convolution that keeps the size, sharing its parameters.
 
         Parameters
         ----------
         conv : nn.Conv2d
             Square odd kernel, stride and dilation 1, padding (k−1)/2 of a mode that this layer has.
         scale_factor : int
-            Scale s of the enlargement.
+            Scale s of the upsampling.
         implementation : str
             As for the layer.
 
@@ -179,7 +179,7 @@ class ResizeConv2d(nn.Module):
 
     @property
     def _is_exact(self) -> bool:
-        """Whether the padding can be had before the enlargement."""
+        """Whether the padding can be had before the upsampling."""
         return self.padding_mode != "reflect" or (self.kernel_size - 1) // 2 <= self.scale_factor - 1
 
     @property
@@ -206,7 +206,7 @@ class ResizeConv2d(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge (N, C_in, H, W) or (C_in, H, W) to (N, C_out, s·H, s·W) or (C_out, s·H, s·W)."""
+        """Upsample (N, C_in, H, W) or (C_in, H, W) to (N, C_out, s·H, s·W) or (C_out, s·H, s·W)."""
         if x.ndim not in {3, 4} or x.shape[-3] != self.in_channels or 0 in x.shape[-2:]:
             allowed = f"({self.in_channels}, H, W)"
             raise UsageError(
@@ -214,7 +214,7 @@ class ResizeConv2d(nn.Module):
             )
         if x.ndim == 3:
             return self.forward(x[None])[0]
-        # once: whoever parametrises the weight computes it whenever it is asked for
+        # once: a parametrised weight is computed whenever it is read
         weight = self.weight
         device = x.device.type
         if not x.is_floating_point():
@@ -307,7 +307,7 @@ class ResizeConv2d(nn.Module):
             self._frozen = None
 
     def _find_frozen(self, weight: Tensor) -> FrozenWeights | None:
-        """Find the kept weights, unless the weight is another by now or somebody wants its gradient."""
+        """Find the kept weights, unless the weight has changed or its gradient is needed."""
         if self._frozen is None or torch.compiler.is_compiling():
             return None
         if torch.is_grad_enabled() and weight.requires_grad:
@@ -356,7 +356,7 @@ def explain_conv(conv: nn.Conv2d) -> str | None:
     Parameters
     ----------
     conv : nn.Conv2d
-        The convolution after the enlargement.
+        The convolution after the upsampling.
     """
     size = conv.kernel_size[0]
     expected = ((size - 1) // 2,) * 2

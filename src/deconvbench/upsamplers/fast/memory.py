@@ -119,7 +119,7 @@ def pad_pixels(x: Tensor, padding: tuple[int, int, int, int], *, pads_zeros: boo
 
 
 def estimate_plain_peak(x: Tensor, out_channels: int, kernel_size: int, scale_factor: int) -> int:
-    """Bytes that the plain form holds at its peak: enlarged input, output, and what the convolution re-orders.
+    """Bytes that the plain form holds at its peak: upsampled input, output, and what the convolution re-orders.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def estimate_plain_peak(x: Tensor, out_channels: int, kernel_size: int, scale_fa
     Returns
     -------
     int
-        As measured on the CPU to a few per cent: with the channels first, a second copy of the enlarged input.
+        As measured on the CPU to a few per cent: with the channels first, a second copy of the upsampled input.
     """
     batch, in_channels, height, width = x.shape
     pixels = batch * height * width * scale_factor**2

@@ -1,6 +1,6 @@
 """The minimal form of nearest ×s + convolution k, pixel by pixel: k products per axis for any scale.
 
-Neighbouring phases of the enlarged image see almost the same pixels, so their outputs differ by multiples of
+Neighbouring phases of the upsampled tensor see almost the same pixels, so their outputs differ by multiples of
 differences. Along one axis, with d[n] = x[n] − x[n−1], l = (k−1)/2 and S = w₀ + … + w_{k−1}, Abel summation of
 y[s·n + φ] = Σ_t w_t·x[⌊(s·n + φ + t − l)/s⌋] gives
 
@@ -142,7 +142,7 @@ def demand_minimal(
 def run_minimal(
     x: Tensor, products: Products, bias: Tensor | None, scale_factor: int, *, pads_zeros: bool
 ) -> Tensor:
-    """Enlarge by the scale and convolve.
+    """Upsample by the scale and convolve.
 
     Parameters
     ----------

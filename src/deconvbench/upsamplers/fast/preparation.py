@@ -1,7 +1,4 @@
-"""Transformed weights: what each form makes of that of the convolution, and what all forms know of the layer.
-
-Runs nothing on an image.
-"""
+"""Transformed weights: what each form makes of that of the convolution, and what all forms know of the layer."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,7 +31,7 @@ class Geometry:
     groups : int
         Groups of the convolution.
     padding_mode : str
-        ``zeros``, ``reflect`` or ``replicate``, of the enlarged image.
+        ``zeros``, ``reflect`` or ``replicate``, of the upsampled tensor.
     """
 
     kernel_size: int
@@ -44,7 +41,7 @@ class Geometry:
 
     @property
     def padding(self) -> int:
-        """Enlarged pixels of padding on each side."""
+        """Upsampled pixels of padding on each side."""
         return (self.kernel_size - 1) // 2
 
     @property

@@ -101,7 +101,7 @@ def demand_tiled(x: Tensor, out_channels: int, *, is_prepared: bool) -> Demand:
 
 
 def run_tiled(x: Tensor, products: Products, bias: Tensor | None, *, pads_zeros: bool) -> Tensor:
-    """Enlarge by two and convolve.
+    """Upsample by two and convolve.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ Matrix = tuple[tuple[float, ...], ...]
 def transposed_matrix(kernel_size: int, scale_factor: int) -> Matrix:
     """Taps of the convolution to taps of the equal transposed convolution, along one axis.
 
-    Nearest-neighbour enlargement repeats every pixel s times, so tap t of the convolution reaches the output at
+    Nearest-neighbour upsampling repeats every pixel s times, so tap t of the convolution reaches the output at
     the s places that its flip, k−1−t, is spread to: K = box_s ∗ flip(w), of size k + s − 1.
 
     Parameters
@@ -42,7 +42,7 @@ def transposed_matrix(kernel_size: int, scale_factor: int) -> Matrix:
 def phase_matrix(kernel_size: int, scale_factor: int) -> Matrix:
     """Taps of the convolution to the taps of all phases of the equal sub-pixel convolution, along one axis.
 
-    Output pixel s·n + φ reads the enlarged pixels s·n + φ + t − (k−1)/2, so tap t acts on the input pixel
+    Output pixel s·n + φ reads the upsampled pixels s·n + φ + t − (k−1)/2, so tap t acts on the input pixel
     n + ⌊(φ + t − (k−1)/2)/s⌋: taps that fall on one input pixel are summed.
 
     Parameters
@@ -65,7 +65,7 @@ def phase_matrix(kernel_size: int, scale_factor: int) -> Matrix:
 
 
 def count_padding(kernel_size: int, scale_factor: int) -> int:
-    """Input pixels that the padding of (k−1)/2 enlarged pixels reaches: ⌈(k−1)/(2s)⌉.
+    """Input pixels that the padding of (k−1)/2 upsampled pixels reaches: ⌈(k−1)/(2s)⌉.
 
     Parameters
     ----------

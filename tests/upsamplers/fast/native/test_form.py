@@ -35,10 +35,10 @@ def draw_input(*shape: int) -> Tensor:
 
 def run_plain(layer: ResizeConv2d, x: Tensor) -> Tensor:
     """Run the plain form in float64."""
-    enlarged = functional.interpolate(x.double(), scale_factor=2)
+    upsampled = functional.interpolate(x.double(), scale_factor=2)
     mode = "constant" if layer.padding_mode == "zeros" else "replicate"
     bias = None if layer.bias is None else layer.bias.double()
-    return functional.conv2d(functional.pad(enlarged, (1, 1, 1, 1), mode=mode), layer.weight.double(), bias)
+    return functional.conv2d(functional.pad(upsampled, (1, 1, 1, 1), mode=mode), layer.weight.double(), bias)
 
 
 def assert_exact(layer: ResizeConv2d, x: Tensor) -> None:

@@ -172,6 +172,6 @@ def _try_out(path: Path) -> tuple[Library, float]:
 
 
 def _run_plain(x: Tensor, weight: Tensor, bias: Tensor, *, pads_zeros: bool) -> Tensor:
-    enlarged = functional.interpolate(x, scale_factor=2, mode="nearest")
+    upsampled = functional.interpolate(x, scale_factor=2, mode="nearest")
     mode = "constant" if pads_zeros else "replicate"
-    return functional.conv2d(functional.pad(enlarged, (1, 1, 1, 1), mode=mode), weight, bias)
+    return functional.conv2d(functional.pad(upsampled, (1, 1, 1, 1), mode=mode), weight, bias)

@@ -1,7 +1,4 @@
-"""How the compiled form cuts its work: among threads, in bands that stay in the cache, within the memory allowed.
-
-Numbers only; nothing is allocated or run here.
-"""
+"""How the compiled form cuts its work: among threads, in bands that stay in the cache, within a memory limit."""
 
 from dataclasses import dataclass
 from functools import lru_cache

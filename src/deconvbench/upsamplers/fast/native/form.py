@@ -1,7 +1,7 @@
 """The compiled form behind the interface of the others: whether it can be had, its weights, and running it.
 
-Works on the memory of plain tensors; autograd, compilers and whoever watches torch's operations see nothing of it,
-so it says no where one of them looks.
+Works on the memory of plain tensors. Autograd, compilers and modes that watch torch's operations do not see it, so
+it is refused where one of them is active.
 """
 
 import torch
@@ -55,7 +55,7 @@ def take_library() -> Library:
 
 
 def is_watched() -> bool:
-    """Whether somebody watches torch's operations, who must not miss what is done beside them."""
+    """Whether a mode or a trace watches torch's operations and would miss what is done beside them."""
     return torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None
 
 
@@ -133,7 +133,7 @@ def _describe_weight(weight: Tensor) -> tuple[Tensor, Weights]:
 def run_native(
     library: Library, x: Tensor, weight: Tensor, packed: Tensor | None, bias: Tensor | None, *, pads_zeros: bool
 ) -> Tensor:
-    """Enlarge by two and convolve.
+    """Upsample by two and convolve.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """The compiled library: where it is kept, how it is found, and its functions with Python's types.
 
-Loading happens at the first question, never at import. Compiles nothing.
+Loading happens at the first question, never at import.
 """
 
 import ctypes
@@ -113,7 +113,7 @@ class Library:
     def run(
         self, job: Job, weights: Weights, packed: int | None, pieces: Pieces, threads: int, scratch: int
     ) -> None:
-        """Enlarge and convolve.
+        """Upsample and convolve.
 
         Parameters
         ----------

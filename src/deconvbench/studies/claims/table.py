@@ -1,6 +1,6 @@
 """The eighteen claims in order, and the way from a run and training results to a verdict on each.
 
-The one registry of claims: a tuple, so nothing can be added behind its back. Decides nothing itself.
+The one registry of claims: a tuple, so nothing can be added behind its back.
 """
 
 from pathlib import Path
@@ -229,12 +229,12 @@ def evaluate_claims(
         A folder of training experiments; by default ``results/experiments``, then those that ship with the
         package.
     observer : callable
-        Told of each claim that was judged.
+        Receives each claim that was judged.
 
     Returns
     -------
     list of ClaimResult
-        In the order of the ledger.
+        In the order of the claims table.
 
     Raises
     ------

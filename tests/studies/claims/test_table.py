@@ -17,8 +17,8 @@ from deconvbench.studies.claims import (
     Verdict,
     evaluate_claims,
     find_run,
-    ledger,
     read_context,
+    table,
 )
 from deconvbench.tables.frames import encode_parquet
 from deconvbench.tables.speedups import build_speedups
@@ -90,10 +90,10 @@ def stubs(monkeypatch: pytest.MonkeyPatch) -> None:
         },
         judge=lambda evidence: Finding(verdict=Verdict.PARTLY, sentence=f"There are {evidence['cases']} cases."),
     )
-    monkeypatch.setattr(ledger, "CLAIMS", (stub, replace(stub, id=2)))
+    monkeypatch.setattr(table, "CLAIMS", (stub, replace(stub, id=2)))
 
 
-def test_the_ledger_has_eighteen_claims_in_order() -> None:
+def test_the_claims_table_has_eighteen_claims_in_order() -> None:
     assert [claim.id for claim in CLAIMS] == list(range(1, 19))
     assert len({claim.text for claim in CLAIMS}) == 18
     for claim in CLAIMS:
@@ -132,8 +132,8 @@ def test_every_claim_is_judged_from_a_run_and_training_results(elsewhere: Path) 
 
 
 @pytest.mark.usefixtures("stubs")
-def test_without_anything_there_is_still_a_ledger(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deconvbench.studies.claims.ledger.find_trained", lambda _: Trained())
+def test_without_anything_there_is_still_a_claims_table(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deconvbench.studies.claims.table.find_trained", lambda _: Trained())
     first, second = evaluate_claims()
     assert first.evidence == {"cases": 0, "turns": 0, "trainings": 0, "nothing": None}
     assert (first.claim.id, second.claim.id) == (1, 2)
