@@ -92,7 +92,7 @@ def test_a_source_that_changed_unseen_is_an_error() -> None:
         deferred.mean()
 
 
-def test_in_inference_mode_nobody_counts() -> None:
+def test_in_inference_mode_changes_are_not_counted() -> None:
     with torch.inference_mode():
         assert not make(torch.ones(1, 1, 2, 2)).counts_changes
 
