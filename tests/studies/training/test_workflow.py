@@ -66,7 +66,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[InlineChild]:
 
     monkeypatch.setattr(workflow, "TrainingProcess", start)
     monkeypatch.setattr(workflow, "collect_environment", lambda: dict.fromkeys(ENVIRONMENT_KEYS, "x"))
-    monkeypatch.setattr(workflow, "load_images", lambda folder: make_images())
+    monkeypatch.setattr(workflow, "load_images", lambda folder, **_: make_images())
     monkeypatch.setattr(training, "score_network", score_roughly)
     return children
 
@@ -159,7 +159,7 @@ def test_other_settings_are_refused_by_name(changes: dict[str, Any], message: st
 
 def test_other_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_experiments([TINY], tmp_path)
-    monkeypatch.setattr(workflow, "load_images", lambda folder: make_images(1))
+    monkeypatch.setattr(workflow, "load_images", lambda folder, **_: make_images(1))
     with pytest.raises(UsageError, match="images had the fingerprint drawn from 0, now drawn from 1"):
         run_experiments([TINY], tmp_path)
 

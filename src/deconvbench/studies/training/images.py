@@ -60,9 +60,9 @@ def load_images(folder: Path | None, *, seed: int = 0, smallest: int = 128, held
     Parameters
     ----------
     folder : Path or None
-        With one's own images, also in folders within: any sizes and modes that Pillow reads. About one in five, by
-        a hash of its name and the seed, is for testing. None: photographs of scikit-image, of which astronaut,
-        chelsea and coffee are for testing.
+        With one's own images, also in folders and linked folders within: any sizes and modes that Pillow reads.
+        About one in five, by a hash of its name and the seed, is for testing. None: photographs of scikit-image,
+        of which astronaut, chelsea and coffee are for testing.
     seed : int
         Of the split of a folder.
     smallest : int
