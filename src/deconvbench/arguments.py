@@ -3,6 +3,7 @@
 Standard library only.
 """
 
+import numbers
 import operator
 import os
 from pathlib import Path
@@ -48,6 +49,28 @@ def check_whole(name: str, value: object, least: int, most: int | None = None) -
     if most is not None and number > most:
         raise UsageError(f"{name}: {quote(value)} is too large; at most {most} is allowed")
     return number
+
+
+def is_number(value: object) -> bool:
+    """Whether an argument is a real number, numpy's among them; bool does not count as one.
+
+    Parameters
+    ----------
+    value : object
+        What it was given.
+    """
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def is_text(value: object) -> bool:
+    """Whether an argument is text.
+
+    Parameters
+    ----------
+    value : object
+        What it was given.
+    """
+    return isinstance(value, str)
 
 
 def check_path(name: str, value: object) -> Path:

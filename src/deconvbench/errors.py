@@ -53,6 +53,10 @@ class UnsupportedError(DeconvbenchError):
     """A combination that an upsampler cannot build; becomes a record, never a bad grid."""
 
 
+class TooLargeError(DeconvbenchError, MemoryError):
+    """What was asked for cannot fit into the memory of this machine; becomes a record with status `oom`."""
+
+
 class FusionError(DeconvbenchError):
     """A fused model that differs from the original by more than rounding; nothing was changed."""
 

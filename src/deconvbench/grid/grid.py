@@ -94,7 +94,7 @@ class Grid:
         where = read_text(self.source, "source")
         if self.speedup is not None and not isinstance(self.speedup, SpeedupGrid):
             raise GridError(f"{where}: speedup: {quote(self.speedup)} is not a SpeedupGrid")
-        checked = {
+        checked: dict[str, Any] = {
             "name": read_text(self.name, f"{where}: name"),
             "description": read_text(self.description, f"{where}: description"),
             "axes": read_axes(self.axes, CASE_FIELDS, f"{where}: axes"),

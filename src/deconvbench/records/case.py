@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from deconvbench.arguments import is_text
 from deconvbench.errors import UsageError, quote, suggest
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
@@ -164,7 +165,7 @@ class Case:
         UsageError
             If the text is not the id of a case.
         """
-        match = _ID_PATTERN.fullmatch(case_id) if isinstance(case_id, str) else None
+        match = _ID_PATTERN.fullmatch(case_id) if is_text(case_id) else None
         if match is None:
             raise UsageError(
                 f"case id: {quote(case_id)} is not of the form upsampler-kK-sS-cINxOUT-HxW[-bN][-dtype]"

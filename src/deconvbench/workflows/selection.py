@@ -8,8 +8,8 @@ from pathlib import Path
 
 from deconvbench.arguments import LARGEST_SEED, check_whole
 from deconvbench.errors import UsageError
-from deconvbench.grid.reading import read_positive, read_whole
 from deconvbench.grid.grid import Grid, load_grid, load_preset, select_all
+from deconvbench.grid.reading import read_positive, read_whole
 from deconvbench.records.case import Case
 from deconvbench.runner.plan import Plan
 from deconvbench.units import parse_fraction

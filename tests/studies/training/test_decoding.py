@@ -1,4 +1,5 @@
 import io
+import math
 import os
 import struct
 import warnings
@@ -206,8 +207,18 @@ def test_a_broken_exif_number_does_not_cost_a_photograph(tmp_path: Path, change:
         assert read_image(path).shape == (3, 16, 24)
 
 
-def test_a_broken_number_beside_an_orientation_leaves_it_readable(tmp_path: Path) -> None:
-    entries = struct.pack("<HHII", 0x0112, 3, 1, 6) + struct.pack("<HHII", 0x9204, 10, 1, 2**31)
+@pytest.mark.parametrize(
+    "number",
+    [
+        struct.pack("<HHIi", 0x0100, 9, 1, -5),
+        struct.pack("<HHI4s", 0x0100, 2, 4, b"abc\0"),
+        struct.pack("<HHIf", 0x9204, 11, 1, math.nan),
+        struct.pack("<HHII", 0x829A, 5, 1, 2**31),
+    ],
+    ids=["negative", "text", "NaN", "outside"],
+)
+def test_a_broken_number_beside_an_orientation_leaves_it_readable(tmp_path: Path, number: bytes) -> None:
+    entries = struct.pack("<HHII", 0x0112, 3, 1, 6) + number
     exif = b"Exif\0\0II*\0\x08\0\0\0\x02\0" + entries + b"\0\0\0\0"
     image = Image.fromarray(np.kron(COLOURS[:2, :3], np.ones((8, 8, 1), np.uint8)))
     with hush_pillow():

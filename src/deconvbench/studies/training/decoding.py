@@ -75,9 +75,9 @@ def read_image(path: Path) -> Tensor:
     """Decode an image of any size and mode that Pillow reads.
 
     Grey images become three equal channels; images of 16 bits and of floating point (0..1 or 0..255) become those
-    of 8 bits, unless their values leave it open what is white: integers of 32 bits or with a sign, 16 bits of which
-    the two highest are empty (as from a camera of 12), numbers a little above 1. Transparent pixels are put on
-    white. EXIF rotation is applied where it can be read. Of several frames the first is taken.
+    of 8 bits, unless their values leave it open what is white: integers of 32 bits or with a sign, 16 bits whose
+    two highest are empty (as from a camera of 12), numbers a little above 1. Transparent pixels are put on white.
+    EXIF rotation is applied where it can be read. Of several frames the first is taken.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from deconvbench.arguments import LARGEST_SEED, check_whole
+from deconvbench.arguments import LARGEST_SEED, check_whole, is_number
 from deconvbench.errors import UsageError, quote, suggest
 from deconvbench.records.case import check_field
 from deconvbench.records.layers import FAST_UPSAMPLERS, NamedLayer
@@ -120,7 +120,7 @@ class TrainingSettings:
             raise UsageError(
                 f"crop_size: {self.crop_size} is not a multiple of {self.period}, what is upsampled in all"
             )
-        if not isinstance(self.learning_rate, float) or not 0 < self.learning_rate < 1:
+        if not is_number(self.learning_rate) or not 0 < self.learning_rate < 1:
             raise UsageError(f"learning_rate: {quote(self.learning_rate)} is not a number between 0 and 1")
 
     @property
