@@ -94,6 +94,20 @@ def check_path(name: str, value: object) -> Path:
     return Path(path)
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; False too where the system does not say (a name that is too long).
+
+    Parameters
+    ----------
+    path : Path
+        What was named.
+    """
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def check_kind(name: str, value: object, kind: type[T], described: str) -> T:
     """Check that an argument is of a type.
 

@@ -243,4 +243,4 @@ def _name_grid(grid: object) -> dict[str, Any]:
     if isinstance(grid, Path) or (isinstance(grid, str) and grid.endswith(".toml")):
         return {"grid": check_path("grid", grid)}
     hint = suggest(grid, PRESETS)
-    raise UsageError(f"grid: {quote(grid)} is not a Grid, a TOML file or one of {', '.join(PRESETS)}{hint}")
+    raise UsageError(f"grid: {quote(grid)} is not one of {', '.join(PRESETS)}, a TOML file or a Grid{hint}")

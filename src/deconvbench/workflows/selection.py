@@ -81,7 +81,10 @@ def make_plan(selection: Selection, command: Sequence[str] = ()) -> Plan:
             f"--preset: {selection.preset!r} and --grid {str(selection.grid)!r} are mutually exclusive"
         )
     names = load_upsamplers(selection.upsamplers)
-    grid = load_grid(selection.grid) if selection.grid else load_preset(selection.preset or "quick")
+    if selection.grid is not None:
+        grid = load_grid(selection.grid)
+    else:
+        grid = load_preset("quick" if selection.preset is None else selection.preset)
     grid = _adapt(grid, selection, names)
     cases, speedups = select_all(grid.expand(), grid.list_settings(), selection.keyword)
     return Plan(
