@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- an input is a line
 """What goes wrong at the command line, as a list: each input, and what its one line must name.
 
 Every input ends with exit code 2, one line on standard error, nothing on standard output and nothing written.
@@ -42,7 +43,10 @@ LINES: dict[str, list[tuple[str, str]]] = {
         ("--preset smoke", "--preset"),
     ],
     "run": [
-        ("run --preset quik", "did you mean 'quick'?"),
+        (
+            "run --preset quik",
+            "'quik' is not one of smoke, quick, article, full, fast, selftest (did you mean 'quick'?)",
+        ),
         ("run --preset ''", "--preset: '' is not one of smoke"),
         ("run --preset QUICK", "--preset: 'QUICK'"),
         ("run --preset ../smoke", "--preset: '../smoke'"),
@@ -53,7 +57,10 @@ LINES: dict[str, list[tuple[str, str]]] = {
         ("run --preset smoke --preset quik", "--preset: 'quik'"),
         ("run --preset 'smoke '", "--preset: 'smoke '"),
         ("run --preset 'smo\nke'", r"--preset: 'smo\nke'"),
-        ("run --presett smoke", "--preset"),
+        ("run --presett smoke", "No such option: --presett"),
+        ("run --grid twice.toml", "twice.toml: axes.height: 8 is given twice"),
+        ("run --grid name.toml", "name.toml: axes.upsampler: 'deconv' is unknown; known are"),
+        ("run --grid empty.toml", "empty.toml: no case is left"),
         ("run smoke", "smoke"),
         ("run --grid none.toml", "--grid: cannot read 'none.toml': No such file"),
         ("run --grid folder", "--grid: cannot read 'folder': Is a directory"),
@@ -93,7 +100,8 @@ LINES: dict[str, list[tuple[str, str]]] = {
         (f"run --set height={'9' * 9999}", "--set height: '999"),
         ("run --set threads=0", "--set threads: 0 is not"),
         ("run --set batch=-0", "--set batch: 0 is not"),
-        ("run --set hight=8", "did you mean 'height'?"),
+        ("run --set hight=8", "--set hight: unknown axis; the axes are upsampler, kernel_size"),
+        ("run --set heigth=8", "did you mean 'height'?"),
         ("run --set HEIGHT=8", "--set HEIGHT: unknown axis"),
         ("run --set =8", "--set"),
         ("run --set height", "--set: 'height' is not of the form AXIS=VALUE,VALUE"),
@@ -229,6 +237,13 @@ LINES: dict[str, list[tuple[str, str]]] = {
     ],
     "grid": [
         ("grid --grid torn.toml", "torn.toml: not TOML"),
+        ("grid --grid axis.toml", "axis.toml: axes.hight: unknown axis; the axes are upsampler, kernel_size"),
+        ("grid --grid zero.toml", "zero.toml: axes.height: 0 is not a whole number of at least 1"),
+        ("grid --preset article --set height=512,1024 -k nothing_like_it", "matches none of the 600 cases"),
+        ("grid -k '('", "-k: '(' is not an expression of words"),
+        ("grid --upsampler torn:factory", "--upsampler: cannot import 'torn': SyntaxError: "),
+        ("grid --set", "--set"),
+        ("grid --set kernel_size=9999 -k 'not k9999'", "matches none"),
         ("grid --preset nosuch", "--preset: 'nosuch' is not one of"),
         (
             "grid --upsamplers --upsampler raises:factory",
