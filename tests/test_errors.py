@@ -30,6 +30,7 @@ from deconvbench.errors import (
     [
         (DeconvbenchError, 1),
         (UnsupportedError, 1),
+        (errors.TooLargeError, 1),
         (FusionError, 1),
         (UsageError, 2),
         (GridError, 2),
@@ -45,7 +46,7 @@ def test_each_kind_of_error_has_its_exit_code(kind: type[DeconvbenchError], code
 
 def test_every_error_of_the_module_is_in_the_one_tree() -> None:
     kinds = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
-    assert len(kinds) == 7
+    assert len(kinds) == 8
     assert all(issubclass(kind, DeconvbenchError) for kind in kinds)
 
 
@@ -165,3 +166,41 @@ def test_many_words_are_cut_before_the_place() -> None:
 
 def test_our_own_errors_speak_for_themselves() -> None:
     assert describe_failure(UsageError("upsampler: 'a' is taken")) == "upsampler: 'a' is taken"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a", "'a'"),
+        ("a\nb", r"'a\nb'"),
+        (3, "3"),
+        ([1, "x"], "[1, 'x']"),
+        (16**9999, "int of 39997 bits"),
+        ([16**9999], "a long value"),
+    ],
+    ids=["text", "lines", "number", "list", "huge", "huge within"],
+)
+def test_a_value_is_quoted_in_one_line(value: object, text: str) -> None:
+    assert errors.quote(value) == text
+
+
+def test_a_long_value_loses_its_middle() -> None:
+    found = errors.quote("a" * 5000)
+    assert len(found) < 130
+    assert found.startswith("'aaa")
+    assert found.endswith("aaa'")
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("heigth", " (did you mean 'height'?)"), ("xyz", ""), (3, ""), (None, ""), ("", "")],
+)
+def test_a_close_name_is_suggested(word: object, hint: str) -> None:
+    assert errors.suggest(word, ("height", "width")) == hint
+
+
+def test_what_is_too_large_is_both_ours_and_out_of_memory() -> None:
+    error = errors.TooLargeError("its maps take 3 TiB")
+    assert isinstance(error, DeconvbenchError)
+    assert isinstance(error, MemoryError)
+    assert describe_failure(error) == "its maps take 3 TiB"

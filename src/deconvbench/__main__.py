@@ -17,8 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0 done, 1 a condition asked for was met, 2 wrong use, 3 stopped by the system (such as a
-        full disk or a locked folder; the run can be resumed), 130 interrupted.
+        The exit code: 0 done, 1 a condition asked for was met or nothing at all could be measured, 2 wrong use, 3
+        stopped by the system (such as a full disk or a locked folder; the run can be resumed), 130 interrupted.
     """
     return run_app(app, "deconvbench", arguments)
 

@@ -6,10 +6,12 @@ user's own runs below frames of torch and of this package, and its author wants 
 library only.
 """
 
+import difflib
 import errno
 import os
 import sys
 import traceback
+from collections.abc import Iterable
 from types import FrameType
 
 _EXPLANATIONS = {
@@ -24,6 +26,7 @@ _EXPLANATIONS = {
 
 _NOT_THEIRS = {"deconvbench", "torch"}
 _MAX_CHARACTERS = 400  # torch lists every key that does not match; the place comes after that
+_MAX_QUOTED = 120
 
 
 class DeconvbenchError(Exception):
@@ -50,6 +53,10 @@ class UnsupportedError(DeconvbenchError):
     """A combination that an upsampler cannot build; becomes a record, never a bad grid."""
 
 
+class TooLargeError(DeconvbenchError, MemoryError):
+    """What was asked for cannot fit into the memory of this machine; becomes a record with status `oom`."""
+
+
 class FusionError(DeconvbenchError):
     """A fused model that differs from the original by more than rounding; nothing was changed."""
 
@@ -69,6 +76,40 @@ def explain_os_error(error: OSError) -> str:
         As raised by a file operation.
     """
     return _EXPLANATIONS.get(error.errno or 0, error.strerror or str(error))
+
+
+def quote(value: object) -> str:
+    """Write a value that was given, for a message: as Python does, without the middle where it is long.
+
+    Parameters
+    ----------
+    value : object
+        Of any kind and size.
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # whole numbers of thousands of digits are not written
+        text = f"{type(value).__name__} of {value.bit_length()} bits" if isinstance(value, int) else "a long value"
+    return text if len(text) <= _MAX_QUOTED else f"{text[: _MAX_QUOTED // 2]} … {text[-_MAX_QUOTED // 4 :]}"
+
+
+def suggest(word: object, known: Iterable[str]) -> str:
+    """Name what was probably meant by a name that is unknown.
+
+    Parameters
+    ----------
+    word : object
+        What was given.
+    known : iterable of str
+        The names that there are.
+
+    Returns
+    -------
+    str
+        `` (did you mean 'quick'?)``, or nothing.
+    """
+    near = difflib.get_close_matches(word, list(known), n=1) if isinstance(word, str) else []
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def describe_failure(error: BaseException) -> str:

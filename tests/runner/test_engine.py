@@ -14,7 +14,7 @@ from deconvbench.runner.engine import REFINEMENT_LIMIT, PlannedRun, RunOutcome, 
 from deconvbench.runner.plan import Plan, list_jobs
 from deconvbench.runner.precision import list_imprecise
 from deconvbench.runner.worker import MeasuringProcess, R, WorkerOptions
-from tests.builders import make_grid, make_plan, make_speedup_grid
+from tests.builders import make_grid, make_plan, make_record, make_speedup_grid
 
 
 class Clock:
@@ -340,3 +340,19 @@ def test_an_imprecise_case_that_fails_later_is_not_measured_for_ever(tmp_path: P
     outcome = setting.run(tmp_path)
     assert list_imprecise(setting.plan, outcome.records)
     assert count_replicates(tmp_path) == {8: [0, 1, 2, 3, 4, 5]}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "is_failure"),
+    [
+        (["error", "crashed"], True),
+        (["oom", "unsupported"], True),
+        (["error", "ok"], False),
+        (["unsupported", "unsupported"], False),
+        ([], False),
+    ],
+    ids=str,
+)
+def test_a_run_of_which_nothing_was_measured_is_a_failure(statuses: list[str], is_failure: bool) -> None:
+    records = tuple(make_record(status=status) for status in statuses)
+    assert RunOutcome(records=records, measuring_share=None).is_failure is is_failure

@@ -1,3 +1,9 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deconvbench.errors import UsageError
 from deconvbench.records.record import NumericsRecord, QualityRecord, Record, SpeedupRecord
 from deconvbench.runner.plan import Plan, guess_case_seconds, list_jobs, list_replicate, list_speedups
 from tests.builders import make_grid, make_plan, make_speedup_grid
@@ -75,3 +81,27 @@ def test_a_plan_of_before_speedups_is_read() -> None:
     assert Plan.from_dict(info) == make_plan()
     plan = make_plan(make_speedup_grid())
     assert Plan.from_dict(plan.to_dict()) == plan
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"replicates": 100_000}, r"5,000,0\d\d measurements \(50 cases × 100,000 replicates and 1 layers"),
+        (
+            {"quality_seeds": 100_000, "replicates": 50_000},
+            "measurements .* are too many; at most 2,000,000 are allowed",
+        ),
+    ],
+    ids=["replicates", "seeds"],
+)
+def test_a_plan_of_months_is_refused_by_multiplication(changes: dict[str, Any], said: str) -> None:
+    grid = make_grid(axes={"height": list(range(1, 51))})
+    with pytest.raises(UsageError, match=said):
+        make_plan(replace(grid, **changes))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.5, "x", True, None])
+def test_a_seed_is_a_number_that_every_file_can_hold(seed: Any) -> None:
+    assert make_plan(seed=2**63 - 1).seed == 2**63 - 1
+    with pytest.raises(UsageError, match="seed: "):
+        replace(make_plan(), seed=seed)

@@ -165,7 +165,10 @@ def test_duplicate_name_is_refused_and_the_first_stays() -> None:
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"'transpozed' is unknown; known are bicubic_conv, .*zero_insert$"):
+    with pytest.raises(
+        UsageError,
+        match=r"'transpozed' is unknown; known are bicubic_conv, .*zero_insert \(did you mean 'transposed'\?\)$",
+    ):
         get_upsampler("transpozed")
 
 

@@ -16,7 +16,8 @@ import pandas as pd
 from scipy import optimize, special
 
 from deconvbench.analysis.comparison_input import TOLERANCES, Side, make_side, read_side
-from deconvbench.errors import UsageError
+from deconvbench.arguments import check_path, is_number
+from deconvbench.errors import UsageError, quote
 from deconvbench.records.case import CASE_DEFAULTS, Case
 from deconvbench.records.metrics import METRICS
 from deconvbench.statistics import Floats, ShrunkVariances, shrink_variances
@@ -84,14 +85,14 @@ def compare(
     Raises
     ------
     UsageError
-        If machines or accelerators differ, no case stands in both with three replicates, or margin or level is
-        off.
+        If machines or accelerators differ, no case stands in both with three replicates, margin or level is off,
+        or a side is something else or a table without the columns of one.
     """
-    if not 0 <= margin < 1:
-        raise UsageError(f"--margin: {margin} is not a share from 0 up to, not including, 1")
-    if not 0 < level < 1:
-        raise UsageError(f"level: {level} is not between 0 and 1")
-    base, new = (_as_side(side, name) for side, name in ((a, "BASE"), (b, "NEW")))
+    if not (is_number(margin) and 0 <= margin < 1):
+        raise UsageError(f"--margin: {quote(margin)} is not a share from 0 up to, not including, 1")
+    if not (is_number(level) and 0 < level < 1):
+        raise UsageError(f"level: {quote(level)} is not between 0 and 1")
+    base, new = _as_side(a, "a", "BASE"), _as_side(b, "b", "NEW")
     shared = [case for case in base.latencies_s if case in new.latencies_s]
     note = _check_comparable(base, new, shared)
     intervals = _find_intervals(
@@ -104,10 +105,14 @@ def compare(
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
 
 
-def _as_side(side: str | Path | pd.DataFrame | Side, name: str) -> Side:
+def _as_side(side: object, argument: str, name: str) -> Side:
     if isinstance(side, Side):
         return side
-    return make_side(side, name) if isinstance(side, pd.DataFrame) else read_side(side)
+    if isinstance(side, pd.DataFrame):
+        return make_side(side, name)
+    if not isinstance(side, str | Path):
+        raise UsageError(f"{argument}: {quote(side)} is not a run folder, a file of pytest-benchmark or a table")
+    return read_side(check_path(argument, side))
 
 
 def _count(case: str, *sides: Side) -> int:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from deconvbench.errors import RunFolderError, UsageError, explain_os_error
+from deconvbench.errors import RunFolderError, UsageError, explain_os_error, quote
 from deconvbench.records.case import Case
 from deconvbench.records.metrics import METRICS
 from deconvbench.records.run_folder import RUN_NAME, read_run_info
 from deconvbench.tables.files import load
+from deconvbench.tables.frames import require_columns
 
 # relative difference, and absolute difference in the metric's unit, below which two values are the same: memray
 # rounds blocks, artifacts come from the same seeds in float64, rounding errors from another order of sums
@@ -22,6 +23,11 @@ TOLERANCES: Mapping[str, tuple[float, float]] = {
     "macs": (0.0, 0.0),
     **{name: metric.tolerance for name, metric in METRICS.items() if metric.tolerance is not None},
 }
+
+# of a table, beside what is compared
+_COMPARED = (
+    *("case_id", "replicate", "process_index", "status", "message", "machine_id", "torch_version", "code_version"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +74,11 @@ def read_side(path: str | Path) -> Side:
         If it is neither.
     """
     where = Path(path)
-    if where.is_file():
+    try:
+        is_file = where.is_file()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise RunFolderError(f"cannot read {quote(str(path))}: {explain_os_error(error)}") from error
+    if is_file:
         return _read_saved(where)
     side = make_side(load(where), str(where))
     return replace(side, accelerators=_read_accelerators(where)) if (where / RUN_NAME).is_file() else side
@@ -90,7 +100,13 @@ def make_side(table: pd.DataFrame, name: str) -> Side:
         From `deconvbench.load`.
     name : str
         For messages.
+
+    Raises
+    ------
+    UsageError
+        If it is not such a table.
     """
+    require_columns(table, name, _COMPARED, ("latency_s", "latency_floor_s", *TOLERANCES))
     is_ok = (table["status"] == "ok") & table["latency_s"].notna()
     ok, failed = table[is_ok], table[~is_ok].drop_duplicates("case_id")
     processes = ok.groupby(["case_id", "replicate", "process_index"], sort=False)["latency_floor_s"].min()

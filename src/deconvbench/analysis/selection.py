@@ -13,6 +13,7 @@ import pandas as pd
 from deconvbench.errors import UsageError
 from deconvbench.records.case import CASE_DEFAULTS, CASE_FIELDS, format_layer
 from deconvbench.records.layers import rank_upsampler
+from deconvbench.tables.frames import require_columns
 
 LAYER_FIELDS = ("upsampler", "kernel_size", "scale_factor")
 SIZE_FIELDS = ("height", "width")
@@ -82,7 +83,10 @@ def select_measured(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     ------
     EmptyFigureError
         If no case is left.
+    UsageError
+        If it is not a summary.
     """
+    require_columns(frame, "summary", (*CASE_FIELDS, "status"), (column,))
     if len(frame):
         kept = frame[(frame["status"] == "ok") & frame[column].notna()]
         if len(kept):

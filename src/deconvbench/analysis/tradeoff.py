@@ -7,7 +7,7 @@ It recommends none.
 import numpy as np
 import pandas as pd
 
-from deconvbench.errors import UsageError
+from deconvbench.errors import UsageError, quote, suggest
 from deconvbench.records.case import CASE_FIELDS, format_layer
 from deconvbench.records.layers import FAST_UPSAMPLERS
 from deconvbench.records.metrics import METRICS
@@ -17,6 +17,7 @@ from deconvbench.records.schema import (
     name_interval,
 )
 from deconvbench.statistics import pareto_front
+from deconvbench.tables.frames import require_columns
 from deconvbench.tables.table import summarise, summarise_quality
 
 QUALITY_COLUMNS = tuple(METRICS)
@@ -67,7 +68,11 @@ def join_tradeoff(
         `quality_table` is not a quality table.
     """
     if quality not in QUALITY_COLUMNS:
-        raise UsageError(f"quality: {quality!r} is not one of {', '.join(QUALITY_COLUMNS)}")
+        hint = suggest(quality, QUALITY_COLUMNS)
+        raise UsageError(f"quality: {quote(quality)} is not one of {', '.join(QUALITY_COLUMNS)}{hint}")
+    require_columns(df, "df", ())
+    if quality_table is not None:
+        require_columns(quality_table, "quality_table", LAYER_COLUMNS)
     summary = df if "replicates" in df else summarise(df)
     # only the summary counts the seeds
     pooled = (
@@ -76,12 +81,9 @@ def join_tradeoff(
     if quality not in summary and pooled is not None and quality in pooled and {*LAYER_COLUMNS} <= {*summary}:
         summary = _join_layers(summary, pooled, quality)
     wanted = ("status", "latency_s", *LAYER_COLUMNS, *COMPARABLE_FIELDS, quality)
-    missing = [name for name in dict.fromkeys(wanted) if name not in summary]
-    if missing:
-        hint = (
-            "; give the quality_table that has it" if missing == [quality] and quality in TRAINED_COLUMNS else ""
-        )
-        raise UsageError(f"df: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}{hint}")
+    is_trained = quality in TRAINED_COLUMNS and quality not in summary
+    hint = "; give the quality_table that has it" if is_trained else ""
+    require_columns(summary, "df", wanted, ("latency_s", quality), hint)
     kept = summary[(summary["status"] == "ok") & summary["latency_s"].notna()].reset_index(drop=True)
     fields = [*COMPARABLE_FIELDS, *(name for name in _ORIGIN_FIELDS if name in kept)]
     group = kept.groupby(fields, dropna=False, sort=False).ngroup().to_numpy()

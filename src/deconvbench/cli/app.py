@@ -16,10 +16,13 @@ from deconvbench.cli.commits import compare_commits
 from deconvbench.cli.report import compare, report
 from deconvbench.cli.run import env, grid, native, run
 from deconvbench.cli.studies import claims, selftest, train, validate
-from deconvbench.errors import DeconvbenchError
+from deconvbench.errors import DeconvbenchError, UsageError, quote
 
 # typer raises click's own errors but exports only this subclass by name; its base is what click calls UsageError
 _CLICK_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+
+# characters: a path is shorter as a rule, and so are the names of all upsamplers
+_MAX_WORD, _MAX_LINE = 300, 2000
 
 app = typer.Typer(
     add_completion=False,
@@ -50,6 +53,16 @@ for command in (grid, run, report, compare, compare_commits, selftest, validate,
     app.command()(command)
 
 
+def _write_line(message: str) -> str:
+    """One line of a message, without the middle of what is too long to be read."""
+    words = [
+        word if len(word) <= _MAX_WORD else f"{word[: _MAX_WORD // 2]}…{word[-_MAX_WORD // 2 :]}"
+        for word in message.split()
+    ]
+    line = " ".join(words)
+    return line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE // 2]} … {line[-_MAX_LINE // 2 :]}"
+
+
 def run_app(application: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> int:
     """Run a typer application; an error becomes one line on standard error.
 
@@ -70,14 +83,17 @@ def run_app(application: typer.Typer, name: str, arguments: Sequence[str] | None
     words = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "-v" in words or "--verbose" in words
     try:
+        for word in words:
+            if "\0" in word:
+                raise UsageError(f"{quote(word)}: holds a NUL character, which no option or file name may")
         code = application(words, prog_name=name, standalone_mode=False)
     except DeconvbenchError as error:
         if verbose:
             traceback.print_exc()
-        print(f"deconvbench: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"deconvbench: {_write_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except _CLICK_USAGE_ERROR as error:
         message: str = getattr(error, "format_message", error.__str__)()
-        print(f"deconvbench: {' '.join(message.split())} (see deconvbench --help)", file=sys.stderr)
+        print(f"deconvbench: {_write_line(message)} (see deconvbench --help)", file=sys.stderr)
         return 2
     return code if isinstance(code, int) else 0

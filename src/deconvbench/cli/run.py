@@ -25,6 +25,7 @@ from deconvbench.cli.output import print_rows
 from deconvbench.errors import SurroundingsError
 
 if TYPE_CHECKING:
+    from deconvbench.runner.engine import RunOutcome
     from deconvbench.runner.plan import Plan
 
 
@@ -100,7 +101,7 @@ def run(
         ),
     ] = False,
 ) -> None:
-    """Measure a grid; the last line on standard output is the run folder."""
+    """Measure a grid; the last line on standard output is the run folder; exit 1 if every case failed."""
     from deconvbench.workflows.run import resume_plan, start_folder
     from deconvbench.workflows.selection import make_plan
 
@@ -121,11 +122,13 @@ def run(
     else:
         plan = make_plan(selection, ["deconvbench", *sys.argv[1:]])
         folder = start_folder(plan, out)
-    _measure(plan, folder)
+    outcome = _measure(plan, folder)
     print(folder)
+    if outcome.is_failure:
+        raise typer.Exit(1)
 
 
-def _measure(plan: "Plan", folder: Path) -> None:
+def _measure(plan: "Plan", folder: Path) -> "RunOutcome":
     """Measure with progress on standard error; if it is stopped, print how to continue."""
     from deconvbench.progress import show_progress
     from deconvbench.workflows.run import measure, summarise_outcome
@@ -140,6 +143,7 @@ def _measure(plan: "Plan", folder: Path) -> None:
     except SurroundingsError as error:
         raise SurroundingsError(f"{error}. What was measured is kept. Continue with: {resume}") from error
     print(summarise_outcome(plan, outcome), file=sys.stderr)
+    return outcome
 
 
 def native() -> None:

@@ -106,7 +106,10 @@ def train(
         Path, typer.Option("--out", metavar="DIR", help="Output folder; continues the experiments in it.")
     ] = Path("results/experiments"),
 ) -> None:
-    """Train the article's networks with other upsamplers; the last line on standard output is the folder."""
+    """Train the article's networks with other upsamplers; the last line on standard output is the folder.
+
+    Exit 1 if every training failed.
+    """
     from deconvbench.studies.training.command import train_from_words
 
     code = train_from_words(

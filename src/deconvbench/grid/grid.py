@@ -7,6 +7,7 @@ interleaved. Presets are grids kept in this package.
 """
 
 import itertools
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,11 +15,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
-from deconvbench.errors import GridError, UsageError
-from deconvbench.grid.expressions import compile_constraint, compile_keyword
+from deconvbench.errors import GridError, UsageError, explain_os_error, quote, suggest
+from deconvbench.grid.expansion import expand_axes
+from deconvbench.grid.keywords import compile_keyword
 from deconvbench.grid.reading import (
     check_upsamplers,
     read_axes,
+    read_axis,
     read_constraints,
     read_positive,
     read_text,
@@ -67,6 +70,11 @@ class Grid:
         Seeds and channels of the artifact metrics.
     speedup : SpeedupGrid or None
         Layers whose timing is interleaved.
+
+    Raises
+    ------
+    GridError
+        If one of them is not what it should be; the message names source and key.
     """
 
     name: str
@@ -81,6 +89,30 @@ class Grid:
     quality_seeds: int = 8
     quality_channels: int = 16
     speedup: SpeedupGrid | None = None
+
+    def __post_init__(self) -> None:
+        where = read_text(self.source, "source")
+        if self.speedup is not None and not isinstance(self.speedup, SpeedupGrid):
+            raise GridError(f"{where}: speedup: {quote(self.speedup)} is not a SpeedupGrid")
+        checked: dict[str, Any] = {
+            "name": read_text(self.name, f"{where}: name"),
+            "description": read_text(self.description, f"{where}: description"),
+            "axes": read_axes(self.axes, CASE_FIELDS, f"{where}: axes"),
+            "constraints": read_constraints(self.constraints, f"{where}: constraints"),
+            "replicates": read_whole(self.replicates, f"{where}: replicates"),
+            "timeout_s": read_positive(self.timeout_s, f"{where}: timeout_s"),
+            "time_cap_s": read_positive(self.time_cap_s, f"{where}: time_cap_s"),
+            "quality_axes": read_axes(self.quality_axes, _QUALITY_AXES, f"{where}: quality"),
+            "quality_seeds": read_whole(self.quality_seeds, f"{where}: quality.seeds"),
+            "quality_channels": read_whole(self.quality_channels, f"{where}: quality.channels"),
+        }
+        for name in _REQUIRED_AXES:
+            if name not in checked["axes"]:
+                raise GridError(f"{where}: axes.{name}: missing; a grid needs {', '.join(_REQUIRED_AXES)}")
+        if checked["quality_axes"] and set(checked["quality_axes"]) != set(_QUALITY_AXES):
+            raise GridError(f"{where}: quality: needs all of {', '.join(_QUALITY_AXES)} or none")
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], source: str) -> Self:
@@ -98,32 +130,23 @@ class Grid:
         GridError
             Naming file, key, value and what is allowed.
         """
+        if not isinstance(data, Mapping):
+            raise GridError(f"{source}: {quote(data)} is not a table with axes")
         for key in data:
             if key not in _SETTINGS:
-                raise GridError(f"{source}: {key}: unknown key; the keys are {', '.join(_SETTINGS)}")
-        axes = read_axes(data.get("axes", {}), CASE_FIELDS, f"{source}: axes")
-        for name in _REQUIRED_AXES:
-            if name not in axes:
-                raise GridError(f"{source}: axes.{name}: missing; a grid needs {', '.join(_REQUIRED_AXES)}")
-        constraints = read_constraints(data.get("constraints", []), f"{source}: constraints")
-        quality = dict(data.get("quality", {}))
-        seeds = read_whole(quality.pop("seeds", 8), f"{source}: quality.seeds")
-        channels = read_whole(quality.pop("channels", 16), f"{source}: quality.channels")
-        quality_axes = read_axes(quality, _QUALITY_AXES, f"{source}: quality")
-        if quality_axes and set(quality_axes) != set(_QUALITY_AXES):
-            raise GridError(f"{source}: quality: needs all of {', '.join(_QUALITY_AXES)} or none")
+                hint = suggest(key, _SETTINGS)
+                raise GridError(f"{source}: {key}: unknown key; the keys are {', '.join(_SETTINGS)}{hint}")
+        quality = data.get("quality", {})
+        if not isinstance(quality, Mapping):
+            raise GridError(f"{source}: quality: {quote(quality)} is not a table of axes, seeds and channels")
+        given = {
+            **{name: data[name] for name in _SETTINGS if name in data and name not in ("quality", "speedup")},
+            **{f"quality_{name}": quality[name] for name in ("seeds", "channels") if name in quality},
+        }
         return cls(
-            name=read_text(data.get("name", Path(source).stem), f"{source}: name"),
+            **{"name": Path(source).stem, "axes": {}, **given},
             source=source,
-            description=read_text(data.get("description", ""), f"{source}: description"),
-            axes=axes,
-            constraints=constraints,
-            replicates=read_whole(data.get("replicates", 3), f"{source}: replicates"),
-            timeout_s=read_positive(data.get("timeout_s", 120.0), f"{source}: timeout_s"),
-            time_cap_s=read_positive(data.get("time_cap_s", 1.0), f"{source}: time_cap_s"),
-            quality_axes=quality_axes,
-            quality_seeds=seeds,
-            quality_channels=channels,
+            quality_axes={axis: entries for axis, entries in quality.items() if axis not in ("seeds", "channels")},
             speedup=SpeedupGrid.from_dict(data["speedup"], f"{source}: speedup") if "speedup" in data else None,
         )
 
@@ -134,13 +157,9 @@ class Grid:
     @classmethod
     def from_record(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild a grid from what `to_dict` wrote into ``run.json``."""
-        values = dict(data)
-        for name in ("axes", "quality_axes"):
-            values[name] = {axis: tuple(entries) for axis, entries in values[name].items()}
         # grids of versions before speed-ups have no such table
-        speedup = values.get("speedup")
-        values["speedup"] = None if speedup is None else SpeedupGrid.from_record(speedup)
-        return cls(**{**values, "constraints": tuple(values["constraints"])})
+        speedup = data.get("speedup")
+        return cls(**{**data, "speedup": None if speedup is None else SpeedupGrid.from_record(speedup)})
 
     def override(self, settings: Sequence[str]) -> "Grid":
         """Replace axes by ``AXIS=V,V`` as typed after ``--set``.
@@ -159,14 +178,39 @@ class Grid:
         for setting in settings:
             name, equals, text = setting.partition("=")
             if not equals or not text:
-                raise UsageError(f"--set: {setting!r} is not of the form AXIS=VALUE,VALUE")
+                raise UsageError(f"--set: {quote(setting)} is not of the form AXIS=VALUE,VALUE")
             values = [_read_value(name, word) for word in text.split(",")]
             changes.update(read_axes({name: values}, CASE_FIELDS, "--set"))
+            if name == "upsampler":
+                check_upsamplers(changes[name], "--set upsampler")
+        return self._replace_axes(changes, [f"--set {setting}" for setting in settings])
+
+    def choose_devices(self, text: str) -> "Grid":
+        """Replace the devices by those typed after ``--device``, with commas between.
+
+        Parameters
+        ----------
+        text : str
+            Such as ``cpu,cuda``.
+
+        Raises
+        ------
+        UsageError
+            If one of them is not the name of a device.
+        """
+        devices = read_axis("device", [word.strip() for word in text.split(",")], "--device")
+        return self._replace_axes({"device": devices}, [f"--device {text}"])
+
+    def _replace_axes(self, changes: Mapping[str, tuple[Any, ...]], words: Sequence[str]) -> "Grid":
+        """Replace axes; messages name the words that did so beside the file."""
+        if not changes:
+            return self
         speedup = self.speedup
         if speedup is not None:
             own = {name: values for name, values in changes.items() if name in speedup.axes}
             speedup = replace(speedup, axes={**speedup.axes, **own})
-        return replace(self, axes={**self.axes, **changes}, speedup=speedup)
+        source = f"{self.source} with {' '.join(words)}"
+        return replace(self, axes={**self.axes, **changes}, speedup=speedup, source=source)
 
     def expand(self) -> list[Case]:
         """List the cases, in the order of the axes.
@@ -176,7 +220,7 @@ class Grid:
         GridError
             If an upsampler is unknown, two cases are the same, or no case is left.
         """
-        cases = _expand(self.axes, self.constraints, f"{self.source}: axes")
+        cases = expand_axes(self.axes, self.constraints, self.source)
         if not cases:
             raise GridError(
                 f"{self.source}: no case is left: the constraints exclude every combination of the axes"
@@ -203,7 +247,7 @@ class Grid:
         speedup.check_upsamplers(where)
         layer = {"upsampler": (speedup.baseline,), "kernel_size": (speedup.kernel_size,)}
         constraints = self.constraints if speedup.constraints is None else speedup.constraints
-        return _expand({**self.axes, **speedup.axes, **layer}, constraints, f"{where}.axes")
+        return expand_axes({**self.axes, **speedup.axes, **layer}, constraints, where)
 
     def list_layers(self, cases: Sequence[Case]) -> list[LayerKey]:
         """List the layers whose artifacts are to be measured: those of the cases, then the quality axes'.
@@ -223,35 +267,11 @@ class Grid:
         return list(layers)
 
 
-def _expand(axes: Mapping[str, tuple[Any, ...]], constraints: Sequence[str], where: str) -> list[Case]:
-    """List the cases that a product of axes and its constraints leave, in the order of the axes."""
-    full = dict(axes)
-    full.setdefault("kernel_size", (None,))
-    for name, default in CASE_DEFAULTS.items():
-        full.setdefault(name, (default,))
-    check_upsamplers(full["upsampler"], f"{where}.upsampler")
-    conditions = [compile_constraint(text, CASE_FIELDS) for text in constraints]
-    names = [name for name in CASE_FIELDS if name in full]
-    cases: dict[str, Case] = {}
-    for combination in itertools.product(*(full[name] for name in names)):
-        values = dict(zip(names, combination, strict=True))
-        values.setdefault("width", values["height"])
-        values.setdefault("out_channels", values["in_channels"])
-        if not get_upsampler(values["upsampler"]).has_kernel:
-            values["kernel_size"] = None
-        elif values["kernel_size"] is None:
-            raise GridError(f"{where}.kernel_size: missing; {values['upsampler']} has a kernel")
-        if all(condition(values) for condition in conditions):
-            case = Case(**values)
-            cases[case.case_id] = case  # layers without a kernel meet themselves once per kernel size
-    return list(cases.values())
-
-
 def _read_value(axis: str, word: str) -> Any:
     """Read one value after ``--set``: whole numbers where the axis takes them, words elsewhere."""
     text = word.strip()
     is_text = axis == "upsampler" or isinstance(CASE_DEFAULTS.get(axis), str)
-    return int(text) if not is_text and text.lstrip("-").isdecimal() else text
+    return int(text) if not is_text and re.fullmatch(r"-?[0-9]{1,4000}", text) else text
 
 
 def load_grid(path: Path) -> Grid:
@@ -269,13 +289,17 @@ def load_grid(path: Path) -> Grid:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise GridError(f"--grid: cannot read {str(path)!r}: {reason}") from error
+    except (OSError, ValueError) as error:
+        # text that is not UTF-8, and names that no file can have
+        reason = explain_os_error(error) if isinstance(error, OSError) else "it is not text"
+        raise GridError(f"--grid: cannot read {quote(str(path))}: {reason}") from error
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    # numbers of thousands of digits raise a plain ValueError
+    except ValueError as error:
         raise GridError(f"{path}: not TOML: {error}") from error
+    except RecursionError as error:
+        raise GridError(f"{path}: not TOML that can be read: it is nested too deeply") from error
     return Grid.from_dict(data, str(path))
 
 
@@ -293,7 +317,8 @@ def load_preset(name: str) -> Grid:
         If there is no preset of that name.
     """
     if name not in PRESETS:
-        raise UsageError(f"--preset: {name!r} is not one of {', '.join(PRESETS)}")
+        hint = suggest(name, PRESETS)
+        raise UsageError(f"--preset: {quote(name)} is not one of {', '.join(PRESETS)}{hint}")
     text = (files("deconvbench.grid") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
     return Grid.from_dict(tomllib.loads(text), f"{name}.toml")
 
@@ -342,5 +367,5 @@ def select_all(cases: Sequence[Case], settings: Sequence[Case], expression: str)
     kept = [case for case in cases if matches(case.case_id)]
     kept_settings = [setting for setting in settings if matches(setting.case_id)]
     if not kept and not kept_settings:
-        raise UsageError(f"-k: {expression!r} matches none of the {len(cases) + len(settings)} cases")
+        raise UsageError(f"-k: {quote(expression)} matches none of the {len(cases) + len(settings)} cases")
     return kept, kept_settings

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from deconvbench.errors import GridError
+from deconvbench.errors import GridError, quote, suggest
 from deconvbench.grid.reading import check_upsamplers, read_axes, read_constraints, read_text
 from deconvbench.records.case import CASE_FIELDS, Case
 from deconvbench.upsamplers import get_upsampler
@@ -66,10 +66,11 @@ class SpeedupGrid:
             Naming file, key, value and what is allowed.
         """
         if not isinstance(data, Mapping):
-            raise GridError(f"{where}: {data!r} is not a table with a baseline and its rivals")
+            raise GridError(f"{where}: {quote(data)} is not a table with a baseline and its rivals")
         for key in data:
             if key not in _KEYS:
-                raise GridError(f"{where}.{key}: unknown key; the keys are {', '.join(_KEYS)}")
+                hint = suggest(key, _KEYS)
+                raise GridError(f"{where}.{key}: unknown key; the keys are {', '.join(_KEYS)}{hint}")
         if "baseline" not in data:
             raise GridError(f"{where}.baseline: missing; name the upsampler that the others are compared with")
         twins = _read_some(data.get("twins", []), "upsampler", f"{where}.twins")
@@ -80,7 +81,7 @@ class SpeedupGrid:
             raise GridError(f"{where}: needs twins or rivals to compare the baseline with")
         kernels = _read_some(data.get("kernel_size", []), "kernel_size", where)
         if len(kernels) > 1:
-            raise GridError(f"{where}.kernel_size: {data['kernel_size']!r} is not one kernel size")
+            raise GridError(f"{where}.kernel_size: {quote(data['kernel_size'])} is not one kernel size")
         axes = read_axes(data.get("axes", {}), CASE_FIELDS, f"{where}.axes")
         for name in _LAYER_AXES:
             if name in axes:
@@ -176,5 +177,5 @@ def _read_some(values: Any, axis: str, where: str) -> tuple[Any, ...]:
 def _read_weights(value: Any, where: str) -> tuple[str, ...]:
     entries = value if isinstance(value, list) else [value]
     if not entries or any(entry not in WEIGHTS for entry in entries):
-        raise GridError(f"{where}: {value!r} is not a list of {' and '.join(WEIGHTS)}")
+        raise GridError(f"{where}: {quote(value)} is not a list of {' and '.join(WEIGHTS)}")
     return tuple(dict.fromkeys(entries))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from deconvbench.errors import UnsupportedError, UsageError
 from deconvbench.measure.accelerator import check_device
+from deconvbench.measure.capacity import check_memory
 from deconvbench.measure.layers import build_seeded_layer
 from deconvbench.records.case import Case
 
@@ -124,8 +125,11 @@ def prepare_step(case: Case, seed: int, adjust: Callable[[nn.Module], object] = 
     UnsupportedError
         If the upsampler cannot have that kernel or scale, the device cannot hold the dtype, or `cudagraph` is
         asked of another device than CUDA.
+    TooLargeError
+        If its maps alone are larger than this machine's memory; nothing was allocated.
     """
     check_device(case.device)
+    check_memory(case)
     device = torch.device(case.device)
     if case.execution == "cudagraph" and device.type != "cuda":
         raise UnsupportedError(f"cudagraph needs a CUDA device, not {case.device}")

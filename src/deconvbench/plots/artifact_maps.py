@@ -19,6 +19,8 @@ from deconvbench.plots.heatmap import draw_cells, make_shades
 from deconvbench.plots.style import FONT_PT, INK, MUTED, figure_style, make_figure
 from deconvbench.records.layers import rank_upsampler
 from deconvbench.records.metrics import METRICS, format_metric, get_metric
+from deconvbench.records.schema import LAYER_COLUMNS
+from deconvbench.tables.frames import require_columns
 
 _PLACES = {name: metric.heat_map for name, metric in METRICS.items() if metric.heat_map is not None}
 FACES = tuple(sorted(_PLACES, key=_PLACES.__getitem__))
@@ -134,9 +136,10 @@ def draw_artifact_maps(
     EmptyFigureError
         If none of the upsamplers has a number.
     UsageError
-        If a metric is unknown.
+        If a metric is unknown, or it is not a quality table.
     """
     labels = [get_metric(metric) for metric in metrics]
+    require_columns(quality, "quality", LAYER_COLUMNS, metrics)
     if quality.empty:
         raise EmptyFigureError("quality: the table has no rows")
     left_out, upsamplers = len(upsamplers[max_upsamplers:]), upsamplers[:max_upsamplers]

@@ -33,6 +33,7 @@ from deconvbench.plots.style import (
     style_layer,
 )
 from deconvbench.records.layers import rank_upsampler
+from deconvbench.tables.frames import require_columns
 
 # statuses that mean: it was tried, and there is not a number
 _FAILED = ("oom", "crashed", "timeout", "error")
@@ -62,8 +63,11 @@ def draw_latency(summary: pd.DataFrame, *, max_layers: int = 26, max_panels: int
     ------
     EmptyFigureError
         If no case has a latency.
+    UsageError
+        If it is not a summary.
     """
     measured = select_measured(summary, "latency_s")
+    require_columns(summary, "summary", ("noisy",), ("latency_ci_low_s", "latency_ci_high_s"))
     # where the panels name the scale, lines do not: one entry in the legend serves all panels
     single = len(measured["scale_factor"].unique()) == 1
     measured = measured.assign(line=measured["layer"] if single else measured["layer"].str.rsplit(" ", n=1).str[0])

@@ -20,6 +20,7 @@ from deconvbench.analysis.selection import (
     split_panels,
 )
 from deconvbench.plots.style import FONT_PT, GRID_COLOUR, MUTED, figure_style, make_figure
+from deconvbench.tables.frames import require_columns
 
 _MIB = 2**20
 # (name, colour, hatch): dark to light, so that the parts differ without their hues as well
@@ -78,8 +79,11 @@ def draw_memory(
     ------
     EmptyFigureError
         If no case has a peak.
+    UsageError
+        If it is not a summary.
     """
     measured = select_measured(summary, "peak_memory_bytes")
+    require_columns(summary, "summary", (), ("output_bytes", "workspace_bytes", "parameter_bytes"))
     size = size or choose_size(measured)
     chosen = at_size(measured, size)
     panels, settings_left = split_panels(chosen, max_panels)

@@ -15,9 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from deconvbench.analysis.selection import EmptyFigureError, describe_rest
-from deconvbench.analysis.speedups import SETTING_FIELDS
+from deconvbench.analysis.speedups import MEAN_DTYPES, SETTING_FIELDS
 from deconvbench.plots.style import FONT_PT, GRID_COLOUR, INK, MUTED, figure_style, make_figure, style_layer
 from deconvbench.records.layers import rank_upsampler
+from deconvbench.records.schema import SPEEDUP_DTYPES
+from deconvbench.tables.frames import require_columns
 from deconvbench.tables.speedups import SHAPE_FIELDS
 
 # panels stand in rows of one kind of step, and in columns of one layout and number of threads
@@ -62,7 +64,11 @@ def draw_speedups(
     ------
     EmptyFigureError
         If there is no interleaved timing.
+    UsageError
+        If they are not such frames.
     """
+    require_columns(speedups, "speedups", SPEEDUP_DTYPES, ("speedup",))
+    require_columns(means, "means", MEAN_DTYPES, ("speedup",))
     measured = speedups[speedups["speedup"].notna() & (speedups["case_id"] != speedups["baseline_id"])]
     equivalents = measured[measured["is_twin"]]
     if equivalents.empty:

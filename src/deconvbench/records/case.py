@@ -9,27 +9,33 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from deconvbench.errors import UsageError
+from deconvbench.arguments import is_text
+from deconvbench.errors import UsageError, quote, suggest
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 MEMORY_FORMATS = ("contiguous", "channels_last")
 STEPS = ("forward", "train")
 EXECUTIONS = ("eager", "compile", "cudagraph")
-DEVICE_PATTERN = re.compile(r"cpu|(?:cuda|mps|xpu)(?::\d+)?")
+DEVICE_PATTERN = re.compile(r"cpu|(?:cuda|mps|xpu)(?::\d{1,4})?", re.ASCII)
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]*")
 
 _CHOICES = {"dtype": DTYPES, "memory_format": MEMORY_FORMATS, "step": STEPS, "execution": EXECUTIONS}
+# the fields whose values are names; the others are whole numbers
+TEXT_FIELDS = frozenset({"upsampler", "device", *_CHOICES})
+# more overflows what torch counts elements with
+LARGEST_NUMBER = 2**31 - 1
 _AT_LEAST_ONE = ("scale_factor", "in_channels", "out_channels", "height", "width", "batch", "threads")
 _ID_PATTERN = re.compile(
-    rf"(?P<upsampler>{NAME_PATTERN.pattern})(?:-k(?P<kernel_size>\d+))?-s(?P<scale_factor>\d+)"
-    r"-c(?P<in_channels>\d+)x(?P<out_channels>\d+)-(?P<height>\d+)x(?P<width>\d+)"
-    r"(?:-b(?P<batch>\d+))?"
+    rf"(?P<upsampler>{NAME_PATTERN.pattern})(?:-k(?P<kernel_size>\d{{1,10}}))?-s(?P<scale_factor>\d{{1,10}})"
+    r"-c(?P<in_channels>\d{1,10})x(?P<out_channels>\d{1,10})-(?P<height>\d{1,10})x(?P<width>\d{1,10})"
+    r"(?:-b(?P<batch>\d{1,10}))?"
     rf"(?:-(?P<dtype>{'|'.join(DTYPES)}))?"
     rf"(?:-(?P<memory_format>{'|'.join(MEMORY_FORMATS)}))?"
     rf"(?:-(?P<step>{'|'.join(STEPS)}))?"
     rf"(?:-(?P<device>{DEVICE_PATTERN.pattern}))?"
-    r"(?:-t(?P<threads>\d+))?"
-    rf"(?:-(?P<execution>{'|'.join(EXECUTIONS)}))?"
+    r"(?:-t(?P<threads>\d{1,10}))?"
+    rf"(?:-(?P<execution>{'|'.join(EXECUTIONS)}))?",
+    re.ASCII,
 )
 
 
@@ -50,21 +56,26 @@ def check_field(name: str, value: Any) -> None:
     """
     if name in _CHOICES:
         if value not in _CHOICES[name]:
-            raise UsageError(f"{name}: {value!r} is not one of {', '.join(_CHOICES[name])}")
+            raise UsageError(
+                f"{name}: {quote(value)} is not one of {', '.join(_CHOICES[name])}{suggest(value, _CHOICES[name])}"
+            )
     elif name == "device":
         if not (isinstance(value, str) and DEVICE_PATTERN.fullmatch(value)):
-            raise UsageError(f"device: {value!r} is not cpu, cuda, mps or xpu (with an index like cuda:1)")
+            raise UsageError(f"device: {quote(value)} is not cpu, cuda, mps or xpu (with an index like cuda:1)")
     elif name == "upsampler":
         if not (isinstance(value, str) and NAME_PATTERN.fullmatch(value)):
-            raise UsageError(f"upsampler: {value!r} is not a name in lower case such as nearest_conv")
+            raise UsageError(f"upsampler: {quote(value)} is not a name in lower case such as nearest_conv")
     elif name == "kernel_size" and value is None:
         return
     elif name == "kernel_size" or name in _AT_LEAST_ONE:
         # bool is an int to Python, and TOML's true is a bool
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UsageError(f"{name}: {value!r} is not a whole number of at least 1")
+            raise UsageError(f"{name}: {quote(value)} is not a whole number of at least 1")
+        if value > LARGEST_NUMBER:
+            raise UsageError(f"{name}: {quote(value)} is too large; at most {LARGEST_NUMBER} is allowed")
     else:
-        raise UsageError(f"{name!r} is not an axis; the axes are {', '.join(CASE_FIELDS)}")
+        hint = suggest(name, CASE_FIELDS)
+        raise UsageError(f"{quote(name)} is not an axis; the axes are {', '.join(CASE_FIELDS)}{hint}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,15 +165,14 @@ class Case:
         UsageError
             If the text is not the id of a case.
         """
-        match = _ID_PATTERN.fullmatch(case_id)
+        match = _ID_PATTERN.fullmatch(case_id) if is_text(case_id) else None
         if match is None:
             raise UsageError(
-                f"case id: {case_id!r} is not of the form upsampler-kK-sS-cINxOUT-HxW[-bN][-dtype]"
+                f"case id: {quote(case_id)} is not of the form upsampler-kK-sS-cINxOUT-HxW[-bN][-dtype]"
                 "[-memory_format][-step][-device][-tN][-execution]"
             )
         found = {name: value for name, value in match.groupdict().items() if value is not None}
-        texts = {"upsampler", *_CHOICES, "device"}
-        values: dict[str, Any] = {n: v if n in texts else int(v) for n, v in found.items()}
+        values: dict[str, Any] = {n: v if n in TEXT_FIELDS else int(v) for n, v in found.items()}
         values.setdefault("kernel_size", None)
         return cls(**values)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from deconvbench.errors import UsageError
+from deconvbench.errors import UsageError, quote, suggest
 
 Group = Literal["artifact", "numerical", "trained"]
 Probe = Literal["layer", "taps", "constant", "flat fields", "features"]
@@ -282,7 +282,7 @@ def get_metric(metric: str) -> Metric:
         If it is not a metric; the message lists them.
     """
     if metric not in METRICS:
-        raise UsageError(f"metric: {metric!r} is not one of {', '.join(METRICS)}")
+        raise UsageError(f"metric: {quote(metric)} is not one of {', '.join(METRICS)}{suggest(metric, METRICS)}")
     return METRICS[metric]
 
 
@@ -324,8 +324,9 @@ def check_metrics(metrics: Sequence[str], option: str = "--quality") -> tuple[st
     """
     unknown = [metric for metric in metrics if metric not in METRICS]
     if unknown or not metrics:
-        found = repr(unknown[0]) if unknown else "an empty list"
-        raise UsageError(f"{option}: {found} is not one of {', '.join(METRICS)}")
+        found = quote(unknown[0]) if unknown else "an empty list"
+        hint = suggest(unknown[0], METRICS) if unknown else ""
+        raise UsageError(f"{option}: {found} is not one of {', '.join(METRICS)}{hint}")
     return tuple(dict.fromkeys(metrics))
 
 

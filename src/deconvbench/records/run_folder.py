@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from deconvbench.errors import RunFolderError, SurroundingsError, UsageError, explain_os_error
+from deconvbench.errors import RunFolderError, SurroundingsError, UsageError, explain_os_error, quote
 from deconvbench.records.record import (
     SCHEMA_VERSION,
     AnyRecord,
@@ -114,8 +114,7 @@ def read_run_info(folder: Path) -> dict[str, Any]:
         If the folder is missing, has no readable ``run.json``, or one of a newer schema.
     """
     path = folder / RUN_NAME
-    if not folder.is_dir():
-        raise RunFolderError(f"run folder: {str(folder)!r} does not exist")
+    _check_folder(folder)
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
         is_newer = info["schema_version"] > SCHEMA_VERSION
@@ -133,6 +132,16 @@ def read_run_info(folder: Path) -> dict[str, Any]:
             f"run folder: {str(path)!r} has schema {version}; this version reads up to {SCHEMA_VERSION}"
         )
     return dict(info)
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        is_folder, is_there = folder.is_dir(), os.path.lexists(folder)
+    except OSError as error:  # a name that is too long, a folder above it that may not be entered
+        raise RunFolderError(f"run folder: cannot read {quote(str(folder))}: {explain_os_error(error)}") from error
+    if not is_folder:
+        problem = "is a file, not a folder" if is_there else "does not exist"
+        raise RunFolderError(f"run folder: {quote(str(folder))} {problem}")
 
 
 def list_hardware(environment: Mapping[str, Any]) -> list[str]:
@@ -180,9 +189,7 @@ def read_journal(run_dir: str | Path) -> list[AnyRecord]:
     """
     folder = Path(run_dir)
     path = folder / JOURNAL_NAME
-    if not folder.is_dir():
-        problem = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise RunFolderError(f"run folder: {str(folder)!r} {problem}")
+    _check_folder(folder)
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:

@@ -44,6 +44,12 @@ class RunOutcome:
     records: tuple[AnyRecord, ...]
     measuring_share: float | None
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether nothing was measured of any case, although something could have been built."""
+        statuses = {record.status for record in self.records if isinstance(record, Record | SpeedupRecord)}
+        return "ok" not in statuses and bool(statuses - {"unsupported"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRun:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from deconvbench.grid.grid import Grid
+from deconvbench.measure.capacity import explain_size
 from deconvbench.records.record import AnyRecord, SpeedupRecord
 from deconvbench.runner.plan import Plan, guess_case_seconds, list_speedups
 from deconvbench.units import format_duration
@@ -63,4 +64,8 @@ def describe_extent(plan: Plan) -> str:
         len(plan.cases) * guess_case_seconds(plan.grid) + guess_speedup_seconds(plan.grid, jobs)
     )
     turns = f" and {len(jobs)} settings with interleaved timing" if jobs else ""
-    return f"{len(plan.cases)} cases{turns} × {replicates} replicates, about {format_duration(seconds)}"
+    line = f"{len(plan.cases)} cases{turns} × {replicates} replicates, about {format_duration(seconds)}"
+    large = [case for case in (*plan.cases, *plan.settings) if explain_size(case) is not None]
+    if large:
+        line += f"; {len(large)} too large for this machine, such as {large[0].case_id}: {explain_size(large[0])}"
+    return line

@@ -4,12 +4,15 @@ Everything that decides what is measured stands in the plan, and the plan stands
 that was interrupted continues as it began.
 """
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self, TypedDict
 
+from deconvbench.arguments import LARGEST_SEED, check_whole
+from deconvbench.errors import UsageError
 from deconvbench.grid.grid import Grid
 from deconvbench.records.case import Case
 from deconvbench.records.record import (
@@ -19,6 +22,9 @@ from deconvbench.records.record import (
     Record,
     SpeedupRecord,
 )
+
+# a month and more
+_MAX_MEASUREMENTS = 2_000_000
 
 
 class _NotMeasured(TypedDict):
@@ -50,6 +56,11 @@ class Plan:
         What the user typed, for the report.
     precision : float or None
         Measure further replicates of the cases whose interval is wider than ± this share of the latency.
+
+    Raises
+    ------
+    UsageError
+        If it would take more than two million measurements, or the seed is not one.
     """
 
     grid: Grid
@@ -59,6 +70,20 @@ class Plan:
     command: tuple[str, ...] = ()
     precision: float | None = None
     settings: tuple[Case, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_whole("seed", self.seed, 0, LARGEST_SEED)
+        grid, cases = self.grid, len(self.cases) + len(self.settings)
+        layers = len({(case.upsampler, case.kernel_size, case.scale_factor) for case in self.cases})
+        if grid.quality_axes:
+            layers += math.prod(map(len, grid.quality_axes.values()))
+        total = cases * grid.replicates + layers * grid.quality_seeds
+        if total > _MAX_MEASUREMENTS:
+            raise UsageError(
+                f"{grid.source}: {total:,} measurements ({cases:,} cases × {grid.replicates:,} replicates and"
+                f" {layers:,} layers × {grid.quality_seeds:,} seeds) are too many; at most"
+                f" {_MAX_MEASUREMENTS:,} are allowed"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything about the plan as plain data."""

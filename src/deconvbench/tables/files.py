@@ -1,12 +1,13 @@
 """The frames of a run as files in its folder: written whole or not at all, read back, or rebuilt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from deconvbench.errors import RunFolderError, UsageError, explain_os_error
+from deconvbench.arguments import check_path
+from deconvbench.errors import RunFolderError, UsageError, explain_os_error, quote
 from deconvbench.records.record import (
     AnyRecord,
 )
@@ -183,11 +184,16 @@ def load(run: str | Path | Sequence[str | Path]) -> pd.DataFrame:
         If the sequence is empty or names a folder twice.
     """
     if isinstance(run, str | Path):
+        run = check_path("run", run)
         stored = _read_stored(Path(run), TABLE_NAME, TABLE_DTYPES)
         return build_table(read_journal(run)) if stored is None else stored
-    folders = [Path(folder).resolve() for folder in run]
+    if not isinstance(run, Iterable):
+        raise UsageError(f"run: {quote(run)} is not a run folder or a list of them")
+    folders = [check_path("run", folder).resolve() for folder in run]
     if not folders or len(set(folders)) < len(folders):
-        raise UsageError(f"run: {[str(folder) for folder in run]} is not a list of different run folders")
+        raise UsageError(
+            f"run: {quote([str(folder) for folder in folders])} is not a list of different run folders"
+        )
     unique = len({folder.name for folder in folders}) == len(folders)
     tables = []
     for folder in folders:

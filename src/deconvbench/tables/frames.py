@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from deconvbench.errors import UsageError
+from deconvbench.errors import UsageError, quote
 
 
 def make_frame(rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, str]) -> pd.DataFrame:
@@ -28,6 +28,46 @@ def make_frame(rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, str]) -> 
     )
 
 
+def require_columns(
+    frame: object, name: str, wanted: Iterable[str], numbers: Iterable[str] = (), hint: str = ""
+) -> None:
+    """Check that an argument is a frame with the columns that are needed.
+
+    Parameters
+    ----------
+    frame : object
+        What was given.
+    name : str
+        What the caller calls it, for the message.
+    wanted : iterable of str
+        Columns that it must have, each once.
+    numbers : iterable of str
+        Columns that it must have, with numbers or nulls alone.
+    hint : str
+        What to add to the message where one is missing.
+
+    Raises
+    ------
+    UsageError
+        If it is not a frame, lacks one, or one holds something else.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise UsageError(f"{name}: {quote(frame)} is not a DataFrame")
+    counted = tuple(numbers)
+    columns = list(dict.fromkeys((*wanted, *counted)))
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        raise UsageError(f"{name}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}{hint}")
+    for column in columns:
+        if isinstance(frame[column], pd.DataFrame):
+            raise UsageError(f"{name}: has the column {column} more than once")
+    for column in counted:
+        try:
+            frame[column].astype("Float64")
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{name}: the column {column} does not hold numbers") from error
+
+
 def list_rows(frame: pd.DataFrame, name: str, wanted: Iterable[str]) -> list[dict[str, Any]]:
     """Take a frame apart into rows in which what is missing is None.
 
@@ -43,11 +83,9 @@ def list_rows(frame: pd.DataFrame, name: str, wanted: Iterable[str]) -> list[dic
     Raises
     ------
     UsageError
-        If it lacks one.
+        If it is not a frame, or lacks one.
     """
-    missing = [column for column in wanted if column not in frame]
-    if missing:
-        raise UsageError(f"{name}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
+    require_columns(frame, name, wanted)
     known = frame.astype(object).where(frame.notna(), None)
     return [{str(column): value for column, value in row.items()} for row in known.to_dict("records")]
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from deconvbench.arguments import is_folder
 from deconvbench.errors import RunFolderError, explain_os_error
 from deconvbench.records.layers import FAST_ORIGINAL, FAST_UPSAMPLERS
 from deconvbench.records.record import SCHEMA_VERSION
@@ -103,8 +104,8 @@ def read_trained(folder: str | Path) -> Trained:
     """
     path = Path(folder)
     names = (RESULTS_CSV_NAME, CURVES_CSV_NAME, EXPERIMENT_NAME)
-    if not any((path / name).exists() for name in names):
-        problem = "holds no results of deconvbench train" if path.is_dir() else "is not a folder"
+    if not is_folder(path) or not any((path / name).exists() for name in names):
+        problem = "holds no results of deconvbench train" if is_folder(path) else "is not a folder"
         raise RunFolderError(f"results: {str(path)!r} {problem}")
     return Trained(
         results=_read_frame(path / RESULTS_CSV_NAME, TRAINED_DTYPES),

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from deconvbench.arguments import check_whole
 from deconvbench.errors import UsageError
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -31,8 +32,7 @@ def check_int(name: str, value: object, minimum: int) -> None:
     UsageError
         If it is not; bool does not count as a number.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
-        raise UsageError(f"{name}: {value!r} is not a whole number of at least {minimum}")
+    check_whole(name, value, minimum)
 
 
 def check_array(name: str, value: npt.ArrayLike, layout: str) -> FloatArray:

@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 from torch import nn
 
-from deconvbench.errors import UsageError, describe_failure
+from deconvbench.arguments import is_text
+from deconvbench.errors import UsageError, describe_failure, quote
 
 # what a factory is called with, by position
 ARGUMENTS = ("in_channels", "out_channels", "kernel_size", "scale_factor")
@@ -63,9 +64,9 @@ def import_factory(path: str) -> tuple[object, str]:
     UsageError
         If the path is malformed or cannot be imported.
     """
+    if not is_text(path) or not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", path):
+        raise UsageError(f"--upsampler: {quote(path)} is not of the form pkg.mod:factory")
     module_name, _, attribute = path.partition(":")
-    if not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", path):
-        raise UsageError(f"--upsampler: {path!r} is not of the form pkg.mod:factory")
     try:
         found = import_foreign(functools.partial(importlib.import_module, module_name))
     except UsageError as error:

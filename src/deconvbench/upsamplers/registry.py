@@ -16,7 +16,8 @@ from typing import Any
 
 from torch import nn
 
-from deconvbench.errors import UnsupportedError, UsageError
+from deconvbench.arguments import is_text
+from deconvbench.errors import UnsupportedError, UsageError, quote, suggest
 from deconvbench.records.case import NAME_PATTERN, check_field
 from deconvbench.upsamplers.factories import (
     check_factory,
@@ -149,13 +150,16 @@ def register_upsampler(
     ...         nn.Conv2d(in_channels, out_channels, kernel_size, padding="same"),
     ...     )
     """
-    if not NAME_PATTERN.fullmatch(name):
-        raise UsageError(f"upsampler: {name!r} is not a name in lower case such as nearest_conv")
+    if not is_text(name) or not NAME_PATTERN.fullmatch(name):
+        raise UsageError(f"upsampler: {quote(name)} is not a name in lower case such as nearest_conv")
 
     texts = {"summary": summary, "formula": formula, "macs_formula": macs_formula, "reference": reference}
     for field, text in texts.items():
         if not isinstance(text, str):
             raise UsageError(f"upsampler: {name!r}: {field} is {text!r}, not text")
+    for field, value in {"objection": objection, "macs": macs}.items():
+        if value is not None and not callable(value):
+            raise UsageError(f"upsampler: {name!r}: {field} is {quote(value)}, not a function")
     module = str(sys._getframe(1).f_globals["__name__"])  # of the caller: what to import to have it registered
 
     def decorate(factory: Factory) -> Factory:
@@ -296,12 +300,16 @@ def get_upsampler(name: str) -> UpsamplerSpec:
         If it is unknown; the message lists the known ones, or says why it cannot be loaded.
     """
     known = list_upsamplers()
+    if not is_text(name):
+        raise UsageError(f"upsampler: {quote(name)} is not the name of one")
     if name in known:
         return known[name]
     if name in _BROKEN:
         raise UsageError(f"upsampler: {name!r} is broken: {_BROKEN[name]}")
     broken = f"; not loaded: {', '.join(sorted(_BROKEN))}" if _BROKEN else ""
-    raise UsageError(f"upsampler: {name!r} is unknown; known are {', '.join(sorted(known))}{broken}")
+    raise UsageError(
+        f"upsampler: {quote(name)} is unknown; known are {', '.join(sorted(known))}{broken}{suggest(name, known)}"
+    )
 
 
 def build_upsampler(

@@ -4,15 +4,16 @@ The one place where the measuring half and the tabulating half meet; they exchan
 The command line, the pytest front and `deconvbench.run` are thin wrappers of these functions.
 """
 
-import secrets
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from deconvbench.errors import UsageError
-from deconvbench.grid.grid import Grid, select_all
+from deconvbench.arguments import check_callable, check_kind, check_path
+from deconvbench.errors import UsageError, quote, suggest
+from deconvbench.grid.grid import PRESETS, Grid, select_all
 from deconvbench.measure.accelerator import check_device, describe_accelerator
+from deconvbench.measure.capacity import count_host_bytes, explain_size
 from deconvbench.progress import JobObserver
 from deconvbench.records.record import Record, SpeedupRecord
 from deconvbench.records.run_folder import find_newest_run
@@ -22,7 +23,7 @@ from deconvbench.runner.folder import close_folder, open_folder, reopen_folder
 from deconvbench.runner.plan import Plan
 from deconvbench.runner.precision import list_imprecise
 from deconvbench.tables.files import write_tables
-from deconvbench.workflows.selection import Selection, find_sources, load_upsamplers, make_plan
+from deconvbench.workflows.selection import Selection, choose_seed, find_sources, load_upsamplers, make_plan
 
 RESULTS = Path("results")
 _MAX_NOISE_LINES = 8
@@ -77,6 +78,29 @@ def resume_plan(folder: Path | None, selection: Selection, *, anyway: bool = Fal
     return plan, target
 
 
+def check_sizes(plan: Plan) -> None:
+    """Refuse a plan of which nothing can fit into this machine's memory.
+
+    Where some of its cases fit, the others become records with status `oom`, and are not tried.
+
+    Parameters
+    ----------
+    plan : Plan
+        What would be measured.
+
+    Raises
+    ------
+    UsageError
+        Naming the smallest case, what it needs and what there is.
+    """
+    cases = (*plan.cases, *plan.settings)
+    smallest = min(cases, key=count_host_bytes)
+    reason = explain_size(smallest)
+    if reason is not None:
+        which = smallest.case_id if len(cases) == 1 else f"the smallest of {len(cases)} cases, {smallest.case_id}"
+        raise UsageError(f"{plan.grid.source}: {which}: {reason}")
+
+
 def start_folder(plan: Plan, folder: Path | None) -> Path:
     """Check that the devices exist and make the run folder.
 
@@ -90,12 +114,13 @@ def start_folder(plan: Plan, folder: Path | None) -> Path:
     Raises
     ------
     UsageError
-        If a device is absent or the folder holds a run.
+        If a device is absent, no case can fit into memory, or the folder holds a run.
     SurroundingsError
         If it cannot be written.
     """
     for device in dict.fromkeys(case.device for case in (*plan.cases, *plan.settings)):
         check_device(device)
+    check_sizes(plan)
     target = folder or name_folder(plan)
     open_folder(plan, target, read_environment())
     return target
@@ -159,7 +184,7 @@ def _describe_noise(plan: Plan, outcome: RunOutcome) -> list[str]:
 def run(
     grid: Grid | str | Path = "quick",
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     keyword: str = "",
     seed: int | None = None,
     observer: JobObserver = lambda _: None,
@@ -170,12 +195,12 @@ def run(
     ----------
     grid : Grid, str or Path
         A grid, the name of a preset, or a TOML file.
-    out : Path, optional
+    out : str or Path, optional
         The run folder; a new one below ``results/runs`` by default.
     keyword : str
         As pytest's ``-k``.
     seed : int, optional
-        Drawn, and recorded, by default.
+        From 0 to 2**63 - 1; drawn, and recorded, by default.
     observer : callable
         Receives each job done; nothing is printed.
 
@@ -187,23 +212,35 @@ def run(
     Raises
     ------
     UsageError
-        If the grid is wrong.
+        If the grid or another argument is wrong; the message names it.
     SurroundingsError
         If the folder cannot be written.
     """
+    target = None if out is None else check_path("out", out)
+    check_kind("keyword", keyword, str, "text")
+    check_callable("observer", observer)
+    seed = choose_seed(seed, "seed")
     if isinstance(grid, Grid):
         cases, settings = select_all(grid.expand(), grid.list_settings(), keyword)
-        drawn = secrets.randbelow(2**31) if seed is None else seed
         plan = Plan(
             grid=grid,
             cases=tuple(cases),
-            seed=drawn,
+            seed=seed,
             upsamplers=find_sources(grid, cases),
             settings=tuple(settings),
         )
     else:
-        where = {"grid": grid} if isinstance(grid, Path) else {"preset": grid}
-        plan = make_plan(Selection(**where, keyword=keyword, seed=seed))
-    folder = start_folder(plan, out)
+        plan = make_plan(Selection(**_name_grid(grid), keyword=keyword, seed=seed))
+    folder = start_folder(plan, target)
     measure(plan, folder, observer)
     return folder
+
+
+def _name_grid(grid: object) -> dict[str, Any]:
+    """Which part of a selection names a grid: text is a preset, or a file where it ends as one does."""
+    if isinstance(grid, str) and grid in PRESETS:
+        return {"preset": grid}
+    if isinstance(grid, Path) or (isinstance(grid, str) and grid.endswith(".toml")):
+        return {"grid": check_path("grid", grid)}
+    hint = suggest(grid, PRESETS)
+    raise UsageError(f"grid: {quote(grid)} is not one of {', '.join(PRESETS)}, a TOML file or a Grid{hint}")

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from deconvbench.arguments import LARGEST_SEED, check_whole
 from deconvbench.errors import UsageError
 from deconvbench.grid.grid import Grid, load_grid, load_preset, select_all
+from deconvbench.grid.reading import read_positive, read_whole
 from deconvbench.records.case import Case
 from deconvbench.runner.plan import Plan
 from deconvbench.units import parse_fraction
@@ -79,18 +81,39 @@ def make_plan(selection: Selection, command: Sequence[str] = ()) -> Plan:
             f"--preset: {selection.preset!r} and --grid {str(selection.grid)!r} are mutually exclusive"
         )
     names = load_upsamplers(selection.upsamplers)
-    grid = load_grid(selection.grid) if selection.grid else load_preset(selection.preset or "quick")
+    if selection.grid is not None:
+        grid = load_grid(selection.grid)
+    else:
+        grid = load_preset("quick" if selection.preset is None else selection.preset)
     grid = _adapt(grid, selection, names)
     cases, speedups = select_all(grid.expand(), grid.list_settings(), selection.keyword)
     return Plan(
         grid=grid,
         cases=tuple(cases),
-        seed=secrets.randbelow(2**31) if selection.seed is None else selection.seed,
+        seed=choose_seed(selection.seed, "--seed"),
         upsamplers=tuple(dict.fromkeys((*selection.upsamplers, *find_sources(grid, cases)))),
         command=tuple(command),
         precision=None if selection.precision is None else parse_fraction(selection.precision, "--precision"),
         settings=tuple(speedups),
     )
+
+
+def choose_seed(seed: int | None, name: str) -> int:
+    """Check a seed, or draw one.
+
+    Parameters
+    ----------
+    seed : int or None
+        From 0 to 2**63 - 1, which every file can hold; None draws one.
+    name : str
+        Argument or option, for the message.
+
+    Raises
+    ------
+    UsageError
+        If it is not such a number.
+    """
+    return secrets.randbelow(2**31) if seed is None else check_whole(name, seed, 0, LARGEST_SEED)
 
 
 def find_sources(grid: Grid, cases: Sequence[Case]) -> tuple[str, ...]:
@@ -119,18 +142,15 @@ def load_upsamplers(paths: Sequence[str]) -> tuple[str, ...]:
 
 
 def _adapt(grid: Grid, selection: Selection, names: tuple[str, ...]) -> Grid:
-    settings = [*selection.settings, *([f"device={selection.device}"] if selection.device else [])]
-    grid = grid.override(settings)
-    if names and not any(setting.startswith("upsampler=") for setting in settings):
+    grid = grid.override(selection.settings)
+    if selection.device:
+        grid = grid.choose_devices(selection.device)
+    if names and not any(setting.startswith("upsampler=") for setting in selection.settings):
         grid = replace(
             grid, axes={**grid.axes, "upsampler": tuple(dict.fromkeys((*grid.axes["upsampler"], *names)))}
         )
     if selection.replicates is not None:
-        if selection.replicates < 1:
-            raise UsageError(f"--replicates: {selection.replicates} is not a whole number of at least 1")
-        grid = replace(grid, replicates=selection.replicates)
+        grid = replace(grid, replicates=read_whole(selection.replicates, "--replicates"))
     if selection.timeout_s is not None:
-        if not 0 < selection.timeout_s < float("inf"):
-            raise UsageError(f"--timeout: {selection.timeout_s} is not a number of seconds above 0")
-        grid = replace(grid, timeout_s=selection.timeout_s)
+        grid = replace(grid, timeout_s=read_positive(selection.timeout_s, "--timeout"))
     return grid

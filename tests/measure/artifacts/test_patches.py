@@ -1,5 +1,6 @@
 """Patches: what is taken for an image, what is refused, and the spectrum against patch after patch."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from deconvbench.errors import UsageError
 from deconvbench.measure.artifacts.patches import check_period, choose_patch_size, mean_power, read_images
+from deconvbench.measure.artifacts.spectrum import checkerboard
 from tests.measure.artifacts.content import Image
 
 TORCH_TYPES = [
@@ -142,3 +144,54 @@ def test_period_out_of_range_is_an_error(period: object) -> None:
 
 def test_period_may_be_a_number_of_numpy() -> None:
     check_period(np.int64(8))
+
+
+@pytest.mark.parametrize("number", [np.int8, np.int64, np.uint16], ids=str)
+def test_a_period_of_numpy_is_a_period(number: Any) -> None:
+    image = np.random.default_rng(0).standard_normal((64, 64))
+    found, expected = checkerboard(image, number(2)), checkerboard(image, 2)
+    assert found == expected
+    assert type(found.period) is int
+
+
+def test_masked_pixels_are_refused_and_an_empty_mask_is_none() -> None:
+    image = np.ma.masked_array(np.ones((40, 40)), mask=False)
+    assert read_images(image).shape == (1, 1, 40, 40)
+    assert read_images(np.ma.masked_array(np.ones((40, 40)))).shape == (1, 1, 40, 40)
+    image[3, 4:6] = np.ma.masked
+    with pytest.raises(UsageError, match="image: 2 of 1600 values are masked"):
+        read_images(image)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: torch.eye(40).to_sparse(), "layout sparse_coo is not a dense"),
+        (lambda: torch.eye(40).to_sparse_csr(), "layout sparse_csr is not a dense"),
+        (lambda: torch.zeros(40, 40, device="meta"), "on the meta device has a shape but no values"),
+        (
+            lambda: torch.quantize_per_tensor(torch.eye(40), 0.1, 0, torch.quint8),
+            "a quantised tensor holds no plain numbers",
+        ),
+        (lambda: torch.eye(40, dtype=torch.complex64), "dtype complex64 does not hold real numbers"),
+        (lambda: torch.eye(40, dtype=torch.bool), "dtype bool does not hold real numbers"),
+        (lambda: np.eye(40, dtype=np.complex128), "dtype complex128 does not hold real numbers"),
+        (lambda: np.eye(40).astype(object), "dtype object does not hold real numbers"),
+        (lambda: np.full((40, 40), "1"), "dtype <U1 does not hold real numbers"),
+        (lambda: np.zeros((40, 40), dtype="M8[s]"), "dtype datetime64.* does not hold"),
+        (lambda: np.zeros((40, 40), dtype=[("r", "f4")]), "does not hold real numbers"),
+        (lambda: np.full((40, 40), np.finfo(np.longdouble).max), "holds NaN or infinity"),
+        (lambda: np.zeros((0, 40)), r"shape \(0, 40\) is not"),
+        (lambda: torch.zeros(3, 0, 40), r"shape \(3, 0, 40\) is not"),
+        (lambda: np.float64(1.0), "a float64 is neither"),
+        (lambda: torch.tensor(1.0), r"shape \(\) is not"),
+        (lambda: [[1.0] * 40] * 40, "a list is neither a torch tensor nor a numpy array"),
+        (lambda: None, "a NoneType is neither"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch calls some of these beta or deprecated
+def test_what_is_no_plain_array_of_numbers_is_refused_in_a_line(make: Callable[[], object], said: str) -> None:
+    with pytest.raises(UsageError, match=f"image: .*{said}") as caught:
+        read_images(make())
+    assert "\n" not in str(caught.value)

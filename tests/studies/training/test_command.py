@@ -138,3 +138,26 @@ def test_the_articles_setting_is_estimated_first(
     assert train(is_article=True) == 0
     first = capsys.readouterr().err.splitlines()[0]
     assert first == "24 trainings of about 2 h 05 min each on cpu, by the first few steps and without the scoring"
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [
+        ({"failures": 2}, 1),
+        ({"failures": 2, "trained": 1}, 0),
+        ({"failures": 2, "kept": 1}, 0),
+        ({"trained": 1}, 0),
+        ({}, 0),
+    ],
+    ids=str,
+)
+def test_where_every_training_failed_the_exit_code_says_so(
+    monkeypatch: pytest.MonkeyPatch, ends: dict[str, int], code: int
+) -> None:
+    failure = Failure(run_id="a", status="crashed", message="gone")
+    failures = [failure] * ends.get("failures", 0)
+    Asked(
+        monkeypatch,
+        lambda: TrainingOutcome(trained=ends.get("trained", 0), kept=ends.get("kept", 0), failures=failures),
+    )
+    assert train() == code

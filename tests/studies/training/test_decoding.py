@@ -1,6 +1,9 @@
 import io
+import math
 import os
+import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,11 +49,10 @@ def test_colours_come_as_they_are(tmp_path: Path, extension: str) -> None:
     [
         Image.fromarray(GREYS),
         Image.fromarray(GREYS.astype(np.uint16) * 257),
-        Image.fromarray(GREYS.astype(np.int32) * 257),
         Image.fromarray(GREYS.astype(np.float32)),
         Image.fromarray((GREYS / 255).astype(np.float32)),
     ],
-    ids=["8 bits", "16 bits", "32 bits", "real to 255", "real to 1"],
+    ids=["8 bits", "16 bits", "real to 255", "real to 1"],
 )
 def test_grey_becomes_three_equal_channels(tmp_path: Path, image: Image.Image) -> None:
     found = as_array(save(tmp_path / "a.tif", image))
@@ -128,12 +130,120 @@ def test_the_first_of_several_frames_is_taken(tmp_path: Path) -> None:
         (np.array([[0.0, 300.0]]), "values from 0 to 300 do not tell"),
         (np.array([[-1.0, 1.0]]), "values from -1 to 1 do not tell"),
         (np.array([[np.nan, 1.0]]), "values from nan to nan do not tell"),
+        (np.array([[0.0, 1.02]]), "values from 0 to 1.02 do not tell"),
+        (np.array([[0.5, 37.5]]), "values from 0.5 to 37.5 do not tell"),
+        (np.array([[-0.01, 0.99]]), "values from -0.01 to 0.99 do not tell"),
+        (np.array([[0.0, np.inf]]), "values from 0 to inf do not tell"),
     ],
-    ids=["too large", "negative", "NaN"],
+    ids=["too large", "negative", "NaN", "overshoot", "high dynamic range", "undershoot", "infinite"],
 )
 def test_numbers_without_a_known_white_are_refused(tmp_path: Path, values: np.ndarray, said: str) -> None:
     path = save(tmp_path / "a.tif", Image.fromarray(values.astype(np.float32)))
     with pytest.raises(UnreadableImageError, match=said):
+        read_image(path)
+
+
+@pytest.mark.parametrize("extension", ["png", "tif"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+def test_fewer_bits_in_sixteen_leave_open_what_is_white(tmp_path: Path, bits: int, extension: str) -> None:
+    grey = (GREYS.astype(np.uint16) << 8) >> (16 - bits)
+    path = save(tmp_path / f"a.{extension}", Image.fromarray(grey))
+    with pytest.raises(UnreadableImageError, match=rf"values from 0 to {grey.max()} do not tell"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("values", [np.int32(GREYS) * 257, np.int32(GREYS) * 2**23], ids=["16 bits in it", "all"])
+def test_integers_of_32_bits_leave_open_what_is_white(tmp_path: Path, values: np.ndarray) -> None:
+    with pytest.raises(UnreadableImageError, match="do not tell what is black and white"):
+        read_image(save(tmp_path / "a.tif", Image.fromarray(values)))
+
+
+def write_png_of_16_bits(path: Path, colours: np.ndarray) -> Path:
+    """Write colours of 16 bits, which Pillow reads and does not write."""
+    height, width, _ = colours.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colours)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows))]
+    packed = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in [*chunks, (b"IEND", b"")]
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+    return path
+
+
+def test_colours_of_sixteen_bits_are_read_if_they_fill_them(tmp_path: Path) -> None:
+    path = write_png_of_16_bits(tmp_path / "a.png", COLOURS.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(as_array(path), COLOURS)
+    write_png_of_16_bits(path, COLOURS.astype(np.uint16) * 16)
+    with pytest.raises(UnreadableImageError, match="values up to 4095 of 65535 do not tell what is white"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("white", [1023, 4095, 65535])
+def test_a_white_that_the_header_tells_is_taken(tmp_path: Path, white: int) -> None:
+    path = tmp_path / "a.pgm"
+    path.write_bytes(f"P5 2 1 {white}\n".encode() + struct.pack(">HH", 0, white))
+    assert as_array(path)[0, :, 0].tolist() == [0, 255]
+
+
+def test_black_is_black_whatever_white_is(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(np.zeros((8, 8), dtype=np.uint16)))
+    assert set(as_array(path).flat) == {0}
+
+
+@pytest.mark.parametrize("change", ["tag", "type", "offset", "cut"])
+def test_a_broken_exif_number_does_not_cost_a_photograph(tmp_path: Path, change: str) -> None:
+    broken = {
+        # a rational of a rational's size, with what is no orientation; an unknown type; far outside; half of it
+        "tag": struct.pack("<HHII", 0x0112, 5, 1, 8),
+        "type": struct.pack("<HHII", 0x0112, 77, 1, 6),
+        "offset": struct.pack("<HHII", 0x011A, 5, 1, 2**31),
+        "cut": struct.pack("<HH", 0x0112, 3),
+    }
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + broken[change]
+    image = Image.fromarray(np.kron(COLOURS[:2, :3], np.ones((8, 8, 1), np.uint8)))
+    with hush_pillow():
+        path = save(tmp_path / "a.jpg", image, exif=exif)
+        assert read_image(path).shape == (3, 16, 24)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        struct.pack("<HHIi", 0x0100, 9, 1, -5),
+        struct.pack("<HHI4s", 0x0100, 2, 4, b"abc\0"),
+        struct.pack("<HHIf", 0x9204, 11, 1, math.nan),
+        struct.pack("<HHII", 0x829A, 5, 1, 2**31),
+    ],
+    ids=["negative", "text", "NaN", "outside"],
+)
+def test_a_broken_number_beside_an_orientation_leaves_it_readable(tmp_path: Path, number: bytes) -> None:
+    entries = struct.pack("<HHII", 0x0112, 3, 1, 6) + number
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x02\0" + entries + b"\0\0\0\0"
+    image = Image.fromarray(np.kron(COLOURS[:2, :3], np.ones((8, 8, 1), np.uint8)))
+    with hush_pillow():
+        path = save(tmp_path / "a.jpg", image, exif=exif)
+        assert read_image(path).shape == (3, 24, 16)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 2**30, 2**30, 8, 2, 0, 0, 0) + b"\0" * 4,
+        b"P6 1000000 1000000 255\n",
+        b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 40000, 40000, 1, 24, 0, 0, 0, 0, 0, 0),
+        b"II*\0\x08\0\0\0\x02\0" + struct.pack("<HHIIHHII", 256, 4, 1, 2**30, 257, 4, 1, 2**30) + b"\0\0\0\0",
+        b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0, 0, 0) + b",",
+    ],
+    ids=["png", "ppm", "bmp", "tiff", "gif"],
+)
+def test_a_header_of_a_huge_image_is_refused_without_decoding(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "huge"
+    path.write_bytes(content)
+    monkeypatch.setattr(decoding, "_turn", lambda _: pytest.fail("decoded"))
+    with pytest.raises(UnreadableImageError):
         read_image(path)
 
 
@@ -188,7 +298,7 @@ def test_what_readers_raise_becomes_a_reason(
 ) -> None:
     path = save(tmp_path / "a.png", Image.fromarray(COLOURS))
 
-    def fail(image: Image.Image) -> None:
+    def fail(image: Image.Image, raw_mode: str) -> None:
         raise raised
 
     monkeypatch.setattr(decoding, "_show", fail)

@@ -65,6 +65,47 @@ def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
     assert skipped == []
 
 
+def test_links_to_folders_are_followed(tmp_path: Path) -> None:
+    write_image(tmp_path / "store" / "deep" / "a.png")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "train").symlink_to(tmp_path / "store")
+    (tmp_path / "mine" / "one.png").symlink_to(tmp_path / "other.png")
+    write_image(tmp_path / "other.png", 1)
+    images, skipped = read_folder(tmp_path / "mine", 16, 10**9)
+    assert [one.image.name for one in images] == ["one.png", "train/deep/a.png"]
+    assert skipped == []
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "reason"),
+    [
+        ("a/loop", "..", "a/loop: the same as ."),
+        ("a/self", ".", "a/self: the same as a"),
+        ("other", "a", "other: the same as a"),
+        # a name before that of the image itself
+        ("a/0.png", "1.png", "a/0.png: the same as a/1.png"),
+    ],
+    ids=["loop", "itself", "sibling", "file"],
+)
+def test_what_links_lead_to_twice_is_read_once_and_named(
+    tmp_path: Path, link: str, target: str, reason: str
+) -> None:
+    write_image(tmp_path / "a" / "1.png")
+    (tmp_path / link).symlink_to(target)
+    images, skipped = read_folder(tmp_path, 16, 10**9)
+    assert [one.image.name for one in images] == ["a/1.png"]
+    assert skipped == [reason]
+
+
+def test_a_link_that_ends_nowhere_is_named(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    (tmp_path / "round").symlink_to("round")
+    (tmp_path / "gone").symlink_to("nowhere/at/all")
+    images, skipped = read_folder(tmp_path, 16, 10**9)
+    assert len(images) == 1
+    assert [line.partition(":")[0] for line in skipped] == ["gone", "round"]
+
+
 def test_names_that_are_no_text_can_be_stored(tmp_path: Path) -> None:
     write_image(tmp_path / os.fsdecode(b"caf\xe9.png"))
     ((one,), _) = read_folder(tmp_path, 16, 10**9)

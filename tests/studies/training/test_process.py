@@ -12,7 +12,7 @@ from tests.tiny_training import TINY
 
 pytestmark = pytest.mark.process
 
-OPTIONS: dict[str, Any] = {"images": None, "sources": [], "code_version": "1"}
+OPTIONS: dict[str, Any] = {"images": None, "smallest": 1, "sources": [], "code_version": "1"}
 
 
 def become(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> None:

@@ -24,13 +24,20 @@ Answers = list[dict[str, Any]]
 def _light(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither bind the tests to the life of their parent nor read photographs."""
     monkeypatch.setattr(child, "die_with_parent", lambda parent: None)
-    monkeypatch.setattr(child, "load_images", lambda folder: make_images())
+    monkeypatch.setattr(child, "load_images", lambda folder, **_: make_images())
     monkeypatch.setattr(training, "score_network", score_roughly)
     monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
 
 
 def answer_all(root: Path, *jobs: TrainingSettings, sources: tuple[str, ...] = ()) -> Answers:
-    options = {"parent": os.getppid(), "images": None, "root": str(root), "sources": sources, "code_version": "1"}
+    options = {
+        "parent": os.getppid(),
+        "images": None,
+        "smallest": 1,
+        "root": str(root),
+        "sources": sources,
+        "code_version": "1",
+    }
     lines = [json.dumps(content) for content in (options, *map(asdict, jobs))]
     answers: Answers = []
     serve(io.StringIO("\n".join(lines)), answers.append)

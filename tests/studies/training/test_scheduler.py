@@ -192,3 +192,13 @@ def test_an_interrupt_leaves_no_child() -> None:
 
 def test_what_became_of_a_call_is_told_in_a_line() -> None:
     assert TrainingOutcome(trained=3, kept=2).describe() == "3 trained, 2 finished before"
+
+
+def test_skipped_images_are_counted_and_some_named() -> None:
+    skipped = [f"{name}.png: broken" for name in "abcd"]
+    assert (
+        TrainingOutcome(trained=1, skipped=skipped[:1]).describe()
+        == "1 trained\nimages skipped: 1 (a.png: broken)"
+    )
+    told = TrainingOutcome(trained=1, skipped=skipped).describe()
+    assert told == "1 trained\nimages skipped: 4 (a.png: broken; b.png: broken; c.png: broken; ...)"

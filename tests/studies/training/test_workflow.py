@@ -2,6 +2,7 @@ import errno
 import json
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[InlineChild]:
 
     monkeypatch.setattr(workflow, "TrainingProcess", start)
     monkeypatch.setattr(workflow, "collect_environment", lambda: dict.fromkeys(ENVIRONMENT_KEYS, "x"))
-    monkeypatch.setattr(workflow, "load_images", lambda folder: make_images())
+    monkeypatch.setattr(workflow, "load_images", lambda folder, **_: make_images())
     monkeypatch.setattr(training, "score_network", score_roughly)
     return children
 
@@ -159,7 +160,7 @@ def test_other_settings_are_refused_by_name(changes: dict[str, Any], message: st
 
 def test_other_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_experiments([TINY], tmp_path)
-    monkeypatch.setattr(workflow, "load_images", lambda folder: make_images(1))
+    monkeypatch.setattr(workflow, "load_images", lambda folder, **_: make_images(1))
     with pytest.raises(UsageError, match="images had the fingerprint drawn from 0, now drawn from 1"):
         run_experiments([TINY], tmp_path)
 
@@ -276,3 +277,23 @@ def test_an_estimate_grows_with_the_steps_and_leaves_nothing(
     assert not (tmp_path / "new").exists()
     with pytest.raises(UsageError, match="device"):
         estimate_seconds(replace(TINY, device="cuda:77"), None, tmp_path)
+
+
+@pytest.mark.parametrize("crop_sizes", [(32,), (64, 32)], ids=str)
+def test_the_crop_size_decides_which_images_are_too_small(
+    tmp_path: Path, started: list[InlineChild], monkeypatch: pytest.MonkeyPatch, crop_sizes: tuple[int, ...]
+) -> None:
+    asked: list[int] = []
+
+    def load(folder: Path | None, *, smallest: int) -> Any:
+        asked.append(smallest)
+        return make_images()
+
+    monkeypatch.setattr(workflow, "load_images", load)
+    runs = [replace(TINY, steps=1, crop_size=size, seed=seed) for seed, size in enumerate(crop_sizes)]
+    # the images made for tests are too small for the larger crops
+    refused = pytest.raises(UsageError, match="crop_size: no image has 64") if 64 in crop_sizes else nullcontext()
+    with refused:
+        run_experiments(runs, tmp_path / "out", images_folder=tmp_path)
+    assert asked == [32]
+    assert [child.options["smallest"] for child in started] == [32] * (len(crop_sizes) == 1)

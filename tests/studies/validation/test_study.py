@@ -15,7 +15,7 @@ SmallRun = tuple[Study, list[PartDone]]
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seeds": 0}, "seeds: 0 is below 1"),
+        ({"seeds": 0}, "seeds: 0 is not a whole number of at least 1"),
         ({"size": 100}, "size: 100 is below 128, too small for period 8"),
         ({"photographs": ()}, "photographs: is empty"),
     ],

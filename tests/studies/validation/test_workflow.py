@@ -103,7 +103,7 @@ def test_a_file_in_the_way_is_told_before_anything_is_measured(measured: list[An
 
 
 def test_no_seed_is_wrong_use(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="seeds: 0 is below 1"):
+    with pytest.raises(UsageError, match="seeds: 0 is not a whole number of at least 1"):
         validate(tmp_path / "out", seeds=0)
     assert not (tmp_path / "out").exists()
 

@@ -4,6 +4,7 @@ import math
 
 from torch import Tensor
 
+from deconvbench.arguments import check_kind, check_whole
 from deconvbench.errors import UsageError
 
 
@@ -40,7 +41,8 @@ def border_error(output: Tensor, scale_factor: int) -> float:
     ----------
     Alsallakh et al., "Mind the Pad: CNNs can develop blind spots", ICLR 2021, arXiv:2010.02178 (the effect).
     """
-    s = scale_factor
+    check_kind("output", output, Tensor, "a tensor")
+    s = check_whole("scale_factor", scale_factor, 1)
     if output.ndim != 4 or any(side % s or side < 4 * s for side in output.shape[-2:]):
         raise UsageError(
             f"output: shape {tuple(output.shape)} is not (N, C, H, W) with sides that are multiples of"

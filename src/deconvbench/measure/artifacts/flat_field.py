@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from deconvbench.arguments import check_kind, check_whole
 from deconvbench.errors import UsageError
 from deconvbench.measure.artifacts.periodic import find_device, is_periodic, split_interior
 from deconvbench.measure.layers import copy_layer
-from deconvbench.theory._checks import check_int
 
 
 def flat_field_ripple(
@@ -82,14 +82,12 @@ def flat_field_ripple(
     Sugawara, Shiota, Kiya, "Super-resolution using convolutional neural networks without any checkerboard
     artifacts", arXiv:1806.02658 (a constant input must give a constant output).
     """
-    for name, value, minimum in (
-        ("in_channels", in_channels, 1),
-        ("period", period, 1),
-        ("size", size, 1),
-        ("margin", 0 if margin is None else margin, 0),
-        ("colours", colours, 1),
-    ):
-        check_int(name, value, minimum)
+    in_channels, period = check_whole("in_channels", in_channels, 1), check_whole("period", period, 1)
+    size, colours = check_whole("size", size, 1), check_whole("colours", colours, 1)
+    margin = None if margin is None else check_whole("margin", margin, 0)
+    check_kind("network", network, nn.Module, "a module")
+    if generator is not None:
+        check_kind("generator", generator, torch.Generator, "a torch.Generator")
     source = torch.Generator().manual_seed(0) if generator is None else generator
     probe = copy_layer(network, torch.float64)
     parts = 2 if two_tone else 1

@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from deconvbench.arguments import check_kind, check_whole
 from deconvbench.errors import UsageError
 from deconvbench.measure.artifacts.periodic import find_device, is_periodic, split_interior
 from deconvbench.measure.layers import copy_layer
-from deconvbench.theory._checks import check_int
 
 # a gradient that differs by more than this share from image to image depends on the input
 _SAME = 1e-12
@@ -65,12 +65,13 @@ def gradient_phase_means(
     Odena, Dumoulin, Olah, "Deconvolution and checkerboard artifacts", Distill 2016 (its section on
     artifacts in gradients).
     """
-    check_int("in_channels", in_channels, 1)
-    check_int("period", period, 1)
-    side = 32 * period if size is None else size
-    check_int("size", side, 1)
-    check_int("margin", 0 if margin is None else margin, 0)
-    check_int("images", images, 2)
+    check_kind("layer", layer, nn.Module, "a module")
+    if generator is not None:
+        check_kind("generator", generator, torch.Generator, "a torch.Generator")
+    in_channels, images = check_whole("in_channels", in_channels, 1), check_whole("images", images, 2)
+    period = check_whole("period", period, 1)
+    side = 32 * period if size is None else check_whole("size", size, 1)
+    margin = None if margin is None else check_whole("margin", margin, 0)
     source = torch.Generator().manual_seed(0) if generator is None else generator
     probe = copy_layer(layer, torch.float64)
     with torch.no_grad():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from deconvbench.arguments import check_kind, check_whole
 from deconvbench.errors import UsageError
 from deconvbench.measure.layers import copy_layer, run_layer
 
@@ -54,6 +55,12 @@ def impulse_response(layer: nn.Module, in_channels: int, scale_factor: int, *, m
         If the layer is not linear and shift-equivariant, or its response is larger than `max_size`, or its output
         has the wrong size.
     """
+    check_kind("layer", layer, nn.Module, "a module")
+    in_channels, scale_factor = (
+        check_whole("in_channels", in_channels, 1),
+        check_whole("scale_factor", scale_factor, 1),
+    )
+    check_whole("max_size", max_size, 1)
     probe = copy_layer(layer, torch.float64)
     first = next(itertools.chain(probe.parameters(), probe.buffers()), None)
     device = torch.device("cpu") if first is None else first.device

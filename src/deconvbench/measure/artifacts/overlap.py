@@ -6,6 +6,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from deconvbench.arguments import check_kind, check_whole
 from deconvbench.measure.artifacts.impulse import impulse_response
 from deconvbench.measure.artifacts.phases import phase_gains
 
@@ -64,6 +65,8 @@ def overlap_cv(layer: nn.Module, in_channels: int, scale_factor: int) -> float:
     Odena, Dumoulin, Olah, "Deconvolution and checkerboard artifacts", Distill 2016.
     The article's Figures 4 (k=3, s=2) and 6 (k=4, s=2).
     """
+    check_kind("layer", layer, nn.Module, "a module")
+    in_channels = check_whole("in_channels", in_channels, 1)
     taps = impulse_response(_EqualChannels(layer, in_channels), 1, scale_factor)
     counts = phase_gains(taps, scale_factor).sum((0, 1))
     mean = float(counts.mean())

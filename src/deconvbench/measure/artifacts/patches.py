@@ -5,11 +5,14 @@ everything else in one line, and turns it into float64 on the CPU: not every acc
 has is rarely quicker at it. What counts as a checkerboard is decided in `spectrum`.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from deconvbench.errors import UsageError
+from deconvbench.arguments import check_whole
+from deconvbench.errors import UsageError, quote
 
 # sides of a patch, about, in pixels: for images whose shorter side is below 128 pixels, and from there on
 _SMALL_PATCH, _PATCH, _LARGE_IMAGE = 32, 64, 128
@@ -30,22 +33,28 @@ _INTEGERS = (
 _REAL_ONLY = "does not hold real numbers; integers and floating point are allowed"
 
 
-def check_period(period: object) -> None:
+def check_period(period: object) -> int:
     """Check that patches can be cut for a period.
 
     Parameters
     ----------
     period : object
-        What was given as period P.
+        What was given as period P: a whole number of Python or numpy.
+
+    Returns
+    -------
+    int
+        The same number.
 
     Raises
     ------
     UsageError
         If it is not a whole number from 2 to 8.
     """
-    is_whole = isinstance(period, (int, np.integer)) and not isinstance(period, bool)
-    if not is_whole or period not in range(2, _LARGEST_PERIOD + 1):
-        raise UsageError(f"period: {period!r} is not a whole number from 2 to {_LARGEST_PERIOD}")
+    try:
+        return check_whole("period", period, 2, _LARGEST_PERIOD)
+    except UsageError as error:
+        raise UsageError(f"period: {quote(period)} is not a whole number from 2 to {_LARGEST_PERIOD}") from error
 
 
 def read_images(image: object) -> Tensor:
@@ -54,7 +63,7 @@ def read_images(image: object) -> Tensor:
     Parameters
     ----------
     image : Tensor or ndarray, shape (H, W), (C, H, W) or (N, C, H, W)
-        Integers or floating-point numbers, on any device, with or without a graph.
+        Integers or floating-point numbers, on any device, with or without a graph; no pixel masked.
 
     Returns
     -------
@@ -64,17 +73,13 @@ def read_images(image: object) -> Tensor:
     Raises
     ------
     UsageError
-        If it is something else, has another shape, is empty, or holds NaN or infinity.
+        If it is something else, has another shape, is empty, has masked pixels or none that are stored (sparse,
+        meta), or holds NaN or infinity.
     """
     if isinstance(image, np.ndarray):
-        if image.dtype.kind not in "fiu":
-            raise UsageError(f"image: dtype {image.dtype} {_REAL_ONLY}")
-        # a copy: torch takes neither every number type of numpy nor read-only or reversed arrays
-        values = torch.from_numpy(np.array(image, dtype=np.float64))
+        values = _read_array(image)
     elif isinstance(image, Tensor):
-        if not (image.dtype.is_floating_point or image.dtype in _INTEGERS):
-            raise UsageError(f"image: dtype {str(image.dtype).removeprefix('torch.')} {_REAL_ONLY}")
-        values = image.detach().cpu().to(torch.float64)
+        values = _read_tensor(image)
     else:
         raise UsageError(f"image: a {type(image).__name__} is neither a torch tensor nor a numpy array")
     shape = tuple(values.shape)
@@ -84,6 +89,37 @@ def read_images(image: object) -> Tensor:
     if not bool(images.isfinite().all()):
         raise UsageError("image: holds NaN or infinity; every value must be finite")
     return images
+
+
+def _read_array(image: np.ndarray[Any, Any]) -> Tensor:
+    if image.dtype.kind not in "fiu":
+        raise UsageError(f"image: dtype {image.dtype} {_REAL_ONLY}")
+    masked = int(np.ma.getmaskarray(image).sum()) if isinstance(image, np.ma.MaskedArray) else 0
+    if masked:
+        # a spectrum needs every pixel, and what lies under a mask is not one
+        raise UsageError(
+            f"image: {masked} of {image.size} values are masked; fill them, or cut a part without any"
+        )
+    with np.errstate(over="ignore"):  # what float64 cannot hold is refused as infinite
+        # a copy: torch takes neither every number type of numpy nor read-only or reversed arrays
+        return torch.from_numpy(np.array(image, dtype=np.float64))
+
+
+def _read_tensor(image: Tensor) -> Tensor:
+    if image.is_quantized:
+        raise UsageError("image: a quantised tensor holds no plain numbers; dequantize() makes them")
+    if not (image.dtype.is_floating_point or image.dtype in _INTEGERS):
+        raise UsageError(f"image: dtype {str(image.dtype).removeprefix('torch.')} {_REAL_ONLY}")
+    if image.is_meta:
+        raise UsageError("image: a tensor on the meta device has a shape but no values")
+    if image.is_nested or image.layout is not torch.strided:
+        kind = "nested" if image.is_nested else str(image.layout).removeprefix("torch.")
+        raise UsageError(f"image: a tensor of layout {kind} is not a dense array of pixels")
+    try:
+        return image.detach().cpu().to(torch.float64)
+    except (RuntimeError, TypeError) as error:  # NotImplementedError is a RuntimeError
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"image: cannot be read as numbers: {quote(reason)}") from error
 
 
 def choose_patch_size(height: int, width: int, period: int) -> int:

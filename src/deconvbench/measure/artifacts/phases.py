@@ -5,6 +5,7 @@ Every interior metric is a statement about how the s×s phases differ. No metric
 
 from torch import Tensor
 
+from deconvbench.arguments import check_kind, check_whole
 from deconvbench.errors import UsageError
 
 
@@ -28,6 +29,8 @@ def split_phases(taps: Tensor, scale_factor: int) -> Tensor:
     UsageError
         If T is not a multiple of s or the taps are not square.
     """
+    check_kind("taps", taps, Tensor, "a tensor, as from impulse_response")
+    scale_factor = check_whole("scale_factor", scale_factor, 1)
     if taps.ndim < 2 or taps.shape[-1] != taps.shape[-2] or taps.shape[-1] % scale_factor:
         raise UsageError(
             f"taps: shape {tuple(taps.shape)} is not (..., T, T) with T a multiple of scale_factor {scale_factor}"

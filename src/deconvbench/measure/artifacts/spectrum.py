@@ -110,8 +110,9 @@ def checkerboard(image: Tensor | NDArray[np.number[Any]], period: int = 2) -> Ch
     Raises
     ------
     UsageError
-        If the image is not a such array, holds NaN or infinity or is too small for the period, or if the period is
-        not a whole number from 2 to 8.
+        If the image is not a such array (lists are not: their type and layout are guesswork), has masked pixels,
+        is sparse or without values, holds NaN or infinity or is too small for the period, or if the period is not
+        a whole number from 2 to 8.
 
     References
     ----------
@@ -127,7 +128,7 @@ def checkerboard(image: Tensor | NDArray[np.number[Any]], period: int = 2) -> Ch
     >>> round(checkerboard(board, period=2).amplitude, 9)
     0.1
     """
-    check_period(period)
+    period = check_period(period)
     images = read_images(image)
     number, channels, height, width = images.shape
     side = choose_patch_size(height, width, period)
@@ -156,7 +157,7 @@ def checkerboard(image: Tensor | NDArray[np.number[Any]], period: int = 2) -> Ch
         amplitude=_take_signed_root(float(excess.sum())),
         detection_level=level,
         by_scale=by_scale,
-        period=int(period),
+        period=period,
         patches=patches,
     )
 

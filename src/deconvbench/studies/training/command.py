@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deconvbench.errors import SurroundingsError, UsageError
+from deconvbench.arguments import check_whole
+from deconvbench.errors import SurroundingsError
 from deconvbench.progress import show_steps
 from deconvbench.studies.training.settings import (
     ARTICLE_SETTINGS,
     DEFAULT_SEEDS,
+    MOST_SEEDS,
     TASKS,
     USUAL_NORMS,
     TrainingSettings,
@@ -64,9 +66,7 @@ def list_runs(
     UsageError
         If something in it is not allowed; the message names it.
     """
-    count = DEFAULT_SEEDS if seeds is None else seeds
-    if count < 1:
-        raise UsageError(f"--seeds: {count} is not a whole number of at least 1")
+    count = DEFAULT_SEEDS if seeds is None else check_whole("--seeds", seeds, 1, MOST_SEEDS)
     given = {name: value for name, value in (numbers or {}).items() if value is not None}
     fields = {**(ARTICLE_SETTINGS if is_article else {}), **given}
     chosen = choose_layers(layers, all_upsamplers=all_upsamplers)
@@ -109,7 +109,7 @@ def train_from_words(
     Returns
     -------
     int
-        0, or 130 where it was interrupted.
+        0; 1 where every training failed, 130 where it was interrupted.
 
     Raises
     ------
@@ -118,8 +118,8 @@ def train_from_words(
     SurroundingsError
         If the folder cannot be written; the message tells how to continue.
     """
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"--jobs: {jobs} is not a whole number of at least 1")
+    if jobs is not None:
+        check_whole("--jobs", jobs, 1)
     runs = list_runs(is_article=is_article, **choice)
     again = shlex.join(["deconvbench", *words])
     try:
@@ -142,4 +142,4 @@ def train_from_words(
     except SurroundingsError as error:
         raise SurroundingsError(f"{error}. What was trained is kept. Continue with: {again}") from error
     print(outcome.describe(), file=sys.stderr)
-    return 0
+    return 1 if outcome.failures and not outcome.trained and not outcome.kept else 0

@@ -6,6 +6,7 @@ testing is not decided here.
 
 import hashlib
 import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +147,7 @@ def read_folder(folder: Path, smallest: int, held_bytes: int) -> tuple[list[Load
     Parameters
     ----------
     folder : Path
-        With files of any kind; those whose name begins with a dot are passed over.
+        With files of any kind, and links to files and folders; what begins with a dot is passed over.
     smallest : int
         Images with fewer pixels a side are skipped.
     held_bytes : int
@@ -187,16 +188,36 @@ def read_folder(folder: Path, smallest: int, held_bytes: int) -> tuple[list[Load
 
 
 def _list_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """All files, sorted, and "NAME: reason" for each folder that cannot be listed."""
-    skipped: list[str] = []
+    """All files, sorted, and "NAME: reason" for each file or folder that is not read.
 
-    def skip(error: OSError) -> None:
-        skipped.append(f"{_name(Path(error.filename), folder)}: {explain_os_error(error)}")
-
+    Links are followed, after all that lies in the folder itself; what was reached already is not read again, so no
+    loop is walked round and no image is both trained and scored on.
+    """
     paths: list[Path] = []
-    for root, folders, names in os.walk(folder, onerror=skip):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths += [Path(root, name) for name in names if not name.startswith(".")]
+    skipped: list[str] = []
+    seen: dict[tuple[int, int], Path] = {}
+    waiting, links = [folder], list[Path]()
+    while waiting or links:
+        path = waiting.pop() if waiting else links.pop(0)
+        try:
+            status = path.stat()
+        except OSError:
+            paths.append(path)  # whoever reads it says why that is not possible
+            continue
+        first = seen.setdefault((status.st_dev, status.st_ino), path)
+        if first is not path:
+            skipped.append(f"{_name(path, folder)}: the same as {_name(first, folder)}")
+        elif not stat.S_ISDIR(status.st_mode):
+            paths.append(path)
+        else:
+            try:
+                with os.scandir(path) as entries:
+                    inside = sorted(Path(entry) for entry in entries if not entry.name.startswith("."))
+            except OSError as error:
+                skipped.append(f"{_name(path, folder)}: {explain_os_error(error)}")
+                continue
+            links += [entry for entry in inside if entry.is_symlink()]
+            waiting += [entry for entry in reversed(inside) if not entry.is_symlink()]
     return sorted(paths), skipped
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from deconvbench.arguments import is_folder
 from deconvbench.errors import UsageError
 from deconvbench.studies.training.folder import ImageLike, LoadedImage, NamedImage, hash_pixels, read_folder
 from deconvbench.studies.training.photographs import PHOTOGRAPHS, read_photograph
@@ -60,9 +61,9 @@ def load_images(folder: Path | None, *, seed: int = 0, smallest: int = 128, held
     Parameters
     ----------
     folder : Path or None
-        With one's own images, also in folders within: any sizes and modes that Pillow reads. About one in five, by
-        a hash of its name and the seed, is for testing. None: photographs of scikit-image, of which astronaut,
-        chelsea and coffee are for testing.
+        With one's own images, also in folders and linked folders within: any sizes and modes that Pillow reads.
+        About one in five, by a hash of its name and the seed, is for testing. None: photographs of scikit-image,
+        of which astronaut, chelsea and coffee are for testing.
     seed : int
         Of the split of a folder.
     smallest : int
@@ -83,7 +84,7 @@ def load_images(folder: Path | None, *, seed: int = 0, smallest: int = 128, held
     """
     if folder is None:
         return _split(SCIKIT_IMAGE, [_load_photograph(name) for name in PHOTOGRAPHS], (), TEST_PHOTOGRAPHS)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(f"images: {folder} is not a folder; a folder with at least two images is needed")
     loaded, skipped = read_folder(folder, smallest, held_bytes)
     if len(loaded) < 2:

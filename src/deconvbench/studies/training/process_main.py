@@ -29,7 +29,8 @@ def serve(source: TextIO, answer: Answer) -> None:
     Parameters
     ----------
     source : text stream
-        First an object with ``parent, images, root, sources, code_version``, then a `TrainingSettings` a line.
+        First an object with ``parent, images, smallest, root, sources, code_version``, then a `TrainingSettings` a
+        line.
     answer : callable
         Sends an object to the parent: ``{"step", "text"}`` along the way; ``{"status", "message"}`` at the end;
         ``{"stop"}`` where nothing can be trained any more.
@@ -40,7 +41,8 @@ def serve(source: TextIO, answer: Answer) -> None:
     try:
         for path in options["sources"]:
             load_upsampler(path)
-        images = load_images(None if options["images"] is None else Path(options["images"]))
+        folder = None if options["images"] is None else Path(options["images"])
+        images = load_images(folder, smallest=options["smallest"])
     except DeconvbenchError as error:
         answer({"stop": str(error)})
         return

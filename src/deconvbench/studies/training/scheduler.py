@@ -13,6 +13,8 @@ from deconvbench.errors import SurroundingsError
 from deconvbench.progress import PartDone, PartObserver
 from deconvbench.studies.training.settings import TrainingSettings
 
+_MOST_SKIPPED = 3  # named on the terminal; experiment.json names all
+
 
 class TrainingWorker(Protocol):
     """What the pool needs of a worker; `TrainingProcess` is the real one."""
@@ -67,17 +69,25 @@ class TrainingOutcome:
         Those that were finished before.
     failures : list of Failure
         The others.
+    skipped : sequence of str
+        "NAME: reason" for each file of the images that is not used.
     """
 
     trained: int = 0
     kept: int = 0
     failures: list[Failure] = field(default_factory=list)
+    skipped: Sequence[str] = ()
 
     def describe(self) -> str:
-        """Say in a line, and one more for each failure, how it went."""
+        """Say in a line, one more for each failure and one for what was skipped, how it went."""
         counts = {"trained": self.trained, "finished before": self.kept, "failed": len(self.failures)}
         counted = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-        return "\n".join([counted or "nothing to train", *map(str, self.failures)])
+        lines = [counted or "nothing to train", *map(str, self.failures)]
+        if self.skipped:
+            shown = "; ".join(self.skipped[:_MOST_SKIPPED])
+            rest = "; ..." if len(self.skipped) > _MOST_SKIPPED else ""
+            lines.append(f"images skipped: {len(self.skipped)} ({shown}{rest})")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,13 @@
 Decides what is trained by default and what "the article's own setting" means.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from deconvbench.errors import UsageError
+from deconvbench.arguments import LARGEST_SEED, check_whole, is_number
+from deconvbench.errors import UsageError, quote, suggest
 from deconvbench.records.case import check_field
 from deconvbench.records.layers import FAST_UPSAMPLERS, NamedLayer
 from deconvbench.upsamplers import get_upsampler, list_upsamplers
@@ -34,7 +36,17 @@ DEFAULT_SEEDS = 3
 _KERNEL_SIZES = (3, 4, 2, 5)
 # 70,000 iterations are 10 epochs of about 7,000 images, so the batch was 1; its sizes are Johnson et al.'s
 ARTICLE_SETTINGS: Mapping[str, Any] = {"crop_size": 256, "batch": 1, "width": 32, "steps": 70_000}
-_WHOLE_NUMBERS = {"scale_factor": 2, "width": 1, "residual_blocks": 0, "crop_size": 16, "batch": 1, "steps": 1}
+# the least and the most; what is larger is a slip of the finger, and would take months or all memory
+_WHOLE_NUMBERS = {
+    "scale_factor": (2, 64),
+    "width": (1, 16_384),
+    "residual_blocks": (0, 1_000),
+    "crop_size": (16, 65_536),
+    "batch": (1, 65_536),
+    "steps": (1, 1_000_000_000),
+    "seed": (0, LARGEST_SEED),
+}
+MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,18 +109,19 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         for name, allowed in (("task", TASKS), ("norm", NORMS)):
             if getattr(self, name) not in allowed:
-                raise UsageError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(allowed)}")
+                given = getattr(self, name)
+                hint = suggest(given, allowed)
+                raise UsageError(f"{name}: {quote(given)} is not one of {', '.join(allowed)}{hint}")
         for name in ("upsampler", "kernel_size", "device"):
             check_field(name, getattr(self, name))
-        for name, least in _WHOLE_NUMBERS.items():
-            _check_whole(name, getattr(self, name), least)
-        _check_whole("seed", self.seed, 0)
+        for name, (least, most) in _WHOLE_NUMBERS.items():
+            object.__setattr__(self, name, check_whole(name, getattr(self, name), least, most))
         if self.crop_size % self.period:
             raise UsageError(
                 f"crop_size: {self.crop_size} is not a multiple of {self.period}, what is upsampled in all"
             )
-        if not 0 < self.learning_rate < 1:
-            raise UsageError(f"learning_rate: {self.learning_rate!r} is not a number between 0 and 1")
+        if not is_number(self.learning_rate) or not 0 < self.learning_rate < 1:
+            raise UsageError(f"learning_rate: {quote(self.learning_rate)} is not a number between 0 and 1")
 
     @property
     def period(self) -> int:
@@ -147,11 +160,6 @@ class TrainingSettings:
         return None
 
 
-def _check_whole(name: str, value: Any, least: int) -> None:
-    if type(value) is not int or value < least:  # a bool is not a number
-        raise UsageError(f"{name}: {value!r} is not a whole number of at least {least}")
-
-
 def choose_layers(
     words: Iterable[str] = (), *, all_upsamplers: bool = False, scale_factor: int = 2
 ) -> tuple[NamedLayer, ...]:
@@ -188,7 +196,7 @@ def _read_layer(word: str, scale_factor: int) -> NamedLayer:
     if not dash:
         return name, _choose_kernel(name, scale_factor)
     spec = get_upsampler(name)
-    if not kernel.isdecimal() or not spec.has_kernel:
+    if not re.fullmatch(r"[0-9]{1,9}", kernel) or not spec.has_kernel:
         allowed = "NAME-kN with a whole number N" if spec.has_kernel else f"{name}: it has no kernel"
         raise UsageError(f"--upsampler: {word!r} is not {allowed}")
     reason = spec.unsupported_reason(int(kernel), scale_factor)

@@ -81,13 +81,14 @@ def run_experiments(
     """
     for device in dict.fromkeys(settings.device for settings in runs):
         check_device(device)
-    images = load_images(images_folder)
+    smallest = min((settings.crop_size for settings in runs), default=1)
+    images = load_images(images_folder, smallest=smallest)
     for settings in runs:
         # reports too large crops before all else
         draw_batch(images, 1, settings.crop_size, settings.seed, 0)
     make_folder(root)
     with hold_folder(root):
-        outcome = TrainingOutcome()
+        outcome = TrainingOutcome(skipped=images.skipped)
         tasks = [task for settings in runs if (task := _look_up(settings, images, root, outcome)) is not None]
         for task in tasks:
             write_settings(task.settings, images, root)
@@ -97,6 +98,7 @@ def run_experiments(
         started = time.monotonic()
         options = {
             "images": None if images_folder is None else str(images_folder.resolve()),
+            "smallest": smallest,
             "sources": list_sources(settings.upsampler for settings in runs),
             "code_version": record["environment"]["code_version"],
         }
@@ -220,7 +222,7 @@ def estimate_seconds(settings: TrainingSettings, images_folder: Path | None, roo
         Seconds of all steps with one thread, without the scoring between them.
     """
     check_device(settings.device)
-    run = TrainingRun(settings, load_images(images_folder), root)
+    run = TrainingRun(settings, load_images(images_folder, smallest=settings.crop_size), root)
     before = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:

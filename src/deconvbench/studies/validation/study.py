@@ -11,6 +11,7 @@ from functools import partial
 
 import pandas as pd
 
+from deconvbench.arguments import check_whole
 from deconvbench.errors import UsageError
 from deconvbench.progress import PartDone, PartObserver
 from deconvbench.studies.validation.calibration import PERIODS, Row, calibrate
@@ -26,6 +27,7 @@ from deconvbench.studies.validation.invariances import measure_invariances
 from deconvbench.studies.validation.scores import CleanImages, add_readings, compare_scores
 
 PHOTOGRAPH_KIND = "photographs"
+_MOST_SEEDS = 1000
 _MIN_SIZE = 128  # below this the patches are too small for period 8
 
 
@@ -45,7 +47,7 @@ class StudySettings:
     Raises
     ------
     UsageError
-        If there is no seed or no photograph, or the images are too small for period 8.
+        If there is no seed, more than 1,000, or no photograph, or the images are too small for period 8.
     """
 
     seeds: int = 12
@@ -53,8 +55,7 @@ class StudySettings:
     photographs: tuple[str, ...] = PHOTOGRAPHS
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise UsageError(f"seeds: {self.seeds} is below 1")
+        check_whole("seeds", self.seeds, 1, _MOST_SEEDS)
         if not self.photographs:
             raise UsageError("photographs: is empty; at least one is needed")
         if self.size < _MIN_SIZE:
