@@ -19,6 +19,8 @@ _RECORDABLE = frozenset({"plain", "transposed", "subpixel"})
 # its modes count operations and keep none
 _COUNTERS = "torch.utils.flop_counter"
 _PLAIN_TYPES = frozenset({Tensor, nn.Parameter, type(None)})
+# of tensors, subclasses of theirs and parameters
+_OWN_FUNCTIONS = frozenset({Tensor.__torch_function__.__func__, nn.Parameter.__torch_function__})
 
 
 class UnrecordedMode(TorchFunctionMode):
@@ -39,12 +41,12 @@ def choose_recorded(implementation: str, *operands: Any) -> str | None:
     -------
     str or None
         None where nobody records. ``plain`` for what is kept by the names of operations and later moved to other
-        devices and types (TorchScript and ``torch.fx``), and for operands that are not ordinary tensors: what they
+        devices and types (TorchScript and ``torch.fx``), and for tensors with operations of their own: which they
         have besides the convolution is not known. Otherwise the form itself if it is made of torch's convolutions,
         and the transposed one, a single operation, in place of the others.
     """
     if not (torch.compiler.is_compiling() or torch.compiler.is_exporting()):
-        are_plain = _PLAIN_TYPES.issuperset(map(type, operands))
+        are_plain = _PLAIN_TYPES.issuperset(map(type, operands)) or all(map(_is_ordinary, operands))
         if is_traced() or (not are_plain and any(map(is_symbol, operands))):
             return "plain"
         if not (_is_transformed() or _has_modes()):
@@ -78,6 +80,19 @@ def is_symbol(operand: Any) -> bool:
 def is_traced() -> bool:
     """Say whether TorchScript traces: for every size it would keep what a comparison of this one decides."""
     return torch._C._get_tracing_state() is not None
+
+
+def _is_ordinary(operand: Any) -> bool:
+    """Whether torch's operations on something are torch's own."""
+    if operand is None:
+        return True
+    if not isinstance(operand, Tensor):
+        return False
+    handle = type(operand).__torch_function__
+    return (
+        type(operand).__torch_dispatch__ is Tensor.__torch_dispatch__
+        and getattr(handle, "__func__", handle) in _OWN_FUNCTIONS
+    )
 
 
 def _is_transformed() -> bool:
