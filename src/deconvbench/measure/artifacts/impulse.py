@@ -60,9 +60,9 @@ def impulse_response(layer: nn.Module, in_channels: int, scale_factor: int, *, m
     generator = torch.Generator().manual_seed(0)
     size = _FIRST_SIZE
     while size <= max_size:
-        noise = torch.randn(
-            in_channels, size, size, dtype=torch.float64, device="cpu", generator=generator
-        ).to(device)
+        noise = torch.randn(in_channels, size, size, dtype=torch.float64, device="cpu", generator=generator).to(
+            device
+        )
         reach, answer, scale = _run_probe(probe, noise, scale_factor)
         # the taps fill the smaller map: reflection padding would mirror the impulse into it, and needs the larger
         for side in (2 * reach + 1, size) if reach < size // 2 else ():

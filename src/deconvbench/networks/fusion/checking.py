@@ -120,9 +120,7 @@ def compute_gradients(model: nn.Module, example_input: Any) -> list[Tensor | Non
         outputs = [tensor for tensor in find_tensors(output) if tensor.requires_grad]
         if not outputs:
             raise UsageError("verify_gradients: no output of the model has a gradient")
-        projected = [
-            (tensor * _draw(tensor, generator)).sum() for tensor in outputs
-        ]
+        projected = [(tensor * _draw(tensor, generator)).sum() for tensor in outputs]
         return list(torch.autograd.grad(projected, [*inputs, *parameters], allow_unused=True))
 
 

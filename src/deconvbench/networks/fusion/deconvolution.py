@@ -1,7 +1,7 @@
 """Transposed convolutions that are answered by sub-pixel convolutions where that is faster, whoever asks for them.
 
-What is answered is the function, not the layer: a layer keeps its class, its hooks and whatever was done to it. Out of
-question is everything that torch would refuse, or answer otherwise than by numbers that are finite.
+What is answered is the function, not the layer: a layer keeps its hooks and whatever was done to it. All that
+torch would refuse is left to torch, and so is what is not finite.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from deconvbench.networks.fusion.calls import make_pair
 from deconvbench.networks.fusion.conversion import TransposedShape, convert_transposed, explain_transposed
-from deconvbench.upsamplers.fast.memory import is_channels_last
+from deconvbench.upsamplers.fast.memory import has_finite_sum, is_channels_last
 from deconvbench.upsamplers.fast.recording import UnrecordedMode, is_recorded
 
 _PLAIN_TYPES = frozenset({Tensor, nn.Parameter})
@@ -153,7 +153,7 @@ class _SubpixelForward(torch.autograd.Function):
 
 def _compute(x: Tensor, weight: Tensor, bias: Tensor | None, shape: TransposedShape) -> Tensor:
     y = convert_transposed(x, weight, bias, shape)
-    if not y.sum().isfinite():
+    if not has_finite_sum(y):
         # taps that do not exist are zeros here, and zero times infinity would spoil pixels that they do not reach
         options = (shape.stride, shape.padding, shape.output_padding, shape.groups, shape.dilation)
         return torch.conv_transpose2d(x, weight, bias, *options)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.upsamplers.fast.choice import NATIVE, Workload, choose_implementation
-from deconvbench.upsamplers.fast.memory import Products, is_channels_last
+from deconvbench.upsamplers.fast.memory import Products, has_finite_sum, is_channels_last
 from deconvbench.upsamplers.fast.minimal import run_minimal
 from deconvbench.upsamplers.fast.native.form import (
     fits_native,
@@ -171,7 +171,9 @@ def _run_recorded(
     if implementation == "plain":
         return _run_plain(x, weight, bias, geometry)
     y = _CONVOLUTIONS[implementation](x, prepare(implementation, weight, geometry, x.dtype), bias, geometry)
-    return y.contiguous(memory_format=torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format)
+    return y.contiguous(
+        memory_format=torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
+    )
 
 
 def _run_plain(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
@@ -249,15 +251,25 @@ def _run_form(
     implementation: str,
     geometry: Geometry,
 ) -> Tensor:
+    y: Tensor | None
     if implementation == NATIVE:
-        return run_native(take_library(), x, weight, prepared, bias, pads_zeros=geometry.pads_zeros)
-    if implementation in PRODUCT_FORMS:
-        return _run_products(x, weight, prepared, bias, implementation, geometry)
-    if prepared is None:
-        layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
-        # the convolution would make this copy too, and keep what it is made from meanwhile
-        prepared = prepare(implementation, weight, geometry, x.dtype).contiguous(memory_format=layout)
-    return _CONVOLUTIONS[implementation](x, prepared, bias, geometry)
+        y = run_native(take_library(), x, weight, prepared, bias, pads_zeros=geometry.pads_zeros)
+    elif implementation in PRODUCT_FORMS:
+        y = _run_products(x, weight, prepared, bias, implementation, geometry)
+    else:
+        if prepared is None:
+            layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
+            # the convolution would make this copy too, and keep what it is made from meanwhile
+            prepared = prepare(implementation, weight, geometry, x.dtype).contiguous(memory_format=layout)
+        y = _CONVOLUTIONS[implementation](x, prepared, bias, geometry)
+        if implementation == "transposed":
+            return y
+    # products of differences, and taps of zero, spoil pixels near what is not finite; elsewhere asking would wait
+    if x.device.type == "cpu" and not has_finite_sum(y):
+        # not beside what the plain form holds
+        y = None
+        y = _run_plain(x, weight.to(x.dtype), bias, geometry)
+    return y
 
 
 class _TransposedBackward(torch.autograd.Function):

@@ -76,8 +76,12 @@ class ResizeConv2d(nn.Module):
     that torch.compile has traced computes it anew.
 
     ``minimal`` and ``tiled`` sum neighbouring pixels before they multiply. So their rounding errors are relative
-    to the largest pixel nearby, an infinite or NaN pixel makes NaN of pixels that the plain form would not touch,
-    and sums of numbers near the largest of half precision overflow. Take ``transposed`` where that matters.
+    to the largest pixel nearby, and sums of numbers near the largest of half precision overflow. On a CPU an
+    output that is not finite is computed again as the plain form; on accelerators an infinite or NaN pixel makes
+    NaN of its neighbours too, in ``subpixel`` as well. Take ``transposed`` where that matters.
+
+    What is recorded or transformed (traced, exported, compiled, mapped) is the plain or the transposed form, for
+    any size; see `recording`.
 
     References
     ----------
@@ -208,8 +212,10 @@ class ResizeConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Upsample (N, C_in, H, W) or (C_in, H, W) to (N, C_out, s·H, s·W) or (C_out, s·H, s·W)."""
-        if is_symbol(x) or (is_traced() and x.ndim == 4):
-            # what is compared here would be kept for every other size and type
+        if is_symbol(x) or is_traced():
+            # what is compared below would be kept for every other size and type
+            if not is_symbol(x) and x.ndim == 3:
+                return self.forward(x[None])[0]
             return run("plain", x, self.weight, None, self.bias, self._geometry)
         if x.ndim not in {3, 4} or x.shape[-3] != self.in_channels or 0 in x.shape[-2:]:
             allowed = f"({self.in_channels}, H, W)"

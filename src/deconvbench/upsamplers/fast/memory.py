@@ -4,6 +4,7 @@ Results are written into given places, which nobody who records torch's operatio
 never recorded (see `recording`). Holds no arithmetic of any form.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -84,6 +85,23 @@ def pad_pixels(x: Tensor, padding: tuple[int, int, int, int], *, pads_zeros: boo
         for before, size, after in ((top, x.shape[2], bottom), (left, x.shape[3], right))
     )
     return pixels[:, rows[:, None], columns].contiguous()
+
+
+def has_finite_sum(y: Tensor) -> bool:
+    """Whether the sum of all values is finite: then each of them is. One pass, and a wait for it.
+
+    Parameters
+    ----------
+    y : Tensor
+        Of real floating-point numbers.
+
+    Returns
+    -------
+    bool
+        False also for a sum beyond the largest float32.
+    """
+    wide = torch.float32 if y.dtype in {torch.float16, torch.bfloat16} else y.dtype
+    return math.isfinite(y.sum(dtype=wide).item())
 
 
 def estimate_plain_peak(x: Tensor, out_channels: int, kernel_size: int, scale_factor: int) -> int:

@@ -1,7 +1,7 @@
 """Who records torch's operations, or transforms them, and which form is right for all of them.
 
-What is recorded runs again at other sizes, in other memory and without Python. So it may hold neither results written
-into given places, nor sizes of this call, nor functions of Python. Decides for all forms; computes nothing.
+What is recorded runs again at other sizes, in other memory and without Python. So it may hold no results
+that are written into given places, no sizes of this call, no functions of Python. Decides for all forms; computes nothing.
 """
 
 from typing import Any
@@ -20,7 +20,9 @@ _RECORDABLE = frozenset({"plain", "transposed", "subpixel"})
 _COUNTERS = "torch.utils.flop_counter"
 _PLAIN_TYPES = frozenset({Tensor, nn.Parameter, type(None)})
 # of tensors, subclasses of theirs and parameters
-_OWN_FUNCTIONS = frozenset({Tensor.__torch_function__.__func__, nn.Parameter.__torch_function__})
+_OWN_FUNCTIONS = frozenset(
+    {Tensor.__torch_function__.__func__, nn.Parameter.__torch_function__}  # type: ignore[attr-defined] # a class method
+)
 
 
 class UnrecordedMode(TorchFunctionMode):
