@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils.flop_counter import FlopCounterMode
@@ -521,3 +522,43 @@ def test_a_trace_is_seen() -> None:
     with pytest.warns(DeprecationWarning, match="torch.jit.trace"):
         torch.jit.trace(function, torch.ones(2), check_trace=False)  # type: ignore[no-untyped-call] # torch has no types here
     assert seen == [False]
+
+
+# ---- who records the fused model
+
+
+def record_by_fx(model: nn.Module, x: Tensor) -> Any:
+    return torch.fx.symbolic_trace(model)
+
+
+def record_by_trace(model: nn.Module, x: Tensor) -> Any:
+    return torch.jit.trace(model, x)  # type: ignore[no-untyped-call] # torch has no types here
+
+
+def record_by_make_fx(model: nn.Module, x: Tensor) -> Any:
+    return make_fx(model, tracing_mode="symbolic", _allow_non_fake_inputs=True)(x)
+
+
+@pytest.mark.filterwarnings("ignore:.*`?torch.jit.*deprecated:DeprecationWarning")
+@pytest.mark.parametrize("record", [record_by_fx, record_by_trace, record_by_make_fx])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(8, 8, 3, padding=1)),
+        lambda: Up(8, 8),
+        lambda: nn.Sequential(nn.ConvTranspose2d(8, 2, 9, 4)),
+    ],
+    ids=["container", "watched", "deconvolution"],
+)
+def test_what_is_recorded_is_right_at_other_sizes(
+    build: Callable[[], nn.Module], record: Callable[[nn.Module, Tensor], Any]
+) -> None:
+    torch.manual_seed(0)
+    model = build().double().eval()
+    fused = fuse(model).model
+    recorded = record(fused, torch.randn(1, 8, 40, 40, dtype=torch.float64))
+    if isinstance(recorded, torch.jit.ScriptModule):
+        assert "PythonOp" not in str(recorded.inlined_graph)
+    for shape in ((2, 8, 33, 41), (1, 8, 3, 5)):
+        x = torch.randn(shape, dtype=torch.float64)
+        torch.testing.assert_close(recorded(x), model(x), rtol=0, atol=1e-10)

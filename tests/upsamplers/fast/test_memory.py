@@ -1,6 +1,7 @@
 """Passes over memory write where they are told to, and the work is cut without a gap or an overlap."""
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from deconvbench.upsamplers.fast.memory import (
     Products,
     bmm,
     estimate_plain_peak,
+    has_finite_sum,
     is_channels_last,
     iterate_bands,
     mm,
@@ -57,6 +59,19 @@ def test_operations_write_into_the_given_place() -> None:
     for result, expected in zip(found, expect_all(a, b), strict=True):
         torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
     assert torch.equal(place[..., ::2], found[-1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_a_sum_is_finite_only_if_every_value_is(dtype: torch.dtype) -> None:
+    y = torch.full((2, 3, 40, 50), 60000.0, dtype=dtype)
+    assert has_finite_sum(y)
+    assert has_finite_sum(y[:0])
+    for value in (math.inf, -math.inf, math.nan):
+        spoilt = y.clone()
+        spoilt[1, 2, 39, 49] = value
+        assert not has_finite_sum(spoilt)
+        spoilt[0, 0, 0, 0] = -value
+        assert not has_finite_sum(spoilt)
 
 
 @over_layouts

@@ -1,7 +1,7 @@
 """Who records torch's operations, or transforms them, and which form is right for all of them.
 
-What is recorded runs again at other sizes, in other memory and without Python. So it may hold no results
-that are written into given places, no sizes of this call, no functions of Python. Decides for all forms; computes nothing.
+What is recorded runs again at other sizes, in other memory and without Python. So it may hold no results that are
+written into given places, no sizes of this call and no functions of Python. It decides for all forms.
 """
 
 from typing import Any
