@@ -263,6 +263,16 @@ def test_tensors_without_values(form: str) -> None:
         assert layer.weight.grad is not None
 
 
+@pytest.mark.parametrize("make_mode", [RecordingMode, RecordingFunctions])
+@over_forms
+def test_autocast_decides_the_type_of_what_is_recorded(form: str, make_mode: Callable[[], Any]) -> None:
+    layer, x = make_layer(form, dtype=torch.float32), draw(2, 4, 6, 5).float()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16), make_mode():
+        y = layer(x)
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), make_plain(layer)(x), rtol=0, atol=0.05)
+
+
 @pytest.fixture
 def _fresh_compiler() -> Iterator[None]:
     torch.compiler.reset()

@@ -1,4 +1,4 @@
-"""The five forms behind one interface: prepare the weight, then run.
+"""The five forms behind one interface: prepare the weight, then run; or what is right for whoever records.
 
 `plain` is what people write; the others are equal to it but for rounding. Each is differentiable in input, weight
 and bias: those made of torch's convolutions by themselves, `minimal` and `tiled` through the transposed form,
@@ -22,7 +22,7 @@ from deconvbench.upsamplers.fast.native.form import (
     take_library,
 )
 from deconvbench.upsamplers.fast.preparation import Geometry, prepare, swap_channels
-from deconvbench.upsamplers.fast.recording import choose_recorded
+from deconvbench.upsamplers.fast.recording import choose_recorded, is_symbol, is_traced
 from deconvbench.upsamplers.fast.tiled import run_tiled
 from deconvbench.upsamplers.fast.weights import transform_kernels, transposed_matrix
 
@@ -169,7 +169,9 @@ def _run_recorded(
 ) -> Tensor:
     """Upsample and convolve by operations of torch that are right for every size."""
     if implementation == "plain":
-        return _run_plain(x, weight, bias, geometry)
+        # autocast may have chosen another type; a trace would keep it
+        kernel = weight if is_symbol(x) or is_traced() else weight.to(x.dtype)
+        return _run_plain(x, kernel, bias, geometry)
     y = _CONVOLUTIONS[implementation](x, prepare(implementation, weight, geometry, x.dtype), bias, geometry)
     return y.contiguous(
         memory_format=torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
