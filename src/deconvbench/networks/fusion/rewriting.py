@@ -86,7 +86,7 @@ def fuse(
     runs: an upsampling returns a tensor that is computed only if anything but a convolution reads it,
     with all functions of torch, hooks, gradients and in-place operations as before. In every call it is decided
     anew whether anything is gained; for images too small for that, the module's own forward pass runs, unwatched
-    from the second time on. It stands aside under ``torch.compile``, where ``backend="deconvbench"`` does the same,
+    from the second time on. It stands aside under ``torch.compile`` (there ``backend="deconvbench"`` fuses)
     and for whoever else records or transforms torch's operations: tracers, exporters, ``torch.func``, modes.
 
     On a CPU an infinite or NaN pixel spoils what it spoils in the original; `ResizeConv2d` says what it does on
