@@ -145,8 +145,8 @@ def fuse(
         raise
     except Exception as raised:  # noqa: BLE001 -- as above
         _undo(fused, plan)
-        left = [_leave(change.path, change.was, raised) for change in plan.changed]
-        return FuseReport(model=model, left=(*left, *plan.left))
+        reasons = [_leave(change.path, change.was, raised) for change in plan.changed]
+        return FuseReport(model=model, left=(*reasons, *plan.left))
     return FuseReport(
         model=fused,
         changed=tuple(plan.changed),
