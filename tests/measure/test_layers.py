@@ -162,3 +162,9 @@ def test_what_a_layer_declares_is_checked(
 
 def test_what_is_not_declared_is_not_looked_at() -> None:
     check_declarations(_Returns("nothing"), 2, 2, 5, linear=False, shift_equivariant=False)
+
+
+def test_declarations_are_checked_where_the_default_device_is_another() -> None:
+    layer = nn.ConvTranspose2d(2, 2, 4, 2, 1)
+    with torch.device("meta"):
+        check_declarations(layer, 2, 2, 3, linear=True, shift_equivariant=True)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deconvbench.errors import UnsupportedError, UsageError
 from deconvbench.measure import step as step_module
-from deconvbench.measure.step import GraphedWork, PreparedStep, check_output, prepare_step
+from deconvbench.measure.step import GraphedWork, PreparedStep, check_output, draw_input, prepare_step
 from deconvbench.records.case import Case
 from deconvbench.upsamplers import register_upsampler, registry
 from tests.builders import make_case
@@ -369,3 +369,14 @@ def test_a_step_on_a_real_device(execution: str, step: str) -> None:
     prepared = prepare_step(make_case(step=step, device="cuda", execution=execution), 0)
     for _ in range(3):
         torch.testing.assert_close(prepared.run().cpu(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_inputs_are_the_same_whatever_the_default_device_and_type_are() -> None:
+    expected = draw_input(make_case(), 3)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            found = draw_input(make_case(), 3)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)

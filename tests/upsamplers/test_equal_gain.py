@@ -191,3 +191,14 @@ def test_projection_is_a_parametrisation_for_any_transposed_convolution() -> Non
     assert measure_ripple(layer, 2, 2) < 1e-13
     parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
     assert measure_ripple(layer, 2, 2) < 1e-13
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
+def test_it_has_the_default_type_throughout(dtype: torch.dtype) -> None:
+    torch.set_default_dtype(dtype)
+    try:
+        layer = EqualGainTransposed(4, 2, 5, 2)
+        y = layer(torch.ones(1, 4, 3, 3))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert y.dtype == dtype

@@ -111,6 +111,22 @@ def test_every_family_says_what_it_is(name: str) -> None:
     assert spec.macs is not None
 
 
+@pytest.mark.parametrize("name", sorted(list_upsamplers()))
+def test_every_upsampler_makes_what_it_needs_where_its_input_is(name: str) -> None:
+    size = 3 if get_upsampler(name).has_kernel else None
+    layer, x = build_upsampler(name, 8, 4, size, 2).eval(), torch.ones(1, 8, 6, 5)
+    with torch.no_grad():
+        expected = layer(x)
+        torch.set_default_dtype(torch.float64)
+        try:
+            with torch.device("meta"):
+                found = layer(x)
+            assert build_upsampler(name, 8, 4, size, 2)(x.double()).dtype == torch.float64
+        finally:
+            torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)
+
+
 def test_decorator_returns_what_it_decorates() -> None:
     assert register_upsampler("mine")(build_resize) is build_resize
     assert get_upsampler("mine").factory is build_resize

@@ -155,7 +155,7 @@ def check_declarations(
     probe = copy_layer(layer, torch.float64, "cpu")
     generator = torch.Generator().manual_seed(0)
     size = 2 * reach + _DECLARED_MIDDLE
-    noise = torch.randn(2, 1, in_channels, size, size, dtype=torch.float64, generator=generator)
+    noise = torch.randn(2, 1, in_channels, size, size, dtype=torch.float64, device="cpu", generator=generator)
     y = run_layer(probe, noise[0], scale_factor)
     tolerance = _DECLARED_TOLERANCE * float(y.abs().max())
     if linear:

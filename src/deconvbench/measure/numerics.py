@@ -99,7 +99,8 @@ def measure_numerics(
         tested = copy_layer(layer, getattr(torch, dtype), device)
         exact = copy_layer(tested, torch.float64, "cpu")
         generator = torch.Generator().manual_seed(_SEED)
-        x = torch.randn(1, in_channels, _MAP_SIZE, _MAP_SIZE, generator=generator).to(getattr(torch, dtype))
+        shape = (1, in_channels, _MAP_SIZE, _MAP_SIZE)
+        x = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu").to(getattr(torch, dtype))
         output = run_layer(tested, x.to(device), scale_factor)
         # to the CPU before float64: some accelerators have no float64
         error = numerical_error(output.cpu(), run_layer(exact, x.double(), scale_factor))

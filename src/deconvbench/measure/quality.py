@@ -142,7 +142,7 @@ def _evaluate(
         check_declarations(exact, channels, scale_factor, reach, **declared)
     # two pixels that the border does not reach must remain in the middle
     size = max(_BORDER_SIZE, 2 * reach + 2)
-    answer = run_layer(exact, torch.ones(1, channels, size, size, dtype=torch.float64), scale_factor)
+    answer = run_layer(exact, torch.ones(1, channels, size, size, dtype=torch.float64, device="cpu"), scale_factor)
     if spec.shift_equivariant:
         probes["constant"] = lambda function: float(function(answer, scale_factor))
     if scale_factor > 1:
@@ -170,7 +170,7 @@ def _find_reach(layer: nn.Module, channels: int, scale_factor: int) -> int:
     for reach in _REACHES:
         # the two blocks in the very middle are alike in any answer that is symmetric: more are looked at
         size = 2 * reach + _PERIODIC_SIZE
-        constant = torch.ones(1, channels, size, size, dtype=torch.float64)
+        constant = torch.ones(1, channels, size, size, dtype=torch.float64, device="cpu")
         middle = _crop(run_layer(layer, constant, scale_factor), reach * scale_factor)
         change = max(float((middle - middle.roll(scale_factor, axis)).abs().max()) for axis in (-2, -1))
         if change <= _SAME * float(middle.abs().max()):
@@ -238,8 +238,9 @@ def _measure_features(
 
 def _draw_features(channels: int, size: int, source: torch.Generator) -> Tensor:
     """Draw maps (1, C, size, size) like features behind a ReLU: 1/f, each of mean 1 and deviation 1."""
-    noise = torch.randn(1, channels, size, size, dtype=torch.float64, generator=source)
-    rows, columns = torch.fft.fftfreq(size, dtype=torch.float64), torch.fft.rfftfreq(size, dtype=torch.float64)
+    options: Any = {"dtype": torch.float64, "device": "cpu"}
+    noise = torch.randn(1, channels, size, size, generator=source, **options)
+    rows, columns = torch.fft.fftfreq(size, **options), torch.fft.rfftfreq(size, **options)
     frequency = torch.hypot(rows[:, None], columns)
     # the mean is set below
     frequency[0, 0] = math.inf

@@ -277,7 +277,8 @@ def _find_gradients(layer: nn.Module, job: SpeedupRecord) -> list[Tensor]:
     output: Tensor = layer(x)
     # any gradient will do, as long as all get the same; of mean 0, as sums of thousands of equal signs round badly
     # in torch's own layers too
-    gradient = torch.randn(output.shape, dtype=output.dtype, generator=torch.Generator().manual_seed(job.seed))
+    generator = torch.Generator("cpu").manual_seed(job.seed)
+    gradient = torch.randn(output.shape, dtype=output.dtype, device="cpu", generator=generator)
     return list(torch.autograd.grad(output, (x, *layer.parameters()), gradient))
 
 
@@ -313,6 +314,6 @@ def _prepare_ceiling(case: Case) -> Callable[[], object]:
     """Prepare the step that says how many operations a second this machine gives a matrix product."""
     dtype: torch.dtype = getattr(torch, case.dtype)
     # the values do not matter, but zeros or denormals might
-    a = torch.linspace(-1, 1, _CEILING_SIDE**2).view(_CEILING_SIDE, _CEILING_SIDE).to(dtype)
+    a = torch.linspace(-1, 1, _CEILING_SIDE**2, device="cpu").view(_CEILING_SIDE, _CEILING_SIDE).to(dtype)
     out = torch.empty_like(a)
     return lambda: torch.mm(a, a, out=out)

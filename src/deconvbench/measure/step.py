@@ -216,7 +216,7 @@ def check_output(output: object, case: Case) -> None:
 
 def _draw(shape: tuple[int, ...], case: Case, generator: torch.Generator) -> Tensor:
     # drawn on the CPU: the same numbers on every device
-    drawn = torch.randn(shape, generator=generator)
+    drawn = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
     return drawn.to(case.device, getattr(torch, case.dtype)).to(memory_format=_MEMORY_FORMATS[case.memory_format])
 
 

@@ -51,7 +51,9 @@ class GainProjection(nn.Module):
         self.blocks = blocks**2
         # on the weight's device, so that no forward waits for a copy; whole numbers, exact in any precision
         self.register_buffer(
-            "tap_counts", torch.tensor(np.outer(counts, counts).ravel()).float(), persistent=False
+            "tap_counts",
+            torch.tensor(np.outer(counts, counts).ravel(), dtype=torch.get_default_dtype()),
+            persistent=False,
         )
         self.register_buffer(
             "phase_of_tap", torch.tensor(np.add.outer(stride * phases, phases).ravel()), persistent=False

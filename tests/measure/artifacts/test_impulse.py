@@ -189,3 +189,12 @@ def test_taps_are_read_where_the_layer_lives() -> None:
     found = impulse_response(layer.cuda(), 3, 2)
     assert found.is_cuda
     torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["nearest-k3-s2", "transposed"])
+def test_the_default_device_makes_no_difference(name: str) -> None:
+    layer = nn.ConvTranspose2d(2, 3, 4, 2, 1) if name == "transposed" else resize_conv((2, 3), 3, 2)
+    expected = impulse_response(layer, 2, 2)
+    with torch.device("meta"):
+        found = impulse_response(layer, 2, 2)
+    assert torch.equal(found, expected)

@@ -5,10 +5,16 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deconvbench.errors import UsageError
-from deconvbench.networks.fusion.checking import TOLERANCES, compare_gradients, compare_outputs, find_tensors
+from deconvbench.networks.fusion.checking import (
+    TOLERANCES,
+    compare_gradients,
+    compare_outputs,
+    compute_gradients,
+    find_tensors,
+)
 from deconvbench.networks.fusion.observation import copy_input, split_input
 from deconvbench.networks.fusion.tensors import compare
 
@@ -82,3 +88,15 @@ def test_examples() -> None:
     assert copied["x"] is not x
     assert copied["x"].requires_grad
     assert copied["more"][1] == "text"
+
+
+def test_what_is_drawn_is_the_same_whatever_the_default_device_and_type_are() -> None:
+    model, x = nn.Sequential(nn.Conv2d(2, 2, 3), nn.Sigmoid()), torch.randn(1, 2, 5, 5)
+    expected = compute_gradients(model, x)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            found = compute_gradients(model, x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert compare_gradients(expected, found) == 0

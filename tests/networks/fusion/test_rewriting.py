@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import deconvbench
 from deconvbench.errors import UsageError
-from deconvbench.networks.fusion import FusionError, fuse, modules, observation, resizing
+from deconvbench.networks.fusion import FusionError, deconvolution, fuse, observation, resizing
 from deconvbench.networks.fusion.rewriting import copy_sharing
 from tests.networks.fusion.comparing import LIMITS, differentiate_both, run_both
 from tests.networks.fusion.networks import GeneratorBlock, TransformationNetwork, UNet, Up, VaeDecoder
@@ -269,11 +269,53 @@ def test_a_difference_is_an_error_and_changes_nothing(
 
 def test_a_wrong_transposed_convolution_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Sequential(nn.ConvTranspose2d(4, 2, 4, 4))
-    monkeypatch.setattr(modules, "convert_transposed", lambda conv, x: torch.zeros(1, 2, 12, 12))
+    monkeypatch.setattr(deconvolution, "deconvolve", lambda args, kwargs: torch.zeros(1, 2, 12, 12))
     with pytest.raises(
         FusionError, match="the outputs of the fused model differ by 1.0e.00 of the largest value; nothing"
     ):
         fuse(model, torch.randn(1, 4, 3, 3))
+
+
+class Flattening(nn.Module):
+    """A network whose last layer takes nothing but a tensor in torch's own order."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x).view(len(x), -1)  # type: ignore[no-any-return] # modules are not typed
+
+
+@pytest.mark.parametrize("inplace", [False, True], ids=["copy", "inplace"])
+@pytest.mark.parametrize("kind", ["deconvolution", "resize-convolution", "watched"])
+def test_an_error_of_the_fused_model_alone_leaves_it_alone(
+    kind: str, inplace: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "deconvolution":
+        model = Flattening(nn.ConvTranspose2d(4, 2, 4, 4))
+        wrong = torch.zeros(1, 2, 12, 13)[..., :12]
+        monkeypatch.setattr(deconvolution, "deconvolve", lambda args, kwargs: wrong)
+    else:
+        up = (
+            Up(4, 4)
+            if kind == "watched"
+            else nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(4, 4, 3, padding=1))
+        )
+        model = Flattening(up)
+        original = resizing.resize_conv2d
+
+        def lay_out_otherwise(*args: Any, **options: Any) -> Tensor:
+            return original(*args, **options).transpose(2, 3).contiguous().transpose(2, 3)
+
+        monkeypatch.setattr(resizing, "resize_conv2d", lay_out_otherwise)
+    x = torch.randn(1, 4, 3, 3)
+    expected = model(x)
+    report = fuse(model, x, inplace=inplace)
+    assert report.model is model
+    assert not report.changed
+    assert "the fused model raises RuntimeError: view size is not compatible" in report.left[0].reason
+    assert torch.equal(report.model(x), expected)
 
 
 def test_a_wrong_convolution_is_left_alone_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

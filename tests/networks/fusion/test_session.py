@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils.flop_counter import FlopCounterMode
@@ -20,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from deconvbench.networks.fusion import fuse, resizing
 from deconvbench.networks.fusion.deferred import Deferred
 from deconvbench.networks.fusion.modules import FusedScope
-from deconvbench.networks.fusion.session import Interceptor, Session, is_transformed, may_intercept
+from deconvbench.networks.fusion.session import Interceptor, Session, may_intercept
 from tests.networks.fusion.comparing import differentiate_both, run_both
 from tests.networks.fusion.networks import UNet, Up, Upsample2D, VaeDecoder
 from tests.networks.fusion.test_odd_cases import checkpointed, written
@@ -485,12 +486,14 @@ def test_sessions_do_not_nest() -> None:
     assert may_intercept()
 
 
-def test_other_modes_are_no_hindrance() -> None:
-    class Counting(TorchFunctionMode):
+def test_whoever_may_record_sees_what_the_model_calls() -> None:
+    class Recording(TorchFunctionMode):
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             return func(*args, **(kwargs or {}))
 
-    with Counting():
+    with Recording():
+        assert not may_intercept()
+    with torch.device("meta"), FlopCounterMode(display=False):
         assert may_intercept()
 
 
@@ -498,7 +501,7 @@ def test_transforms_are_seen() -> None:
     seen: list[bool] = []
 
     def function(x: Tensor) -> Tensor:
-        seen.append(is_transformed())
+        seen.append(may_intercept())
         return x
 
     x = torch.ones(2)
@@ -506,8 +509,7 @@ def test_transforms_are_seen() -> None:
     torch.func.vmap(function)(x)
     with forward_ad.dual_level():
         function(x)
-    assert seen == [False, True, True]
-    assert not may_intercept() or not is_transformed()
+    assert seen == [True, False, False]
 
 
 def test_a_trace_is_seen() -> None:
@@ -520,3 +522,43 @@ def test_a_trace_is_seen() -> None:
     with pytest.warns(DeprecationWarning, match="torch.jit.trace"):
         torch.jit.trace(function, torch.ones(2), check_trace=False)  # type: ignore[no-untyped-call] # torch has no types here
     assert seen == [False]
+
+
+# ---- who records the fused model
+
+
+def record_by_fx(model: nn.Module, x: Tensor) -> Any:
+    return torch.fx.symbolic_trace(model)
+
+
+def record_by_trace(model: nn.Module, x: Tensor) -> Any:
+    return torch.jit.trace(model, x)  # type: ignore[no-untyped-call] # torch has no types here
+
+
+def record_by_make_fx(model: nn.Module, x: Tensor) -> Any:
+    return make_fx(model, tracing_mode="symbolic", _allow_non_fake_inputs=True)(x)
+
+
+@pytest.mark.filterwarnings("ignore:.*`?torch.jit.*deprecated:DeprecationWarning")
+@pytest.mark.parametrize("record", [record_by_fx, record_by_trace, record_by_make_fx])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(8, 8, 3, padding=1)),
+        lambda: Up(8, 8),
+        lambda: nn.Sequential(nn.ConvTranspose2d(8, 2, 9, 4)),
+    ],
+    ids=["container", "watched", "deconvolution"],
+)
+def test_what_is_recorded_is_right_at_other_sizes(
+    build: Callable[[], nn.Module], record: Callable[[nn.Module, Tensor], Any]
+) -> None:
+    torch.manual_seed(0)
+    model = build().double().eval()
+    fused = fuse(model).model
+    recorded = record(fused, torch.randn(1, 8, 40, 40, dtype=torch.float64))
+    if isinstance(recorded, torch.jit.ScriptModule):
+        assert "PythonOp" not in str(recorded.inlined_graph)
+    for shape in ((2, 8, 33, 41), (1, 8, 3, 5)):
+        x = torch.randn(shape, dtype=torch.float64)
+        torch.testing.assert_close(recorded(x), model(x), rtol=0, atol=1e-10)

@@ -1,7 +1,9 @@
 """Every form is the plain one but for rounding: outputs, gradients, layouts, precisions, transforms, compilers."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -13,9 +15,9 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from deconvbench.upsamplers.fast import memory
+from deconvbench.upsamplers.fast import forms, memory
 from deconvbench.upsamplers.fast.forms import prepare, run
-from tests.upsamplers.fast.plain_form import FORMS, Layer, draw, measure_error, over, over_layouts
+from tests.upsamplers.fast.plain_form import FORMS, Layer, draw, filled_memory, measure_error, over, over_layouts
 
 # 1×1, one row, one column, even, odd, and more than the receptive field of the largest kernel
 SIZES = ((1, 1), (1, 3), (4, 1), (4, 2), (5, 7))
@@ -254,6 +256,104 @@ def test_first_and_second_derivatives(layer: Layer) -> None:
     inputs = (draw(1, 2, 2, 3).requires_grad_(), *conv.parameters())
     assert torch.autograd.gradcheck(compute, inputs, fast_mode=True)
     assert torch.autograd.gradgradcheck(compute, inputs, fast_mode=True)
+
+
+def differentiate_batched(f: Callable[[Tensor], Tensor], x: Tensor) -> list[Tensor]:
+    """Differentiate the mean of each channel at once, in every way that torch has for it, and twice."""
+
+    def compute(x: Tensor) -> Tensor:
+        return f(x).tanh().mean((2, 3)).sum(0)
+
+    jacobian, hessian = torch.autograd.functional.jacobian, torch.autograd.functional.hessian
+    image = x.clone().requires_grad_()
+    y = compute(image)
+    directions = torch.eye(len(y), dtype=x.dtype)
+    return [
+        jacobian(compute, x, vectorize=True),  # type: ignore[no-untyped-call] # torch has no types here
+        jacobian(compute, x, vectorize=True, strategy="forward-mode"),  # type: ignore[no-untyped-call] # as above
+        hessian(lambda x: compute(x).square().sum(), x, vectorize=True),  # type: ignore[no-untyped-call] # as above
+        *torch.autograd.grad(y, image, directions, is_grads_batched=True, retain_graph=True),
+        torch.vmap(lambda g: torch.autograd.grad(y, image, g, retain_graph=True)[0])(directions),
+        torch.func.jacrev(compute)(x),
+        torch.func.hessian(lambda x: compute(x).square().sum())(x),
+    ]
+
+
+# raised inside torch when it first differentiates forward
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+# and where it has no rule for a batch of a convolution's gradients, nor for the plain form's
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+@over([*(layer for layer in FEW if layer.kernel_size == 3), Layer(form="minimal", kernel_size=5, scale_factor=3)])
+def test_batched_gradients_are_those_of_the_plain_form(layer: Layer) -> None:
+    conv, x = layer.make_conv(4, 4), draw(1, 4, 2, 3)
+    found = differentiate_batched(lambda x: layer.run_form(conv, x), x)
+    expected = differentiate_batched(lambda x: layer.run_plain(conv, x), x)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+def test_batched_gradients_of_a_weight_that_goes_back_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "_LEAST_CHANNELS", 1)
+    layer = Layer(form="tiled")
+    conv, x = layer.make_conv(4, 6), draw(1, 4, 1, 1)
+    assert len(forms._split_channels(x, conv.weight, layer.geometry)) > 1
+    found, expected = (
+        torch.autograd.grad(
+            f(conv, x).mean((2, 3)), conv.weight, torch.eye(6).double().view(6, 1, 6), is_grads_batched=True
+        )
+        for f in (layer.run_form, layer.run_plain)
+    )
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("trains", [False, True], ids=["forward", "train"])
+@over([layer for layer in FEW if layer.groups == 1 and layer.bias])
+def test_what_is_not_finite_spoils_what_it_spoils_in_the_plain_form(
+    layer: Layer, trains: bool, value: float
+) -> None:
+    conv, x = layer.make_conv(), draw(2, 4, 7, 6)
+    x[1, 2, 3, 2] = value
+    expected, found = layer.run_plain(conv, x), layer.run_form(conv, x.requires_grad_(trains))
+    assert torch.equal(found.isfinite(), expected.isfinite())
+    assert not (found.isnan() & ~expected.isnan()).any()
+    torch.testing.assert_close(
+        *(torch.where(expected.isfinite(), y, 0) for y in (found, expected)), rtol=0, atol=1e-12
+    )
+
+
+CONTEXTS: dict[str, Callable[[], AbstractContextManager[object]]] = {
+    "device": lambda: torch.device("meta"),
+    "memory filled with NaN": filled_memory,
+    "inference": torch.inference_mode,
+    "no_grad": torch.no_grad,
+}
+
+
+@pytest.mark.parametrize("make_context", CONTEXTS.values(), ids=CONTEXTS)
+@over([*FEW, Layer(form="minimal", scale_factor=3), Layer(form="subpixel", kernel_size=5, scale_factor=3)])
+def test_what_is_around_makes_no_difference(
+    layer: Layer, make_context: Callable[[], AbstractContextManager[object]]
+) -> None:
+    conv, x = layer.make_conv(), draw(2, 4, 7, 6)
+    expected, prepared = layer.run_plain(conv, x), layer.run_form(conv, x, is_prepared=True)
+    with make_context():
+        torch.testing.assert_close(layer.run_form(conv, x), expected, rtol=0, atol=1e-12, check_device=True)
+        assert torch.equal(layer.run_form(conv, x, is_prepared=True), prepared)
+
+
+@over(EACH)
+def test_the_default_type_makes_no_difference(layer: Layer) -> None:
+    conv, x = layer.make_conv().float(), draw(2, 4, 7, 6).float()
+    expected = layer.run_form(conv, x)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = layer.run_form(conv, x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)
+    assert found.dtype == torch.float32
 
 
 @over(FEW)

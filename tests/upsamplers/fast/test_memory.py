@@ -1,6 +1,7 @@
 """Passes over memory write where they are told to, and the work is cut without a gap or an overlap."""
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,28 +16,24 @@ from deconvbench.upsamplers.fast import memory
 from deconvbench.upsamplers.fast.memory import (
     Demand,
     Products,
-    add,
     bmm,
     estimate_plain_peak,
+    has_finite_sum,
     is_channels_last,
     iterate_bands,
     mm,
     pad_pixels,
     plan_work,
-    subtract,
 )
 from tests.upsamplers.fast.plain_form import draw, over_layouts
 
-MATRICES = (draw(2, 3, 4, seed=1), draw(2, 4, 5, seed=2), draw(2, 3, 5, seed=3))
+MATRICES = (draw(2, 3, 4, seed=1), draw(2, 4, 5, seed=2))
 
 
-def run_all(a: Tensor, b: Tensor, c: Tensor, out: Tensor) -> list[Tensor]:
+def run_all(a: Tensor, b: Tensor, out: Tensor) -> list[Tensor]:
     """Use every operation; the results in given places, copied."""
     results = []
     operations: tuple[Callable[[], None], ...] = (
-        lambda: add(c, c, out=out),
-        lambda: subtract(c, 3 * c, out=out),
-        lambda: subtract(out, c, out=out),
         lambda: bmm(a, b, out=out),
         lambda: bmm(a, b, out=out, accumulates=True),
         lambda: mm(a[0], b[0], out=out[1]),
@@ -48,24 +45,33 @@ def run_all(a: Tensor, b: Tensor, c: Tensor, out: Tensor) -> list[Tensor]:
     return results
 
 
-def expect_all(a: Tensor, b: Tensor, c: Tensor) -> list[Tensor]:
+def expect_all(a: Tensor, b: Tensor) -> list[Tensor]:
     products = torch.stack([a[0] @ b[0], a[1] @ b[1]])
     first, last = torch.stack([2 * products[0], products[0]]), torch.stack([2 * products[0], products.sum(0)])
-    return [2 * c, -2 * c, -3 * c, products, 2 * products, first, last]
+    return [products, 2 * products, first, last]
 
 
-@pytest.mark.compile
-@pytest.mark.parametrize("compiles", [False, True], ids=["eager", "traced"])
-def test_operations_write_into_the_given_place(compiles: bool) -> None:
-    a, b, c = MATRICES
+def test_operations_write_into_the_given_place() -> None:
+    a, b = MATRICES
     place = torch.empty(2, 3, 10, dtype=torch.float64)
     out = place[..., ::2]
-    torch.compiler.reset()
-    run: Any = torch.compile(run_all, backend="eager", fullgraph=True) if compiles else run_all
-    found = run(a, b, c, out)
-    for result, expected in zip(found, expect_all(a, b, c), strict=True):
+    found = run_all(a, b, out)
+    for result, expected in zip(found, expect_all(a, b), strict=True):
         torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
     assert torch.equal(place[..., ::2], found[-1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_a_sum_is_finite_only_if_every_value_is(dtype: torch.dtype) -> None:
+    y = torch.full((2, 3, 40, 50), 60000.0, dtype=dtype)
+    assert has_finite_sum(y)
+    assert has_finite_sum(y[:0])
+    for value in (math.inf, -math.inf, math.nan):
+        spoilt = y.clone()
+        spoilt[1, 2, 39, 49] = value
+        assert not has_finite_sum(spoilt)
+        spoilt[0, 0, 0, 0] = -value
+        assert not has_finite_sum(spoilt)
 
 
 @over_layouts
@@ -196,18 +202,6 @@ def test_channels_are_cut_where_the_products_do_not_fit() -> None:
 def test_work_that_fits_in_no_way_says_so() -> None:
     assert not plan_work(make_demand(product_bytes=10**6, room_bytes=0)).fits
     assert not plan_work(make_demand(rows=1, tiles_per_row=16, room_bytes=0)).fits
-
-
-@pytest.mark.compile
-def test_a_compiler_gets_the_work_in_one_piece() -> None:
-    demand = make_demand(batch=9, rows=4000, room_bytes=0)
-
-    def work(x: Tensor) -> Tensor:
-        return x + sum(1 for _ in iterate_bands(demand, plan_work(demand)))
-
-    torch.compiler.reset()
-    assert torch.compile(work, backend="eager", fullgraph=True)(torch.zeros(())) == 1
-    assert work(torch.zeros(())) > 1
 
 
 def test_products_are_made_part_by_part_or_once() -> None:

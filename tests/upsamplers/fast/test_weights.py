@@ -114,6 +114,15 @@ def test_kernels_are_transformed_where_they_are() -> None:
     assert transform_kernels(draw(2, 4, 3, 3).to("meta"), UNEQUAL).device.type == "meta"
 
 
+@pytest.mark.parametrize("transform", [transform_kernels, stack_products])
+def test_the_default_device_is_another(transform: Callable[..., Tensor]) -> None:
+    weight = draw(2, 4, 3, 3)
+    expected = transform(weight, UNEQUAL)
+    with torch.device("meta"):
+        found = transform(weight, UNEQUAL)
+    assert torch.equal(found, expected)
+
+
 @pytest.mark.cuda
 @pytest.mark.parametrize("transform", [transform_kernels, stack_products])
 def test_a_cuda_graph_captures_the_transform(transform: Callable[..., Tensor]) -> None:

@@ -67,7 +67,9 @@ def impulse_response(layer: nn.Module, in_channels: int, scale_factor: int, *, m
     generator = torch.Generator().manual_seed(0)
     size = _FIRST_SIZE
     while size <= max_size:
-        noise = torch.randn(in_channels, size, size, dtype=torch.float64, generator=generator).to(device)
+        noise = torch.randn(in_channels, size, size, dtype=torch.float64, device="cpu", generator=generator).to(
+            device
+        )
         reach, answer, scale = _run_probe(probe, noise, scale_factor)
         # the taps fill the smaller map: reflection padding would mirror the impulse into it, and needs the larger
         for side in (2 * reach + 1, size) if reach < size // 2 else ():
@@ -103,7 +105,7 @@ def _read_taps(
     """Taps (O, I, T, T) from one impulse per channel in the middle of a map."""
     middle = side // 2
     x = torch.zeros(in_channels + 1, in_channels, side, side, dtype=torch.float64, device=device)
-    channel = torch.arange(in_channels)
+    channel = torch.arange(in_channels, device=device)
     x[channel, channel, middle, middle] = 1
     y = run_layer(probe, x, scale_factor)
     kept = slice(scale_factor * (middle - reach), scale_factor * (middle + reach + 1))

@@ -111,7 +111,7 @@ def compute_gradients(model: nn.Module, example_input: Any) -> list[Tensor | Non
     named = dict(model.named_parameters())
     generator = torch.Generator().manual_seed(0)
     for name in named:
-        state[name] += _LITTLE * torch.randn(state[name].shape, generator=generator).to(state[name])
+        state[name] += _LITTLE * _draw(state[name], generator)
     parameters = [state[name].requires_grad_() for name, parameter in named.items() if parameter.requires_grad]
     hidden = {name: _widen(buffer.clone()) for name, buffer in model.named_buffers() if name not in state}
     args, kwargs = split_input(given)
@@ -120,10 +120,13 @@ def compute_gradients(model: nn.Module, example_input: Any) -> list[Tensor | Non
         outputs = [tensor for tensor in find_tensors(output) if tensor.requires_grad]
         if not outputs:
             raise UsageError("verify_gradients: no output of the model has a gradient")
-        projected = [
-            (tensor * torch.randn(tensor.shape, generator=generator).to(tensor)).sum() for tensor in outputs
-        ]
+        projected = [(tensor * _draw(tensor, generator)).sum() for tensor in outputs]
         return list(torch.autograd.grad(projected, [*inputs, *parameters], allow_unused=True))
+
+
+def _draw(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw on the CPU, whatever the default device and dtype are: the same numbers for every tensor of a shape."""
+    return torch.randn(like.shape, generator=generator, dtype=torch.float32, device="cpu").to(like)
 
 
 def _widen(value: Any) -> Any:

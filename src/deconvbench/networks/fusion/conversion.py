@@ -13,11 +13,12 @@ channels_last):
   and with 8 and more output channels 0.2 to 1.7 without a pattern, for the phases carry up to 2.25 times the taps.
 - sub-pixel → transposed: 0.05 to 1.6, mostly below 1; nowhere clearly faster.
 
-So `is_conversion_faster` says yes in the first range only, and nothing ever uses `convert_subpixel` by itself.
+So `explain_transposed` says yes in the first range only, and nothing ever uses `convert_subpixel` by itself.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -29,65 +30,113 @@ _MOST_CHANNELS = 3
 _LEAST_SCALE = 3
 
 
-def explain_transposed(conv: nn.ConvTranspose2d) -> str | None:
-    """Say why a transposed convolution is left as it is, or None where it is faster as a sub-pixel convolution.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransposedShape:
+    """What a transposed convolution is, apart from its weights.
 
     Parameters
     ----------
-    conv : nn.ConvTranspose2d
-        Any.
+    out_channels : int
+        Channels of the output.
+    kernel_size, stride, padding, output_padding, dilation : (int, int)
+        Rows and columns.
+    groups : int
+        Groups of channels.
     """
-    objection = _explain_conversion(conv)
-    if objection is not None:
-        return objection
-    if conv.out_channels > _MOST_CHANNELS or conv.stride[0] < _LEAST_SCALE:
-        return (
-            f"{conv.out_channels} output channels and stride {conv.stride[0]}: as a sub-pixel convolution it is"
-            f" faster only with at most {_MOST_CHANNELS} and at least {_LEAST_SCALE}"
-        )
-    return None
+
+    out_channels: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    def measure_output(self, size: Sequence[int]) -> list[int]:
+        """Count the pixels of the output along each axis.
+
+        Parameters
+        ----------
+        size : (int, int)
+            Height and width of the input.
+        """
+        return [
+            (number - 1) * stride - 2 * padding + dilation * (taps - 1) + output_padding + 1
+            for number, stride, padding, dilation, taps, output_padding in zip(
+                *(size, self.stride, self.padding, self.dilation, self.kernel_size, self.output_padding),
+                strict=True,
+            )
+        ]
 
 
-def _explain_conversion(conv: nn.ConvTranspose2d) -> str | None:
-    if conv.groups != 1 or conv.dilation != (1, 1):
-        return f"groups {conv.groups} and dilation {conv.dilation} are not 1"
-    for name in ("kernel_size", "stride", "padding", "output_padding"):
-        rows, columns = getattr(conv, name)
-        if rows != columns:
-            return f"{name} {rows, columns} is not square"
-    if conv.kernel_size[0] < conv.stride[0]:
-        return f"kernel_size {conv.kernel_size[0]} is smaller than stride {conv.stride[0]}"
-    return None
-
-
-def is_conversion_faster(conv: nn.ConvTranspose2d, x: Tensor) -> bool:
-    """Whether a transposed convolution of this input is faster as a sub-pixel convolution.
+def read_shape(conv: nn.ConvTranspose2d) -> TransposedShape:
+    """Read what a layer is.
 
     Parameters
     ----------
     conv : nn.ConvTranspose2d
         The layer.
-    x : Tensor, shape (N, C_in, H, W)
-        Its input.
     """
-    is_measured = x.device.type == "cpu" and x.dtype == conv.weight.dtype == torch.float32
-    return is_measured and not torch.is_autocast_enabled("cpu") and explain_transposed(conv) is None
+    return TransposedShape(
+        out_channels=conv.out_channels,
+        kernel_size=conv.kernel_size,
+        stride=conv.stride,
+        padding=_as_ints(conv.padding),
+        output_padding=conv.output_padding,
+        dilation=conv.dilation,
+        groups=conv.groups,
+    )
 
 
-def convert_transposed(conv: nn.ConvTranspose2d, x: Tensor) -> Tensor:
+def explain_transposed(shape: TransposedShape) -> str | None:
+    """Say why a transposed convolution is left as it is, or None where it is faster as a sub-pixel convolution.
+
+    Parameters
+    ----------
+    shape : TransposedShape
+        Any.
+    """
+    objection = _explain_conversion(shape)
+    if objection is not None:
+        return objection
+    if shape.out_channels > _MOST_CHANNELS or shape.stride[0] < _LEAST_SCALE:
+        return (
+            f"{shape.out_channels} output channels and stride {shape.stride[0]}: as a sub-pixel convolution it is"
+            f" faster only with at most {_MOST_CHANNELS} and at least {_LEAST_SCALE}"
+        )
+    return None
+
+
+def _explain_conversion(shape: TransposedShape) -> str | None:
+    if shape.groups != 1 or shape.dilation != (1, 1):
+        return f"groups {shape.groups} and dilation {shape.dilation} are not 1"
+    for name in ("kernel_size", "stride", "padding", "output_padding"):
+        rows, columns = getattr(shape, name)
+        if rows != columns:
+            return f"{name} {rows, columns} is not square"
+    if shape.kernel_size[0] < shape.stride[0]:
+        return f"kernel_size {shape.kernel_size[0]} is smaller than stride {shape.stride[0]}"
+    return None
+
+
+def convert_transposed(x: Tensor, weight: Tensor, bias: Tensor | None, shape: TransposedShape) -> Tensor:
     """Compute a transposed convolution as a sub-pixel convolution.
 
     Parameters
     ----------
-    conv : nn.ConvTranspose2d
-        Square, without groups and dilation, kernel no smaller than the stride.
     x : Tensor, shape (N, C_in, H, W)
-        Its input.
+        The input; not empty, and finite: a tap that does not exist is a zero here, and zero times infinity is NaN.
+    weight : Tensor, shape (C_in, C_out, k, k)
+        Of the transposed convolution; finite too.
+    bias : Tensor, shape (C_out,), or None
+        Added to every pixel.
+    shape : TransposedShape
+        Square, without groups and dilation, kernel no smaller than the stride; with pixels in its output.
 
     Returns
     -------
     Tensor, shape (N, C_out, H_out, W_out)
-        What `conv` answers, to rounding.
+        What the transposed convolution is, to rounding. It may be a view of more.
 
     Raises
     ------
@@ -98,19 +147,19 @@ def convert_transposed(conv: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     ----------
     Shi et al., "Is the deconvolution layer the same as a convolutional layer?", arXiv:1609.07009.
     """
-    objection = _explain_conversion(conv)
+    objection = _explain_conversion(shape)
     if objection is not None:
         raise UsageError(f"conv: {objection}")
-    (size, _), (scale, _), (padding, _) = conv.kernel_size, conv.stride, _as_ints(conv.padding)
+    size, scale, padding = shape.kernel_size[0], shape.stride[0], shape.padding[0]
     first, last = _find_reach(size, scale, padding)
-    kernel = _make_phases(conv.weight, scale, padding, first, last)
-    bias = None if conv.bias is None else conv.bias.repeat_interleave(scale * scale)
-    lengths = [(number - 1) * scale - 2 * padding + size + conv.output_padding[0] for number in x.shape[2:]]
+    kernel = _make_phases(weight, scale, padding, first, last)
+    biases = None if bias is None else bias.repeat_interleave(scale * scale)
+    lengths = shape.measure_output(x.shape[2:])
     blocks = [-(-length // scale) for length in lengths]
     # what block 0 and the last block read beyond the image
     after = [count - 1 + last - (number - 1) for count, number in zip(blocks, x.shape[2:], strict=True)]
     padded = functional.pad(x, (-first, after[1], -first, after[0]))
-    y = functional.pixel_shuffle(functional.conv2d(padded, kernel, bias), scale)
+    y = functional.pixel_shuffle(functional.conv2d(padded, kernel, biases), scale)
     return y[..., : lengths[0], : lengths[1]]
 
 

@@ -7,16 +7,18 @@ A module is fused by changing its class to one made here, so that its parameters
 import copyreg
 import types
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cache, wraps
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from deconvbench.networks.fusion.conversion import convert_transposed, is_conversion_faster
+from deconvbench.networks.fusion.deconvolution import DeconvolutionMode
 from deconvbench.networks.fusion.session import Interceptor, Session, may_intercept
 from deconvbench.networks.fusion.tensors import find_layout, find_numbers, find_tensors
 from deconvbench.networks.fusion.weight_cache import WeightCache
+from deconvbench.upsamplers.fast.recording import is_recorded
 
 # more kinds of calls than these are not worth remembering
 _MOST_CALLS = 64
@@ -96,7 +98,7 @@ class FusedScope(Fused):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the module's own forward pass."""
-        if not may_intercept():
+        if not may_intercept(*args, *kwargs.values()):
             return super().forward(*args, **kwargs)
         call = self._describe_call((*args, *kwargs.values()))
         if self._is_idle(call):
@@ -114,11 +116,9 @@ class FusedConvTranspose2d(Fused, nn.ConvTranspose2d):
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:  # torch's name
         """Convolve."""
-        is_plain = output_size is None and type(input) in {Tensor, nn.Parameter} and input.ndim == 4
-        if not is_plain or not is_conversion_faster(self, input):
+        with nullcontext() if is_recorded(input) else DeconvolutionMode():
             y: Tensor = super().forward(input, output_size)
-            return y
-        return convert_transposed(self, input)
+        return y
 
 
 def make_class(kind: type[Fused], base: type[nn.Module]) -> type[nn.Module]:

@@ -16,7 +16,7 @@ from torch.fx import GraphModule
 from torch.nn import functional
 
 from deconvbench.networks.fusion.calls import NEAREST
-from deconvbench.networks.fusion.conversion import explain_transposed
+from deconvbench.networks.fusion.conversion import explain_transposed, read_shape
 from deconvbench.networks.fusion.modules import Fused, FusedConvTranspose2d, FusedScope
 from deconvbench.networks.fusion.observation import Fusion, Observation
 from deconvbench.networks.fusion.report import Change, Left
@@ -254,7 +254,7 @@ def _plan_transposed(plan: FusionPlan, modules: dict[str, nn.Module]) -> None:
             continue
         size, scale = module.kernel_size[0], module.stride[0]
         what = f"ConvTranspose2d {size}×{size}, stride {scale}"
-        objection = explain_module(module) or explain_transposed(module)
+        objection = explain_module(module) or explain_transposed(read_shape(module))
         if objection is None:
             plan.kinds[path] = FusedConvTranspose2d
             plan.change(path, what, "convolution and PixelShuffle, for float32 on a CPU")

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 import torch
 from torch import Tensor, nn
 
-from deconvbench.errors import FusionError, UsageError
+from deconvbench.errors import DeconvbenchError, FusionError, UsageError
 from deconvbench.networks.fusion.checking import TOLERANCES, compare_gradients, compare_outputs, compute_gradients
 from deconvbench.networks.fusion.modules import make_class
 from deconvbench.networks.fusion.observation import Observation, observe, run_once
@@ -86,8 +86,11 @@ def fuse(
     runs: an upsampling returns a tensor that is computed only if anything but a convolution reads it,
     with all functions of torch, hooks, gradients and in-place operations as before. In every call it is decided
     anew whether anything is gained; for images too small for that, the module's own forward pass runs, unwatched
-    from the second time on. Under ``torch.compile`` (where ``backend="deconvbench"`` does the same),
-    ``torch.jit.trace``, ``torch.func`` transforms and forward-mode gradients it stands aside.
+    from the second time on. It stands aside under ``torch.compile`` (there ``backend="deconvbench"`` fuses)
+    and for whoever else records or transforms torch's operations: tracers, exporters, ``torch.func``, modes.
+
+    On a CPU an infinite or NaN pixel spoils what it spoils in the original; `ResizeConv2d` says what it does on
+    accelerators.
 
     Not detected: code outside torch that writes into a tensor between its upsampling and the convolution
     (``numpy()`` views), and in inference mode any code beneath torch's Python functions. What raises, instead of
@@ -117,7 +120,10 @@ def fuse(
 
     with torch.no_grad():
         expected = run_once(model, example_input)
-    seen, _ = observe(model, example_input)
+    try:
+        seen, _ = observe(model, example_input)
+    except Exception as raised:  # noqa: BLE001 -- a model may raise anything, and this one runs by itself
+        return FuseReport(model=model, left=(_leave("", type(model).__name__, raised),))
     plan = plan_observed(model, seen, tolerances)
     gradients = compute_gradients(model, example_input) if verify_gradients and plan.kinds else []
     fused = _apply(model, plan, inplace=inplace, cache_weights=cache_weights)
@@ -134,9 +140,13 @@ def fuse(
             )
             if not gradient_error <= _GRADIENT_ALLOWANCE * tolerances[torch.float64]:
                 _refuse("gradients", gradient_error, seen)
-    except BaseException:
+    except (DeconvbenchError, KeyboardInterrupt):
         _undo(fused, plan)
         raise
+    except Exception as raised:  # noqa: BLE001 -- as above
+        _undo(fused, plan)
+        reasons = [_leave(change.path, change.was, raised) for change in plan.changed]
+        return FuseReport(model=model, left=(*reasons, *plan.left))
     return FuseReport(
         model=fused,
         changed=tuple(plan.changed),
@@ -176,6 +186,12 @@ def _undo(fused: nn.Module, plan: FusionPlan) -> None:
         module = fused.get_submodule(path)
         module.__class__ = type(module).__bases__[1]
         vars(module).pop("weight_cache", None)
+
+
+def _leave(path: str, what: str, error: Exception) -> Left:
+    """Say that the model runs without the fusion only; an error of the fused one is not the user's."""
+    lines = str(error).strip().splitlines() or [""]
+    return Left(path=path, what=what, reason=f"the fused model raises {type(error).__name__}: {lines[0]}")
 
 
 def _refuse(what: str, error: float, seen: Observation) -> NoReturn:

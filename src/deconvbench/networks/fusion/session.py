@@ -11,9 +11,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
+from torch.overrides import _get_current_function_mode_stack
 
 from deconvbench.networks.fusion import calls
 from deconvbench.networks.fusion.calls import is_harmless
@@ -23,6 +22,7 @@ from deconvbench.networks.fusion.resizing import convolve, evaluate, is_faster
 from deconvbench.networks.fusion.rules import find_match, follow
 from deconvbench.networks.fusion.tensors import find_memory, find_tensors, is_usable
 from deconvbench.networks.fusion.weight_cache import WeightCache
+from deconvbench.upsamplers.fast.recording import UnrecordedMode, is_recorded
 
 
 class SessionListener(Protocol):
@@ -275,7 +275,7 @@ def _make_plain(value: Any) -> Any:
     return value
 
 
-class Interceptor(TorchFunctionMode):
+class Interceptor(UnrecordedMode):
     """Shows a session every function of torch that is called while it is active, in one thread.
 
     Parameters
@@ -303,17 +303,8 @@ class Interceptor(TorchFunctionMode):
         return func(*args, **named)
 
 
-def is_transformed() -> bool:
-    """Whether TorchScript traces, or functions are transformed, or gradients taken forward, in this thread."""
-    return bool(
-        torch._C._get_tracing_state() is not None
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-    )
-
-
-def may_intercept() -> bool:
-    """Whether a session may start here: no tracing, no transform, and no other session in this thread."""
-    if torch.compiler.is_compiling() or is_transformed():
+def may_intercept(*values: Any) -> bool:
+    """Whether a session may start here for such arguments: nobody records, and no other session in this thread."""
+    if is_recorded(*values):
         return False
     return not any(isinstance(mode, Interceptor) for mode in _get_current_function_mode_stack())  # type: ignore[no-untyped-call] # torch has no types here

@@ -1,4 +1,4 @@
-"""The five forms behind one interface: prepare the weight, then run.
+"""The five forms behind one interface: prepare the weight, then run; or what is right for whoever records.
 
 `plain` is what people write; the others are equal to it but for rounding. Each is differentiable in input, weight
 and bias: those made of torch's convolutions by themselves, `minimal` and `tiled` through the transposed form,
@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn import functional
 
 from deconvbench.upsamplers.fast.choice import NATIVE, Workload, choose_implementation
-from deconvbench.upsamplers.fast.memory import Products, is_channels_last
+from deconvbench.upsamplers.fast.memory import Products, has_finite_sum, is_channels_last
 from deconvbench.upsamplers.fast.minimal import run_minimal
 from deconvbench.upsamplers.fast.native.form import (
     fits_native,
@@ -23,6 +22,7 @@ from deconvbench.upsamplers.fast.native.form import (
     take_library,
 )
 from deconvbench.upsamplers.fast.preparation import Geometry, prepare, swap_channels
+from deconvbench.upsamplers.fast.recording import choose_recorded, is_symbol, is_traced
 from deconvbench.upsamplers.fast.tiled import run_tiled
 from deconvbench.upsamplers.fast.weights import transform_kernels, transposed_matrix
 
@@ -46,15 +46,14 @@ def choose(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: bool) 
     Returns
     -------
     str
-        By the rule of `choice`; the transposed form, which is a single operation, where a compiler traces.
+        By the rule of `choice`; where the call is recorded, what `choose_recorded` says.
     """
-    if torch.compiler.is_compiling():
-        return "transposed"
-    return find_fastest(x, weight, geometry, is_prepared=is_prepared)
+    recorded = choose_recorded("auto", x, weight)
+    return recorded or find_fastest(x, weight, geometry, is_prepared=is_prepared)
 
 
 def find_fastest(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: bool) -> str:
-    """Name the form that the rule of `choice` finds fastest, whether or not a compiler traces.
+    """Name the form that the rule of `choice` finds fastest, whether or not the call is recorded.
 
     Parameters
     ----------
@@ -98,18 +97,17 @@ def specify(implementation: str, x: Tensor, weight: Tensor, geometry: Geometry) 
     Returns
     -------
     str
-        The same, or ``tiled (native)``.
+        The same, or ``tiled (native)``; where the call is recorded, what `choose_recorded` says.
     """
+    recorded = choose_recorded(implementation, x, weight)
+    if recorded is not None:
+        return recorded
     is_native = implementation == "tiled" and _has_native(x, weight, geometry) and not is_watched()
     return NATIVE if is_native else implementation
 
 
 def _has_native(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
-    return (
-        not torch.compiler.is_compiling()
-        and not _is_transformed()
-        and has_native(x, weight, scale_factor=geometry.scale_factor, groups=geometry.groups)
-    )
+    return has_native(x, weight, scale_factor=geometry.scale_factor, groups=geometry.groups)
 
 
 def run(
@@ -142,20 +140,20 @@ def run(
     Tensor, shape (N, C_out, s·H, s·W)
         With the channels last in memory where input or weight have them so, as torch's convolutions answer.
     """
+    recorded = choose_recorded(implementation, x, weight, bias)
+    if recorded is not None:
+        return _run_recorded(recorded, x, weight, bias, geometry)
     # an empty batch costs nothing in any form, and torch's PixelShuffle cannot go back through one
     if implementation == "plain" or x.shape[0] == 0:
         kernel = prepared if implementation == "plain" and prepared is not None else weight.to(x.dtype)
         return _run_plain(x, kernel, bias, geometry)
-    if implementation in PRODUCT_FORMS and _is_transformed():
-        return _run_transposed(x, prepare("transposed", weight, geometry, x.dtype), bias, geometry)
     layout = torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
     # the compiled form reads any layout
     if layout == torch.channels_last and not is_channels_last(x) and implementation != NATIVE:
         x = x.contiguous(memory_format=layout)
     y: Tensor
     if (
-        (implementation in PRODUCT_FORMS or (implementation == "transposed" and not torch.compiler.is_compiling()))
-        and not _is_transformed()
+        implementation != "subpixel"
         and torch.is_grad_enabled()
         and any(tensor is not None and tensor.requires_grad for tensor in (x, weight, bias))
     ):
@@ -166,20 +164,23 @@ def run(
     return y.contiguous(memory_format=layout)
 
 
-def _is_transformed() -> bool:
-    """Whether this call is exported, mapped over or differentiated forward.
-
-    Results that are written into given places cannot follow that; torch has no public name for the last two.
-    """
-    return (
-        torch.compiler.is_exporting()
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
+def _run_recorded(
+    implementation: str, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
+) -> Tensor:
+    """Upsample and convolve by operations of torch that are right for every size."""
+    if implementation == "plain":
+        # autocast may have chosen another type; a trace would keep it
+        kernel = weight if is_symbol(x) or is_traced() else weight.to(x.dtype)
+        return _run_plain(x, kernel, bias, geometry)
+    y = _CONVOLUTIONS[implementation](x, prepare(implementation, weight, geometry, x.dtype), bias, geometry)
+    return y.contiguous(
+        memory_format=torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
     )
 
 
 def _run_plain(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    upsampled = functional.interpolate(x, scale_factor=geometry.scale_factor, mode="nearest")
+    # for both axes, lest what is recorded takes an image without a batch for rows of one axis
+    upsampled = functional.interpolate(x, scale_factor=(geometry.scale_factor,) * 2, mode="nearest")
     padding = geometry.padding
     if padding and not geometry.pads_zeros:
         upsampled, padding = functional.pad(upsampled, (padding,) * 4, mode=geometry.padding_mode), 0
@@ -252,15 +253,25 @@ def _run_form(
     implementation: str,
     geometry: Geometry,
 ) -> Tensor:
+    y: Tensor | None
     if implementation == NATIVE:
-        return run_native(take_library(), x, weight, prepared, bias, pads_zeros=geometry.pads_zeros)
-    if implementation in PRODUCT_FORMS:
-        return _run_products(x, weight, prepared, bias, implementation, geometry)
-    if prepared is None:
-        layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
-        # the convolution would make this copy too, and keep what it is made from meanwhile
-        prepared = prepare(implementation, weight, geometry, x.dtype).contiguous(memory_format=layout)
-    return _CONVOLUTIONS[implementation](x, prepared, bias, geometry)
+        y = run_native(take_library(), x, weight, prepared, bias, pads_zeros=geometry.pads_zeros)
+    elif implementation in PRODUCT_FORMS:
+        y = _run_products(x, weight, prepared, bias, implementation, geometry)
+    else:
+        if prepared is None:
+            layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
+            # the convolution would make this copy too, and keep what it is made from meanwhile
+            prepared = prepare(implementation, weight, geometry, x.dtype).contiguous(memory_format=layout)
+        y = _CONVOLUTIONS[implementation](x, prepared, bias, geometry)
+        if implementation == "transposed":
+            return y
+    # products of differences, and taps of zero, spoil pixels near what is not finite; elsewhere asking would wait
+    if x.device.type == "cpu" and not has_finite_sum(y):
+        # not beside what the plain form holds
+        y = None
+        y = _run_plain(x, weight.to(x.dtype), bias, geometry)
+    return y
 
 
 class _TransposedBackward(torch.autograd.Function):
@@ -295,7 +306,8 @@ class _TransposedBackward(torch.autograd.Function):
         to_weights = []
         for channels in _split_channels(x, weight, geometry):
             to_part, to_kernel, _ = torch.ops.aten.convolution_backward(
-                gradient[:, channels],
+                # not an index: batched gradients have no rule for the alias that a whole slice is
+                gradient.narrow(1, channels.start, channels.stop - channels.start),
                 padded,
                 prepare("transposed", weight[channels], geometry, x.dtype),
                 bias_sizes=None,
@@ -312,7 +324,7 @@ class _TransposedBackward(torch.autograd.Function):
             if needs_weight:
                 to_weights.append(_collect_taps(to_kernel, geometry, weight.dtype))
         if to_input is not None and padded is not x:
-            to_input = torch.ops.aten.replication_pad2d_backward(to_input, x, [geometry.reach] * 4)
+            to_input = _fold_edges(to_input, geometry.reach)
         to_weight = None
         if needs_weight:
             to_weight = to_weights[0] if len(to_weights) == 1 else torch.cat(to_weights)
@@ -321,10 +333,21 @@ class _TransposedBackward(torch.autograd.Function):
         return to_input, to_weight, None, to_bias, None, None
 
 
+def _fold_edges(gradient: Tensor, reach: int) -> Tensor:
+    """Adjoint of replicate padding; torch's own has no deterministic form on accelerators."""
+    for axis in (2, 3):
+        last = gradient.shape[axis] - 2 * reach - 1
+        inside = gradient.narrow(axis, reach, last + 1).clone()
+        inside.narrow(axis, 0, 1).add_(gradient.narrow(axis, 0, reach).sum(axis, keepdim=True))
+        inside.narrow(axis, last, 1).add_(gradient.narrow(axis, reach + last + 1, reach).sum(axis, keepdim=True))
+        gradient = inside
+    return gradient
+
+
 def _split_channels(x: Tensor, weight: Tensor, geometry: Geometry) -> list[slice]:
     """Cut the output channels, lest their kernels and gradients outweigh the plain form's upsampled map."""
     out_channels = weight.shape[0]
-    if geometry.groups > 1 or torch.compiler.is_compiling():
+    if geometry.groups > 1:
         return [slice(0, out_channels)]
     size = geometry.kernel_size + geometry.scale_factor - 1
     kernels = _KERNEL_COPIES * size**2 * weight.shape[1] * out_channels

@@ -16,6 +16,7 @@ from deconvbench.upsamplers.fast.choice import IMPLEMENTATIONS
 from deconvbench.upsamplers.fast.forms import Geometry, choose, run, specify
 from deconvbench.upsamplers.fast.frozen import FrozenWeights
 from deconvbench.upsamplers.fast.memory import is_channels_last
+from deconvbench.upsamplers.fast.recording import is_recorded, is_symbol, is_traced
 
 PADDING_MODES = ("zeros", "reflect", "replicate")
 
@@ -75,8 +76,12 @@ class ResizeConv2d(nn.Module):
     that torch.compile has traced computes it anew.
 
     ``minimal`` and ``tiled`` sum neighbouring pixels before they multiply. So their rounding errors are relative
-    to the largest pixel nearby, an infinite or NaN pixel makes NaN of pixels that the plain form would not touch,
-    and sums of numbers near the largest of half precision overflow. Take ``transposed`` where that matters.
+    to the largest pixel nearby, and sums of numbers near the largest of half precision overflow. On a CPU an
+    output that is not finite is computed again as the plain form; on accelerators an infinite or NaN pixel makes
+    NaN of its neighbours too, in ``subpixel`` as well. Take ``transposed`` where that matters.
+
+    What is recorded or transformed (traced, exported, compiled, mapped) is the plain or the transposed form, for
+    any size; see `recording`.
 
     References
     ----------
@@ -207,6 +212,11 @@ class ResizeConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Upsample (N, C_in, H, W) or (C_in, H, W) to (N, C_out, s·H, s·W) or (C_out, s·H, s·W)."""
+        if is_symbol(x) or is_traced():
+            # what is compared below would be kept for every other size and type
+            if not is_symbol(x) and x.ndim == 3:
+                return self.forward(x[None])[0]
+            return run("plain", x, self.weight, None, self.bias, self._geometry)
         if x.ndim not in {3, 4} or x.shape[-3] != self.in_channels or 0 in x.shape[-2:]:
             allowed = f"({self.in_channels}, H, W)"
             raise UsageError(
@@ -308,7 +318,7 @@ class ResizeConv2d(nn.Module):
 
     def _find_frozen(self, weight: Tensor) -> FrozenWeights | None:
         """Find the kept weights, unless the weight has changed or its gradient is needed."""
-        if self._frozen is None or torch.compiler.is_compiling():
+        if self._frozen is None or is_recorded(weight):
             return None
         if torch.is_grad_enabled() and weight.requires_grad:
             # an optimizer may come next, and fused ones change the weight without a new version

@@ -1,9 +1,10 @@
 """Passes over memory: the few operations that the minimal forms are made of, written so that none copies twice.
 
-Eager code writes into given places; a compiler that traces it gets the same without ``out=``, which it cannot
-take. Holds no arithmetic of any form.
+Results are written into given places, which nobody who records torch's operations could follow: what runs here is
+never recorded (see `recording`). Holds no arithmetic of any form.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,34 +21,6 @@ _CUTS, _CHUNKS = (1, 2, 3, 4, 6, 8), (1, 2, 4, 8)
 _FEWEST_TILES = 32
 
 
-def add(a: Tensor, b: Tensor, *, out: Tensor) -> None:
-    """Write a + b into `out`.
-
-    Parameters
-    ----------
-    a, b, out : Tensor
-        Of one shape.
-    """
-    if torch.compiler.is_compiling():
-        out.copy_(a + b)
-    else:
-        torch.add(a, b, out=out)
-
-
-def subtract(a: Tensor, b: Tensor, *, out: Tensor) -> None:
-    """Write a − b into `out`, which may be one of them.
-
-    Parameters
-    ----------
-    a, b, out : Tensor
-        Of one shape.
-    """
-    if torch.compiler.is_compiling():
-        out.copy_(a - b)
-    else:
-        torch.sub(a, b, out=out)
-
-
 def bmm(a: Tensor, b: Tensor, *, out: Tensor, accumulates: bool = False) -> None:
     """Write the matrix products a·b into `out`, or add them to it.
 
@@ -62,9 +35,7 @@ def bmm(a: Tensor, b: Tensor, *, out: Tensor, accumulates: bool = False) -> None
     accumulates : bool
         Add to what is there.
     """
-    if torch.compiler.is_compiling():
-        out.copy_(torch.baddbmm(out, a, b) if accumulates else torch.bmm(a, b))
-    elif accumulates:
+    if accumulates:
         # not baddbmm_, which torch's flop counter does not know
         torch.baddbmm(out, a, b, out=out)
     else:
@@ -83,9 +54,7 @@ def mm(a: Tensor, b: Tensor, *, out: Tensor, accumulates: bool = False) -> None:
     accumulates : bool
         Add to what is there.
     """
-    if torch.compiler.is_compiling():
-        out.copy_(torch.addmm(out, a, b) if accumulates else torch.mm(a, b))
-    elif accumulates:
+    if accumulates:
         torch.addmm(out, a, b, out=out)
     else:
         torch.mm(a, b, out=out)
@@ -116,6 +85,23 @@ def pad_pixels(x: Tensor, padding: tuple[int, int, int, int], *, pads_zeros: boo
         for before, size, after in ((top, x.shape[2], bottom), (left, x.shape[3], right))
     )
     return pixels[:, rows[:, None], columns].contiguous()
+
+
+def has_finite_sum(y: Tensor) -> bool:
+    """Whether the sum of all values is finite: then each of them is. One pass, and a wait for it.
+
+    Parameters
+    ----------
+    y : Tensor
+        Of real floating-point numbers.
+
+    Returns
+    -------
+    bool
+        False also for a sum beyond the largest float32.
+    """
+    wide = torch.float32 if y.dtype in {torch.float16, torch.bfloat16} else y.dtype
+    return math.isfinite(y.sum(dtype=wide).item())
 
 
 def estimate_plain_peak(x: Tensor, out_channels: int, kernel_size: int, scale_factor: int) -> int:
@@ -217,9 +203,6 @@ def plan_work(demand: Demand) -> MemoryPlan:
     demand : Demand
         What there is to do.
     """
-    if torch.compiler.is_compiling():
-        # a compiler lays out the memory by itself, and every band would be code of its own
-        return MemoryPlan(images=demand.batch, rows=demand.rows, chunks=1, fits=True)
     plan = _cut(demand, max(_BAND_BYTES // (demand.in_bytes + demand.out_bytes), _LEAST_TILES), 1)
     for tiles in (plan.images * plan.rows * demand.tiles_per_row // cut for cut in _CUTS):
         for chunks in _CHUNKS if demand.product_bytes else (1,):

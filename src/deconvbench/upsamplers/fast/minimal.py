@@ -30,14 +30,12 @@ from torch import Tensor
 from deconvbench.upsamplers.fast.memory import (
     Demand,
     Products,
-    add,
     estimate_plain_peak,
     is_channels_last,
     iterate_bands,
     mm,
     pad_pixels,
     plan_work,
-    subtract,
 )
 from deconvbench.upsamplers.fast.weights import Matrix, count_padding, stack_products
 
@@ -210,9 +208,9 @@ def _combine(band: Tensor) -> dict[tuple[int, int], Tensor]:
         difference = band.new_empty(band.shape)
         if column_kind:
             source = kinds[row_kind, 0]
-            subtract(source[:, 1:], source[:, :-1], out=difference[:, 1:])
+            torch.sub(source[:, 1:], source[:, :-1], out=difference[:, 1:])
         else:
-            subtract(band[1:], band[:-1], out=difference[1:])
+            torch.sub(band[1:], band[:-1], out=difference[1:])
         kinds[row_kind, column_kind] = difference
     return kinds
 
@@ -269,7 +267,7 @@ def _assemble(columns: Tensor, bias: Tensor | None, rows: tuple[Tensor, ...], st
         if not terms:
             row.copy_(common)
             continue
-        add(common, terms[0], out=row)
+        torch.add(common, terms[0], out=row)
         for term in terms[1:]:
             row.add_(term)
 

@@ -104,7 +104,9 @@ def swap_channels(kernels: Tensor, groups: int) -> Tensor:
     """
     if groups == 1:
         return kernels.transpose(0, 1)
-    return torch.unflatten(kernels, 0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+    # batched gradients have rules for these views
+    parts = kernels.reshape(groups, -1, *kernels.shape[1:]).transpose(1, 2)
+    return parts.reshape(-1, *parts.shape[2:])
 
 
 def _prepare_subpixel(weight: Tensor, geometry: Geometry) -> Tensor:

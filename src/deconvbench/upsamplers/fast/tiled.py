@@ -30,14 +30,12 @@ from torch import Tensor
 from deconvbench.upsamplers.fast.memory import (
     Demand,
     Products,
-    add,
     bmm,
     estimate_plain_peak,
     is_channels_last,
     iterate_bands,
     pad_pixels,
     plan_work,
-    subtract,
 )
 from deconvbench.upsamplers.fast.weights import stack_products
 
@@ -162,10 +160,10 @@ def _combine(pixels: Tensor, axis: int) -> Tensor:
     before, first = left.unbind(axis + 1)
     second, after = right.unbind(axis + 1)
     kinds = pixels.new_empty(4, *before.shape)
-    subtract(before, second, out=kinds[0])
-    add(first, second, out=kinds[1])
-    subtract(after, first, out=kinds[2])
-    subtract(second, first, out=kinds[3])
+    torch.sub(before, second, out=kinds[0])
+    torch.add(first, second, out=kinds[1])
+    torch.sub(after, first, out=kinds[2])
+    torch.sub(second, first, out=kinds[3])
     return kinds
 
 
@@ -190,10 +188,10 @@ def _multiply(kinds: Tensor, products: Tensor, *, has_last: bool) -> Tensor:
     multiply(tiles[1], products[1], b)
     multiply(tiles[3], products[3], f)
     multiply(tiles[3], products[4], g)
-    subtract(b, g, out=y1)
-    add(b, f, out=y2)
-    add(b, g, out=y3)
-    subtract(b, f, out=y0)
+    torch.sub(b, g, out=y1)
+    torch.add(b, f, out=y2)
+    torch.add(b, g, out=y3)
+    torch.sub(b, f, out=y0)
     multiply(tiles[0], products[0], y0, accumulates=True)
     multiply(tiles[2], products[2], y3, accumulates=True)
     return y
@@ -219,10 +217,10 @@ def _assemble(columns: Tensor, bias: Tensor | None, rows: tuple[Tensor, ...]) ->
         b.add_(bias)
     a.sub_(f)
     e.add_(g)
-    add(b, a, out=rows[0])
-    subtract(b, g, out=rows[1])
-    add(b, f, out=rows[2])
-    add(b, e, out=rows[3])
+    torch.add(b, a, out=rows[0])
+    torch.sub(b, g, out=rows[1])
+    torch.add(b, f, out=rows[2])
+    torch.add(b, e, out=rows[3])
 
 
 def _write_pixels(columns: Tensor, bias: Tensor | None, y: Tensor) -> None:

@@ -132,7 +132,7 @@ def _square_matrix(matrix: Matrix, like: Tensor) -> Tensor:
 
 def _make_matrix(matrix: Matrix, dtype: torch.dtype, device: torch.device) -> Tensor:
     if device.type == "cpu":
-        return torch.tensor(matrix, dtype=dtype)
+        return torch.tensor(matrix, dtype=dtype, device=device)
     # filled where it is needed: a copy would wait for the device, and a CUDA graph cannot capture that
     filled = torch.zeros(len(matrix), len(matrix[0]), dtype=dtype, device=device)
     for row, values in zip(filled, matrix, strict=True):

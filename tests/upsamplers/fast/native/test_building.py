@@ -42,6 +42,15 @@ def test_what_was_built_is_found_from_then_on(compiler: str, cache: Path) -> Non
     assert found.is_threaded == build.is_threaded
 
 
+def test_it_is_tried_out_whatever_the_default_device_and_type_are(compiler: str, cache: Path) -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            assert build_native().error < 1e-6
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not tell what is loaded")
 def test_it_works_in_torch_s_threads(compiler: str, cache: Path) -> None:
     if not torch.backends.openmp.is_available():  # type: ignore[no-untyped-call] # torch has no types here

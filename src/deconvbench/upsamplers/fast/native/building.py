@@ -11,7 +11,9 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -151,15 +153,17 @@ def _find_threading() -> Iterator[str]:
 def _try_out(path: Path) -> tuple[Library, float]:
     """Compare it with the plain form in float64, whatever it may be asked for."""
     library = Library(path)
-    generator = torch.Generator().manual_seed(0)
+    # whatever the default device and dtype are
+    options: Any = {"dtype": torch.float32, "device": "cpu", "generator": torch.Generator("cpu").manual_seed(0)}
+    draw = partial(torch.randn, **options)
     worst = 0.0
     layouts = (torch.contiguous_format, torch.channels_last)
     for (batch, in_channels, out_channels, *size), layout, pads_zeros in itertools.product(
         _TRIALS, layouts, (True, False)
     ):
-        x = torch.randn((batch, in_channels, *size), generator=generator).contiguous(memory_format=layout)
-        weight = torch.randn((out_channels, in_channels, 3, 3), generator=generator)
-        bias = torch.randn(out_channels, generator=generator)
+        x = draw((batch, in_channels, *size)).contiguous(memory_format=layout)
+        weight = draw((out_channels, in_channels, 3, 3))
+        bias = draw((out_channels,))
         expected = _run_plain(x.double(), weight.double(), bias.double(), pads_zeros=pads_zeros)
         for packed in (None, prepare_native(library, weight)):
             found = run_native(library, x, weight, packed, bias, pads_zeros=pads_zeros)

@@ -55,8 +55,8 @@ def take_library() -> Library:
 
 
 def is_watched() -> bool:
-    """Whether a mode or a trace watches torch's operations and would miss what is done beside them."""
-    return torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None
+    """Whether a mode counts torch's operations and would miss what is done beside them."""
+    return torch._C._len_torch_dispatch_stack() > 0
 
 
 def fits_native(x: Tensor, out_channels: int, *, is_prepared: bool) -> bool:

@@ -1,0 +1,263 @@
+"""A fused transposed convolution is torch's: numbers, order in memory, errors, and what is not finite."""
+
+import copy
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deconvbench.networks.fusion import deconvolution
+from deconvbench.networks.fusion.deconvolution import DeconvolutionMode, deconvolve
+
+LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
+over_layouts = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+# kernels that are a multiple of the stride and such that are not, cropped and whole
+LAYERS: dict[str, dict[str, Any]] = {
+    "k9-s4": {"kernel_size": 9, "stride": 4},
+    "k9-s4-p4": {"kernel_size": 9, "stride": 4, "padding": 4, "output_padding": 3},
+    "k4-s4": {"kernel_size": 4, "stride": 4},
+    "k6-s3-p1": {"kernel_size": 6, "stride": 3, "padding": 1},
+    "k5-s3-nobias": {"kernel_size": 5, "stride": 3, "bias": False},
+}
+over_layers = pytest.mark.parametrize("options", LAYERS.values(), ids=LAYERS)
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Note of every call whether it was answered the fast way."""
+    found: list[bool] = []
+
+    def note(*args: Any) -> Any:
+        answer = deconvolve(*args)
+        found.append(answer is not NotImplemented)
+        return answer
+
+    monkeypatch.setattr(deconvolution, "deconvolve", note)
+    return found
+
+
+def make(in_channels: int = 5, out_channels: int = 2, **options: Any) -> nn.ConvTranspose2d:
+    torch.manual_seed(0)
+    return nn.ConvTranspose2d(in_channels, out_channels, **options)
+
+
+def draw(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+def run_fast(conv: nn.Module, *args: Any) -> Tensor:
+    with DeconvolutionMode():
+        y: Tensor = conv(*args)
+        return y
+
+
+def attempt(function: Callable[[], Tensor]) -> Any:
+    try:
+        y = function()
+    except (RuntimeError, ValueError) as error:
+        return type(error), str(error)
+    return y.shape, y.stride()
+
+
+@over_layouts
+@over_layers
+def test_the_answer_is_torch_s(options: dict[str, Any], layout: torch.memory_format, answers: list[bool]) -> None:
+    conv, x = make(**options), draw(2, 5, 4, 3).contiguous(memory_format=layout)
+    expected, found = conv(x), run_fast(conv, x)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert found.stride() == expected.stride()
+    assert answers == [True]
+
+
+@pytest.mark.parametrize("out_channels", [1, 3])
+@pytest.mark.parametrize("shape", [(1, 5, 4, 3), (2, 5, 1, 1), (1, 1, 3, 3), (2, 5, 1, 4)], ids=str)
+def test_strides_are_torch_s_where_they_make_no_difference_too(shape: tuple[int, ...], out_channels: int) -> None:
+    for x_layout, weight_layout in itertools.product(LAYOUTS.values(), repeat=2):
+        conv = make(shape[1], out_channels, kernel_size=7, stride=3, padding=1)
+        conv = conv.to(memory_format=weight_layout)  # type: ignore[call-overload] # exists
+        x = draw(*shape).contiguous(memory_format=x_layout)
+        for image in (x, x.transpose(2, 3), x[:1].expand(3, -1, -1, -1), x[..., ::2]):
+            with torch.no_grad():
+                assert run_fast(conv, image).stride() == conv(image).stride()
+
+
+# ---- gradients
+
+
+@over_layers
+def test_gradients_are_torch_s(options: dict[str, Any], answers: list[bool]) -> None:
+    conv, x = make(**options), draw(2, 5, 4, 3).requires_grad_()
+    asked = [x, *conv.parameters()]
+    found = torch.autograd.grad(run_fast(conv, x).square().sum(), asked)
+    for one, other in zip(torch.autograd.grad(conv(x).square().sum(), asked), found, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4)
+    assert answers == [True]
+
+
+@pytest.mark.parametrize("frozen", ["input", "weight", "bias"])
+def test_gradients_come_for_what_asks_for_them(frozen: str, answers: list[bool]) -> None:
+    conv, x = make(kernel_size=5, stride=3), draw(1, 5, 3, 3).requires_grad_()
+    operands = {"input": x, **dict(conv.named_parameters())}
+    operands[frozen].requires_grad_(False)
+    run_fast(conv, x).sum().backward()  # type: ignore[no-untyped-call] # torch has no types here
+    for name, tensor in operands.items():
+        assert (tensor.grad is None) is (name == frozen)
+    assert answers == [True]
+
+
+def test_second_derivatives_and_batched_gradients_are_torch_s(answers: list[bool]) -> None:
+    conv, x = make(2, 1, kernel_size=4, stride=3), draw(1, 2, 2, 2)
+
+    def measure(f: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        compute: Any = lambda z: f(z).tanh().sum((0, 1, 2))  # noqa: E731 -- used twice
+        jacobian = torch.autograd.functional.jacobian(compute, x, vectorize=True)  # type: ignore[no-untyped-call] # torch has no types here
+        z = x.clone().requires_grad_()
+        (first,) = torch.autograd.grad(compute(z).sum(), z, create_graph=True)
+        return jacobian, torch.autograd.grad(first.square().sum(), z)[0]
+
+    for expected, found in zip(measure(conv), measure(lambda z: run_fast(conv, z)), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert answers == [True, True]
+
+
+def test_an_infinite_gradient_spoils_what_it_spoils_in_torch() -> None:
+    conv, x = make(kernel_size=9, stride=4), draw(1, 5, 6, 6).requires_grad_()
+    gradient = torch.ones_like(conv(x))
+    gradient[0, 0, 14, 14] = math.inf
+    expected, found = (torch.autograd.grad(f(x), x, gradient)[0] for f in (conv, lambda z: run_fast(conv, z)))
+    assert torch.equal(found.isnan(), expected.isnan())
+    assert torch.equal(found.isinf(), expected.isinf())
+
+
+# ---- what is not finite
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("place", ["input", "weight", "bias"])
+@over_layers
+def test_what_is_not_finite_spoils_what_it_spoils_in_torch(
+    options: dict[str, Any], place: str, value: float
+) -> None:
+    conv, x = make(**options), draw(2, 5, 6, 7)
+    with torch.no_grad():
+        if place == "input":
+            x[0, 1, 3, 2] = value
+        elif place == "weight":
+            conv.weight[1, 0, 0, -1] = value
+        elif conv.bias is not None:
+            conv.bias[1] = value
+        expected, found = conv(x), run_fast(conv, x)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5, equal_nan=True)
+
+
+# ---- what is left to torch
+
+
+def test_an_empty_batch_trains() -> None:
+    conv, x = make(kernel_size=9, stride=4), torch.zeros(0, 5, 3, 3, requires_grad=True)
+    run_fast(conv, x).sum().backward()  # type: ignore[no-untyped-call] # torch has no types here
+    assert x.grad is not None
+    assert conv.weight.grad is not None
+    assert not conv.weight.grad.any()
+
+
+ODD: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
+    "no rows": ({"kernel_size": 9, "stride": 4}, (1, 5, 0, 3)),
+    "no columns": ({"kernel_size": 9, "stride": 4}, (1, 5, 3, 0)),
+    "other channels": ({"kernel_size": 9, "stride": 4}, (1, 4, 3, 3)),
+    "five axes": ({"kernel_size": 9, "stride": 4}, (1, 1, 5, 3, 3)),
+    "no batch": ({"kernel_size": 9, "stride": 4}, (5, 3, 3)),
+    "no pixels": ({"kernel_size": 4, "stride": 3, "padding": 2}, (1, 5, 1, 2)),
+    "fewer than none": ({"kernel_size": 3, "stride": 3, "padding": 3}, (1, 5, 1, 2)),
+    "output padding of a stride": ({"kernel_size": 4, "stride": 3, "output_padding": 3}, (1, 5, 2, 2)),
+    "negative padding": ({"kernel_size": 4, "stride": 3, "padding": -1}, (1, 5, 2, 2)),
+}
+
+
+@pytest.mark.parametrize(("options", "shape"), ODD.values(), ids=ODD)
+def test_odd_sizes_give_what_torch_gives(options: dict[str, Any], shape: tuple[int, ...]) -> None:
+    conv, x = make(**options), torch.ones(shape)
+    assert attempt(lambda: run_fast(conv, x)) == attempt(lambda: conv(x))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda conv: setattr(conv, "bias", nn.Parameter(torch.zeros(3))),
+        lambda conv: setattr(conv, "weight", nn.Parameter(conv.weight.detach()[0])),
+        lambda conv: conv.double(),
+        lambda conv: conv.to("meta"),
+    ],
+    ids=["bias", "weight", "dtype", "device"],
+)
+def test_parameters_that_do_not_fit_raise_what_torch_raises(change: Callable[[nn.Module], object]) -> None:
+    conv, x = make(kernel_size=9, stride=4), draw(1, 5, 3, 3)
+    change(conv)
+    assert attempt(lambda: run_fast(conv, x)) == attempt(lambda: conv(x))
+
+
+def test_arguments_that_torch_does_not_know_raise_what_torch_raises() -> None:
+    with DeconvolutionMode(), pytest.raises(TypeError, match="strides"):
+        functional.conv_transpose2d(draw(1, 5, 3, 3), draw(5, 2, 4, 4), strides=4)  # type: ignore[call-arg] # wrong
+
+
+@pytest.mark.filterwarnings("ignore:Complex modules are a new feature")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.complex64], ids=str)
+def test_what_was_not_measured_is_left_to_torch(dtype: torch.dtype, answers: list[bool]) -> None:
+    conv, x = make(kernel_size=9, stride=4).to(dtype), draw(1, 5, 3, 3).to(dtype)
+    assert torch.equal(run_fast(conv, x), conv(x))
+    assert answers == [False]
+
+
+def test_autocast_decides_the_type(answers: list[bool]) -> None:
+    conv, x = make(kernel_size=9, stride=4), draw(1, 5, 3, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert run_fast(conv, x).dtype == torch.bfloat16
+    assert answers == [False]
+
+
+def test_a_size_that_is_asked_for_is_answered(answers: list[bool]) -> None:
+    conv, x = make(kernel_size=9, stride=4, padding=4), draw(2, 5, 3, 4)
+    torch.testing.assert_close(run_fast(conv, x, [12, 15]), conv(x, [12, 15]), rtol=0, atol=1e-5)
+    # other numbers for rows and columns
+    assert answers == [False]
+    torch.testing.assert_close(run_fast(conv, x, [12, 16]), conv(x, [12, 16]), rtol=0, atol=1e-5)
+    assert answers == [False, True]
+
+
+def test_a_subclass_of_tensor_gets_its_own_answer(answers: list[bool]) -> None:
+    class Doubling(Tensor):
+        @classmethod
+        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            y: Any = super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call] # torch's
+            return 2 * y.as_subclass(Tensor) if func is torch.conv_transpose2d else y
+
+    conv, x = make(kernel_size=9, stride=4, bias=False), draw(1, 5, 3, 3)
+    with torch.no_grad():
+        torch.testing.assert_close(run_fast(conv, x.as_subclass(Doubling)), 2 * conv(x))
+    assert answers == [False]
+
+
+def test_hooks_and_replaced_methods_are_called(answers: list[bool]) -> None:
+    conv, x = make(kernel_size=9, stride=4), draw(1, 5, 3, 3)
+    conv.register_forward_hook(lambda module, args, y: 3 * y)
+    patched = copy.deepcopy(conv)
+    vars(patched)["forward"] = functional.relu
+    torch.testing.assert_close(run_fast(conv, x), conv(x), rtol=0, atol=1e-5)
+    assert torch.equal(run_fast(patched, x), 3 * x.relu())
+    assert answers == [True]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+def test_a_trace_holds_the_transposed_convolution(answers: list[bool]) -> None:
+    conv = make(kernel_size=9, stride=4)
+    conv.requires_grad_(False)
+    traced = torch.jit.trace(lambda x: run_fast(conv, x), draw(1, 5, 3, 3), check_trace=False)  # type: ignore[no-untyped-call] # torch has no types here
+    assert not any(answers)
+    x = draw(2, 5, 7, 4)
+    assert torch.equal(traced(x), conv(x))
