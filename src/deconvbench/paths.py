@@ -76,6 +76,25 @@ def check_path(path: str | os.PathLike[str], option: str) -> Path:
     return Path(path)
 
 
+def make_absolute(path: Path) -> Path:
+    """Fix what a path means, wherever this process moves to.
+
+    Parameters
+    ----------
+    path : Path
+        Relative to the current folder, or absolute already; an empty one is the current folder.
+
+    Raises
+    ------
+    SurroundingsError
+        If the current folder was removed.
+    """
+    try:
+        return path.absolute()
+    except OSError as error:
+        raise SurroundingsError("the current folder does not exist any more; change to another one") from error
+
+
 def make_folder(folder: Path, option: str = "") -> None:
     """Make a folder, with those above it, where it is missing.
 

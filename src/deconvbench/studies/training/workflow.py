@@ -16,7 +16,7 @@ import torch
 
 from deconvbench.errors import UsageError
 from deconvbench.measure.accelerator import check_device, describe_accelerator
-from deconvbench.paths import check_contents, check_path, make_folder
+from deconvbench.paths import check_contents, check_path, make_absolute, make_folder
 from deconvbench.progress import PartObserver
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.records.run_folder import hold_folder
@@ -83,9 +83,8 @@ def run_experiments(
     SurroundingsError
         If the folder cannot be written, or another call is at it; what was trained is kept.
     """
-    # absolute, wherever a layer moves this process or its children to
-    root = check_path(root, "--out").absolute()
-    check_contents(root, [EXPERIMENT_NAME], force=force)
+    check_contents(check_path(root, "--out"), [EXPERIMENT_NAME], force=force)
+    root = make_absolute(root)  # wherever a layer moves this process or its children to
     for device in dict.fromkeys(settings.device for settings in runs):
         check_device(device)
     images = load_images(images_folder)
