@@ -134,7 +134,7 @@ def check_contents(folder: Path, own: Collection[str], option: str = "--out", *,
     folder : Path
         Where results are to go; it may be missing.
     own : collection of str
-        Names of files that mark a folder as one of this command's.
+        Names, or patterns such as ``runs/*/settings.json``, of files that mark a folder as one of this command's.
     option : str
         The option that names the folder, for the message.
     force : bool
@@ -157,7 +157,7 @@ def check_contents(folder: Path, own: Collection[str], option: str = "--out", *,
         raise RunFolderError(f"{option}: cannot read {str(folder)!r}: {explain_os_error(error)}") from error
     # nothing that is written here begins with a dot but locks and drafts, and a folder is often kept by a .gitkeep
     foreign = [name for name in entries if not name.startswith(".")]
-    if force or not foreign or any(name in entries for name in own):
+    if force or not foreign or any(any(folder.glob(pattern)) for pattern in own):
         return
     shown = ", ".join(map(repr, foreign[:_SHOWN_ENTRIES])) + (", …" if len(foreign) > _SHOWN_ENTRIES else "")
     raise RunFolderError(

@@ -39,6 +39,8 @@ from deconvbench.studies.training.training import THREADS, TrainingRun, write_se
 from deconvbench.upsamplers import list_sources
 
 EXPERIMENT_NAME = "experiment.json"
+# what marks a folder as one of experiments
+_OWN_NAMES = (EXPERIMENT_NAME, f"runs/*/{SETTINGS_NAME}")
 _ENVIRONMENT_KEYS = ("machine_id", "cpu", "torch_version", "code_version", "python_version")
 
 
@@ -83,7 +85,7 @@ def run_experiments(
     SurroundingsError
         If the folder cannot be written, or another call is at it; what was trained is kept.
     """
-    check_contents(check_path(root, "--out"), [EXPERIMENT_NAME], force=force)
+    check_contents(check_path(root, "--out"), _OWN_NAMES, force=force)
     root = make_absolute(root)  # wherever a layer moves this process or its children to
     for device in dict.fromkeys(settings.device for settings in runs):
         check_device(device)
