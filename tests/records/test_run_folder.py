@@ -10,8 +10,16 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from deconvbench.errors import RunFolderError, SurroundingsError
-from deconvbench.records.run_folder import RUN_NAME, hold_folder, list_hardware, read_run_info, write_run_info
+from deconvbench.errors import RunFolderError, SurroundingsError, UsageError
+from deconvbench.records.run_folder import (
+    JOURNAL_NAME,
+    RUN_NAME,
+    find_newest_run,
+    hold_folder,
+    list_hardware,
+    read_run_info,
+    write_run_info,
+)
 from tests.noop_run import FORKS
 
 
@@ -89,13 +97,14 @@ def test_hardware_is_named_as_far_as_it_is_known(environment: dict[str, Any], wo
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
 def test_a_lock_that_is_not_a_file_is_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / ".lock")
-    with pytest.raises(SurroundingsError, match="cannot write to .*: .lock in it is not a file"):
+    with pytest.raises(SurroundingsError, match="cannot write to .*: .lock in it is not a file of its own"):
         hold_folder(tmp_path).__enter__()
 
 
-def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symbolic", "hard"])
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path, link: Callable[[Path, Path], None]) -> None:
     (tmp_path / "victim").write_text("precious")
-    (tmp_path / ".lock").symlink_to("victim")
+    link(tmp_path / "victim", tmp_path / ".lock")
     with pytest.raises(SurroundingsError, match=".lock in it is not a file"):
         hold_folder(tmp_path).__enter__()
     assert (tmp_path / "victim").read_text() == "precious"
@@ -157,3 +166,22 @@ def test_drafts_of_killed_runs_are_removed_by_the_next(tmp_path: Path) -> None:
     os.utime(draft, (0, 0))
     with hold_folder(tmp_path):
         assert not draft.exists()
+
+
+def test_a_run_that_vanishes_while_the_newest_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / JOURNAL_NAME).touch()
+    list_paths = Path.glob
+
+    def list_and_remove(self: Path, pattern: str) -> list[Path]:
+        found = sorted(list_paths(self, pattern))
+        found[-1].unlink()
+        return found
+
+    monkeypatch.setattr(Path, "glob", list_and_remove)
+    assert find_newest_run(tmp_path) == tmp_path / "runs" / "a"
+    with pytest.raises(UsageError, match="no run folder"):
+        find_newest_run(tmp_path)
