@@ -1,5 +1,6 @@
 """Hooks that let pytest collect a grid and hand all its cases to the engine at once; no logic of its own."""
 
+import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deconvbench.errors import DeconvbenchError, SurroundingsError, UnsupportedError
+from deconvbench.paths import explain_bad_path
 from deconvbench.progress import show_progress
 from deconvbench.records.case import Case
 from deconvbench.runner.plan import Plan
@@ -27,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Take the same options as ``deconvbench run``."""
     group = parser.getgroup("deconvbench")
     group.addoption("--preset", help="One of smoke, quick (default), article, full, fast.")
-    group.addoption("--grid", type=Path, metavar="FILE", help="A grid of your own, as TOML.")
+    group.addoption("--grid", type=_read_path, metavar="FILE", help="A grid of your own, as TOML.")
     group.addoption("--set", action="append", default=[], metavar="AXIS=V,V", help="Replace an axis.")
     group.addoption("--upsampler", action="append", default=[], metavar="MODULE:FACTORY", help="One of your own.")
     group.addoption("--device", default="", metavar="D,D", help="Devices: cpu, cuda, cuda:1, mps.")
@@ -36,9 +38,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--precision", metavar="SHARE", help="Further replicates of cases whose interval is wider: 2%%."
     )
     group.addoption(
-        "--run-dir", type=Path, metavar="DIR", help="The run folder; default results/runs/<time>-<preset>."
+        "--run-dir", type=_read_path, metavar="DIR", help="The run folder; default results/runs/<time>-<preset>."
     )
+    group.addoption("--force", action="store_true", help="Write into a folder that holds other things too.")
     group.addoption("--resume", action="store_true", help="Go on with the run in --run-dir, or the newest.")
+
+
+def _read_path(text: str) -> Path:
+    """Take a path as typed; refuse an empty one, which would be the current folder."""
+    reason = explain_bad_path(text)
+    if reason:
+        raise argparse.ArgumentTypeError(reason)
+    return Path(text)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -124,7 +135,8 @@ def _measure(config: pytest.Config, chosen: set[str]) -> dict[str, CaseResult]:
     plan = replace(plan, cases=tuple(case for case in plan.cases if case.case_id in chosen))
     try:
         if FOLDER not in config.stash:
-            config.stash[FOLDER] = start_folder(plan, config.getoption("--run-dir"))
+            force = config.getoption("--force")
+            config.stash[FOLDER] = start_folder(plan, config.getoption("--run-dir"), force=force)
         with _uncaptured(config), show_progress(sys.stderr) as observer:
             config.stash[SUMMARY] = summarise_outcome(plan, measure(plan, config.stash[FOLDER], observer))
     except SurroundingsError as error:

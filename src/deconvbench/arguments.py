@@ -5,8 +5,6 @@ Standard library only.
 
 import numbers
 import operator
-import os
-from pathlib import Path
 from typing import Any, TypeVar
 
 from deconvbench.errors import UsageError, quote
@@ -71,41 +69,6 @@ def is_text(value: object) -> bool:
         What it was given.
     """
     return isinstance(value, str)
-
-
-def check_path(name: str, value: object) -> Path:
-    """Check that an argument names a file or folder.
-
-    Parameters
-    ----------
-    name : str
-        The argument's name, for the message.
-    value : object
-        What it was given: text or an object with a path.
-
-    Raises
-    ------
-    UsageError
-        If it is not, or holds a NUL, which no name of a file has.
-    """
-    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
-    if not isinstance(path, str) or "\0" in path:
-        raise UsageError(f"{name}: {quote(value)} is not the path of a file or folder")
-    return Path(path)
-
-
-def is_folder(path: Path) -> bool:
-    """Whether there is such a folder; False too where the system does not say (a name that is too long).
-
-    Parameters
-    ----------
-    path : Path
-        What was named.
-    """
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
 
 
 def check_kind(name: str, value: object, kind: type[T], described: str) -> T:

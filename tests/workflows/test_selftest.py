@@ -15,7 +15,7 @@ from deconvbench.analysis.selftest import (
 from deconvbench.errors import UsageError
 from deconvbench.progress import JobObserver
 from deconvbench.records.record import Record
-from deconvbench.runner.engine import PlannedRun, RunOutcome
+from deconvbench.runner.engine import Finish, PlannedRun, RunOutcome
 from deconvbench.runner.plan import list_jobs
 from deconvbench.workflows import selftest as workflow
 from deconvbench.workflows.selection import Selection
@@ -29,9 +29,12 @@ class Engine:
     def __init__(self) -> None:
         self.interleaved: list[list[str]] = []
 
-    def __call__(self, tasks: Sequence[PlannedRun], *, observer: JobObserver) -> list[RunOutcome]:
+    def __call__(self, tasks: Sequence[PlannedRun], *, observer: JobObserver, finish: Finish) -> list[RunOutcome]:
         self.interleaved.append([task.folder.name for task in tasks])
-        return [RunOutcome(records=tuple(self._measure(task)), measuring_share=0.8) for task in tasks]
+        outcomes = [RunOutcome(records=tuple(self._measure(task)), measuring_share=0.8) for task in tasks]
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            finish(task.folder, outcome)
+        return outcomes
 
     def _measure(self, task: PlannedRun) -> list[Record]:
         assert not task.options.measures_memory
@@ -106,3 +109,15 @@ def test_a_folder_that_holds_a_selftest_is_refused(tmp_path: Path, engine: Engin
     run_selftest(SMALL, 0.1, tmp_path)
     with pytest.raises(UsageError, match="holds a run already"):
         run_selftest(SMALL, 0.1, tmp_path)
+
+
+def test_a_folder_with_files_of_others_is_refused_before_anything_is_made(tmp_path: Path, engine: Engine) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="--out: .* holds other files"):
+        run_selftest(SMALL, 0.2, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert engine.interleaved == []
+    run_selftest(SMALL, 0.2, tmp_path, force=True)
+    assert (tmp_path / "selftest.json").exists()
+    with pytest.raises(UsageError, match="holds a run already"):
+        run_selftest(SMALL, 0.2, tmp_path)

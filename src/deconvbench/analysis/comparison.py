@@ -16,8 +16,9 @@ import pandas as pd
 from scipy import optimize, special
 
 from deconvbench.analysis.comparison_input import TOLERANCES, Side, make_side, read_side
-from deconvbench.arguments import check_path, is_number
+from deconvbench.arguments import is_number
 from deconvbench.errors import UsageError, quote
+from deconvbench.paths import check_path
 from deconvbench.records.case import CASE_DEFAULTS, Case
 from deconvbench.records.metrics import METRICS
 from deconvbench.statistics import Floats, ShrunkVariances, shrink_variances
@@ -112,7 +113,7 @@ def _as_side(side: object, argument: str, name: str) -> Side:
         return make_side(side, name)
     if not isinstance(side, str | Path):
         raise UsageError(f"{argument}: {quote(side)} is not a run folder, a file of pytest-benchmark or a table")
-    return read_side(check_path(argument, side))
+    return read_side(check_path(side, argument))
 
 
 def _count(case: str, *sides: Side) -> int:

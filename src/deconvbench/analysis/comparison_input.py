@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from deconvbench.errors import RunFolderError, UsageError, explain_os_error, quote
+from deconvbench.errors import RunFolderError, UsageError, explain_os_error
+from deconvbench.paths import check_path
 from deconvbench.records.case import Case
 from deconvbench.records.metrics import METRICS
 from deconvbench.records.run_folder import RUN_NAME, read_run_info
@@ -73,12 +74,8 @@ def read_side(path: str | Path) -> Side:
     RunFolderError
         If it is neither.
     """
-    where = Path(path)
-    try:
-        is_file = where.is_file()
-    except OSError as error:  # a name that is too long, a folder that may not be entered
-        raise RunFolderError(f"cannot read {quote(str(path))}: {explain_os_error(error)}") from error
-    if is_file:
+    where = check_path(path, "compare")
+    if where.is_file():
         return _read_saved(where)
     side = make_side(load(where), str(where))
     return replace(side, accelerators=_read_accelerators(where)) if (where / RUN_NAME).is_file() else side

@@ -17,8 +17,8 @@ from typing import Any
 
 import pandas as pd
 
-from deconvbench.arguments import is_folder
 from deconvbench.errors import RunFolderError, explain_os_error
+from deconvbench.paths import check_path
 from deconvbench.records.layers import FAST_ORIGINAL, FAST_UPSAMPLERS
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.records.run_folder import list_hardware
@@ -102,10 +102,10 @@ def read_trained(folder: str | Path) -> Trained:
     RunFolderError
         If there is no such folder, it holds no results at all, or a file of them cannot be read.
     """
-    path = Path(folder)
+    path = check_path(folder, "results")
     names = (RESULTS_CSV_NAME, CURVES_CSV_NAME, EXPERIMENT_NAME)
-    if not is_folder(path) or not any((path / name).exists() for name in names):
-        problem = "holds no results of deconvbench train" if is_folder(path) else "is not a folder"
+    if not path.is_dir() or not any((path / name).exists() for name in names):
+        problem = "holds no results of deconvbench train" if path.is_dir() else "is not a folder"
         raise RunFolderError(f"results: {str(path)!r} {problem}")
     return Trained(
         results=_read_frame(path / RESULTS_CSV_NAME, TRAINED_DTYPES),

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from deconvbench.errors import RunFolderError, SurroundingsError, UsageError
+from deconvbench.errors import RunFolderError, UsageError
 from deconvbench.progress import PartDone
 from deconvbench.studies.validation import validate, workflow
 from deconvbench.studies.validation.distortions import CHANGES
@@ -97,7 +97,7 @@ def test_a_file_in_the_way_is_told_before_anything_is_measured(measured: list[An
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunFolderError, match="--out: .* is a file, not a folder"):
         validate(tmp_path / "file")
-    with pytest.raises(SurroundingsError, match="cannot write to"):
+    with pytest.raises(RunFolderError, match="--out: cannot make .*: Not a directory"):
         validate(tmp_path / "file" / "below")
     assert measured == []
 
@@ -130,3 +130,24 @@ def test_pictures_show_each_change_close_enough_to_be_seen() -> None:
     # the border of two regions is in sight
     flips = pictures["sign_flips"].change * board
     assert set(np.unique(np.rint(flips))) == {-1, 1}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_files_of_others_are_replaced_by_force_alone(measured: list[StudySettings], tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(RunFolderError, match="--out: .* holds other files"):
+        validate(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "mine"
+    assert measured == []
+    validate(tmp_path, force=True)
+    assert {path.name for path in tmp_path.iterdir()} == FILES
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_the_description_of_a_run_is_never_replaced(measured: list[Any], tmp_path: Path, force: bool) -> None:
+    for name in ("run.json", "journal.jsonl", "checks.csv"):
+        (tmp_path / name).write_text("a run's")
+    with pytest.raises(RunFolderError, match="holds a run; name another folder"):
+        validate(tmp_path, force=force)
+    assert (tmp_path / "run.json").read_text() == "a run's"
+    assert measured == []

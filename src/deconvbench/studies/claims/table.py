@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from deconvbench.arguments import is_folder
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error
+from deconvbench.paths import check_path
 from deconvbench.progress import PartDone, PartObserver
 from deconvbench.records.run_folder import JOURNAL_NAME, find_newest_run
 from deconvbench.records.schema import QUALITY_DTYPES, SPEEDUP_DTYPES, SUMMARY_DTYPES, TABLE_DTYPES
@@ -200,12 +200,8 @@ def read_context(run: Path | None, results: Path | None) -> Context:
 
 
 def _read_run(run: Path) -> Tables:
-    path = run / SPEEDUPS_NAME
-    if (
-        not is_folder(run)
-        or not path.is_file()
-        or any((run / name).exists() for name in (TABLE_NAME, JOURNAL_NAME))
-    ):
+    path = check_path(run, "run") / SPEEDUPS_NAME
+    if not run.is_dir() or not path.is_file() or any((run / name).exists() for name in (TABLE_NAME, JOURNAL_NAME)):
         return read_tables(run)
     # of a run that was made for interleaved timing, nothing else may have been kept
     try:

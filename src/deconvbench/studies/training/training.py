@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from deconvbench.paths import make_folder
 from deconvbench.records.schema import SCORE_COLUMNS
 from deconvbench.studies.training.checkpoints import (
     RESULT_NAME,
@@ -23,7 +24,6 @@ from deconvbench.studies.training.checkpoints import (
     append_row,
     keep_rows,
     load_checkpoint,
-    make_folder,
     save_checkpoint,
     write_json,
 )
@@ -33,6 +33,7 @@ from deconvbench.studies.training.networks import build_network
 from deconvbench.studies.training.pictures import keep_pictures, write_outputs
 from deconvbench.studies.training.scores import Scores, score_finally, score_network
 from deconvbench.studies.training.settings import TrainingSettings
+from deconvbench.writing import remove_abandoned_drafts
 
 CHECKPOINT_EVERY = 50
 THREADS = 1  # on a CPU; the number of threads decides the order of sums, and so the bits
@@ -112,6 +113,7 @@ class TrainingRun:
             The result: status, message and the numbers of `TRAINED_DTYPES`.
         """
         make_folder(self.folder)
+        remove_abandoned_drafts(self.folder)
         self._restore()
         text = ""
         while self.step < self.settings.steps:

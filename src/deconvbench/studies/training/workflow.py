@@ -16,6 +16,7 @@ import torch
 
 from deconvbench.errors import UsageError
 from deconvbench.measure.accelerator import check_device, describe_accelerator
+from deconvbench.paths import check_contents, check_path, make_absolute, make_folder
 from deconvbench.progress import PartObserver
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.records.run_folder import hold_folder
@@ -24,7 +25,6 @@ from deconvbench.studies.training.checkpoints import (
     RESULT_NAME,
     SETTINGS_NAME,
     load_checkpoint,
-    make_folder,
     read_json,
     write_json,
 )
@@ -39,6 +39,8 @@ from deconvbench.studies.training.training import THREADS, TrainingRun, write_se
 from deconvbench.upsamplers import list_sources
 
 EXPERIMENT_NAME = "experiment.json"
+# what marks a folder as one of experiments
+_OWN_NAMES = (EXPERIMENT_NAME, f"runs/*/{SETTINGS_NAME}")
 _ENVIRONMENT_KEYS = ("machine_id", "cpu", "torch_version", "code_version", "python_version")
 
 
@@ -49,6 +51,7 @@ def run_experiments(
     images_folder: Path | None = None,
     jobs: int | None = None,
     command: Sequence[str] = (),
+    force: bool = False,
     observer: PartObserver = lambda _: None,
 ) -> TrainingOutcome:
     """Train networks, side by side, and write the tables.
@@ -65,6 +68,8 @@ def run_experiments(
         Training runs at a time; None: as many as there are cores, and one on an accelerator.
     command : sequence of str
         What the user typed, for the record.
+    force : bool
+        Take a folder that holds files of others too.
     observer : callable
         Receives each step of each run.
 
@@ -75,10 +80,13 @@ def run_experiments(
     Raises
     ------
     UsageError
-        If the device is absent, the images do not do, or a run in the folder has other settings.
+        If the device is absent, the images do not do, a run in the folder has other settings, or the folder holds
+        files of others and `force` is false.
     SurroundingsError
         If the folder cannot be written, or another call is at it; what was trained is kept.
     """
+    check_contents(check_path(root, "--out"), _OWN_NAMES, force=force)
+    root = make_absolute(root)  # wherever a layer moves this process or its children to
     for device in dict.fromkeys(settings.device for settings in runs):
         check_device(device)
     smallest = min((settings.crop_size for settings in runs), default=1)
@@ -86,7 +94,7 @@ def run_experiments(
     for settings in runs:
         # reports too large crops before all else
         draw_batch(images, 1, settings.crop_size, settings.seed, 0)
-    make_folder(root)
+    make_folder(root, "--out")
     with hold_folder(root):
         outcome = TrainingOutcome(skipped=images.skipped)
         tasks = [task for settings in runs if (task := _look_up(settings, images, root, outcome)) is not None]
