@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from deconvbench.errors import UsageError
-from deconvbench.networks.fusion.checking import TOLERANCES, compare_gradients, compare_outputs, find_tensors
-from deconvbench.networks.fusion.observation import copy_input, split_input
+from deconvbench.networks.fusion.checking import TOLERANCES, compare_gradients, compare_outputs
+from deconvbench.networks.fusion.observation import copy_input, find_tensors, split_input
 from deconvbench.networks.fusion.tensors import compare
 
 NAN, INF = float("nan"), float("inf")
