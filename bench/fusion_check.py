@@ -20,7 +20,8 @@ from torch.utils.checkpoint import checkpoint
 from bench.fusion_architectures import ARCHITECTURES, Architecture
 from bench.fusion_fuzz.forcing import force_fast_forms
 from deconvbench.errors import DeconvbenchError, UsageError
-from deconvbench.networks.fusion.checking import TOLERANCES, compare_gradients, find_tensors
+from deconvbench.networks.fusion.checking import TOLERANCES, compare_gradients
+from deconvbench.networks.fusion.observation import find_tensors
 from deconvbench.networks.fusion.report import FuseReport
 from deconvbench.networks.fusion.rewriting import fuse
 from deconvbench.networks.fusion.tensors import compare

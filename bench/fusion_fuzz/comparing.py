@@ -119,8 +119,12 @@ def _compare(program: Program, scenario: Scenario, pair: _Pair) -> Outcome:
             difference = _find_difference(*seen)
             calls += "error" not in seen[0]
         if difference is not None:
-            return Outcome(difference=f"step {number}: {difference}", fused=len(report.changed), calls=calls)
-    return Outcome(difference=None, fused=len(report.changed), calls=calls)
+            return Outcome(
+                difference=f"step {number}: {difference}",
+                fused=len(report.changed) + len(report.watched),
+                calls=calls,
+            )
+    return Outcome(difference=None, fused=len(report.changed) + len(report.watched), calls=calls)
 
 
 _EXAMPLE = Call(

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bench import fusion_trial as trial
 from bench.fusion_networks import TrialNetwork
 from bench.fusion_trial import Trial, format_trials, main, try_network
-from deconvbench.errors import UnsupportedError
+from deconvbench.errors import FusionError, UnsupportedError
 from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.networks.fusion.report import FuseReport
 from tests.networks.fusion.networks import Up, VaeDecoder
@@ -63,17 +63,11 @@ def test_what_is_timed_is_what_it_is_called(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_wrong_network_ends_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Fickle(Up):
-        """Another every time."""
+    def refuse(*_: object, **__: object) -> None:
+        raise FusionError("the outputs differ")
 
-        calls = 0
-
-        def forward(self, x: Tensor) -> Tensor:
-            type(self).calls += 1
-            y: Tensor = super().forward(x)
-            return y * Fickle.calls
-
-    monkeypatch.setattr(trial, "NETWORKS", {"wrong": TrialNetwork(build=Fickle, shape=(1, 4, 3, 3))})
+    monkeypatch.setattr(trial, "fuse", refuse)
+    monkeypatch.setattr(trial, "NETWORKS", {"wrong": TrialNetwork(build=Up, shape=(1, 4, 3, 3))})
     assert main(["wrong"]) == 1
 
 

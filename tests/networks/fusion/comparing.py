@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deconvbench.networks.fusion.checking import compare_gradients, find_tensors
+from deconvbench.networks.fusion.checking import compare_gradients
+from deconvbench.networks.fusion.observation import find_tensors
 from deconvbench.networks.fusion.tensors import compare
 
 LIMITS = {torch.float64: 1e-10, torch.float32: 1e-5}

@@ -13,9 +13,8 @@ from deconvbench.networks.fusion.checking import (
     compare_gradients,
     compare_outputs,
     compute_gradients,
-    find_tensors,
 )
-from deconvbench.networks.fusion.observation import copy_input, split_input
+from deconvbench.networks.fusion.observation import copy_input, find_tensors, split_input
 from deconvbench.networks.fusion.tensors import compare
 
 NAN, INF = float("nan"), float("inf")

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deconvbench.networks.fusion import fuse
-from deconvbench.networks.fusion.modules import Fused, FusedConvTranspose2d, FusedScope
-from deconvbench.networks.fusion.planning import explain_module, read_forward
+from deconvbench.networks.fusion.modules import Fused, FusedConvTranspose2d, FusedScope, find_fused
+from deconvbench.networks.fusion.planning import explain_module
 from deconvbench.networks.fusion.sequential import FusedSequential
 from tests.networks.fusion.comparing import run_both
 from tests.networks.fusion.networks import TransformationNetwork, Up, Upsample2D
@@ -152,15 +152,17 @@ def test_the_innermost_module_is_changed(name: str, has_example: bool, fast_call
     model, x = build().eval(), torch.randn(1, 4, 3, 5)
     report = fuse(model, x if has_example else None)
     found = {
-        path: type(module).__bases__[0]
+        path: type(entry)
         for path, module in report.model.named_modules()
-        if isinstance(module, Fused)
+        if (entry := find_fused(module)) is not None
     }
     assert found == kinds
     fast_calls.clear()
     assert run_both(model, report.model, x) <= 1e-5
     assert len(fast_calls) == calls
-    assert len(report.changed) == (1 if name == "the_same_module_twice" else max(calls, len(kinds)))
+    expected = 1 if name == "the_same_module_twice" else max(calls, len(kinds))
+    assert len(report.changed) + len(report.watched) == expected
+    assert bool(report.watched) == (not has_example and FusedScope in kinds.values())
 
 
 def test_the_report_reads_like_this() -> None:
@@ -176,10 +178,11 @@ def test_the_report_reads_like_this() -> None:
     )
     assert str(fuse(model)) == "\n".join(
         [
-            "2 changed, 2 left alone",
-            "  changed  0: upsampling in its forward -> watched as 0 runs, and fused with a convolution after it",
+            "1 changed, 1 watched, 2 left alone",
             "  changed  3: nearest-neighbour upsampling by 2 (in 1), then Conv2d 3×3"
             " -> one fast resize-convolution, in the model",
+            "  watched  0: upsampling in its forward"
+            " -> watched as 0 runs, and fused with a convolution after it, if there is one",
             "  left     4: Upsample: scale_factor 1.5 is not whole",
             "  left     6: ConvTranspose2d 4×4, stride 2: 8 output channels and stride 2:"
             " as a sub-pixel convolution it is faster only with at most 3 and at least 3",
@@ -267,7 +270,7 @@ def test_around_an_untouchable_module_the_next_one_is_watched(has_example: bool,
     model = nn.Sequential(WithForward(), nn.Conv2d(3, 3, 1)).eval()
     x = torch.randn(1, 4, 3, 3)
     fused = fuse(model, x if has_example else None).model
-    assert isinstance(fused, FusedScope)
+    assert isinstance(find_fused(fused), FusedScope)
     fast_calls.clear()
     assert run_both(model, fused, x) <= 1e-5
     assert len(fast_calls) == 1
@@ -323,7 +326,7 @@ def test_an_untouchable_container_in_a_model_is_named() -> None:
 
 def test_a_fused_part_of_a_model_is_not_planned_again() -> None:
     part = fuse(nn.Sequential(conv(), nn.Upsample(scale_factor=2), conv(), nn.Upsample(scale_factor=2))).model
-    assert isinstance(part, Fused)
+    assert isinstance(find_fused(part), Fused)
     model = nn.Sequential(part, conv())
     x = torch.randn(1, 4, 2, 2)
     assert fuse(model).model is model
@@ -339,124 +342,125 @@ def forward_hook(*_: Any) -> None:
 def test_a_hooked_chain_is_watched_instead() -> None:
     model = nn.Sequential(nn.Upsample(scale_factor=2), conv())
     model[1].register_forward_hook(forward_hook)
-    assert isinstance(fuse(model).model, FusedScope)
+    assert type(find_fused(fuse(model).model)) is FusedScope
 
 
-class Helper:
-    def __call__(self, x: Tensor) -> Tensor:
-        return upsample_by_two(x)
+class Framewise(nn.Module):
+    """As video decoders have it: frames are upsampled one by one, or time with them, and convolved in time too."""
 
-
-class Unassigned(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, conv: nn.Module, *, by_frame: bool = False) -> None:
         super().__init__()
+        self.conv, self.by_frame = conv, by_frame
 
-        def step(x: Tensor) -> Any:
-            return later(x)  # noqa: F821 -- what it closes over is gone again
-
-        self.step = step
-        later = step
-        del later
-
-
-class Inside(nn.Module):
     def forward(self, x: Tensor) -> Any:
-        def step(image: Tensor) -> Tensor:
-            return functional.interpolate(image, scale_factor=2, mode="nearest")
+        if not self.by_frame:
+            return self.conv(functional.interpolate(x, scale_factor=2.0))
+        n, c, t, h, w = x.shape
+        x = functional.interpolate(x.transpose(1, 2).reshape(n * t, c, h, w), scale_factor=2.0)
+        x = x.reshape(n, t, c, 2 * h, 2 * w).transpose(1, 2).transpose(1, 2).reshape(n * t, c, 2 * h, 2 * w)
+        return self.conv(x).reshape(n, t, -1, 2 * h, 2 * w).transpose(1, 2)
 
-        return step(x)
 
-
-class Mentioning(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.upsample: Any = None
-        self.interpolate: Any = None
-
+class SubclassedUpsample(nn.Upsample):
     def forward(self, x: Tensor) -> Tensor:
-        return x if self.upsample is None and self.interpolate is None else -x
+        return super().forward(x.float()).type_as(x)
 
 
-class Recursive(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward(x)
+class Hidden(nn.Module):
+    """Makes its upsampling as it runs."""
+
+    def forward(self, x: Tensor) -> Any:
+        return nn.Upsample(scale_factor=2)(x)
+
+
+def conv3d() -> nn.Conv3d:
+    return nn.Conv3d(4, 4, 3, padding=1)
+
+
+VIDEO, SIGNAL = (1, 4, 2, 3, 3), (1, 4, 6)
+# what nobody can fuse: the model, its input, and what the report names
+NEVER: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "video": (lambda: Framewise(conv3d()), VIDEO),
+    "video_by_frame": (lambda: Framewise(conv(), by_frame=True), VIDEO),
+    "video_container": (lambda: nn.Sequential(nn.Upsample(scale_factor=2), conv3d()), VIDEO),
+    "signal": (lambda: nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv1d(4, 4, 3)), SIGNAL),
+    "signal_by_size": (lambda: nn.Sequential(nn.Upsample(size=12), nn.ReLU(), nn.Conv1d(4, 4, 3)), SIGNAL),
+    "subclass": (lambda: nn.Sequential(SubclassedUpsample(scale_factor=2), nn.ReLU()), (1, 4, 3, 3)),
+    "made_while_running": (Hidden, (1, 4, 3, 3)),
+    "alone": (lambda: nn.Upsample(scale_factor=2), (1, 4, 3, 3)),
+    "listed_deeply": (lambda: nn.ModuleList([nn.ModuleList([nn.Upsample(scale_factor=2)])]), ()),
+}
+
+
+@pytest.mark.parametrize("name", NEVER)
+def test_what_cannot_fuse_is_never_changed_and_always_named(name: str) -> None:
+    build, shape = NEVER[name]
+    model = build().eval()
+    unseen = fuse(model)
+    assert unseen.changed == ()
+    assert len(unseen.left) + len(unseen.watched) == 1
+    if shape:
+        x = torch.randn(shape)
+        assert run_both(model, unseen.model, x) <= 1e-5
+        seen = fuse(model, x)
+        assert (seen.changed, seen.watched) == ((), ())
+        assert len(seen.left) == 1
+        assert seen.model is model
+
+
+def test_a_mixed_decoder_counts_what_is_certain() -> None:
+    model = nn.Sequential(
+        *(Framewise(conv3d()), nn.Flatten(1, 2), nn.Upsample(scale_factor=2)),
+        *(nn.Conv2d(16, 4, 3, padding=1), Framewise(conv(), by_frame=True)),
+    )
+    report = fuse(model)
+    assert [change.path for change in report.changed] == ["3"]
+    assert [change.path for change in report.watched] == ["0", "4"]
+    assert str(report).splitlines()[0] == "1 changed, 2 watched, 0 left alone"
 
 
 @pytest.mark.parametrize(
-    ("module", "expected"),
+    ("options", "what"),
     [
-        (Up(), "nearest"),
-        (Calling(), "nearest"),
-        (Upsampling(functional.interpolate), "nearest"),
-        (ByMode(), "bilinear"),
-        (Upsample2D(4, use_conv=False), "nearest"),
-        (nn.Upsample(scale_factor=2), None),
-        (nn.Conv2d(1, 1, 1), None),
-        (Tail(), None),
-        (Upsampling(Helper()), None),
-        (Unassigned(), None),
-        (Recursive(), None),
-        (Inside(), "nearest"),
-        (Mentioning(), None),
+        ({"scale_factor": 0.5}, "downsampling"),
+        ({"size": (2, 3)}, "downsampling"),
+        ({"scale_factor": (0.5, 1)}, "downsampling"),
+        ({"scale_factor": 1}, "resizing"),
+        ({"scale_factor": 1.5}, "upsampling"),
+        ({"scale_factor": 0.5, "mode": "bilinear"}, "downsampling"),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else str(value),
 )
-def test_code_is_read_for_upsamplings(module: nn.Module, expected: str | None) -> None:
-    assert read_forward(module) == expected
+def test_what_makes_images_smaller_is_not_called_upsampling(options: dict[str, Any], what: str) -> None:
+    model = Upsampling(lambda x: functional.interpolate(x, **options))
+    (left,) = fuse(model, torch.randn(1, 4, 4, 6)).left
+    assert left.what == what
+    if "scale_factor" in options and options["scale_factor"] != 1:
+        (left,) = fuse(Upsampling(nn.Upsample(**options))).left
+        assert ("downsampling" in left.what) == (what == "downsampling")
 
 
-class Wrapped(nn.Module):
-    @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        return upsample_by_two(x)
-
-
-class Held(nn.Module):
+class Branching(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.up = functools.partial(functional.interpolate, scale_factor=2)
+        self.up, self.conv = nn.Upsample(scale_factor=2), nn.Conv2d(4, 4, 3, padding=1)
 
     def forward(self, x: Tensor) -> Any:
-        return self.up(x)
+        return self.conv(self.up(x)) if x.shape[-1] > 4 else self.conv(x)
 
 
-class Far(nn.Module):
-    """Upsamples five helpers away, which is further than anybody looks."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return one(x)
-
-
-def one(x: Tensor) -> Tensor:
-    return two(x)
+def test_an_upsampling_that_the_example_does_not_reach_is_named() -> None:
+    (left,) = fuse(Branching(), torch.randn(1, 4, 3, 3)).left
+    assert (left.path, left.reason) == ("up", "the example does not reach it")
+    assert fuse(Branching(), torch.randn(1, 4, 6, 6)).left == ()
 
 
-def two(x: Tensor) -> Tensor:
-    return three(x)
+def test_a_call_that_others_have_replaced_is_left_alone() -> None:
+    model = Up()
+    vars(model)["_call_impl"] = functools.partial(nn.Module._call_impl, model)
+    assert fuse(model).left[0].reason == "its call was replaced on the instance"
 
 
-def three(x: Tensor) -> Tensor:
-    return four(x)
-
-
-def four(x: Tensor) -> Tensor:
-    return upsample_by_two(x)
-
-
-@pytest.mark.parametrize(("module", "expected"), [(Wrapped(), "nearest"), (Held(), "nearest"), (Far(), None)])
-def test_decorators_and_attributes_are_looked_through_and_helpers_for_a_while(
-    module: nn.Module, expected: str | None
-) -> None:
-    assert read_forward(module) == expected
-
-
-def test_a_graph_is_read_though_its_class_is_torchs() -> None:
-    assert read_forward(torch.fx.symbolic_trace(Up())) == "nearest"
-
-
-def test_no_code_of_the_model_runs() -> None:
-    class Exploding(Up):
-        def forward(self, x: Tensor) -> Any:
-            raise AssertionError(functional.interpolate(x, scale_factor=2))
-
-    assert read_forward(Exploding()) == "nearest"
+def test_a_transposed_convolution_with_a_hook_is_left_alone() -> None:
+    model = nn.Sequential(nn.ConvTranspose2d(4, 3, 6, 3))
+    model[0].register_forward_hook(forward_hook)
+    assert "it has hooks" in fuse(model).left[0].reason

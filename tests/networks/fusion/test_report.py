@@ -33,3 +33,13 @@ def test_everything_is_listed() -> None:
 
 def test_what_was_not_compared_is_not_mentioned() -> None:
     assert str(FuseReport(model=nn.Identity())) == "0 changed, 0 left alone"
+
+
+def test_what_is_watched_is_counted_apart() -> None:
+    report = FuseReport(model=nn.Identity(), changed=(CHANGE,), watched=(CHANGE, CHANGE))
+    assert str(report).splitlines() == [
+        "1 changed, 2 watched, 0 left alone",
+        f"  changed  {CHANGE}",
+        f"  watched  {CHANGE}",
+        f"  watched  {CHANGE}",
+    ]

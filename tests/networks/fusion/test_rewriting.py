@@ -2,6 +2,7 @@
 
 import copy
 import io
+import itertools
 import pickle
 import threading
 from collections.abc import Callable
@@ -166,6 +167,7 @@ def test_classes_stay_what_they_were() -> None:
     assert isinstance(module, type(original))
     assert type(module).__name__ == type(original).__name__
     assert "FusedUpsample2D" in repr(fused)
+    assert type(module) is type(original)
     assert type(fused) is type(model)
 
 
@@ -396,7 +398,7 @@ def test_frozen_weights_are_kept_and_seen_to_change() -> None:
         assert run_both(model, fused, x) <= 1e-10
     # with gradients nothing kept is used
     assert differentiate_both(model, fused, x) <= 1e-10
-    fused.train()
+    fused.train()(x)
     assert len(weight_cache) == 0
 
 
@@ -449,4 +451,90 @@ def test_what_cannot_be_copied_is_named() -> None:
     model.lock = threading.Lock()  # type: ignore[assignment] # no module
     with pytest.raises(UsageError, match=r"model: cannot be copied \(cannot pickle '_thread.lock'.*inplace=True"):
         fuse(model)
-    assert fuse(model, inplace=True).changed
+    assert fuse(model, inplace=True).watched
+
+
+class Recurrent(Up):
+    """Answers with a state of its own, in the way it is told."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__(4, 4)
+        self.way = way
+        self.state: Any = None
+        self.steps: Tensor
+        self.register_buffer("steps", torch.zeros(()))
+        self.history: list[Tensor] = []
+        self.generator = torch.Generator().manual_seed(1)
+
+    def forward(self, x: Tensor) -> Any:
+        self.steps = self.steps + 1
+        y = super().forward(x)
+        if self.way == "state":
+            self.state = y if self.state is None else self.state + y
+            return self.state
+        if self.way == "list":
+            self.history.append(y)
+            return torch.stack(self.history).sum(0)
+        if self.way == "generator":
+            return y + torch.rand(y.shape, generator=self.generator)
+        return y * self.steps
+
+
+@pytest.mark.parametrize("way", ["state", "list", "generator", "buffer"])
+@pytest.mark.parametrize("inplace", [False, True], ids=["copied", "inplace"])
+def test_a_model_with_a_state_is_fused_and_gets_it_back(way: str, inplace: bool) -> None:
+    model, x = Recurrent(way).eval(), torch.randn(1, 4, 3, 5)
+    untouched = Recurrent(way).eval()
+    untouched.load_state_dict(model.state_dict())
+    report = fuse(model, x, inplace=inplace)
+    assert report.changed
+    fused: Any = report.model
+    for one in (model, fused):
+        assert (int(one.steps), one.state, len(one.history)) == (0, None, 0)
+    for _ in range(3):
+        # each has a state of its own, so both take the same steps
+        assert run_both(untouched, fused, x) <= 1e-5
+
+
+_calls = itertools.count()
+
+
+class Fickle(Up):
+    """Another every time, for a reason that nobody can put back."""
+
+    def forward(self, x: Tensor) -> Any:
+        return super().forward(x) * (1 + next(_calls))
+
+
+@pytest.mark.parametrize("inplace", [False, True], ids=["copied", "inplace"])
+def test_a_model_that_differs_from_itself_is_left_alone_and_not_blamed_on_fusion(inplace: bool) -> None:
+    model, x = Fickle().eval(), torch.randn(1, 4, 3, 5)
+    before = dict(vars(model))
+    report = fuse(model, x, inplace=inplace)
+    assert report.model is model
+    assert report.changed == ()
+    assert "between two runs of itself with the same input" in report.left[0].reason
+    assert vars(model) == before
+    assert fuse(model).watched
+
+
+class Growing(Up):
+    def forward(self, x: Tensor) -> Any:
+        return [super(Growing, self).forward(x) for _ in range(1 + next(_calls) % 7)]
+
+
+def test_another_number_of_outputs_is_a_difference_too() -> None:
+    assert "between two runs of itself" in fuse(Growing().eval(), torch.randn(1, 4, 3, 5)).left[0].reason
+
+
+class FickleGradient(Up):
+    def forward(self, x: Tensor) -> Any:
+        y = super().forward(x)
+        return y + next(_calls) * (y - y.detach())
+
+
+def test_a_gradient_that_differs_from_itself_is_not_blamed_on_fusion() -> None:
+    model, x = FickleGradient().eval(), torch.randn(1, 4, 3, 5)
+    report = fuse(model, x, verify_gradients=True)
+    assert report.model is model
+    assert report.left[0].reason.startswith("its gradients differ by")

@@ -3,8 +3,7 @@
 Changes neither.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from deconvbench.errors import UsageError
-from deconvbench.networks.fusion.observation import copy_input, keep_state, split_input
+from deconvbench.networks.fusion.observation import copy_input, find_tensors, keep_state, split_input
 from deconvbench.networks.fusion.tensors import compare
 
 # what rounding may do to the largest output; the forms are exact but for it
@@ -28,29 +27,6 @@ TOLERANCES: Mapping[torch.dtype, float] = {
 # a gradient less than this of the largest of all is rounding
 _NEGLIGIBLE = 1e-2
 _LITTLE = 1e-3
-
-
-def find_tensors(value: Any) -> Iterator[Tensor]:
-    """Find the tensors of an output.
-
-    Parameters
-    ----------
-    value : Any
-        A tensor, or lists, tuples, dicts and dataclasses of such.
-
-    Yields
-    ------
-    Tensor
-    """
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from find_tensors(item)
-    elif isinstance(value, Mapping):
-        yield from find_tensors(list(value.values()))
-    elif is_dataclass(value) and not isinstance(value, type):
-        yield from find_tensors([getattr(value, item.name) for item in fields(value)])
 
 
 def compare_outputs(expected: Any, found: Any, tolerances: Mapping[torch.dtype, float]) -> tuple[float, bool]:
@@ -75,10 +51,14 @@ def compare_outputs(expected: Any, found: Any, tolerances: Mapping[torch.dtype, 
     UsageError
         If there is nothing to compare.
     """
-    pairs = list(zip(find_tensors(expected), find_tensors(found), strict=True))
-    if not pairs:
+    wanted, given = list(find_tensors(expected)), list(find_tensors(found))
+    if not wanted:
         raise UsageError("example_input: the model's output holds no tensors to compare")
-    errors = [(compare(one, other), tolerances.get(one.dtype, 0.0)) for one, other in pairs]
+    if len(wanted) != len(given):
+        return float("inf"), False
+    errors = [
+        (compare(one, other), tolerances.get(one.dtype, 0.0)) for one, other in zip(wanted, given, strict=True)
+    ]
     return max(error for error, _ in errors), all(error <= limit for error, limit in errors)
 
 

@@ -170,6 +170,37 @@ def read_scale(call: UpsampleCall, shape: Sequence[Any]) -> int | str:  # noqa: 
     return _check_scales([new // old for new, old in zip(size, shape[2:], strict=True)])
 
 
+def name_resizing(call: UpsampleCall, shape: Sequence[Any] = ()) -> str:
+    """Name what a call does to the size of an image, for a report.
+
+    Parameters
+    ----------
+    call : UpsampleCall
+        Any call of ``interpolate``.
+    shape : sequence
+        Of its input, if it is known.
+
+    Returns
+    -------
+    str
+        ``downsampling`` where no side becomes longer and one shorter, ``resizing`` where none becomes longer,
+        otherwise ``upsampling``.
+    """
+    if call.scale_factor is not None:
+        given = call.scale_factor if isinstance(call.scale_factor, (tuple, list)) else (call.scale_factor,)
+        ratios = [factor for factor in given if isinstance(factor, (int, float))]
+    else:
+        given = call.size if isinstance(call.size, (tuple, list)) else (call.size,) * len(shape[2:])
+        ratios = [
+            new / old
+            for new, old in zip(given, shape[2:], strict=False)
+            if isinstance(new, int) and isinstance(old, int) and old
+        ]
+    if not ratios or any(ratio > 1 for ratio in ratios):
+        return "upsampling"
+    return "downsampling" if any(ratio < 1 for ratio in ratios) else "resizing"
+
+
 def _check_scales(scales: list[int]) -> int | str:
     rows, columns = scales
     if rows != columns:

@@ -1,20 +1,25 @@
-"""The classes that a fused model is made of: the user's own, with another ``forward`` around theirs.
+"""What runs in place of torch's own call of a module that is fused.
 
-A module is fused by changing its class to one made here, so that its parameters, children, attributes, name and
-``isinstance`` stay what they were. What runs fast is decided anew in every call.
+A fused module stays what it was: its class, ``forward``, parameters, hooks and name. The only difference is an
+entry of its own under the name that ``nn.Module.__call__`` looks up, ``_call_impl``. No class is made, so that
+``type(module)`` is the user's class and nothing that watches subclasses is called. What runs fast is decided anew
+in every call.
 """
 
-import copyreg
-import types
-from collections.abc import Sequence
+import sys
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from functools import cache, wraps
-from typing import Any, Self
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from deconvbench.networks.fusion.deconvolution import DeconvolutionMode
+from deconvbench.networks.fusion.originals import ENTRY, Entry, is_torch_own
+from deconvbench.networks.fusion.reading import find_type_question, list_forwards
 from deconvbench.networks.fusion.session import Interceptor, Session, may_intercept
 from deconvbench.networks.fusion.tensors import find_layout, find_numbers, find_tensors
 from deconvbench.networks.fusion.weight_cache import WeightCache
@@ -22,138 +27,162 @@ from deconvbench.upsamplers.fast.recording import is_recorded
 
 # more kinds of calls than these are not worth remembering
 _MOST_CALLS = 64
+_CALL = nn.Module._wrapped_call_impl.__code__
 
 
-class Fused(nn.Module):
-    """What all fused modules have in common.
+class Fused(Entry, ABC):
+    """What all kinds have in common.
 
-    Attributes
+    It keeps what it learns in the module: ``weight_cache``, transformed weights that are kept between calls, and
+    ``idle``, kinds of calls in which nothing was to be gained, so that they need no looking after.
+
+    Parameters
     ----------
-    weight_cache : WeightCache or None
-        Transformed weights, if they are kept between calls.
-    idle : set
-        Kinds of calls in which nothing was to be gained, so that they need no looking after.
+    module : nn.Module or None
+        The module that is fused. It is not kept alive.
     """
 
-    weight_cache: WeightCache | None
-    idle: set[Any]
+    def __init__(self, module: nn.Module | None) -> None:
+        self._find_owner = (lambda: None) if module is None else weakref.ref(module)
 
-    def _describe_call(self, values: Sequence[Any]) -> Any:
-        layouts = tuple(find_layout(tensor) for tensor in find_tensors(values))
-        # sizes are given as numbers too
-        return (
-            layouts,
-            repr(find_numbers(values)),
-            self.training,
-            torch.is_grad_enabled(),
-            torch.get_num_threads(),
-        )
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Fused":
+        owner = self._find_owner()
+        return type(self)(None if owner is None else memo.get(id(owner)))
 
-    def _is_idle(self, call: Any) -> bool:
-        return call in vars(self).get("idle", ())
+    def __reduce__(self) -> Any:
+        owner = self._find_owner()
+        # one that is rebuilt from its attributes, as a graph is, is not there yet
+        is_rebuilt = owner is None or type(owner).__reduce__ is not object.__reduce__
+        return (type(self), (None if is_rebuilt else owner,))
 
-    def _note_idle(self, call: Any) -> None:
-        if None in call[0]:
-            return
-        idle = vars(self).setdefault("idle", set())
-        if len(idle) >= _MOST_CALLS:
-            idle.clear()
-        idle.add(call)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the module."""
+        module = self._find_owner()
+        if not torch.compiler.is_compiling():
+            # replicas, shallow copies and clones share entries; torch says who is called in its frame only
+            frame = sys._getframe(1)
+            if frame.f_code is _CALL:
+                module = frame.f_locals["self"]
+        if module is None:
+            raise RuntimeError(f"the module of this {type(self).__name__} is gone: call the module, not its entry")
+        return self.run(module, args, kwargs)
 
-    def _find_weight_cache(self) -> WeightCache | None:
-        return None if self.training else self.__dict__.get("weight_cache")
+    @abstractmethod
+    def run(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a module with its hooks, fast where that is exact."""
 
-    def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode; training drops what is kept."""
-        if mode:
-            self._forget()
-        vars(self).pop("idle", None)
-        return super().train(mode)
 
-    def _apply(self, *args: Any, **kwargs: Any) -> Self:
-        self._forget()
-        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call] # torch has no types here
-        return self
+def find_fused(module: nn.Module) -> Fused | None:
+    """Find how a module is fused, or None where it is not."""
+    entry = vars(module).get(ENTRY)
+    return entry if isinstance(entry, Fused) else None
 
-    def _forget(self) -> None:
-        weight_cache = self.__dict__.get("weight_cache")
-        if weight_cache is not None:
-            weight_cache.clear()
 
-    def _get_name(self) -> str:
-        # only for printing: __name__ stays that of the user's class
-        return f"Fused{type(self).__name__}"
+def attach(module: nn.Module, kind: type[Fused], weight_cache: WeightCache | None = None) -> None:
+    """Fuse a module.
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        # the class is made at run time, so pickles and copies name what it is made of
-        reduced: Any = super().__reduce_ex__(protocol)
-        function, arguments, *rest = reduced
-        if function is not copyreg.__newobj__ or arguments[0] is not type(self):  # type: ignore[attr-defined] # undocumented, but what pickle uses
-            return (function, arguments, *rest)
-        return (_make_empty, (*type(self).__bases__, *arguments[1:]), *rest)
+    Parameters
+    ----------
+    module : nn.Module
+        Changed in place.
+    kind : type
+        One of the kinds.
+    weight_cache : WeightCache or None
+        Where transformed weights are kept, if they are.
+    """
+    vars(module)[ENTRY] = kind(module)
+    # only for printing
+    vars(module)["_get_name"] = partial(str, f"Fused{type(module).__name__}")
+    if weight_cache is not None:
+        vars(module)["weight_cache"] = weight_cache
+
+
+def detach(module: nn.Module) -> None:
+    """Make a fused module what it was."""
+    for name in (ENTRY, "_get_name", "weight_cache", "idle"):
+        vars(module).pop(name, None)
+
+
+def call_plainly(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Call a module as torch does."""
+    return type(module)._call_impl(module, *args, **kwargs)  # type: ignore[no-untyped-call] # torch has no types here
+
+
+def find_weight_cache(module: nn.Module) -> WeightCache | None:
+    """Find where transformed weights of a module are kept; training drops them."""
+    weight_cache: WeightCache | None = vars(module).get("weight_cache")
+    if weight_cache is None or torch.compiler.is_compiling():
+        # what a compiler traces computes them anew
+        return None
+    if module.training:
+        weight_cache.clear()
+        return None
+    return weight_cache
+
+
+def describe_call(module: nn.Module, values: Sequence[Any]) -> Any:
+    """Describe a call by all that decides whether anything is to be gained."""
+    layouts = tuple(find_layout(tensor) for tensor in find_tensors(values))
+    # sizes are given as numbers too
+    return (
+        layouts,
+        repr(find_numbers(values)),
+        module.training,
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+    )
+
+
+def is_idle(module: nn.Module, call: Any) -> bool:
+    """Whether nothing was to be gained in such a call."""
+    return call in vars(module).get("idle", ())
+
+
+def note_idle(module: nn.Module, call: Any) -> None:
+    """Remember that nothing was to be gained in such a call."""
+    if None in call[0]:
+        return
+    idle = vars(module).setdefault("idle", set())
+    if len(idle) >= _MOST_CALLS:
+        idle.clear()
+    idle.add(call)
 
 
 class FusedScope(Fused):
     """A module whose forward pass is watched: upsamplings become fast with the convolutions after them."""
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the module's own forward pass."""
-        if not may_intercept(*args, *kwargs.values()):
-            return super().forward(*args, **kwargs)
-        call = self._describe_call((*args, *kwargs.values()))
-        if self._is_idle(call):
-            return super().forward(*args, **kwargs)
-        session = Session(self._find_weight_cache())
+    _read: list[Any] | None = None
+
+    def run(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the module's own forward pass, and its hooks."""
+        if not is_torch_own() or not may_intercept(*args, *kwargs.values()):
+            return call_plainly(module, args, kwargs)
+        call = describe_call(module, (*args, *kwargs.values()))
+        if is_idle(module, call) or self._asks_for_types(module):
+            return call_plainly(module, args, kwargs)
+        session = Session(find_weight_cache(module))
         with Interceptor(session):
-            output = super().forward(*args, **kwargs)
+            output = call_plainly(module, args, kwargs)
         if session.has_tried and not session.has_gained:
-            self._note_idle(call)
+            note_idle(module, call)
         return session.close(output)
 
+    def _asks_for_types(self, module: nn.Module) -> bool:
+        """Whether any code of the module wants to know exact types, where an upsampled tensor has another."""
+        forwards = list_forwards(module)
+        # it is read again when anything was replaced
+        if forwards == self._read:
+            return False
+        if find_type_question(module) is not None:
+            return True
+        self._read = forwards
+        return False
 
-class FusedConvTranspose2d(Fused, nn.ConvTranspose2d):
+
+class FusedConvTranspose2d(Fused):
     """A transposed convolution that runs as a convolution and PixelShuffle where that is faster."""
 
-    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:  # torch's name
+    def run(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Convolve."""
-        with nullcontext() if is_recorded(input) else DeconvolutionMode():
-            y: Tensor = super().forward(input, output_size)
-        return y
-
-
-def make_class(kind: type[Fused], base: type[nn.Module]) -> type[nn.Module]:
-    """Make the class of a fused module.
-
-    Parameters
-    ----------
-    kind : type
-        One of the classes above.
-    base : type
-        The class of the module.
-
-    Returns
-    -------
-    type
-        A subclass of both, the same one every time.
-    """
-    keys: tuple[Any, Any] = (kind, base)
-    made: type[nn.Module] = _make_once(*keys)
-    return made
-
-
-@cache
-def _make_once(kind: Any, base: Any) -> Any:
-    # tracers, and libraries that pass what a forward takes, read its signature
-    @wraps(base.forward)
-    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return kind.forward(self, *args, **kwargs)
-
-    names = {name: getattr(base, name) for name in ("__module__", "__qualname__", "__doc__")} | {
-        "forward": forward
-    }
-    return types.new_class(base.__name__, (kind, base), exec_body=lambda body: body.update(names))
-
-
-def _make_empty(kind: type[Fused], base: type[nn.Module], *arguments: Any) -> nn.Module:
-    made = make_class(kind, base)
-    return made.__new__(made, *arguments)
+        with nullcontext() if is_recorded(*args, *kwargs.values()) else DeconvolutionMode():
+            return call_plainly(module, args, kwargs)

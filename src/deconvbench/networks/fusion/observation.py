@@ -1,12 +1,12 @@
 """Running a model once to see which upsamplings meet which convolutions, and in which module.
 
-Leaves the model as it was: training flags, buffers and the state of the random generators are put back.
+Leaves the model as it was (see `snapshot`).
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from itertools import count
 from typing import Any
 
@@ -17,7 +17,8 @@ from torch.utils import _pytree as pytree
 from deconvbench.errors import UsageError
 from deconvbench.networks.fusion.expressions import LazyExpression, Match
 from deconvbench.networks.fusion.session import Interceptor, Session
-from deconvbench.networks.fusion.tensors import compare, count_changes
+from deconvbench.networks.fusion.snapshot import keep_everything
+from deconvbench.networks.fusion.tensors import compare
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Upsampling:
         The calls around it, outermost first.
     scale : int or None
         The scale; None for one that is not one of ours.
+    what : str
+        What it is: an upsampling, or not.
     reasons : list of str
         Why it had to be computed.
     is_fused : bool
@@ -54,6 +57,7 @@ class Upsampling:
 
     frames: tuple[Frame, ...]
     scale: int | None
+    what: str
     reasons: list[str] = field(default_factory=list)
     is_fused: bool = False
 
@@ -100,12 +104,13 @@ class Observation:
 
     def begin(self, scale: int) -> Upsampling:
         """Learn of an upsampling."""
-        self.upsamplings.append(Upsampling(tuple(self._frames), scale))
+        what = f"nearest-neighbour upsampling by {scale}"
+        self.upsamplings.append(Upsampling(tuple(self._frames), scale, what))
         return self.upsamplings[-1]
 
-    def refuse(self, reason: str) -> None:
-        """Learn of an upsampling that is not one of ours."""
-        self.upsamplings.append(Upsampling(tuple(self._frames), None, [reason]))
+    def refuse(self, reason: str, what: str) -> None:
+        """Learn of an upsampling that is not one of ours, or of what it is instead."""
+        self.upsamplings.append(Upsampling(tuple(self._frames), None, what, [reason]))
 
     def miss(self, upsamplings: Any, reason: str) -> None:
         """Learn of an upsampled tensor that had to be computed."""
@@ -159,7 +164,7 @@ class Observation:
         self._frames.pop()
 
 
-def observe(model: nn.Module, example_input: Any) -> tuple[Observation, Any]:
+def observe(model: nn.Module, example_input: Any) -> tuple[Observation, list[Tensor]]:
     """Run a model and see what could be fused.
 
     Parameters
@@ -173,17 +178,19 @@ def observe(model: nn.Module, example_input: Any) -> tuple[Observation, Any]:
     -------
     observation : Observation
         What was seen.
-    output : Any
+    output : list of Tensor
         Of the model, computed the fast way.
     """
     seen = Observation()
     session = Session(observer=seen)
-    with seen.follow(model), torch.no_grad(), Interceptor(session):
-        output = run_once(model, example_input)
-    return seen, session.close(output)
+    args, kwargs = split_input(copy_input(example_input))
+    with keep_state(model):
+        with seen.follow(model), torch.no_grad(), Interceptor(session):
+            output = model(*args, **kwargs)
+        return seen, copy_output(session.close(output))
 
 
-def run_once(model: nn.Module, example_input: Any) -> Any:
+def run_once(model: nn.Module, example_input: Any) -> list[Tensor]:
     """Run a model in evaluation mode, and leave no trace.
 
     Parameters
@@ -195,8 +202,8 @@ def run_once(model: nn.Module, example_input: Any) -> Any:
 
     Returns
     -------
-    Any
-        Its output.
+    list of Tensor
+        Copies of the tensors of its output.
 
     Raises
     ------
@@ -205,7 +212,35 @@ def run_once(model: nn.Module, example_input: Any) -> Any:
     """
     args, kwargs = split_input(copy_input(example_input))
     with keep_state(model):
-        return model(*args, **kwargs)
+        return copy_output(model(*args, **kwargs))
+
+
+def find_tensors(value: Any) -> Iterator[Tensor]:
+    """Find the tensors of an output.
+
+    Parameters
+    ----------
+    value : Any
+        A tensor, or lists, tuples, dicts and dataclasses of such.
+
+    Yields
+    ------
+    Tensor
+    """
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from find_tensors(item)
+    elif isinstance(value, Mapping):
+        yield from find_tensors(list(value.values()))
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield from find_tensors([getattr(value, item.name) for item in fields(value)])
+
+
+def copy_output(output: Any) -> list[Tensor]:
+    """Copy the tensors of an output, which may be the model's own and will be put back."""
+    return [tensor.detach().clone() for tensor in find_tensors(output)]
 
 
 def split_input(example_input: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -241,27 +276,16 @@ def copy_input(example_input: Any) -> Any:
 
 @contextmanager
 def keep_state(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode and random numbers into a known state, and both back at the end.
+    """Put a model into evaluation mode and random numbers into a known state, and everything back at the end.
 
     Parameters
     ----------
     model : nn.Module
-        The model; its buffers are put back too.
+        The model; all that it refers to is put back too (see `snapshot`).
     """
-    devices = sorted({parameter.device.index or 0 for parameter in model.parameters() if parameter.is_cuda})
-    flags = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.detach().clone(), count_changes(buffer)) for buffer in model.buffers()]
-    try:
-        for module, _ in flags:
+    with keep_everything(model):
+        for module in model.modules():
             # not eval(), which a module may take for more than a flag
             module.training = False
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(0)
-            yield
-    finally:
-        for module, flag in flags:
-            module.training = flag
-        with torch.no_grad():
-            for buffer, value, version in buffers:
-                if count_changes(buffer) != version:
-                    buffer.copy_(value)
+        torch.manual_seed(0)
+        yield

@@ -4,21 +4,20 @@ With an example: from what was seen. Without: from containers and from the code 
 which only says where it is worth watching. Changes nothing, and runs no code of the model.
 """
 
-import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import CodeType, FunctionType, MethodType
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import torch
 from torch import nn
-from torch.fx import GraphModule
-from torch.nn import functional
 
-from deconvbench.networks.fusion.calls import NEAREST
+from deconvbench.networks.fusion.calls import UpsampleCall
 from deconvbench.networks.fusion.conversion import explain_transposed, read_shape
-from deconvbench.networks.fusion.modules import Fused, FusedConvTranspose2d, FusedScope
+from deconvbench.networks.fusion.expressions import name_resizing
+from deconvbench.networks.fusion.modules import Fused, FusedConvTranspose2d, FusedScope, find_fused
 from deconvbench.networks.fusion.observation import Fusion, Observation
+from deconvbench.networks.fusion.originals import ENTRY
+from deconvbench.networks.fusion.reading import find_type_question, names_convolution, read_forward
 from deconvbench.networks.fusion.report import Change, Left
 from deconvbench.networks.fusion.sequential import (
     Chain,
@@ -39,7 +38,7 @@ class FusionPlan:
     ----------
     kinds : dict of str to type
         The kind of `Fused` module that each path becomes.
-    changed : list of Change
+    changed, watched : list of Change
         What to say about those.
     left : list of Left
         What to say about the rest.
@@ -47,6 +46,7 @@ class FusionPlan:
 
     kinds: dict[str, type[Fused]] = field(default_factory=dict)
     changed: list[Change] = field(default_factory=list)
+    watched: list[Change] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
 
     def leave(self, path: str, what: str, reason: str) -> None:
@@ -61,16 +61,23 @@ class FusionPlan:
         if change not in self.changed:
             self.changed.append(change)
 
+    def watch(self, path: str, was: str, now: str) -> None:
+        """Say that it will show whether something is changed, once."""
+        change = Change(path=path, was=was, now=now)
+        if change not in self.watched:
+            self.watched.append(change)
+
     def sort(self, paths: Iterable[str]) -> None:
         """Put what is said into an order."""
         order = {path: number for number, path in enumerate(paths)}
         # a shared module has more paths than one
-        self.changed.sort(key=lambda change: order.get(change.path, len(order)))
+        for changes in (self.changed, self.watched):
+            changes.sort(key=lambda change: order.get(change.path, len(order)))
         self.left.sort(key=lambda left: order.get(left.path, len(order)))
 
 
 def explain_module(module: nn.Module) -> str | None:  # noqa: PLR0911 -- one return for each reason
-    """Say why a module cannot get another class, or None where it can."""
+    """Say why the calls of a module cannot be changed, or None where they can."""
     if isinstance(module, torch.jit.ScriptModule):
         return "TorchScript is compiled already"
     if isinstance(module, _PARALLEL) or type(module).__name__ == "FullyShardedDataParallel":
@@ -79,11 +86,27 @@ def explain_module(module: nn.Module) -> str | None:  # noqa: PLR0911 -- one ret
         return 'it is compiled: use torch.compile(..., backend="deconvbench") instead'
     if "forward" in vars(module):
         return "its forward was replaced on the instance"
+    if ENTRY in vars(module) and find_fused(module) is None:
+        return "its call was replaced on the instance"
     if any(_is_compiled(child) for child in module.modules()):
         return 'a part of it is compiled: use torch.compile(..., backend="deconvbench") instead'
     if any(isinstance(child, _PARALLEL) for child in module.modules()):
         return "a part of it is wrapped for parallel work: fuse before wrapping"
     return None
+
+
+def explain_watching(module: nn.Module) -> str | None:
+    """Say why the forward pass of a module cannot be watched, or None where it can."""
+    objection = explain_module(module)
+    if objection is not None:
+        return objection
+    question = find_type_question(module)
+    if question is None:
+        return None
+    return (
+        f"{question} asks for the exact type of something, and an upsampled tensor that is not computed yet"
+        " has another"
+    )
 
 
 def _is_compiled(module: nn.Module) -> bool:
@@ -104,35 +127,51 @@ def plan_observed(model: nn.Module, seen: Observation, tolerances: Mapping[torch
     """
     plan = FusionPlan()
     modules = dict(model.named_modules())
-    homes = [_find_home(fusion, modules) for fusion in seen.fusions]
-    wrong = {
-        home
-        for home, fusion in zip(homes, seen.fusions, strict=True)
-        if not fusion.relative_error <= tolerances.get(fusion.dtype, 0)
-    }
-    for home, fusion in zip(homes, seen.fusions, strict=True):
+    found = [(fusion, *_find_home(fusion, modules)) for fusion in seen.fusions]
+    wrong = {home for fusion, home, _ in found if not fusion.relative_error <= tolerances.get(fusion.dtype, 0)}
+    for fusion, home, kind in found:
         what = _describe(fusion, modules)
-        if home in wrong:
+        if isinstance(kind, str):
+            plan.leave(fusion.path, what, kind)
+        elif home in wrong:
             plan.leave(fusion.path, what, f"differs by {fusion.relative_error:.1e} of the largest value")
-        elif not isinstance(modules[home], Fused):
-            kind = FusedSequential if _is_chained(modules[home], fusion, modules) else FusedScope
+        elif find_fused(modules[home]) is None:
             if plan.kinds.setdefault(home, kind) is not kind:
                 # it does what the other does
                 plan.kinds[home] = FusedScope
             plan.change(fusion.path, what, f"{_name_result(fusion.kernel_size)}, in {home or 'the model'}")
     for upsampling in seen.upsamplings:
         if not upsampling.is_fused:
-            path = upsampling.frames[-1].path
-            what = f"nearest-neighbour upsampling by {upsampling.scale}" if upsampling.scale else "upsampling"
-            plan.leave(path, what, "; ".join(upsampling.reasons) or "nothing reads its output")
+            reason = "; ".join(upsampling.reasons) or "nothing reads its output"
+            plan.leave(upsampling.frames[-1].path, upsampling.what, reason)
+    _leave_missed(plan, seen, modules)
     _plan_transposed(plan, modules)
     plan.sort(modules)
     return plan
 
 
-def _find_home(fusion: Fusion, modules: dict[str, nn.Module]) -> str:
-    """Find the innermost module around a fusion that can be watched; the model itself can."""
-    return next(path for path in reversed(fusion.around) if explain_module(modules[path]) is None)
+def _find_home(fusion: Fusion, modules: dict[str, nn.Module]) -> tuple[str, type[Fused] | str]:
+    """Find the innermost module around a fusion that can be changed, and its kind; or why there is none."""
+    objections = []
+    for path in reversed(fusion.around):
+        module = modules[path]
+        is_chained = explain_module(module) is None and _is_chained(module, fusion, modules)
+        objection = None if is_chained or find_fused(module) is not None else explain_watching(module)
+        if objection is None:
+            return path, FusedSequential if is_chained else FusedScope
+        objections.append(objection)
+    return "", objections[0]
+
+
+def _leave_missed(plan: FusionPlan, seen: Observation, modules: dict[str, nn.Module]) -> None:
+    """Name the upsampling modules that the example does not run, outside of modules that are watched."""
+    reached = {frame.path for upsampling in seen.upsamplings for frame in upsampling.frames}
+    for path, module in modules.items():
+        if path in reached or not _is_upsampling_like(module):
+            continue
+        holders = [start for start in modules if not start or path.startswith(f"{start}.")]
+        if not any(start in plan.kinds or find_fused(modules[start]) is not None for start in holders):
+            plan.leave(path, _name_module(module), "the example does not reach it")
 
 
 def _describe(fusion: Fusion, modules: dict[str, nn.Module]) -> str:
@@ -160,13 +199,18 @@ def plan_unseen(model: nn.Module) -> FusionPlan:
     """Make the plan from containers and code alone."""
     plan = FusionPlan()
     modules = dict(model.named_modules())
+    if _is_upsampling_like(model):
+        plan.leave("", _name_module(model), "no convolution is near")
     for path, module in modules.items():
-        if isinstance(module, Fused):
+        if find_fused(module) is not None:
             continue
         if _is_plain_sequential(module):
             _plan_sequential(plan, path, module, modules)
-        elif not isinstance(module, (nn.ModuleList, nn.ModuleDict)):
-            _plan_forward(plan, path, modules)
+            continue
+        _plan_forward(plan, path, modules)
+        for name, child in module.named_children():
+            if _is_upsampling_like(child):
+                _plan_upsampling(plan, _join_path(path, name), child, path, modules)
     _plan_transposed(plan, modules)
     plan.sort(modules)
     return plan
@@ -178,10 +222,15 @@ def _plan_sequential(
     names, children = list(sequential._modules), list(sequential)
     stop = 0
     for index, child in enumerate(children):
-        if index < stop or not is_upsampling(child):
+        own = _join_path(path, names[index])
+        if index < stop or not _is_upsampling_like(child):
+            continue
+        is_last = index == len(children) - 1
+        start = _cut_path(path) if is_last else path
+        if not is_upsampling(child):
+            _plan_upsampling(plan, own, child, start, modules)
             continue
         chain = find_chain(children, index)
-        own = _join_path(path, names[index])
         if isinstance(chain, Chain):
             stop = chain.stop
             objection = explain_module(modules[path])
@@ -196,12 +245,9 @@ def _plan_sequential(
             else:
                 plan.leave(own, what, objection)
         elif chain.is_certain:
-            plan.leave(own, type(child).__name__, chain.reason)
+            plan.leave(own, _name_module(child), chain.reason)
         else:
-            is_last = index == len(children) - 1
-            _plan_scope(
-                plan, own, type(child).__name__, chain.reason, _cut_path(path) if is_last else path, modules
-            )
+            _plan_scope(plan, own, _name_module(child), chain.reason, start, modules)
 
 
 def _plan_forward(plan: FusionPlan, path: str, modules: dict[str, nn.Module]) -> None:
@@ -211,19 +257,28 @@ def _plan_forward(plan: FusionPlan, path: str, modules: dict[str, nn.Module]) ->
         plan.leave(path, "upsampling in its forward", f"its code names mode {mode}")
     elif mode is not None:
         _plan_scope(plan, path, "upsampling in its forward", "no convolution is near", path, modules)
-    held = [(f"{name}.{key}", kid) for name, child in module.named_children() for key, kid in _list(child)]
-    for name, child in (*module.named_children(), *held):
-        if is_upsampling(child):
-            scale = read_upsampling(child)
-            if isinstance(scale, str) and getattr(child, "size", None) is None:
-                plan.leave(_join_path(path, name), type(child).__name__, scale)
-            else:
-                own = _join_path(path, name)
-                _plan_scope(plan, own, type(child).__name__, "no convolution is near", path, modules)
 
 
-def _list(child: nn.Module) -> list[tuple[str, nn.Module]]:
-    return list(child.named_children()) if isinstance(child, (nn.ModuleList, nn.ModuleDict)) else []
+def _is_upsampling_like(module: nn.Module) -> bool:
+    """Whether a module upsamples as torch's own modules do, or is derived from them."""
+    return isinstance(module, nn.Upsample)
+
+
+def _name_module(module: nn.Module) -> str:
+    """Name an upsampling module, and what it is where it does not make images larger."""
+    call = UpsampleCall(image=None, size=None, scale_factor=getattr(module, "scale_factor", None), mode=None)
+    name = name_resizing(call)
+    return type(module).__name__ if name == "upsampling" else f"{type(module).__name__} ({name})"
+
+
+def _plan_upsampling(
+    plan: FusionPlan, path: str, module: nn.Module, start: str | None, modules: dict[str, nn.Module]
+) -> None:
+    scale = read_upsampling(module) if is_upsampling(module) else None
+    if isinstance(scale, str) and getattr(module, "size", None) is None:
+        plan.leave(path, _name_module(module), scale)
+    else:
+        _plan_scope(plan, path, _name_module(module), "no convolution is near", start, modules)
 
 
 def _plan_scope(
@@ -235,22 +290,27 @@ def _plan_scope(
         module = modules[start]
         # containers that are never called have no forward of their own
         is_called = type(module).forward is not nn.Module.forward
-        if is_called and any(isinstance(child, nn.Conv2d) for child in module.modules()):
-            objection = explain_module(module)
-            if isinstance(module, Fused) or objection is None:
+        if is_called and any(_convolves(child) for child in module.modules()):
+            objection = None if find_fused(module) is not None else explain_watching(module)
+            if objection is None:
                 break
             objections.append(objection)
         start = _cut_path(start)
     if start is None:
         plan.leave(path, what, objections[0] if objections else reason)
-    elif not isinstance(modules[start], Fused):
+    elif find_fused(modules[start]) is None:
         plan.kinds[start] = FusedScope
-        plan.change(path, what, f"watched as {start or 'the model'} runs, and fused with a convolution after it")
+        name = start or "the model"
+        plan.watch(path, what, f"watched as {name} runs, and fused with a convolution after it, if there is one")
+
+
+def _convolves(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) or names_convolution(module)
 
 
 def _plan_transposed(plan: FusionPlan, modules: dict[str, nn.Module]) -> None:
     for path, module in modules.items():
-        if type(module) is not nn.ConvTranspose2d:
+        if type(module) is not nn.ConvTranspose2d or find_fused(module) is not None:
             continue
         size, scale = module.kernel_size[0], module.stride[0]
         what = f"ConvTranspose2d {size}×{size}, stride {scale}"
@@ -273,93 +333,3 @@ def _join_path(path: str, name: str) -> str:
 def _cut_path(path: str) -> str | None:
     """Find the path of the module that holds another; None above the model."""
     return path.rpartition(".")[0] if path else None
-
-
-_NAMES = frozenset({"interpolate", "upsample", "upsample_nearest"})
-_OTHER_MODES = frozenset({"linear", "bilinear", "bicubic", "trilinear", "area", "lanczos"})
-_FUNCTIONS = (functional.interpolate, functional.upsample, functional.upsample_nearest)
-# helpers of helpers of helpers: deep enough for any decoder, and certain to end
-_DEPTH = 4
-
-
-def read_forward(module: nn.Module) -> str | None:
-    """Find whether the forward pass of a module itself may upsample, by its code.
-
-    Parameters
-    ----------
-    module : nn.Module
-        Any; its children are not looked at.
-
-    Returns
-    -------
-    str or None
-        ``nearest`` or the other mode that its code names; None if it upsamples nothing.
-    """
-    if type(module).__module__.startswith("torch.") and not isinstance(module, GraphModule):
-        return None
-    codes: dict[int, CodeType] = {}
-    own = [value for value in vars(module).values() if not isinstance(value, nn.Module)]
-    found = [_visit(value, type(module), codes, _DEPTH) for value in (type(module).forward, *own)]
-    if not any(found):
-        return None
-    words = {constant for code in codes.values() for constant in _find_words(code)}
-    others = sorted(words & _OTHER_MODES)
-    return others[0] if others and words.isdisjoint(NEAREST) else "nearest"
-
-
-def _visit(value: Any, owner: type, codes: dict[int, CodeType], depth: int) -> bool:
-    function = _unwrap(value)
-    if function in _FUNCTIONS:
-        # what a partial function is given
-        return True
-    if not isinstance(function, FunctionType) or (function.__module__ or "").startswith("torch."):
-        return False
-    code = function.__code__
-    if depth == 0 or id(code) in codes:
-        return False
-    codes[id(code)] = code
-    names = set(_find_names(code))
-    known = {name: function.__globals__[name] for name in names if name in function.__globals__}
-    # an attribute of such a name may be anything
-    found = bool(names & _NAMES) and ("functional" in names or functional in known.values())
-    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
-    methods = [getattr(owner, name) for name in names if isinstance(getattr(owner, name, None), FunctionType)]
-    for other in (*cells, *known.values(), *methods):
-        found = _visit(other, owner, codes, depth - 1) or found
-    return found
-
-
-def _unwrap(value: Any) -> Any:
-    while True:
-        if isinstance(value, functools.partial):
-            value = value.func
-        elif isinstance(value, MethodType):
-            value = value.__func__
-        elif isinstance(value, FunctionType) and hasattr(value, "__wrapped__"):
-            value = value.__wrapped__
-        else:
-            # what cannot be compared is not a function
-            return value if callable(value) and not isinstance(value, type) else None
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is not None
-    except ValueError:
-        # assigned later
-        return False
-
-
-def _find_names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _find_names(constant)
-
-
-def _find_words(code: CodeType) -> Iterator[str]:
-    for constant in code.co_consts:
-        if isinstance(constant, str):
-            yield constant
-        elif isinstance(constant, CodeType):
-            yield from _find_words(constant)

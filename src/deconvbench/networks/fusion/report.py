@@ -62,6 +62,9 @@ class FuseReport:
         The fused model; the very model that was given, if nothing was changed or if it was changed in place.
     changed : tuple of Change
         What is computed differently.
+    watched : tuple of Change
+        Upsampling operations whose module is watched as it runs: whether a convolution follows that can be fused
+        with them shows only then. Given an example there are none, for it has shown.
     left : tuple of Left
         Upsampling operations and transposed convolutions that are not, with the reason.
     max_relative_error : float or None
@@ -73,13 +76,16 @@ class FuseReport:
 
     model: nn.Module
     changed: tuple[Change, ...] = ()
+    watched: tuple[Change, ...] = ()
     left: tuple[Left, ...] = ()
     max_relative_error: float | None = None
     max_relative_gradient_error: float | None = None
 
     def __str__(self) -> str:
-        lines = [f"{len(self.changed)} changed, {len(self.left)} left alone"]
+        watched = f"{len(self.watched)} watched, " if self.watched else ""
+        lines = [f"{len(self.changed)} changed, {watched}{len(self.left)} left alone"]
         lines += [f"  changed  {change}" for change in self.changed]
+        lines += [f"  watched  {change}" for change in self.watched]
         lines += [f"  left     {left}" for left in self.left]
         if self.max_relative_error is not None:
             lines.append(f"  outputs differ by at most {self.max_relative_error:.1e} of the largest")

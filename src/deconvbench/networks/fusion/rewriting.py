@@ -5,6 +5,7 @@ Reads top to bottom: look, plan, copy, change, check.
 
 import copy
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from deconvbench.errors import DeconvbenchError, FusionError, UsageError
 from deconvbench.networks.fusion.checking import TOLERANCES, compare_gradients, compare_outputs, compute_gradients
-from deconvbench.networks.fusion.modules import make_class
+from deconvbench.networks.fusion.modules import attach, detach
 from deconvbench.networks.fusion.observation import Observation, observe, run_once
 from deconvbench.networks.fusion.planning import FusionPlan, explain_module, plan_observed, plan_unseen
 from deconvbench.networks.fusion.report import FuseReport, Left
@@ -46,9 +47,11 @@ def fuse(
         Any model. In training it is fused as well as in evaluation mode.
     example_input : Tensor, tuple, list or dict, optional
         Arguments of the model, in a dict by name. With it the model runs, in evaluation mode and without leaving
-        a trace: every upsampling is found wherever it happens, and the outputs of both models are compared.
-        Without it containers and the code of forward passes tell where to look; what they find is exact all the
-        same.
+        a trace: every upsampling is found wherever it happens, and the outputs of both models are compared. What
+        the model refers to is put back after each run (states, counters, caches, generators, random numbers),
+        for which its tensors are copied meanwhile; lazy modules stay initialised. Not put back are global
+        variables and what lies outside of the process. Without it containers and the code of forward passes tell
+        where to look, and the report names modules that are watched; what they find is exact all the same.
     inplace : bool
         Change the model itself. Otherwise its modules are copied, and **the copy shares the parameters and
         buffers**: training one trains the other. ``.to()`` of one converts the parameters of both but only its
@@ -69,8 +72,8 @@ def fuse(
     Returns
     -------
     FuseReport
-        Its `model` is the fused one: of the same classes (``isinstance``, ``__name__``), with the same state_dict,
-        hooks and pickling. If there is nothing to fuse, it is the very model that was given.
+        Its `model` is the fused one: of the very same classes, with the same state_dict, hooks and pickling. If
+        there is nothing to fuse, it is the very model that was given.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def fuse(
         If an argument is not allowed, or the model cannot be copied.
     FusionError
         If the outputs or gradients differ by more than the tolerance; the message names the place. Nothing is
-        changed then.
+        changed then. A model that differs from itself as much, run twice, is left alone, and the report says so.
 
     Notes
     -----
@@ -91,6 +94,14 @@ def fuse(
 
     On a CPU an infinite or NaN pixel spoils what it spoils in the original; `ResizeConv2d` says what it does on
     accelerators.
+
+    In every call it is looked at whether all that the fast way does not call is still torch's own: methods that
+    were replaced on an instance or a class, functions of torch that were, hooks of one module or of all, weights
+    of other classes than torch's, and modes of others run as they would, at the speed that they have. The type of
+    a module stays what it was, but that of an upsampled tensor that is not computed yet is another than
+    ``torch.Tensor``; a module whose code, hooks or helpers use ``type(...)`` or ``__class__`` of anything but
+    ``self`` is left alone. Only calls of a module are fast, ``module(x)``, not ``module.forward(x)``, and slices
+    of a container are new containers, which are not fused.
 
     Not detected: code outside torch that writes into a tensor between its upsampling and the convolution
     (``numpy()`` views), and in inference mode any code beneath torch's Python functions. What raises, instead of
@@ -116,7 +127,9 @@ def fuse(
     if example_input is None:
         plan = plan_unseen(model)
         fused = _apply(model, plan, inplace=inplace, cache_weights=cache_weights)
-        return FuseReport(model=fused, changed=tuple(plan.changed), left=tuple(plan.left))
+        return FuseReport(
+            model=fused, changed=tuple(plan.changed), watched=tuple(plan.watched), left=tuple(plan.left)
+        )
 
     with torch.no_grad():
         expected = run_once(model, example_input)
@@ -127,19 +140,11 @@ def fuse(
     plan = plan_observed(model, seen, tolerances)
     gradients = compute_gradients(model, example_input) if verify_gradients and plan.kinds else []
     fused = _apply(model, plan, inplace=inplace, cache_weights=cache_weights)
+    gradient_error = None
     try:
-        with torch.no_grad():
-            found = run_once(fused, example_input)
-        error, is_close = compare_outputs(expected, found, tolerances)
-        if not is_close:
-            _refuse("outputs", error, seen)
-        gradient_error = None
-        if verify_gradients:
-            gradient_error = compare_gradients(
-                gradients, compute_gradients(fused, example_input) if gradients else []
-            )
-            if not gradient_error <= _GRADIENT_ALLOWANCE * tolerances[torch.float64]:
-                _refuse("gradients", gradient_error, seen)
+        error, is_close = _compare_with(fused, example_input, expected, tolerances)
+        if is_close and verify_gradients:
+            gradient_error = _compare_gradients_with(fused, example_input, gradients)
     except (DeconvbenchError, KeyboardInterrupt):
         _undo(fused, plan)
         raise
@@ -147,12 +152,44 @@ def fuse(
         _undo(fused, plan)
         reasons = [_leave(change.path, change.was, raised) for change in plan.changed]
         return FuseReport(model=model, left=(*reasons, *plan.left))
+    limit = _GRADIENT_ALLOWANCE * tolerances[torch.float64]
+    if not is_close or (gradient_error is not None and not gradient_error <= limit):
+        _undo(fused, plan)
+        # the model may be another every time: it has a state or random numbers that cannot be put back
+        if not is_close:
+            own_error, is_own_close = _compare_with(model, example_input, expected, tolerances)
+        else:
+            own_error = _compare_gradients_with(model, example_input, gradients)
+            is_own_close = own_error <= limit
+        what = "gradients" if is_close else "outputs"
+        if is_own_close:
+            _refuse(what, error if gradient_error is None else gradient_error, seen)
+        left = Left(path="", what=type(model).__name__, reason=_explain_fickle(what, own_error))
+        return FuseReport(model=model, left=(left, *plan.left))
     return FuseReport(
         model=fused,
         changed=tuple(plan.changed),
         left=tuple(plan.left),
         max_relative_error=error,
         max_relative_gradient_error=gradient_error,
+    )
+
+
+def _compare_with(
+    model: nn.Module, example_input: Any, expected: Sequence[Tensor], tolerances: Mapping[torch.dtype, float]
+) -> tuple[float, bool]:
+    with torch.no_grad():
+        return compare_outputs(expected, run_once(model, example_input), tolerances)
+
+
+def _compare_gradients_with(model: nn.Module, example_input: Any, gradients: Sequence[Tensor | None]) -> float:
+    return compare_gradients(gradients, compute_gradients(model, example_input) if gradients else [])
+
+
+def _explain_fickle(what: str, error: float) -> str:
+    return (
+        f"its {what} differ by {error:.1e} of the largest value between two runs of itself with the same input, so"
+        " those of a fused model cannot be compared with them; without example_input it is fused by its code alone"
     )
 
 
@@ -174,18 +211,13 @@ def _apply(model: nn.Module, plan: FusionPlan, *, inplace: bool, cache_weights: 
         return model
     fused = model if inplace else copy_sharing(model)
     for path, kind in plan.kinds.items():
-        module = fused.get_submodule(path)
-        module.__class__ = make_class(kind, type(module))
-        if cache_weights:
-            vars(module)["weight_cache"] = WeightCache()
+        attach(fused.get_submodule(path), kind, WeightCache() if cache_weights else None)
     return fused
 
 
 def _undo(fused: nn.Module, plan: FusionPlan) -> None:
     for path in plan.kinds:
-        module = fused.get_submodule(path)
-        module.__class__ = type(module).__bases__[1]
-        vars(module).pop("weight_cache", None)
+        detach(fused.get_submodule(path))
 
 
 def _leave(path: str, what: str, error: Exception) -> Left:

@@ -15,10 +15,19 @@ from torch.nn import functional
 
 from deconvbench.networks.fusion.calls import NEAREST, ConvolveCall, PadCall, UpsampleCall, make_pair
 from deconvbench.networks.fusion.expressions import LazyExpression, Match, Part, plan_convolution, read_scale
-from deconvbench.networks.fusion.modules import Fused
+from deconvbench.networks.fusion.modules import (
+    FusedScope,
+    call_plainly,
+    describe_call,
+    find_weight_cache,
+    is_idle,
+    note_idle,
+)
+from deconvbench.networks.fusion.originals import are_calls_own, is_call_own, is_plain_weight
 from deconvbench.networks.fusion.resizing import convolve, is_faster
 from deconvbench.networks.fusion.session import Session
 from deconvbench.networks.fusion.tensors import is_usable
+from deconvbench.networks.fusion.weight_cache import WeightCache
 from deconvbench.upsamplers.fast.recording import is_recorded
 
 # these act on each pixel alone, hold no parameters and no randomness
@@ -33,6 +42,10 @@ _PADS = {
     nn.ReplicationPad2d: "replicate",
     nn.CircularPad2d: "circular",
 }
+_OTHER_CONVOLUTIONS = frozenset([nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d])
+_UPSAMPLINGS = (nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d)
+# what a chain may be made of
+_KNOWN = frozenset([nn.Conv2d, *_UPSAMPLINGS, *_PADS, *_POINTWISE])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +89,7 @@ class NoChain:
 
 def is_upsampling(module: nn.Module) -> bool:
     """Whether a module is one of torch's upsampling modules."""
-    return type(module) in {nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d}
+    return type(module) in _UPSAMPLINGS
 
 
 def read_upsampling(module: Any) -> int | str:
@@ -95,8 +108,8 @@ def find_chain(modules: Sequence[nn.Module], start: int) -> Chain | NoChain:
     expression: LazyExpression[None] = LazyExpression(parts=(Part(source=None, channels=0, scale=1),))
     pointwise: list[nn.Module] = []
     for index, module in enumerate(modules[start:], start):
-        if has_hooks(module):
-            reason = f"{type(module).__name__} has hooks, which must see what they saw"
+        if not _may_pass_over(module):
+            reason = f"{type(module).__name__} has hooks or replaced methods, which must see what they saw"
             return NoChain(reason=reason, is_certain=False)
         if type(module) is nn.Conv2d:
             match = _plan(expression, module)
@@ -113,6 +126,10 @@ def find_chain(modules: Sequence[nn.Module], start: int) -> Chain | NoChain:
     return NoChain(reason="no convolution follows in its container", is_certain=False)
 
 
+def _may_pass_over(module: nn.Module) -> bool:
+    return type(module) not in _KNOWN or is_call_own(module)
+
+
 def _advance(expression: LazyExpression[None], module: Any) -> LazyExpression[None] | NoChain:
     if is_upsampling(module):
         scale = read_upsampling(module)
@@ -125,6 +142,9 @@ def _advance(expression: LazyExpression[None], module: Any) -> LazyExpression[No
             mode = "zeros"
         answer = expression.pad(PadCall(image=None, amounts=tuple(module.padding), mode=mode))
         is_certain = True
+    elif type(module) in _OTHER_CONVOLUTIONS:
+        answer = f"{type(module).__name__} comes after it, not Conv2d"
+        is_certain = True
     else:
         answer = f"{type(module).__name__} comes between it and the convolution"
         is_certain = False
@@ -132,6 +152,8 @@ def _advance(expression: LazyExpression[None], module: Any) -> LazyExpression[No
 
 
 def _plan(expression: LazyExpression[None], conv: nn.Conv2d) -> Match | str:
+    if not is_plain_weight(conv.weight) or not is_plain_weight(conv.bias):
+        return "its weight is a tensor with code of its own"
     if "weight" not in conv._parameters or conv.weight.is_complex() or not conv.weight.is_floating_point():
         return "its weight is not a parameter of real numbers"
     padding = conv.padding if isinstance(conv.padding, str) else make_pair(conv.padding)
@@ -163,70 +185,63 @@ def _plan(expression: LazyExpression[None], conv: nn.Conv2d) -> Match | str:
     return plan_convolution(full, call, conv.weight.shape)
 
 
-def has_hooks(module: nn.Module) -> bool:
-    """Whether the calls of a module are watched or replaced."""
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or "forward" in vars(module)
-    )
-
-
-class FusedSequential(Fused, nn.Sequential):
+class FusedSequential(FusedScope):
     """A container that runs upsampling, padding and convolution among its children as one."""
 
-    def forward(self, input: Any) -> Any:
+    def run(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the children one after another."""
-        if torch.compiler.is_compiling():
-            return self._run_children(input)[0]
-        if is_recorded(input):
-            return super().forward(input)  # type: ignore[no-untyped-call] # torch has no types here
-        call = self._describe_call((input,))
-        if self._is_idle(call):
-            return super().forward(input)  # type: ignore[no-untyped-call] # torch has no types here
-        x, has_gained = self._run_children(input)
-        if not has_gained:
-            self._note_idle(call)
+        if len(args) != 1 or kwargs or not is_call_own(module) or not are_calls_own():
+            # a session lets everything run that others have put there
+            return super().run(module, args, kwargs)
+        is_compiling = torch.compiler.is_compiling()
+        if not is_compiling and is_recorded(*args):
+            return call_plainly(module, args, kwargs)
+        call = None if is_compiling else describe_call(module, args)
+        if call is not None and is_idle(module, call):
+            return call_plainly(module, args, kwargs)
+        x, has_gained = self._run_children(module, args[0])
+        # hooks, and what was replaced, may go again
+        if call is not None and not has_gained and all(map(_may_pass_over, module)):
+            note_idle(module, call)
         return x
 
-    def _run_children(self, x: Any) -> tuple[Any, bool]:
-        children = list(self)
+    def _run_children(self, module: nn.Sequential, x: Any) -> tuple[Any, bool]:
+        children = list(module)
+        weight_cache = find_weight_cache(module)
         index, has_gained = 0, False
         while index < len(children):
             child = children[index]
             chain = find_chain(children, index) if is_upsampling(child) and is_usable(x) else None
-            if isinstance(chain, Chain) and self._gains(chain, x):
-                x = self._run_chain(chain, x)
+            if isinstance(chain, Chain) and _gains(chain, x, is_prepared=weight_cache is not None):
+                x = _run_chain(chain, x, weight_cache)
                 index, has_gained = chain.stop, True
             else:
                 x = child(x)
                 index += 1
         return x, has_gained
 
-    def _gains(self, chain: Chain, x: Tensor) -> bool:
-        if x.ndim != 4 or not _fits(x, chain.conv.weight):
-            return False
-        (piece,) = chain.match.pieces
-        expression = LazyExpression(parts=(Part(source=x, channels=piece.length, scale=piece.scale),))
-        return is_faster(
-            expression, chain.match, chain.conv.weight, is_prepared=self._find_weight_cache() is not None
-        )
 
-    def _run_chain(self, chain: Chain, x: Tensor) -> Tensor:
-        for module in chain.pointwise:
-            if getattr(module, "inplace", False):
-                # it may write into the upsampled tensor, which is not shared, but not into this one
-                x = x.clone()
-            x = module(x)
-        (piece,) = chain.match.pieces
-        part = Part(source=x, channels=piece.length, scale=piece.scale)
-        session = Session(self._find_weight_cache())
-        y = convolve(LazyExpression(parts=(part,)), chain.match, chain.conv.weight, chain.conv.bias, session)
-        if not isinstance(y, LazyExpression):
-            return y
-        return functional.interpolate(y.parts[0].source, scale_factor=piece.scale, mode="nearest")
+def _gains(chain: Chain, x: Tensor, *, is_prepared: bool) -> bool:
+    if x.ndim != 4 or not _fits(x, chain.conv.weight):
+        return False
+    (piece,) = chain.match.pieces
+    expression = LazyExpression(parts=(Part(source=x, channels=piece.length, scale=piece.scale),))
+    return is_faster(expression, chain.match, chain.conv.weight, is_prepared=is_prepared)
+
+
+def _run_chain(chain: Chain, x: Tensor, weight_cache: WeightCache | None) -> Tensor:
+    for module in chain.pointwise:
+        if getattr(module, "inplace", False):
+            # it may write into the upsampled tensor, which is not shared, but not into this one
+            x = x.clone()
+        x = module(x)
+    (piece,) = chain.match.pieces
+    part = Part(source=x, channels=piece.length, scale=piece.scale)
+    session = Session(weight_cache)
+    y = convolve(LazyExpression(parts=(part,)), chain.match, chain.conv.weight, chain.conv.bias, session)
+    if not isinstance(y, LazyExpression):
+        return y
+    return functional.interpolate(y.parts[0].source, scale_factor=piece.scale, mode="nearest")
 
 
 def _fits(x: Tensor, weight: Tensor) -> bool:

@@ -10,14 +10,14 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import _get_current_function_mode_stack
 
 from deconvbench.networks.fusion import calls
 from deconvbench.networks.fusion.calls import is_harmless
 from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, rebuild_sequence
-from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Match
+from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Match, name_resizing
 from deconvbench.networks.fusion.resizing import convolve, evaluate, is_faster
 from deconvbench.networks.fusion.rules import find_match, follow
 from deconvbench.networks.fusion.tensors import find_memory, find_tensors, is_usable
@@ -31,8 +31,8 @@ class SessionListener(Protocol):
     def begin(self, scale: int) -> Any:
         """Learn of an upsampling; what is returned comes back with the expression."""
 
-    def refuse(self, reason: str) -> None:
-        """Learn of an upsampling that is not one of ours."""
+    def refuse(self, reason: str, what: str) -> None:
+        """Learn of an upsampling that is not one of ours, or of what it is instead."""
 
     def fuse(self, expression: LazyExpression[Tensor], match: Match, plain: Tensor, fast: Tensor) -> None:
         """Learn of a convolution that went the fast way, and of what the plain one answers."""
@@ -114,7 +114,9 @@ class Session:
                 expression = replace(expression, upsamplings=(self._observer.begin(expression.parts[0].scale),))
             return self._defer(expression)
         if self._observer is not None:
-            self._observer.refuse(expression or "it is not a plain nearest-neighbour upsampling")
+            self._observer.refuse(
+                expression or "it is not a plain nearest-neighbour upsampling", _name_resizing(args, kwargs)
+            )
         return NotImplemented
 
     def _defer(self, expression: LazyExpression[Tensor]) -> Deferred:
@@ -250,8 +252,16 @@ class Session:
         return plain
 
 
+def _name_resizing(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    call = calls.read_call(functional.interpolate, args, kwargs)
+    if not isinstance(call, calls.UpsampleCall) or not isinstance(call.image, Tensor):
+        return "upsampling"
+    return name_resizing(call, call.image.shape)
+
+
 def _is_operand(value: Any) -> bool:
-    return isinstance(value, Tensor) and not isinstance(value, Deferred) and value.dtype in calls.DTYPES
+    # a subclass has code of its own, which must run
+    return type(value) in {Tensor, nn.Parameter} and value.dtype in calls.DTYPES
 
 
 def _make_plain(value: Any) -> Any:
