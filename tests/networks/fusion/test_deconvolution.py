@@ -1,17 +1,21 @@
 """A fused transposed convolution is torch's: numbers, order in memory, errors, and what is not finite."""
 
 import copy
+import io
 import itertools
 import math
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.ao import quantization as ao
+from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 from torch.nn import functional
 
-from deconvbench.networks.fusion import deconvolution
+from deconvbench.networks.fusion import deconvolution, fuse
 from deconvbench.networks.fusion.deconvolution import DeconvolutionMode, deconvolve
 
 LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
@@ -261,3 +265,93 @@ def test_a_trace_holds_the_transposed_convolution(answers: list[bool]) -> None:
     assert not any(answers)
     x = draw(2, 5, 7, 4)
     assert torch.equal(traced(x), conv(x))
+
+
+# ---- tools that take a fused model
+
+
+class Head(nn.Module):
+    """A network with a forward pass of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+        self.up = nn.ConvTranspose2d(8, 3, 9, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.up(self.conv(x))
+        return y
+
+
+def make_head() -> nn.Module:
+    torch.manual_seed(0)
+    return Head().eval()
+
+
+def make_block() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(8, 8, 1), nn.ConvTranspose2d(8, 3, 9, 4), nn.BatchNorm2d(3), nn.ReLU()).eval()
+
+
+def run_script(model: nn.Module) -> Tensor:
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.script(model), file)
+    file.seek(0)
+    y: Tensor = torch.jit.load(file)(draw(1, 8, 5, 5))  # type: ignore[no-untyped-call] # torch has no types here
+    return y
+
+
+def run_frozen_script(model: nn.Module) -> Tensor:
+    y: Tensor = torch.jit.freeze(torch.jit.script(model))(draw(1, 8, 5, 5))
+    return y
+
+
+def run_quantized_by_fx(model: nn.Module) -> Tensor:
+    x = draw(1, 8, 5, 5)
+    prepared = prepare_fx(copy.deepcopy(model), ao.get_default_qconfig_mapping("qnnpack"), (x,))
+    prepared(x)
+    converted = convert_fx(prepared)
+    kinds = {type(module).__module__ for module in converted.modules() if "Transpose" in type(module).__name__}
+    assert kinds == {"torch.ao.nn.quantized.modules.conv"}
+    y: Tensor = converted(x)
+    return y
+
+
+def run_quantized_by_hand(model: nn.Module) -> Tensor:
+    x, parts = draw(1, 8, 5, 5), copy.deepcopy(list(model.children()))
+    wrapped: Any = nn.Sequential(ao.QuantStub(), *parts, ao.DeQuantStub()).eval()
+    observers = [ao.MinMaxObserver.with_args(dtype=dtype) for dtype in (torch.quint8, torch.qint8)]
+    wrapped.qconfig = ao.QConfig(*observers)  # type: ignore[no-untyped-call] # torch has no types here
+    prepared: Any = ao.prepare(wrapped)  # type: ignore[no-untyped-call] # as above
+    prepared(x)
+    converted: Any = ao.convert(prepared)  # type: ignore[no-untyped-call] # as above
+    y: Tensor = copy.deepcopy(converted)(x)
+    return y
+
+
+@pytest.fixture
+def _qnnpack() -> Iterator[None]:
+    before = torch.backends.quantized.engine
+    if "qnnpack" not in torch.backends.quantized.supported_engines:
+        pytest.skip("torch has no qnnpack")
+    torch.backends.quantized.engine = "qnnpack"
+    yield
+    torch.backends.quantized.engine = before
+
+
+@pytest.mark.usefixtures("_qnnpack")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("run", [run_script, run_frozen_script, run_quantized_by_fx, run_quantized_by_hand])
+@pytest.mark.parametrize("build", [make_head, make_block])
+def test_tools_take_a_fused_model_as_the_original(
+    build: Callable[[], nn.Module], run: Callable[[nn.Module], Tensor]
+) -> None:
+    model = build()
+    fused = fuse(model).model
+    expected = run(model)
+    torch.testing.assert_close(run(fused), expected, rtol=0, atol=2e-2 * float(expected.abs().max()))
+    # and it is what it was
+    x = draw(2, 8, 6, 5)
+    for kept in (fused, copy.deepcopy(fused), pickle.loads(pickle.dumps(fused))):
+        assert str(kept) == str(fuse(build()).model)
+        torch.testing.assert_close(kept(x), model(x), rtol=0, atol=1e-5)

@@ -184,5 +184,6 @@ class FusedConvTranspose2d(Fused):
 
     def run(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Convolve."""
-        with nullcontext() if is_recorded(*args, *kwargs.values()) else DeconvolutionMode():
+        is_ours = is_torch_own() and not is_recorded(*args, *kwargs.values())
+        with DeconvolutionMode() if is_ours else nullcontext():
             return call_plainly(module, args, kwargs)
