@@ -14,6 +14,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from deconvbench.errors import RunFolderError, SurroundingsError, UsageError, explain_os_error
+from deconvbench.reading import read_file
+from deconvbench.records.decoding import DecodingError, build, parse_json
+from deconvbench.records.documents import RunInfo, Versioned
 from deconvbench.records.record import (
     SCHEMA_VERSION,
     AnyRecord,
@@ -117,18 +120,19 @@ def read_run_info(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise RunFolderError(f"run folder: {str(folder)!r} does not exist")
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-        is_newer = info["schema_version"] > SCHEMA_VERSION
+        document = parse_json(read_file(path))
+        # what a later version wrote may differ in everything else
+        version = build(Versioned, document)["schema_version"]
+        info = build(RunInfo, document) if version <= SCHEMA_VERSION else None
     except FileNotFoundError as error:
         raise RunFolderError(
             f"run folder: {str(folder)!r} has no {RUN_NAME}, so it is not one of deconvbench"
         ) from error
     except OSError as error:
         raise RunFolderError(f"run folder: cannot read {str(path)!r}: {explain_os_error(error)}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except DecodingError as error:
         raise RunFolderError(f"run folder: {str(path)!r} is not a description of a run: {error}") from error
-    if is_newer:
-        version = info["schema_version"]
+    if info is None:
         raise RunFolderError(
             f"run folder: {str(path)!r} has schema {version}; this version reads up to {SCHEMA_VERSION}"
         )
@@ -178,20 +182,35 @@ def read_journal(run_dir: str | Path) -> list[AnyRecord]:
     RunFolderError
         If the folder or its journal is missing or cannot be read, or a finished line is not a record.
     """
+    return decode_journal(read_journal_bytes(run_dir), str(Path(run_dir) / JOURNAL_NAME))
+
+
+def read_journal_bytes(run_dir: str | Path) -> bytes:
+    """Read the journal of a run as it is on disk, for `decode_journal` or a digest.
+
+    Parameters
+    ----------
+    run_dir : str or Path
+        The run folder.
+
+    Raises
+    ------
+    RunFolderError
+        If the folder or its journal is missing or cannot be read.
+    """
     folder = Path(run_dir)
     path = folder / JOURNAL_NAME
     if not folder.is_dir():
         problem = "is a file, not a folder" if folder.exists() else "does not exist"
         raise RunFolderError(f"run folder: {str(folder)!r} {problem}")
     try:
-        content = path.read_bytes()
+        return read_file(path)
     except FileNotFoundError as error:
         raise RunFolderError(
             f"run folder: {str(folder)!r} has no {JOURNAL_NAME}: nothing was measured in it"
         ) from error
     except OSError as error:
         raise RunFolderError(f"run folder: cannot read {str(path)!r}: {explain_os_error(error)}") from error
-    return decode_journal(content, str(path))
 
 
 def find_newest_run(results_dir: str | Path) -> Path:

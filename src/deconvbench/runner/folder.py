@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
+from deconvbench.reading import read_file
 from deconvbench.records.record import (
     decode_journal,
 )
@@ -82,7 +83,7 @@ def reopen_folder(folder: Path, environment: Mapping[str, Any], *, anyway: bool 
         plan = Plan.from_dict(info)
         differences = name_differences(info["environment"], environment)
         resumptions = list(info["resumed"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunFolderError(f"--resume: {folder / RUN_NAME} does not describe a run: {error!r}") from error
     if differences and not anyway:
         raise RunFolderError(
@@ -99,7 +100,7 @@ def reopen_folder(folder: Path, environment: Mapping[str, Any], *, anyway: bool 
 def _check_journal(path: Path) -> None:
     """Refuse a journal that this version cannot go on with, before anything in its folder is changed."""
     try:
-        decode_journal(path.read_bytes(), str(path))
+        decode_journal(read_file(path), str(path))
     except FileNotFoundError:
         return  # interrupted before the first record
     except OSError as error:
