@@ -69,7 +69,7 @@ BAD_INPUTS = [
     ("selftest --preset quik", "--preset: 'quik' is not one of"),
     ("selftest -k nothing_like_it", "-k: 'nothing_like_it' matches none of the"),
     ("selftest --set device=cuda", "--set device: 'cuda' cannot be made slower by a busy loop"),
-    ("selftest --out file", "--out: cannot make 'file/a': Not a directory"),
+    ("selftest --out file", "--out: 'file' is a file, not a folder"),
     ("bench", "No such command 'bench'"),
     ("run --presett smoke", "No such option"),
     ("grid --set", "--set"),

@@ -17,7 +17,9 @@ def test_selftest_prints_what_each_rule_did(
 
     run = {"case": [[1.0, 1.01], [1.02, 1.0], [0.99, 1.0]]}
 
-    def measure_nothing(selection: object, slowdown: float, out: object, observer: object) -> tuple[object, Path]:
+    def measure_nothing(
+        selection: object, slowdown: float, out: object, observer: object, force: bool
+    ) -> tuple[object, Path]:
         return judge_selftest((run, run), (run, run), run, slowdown), Path("there")
 
     monkeypatch.setattr(workflow, "run_selftest", measure_nothing)

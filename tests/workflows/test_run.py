@@ -12,11 +12,12 @@ import deconvbench
 from deconvbench.errors import UsageError
 from deconvbench.progress import JobDone
 from deconvbench.records.record import Latency, Record
+from deconvbench.runner import folder as run_folders
 from deconvbench.runner.engine import RunOutcome
 from deconvbench.runner.plan import Plan
 from deconvbench.upsamplers import register_upsampler, registry
 from deconvbench.workflows import run as workflow
-from deconvbench.workflows.run import name_folder, resume_plan, summarise_outcome
+from deconvbench.workflows.run import make_run_folder, resume_plan, summarise_outcome
 from deconvbench.workflows.selection import Selection, make_plan
 from tests.builders import make_case, make_grid, make_record
 from tests.builders import make_plan as make_small_plan
@@ -50,12 +51,11 @@ def test_folders_are_named_after_time_and_grid_and_never_reused(
         def now(cls, tz: object = None) -> "Stopped":
             return cls(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
-    monkeypatch.setattr(workflow, "datetime", Stopped)
+    monkeypatch.setattr(run_folders, "datetime", Stopped)
     plan = make_small_plan()
-    first = name_folder(plan, tmp_path)
+    first = make_run_folder(plan, tmp_path)
     assert first == tmp_path / "runs" / "20260102T030405Z-test"
-    first.mkdir(parents=True)
-    assert name_folder(plan, tmp_path).name == "20260102T030405Z-test-2"
+    assert make_run_folder(plan, tmp_path).name == "20260102T030405Z-test-2"
 
 
 def test_run_and_load(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_run_and_load(tmp_path: Path) -> None:
 def test_run_takes_presets_and_files_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     plans: list[Plan] = []
 
-    def start(plan: Plan, out: Path | None) -> Path:
+    def start(plan: Plan, out: Path | None, force: bool) -> Path:
         plans.append(plan)
         return tmp_path
 

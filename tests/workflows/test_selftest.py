@@ -15,7 +15,7 @@ from deconvbench.analysis.selftest import (
 from deconvbench.errors import UsageError
 from deconvbench.progress import JobObserver
 from deconvbench.records.record import Record
-from deconvbench.runner.engine import PlannedRun, RunOutcome
+from deconvbench.runner.engine import Finish, PlannedRun, RunOutcome
 from deconvbench.runner.plan import list_jobs
 from deconvbench.workflows import selftest as workflow
 from deconvbench.workflows.selection import Selection
@@ -29,9 +29,12 @@ class Engine:
     def __init__(self) -> None:
         self.interleaved: list[list[str]] = []
 
-    def __call__(self, tasks: Sequence[PlannedRun], *, observer: JobObserver) -> list[RunOutcome]:
+    def __call__(self, tasks: Sequence[PlannedRun], *, observer: JobObserver, finish: Finish) -> list[RunOutcome]:
         self.interleaved.append([task.folder.name for task in tasks])
-        return [RunOutcome(records=tuple(self._measure(task)), measuring_share=0.8) for task in tasks]
+        outcomes = [RunOutcome(records=tuple(self._measure(task)), measuring_share=0.8) for task in tasks]
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            finish(task.folder, outcome)
+        return outcomes
 
     def _measure(self, task: PlannedRun) -> list[Record]:
         assert not task.options.measures_memory

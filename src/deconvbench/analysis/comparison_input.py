@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error
+from deconvbench.paths import check_path
 from deconvbench.reading import read_file
 from deconvbench.records.case import Case
 from deconvbench.records.decoding import DecodingError, build, parse_json
@@ -72,7 +73,7 @@ def read_side(path: str | Path) -> Side:
     RunFolderError
         If it is neither.
     """
-    where = Path(path)
+    where = check_path(path, "compare")
     if where.is_file():
         return _read_saved(where)
     side = make_side(load(where), str(where))

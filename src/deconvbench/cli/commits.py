@@ -8,8 +8,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from deconvbench.cli.options import KeywordOption, SetOption, make_selection
-from deconvbench.cli.output import show_comparison
+from deconvbench.cli.options import ForceOption, KeywordOption, SetOption, make_selection, parse_path
+from deconvbench.cli.output import check_comparison_files, show_comparison
 
 
 def _stop_on_termination(number: int, _frame: FrameType | None) -> NoReturn:
@@ -29,11 +29,14 @@ def compare_commits(
         str, typer.Option("--margin", metavar="SHARE", help="Largest relative change to ignore.")
     ] = "5%",
     base_python: Annotated[
-        str | None, typer.Option("--base-python", metavar="FILE", help="Python interpreter for BASE.")
+        Path | None,
+        typer.Option("--base-python", metavar="FILE", parser=parse_path, help="Python interpreter for BASE."),
     ] = None,
     markdown: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", help="Write a summary as Markdown.")
+        Path | None,
+        typer.Option("--markdown", metavar="FILE", parser=parse_path, help="Write a summary as Markdown."),
     ] = None,
+    force: ForceOption = False,
 ) -> int:
     """Measure two commits, interleaved, and print which cases became slower."""
     from deconvbench.progress import show_progress
@@ -41,6 +44,7 @@ def compare_commits(
     from deconvbench.workflows import commits
     from deconvbench.workflows.selection import make_plan
 
+    check_comparison_files(markdown=markdown, force=force)
     selection = make_selection(preset, None, settings, keyword, None, "", replicates)
     plan = make_plan(selection, ["deconvbench", *sys.argv[1:]])
     signal.signal(signal.SIGTERM, _stop_on_termination)
@@ -50,7 +54,7 @@ def compare_commits(
             base,
             head,
             plan,
-            base_python=base_python,
+            base_python=None if base_python is None else str(base_python),
             margin=parse_margin(margin),
             observer=observer,
         )

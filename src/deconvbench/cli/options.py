@@ -5,15 +5,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deconvbench.paths import explain_bad_path
+
 if TYPE_CHECKING:
     from deconvbench.workflows.selection import Selection
+
+
+def parse_path(text: str) -> Path:
+    """Take a path as typed; an empty one, such as of a variable without value, would be the current folder."""
+    reason = explain_bad_path(text)
+    if reason:
+        raise typer.BadParameter(reason)
+    return Path(text)
+
 
 PresetOption = Annotated[
     str | None,
     typer.Option("--preset", metavar="NAME", help="One of smoke, quick (default), article, full, fast."),
 ]
 GridOption = Annotated[
-    Path | None, typer.Option("--grid", metavar="FILE", help="A TOML file with a grid of your own.")
+    Path | None,
+    typer.Option("--grid", metavar="FILE", parser=parse_path, help="A TOML file with a grid of your own."),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="AXIS=V,V", help="Replace an axis: --set height=32,64.")
@@ -41,6 +53,9 @@ PrecisionOption = Annotated[
 ]
 SeedOption = Annotated[
     int | None, typer.Option("--seed", metavar="N", help="Random seed of case order, weights and inputs.")
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Write into a folder, or over a file, that holds other things too.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 

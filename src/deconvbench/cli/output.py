@@ -1,13 +1,20 @@
 """What commands print: one JSON object, or a comparison."""
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deconvbench.records.record import SCHEMA_VERSION
+from deconvbench.writing import check_target, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# how files begin that commands of this package wrote
+OWN_PAGE = re.compile(rb"\s*<!DOCTYPE html>.*?<title>deconvbench: ", re.DOTALL)
+OWN_SUMMARY = re.compile(rb"### [^\n]*\n\n[0-9]+ cases?: [0-9]+ slower")
+OWN_CLAIMS = re.compile(rb'\{\s*"schema_version": [0-9]+,\s*"kind": "claims"')
 
 
 def print_rows(kind: str, rows: list[dict[str, Any]]) -> None:
@@ -21,6 +28,26 @@ def print_rows(kind: str, rows: list[dict[str, Any]]) -> None:
         Plain data.
     """
     print(json.dumps({"schema_version": SCHEMA_VERSION, "kind": kind, "rows": rows}, allow_nan=False))
+
+
+def check_comparison_files(page: Path | None = None, markdown: Path | None = None, *, force: bool = False) -> None:
+    """Refuse files that `show_comparison` could not write, or that hold the work of others, before comparing.
+
+    Parameters
+    ----------
+    page, markdown : Path or None
+        Files to write.
+    force : bool
+        Replace files whatever they hold.
+
+    Raises
+    ------
+    UsageError, SurroundingsError
+        As `check_target`.
+    """
+    for path, option, own in ((page, "--html", OWN_PAGE), (markdown, "--markdown", OWN_SUMMARY)):
+        if path is not None:
+            check_target(path, option, own, force=force)
 
 
 def show_comparison(
@@ -49,7 +76,6 @@ def show_comparison(
     int
         1 if a case is slower, else 0.
     """
-    from deconvbench.records.run_folder import write_whole
     from deconvbench.report.comparison import format_markdown, format_text, list_rows, render_page
 
     if as_json:

@@ -1,21 +1,25 @@
 """Commands that read measured runs: the report, and the comparison of two runs."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deconvbench.cli.options import JsonOption
-from deconvbench.cli.output import show_comparison
+from deconvbench.cli.options import ForceOption, JsonOption, parse_path
+from deconvbench.cli.output import OWN_PAGE, check_comparison_files, show_comparison
 from deconvbench.errors import UsageError
+from deconvbench.writing import check_target
 
 
 def report(
     runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="[RUN]...", help="Run folders [default: the newest].")
+        list[Path] | None,
+        typer.Argument(metavar="[RUN]...", parser=parse_path, help="Run folders [default: the newest]."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Output file [default: RUN/report.html].")
+        Path | None,
+        typer.Option("--out", metavar="FILE", parser=parse_path, help="Output file [default: RUN/report.html]."),
     ] = None,
     quality: Annotated[
         str | None,
@@ -28,9 +32,11 @@ def report(
         typer.Option(
             "--results",
             metavar="DIR",
+            parser=parse_path,
             help="Output folder of deconvbench train [default: results/experiments, else the packaged results].",
         ),
     ] = None,
+    force: ForceOption = False,
 ) -> None:
     """Write tables, figures and one self-contained HTML file; its path is the last line on standard output."""
     from deconvbench.plots.gallery import TRADEOFF_METRICS
@@ -41,6 +47,8 @@ def report(
     folders = runs or [find_newest_run(Path("results"))]
     if out is not None and len(folders) > 1:
         raise UsageError(f"--out: {str(out)!r} is one file, for {len(folders)} runs; give one run")
+    if out is not None and os.path.lexists(out):
+        check_target(out, "--out", OWN_PAGE, force=force)
     metrics = TRADEOFF_METRICS if quality is None else tuple(word.strip() for word in quality.split(","))
     trained = find_trained(results)
     for folder in folders:
@@ -50,21 +58,30 @@ def report(
 def compare(
     base: Annotated[
         Path,
-        typer.Argument(metavar="BASE", help="The run to compare with: a run folder or a pytest-benchmark file."),
+        typer.Argument(
+            metavar="BASE",
+            parser=parse_path,
+            help="The run to compare with: a run folder or a pytest-benchmark file.",
+        ),
     ],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="The new run.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", parser=parse_path, help="The new run.")],
     margin: Annotated[
         str, typer.Option("--margin", metavar="SHARE", help="Largest relative change to ignore.")
     ] = "5%",
     as_json: JsonOption = False,
-    page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML page.")] = None,
-    markdown: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", help="Write a summary as Markdown.")
+    page: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", parser=parse_path, help="Write an HTML page.")
     ] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option("--markdown", metavar="FILE", parser=parse_path, help="Write a summary as Markdown."),
+    ] = None,
+    force: ForceOption = False,
 ) -> int:
     """Compare two runs case by case (faster, slower, same, inconclusive); exit 1 if any case is slower."""
     from deconvbench.analysis.comparison import compare as compare_runs
     from deconvbench.units import parse_margin
 
+    check_comparison_files(page, markdown, force=force)
     comparison = compare_runs(base, new, parse_margin(margin))
     return show_comparison(comparison, f"{new} against {base}", as_json=as_json, page=page, markdown=markdown)

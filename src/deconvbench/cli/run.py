@@ -9,6 +9,7 @@ import typer
 
 from deconvbench.cli.options import (
     DeviceOption,
+    ForceOption,
     GridOption,
     JsonOption,
     KeywordOption,
@@ -20,6 +21,7 @@ from deconvbench.cli.options import (
     TimeoutOption,
     UpsamplerOption,
     make_selection,
+    parse_path,
 )
 from deconvbench.cli.output import print_rows
 from deconvbench.errors import SurroundingsError
@@ -88,7 +90,9 @@ def run(
     seed: SeedOption = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Run folder [default: results/runs/<time>-<preset>]."),
+        typer.Option(
+            "--out", metavar="DIR", parser=parse_path, help="Run folder [default: results/runs/<time>-<preset>]."
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out, or the newest one.")
@@ -99,6 +103,7 @@ def run(
             "--resume-anyway", help="Resume even if machine, code or torch changed; the change is recorded."
         ),
     ] = False,
+    force: ForceOption = False,
 ) -> None:
     """Measure a grid; the last line on standard output is the run folder."""
     from deconvbench.workflows.run import resume_plan, start_folder
@@ -120,7 +125,7 @@ def run(
         plan, folder = resume_plan(out, selection, anyway=resume_anyway)
     else:
         plan = make_plan(selection, ["deconvbench", *sys.argv[1:]])
-        folder = start_folder(plan, out)
+        folder = start_folder(plan, out, force=force)
     _measure(plan, folder)
     print(folder)
 

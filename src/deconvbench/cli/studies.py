@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from deconvbench.cli.options import JsonOption, KeywordOption, SetOption, make_selection
-from deconvbench.cli.output import print_rows
+from deconvbench.cli.options import ForceOption, JsonOption, KeywordOption, SetOption, make_selection, parse_path
+from deconvbench.cli.output import OWN_CLAIMS, print_rows
+from deconvbench.writing import check_target
 
 
 def selftest(
@@ -21,8 +22,10 @@ def selftest(
         str, typer.Option("--slowdown", metavar="SHARE", help="Slowdown added to the fifth run.")
     ] = "10%",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Output folder of the runs and the result.")
+        Path | None,
+        typer.Option("--out", metavar="DIR", parser=parse_path, help="Output folder of the runs and the result."),
     ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare identical code with itself on this machine: false-positive rate and power of each rule."""
@@ -34,7 +37,7 @@ def selftest(
     selection = make_selection(preset, None, settings, keyword, None, "", replicates)
     share = parse_fraction(slowdown, "--slowdown")
     with show_progress(sys.stderr) as observer:
-        result, folder = run_selftest(selection, share, out, observer)
+        result, folder = run_selftest(selection, share, out, observer, force=force)
     if as_json:
         print_rows("selftest", list_rows(result))
     else:
@@ -45,8 +48,10 @@ def selftest(
 def validate(
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="Number of images of each drawn kind.")] = 12,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Output folder of tables, figures and page.")
+        Path,
+        typer.Option("--out", metavar="DIR", parser=parse_path, help="Output folder of tables, figures and page."),
     ] = Path("results/validation"),
+    force: ForceOption = False,
 ) -> None:
     """Validate the checkerboard score on planted patterns and against other scores.
 
@@ -56,7 +61,7 @@ def validate(
     from deconvbench.studies.validation import validate as validate_score
 
     with show_steps(sys.stderr) as observer:
-        page = validate_score(out, seeds=seeds, observer=observer)
+        page = validate_score(out, seeds=seeds, observer=observer, force=force)
     print(page)
 
 
@@ -84,7 +89,12 @@ def train(
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option("--images", metavar="DIR", help="Folder of your own photographs, of any size and format."),
+        typer.Option(
+            "--images",
+            metavar="DIR",
+            parser=parse_path,
+            help="Folder of your own photographs, of any size and format.",
+        ),
     ] = None,
     article: Annotated[
         bool, typer.Option("--article", help="Use the article's 70,000 steps, batch size and width; needs a GPU.")
@@ -103,8 +113,12 @@ def train(
         typer.Option("--jobs", metavar="N", help="Parallel trainings, one thread each [default: all cores]."),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Output folder; continues the experiments in it.")
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", parser=parse_path, help="Output folder; continues the experiments in it."
+        ),
     ] = Path("results/experiments"),
+    force: ForceOption = False,
 ) -> None:
     """Train the article's networks with other upsamplers; the last line on standard output is the folder."""
     from deconvbench.studies.training.command import train_from_words
@@ -120,6 +134,7 @@ def train(
         is_article=article,
         jobs=jobs,
         out=out,
+        force=force,
         numbers={
             "steps": steps,
             "batch": batch,
@@ -136,20 +151,24 @@ def train(
 
 def claims(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="Run folder [default: the newest, if any].")
+        Path | None,
+        typer.Argument(metavar="[RUN]", parser=parse_path, help="Run folder [default: the newest, if any]."),
     ] = None,
     results: Annotated[
         Path | None,
         typer.Option(
             "--results",
             metavar="DIR",
+            parser=parse_path,
             help="Output folder of deconvbench train [default: results/experiments, else packaged].",
         ),
     ] = None,
     as_json: JsonOption = False,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Output file [default: RUN/claims.json].")
+        Path | None,
+        typer.Option("--out", metavar="FILE", parser=parse_path, help="Output file [default: RUN/claims.json]."),
     ] = None,
+    force: ForceOption = False,
 ) -> None:
     """Check whether each claim of the article holds, with the numbers that decide it."""
     from deconvbench.progress import show_steps
@@ -157,6 +176,8 @@ def claims(
     from deconvbench.studies.claims import evaluate_claims, find_run
     from deconvbench.studies.claims.output import list_rows, print_claims, write_claims
 
+    if out is not None:
+        check_target(out, "--out", OWN_CLAIMS, force=force)
     folder = run or find_run()
     with show_steps(sys.stderr) as observer:
         found = evaluate_claims(folder, results, observer)

@@ -25,6 +25,7 @@ from deconvbench.grid.reading import (
     read_whole,
 )
 from deconvbench.grid.speedup import SpeedupGrid
+from deconvbench.paths import check_path
 from deconvbench.records.case import CASE_DEFAULTS, CASE_FIELDS, Case
 from deconvbench.upsamplers import get_upsampler
 
@@ -47,7 +48,7 @@ class Grid:
     Parameters
     ----------
     name : str
-        What the run folder is called after.
+        What the run folder is called after; what would have a meaning in a path is replaced there.
     source : str
         File it was read from, for messages.
     axes : mapping of str to tuple
@@ -267,6 +268,7 @@ def load_grid(path: Path) -> Grid:
     GridError
         If it cannot be read, is not TOML or not a grid.
     """
+    check_path(path, "--grid")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

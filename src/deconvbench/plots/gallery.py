@@ -13,7 +13,7 @@ from PIL import Image
 
 from deconvbench.analysis.results import RunResults
 from deconvbench.analysis.selection import EmptyFigureError
-from deconvbench.errors import SurroundingsError, explain_os_error
+from deconvbench.paths import make_folder
 from deconvbench.plots.artifact_maps import draw_artifact_maps, list_mapped_upsamplers
 from deconvbench.plots.latency import draw_latency
 from deconvbench.plots.memory import draw_memory
@@ -22,6 +22,7 @@ from deconvbench.plots.speedups import draw_speedups
 from deconvbench.plots.style import DPI
 from deconvbench.plots.tradeoff_map import draw_tradeoff
 from deconvbench.plots.trained_tradeoff import draw_trained_tradeoff
+from deconvbench.writing import write_files
 
 # the two faces of the checkerboard (of a constant input, and of the variance of the output), the one score that
 # every layer has, and what a layer can still do wrong that has no checkerboard at all
@@ -138,11 +139,6 @@ def save_figures(pictures: Mapping[str, bytes], directory: Path) -> dict[str, Pa
     SurroundingsError
         If it cannot be written.
     """
-    paths = {name: directory / f"{name}.png" for name in pictures}
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, path in paths.items():
-            path.write_bytes(pictures[name])
-    except OSError as error:
-        raise SurroundingsError(f"cannot write to {directory}: {explain_os_error(error)}") from error
-    return paths
+    make_folder(directory)
+    write_files(directory, {f"{name}.png": picture for name, picture in pictures.items()})
+    return {name: directory / f"{name}.png" for name in pictures}

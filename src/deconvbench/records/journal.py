@@ -14,6 +14,7 @@ from deconvbench.errors import SurroundingsError, explain_os_error
 from deconvbench.reading import read_file
 from deconvbench.records.record import AnyRecord, decode_journal, encode_record
 from deconvbench.records.run_folder import JOURNAL_NAME, hold_folder
+from deconvbench.writing import open_appending
 
 
 class Journal:
@@ -43,7 +44,7 @@ class Journal:
         try:
             with contextlib.ExitStack() as stack:
                 # opened before it is locked: to the lock, a folder that cannot be written may look like one held
-                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+                self._descriptor = open_appending(self._path)
                 stack.callback(os.close, self._descriptor)
                 stack.enter_context(hold_folder(folder))
                 self.records = self._recover()
@@ -76,10 +77,11 @@ class Journal:
         Raises
         ------
         SurroundingsError
-            If the disk is full or the folder became read-only. What was written before stays readable.
+            If the disk is full, the folder became read-only or the file is no longer there. What was written
+            before stays readable.
         """
         line = (encode_record(record) + "\n").encode()
-        size = os.fstat(self._descriptor).st_size
+        size = self.check_place()
         try:
             written = os.write(self._descriptor, line)
             while written < len(line):
@@ -89,6 +91,25 @@ class Journal:
             self._give_up(error, size)
         self.records.append(record)
         self._keys.add(record.key)
+
+    def check_place(self) -> int:
+        """Check that the file is still where it was, and return its size in bytes.
+
+        Raises
+        ------
+        SurroundingsError
+            If it was removed, moved or replaced: what is written would be lost, or belong to another run.
+        """
+        held = os.fstat(self._descriptor)
+        try:
+            is_same = os.path.samestat(held, self._path.stat())
+        except OSError:
+            is_same = False
+        if not is_same:
+            raise SurroundingsError(
+                f"cannot write to {self._path}: it was removed, moved or replaced while the run was writing it"
+            )
+        return held.st_size
 
     def _give_up(self, error: OSError, size: int) -> NoReturn:
         try:

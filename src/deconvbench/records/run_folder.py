@@ -5,13 +5,16 @@ module. Standard library and the file lock only.
 """
 
 import contextlib
+import errno
 import json
 import os
+import stat
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from deconvbench.errors import RunFolderError, SurroundingsError, UsageError, explain_os_error
 from deconvbench.reading import read_file
@@ -23,12 +26,15 @@ from deconvbench.records.record import (
     decode_journal,
 )
 from deconvbench.units import format_bytes
+from deconvbench.writing import remove_abandoned_drafts, write_whole
 
 JOURNAL_NAME = "journal.jsonl"
 RUN_NAME = "run.json"
 # what was found of the article's claims, for the report
 CLAIMS_NAME = "claims.json"
 _LOCK_NAME = ".lock"
+_NO_LOCKS = "its file system has no locks, so two runs could write it at once; name a folder on another one"
+_NO_LOCK_ERRORS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
@@ -43,45 +49,35 @@ def hold_folder(folder: Path) -> Iterator[None]:
     Raises
     ------
     SurroundingsError
-        If another run holds it, or it cannot be written.
+        If another run holds it, it cannot be written, or its file system has no locks.
     """
+    path = folder / _LOCK_NAME
+    lock = FileLock(path, timeout=0)
     try:
-        held = FileLock(folder / _LOCK_NAME, timeout=0).acquire()
+        # some versions of the lock would empty what a link leads to, or wait for a pipe
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            raise SurroundingsError(f"cannot write to {folder}: {_LOCK_NAME} in it is not a file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a lock that is none, which is refused below
+            held = lock.acquire()
     except Timeout as error:
         message = f"{folder}: another run is writing this folder; wait for it or name another"
         raise SurroundingsError(message) from error
+    except NotImplementedError as error:
+        raise SurroundingsError(f"cannot write to {folder}: {_NO_LOCKS}") from error
     except OSError as error:
-        raise SurroundingsError(f"cannot write to {folder}: {explain_os_error(error)}") from error
+        reason = _NO_LOCKS if error.errno in _NO_LOCK_ERRORS else explain_os_error(error)
+        raise SurroundingsError(f"cannot write to {folder}: {reason}") from error
     with held:
+        if _is_soft(lock):
+            raise SurroundingsError(f"cannot write to {folder}: {_NO_LOCKS}")
+        remove_abandoned_drafts(folder)
         yield
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, whatever happens meanwhile.
-
-    Parameters
-    ----------
-    path : Path
-        What is there is replaced.
-    content : bytes
-        All of it.
-
-    Raises
-    ------
-    SurroundingsError
-        If it cannot be written; what was there before is still there.
-    """
-    draft = path.with_name(path.name + ".tmp")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # what refused the file may refuse this too
-            draft.unlink(missing_ok=True)
-        raise SurroundingsError(f"cannot write to {path}: {explain_os_error(error)}") from error
+def _is_soft(lock: BaseFileLock) -> bool:
+    """Whether the lock turned itself, for want of a real one, into a file that outlives a killed process."""
+    return isinstance(lock, SoftFileLock)
 
 
 def write_run_info(folder: Path, info: Mapping[str, Any]) -> None:
@@ -99,8 +95,19 @@ def write_run_info(folder: Path, info: Mapping[str, Any]) -> None:
     SurroundingsError
         If it cannot be written.
     """
+    write_whole(folder / RUN_NAME, encode_run_info(info))
+
+
+def encode_run_info(info: Mapping[str, Any]) -> bytes:
+    """Encode what ``run.json`` holds.
+
+    Parameters
+    ----------
+    info : mapping
+        As `write_run_info`.
+    """
     text = json.dumps({"schema_version": SCHEMA_VERSION, **info}, indent=1, allow_nan=False)
-    write_whole(folder / RUN_NAME, f"{text}\n".encode())
+    return f"{text}\n".encode()
 
 
 def read_run_info(folder: Path) -> dict[str, Any]:

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deconvbench.analysis.results import derive_results
-from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
+from deconvbench.errors import RunFolderError, explain_os_error
+from deconvbench.paths import check_path
 from deconvbench.plots.article import draw_article_figures
-from deconvbench.plots.gallery import TRADEOFF_METRICS, draw_all, encode_figures, save_figures
+from deconvbench.plots.gallery import TRADEOFF_METRICS, draw_all, encode_figures
 from deconvbench.reading import read_file
 from deconvbench.records.metrics import check_metrics
-from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, read_run_info, write_whole
+from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, read_run_info
 from deconvbench.report.claims import ClaimRow, parse_claims
 from deconvbench.report.page import render_report
-from deconvbench.tables.files import read_tables, write_tables
+from deconvbench.tables.files import build_tables, encode_tables, read_tables
 from deconvbench.tables.trained import Trained, describe_trained, find_target_level
+from deconvbench.writing import write_files, write_whole
 
 FIGURES_NAME = "figures"
 REPORT_NAME = "report.html"
@@ -58,25 +60,31 @@ def write_report(
         If a file cannot be written.
     """
     chosen = check_metrics(metrics)
+    folder = check_path(run_dir, "report").absolute()
+    target = None if out is None else check_path(out, "--out")
     run_info = read_run_info(run_dir)
+    files: dict[str, bytes] = {}
     # an interrupted run has no tables yet; one whose journal was left behind has nothing else
-    get_tables = write_tables if (run_dir / JOURNAL_NAME).exists() else read_tables
-    results = derive_results(get_tables(run_dir, trained))
+    if (folder / JOURNAL_NAME).exists():
+        tables = build_tables(run_dir, trained)
+        files |= encode_tables(tables)
+    else:
+        tables = read_tables(run_dir, trained)
+    results = derive_results(tables)
     claims = _read_claims(run_dir / CLAIMS_NAME)
     found = trained or Trained()
     figures = draw_all(results, metrics=chosen, target_level=find_target_level(found))
     pictures = encode_figures({**figures, **draw_article_figures(found)})
-    save_figures(pictures, run_dir / FIGURES_NAME)
-    target = out or run_dir / REPORT_NAME
+    files |= {f"{FIGURES_NAME}/{name}.png": picture for name, picture in pictures.items()}
     page = render_report(
         results, run_info, pictures, metrics=chosen, claims=claims, origin=describe_trained(found)
     )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SurroundingsError(f"cannot write to {target}: {explain_os_error(error)}") from error
-    write_whole(target, page.encode())
-    return target
+    if target is None:
+        files[REPORT_NAME] = page.encode()
+    write_files(folder, files)
+    if target is not None:
+        write_whole(target, page.encode(), parents=True)
+    return target or run_dir / REPORT_NAME
 
 
 def _read_claims(path: Path) -> tuple[ClaimRow, ...] | None:

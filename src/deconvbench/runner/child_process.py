@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from deconvbench.errors import SurroundingsError, explain_os_error
+from deconvbench.writing import open_appending
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -176,7 +177,8 @@ class ChildProcess:
 
 def _open_log(path: Path) -> IO[bytes]:
     try:
-        return path.open("ab")
+        # read again by its name, wherever this process is by then
+        return open(path.absolute(), "ab", opener=lambda _, __: open_appending(path))
     except OSError as error:
         raise SurroundingsError(f"cannot write to {path}: {explain_os_error(error)}") from error
 

@@ -26,6 +26,8 @@ REFINEMENT_LIMIT = 3
 
 
 StartWorker = Callable[[WorkerOptions], MeasuringProcess]
+# receives each folder with what came of it
+Finish = Callable[[Path, "RunOutcome"], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,18 +81,20 @@ def run_plan(
     folder: Path,
     *,
     observer: JobObserver = lambda _: None,
+    finish: Finish = lambda *_: None,
     start_worker: StartWorker = Worker,
     clock: Callable[[], float] = time.monotonic,
 ) -> RunOutcome:
     """Measure what the plan lists and the folder's journal does not hold yet; see `run_tasks`."""
     task = PlannedRun(plan=plan, folder=folder)
-    return run_tasks([task], observer=observer, start_worker=start_worker, clock=clock)[0]
+    return run_tasks([task], observer=observer, finish=finish, start_worker=start_worker, clock=clock)[0]
 
 
 def run_tasks(
     tasks: Sequence[PlannedRun],
     *,
     observer: JobObserver = lambda _: None,
+    finish: Finish = lambda *_: None,
     start_worker: StartWorker = Worker,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[RunOutcome]:
@@ -102,6 +106,8 @@ def run_tasks(
         What to measure; each with a folder of its own.
     observer : callable
         Receives each job done.
+    finish : callable
+        Receives each folder and its outcome once all is measured, while the folders are still locked.
     start_worker : callable
         Starts what measures.
     clock : callable
@@ -147,7 +153,11 @@ def run_tasks(
                 timing.expect(batch)
                 measure(index, batch)
         share = timing.measuring_share()
-        return [RunOutcome(records=tuple(journal.records), measuring_share=share) for journal in journals]
+        outcomes = [RunOutcome(records=tuple(journal.records), measuring_share=share) for journal in journals]
+        for task, journal, outcome in zip(tasks, journals, outcomes, strict=True):
+            journal.check_place()
+            finish(task.folder, outcome)
+        return outcomes
 
 
 def _guess_seconds(plans: Sequence[Plan]) -> dict[str, float]:

@@ -1,12 +1,14 @@
 """The life of a run folder: made when a run starts, taken up again on resume, closed when all is measured."""
 
-import errno
+import itertools
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
+from deconvbench.paths import check_contents, make_file_name, make_folder
 from deconvbench.reading import read_file
 from deconvbench.records.record import (
     decode_journal,
@@ -15,9 +17,48 @@ from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, hold_folder, 
 from deconvbench.runner.environment import name_differences
 from deconvbench.runner.plan import Plan, format_now
 
+# what marks a folder as one of a run
+_OWN_NAMES = (RUN_NAME, JOURNAL_NAME)
 
-def open_folder(plan: Plan, folder: Path, environment: Mapping[str, Any]) -> None:
+
+def make_new_folder(name: str, parent: Path) -> Path:
+    """Make a folder that nothing else has or gets, called after the time and a name.
+
+    Parameters
+    ----------
+    name : str
+        Any text, such as a grid's name; what would have a meaning in a path is replaced.
+    parent : Path
+        The folder that it is made in.
+
+    Returns
+    -------
+    Path
+        ``PARENT/<UTC time>-<name>``, with a number behind it where another run took that.
+
+    Raises
+    ------
+    RunFolderError, SurroundingsError
+        As `make_folder`.
+    """
+    make_folder(parent, "--out")
+    stem = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{make_file_name(name)}"
+    for attempt in itertools.count(1):
+        folder = parent / (stem if attempt == 1 else f"{stem}-{attempt}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise SurroundingsError(f"cannot write to {folder}: {explain_os_error(error)}") from error
+        break
+    return folder
+
+
+def open_folder(plan: Plan, folder: Path, environment: Mapping[str, Any], *, force: bool = False) -> None:
     """Make a run folder and describe in it what will be measured, and where.
+
+    It is locked before it is looked into, so of two runs that begin in one folder at once one is refused.
 
     Parameters
     ----------
@@ -27,35 +68,36 @@ def open_folder(plan: Plan, folder: Path, environment: Mapping[str, Any]) -> Non
         Must not hold a run yet.
     environment : mapping
         From `collect_environment`.
+    force : bool
+        Take a folder that holds files of others too.
 
     Raises
     ------
     RunFolderError
-        If the folder holds a run already, is a file, or may not be written.
+        If the folder holds a run already, is a file, may not be written, or holds files of others and `force` is
+        false.
     SurroundingsError
-        If the disk is full.
+        If the disk is full, or another run holds the folder.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise RunFolderError(f"--out: {str(folder)!r} is a file, not a folder") from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-            raise SurroundingsError(f"cannot write to {folder}: {explain_os_error(error)}") from error
-        raise RunFolderError(f"--out: cannot make {str(folder)!r}: {explain_os_error(error)}") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise RunFolderError(f"--out: {str(folder)!r} cannot be written: permission denied")
-    if (folder / JOURNAL_NAME).exists() or (folder / RUN_NAME).exists():
+    check_contents(folder, _OWN_NAMES, force=force)
+    _refuse_run(folder)
+    make_folder(folder, "--out")
+    with hold_folder(folder):
+        _refuse_run(folder)  # another run may have come first
+        info: dict[str, Any] = {
+            "created_at": format_now(),
+            "finished_at": None,
+            "measuring_share": None,
+            "resumed": [],
+        }
+        write_run_info(folder, {**info, **plan.to_dict(), "environment": dict(environment)})
+
+
+def _refuse_run(folder: Path) -> None:
+    if any(os.path.lexists(folder / name) for name in _OWN_NAMES):
         raise RunFolderError(
             f"--out: {str(folder)!r} holds a run already; continue it with --resume or name another"
         )
-    info: dict[str, Any] = {
-        "created_at": format_now(),
-        "finished_at": None,
-        "measuring_share": None,
-        "resumed": [],
-    }
-    write_run_info(folder, {**info, **plan.to_dict(), "environment": dict(environment)})
 
 
 def reopen_folder(folder: Path, environment: Mapping[str, Any], *, anyway: bool = False) -> Plan:
@@ -110,14 +152,26 @@ def _check_journal(path: Path) -> None:
 def close_folder(folder: Path, measuring_share: float | None) -> None:
     """Note in ``run.json`` that everything was measured, and the share of time it took.
 
+    Call it while the folder is held, so that no other run changes it meanwhile.
+
     Parameters
     ----------
     folder : Path
         The run folder.
     measuring_share : float or None
         Share of the wall time after start-up that went into latency and memory passes; None keeps the earlier.
+
+    Raises
+    ------
+    SurroundingsError
+        If the description is gone, or cannot be written.
     """
-    info = {**read_run_info(folder), "finished_at": format_now()}
+    try:
+        info = {**read_run_info(folder), "finished_at": format_now()}
+    except RunFolderError as error:
+        raise SurroundingsError(
+            f"{folder} was changed or removed while the run was writing it: {error}"
+        ) from error
     if measuring_share is not None:
         info["measuring_share"] = measuring_share
     write_run_info(folder, info)

@@ -7,10 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error
-from deconvbench.records.record import (
-    AnyRecord,
-)
-from deconvbench.records.run_folder import JOURNAL_NAME, read_journal, write_whole
+from deconvbench.paths import check_path
+from deconvbench.records.run_folder import JOURNAL_NAME, read_journal
 from deconvbench.records.schema import (
     LATER_COLUMNS,
     QUALITY_DTYPES,
@@ -21,6 +19,7 @@ from deconvbench.tables.frames import encode_parquet, make_frame
 from deconvbench.tables.speedups import build_speedups
 from deconvbench.tables.table import build_quality, build_table, summarise, summarise_quality
 from deconvbench.tables.trained import Trained, fill_qualities
+from deconvbench.writing import write_files
 
 TABLE_NAME = "table.parquet"
 
@@ -66,7 +65,7 @@ class Tables:
 
 
 def write_tables(run_dir: str | Path, trained: Trained | None = None) -> Tables:
-    """Build the frames of a run from its journal and write them into its folder, each file whole or not at all.
+    """Build the frames of a run from its journal and write them into its folder, all files together.
 
     Parameters
     ----------
@@ -78,7 +77,7 @@ def write_tables(run_dir: str | Path, trained: Trained | None = None) -> Tables:
     Returns
     -------
     Tables
-        What was written; `TABLE_NAME` last, so that where it is fresh, all are.
+        What was written.
 
     Raises
     ------
@@ -88,23 +87,57 @@ def write_tables(run_dir: str | Path, trained: Trained | None = None) -> Tables:
         If a file cannot be written.
     """
     folder = Path(run_dir)
-    tables = _build_tables(read_journal(folder), trained)
-    write_whole(folder / QUALITY_NAME, encode_parquet(tables.quality))
-    write_whole(folder / QUALITY_CSV_NAME, summarise_quality(tables.quality).to_csv(index=False).encode())
-    # most runs have no interleaved timing, and no such files
-    if len(tables.speedups):
-        write_whole(folder / SPEEDUPS_NAME, encode_parquet(tables.speedups))
-        write_whole(folder / SPEEDUPS_CSV_NAME, tables.speedups.to_csv(index=False).encode())
-    write_whole(folder / SUMMARY_CSV_NAME, tables.summary.to_csv(index=False).encode())
-    write_whole(folder / TABLE_CSV_NAME, tables.table.to_csv(index=False).encode())
-    write_whole(folder / TABLE_NAME, encode_parquet(tables.table))
+    tables = build_tables(folder, trained)
+    write_files(folder, encode_tables(tables))
     return tables
 
 
-def _build_tables(records: Sequence[AnyRecord], trained: Trained | None) -> Tables:
+def build_tables(run_dir: Path, trained: Trained | None = None) -> Tables:
+    """Build the frames of a run from its journal; nothing is written.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The run folder.
+    trained : Trained, optional
+        As for `write_tables`.
+
+    Raises
+    ------
+    RunFolderError
+        As `read_journal`.
+    """
+    records = read_journal(run_dir)
     table = build_table(records)
     quality = fill_qualities(build_quality(records), table, trained)
     return Tables(table=table, summary=summarise(table), quality=quality, speedups=build_speedups(records))
+
+
+def encode_tables(tables: Tables) -> dict[str, bytes]:
+    """Encode the frames of a run as the files of its folder.
+
+    Parameters
+    ----------
+    tables : Tables
+        The frames.
+
+    Returns
+    -------
+    dict of str to bytes
+        By name; `TABLE_NAME` last, so that where it is fresh, all are.
+    """
+    files = {
+        QUALITY_NAME: encode_parquet(tables.quality),
+        QUALITY_CSV_NAME: summarise_quality(tables.quality).to_csv(index=False).encode(),
+    }
+    # most runs have no interleaved timing, and no such files
+    if len(tables.speedups):
+        files[SPEEDUPS_NAME] = encode_parquet(tables.speedups)
+        files[SPEEDUPS_CSV_NAME] = tables.speedups.to_csv(index=False).encode()
+    files[SUMMARY_CSV_NAME] = tables.summary.to_csv(index=False).encode()
+    files[TABLE_CSV_NAME] = tables.table.to_csv(index=False).encode()
+    files[TABLE_NAME] = encode_parquet(tables.table)
+    return files
 
 
 def read_tables(run_dir: str | Path, trained: Trained | None = None) -> Tables:
@@ -129,7 +162,7 @@ def read_tables(run_dir: str | Path, trained: Trained | None = None) -> Tables:
     if (folder / SPEEDUPS_NAME).exists():
         speedups = _read_stored(folder, SPEEDUPS_NAME, SPEEDUP_DTYPES)
     if table is None or quality is None or speedups is None:
-        return _build_tables(read_journal(folder), trained)
+        return build_tables(folder, trained)
     quality = fill_qualities(quality, table, trained)
     return Tables(table=table, summary=summarise(table), quality=quality, speedups=speedups)
 
@@ -183,9 +216,9 @@ def load(run: str | Path | Sequence[str | Path]) -> pd.DataFrame:
         If the sequence is empty or names a folder twice.
     """
     if isinstance(run, str | Path):
-        stored = _read_stored(Path(run), TABLE_NAME, TABLE_DTYPES)
+        stored = _read_stored(check_path(run, "run"), TABLE_NAME, TABLE_DTYPES)
         return build_table(read_journal(run)) if stored is None else stored
-    folders = [Path(folder).resolve() for folder in run]
+    folders = [check_path(folder, "run").resolve() for folder in run]
     if not folders or len(set(folders)) < len(folders):
         raise UsageError(f"run: {[str(folder) for folder in run]} is not a list of different run folders")
     unique = len({folder.name for folder in folders}) == len(folders)

@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from deconvbench.errors import RunFolderError, explain_os_error
+from deconvbench.paths import check_path
 from deconvbench.reading import decode_text, read_file
 from deconvbench.records.decoding import DecodingError, build, parse_json
 from deconvbench.records.documents import ExperimentInfo, Versioned
@@ -105,7 +106,7 @@ def read_trained(folder: str | Path) -> Trained:
     RunFolderError
         If there is no such folder, it holds no results at all, or a file of them cannot be read.
     """
-    path = Path(folder)
+    path = check_path(folder, "results")
     names = (RESULTS_CSV_NAME, CURVES_CSV_NAME, EXPERIMENT_NAME)
     if not any((path / name).exists() for name in names):
         problem = "holds no results of deconvbench train" if path.is_dir() else "is not a folder"

@@ -18,11 +18,10 @@ from deconvbench.errors import UsageError
 from deconvbench.progress import JobObserver
 from deconvbench.runner.checkout import PRODUCTS
 from deconvbench.runner.engine import PlannedRun, run_tasks
-from deconvbench.runner.folder import close_folder, open_folder
+from deconvbench.runner.folder import open_folder
 from deconvbench.runner.plan import Plan
 from deconvbench.runner.worker import WorkerError, WorkerOptions
-from deconvbench.tables.files import write_tables
-from deconvbench.workflows.run import RESULTS, name_folder, read_environment
+from deconvbench.workflows.run import RESULTS, finish_folder, make_run_folder, read_environment
 
 COMPARED_REPLICATES = 5
 
@@ -168,17 +167,14 @@ def compare_commits(
         tasks = []
         for commit, python in zip(commits, (base_python, None), strict=True):
             labelled = replace(plan, grid=replace(plan.grid, name=f"{plan.grid.name}-{commit.sha}"))
-            folder = name_folder(labelled, results)
+            folder = make_run_folder(labelled, results)
             open_folder(labelled, folder, {**environment, "code_version": commit.sha})
             options = WorkerOptions(products=commit.worktree / "src", code_version=commit.sha, python=python)
             tasks.append(PlannedRun(plan=labelled, folder=folder, options=options))
         try:
-            outcomes = run_tasks(tasks, observer=observer)
+            run_tasks(tasks, observer=observer, finish=finish_folder)
         except WorkerError as error:
             raise UsageError(f"{base!r} or {head!r} cannot be driven by this engine: {error}") from error
-        for task, outcome in zip(tasks, outcomes, strict=True):
-            close_folder(task.folder, outcome.measuring_share)
-            write_tables(task.folder)
     folders = [task.folder for task in tasks]
     return compare(folders[0], folders[1], margin), folders
 

@@ -6,19 +6,19 @@ The command line, the pytest front and `deconvbench.run` are thin wrappers of th
 
 import secrets
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from deconvbench.errors import UsageError
 from deconvbench.grid.grid import Grid, select_all
 from deconvbench.measure.accelerator import check_device, describe_accelerator
+from deconvbench.paths import check_path
 from deconvbench.progress import JobObserver
 from deconvbench.records.record import Record, SpeedupRecord
 from deconvbench.records.run_folder import find_newest_run
 from deconvbench.runner.engine import RunOutcome, run_plan
 from deconvbench.runner.environment import collect_environment
-from deconvbench.runner.folder import close_folder, open_folder, reopen_folder
+from deconvbench.runner.folder import close_folder, make_new_folder, open_folder, reopen_folder
 from deconvbench.runner.plan import Plan
 from deconvbench.runner.precision import list_imprecise
 from deconvbench.tables.files import write_tables
@@ -28,8 +28,8 @@ RESULTS = Path("results")
 _MAX_NOISE_LINES = 8
 
 
-def name_folder(plan: Plan, results: Path = RESULTS) -> Path:
-    """Name a new run folder: ``results/runs/<UTC time>-<preset>``.
+def make_run_folder(plan: Plan, results: Path = RESULTS) -> Path:
+    """Make a new run folder: ``results/runs/<UTC time>-<preset>``.
 
     Parameters
     ----------
@@ -38,13 +38,7 @@ def name_folder(plan: Plan, results: Path = RESULTS) -> Path:
     results : Path
         The folder that holds ``runs``.
     """
-    stem = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{plan.grid.name}"
-    folder = results / "runs" / stem
-    attempt = 1
-    while folder.exists():
-        attempt += 1
-        folder = results / "runs" / f"{stem}-{attempt}"
-    return folder
+    return make_new_folder(plan.grid.name, results / "runs")
 
 
 def read_environment() -> dict[str, Any]:
@@ -71,33 +65,36 @@ def resume_plan(folder: Path | None, selection: Selection, *, anyway: bool = Fal
     """
     if not selection.is_default:
         raise UsageError("--resume: takes grid, seed and settings from the run folder; give none of them")
-    target = folder or find_newest_run(RESULTS)
+    target = find_newest_run(RESULTS) if folder is None else check_path(folder, "--out")
     plan = reopen_folder(target, read_environment(), anyway=anyway)
     load_upsamplers(plan.upsamplers)
     return plan, target
 
 
-def start_folder(plan: Plan, folder: Path | None) -> Path:
+def start_folder(plan: Plan, folder: str | Path | None, *, force: bool = False) -> Path:
     """Check that the devices exist and make the run folder.
 
     Parameters
     ----------
     plan : Plan
         What will be measured.
-    folder : Path or None
-        None names a new one below `RESULTS`.
+    folder : str, Path or None
+        None makes a new one below `RESULTS`.
+    force : bool
+        Take a folder that holds files of others too.
 
     Raises
     ------
     UsageError
-        If a device is absent or the folder holds a run.
+        If a device is absent, the folder holds a run, or files of others and `force` is false.
     SurroundingsError
         If it cannot be written.
     """
     for device in dict.fromkeys(case.device for case in (*plan.cases, *plan.settings)):
         check_device(device)
-    target = folder or name_folder(plan)
-    open_folder(plan, target, read_environment())
+    environment = read_environment()
+    target = make_run_folder(plan) if folder is None else check_path(folder, "--out")
+    open_folder(plan, target, environment, force=force)
     return target
 
 
@@ -113,10 +110,22 @@ def measure(plan: Plan, folder: Path, observer: JobObserver = lambda _: None) ->
     observer : callable
         Receives each job done.
     """
-    outcome = run_plan(plan, folder, observer=observer)
+    # wherever an observer, or what a layer is imported from, moves this process to
+    return run_plan(plan, folder.absolute(), observer=observer, finish=finish_folder)
+
+
+def finish_folder(folder: Path, outcome: RunOutcome) -> None:
+    """Describe a run folder as finished, and write its tables.
+
+    Parameters
+    ----------
+    folder : Path
+        Where everything is measured; it is still held.
+    outcome : RunOutcome
+        How the run ended.
+    """
     close_folder(folder, outcome.measuring_share)
     write_tables(folder)
-    return outcome
 
 
 def summarise_outcome(plan: Plan, outcome: RunOutcome) -> str:
@@ -159,9 +168,10 @@ def _describe_noise(plan: Plan, outcome: RunOutcome) -> list[str]:
 def run(
     grid: Grid | str | Path = "quick",
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     keyword: str = "",
     seed: int | None = None,
+    force: bool = False,
     observer: JobObserver = lambda _: None,
 ) -> Path:
     """Measure a grid; read the result with `deconvbench.load`.
@@ -170,12 +180,14 @@ def run(
     ----------
     grid : Grid, str or Path
         A grid, the name of a preset, or a TOML file.
-    out : Path, optional
+    out : str or Path, optional
         The run folder; a new one below ``results/runs`` by default.
     keyword : str
         As pytest's ``-k``.
     seed : int, optional
         Drawn, and recorded, by default.
+    force : bool
+        Take a folder that holds files of others too.
     observer : callable
         Receives each job done; nothing is printed.
 
@@ -187,7 +199,7 @@ def run(
     Raises
     ------
     UsageError
-        If the grid is wrong.
+        If the grid is wrong, or the folder is not one to measure into.
     SurroundingsError
         If the folder cannot be written.
     """
@@ -204,6 +216,6 @@ def run(
     else:
         where = {"grid": grid} if isinstance(grid, Path) else {"preset": grid}
         plan = make_plan(Selection(**where, keyword=keyword, seed=seed))
-    folder = start_folder(plan, out)
+    folder = start_folder(plan, out, force=force)
     measure(plan, folder, observer)
     return folder

@@ -4,20 +4,36 @@ import json
 from pathlib import Path
 
 from deconvbench.analysis.comparison import MIN_REPLICATES
-from deconvbench.analysis.selftest import SelftestResult, collect_run, format_selftest, judge_selftest, to_dict
+from deconvbench.analysis.selftest import (
+    Run,
+    SelftestResult,
+    collect_run,
+    format_selftest,
+    judge_selftest,
+    to_dict,
+)
 from deconvbench.errors import UsageError
+from deconvbench.paths import check_contents, check_path
 from deconvbench.progress import JobObserver
 from deconvbench.records.record import SCHEMA_VERSION
-from deconvbench.records.run_folder import write_whole
-from deconvbench.runner.engine import PlannedRun, run_tasks
+from deconvbench.runner.engine import PlannedRun, RunOutcome, run_tasks
 from deconvbench.runner.folder import close_folder, open_folder
 from deconvbench.runner.worker import WorkerOptions
-from deconvbench.workflows.run import name_folder, read_environment
+from deconvbench.workflows.run import make_run_folder, read_environment
 from deconvbench.workflows.selection import Selection, make_plan
+from deconvbench.writing import write_files
+
+# what marks a folder as one of a selftest
+_RESULT_NAME = "selftest.json"
 
 
 def run_selftest(
-    selection: Selection, slowdown: float, out: Path | None = None, observer: JobObserver = lambda _: None
+    selection: Selection,
+    slowdown: float,
+    out: Path | None = None,
+    observer: JobObserver = lambda _: None,
+    *,
+    force: bool = False,
 ) -> tuple[SelftestResult, Path]:
     """Measure the same code five times, the fifth made slower, and judge what each rule says of it.
 
@@ -33,6 +49,8 @@ def run_selftest(
         Gets a run folder for each; a new folder below ``results/runs`` by default.
     observer : callable
         Receives each job done.
+    force : bool
+        Take a folder that holds files of others too.
 
     Returns
     -------
@@ -44,7 +62,8 @@ def run_selftest(
     Raises
     ------
     UsageError
-        If the selection is wrong, has too few replicates to compare, or another device than the CPU.
+        If the selection is wrong, has too few replicates to compare, or another device than the CPU; or the folder
+        holds files of others and `force` is false.
     """
     plan = make_plan(selection, ["deconvbench", "selftest"])
     if plan.grid.replicates < MIN_REPLICATES:
@@ -52,21 +71,29 @@ def run_selftest(
     for device in dict.fromkeys(case.device for case in plan.cases):
         if device != "cpu":
             raise UsageError(f"--set device: {device!r} cannot be made slower by a busy loop; selftest takes cpu")
-    target = out or name_folder(plan)
     environment = read_environment()
+    if out is None:
+        target = make_run_folder(plan)
+    else:
+        target = check_path(out, "--out")
+        check_contents(target, [_RESULT_NAME], force=force)
+    folders = target.absolute()
     tasks = {}
     for name in ("a", "b", "slowed", "c", "d"):
-        folder = target / name
+        folder = folders / name
         open_folder(plan, folder, environment)
         options = WorkerOptions(measures_memory=False, slowdown=slowdown if name == "slowed" else 0.0)
         tasks[name] = PlannedRun(plan=plan, folder=folder, options=options)
-    runs = {}
+    runs: dict[str, Run] = {}
     for names in (("a", "b", "slowed"), ("c", "d")):
-        for name, outcome in zip(names, run_tasks([tasks[n] for n in names], observer=observer), strict=True):
-            close_folder(tasks[name].folder, outcome.measuring_share)
-            runs[name] = collect_run(outcome.records)
+        outcomes = run_tasks([tasks[name] for name in names], observer=observer, finish=_finish)
+        runs |= {name: collect_run(outcome.records) for name, outcome in zip(names, outcomes, strict=True)}
     result = judge_selftest((runs["a"], runs["b"]), (runs["c"], runs["d"]), runs["slowed"], slowdown)
-    write_whole(target / "selftest.md", f"{format_selftest(result)}\n".encode())
     text = json.dumps({"schema_version": SCHEMA_VERSION, **to_dict(result)}, indent=1, allow_nan=False)
-    write_whole(target / "selftest.json", f"{text}\n".encode())
+    pages = {"selftest.md": format_selftest(result), _RESULT_NAME: text}
+    write_files(folders, {name: f"{page}\n".encode() for name, page in pages.items()})
     return result, target
+
+
+def _finish(folder: Path, outcome: RunOutcome) -> None:
+    close_folder(folder, outcome.measuring_share)

@@ -12,7 +12,6 @@ from deconvbench.studies.training.checkpoints import (
     append_row,
     keep_rows,
     load_checkpoint,
-    make_folder,
     read_json,
     read_log,
     save_checkpoint,
@@ -90,19 +89,3 @@ def test_what_is_no_object_is_named(tmp_path: Path, text: str, message: str) -> 
     (tmp_path / "result.json").write_text(text)
     with pytest.raises(RunFolderError, match=message):
         read_json(tmp_path / "result.json")
-
-
-def test_folders_are_made_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_folder(tmp_path / "a" / "b")
-    assert (tmp_path / "a" / "b").is_dir()
-    (tmp_path / "file").touch()
-    for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(RunFolderError, match="is a file, or below one, not a folder"):
-            make_folder(path)
-
-    def refuse(*words: object, **options: object) -> None:
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(SurroundingsError, match="the file system is read-only"):
-        make_folder(tmp_path / "c")

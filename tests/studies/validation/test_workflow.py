@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from deconvbench.errors import RunFolderError, SurroundingsError, UsageError
+from deconvbench.errors import RunFolderError, UsageError
 from deconvbench.progress import PartDone
 from deconvbench.studies.validation import validate, workflow
 from deconvbench.studies.validation.distortions import CHANGES
@@ -97,7 +97,7 @@ def test_a_file_in_the_way_is_told_before_anything_is_measured(measured: list[An
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunFolderError, match="--out: .* is a file, not a folder"):
         validate(tmp_path / "file")
-    with pytest.raises(SurroundingsError, match="cannot write to"):
+    with pytest.raises(RunFolderError, match="--out: cannot make .*: Not a directory"):
         validate(tmp_path / "file" / "below")
     assert measured == []
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from deconvbench.records.record import SCHEMA_VERSION
-from deconvbench.records.run_folder import write_whole
 from deconvbench.studies.claims.claim import ClaimResult, Verdict
+from deconvbench.writing import write_whole
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -18,7 +18,7 @@ from deconvbench.errors import RunFolderError, SurroundingsError, describe_failu
 from deconvbench.reading import read_file
 from deconvbench.records.decoding import DecodingError, build, parse_json
 from deconvbench.records.documents import TrainingRow
-from deconvbench.records.run_folder import write_whole
+from deconvbench.writing import open_appending, write_whole
 
 SETTINGS_NAME = "settings.json"
 LOG_NAME = "log.jsonl"
@@ -26,29 +26,6 @@ CHECKPOINT_NAME = "checkpoint.pt"
 RESULT_NAME = "result.json"
 
 Row = dict[str, Any]
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, with those above it, where it is missing.
-
-    Parameters
-    ----------
-    folder : Path
-        Which.
-
-    Raises
-    ------
-    RunFolderError
-        If there is a file of that name.
-    SurroundingsError
-        If it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise RunFolderError(f"--out: {str(folder)!r} is a file, or below one, not a folder") from error
-    except OSError as error:
-        raise SurroundingsError(f"cannot write to {folder}: {explain_os_error(error)}") from error
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
@@ -172,7 +149,7 @@ def append_row(folder: Path, row: Row) -> None:
     """
     path = folder / LOG_NAME
     try:
-        with path.open("ab") as file:
+        with open(open_appending(path), "ab") as file:  # noqa: PTH123 -- it is open already
             file.write(_encode(row))
             file.flush()
             os.fsync(file.fileno())

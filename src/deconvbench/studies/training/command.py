@@ -91,6 +91,7 @@ def train_from_words(
     jobs: int | None,
     out: Path,
     is_article: bool = False,
+    force: bool = False,
     **choice: Any,
 ) -> int:
     """Train the requested runs, with progress on standard error.
@@ -99,7 +100,7 @@ def train_from_words(
     ----------
     words : sequence of str
         What the user typed after the program's name; shown as the command to continue with.
-    images_folder, jobs, out
+    images_folder, jobs, out, force
         As `run_experiments`.
     is_article : bool
         Also print beforehand how long it will take.
@@ -134,6 +135,7 @@ def train_from_words(
                 images_folder=images_folder,
                 jobs=jobs,
                 command=["deconvbench", *words],
+                force=force,
                 observer=observer,
             )
     except KeyboardInterrupt:

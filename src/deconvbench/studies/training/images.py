@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.errors import UsageError
+from deconvbench.paths import check_path
 from deconvbench.studies.training.folder import ImageLike, LoadedImage, NamedImage, hash_pixels, read_folder
 from deconvbench.studies.training.photographs import PHOTOGRAPHS, read_photograph
 
@@ -83,7 +84,7 @@ def load_images(folder: Path | None, *, seed: int = 0, smallest: int = 128, held
     """
     if folder is None:
         return _split(SCIKIT_IMAGE, [_load_photograph(name) for name in PHOTOGRAPHS], (), TEST_PHOTOGRAPHS)
-    if not folder.is_dir():
+    if not check_path(folder, "--images").is_dir():
         raise UsageError(f"images: {folder} is not a folder; a folder with at least two images is needed")
     loaded, skipped = read_folder(folder, smallest, held_bytes)
     if len(loaded) < 2:

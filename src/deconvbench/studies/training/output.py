@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from deconvbench.records.documents import TrainingResult
-from deconvbench.records.run_folder import write_whole
 from deconvbench.records.schema import CURVE_DTYPES, IMAGE_DTYPES, RUN_KEYS, TRAINED_DTYPES
 from deconvbench.studies.training.checkpoints import RESULT_NAME, Row, read_json, read_log
 from deconvbench.texts import escape_controls, guard_formula
+from deconvbench.writing import write_files
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, Row]]:
@@ -52,12 +52,12 @@ def write_experiment_tables(root: Path) -> None:
                 curves.append({**keys, **row})
                 if row["step"] in (0, 1, result["steps"]):
                     images += [{**keys, "step": row["step"], **image} for image in row.get("images", ())]
-    for name, columns, rows in (
-        ("curves", CURVE_DTYPES, curves),
-        ("results", TRAINED_DTYPES, results),
-        ("images", IMAGE_DTYPES, images),
-    ):
-        write_whole(root / f"{name}.csv", _encode(columns, rows))
+    tables = {
+        "curves.csv": _encode(CURVE_DTYPES, curves),
+        "results.csv": _encode(TRAINED_DTYPES, results),
+        "images.csv": _encode(IMAGE_DTYPES, images),
+    }
+    write_files(root, tables)
 
 
 def _encode(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> bytes:

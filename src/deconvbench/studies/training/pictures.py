@@ -11,10 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from deconvbench.records.run_folder import write_whole
-from deconvbench.studies.training.checkpoints import make_folder
 from deconvbench.studies.training.held_out import HeldOut
 from deconvbench.studies.training.settings import TrainingSettings
+from deconvbench.writing import write_whole
 
 _FOLDER = "crops"
 _PICTURED_SEED = 0  # its pictures stand for those of all seeds
@@ -96,8 +95,7 @@ def keep_pictures(settings: TrainingSettings, steps: Collection[int], root: Path
 
 
 def _write_picture(path: Path, picture: Tensor) -> None:
-    make_folder(path.parent)
     levels = (picture.detach().clamp(0, 1) * 255).round().to("cpu", torch.uint8).permute(1, 2, 0).contiguous()
     content = io.BytesIO()
     Image.fromarray(levels.numpy()).save(content, format="PNG")
-    write_whole(path, content.getvalue())
+    write_whole(path, content.getvalue(), parents=True)

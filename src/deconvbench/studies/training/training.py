@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from deconvbench.paths import make_folder
 from deconvbench.records.schema import SCORE_COLUMNS
 from deconvbench.studies.training.checkpoints import (
     RESULT_NAME,
@@ -23,7 +24,6 @@ from deconvbench.studies.training.checkpoints import (
     append_row,
     keep_rows,
     load_checkpoint,
-    make_folder,
     save_checkpoint,
     write_json,
 )

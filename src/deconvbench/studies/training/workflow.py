@@ -16,6 +16,7 @@ import torch
 
 from deconvbench.errors import UsageError
 from deconvbench.measure.accelerator import check_device, describe_accelerator
+from deconvbench.paths import check_contents, check_path, make_folder
 from deconvbench.progress import PartObserver
 from deconvbench.records.documents import ExperimentInfo, TrainingResult
 from deconvbench.records.record import SCHEMA_VERSION
@@ -25,7 +26,6 @@ from deconvbench.studies.training.checkpoints import (
     RESULT_NAME,
     SETTINGS_NAME,
     load_checkpoint,
-    make_folder,
     read_json,
     write_json,
 )
@@ -50,6 +50,7 @@ def run_experiments(
     images_folder: Path | None = None,
     jobs: int | None = None,
     command: Sequence[str] = (),
+    force: bool = False,
     observer: PartObserver = lambda _: None,
 ) -> TrainingOutcome:
     """Train networks, side by side, and write the tables.
@@ -66,6 +67,8 @@ def run_experiments(
         Training runs at a time; None: as many as there are cores, and one on an accelerator.
     command : sequence of str
         What the user typed, for the record.
+    force : bool
+        Take a folder that holds files of others too.
     observer : callable
         Receives each step of each run.
 
@@ -76,17 +79,21 @@ def run_experiments(
     Raises
     ------
     UsageError
-        If the device is absent, the images do not do, or a run in the folder has other settings.
+        If the device is absent, the images do not do, a run in the folder has other settings, or the folder holds
+        files of others and `force` is false.
     SurroundingsError
         If the folder cannot be written, or another call is at it; what was trained is kept.
     """
+    # absolute, wherever a layer moves this process or its children to
+    root = check_path(root, "--out").absolute()
+    check_contents(root, [EXPERIMENT_NAME], force=force)
     for device in dict.fromkeys(settings.device for settings in runs):
         check_device(device)
     images = load_images(images_folder)
     for settings in runs:
         # reports too large crops before all else
         draw_batch(images, 1, settings.crop_size, settings.seed, 0)
-    make_folder(root)
+    make_folder(root, "--out")
     with hold_folder(root):
         outcome = TrainingOutcome()
         tasks = [task for settings in runs if (task := _look_up(settings, images, root, outcome)) is not None]

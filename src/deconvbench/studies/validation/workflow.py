@@ -1,7 +1,6 @@
 """The validation from start to end: measure, judge, draw, and only then write.
 
-Nothing is written before everything is measured, and each file whole or not at all; the page, which names the
-others, comes last.
+Nothing is written before everything is measured, and then all files together.
 """
 
 from dataclasses import asdict
@@ -10,12 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
+from deconvbench.errors import RunFolderError
+from deconvbench.paths import check_contents, check_path, make_folder
 from deconvbench.plots.calibration_curve import draw_calibration
 from deconvbench.plots.gallery import encode_figures
 from deconvbench.plots.validation_figure import PICTURE_DOTS, Pictures, draw_scores
 from deconvbench.progress import PartObserver
-from deconvbench.records.run_folder import write_run_info, write_whole
+from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, encode_run_info
 from deconvbench.runner.environment import collect_environment
 from deconvbench.studies.validation.calibration import summarise_calibration
 from deconvbench.studies.validation.checks import check_study
@@ -24,8 +24,11 @@ from deconvbench.studies.validation.images import load_photograph, make_rng, nor
 from deconvbench.studies.validation.page import write_page
 from deconvbench.studies.validation.scores import CHANGE_RMS, summarise_scores
 from deconvbench.studies.validation.study import StudySettings, run_study
+from deconvbench.writing import write_files
 
 PAGE_NAME = "README.md"
+# what marks a folder as one of a validation
+CHECKS_NAME = "checks.csv"
 # a face with sky and coat beside it: rows and columns of the photograph `camera`
 _PIECE = (slice(60, 316), slice(120, 376))
 # within the piece: what is shown of the image, and a closer look with a border of regions in its middle
@@ -43,6 +46,7 @@ def validate(
     settings: StudySettings | None = None,
     observer: PartObserver = lambda _: None,
     command: str | None = None,
+    force: bool = False,
 ) -> Path:
     """Measure how well the checkerboard score is calibrated and how it compares with others; write what was found.
 
@@ -59,6 +63,8 @@ def validate(
         Receives each part done; `progress.show_steps` makes one that writes to a stream.
     command : str, optional
         That the page names as what makes it again.
+    force : bool
+        Write into a folder that holds files of others too.
 
     Returns
     -------
@@ -68,13 +74,17 @@ def validate(
     Raises
     ------
     UsageError
-        If `seeds` is below 1, or `out_dir` is a file.
+        If `seeds` is below 1, or `out_dir` is a file, holds a run, or holds files of others and `force` is false.
     SurroundingsError
         If the folder cannot be written, or scikit-image lacks a photograph.
     """
     settings = settings or StudySettings(seeds=seeds)
     # the folder first: a study for nothing would be a pity
-    _make_folder(out_dir)
+    folder = check_path(out_dir, "--out").absolute()
+    check_contents(folder, [CHECKS_NAME], force=force)
+    if (folder / JOURNAL_NAME).exists():
+        raise RunFolderError(f"--out: {str(out_dir)!r} holds a run; name another folder")
+    make_folder(folder, "--out")
     study = run_study(settings, observer)
     checks = check_study(study)
     heading = f"Every change has the same RMS, {CHANGE_RMS:g} σ; only the first two are checkerboards"
@@ -88,28 +98,20 @@ def validate(
     command = command or f"deconvbench validate --out {out_dir} --seeds {settings.seeds}"
     page = write_page(study, checks, settings, environment, command)
     frames = {
-        "calibration": study.calibration,
-        "invariances": study.invariances,
-        "rivals": study.alternatives,
-        "checks": pd.DataFrame([asdict(check) for check in checks]),
+        "calibration.csv": study.calibration,
+        "invariances.csv": study.invariances,
+        "rivals.csv": study.alternatives,
+        CHECKS_NAME: pd.DataFrame([asdict(check) for check in checks]),
     }
-    for name, frame in frames.items():
-        write_whole(out_dir / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g").encode())
-    for name, picture in pictures.items():
-        write_whole(out_dir / f"{name}.png", picture)
     info = {"kind": "validation", "command": command, "settings": asdict(settings), "environment": environment}
-    write_run_info(out_dir, info)
-    write_whole(out_dir / PAGE_NAME, page.encode())
+    files = {
+        **{name: frame.to_csv(index=False, float_format="%.6g").encode() for name, frame in frames.items()},
+        **{f"{name}.png": picture for name, picture in pictures.items()},
+        RUN_NAME: encode_run_info(info),
+        PAGE_NAME: page.encode(),
+    }
+    write_files(folder, files)
     return out_dir / PAGE_NAME
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise RunFolderError(f"--out: {str(folder)!r} is a file, not a folder") from error
-    except OSError as error:
-        raise SurroundingsError(f"cannot write to {folder}: {explain_os_error(error)}") from error
 
 
 def make_pictures() -> dict[str, Pictures]:
