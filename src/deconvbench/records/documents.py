@@ -6,8 +6,8 @@ Only what this package itself reads is named. No torch, no pandas.
 from typing import Any, Required, TypedDict
 
 
-class Versioned(TypedDict):
-    """What every document of this package has, whichever version wrote it."""
+class Versioned(TypedDict, total=False):
+    """What documents of this package have, whichever version wrote them."""
 
     schema_version: int
 
@@ -30,22 +30,14 @@ class RunInfo(TypedDict, total=False):
     environment: dict[str, Any] | None
 
 
-class ExperimentCall(TypedDict, total=False):
-    """One call of ``deconvbench train`` for a folder."""
-
-    command: list[str]
-
-
 class ExperimentInfo(TypedDict, total=False):
     """``experiment.json``: how training experiments came about."""
 
-    schema_version: Required[int]
+    schema_version: int
     created_at: str | None
     finished_at: str | None
     seconds: float
-    command: list[str] | None
     calls: list[dict[str, Any]]
-    environment: dict[str, Any] | None
 
 
 class TrainingResult(TypedDict, total=False):

@@ -129,7 +129,7 @@ def read_run_info(folder: Path) -> dict[str, Any]:
     try:
         document = parse_json(read_file(path))
         # what a later version wrote may differ in everything else
-        version = build(Versioned, document)["schema_version"]
+        version = build(Versioned, document).get("schema_version", SCHEMA_VERSION)
         info = build(RunInfo, document) if version <= SCHEMA_VERSION else None
     except FileNotFoundError as error:
         raise RunFolderError(

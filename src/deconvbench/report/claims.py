@@ -52,6 +52,7 @@ class ClaimRow:
 class _Claims(TypedDict):
     """``claims.json``, as far as the report shows it."""
 
+    schema_version: int
     rows: list[ClaimRow]
 
 
@@ -77,16 +78,14 @@ def parse_claims(content: bytes, source: str) -> tuple[ClaimRow, ...]:
     """
     try:
         document = parse_json(content)
-        version = build(Versioned, document)["schema_version"]
-        if version > SCHEMA_VERSION:
-            raise RunFolderError(
-                f"claims: {source!r} has schema {version}; this version reads up to {SCHEMA_VERSION}"
-            )
-        rows = tuple(build(_Claims, document)["rows"])
+        version = build(Versioned, document).get("schema_version", SCHEMA_VERSION)
+        rows = tuple(build(_Claims, document)["rows"]) if version <= SCHEMA_VERSION else ()
     except DecodingError as error:
         raise RunFolderError(
             f"claims: {source!r}: {error}, so it is not a claims file; create it with: deconvbench claims"
         ) from error
+    if version > SCHEMA_VERSION:
+        raise RunFolderError(f"claims: {source!r} has schema {version}; this version reads up to {SCHEMA_VERSION}")
     for row in rows:
         if row.verdict not in MARKS:
             raise RunFolderError(f"claims: {source!r}: {row.verdict!r} is not one of {', '.join(MARKS)}")

@@ -21,7 +21,8 @@ def make_frame(rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, str]) -> 
     Parameters
     ----------
     rows : sequence of mapping
-        What a row lacks, or holds as None, is null. Texts become one line each (`texts.tidy_line`).
+        What a row lacks, or holds as None, is null, and so is a float that is not finite. Texts become one line
+        each (`texts.tidy_line`).
     dtypes : mapping of str to str
         The columns, in order, with the dtype of each.
 
@@ -39,10 +40,13 @@ def make_frame(rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, str]) -> 
 def _make_column(values: list[Any], dtype: str) -> "pd.Series[Any]":
     if dtype == "str":
         return pd.Series([_tidy(value) for value in values], dtype=dtype)
-    try:
-        return pd.Series(values, dtype=dtype)
-    except OverflowError:
-        return pd.Series([math.nan if value is None else to_float(value) for value in values], dtype="float64")
+    if dtype != "float64":
+        try:
+            return pd.Series(values, dtype=dtype)
+        except OverflowError:
+            pass  # more than 64 bits
+    column = pd.Series([math.nan if value is None else to_float(value) for value in values], dtype="float64")
+    return column.where(column.abs() < math.inf)
 
 
 def _tidy(value: Any) -> Any:

@@ -6,6 +6,7 @@ latencies. What follows from the frame is computed in `deconvbench.analysis.spee
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -42,7 +43,7 @@ def build_speedups(records: Iterable[AnyRecord]) -> pd.DataFrame:
         matrix product that was measured beside it. Where no replicate is `ok`, `status` and `message` say what
         happened.
     """
-    latest = {record.key: record for record in records if isinstance(record, SpeedupRecord)}
+    latest = {record.key: _keep_whole_rounds(record) for record in records if isinstance(record, SpeedupRecord)}
     groups: dict[tuple[Any, ...], list[SpeedupRecord]] = {}
     for record in sorted(latest.values(), key=_order_record):
         groups.setdefault((record.case.case_id, record.is_frozen), []).append(record)
@@ -55,6 +56,23 @@ def build_speedups(records: Iterable[AnyRecord]) -> pd.DataFrame:
             ratios.append([_median_ratio(record, case_id) for record in good])
     pooled = _pool_ratios(rows, ratios)
     return make_frame([row | ratio for row, ratio in zip(rows, pooled, strict=True)], SPEEDUP_DTYPES)
+
+
+def _keep_whole_rounds(record: SpeedupRecord) -> SpeedupRecord:
+    """Leave out rounds in which a layer has no time, or one that is none: whatever program wrote them."""
+    if record.status != "ok":
+        return record
+    layers = (record.case.case_id, *record.samples_s)
+    rounds = zip(*(record.samples_s.get(case_id, ()) for case_id in layers), strict=False)
+    whole = [number for number, times in enumerate(rounds) if all(0 < time < math.inf for time in times)]
+    if not whole:
+        return replace(record, status="error", message="no round has a time of each layer")
+    ceilings = [record.ceiling_flops_per_s[number] for number in whole if number < len(record.ceiling_flops_per_s)]
+    return replace(
+        record,
+        samples_s={name: tuple(times[number] for number in whole) for name, times in record.samples_s.items()},
+        ceiling_flops_per_s=tuple(ceilings) if all(0 < ceiling < math.inf for ceiling in ceilings) else (),
+    )
 
 
 def _order_record(record: SpeedupRecord) -> tuple[Any, ...]:
@@ -94,7 +112,7 @@ def _find_share(case_id: str, good: Sequence[SpeedupRecord]) -> float | None:
         2 * record.macs[case_id] / sample / ceiling
         for record in good
         if case_id in record.macs
-        for sample, ceiling in zip(record.samples_s[case_id], record.ceiling_flops_per_s, strict=True)
+        for sample, ceiling in zip(record.samples_s[case_id], record.ceiling_flops_per_s, strict=False)
     ]
     return median(shares) if shares else None
 

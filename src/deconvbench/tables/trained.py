@@ -363,7 +363,7 @@ def _read_info(path: Path) -> Mapping[str, Any]:
         return {}
     try:
         document = parse_json(read_file(path))
-        version = build(Versioned, document)["schema_version"]
+        version = build(Versioned, document).get("schema_version", SCHEMA_VERSION)
         info = dict(build(ExperimentInfo, document)) if version <= SCHEMA_VERSION else None
     except OSError as error:
         raise RunFolderError(f"results: cannot read {str(path)!r}: {explain_os_error(error)}") from error
