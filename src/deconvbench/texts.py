@@ -6,6 +6,7 @@ without what the medium obeys, and as readable as before. HTML is the templates'
 
 import html
 import re
+from typing import TextIO
 
 MOST_CHARACTERS = 2000
 """Of a message that is stored; what an exception says can be a whole page, or the whole of its input."""
@@ -65,6 +66,19 @@ def tidy_line(text: str, limit: int = MOST_CHARACTERS) -> str:
     if len(line) <= limit and len(text) <= 4 * limit:
         return line
     return f"{line[: limit - 2].rstrip()} …"
+
+
+def print_text(text: object, file: TextIO | None = None) -> None:
+    """Print a text in which others may have had a say, such as a path: its lines, without what a terminal obeys.
+
+    Parameters
+    ----------
+    text : object
+        Made a text; it may have several lines.
+    file : text stream, optional
+        Standard output by default.
+    """
+    print("\n".join(map(escape_controls, str(text).split("\n"))), file=file, flush=file is not None)
 
 
 def escape_markdown(text: str) -> str:

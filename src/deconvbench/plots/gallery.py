@@ -19,7 +19,7 @@ from deconvbench.plots.latency import draw_latency
 from deconvbench.plots.memory import draw_memory
 from deconvbench.plots.overlap_maps import draw_overlap_maps
 from deconvbench.plots.speedups import draw_speedups
-from deconvbench.plots.style import DPI
+from deconvbench.plots.style import DPI, figure_style
 from deconvbench.plots.tradeoff_map import draw_tradeoff
 from deconvbench.plots.trained_tradeoff import draw_trained_tradeoff
 from deconvbench.writing import write_files
@@ -105,7 +105,8 @@ def encode_figures(figures: Mapping[str, Figure]) -> dict[str, bytes]:
 
 def _encode(figure: Figure) -> bytes:
     drawn, packed = BytesIO(), BytesIO()
-    figure.savefig(drawn, format="png", dpi=DPI)
+    with figure_style():  # which edges and backgrounds are saved is a setting as well
+        figure.savefig(drawn, format="png", dpi=DPI)
     with Image.open(drawn) as image:
         picture = image.convert("RGB")
         if not _has_photograph(figure):
