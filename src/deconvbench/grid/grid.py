@@ -26,6 +26,7 @@ from deconvbench.grid.reading import (
 )
 from deconvbench.grid.speedup import SpeedupGrid
 from deconvbench.paths import check_path
+from deconvbench.reading import decode_text, read_file
 from deconvbench.records.case import CASE_DEFAULTS, CASE_FIELDS, Case
 from deconvbench.upsamplers import get_upsampler
 
@@ -270,9 +271,9 @@ def load_grid(path: Path) -> Grid:
     """
     check_path(path, "--grid")
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        text = decode_text(read_file(path))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise GridError(f"--grid: cannot read {str(path)!r}: {reason}") from error
     try:
         data = tomllib.loads(text)

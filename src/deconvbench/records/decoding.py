@@ -6,7 +6,6 @@ knows the file, adds its name. Standard library only.
 """
 
 import json
-import math
 import reprlib
 import types
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 
 from deconvbench.errors import UsageError
 from deconvbench.reading import decode_text
+from deconvbench.units import to_float
 
 T = TypeVar("T")
 
@@ -160,20 +160,6 @@ def _make_scalar_reader(kind: type) -> _Reader:
         raise DecodingError(f"{show_value(value)} is not {allowed}", allowed)
 
     return read
-
-
-def to_float(value: float) -> float:
-    """Make a float of a whole number of any size; beyond the largest float it is infinite.
-
-    Parameters
-    ----------
-    value : int or float
-        Any.
-    """
-    try:
-        return float(value)
-    except OverflowError:
-        return math.copysign(math.inf, value)
 
 
 def _make_list_reader(origin: type, hint: Any) -> _Reader:

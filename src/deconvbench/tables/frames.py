@@ -11,8 +11,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from deconvbench.errors import UsageError
-from deconvbench.records.decoding import to_float
 from deconvbench.texts import escape_controls, guard_formula, tidy_line
+from deconvbench.units import to_float
 
 
 def make_frame(rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, str]) -> pd.DataFrame:
