@@ -5,7 +5,6 @@ import errno
 import json
 import math
 import os
-import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -168,8 +167,8 @@ def test_tables_of_this_journal_are_read_though_older_or_torn_since(
         lambda path: pd.DataFrame({"a": [1]}).to_parquet(path),
         lambda path: pd.read_parquet(path).to_parquet(path),
         lambda path: path.write_bytes(encode_parquet(pd.read_parquet(path).astype("str"), read_facts(path))),
-        lambda path: (path.unlink(), path.mkdir()),
-        lambda path: (path.unlink(), subprocess.run(["mkfifo", path], check=True)),
+        lambda path: run_all(path.unlink, path.mkdir),
+        lambda path: run_all(path.unlink, lambda: os.mkfifo(path)),
     ],
     ids=["no-parquet", "cut", "empty", "another", "unsigned", "texts", "folder", "pipe"],
 )
@@ -182,6 +181,11 @@ def test_a_damaged_or_foreign_table_is_built_anew(
     pd.testing.assert_frame_equal(tables.table, expected.table)
     pd.testing.assert_frame_equal(tables.quality, expected.quality)
     pd.testing.assert_frame_equal(load(tmp_path), expected.table)
+
+
+def run_all(*steps: Callable[[], object]) -> None:
+    for step in steps:
+        step()
 
 
 def read_facts(path: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 Knows which figures there are; draws none of them itself.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
@@ -105,7 +106,10 @@ def encode_figures(figures: Mapping[str, Figure]) -> dict[str, bytes]:
 
 def _encode(figure: Figure) -> bytes:
     drawn, packed = BytesIO(), BytesIO()
-    with figure_style():  # which edges and backgrounds are saved is a setting as well
+    # which edges and backgrounds are saved is a setting as well
+    with figure_style(), warnings.catch_warnings():
+        # numbers of twenty digits leave an axis no room; the figure is drawn all the same
+        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)
         figure.savefig(drawn, format="png", dpi=DPI)
     with Image.open(drawn) as image:
         picture = image.convert("RGB")

@@ -6,6 +6,7 @@ knows the file, adds its name. Standard library only.
 """
 
 import json
+import math
 import reprlib
 import types
 from collections.abc import Callable, Mapping
@@ -103,6 +104,21 @@ def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise DecodingError(f"the key {show_value(twice)} is given twice in one object")
     return made
+
+
+def make_strict(value: Any) -> Any:
+    """Put null in the place of every number that is not finite: JSON has no word for them.
+
+    Parameters
+    ----------
+    value : object
+        Plain data.
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: make_strict(entry) for name, entry in value.items()}
+    return [make_strict(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def build(kind: type[T], value: Any) -> T:

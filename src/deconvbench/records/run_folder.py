@@ -18,7 +18,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from deconvbench.errors import RunFolderError, SurroundingsError, UsageError, explain_os_error
 from deconvbench.reading import read_file
-from deconvbench.records.decoding import DecodingError, build, parse_json
+from deconvbench.records.decoding import DecodingError, build, make_strict, parse_json
 from deconvbench.records.documents import RunInfo, Versioned
 from deconvbench.records.record import (
     SCHEMA_VERSION,
@@ -104,9 +104,9 @@ def encode_run_info(info: Mapping[str, Any]) -> bytes:
     Parameters
     ----------
     info : mapping
-        As `write_run_info`.
+        As `write_run_info`. Numbers that are not finite, for which JSON has no word, become null.
     """
-    text = json.dumps({"schema_version": SCHEMA_VERSION, **info}, indent=1, allow_nan=False)
+    text = json.dumps(make_strict({"schema_version": SCHEMA_VERSION, **info}), indent=1, allow_nan=False)
     return f"{text}\n".encode()
 
 

@@ -1,6 +1,7 @@
 """Rows of plain values as data frames with fixed columns, and back."""
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from types import MappingProxyType
@@ -44,7 +45,8 @@ def _make_column(values: list[Any], dtype: str) -> "pd.Series[Any]":
         try:
             return pd.Series(values, dtype=dtype)
         except OverflowError:
-            pass  # more than 64 bits
+            largest = sys.float_info.max
+            values = [v if v is None else min(max(to_float(v), -largest), largest) for v in values]
     column = pd.Series([math.nan if value is None else to_float(value) for value in values], dtype="float64")
     return column.where(column.abs() < math.inf)
 

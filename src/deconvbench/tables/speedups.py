@@ -18,6 +18,7 @@ from deconvbench.records.record import AnyRecord, SpeedupRecord
 from deconvbench.records.schema import SPEEDUP_DTYPES
 from deconvbench.statistics import pool_replicates, shrink_variances
 from deconvbench.tables.frames import make_frame
+from deconvbench.units import to_float
 
 # what differs between the shapes that a geometric mean is taken over
 SHAPE_FIELDS = ("in_channels", "out_channels", "height", "width")
@@ -102,14 +103,14 @@ def _describe_layer(case_id: str, group: Sequence[SpeedupRecord], good: Sequence
     peaks = [(r.peak_memory_bytes.get(case_id), r.peak_memory_bytes.get(first.case.case_id)) for r in good]
     for peak, plain in peaks:
         if peak is not None:
-            row |= {"peak_memory_bytes": peak, "memory_ratio": peak / plain if plain else None}
+            row |= {"peak_memory_bytes": peak, "memory_ratio": to_float(peak) / to_float(plain) if plain else None}
     return row
 
 
 def _find_share(case_id: str, good: Sequence[SpeedupRecord]) -> float | None:
     """Find the median share of the ceiling, each round's against the ceiling of that round."""
     shares = [
-        2 * record.macs[case_id] / sample / ceiling
+        to_float(2 * record.macs[case_id]) / sample / ceiling
         for record in good
         if case_id in record.macs
         for sample, ceiling in zip(record.samples_s[case_id], record.ceiling_flops_per_s, strict=False)
