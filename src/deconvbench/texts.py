@@ -14,7 +14,7 @@ MOST_CHARACTERS = 2000
 # joiners within letters of several scripts, and within emoji; all else that cannot be seen is written as a number
 _JOINERS = "\u200c\u200d"
 # what Markdown obeys anywhere in a line, or at the start of one
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]|~#!])|^(\s*\d*)([-+=.)])")
+_MARKDOWN = re.compile(r"^(\s*)([-+=])|^(\s*\d+)([.)])(?=\s|$)|()([\\`*_{}\[\]|~#!])")
 # sites make links of these by themselves, and notify whoever is named
 _ADDRESS = re.compile(r"(?i)\b(https?|ftp|mailto|xmpp)(:)|\b(www)(\.)|(@)")
 # what spreadsheets take for the start of a formula, the letters of full width among it
@@ -95,7 +95,7 @@ def escape_markdown(text: str) -> str:
         One line.
     """
     line = html.escape(escape_controls(text), quote=False)
-    line = _MARKDOWN.sub(lambda found: f"{found[2] or ''}\\{found[1] or found[3]}", line)
+    line = _MARKDOWN.sub(lambda found: "\\".join(part for part in found.groups() if part is not None), line)
     return _ADDRESS.sub(_break_address, line)
 
 

@@ -169,7 +169,7 @@ def test_load_grid(tmp_path: Path) -> None:
     with pytest.raises(GridError, match=r"mine\.toml: not TOML"):
         load_grid(path)
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(GridError, match="it is not text"):
+    with pytest.raises(GridError, match="it is UTF-16; save it as UTF-8"):
         load_grid(path)
     with pytest.raises(GridError, match="No such file"):
         load_grid(tmp_path / "other.toml")

@@ -151,7 +151,7 @@ class TestPage:
         assert count_verdicts(comparison) in page
 
 
-HOSTILE = "\x1b[31m<script>alert(1)</script> [x](http://e) `c` a|b @me\u2028\udce9"
+HOSTILE = "\x1b[31m<script>alert(1)</script> [x](http://e) `c` a|b @me\u2028"
 
 
 def test_strange_text_is_shown_and_not_obeyed_in_each_form() -> None:
@@ -160,8 +160,8 @@ def test_strange_text_is_shown_and_not_obeyed_in_each_form() -> None:
         ("case-2", "latency_s", 1.0, 0.9, 1.1, "same", HOSTILE),
     ]
     frame = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
-    text, page = format_text(frame), render_page(frame, HOSTILE)
-    markdown = format_markdown(frame, HOSTILE)
+    text, page = format_text(frame), render_page(frame, f"{HOSTILE}\udce9")
+    markdown = format_markdown(frame, f"{HOSTILE}\udce9")
     for written in (text, page, markdown):
         assert not {"\x1b", "\u2028"} & set(written)
         assert r"\x1b" in written

@@ -1,7 +1,7 @@
 import pytest
 from jinja2 import UndefinedError
+from markupsafe import Markup
 
-from deconvbench.report.tables import Cell, TableView
 from deconvbench.report.templates import load_template
 
 
@@ -28,11 +28,7 @@ def test_text_of_others_is_shown_and_nothing_more(text: str, shown: str) -> None
 
 
 def test_what_is_html_already_stays_so() -> None:
-    cells = ((Cell(text='"><i>', sort='"><i>'),),)
-    view = TableView(headings=("a",), rows=cells)
-    macro = load_template("template.html.j2").module.table(view, "x")  # type: ignore[attr-defined] # made by jinja2
-    assert "<table" in macro
-    assert 'data-sort="&#34;&gt;&lt;i&gt;"' in macro
+    assert '<p class="note"><b>a</b></p>' in render("a", Markup("<b>a</b>"))
 
 
 def test_what_is_not_given_is_an_error() -> None:

@@ -383,6 +383,11 @@ def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
     assert list(dict.fromkeys(load(folders)["run"])) == [str(folder) for folder in folders]
 
 
+def test_a_run_whose_name_is_not_text_is_told_apart_too(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / os.fsdecode(b"caf\xe9"))
+    assert set(load([folder])["run"]) == {r"caf\udce9"}
+
+
 def test_one_run_in_a_list_has_its_name_as_well(tmp_path: Path) -> None:
     assert set(load([write_run(tmp_path / "one")])["run"]) == {"one"}
     assert "run" not in load(tmp_path / "one")

@@ -24,6 +24,7 @@ from deconvbench.tables.frames import decode_parquet, encode_csv, encode_parquet
 from deconvbench.tables.speedups import build_speedups
 from deconvbench.tables.table import build_quality, build_table, summarise, summarise_quality
 from deconvbench.tables.trained import Trained, fill_qualities
+from deconvbench.texts import escape_controls
 from deconvbench.writing import write_files
 
 TABLE_NAME = "table.parquet"
@@ -303,7 +304,8 @@ def load(run: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     tables = []
     for folder in folders:
         table = load(folder)
-        name = folder.name if unique else str(folder)
+        # a name that is not text is no text for a column either
+        name = escape_controls(folder.name if unique else str(folder))
         table.insert(0, "run", pd.Series([name] * len(table), dtype="str"))
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
