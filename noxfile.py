@@ -8,9 +8,11 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import nox
+from filelock import FileLock  # virtualenv, which nox is made of, brings it
 
 nox.needs_version = ">=2024.10.9"
 nox.options.sessions = ["tests", "lint", "typecheck"]
@@ -34,6 +36,12 @@ def list_requirements() -> tuple[str, ...]:
     return nox.project.dependency_groups(PYPROJECT, *GROUPS)
 
 
+def hold_environments() -> AbstractContextManager[object]:
+    """Wait until no other nox makes an environment here."""
+    SHARED.parent.mkdir(exist_ok=True)
+    return FileLock(SHARED.parent / ".lock")
+
+
 def prepare(session: nox.Session) -> None:
     """Make the shared environment, or leave it alone where nothing that decides on it has changed."""
     decisive = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
@@ -41,9 +49,13 @@ def prepare(session: nox.Session) -> None:
     mark = SHARED / "fingerprint.txt"
     if mark.exists() and mark.read_text(encoding="ascii") == fingerprint:
         return
-    session.run(sys.executable, "-m", "virtualenv", "--quiet", str(SHARED), silent=True, external=True)
-    run(session, "python", "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", ".", *list_requirements())
-    mark.write_text(fingerprint, encoding="ascii")
+    with hold_environments():
+        if mark.exists() and mark.read_text(encoding="ascii") == fingerprint:
+            return  # another nox made it meanwhile
+        session.run(sys.executable, "-m", "virtualenv", "--quiet", str(SHARED), silent=True, external=True)
+        words = ("-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", ".")
+        run(session, "python", *words, *list_requirements())
+        mark.write_text(fingerprint, encoding="ascii")
 
 
 def run(session: nox.Session, program: str, *arguments: str, codes: tuple[int, ...] = (0,)) -> None:
@@ -114,7 +126,7 @@ def report(session: nox.Session) -> None:
     prepare(session)
     words = list(session.posargs)
     results = words[words.index("--results") :][:2] if "--results" in words else []
-    for folder in [word for word in words if (Path(word) / "run.json").exists()] or [""]:
+    for folder in [word for word in words if word and (Path(word) / "run.json").exists()] or [""]:
         run(session, "deconvbench", "claims", *filter(None, [folder]), *results)
     run(session, "deconvbench", "report", *words)
 
@@ -137,13 +149,14 @@ def prepare_base(session: nox.Session, base: str) -> list[str]:
     folder = ROOT / ".nox" / f"base-{hashlib.sha256(asked.stdout).hexdigest()[:12]}"
     python = folder / BIN.name / "python"
     constraints = folder / "constraints.txt"
-    if not constraints.exists():
-        session.run(sys.executable, "-m", "virtualenv", "--quiet", str(folder), silent=True, external=True)
-        draft = folder / "asked.txt"
-        draft.write_bytes(asked.stdout)
-        words = ("-m", "pip", "install", "-q", "-c", str(draft), "-e", ".")
-        session.run(str(python), *words, external=True)
-        draft.rename(constraints)
+    with hold_environments():
+        if not constraints.exists():
+            session.run(sys.executable, "-m", "virtualenv", "--quiet", str(folder), silent=True, external=True)
+            draft = folder / "asked.txt"
+            draft.write_bytes(asked.stdout)
+            words = ("-m", "pip", "install", "-q", "-c", str(draft), "-e", ".")
+            session.run(str(python), *words, external=True)
+            draft.replace(constraints)
     return ["--base-python", str(python)]
 
 

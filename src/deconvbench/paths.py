@@ -76,6 +76,25 @@ def check_path(path: str | os.PathLike[str], option: str) -> Path:
     return Path(path)
 
 
+def make_absolute(path: Path) -> Path:
+    """Fix what a path means, wherever this process moves to.
+
+    Parameters
+    ----------
+    path : Path
+        Relative to the current folder, or absolute already; an empty one is the current folder.
+
+    Raises
+    ------
+    SurroundingsError
+        If the current folder was removed.
+    """
+    try:
+        return path.absolute()
+    except OSError as error:
+        raise SurroundingsError("the current folder does not exist any more; change to another one") from error
+
+
 def make_folder(folder: Path, option: str = "") -> None:
     """Make a folder, with those above it, where it is missing.
 
@@ -115,7 +134,7 @@ def check_contents(folder: Path, own: Collection[str], option: str = "--out", *,
     folder : Path
         Where results are to go; it may be missing.
     own : collection of str
-        Names of files that mark a folder as one of this command's.
+        Names, or patterns such as ``runs/*/settings.json``, of files that mark a folder as one of this command's.
     option : str
         The option that names the folder, for the message.
     force : bool
@@ -138,7 +157,7 @@ def check_contents(folder: Path, own: Collection[str], option: str = "--out", *,
         raise RunFolderError(f"{option}: cannot read {str(folder)!r}: {explain_os_error(error)}") from error
     # nothing that is written here begins with a dot but locks and drafts, and a folder is often kept by a .gitkeep
     foreign = [name for name in entries if not name.startswith(".")]
-    if force or not foreign or any(name in entries for name in own):
+    if force or not foreign or any(any(folder.glob(pattern)) for pattern in own):
         return
     shown = ", ".join(map(repr, foreign[:_SHOWN_ENTRIES])) + (", …" if len(foreign) > _SHOWN_ENTRIES else "")
     raise RunFolderError(

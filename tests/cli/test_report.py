@@ -1,6 +1,8 @@
 """Two saved runs compared from the command line."""
 
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,51 @@ def test_compare_writes_a_page_and_a_summary(capsys: pytest.CaptureFixture[str])
     assert "1 slower" in capsys.readouterr().out
     assert main(["compare", "base.json", "slow.json", "--html", "none/c.html"]) == 3
     assert "deconvbench: cannot write to none/c.html" in capsys.readouterr().err
+
+
+OPTIONS = ["--html", "--markdown"]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.usefixtures("here", "capsys")
+def test_a_comparison_replaces_its_own_file_and_no_other(option: str) -> None:
+    name = "mine"
+    words = ["compare", "base.json", "base.json", option, name]
+    Path(name).write_text("my own")
+    assert main(words) == 2
+    assert Path(name).read_text() == "my own"
+    assert main([*words, "--force"]) == 0
+    written = Path(name).read_text()
+    assert written != "my own"
+    assert main(words) == 0
+    assert Path(name).read_text() == written
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.usefixtures("here")
+def test_a_device_or_a_pipe_is_not_replaced(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo("pipe")
+    words = ["compare", "base.json", "base.json", option]
+    assert main([*words, "pipe"]) == 2
+    assert f"{option}: 'pipe' cannot be written: it is a pipe, not a file" in capsys.readouterr().err
+    assert main([*words, "/dev/null"]) == 0
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    assert stat.S_ISFIFO(Path("pipe").stat().st_mode)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_comparison_into_standard_output_comes_after_what_was_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "base.json", "base.json", "--markdown", "/dev/stdout"]) == 0
+    out = capfd.readouterr().out
+    assert out.index("1 case: 0 slower") < out.index("### base.json against base.json")
+
+
+@pytest.mark.parametrize("name", ["base.json", "notes.html"])
+def test_a_report_does_not_replace_what_others_wrote(
+    name: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "notes.html").write_text("<!DOCTYPE html><title>mine</title>")
+    before = (here / name).read_text()
+    assert main(["report", "folder", "--out", name]) == 2
+    assert f"--out: '{name}' was not written by this command" in capsys.readouterr().err
+    assert (here / name).read_text() == before

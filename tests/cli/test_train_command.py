@@ -72,6 +72,7 @@ def test_options_reach_the_experiments(asked: dict[str, Any], capsys: pytest.Cap
         "is_article": True,
         "jobs": 5,
         "out": Path("there"),
+        "force": False,
         "numbers": {
             "steps": 7,
             "batch": 3,

@@ -119,3 +119,40 @@ def test_a_folder_that_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / JOURNAL_NAME).mkdir()
     with pytest.raises(SurroundingsError, match="cannot write to"):
         Journal(tmp_path)
+
+
+@pytest.mark.parametrize("fate", ["removed", "moved", "replaced"])
+def test_what_would_be_lost_with_a_removed_file_is_refused(tmp_path: Path, fate: str) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with Journal(folder) as journal:
+        journal.append(make_record())
+        if fate == "removed":
+            (folder / JOURNAL_NAME).unlink()
+        else:
+            folder.rename(tmp_path / "moved")
+        if fate == "replaced":
+            folder.mkdir()
+            (folder / JOURNAL_NAME).touch()
+        with pytest.raises(SurroundingsError, match=r"journal\.jsonl: it was removed, moved or replaced while"):
+            journal.append(make_record(replicate=1))
+    if fate != "removed":
+        with Journal(tmp_path / "moved") as journal:
+            assert journal.records == [make_record()]
+    if fate == "replaced":
+        assert (folder / JOURNAL_NAME).read_bytes() == b""
+
+
+def test_a_pipe_in_the_place_of_a_journal_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / JOURNAL_NAME)
+    with pytest.raises(SurroundingsError, match=r"cannot write to .*journal\.jsonl: it is a pipe, not a file"):
+        Journal(tmp_path)
+
+
+def test_a_journal_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / JOURNAL_NAME).symlink_to(tmp_path / "elsewhere.jsonl")
+    with Journal(tmp_path / "run") as journal:
+        journal.append(make_record())
+    assert (tmp_path / "run" / JOURNAL_NAME).is_symlink()
+    assert (tmp_path / "elsewhere.jsonl").read_bytes() == encode_record(make_record()).encode() + b"\n"

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from deconvbench.cli.output import OWN_PAGE
 from deconvbench.errors import RunFolderError, SurroundingsError, UsageError
 from deconvbench.plots.style import make_figure
 from deconvbench.records.record import AnyRecord, Latency, Memory, QualityRecord, encode_record
@@ -187,3 +188,30 @@ def test_a_claims_table_that_cannot_be_read_is_named(tmp_path: Path, is_folder: 
     path.mkdir() if is_folder else path.write_text("{")
     with pytest.raises(RunFolderError, match=f"^claims: .*{CLAIMS_NAME}'"):
         write_report(folder)
+
+
+def test_nothing_is_written_where_the_report_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise SurroundingsError("the disk is full")
+
+    folder = make_run(tmp_path / "run", make_records())
+    before = sorted(folder.rglob("*"))
+    monkeypatch.setattr(output, "render_report", refuse)
+    with pytest.raises(SurroundingsError, match="the disk is full"):
+        write_report(folder)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_tables_figures_and_page_are_published_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[dict[str, bytes]] = []
+    monkeypatch.setattr(output, "write_files", lambda folder, files: published.append(files))
+    write_report(make_run(tmp_path / "run", make_records()))
+    (files,) = published
+    assert {"summary.csv", "table.csv", TABLE_NAME, "figures/latency.png", "report.html"} <= set(files)
+
+
+def test_a_page_of_ours_is_known_again(tmp_path: Path) -> None:
+    page = write_report(make_run(tmp_path / "run", [], grid={"name": "mine"}), tmp_path / "page.html")
+    assert OWN_PAGE.match(page.read_bytes()[:4096])

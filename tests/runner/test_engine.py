@@ -220,6 +220,40 @@ def test_tasks_of_different_lengths_each_come_to_their_end(tmp_path: Path) -> No
     assert order == ["short", "long", "long", "short", "long", "long"]
 
 
+def test_folders_are_finished_while_they_are_still_held(tmp_path: Path) -> None:
+    setting = Setting()
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    seen: list[tuple[Path, int]] = []
+
+    def finish(folder: Path, outcome: RunOutcome) -> None:
+        seen.append((folder, len(outcome.records)))
+        for each in folders:
+            with pytest.raises(SurroundingsError, match="another run is writing this folder"):
+                Journal(each)
+
+    tasks = [PlannedRun(plan=setting.plan, folder=folder) for folder in folders]
+    outcomes = run_tasks(tasks, finish=finish, start_worker=setting.start, clock=setting.clock)
+    assert seen == [(folder, len(outcome.records)) for folder, outcome in zip(folders, outcomes, strict=True)]
+
+
+def test_a_folder_that_was_moved_away_is_not_finished(tmp_path: Path) -> None:
+    setting = Setting()
+    (tmp_path / "run").mkdir()
+    total = sum(map(len, list_jobs(setting.plan)))
+
+    def move(progress: JobDone) -> None:
+        if progress.done == total:
+            (tmp_path / "run").rename(tmp_path / "moved")
+
+    with pytest.raises(SurroundingsError, match="it was removed, moved or replaced"):
+        run_plan(
+            setting.plan, tmp_path / "run", observer=move, finish=lambda *_: pytest.fail("finished"),
+            start_worker=setting.start, clock=setting.clock,
+        )  # fmt: skip
+
+
 def test_two_tasks_cannot_share_a_folder(tmp_path: Path) -> None:
     setting = Setting()
     with pytest.raises(SurroundingsError, match="another run is writing this folder"):

@@ -353,11 +353,29 @@ def test_a_disk_that_refuses_is_one_line_and_leaves_the_old_files(
     assert {**after, JOURNAL_NAME: b""} == {**before, JOURNAL_NAME: b""}
 
 
-def test_a_draft_that_cannot_even_be_removed_changes_nothing(tmp_path: Path) -> None:
+def test_a_draft_that_cannot_even_be_removed_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tables(write_run(tmp_path))
+    before = (tmp_path / QUALITY_NAME).read_bytes()
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(
+        SurroundingsError, match=f"^cannot write to .*{QUALITY_NAME}: the file system is read-only$"
+    ):
+        write_tables(tmp_path)
+    assert (tmp_path / QUALITY_NAME).read_bytes() == before
+
+
+def test_what_is_called_like_a_draft_is_not_in_the_way(tmp_path: Path) -> None:
     write_run(tmp_path)
     (tmp_path / f"{QUALITY_NAME}.tmp").mkdir()
-    with pytest.raises(SurroundingsError, match="cannot write to"):
-        write_tables(tmp_path)
+    write_tables(tmp_path)
+    assert (tmp_path / f"{QUALITY_NAME}.tmp").is_dir()
 
 
 def test_load_is_public() -> None:

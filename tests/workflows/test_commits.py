@@ -180,7 +180,7 @@ def test_the_folders_are_those_of_the_commits(
 
     found: list[PlannedRun] = []
 
-    def look(tasks: list[PlannedRun], observer: object) -> list[RunOutcome]:
+    def look(tasks: list[PlannedRun], observer: object, finish: object) -> list[RunOutcome]:
         found.extend(tasks)
         raise KeyboardInterrupt
 

@@ -1,5 +1,6 @@
 """The main job as Python calls it: choices become a plan, a run becomes a folder, an outcome becomes words."""
 
+import os
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -149,3 +150,32 @@ def test_workers_are_told_where_a_script_registered_its_upsamplers(monkeypatch: 
     register_upsampler("local")(lambda c_in, c_out, k, s: Sound(c_out, c_in, k, s))
     with pytest.raises(UsageError, match="'local' is .*<lambda>, registered in .*; write it at the top level"):
         make_plan(replace(selection, settings=("upsampler=local",)))
+
+
+def test_a_run_stays_in_its_folder_wherever_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    grid = make_grid(axes={"height": [4]}, replicates=1, time_cap_s=0.01)
+    deconvbench.run(grid, out="run", observer=lambda _: os.chdir(tmp_path / "there"))
+    assert (tmp_path / "here" / "run" / "table.csv").exists()
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+@pytest.mark.parametrize("out", ["", " ", "a\0b", "x" * 300, 3], ids=ascii)
+def test_a_folder_that_cannot_be_one_is_refused(out: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="^--out: "):
+        deconvbench.run(make_grid(), out=out)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_files_of_others_is_taken_by_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflow, "measure", lambda plan, folder, observer: None)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="holds other files"):
+        deconvbench.run(make_grid(), out=tmp_path)
+    assert deconvbench.run(make_grid(), out=tmp_path, force=True) == tmp_path
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "run.json", ".lock"}

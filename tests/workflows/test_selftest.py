@@ -109,3 +109,15 @@ def test_a_folder_that_holds_a_selftest_is_refused(tmp_path: Path, engine: Engin
     run_selftest(SMALL, 0.1, tmp_path)
     with pytest.raises(UsageError, match="holds a run already"):
         run_selftest(SMALL, 0.1, tmp_path)
+
+
+def test_a_folder_with_files_of_others_is_refused_before_anything_is_made(tmp_path: Path, engine: Engine) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="--out: .* holds other files"):
+        run_selftest(SMALL, 0.2, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert engine.interleaved == []
+    run_selftest(SMALL, 0.2, tmp_path, force=True)
+    assert (tmp_path / "selftest.json").exists()
+    with pytest.raises(UsageError, match="holds a run already"):
+        run_selftest(SMALL, 0.2, tmp_path)

@@ -10,6 +10,7 @@ import typer
 
 from deconvbench.cli.options import ForceOption, KeywordOption, SetOption, make_selection, parse_path
 from deconvbench.cli.output import check_comparison_files, show_comparison
+from deconvbench.paths import make_absolute
 from deconvbench.texts import print_text
 
 
@@ -51,7 +52,7 @@ def compare_commits(
     signal.signal(signal.SIGTERM, _stop_on_termination)
     with show_progress(sys.stderr) as observer:
         comparison, folders = commits.compare_commits(
-            Path.cwd(),
+            make_absolute(Path()),
             base,
             head,
             plan,

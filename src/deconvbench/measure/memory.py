@@ -12,7 +12,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from deconvbench.measure.accelerator import Accelerator
 from deconvbench.measure.step import PreparedStep, prepare_step
 from deconvbench.records.case import Case
 from deconvbench.records.record import Memory
+from deconvbench.writing import make_temporary_folder
 
 # the first call sets up (weights in oneDNN's layout, code generation), the second shows it was the last to do so
 _WARMUP_CALLS = 2
@@ -58,8 +58,8 @@ def measure_cpu_memory(step: PreparedStep) -> Memory:
     for _ in range(_WARMUP_CALLS):
         step.run()
     gc.collect()
-    with tempfile.TemporaryDirectory(prefix="deconvbench-") as folder:
-        capture = Path(folder) / "capture.bin"
+    with make_temporary_folder() as folder:
+        capture = folder / "capture.bin"
         # memray warns of symbols that it had to look up twice; it cannot tell its level, so its default comes back
         memray.set_log_level(logging.ERROR)  # type: ignore[attr-defined] # missing from its stubs
         try:

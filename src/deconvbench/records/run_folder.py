@@ -54,9 +54,9 @@ def hold_folder(folder: Path) -> Iterator[None]:
     path = folder / _LOCK_NAME
     lock = FileLock(path, timeout=0)
     try:
-        # some versions of the lock would empty what a link leads to, or wait for a pipe
-        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
-            raise SurroundingsError(f"cannot write to {folder}: {_LOCK_NAME} in it is not a file")
+        # some versions of the lock would empty what it is another name of, or wait for a pipe
+        if os.path.lexists(path) and not _is_plain(path.lstat()):
+            raise SurroundingsError(f"cannot write to {folder}: {_LOCK_NAME} in it is not a file of its own")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of a lock that is none, which is refused below
             held = lock.acquire()
@@ -73,6 +73,10 @@ def hold_folder(folder: Path) -> Iterator[None]:
             raise SurroundingsError(f"cannot write to {folder}: {_NO_LOCKS}")
         remove_abandoned_drafts(folder)
         yield
+
+
+def _is_plain(found: os.stat_result) -> bool:
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
 
 
 def _is_soft(lock: BaseFileLock) -> bool:
@@ -239,9 +243,10 @@ def find_newest_run(results_dir: str | Path) -> Path:
         If there is none.
     """
     runs = Path(results_dir) / "runs"
-    journals = [
-        (path.stat().st_mtime_ns, path.parent.name, path.parent) for path in runs.glob(f"*/{JOURNAL_NAME}")
-    ]
+    journals = []
+    for path in runs.glob(f"*/{JOURNAL_NAME}"):
+        with contextlib.suppress(OSError):  # removed since it was listed
+            journals.append((path.stat().st_mtime_ns, path.parent.name, path.parent))
     if not journals:
         raise UsageError(f"RUN: no run folder in {str(runs)!r}; name one, or measure with: deconvbench run")
     return max(journals)[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deconvbench.analysis.results import derive_results
 from deconvbench.errors import RunFolderError, explain_os_error
-from deconvbench.paths import check_path
+from deconvbench.paths import check_path, make_absolute
 from deconvbench.plots.article import draw_article_figures
 from deconvbench.plots.gallery import TRADEOFF_METRICS, draw_all, encode_figures
 from deconvbench.reading import read_file
@@ -60,7 +60,7 @@ def write_report(
         If a file cannot be written.
     """
     chosen = check_metrics(metrics)
-    folder = check_path(run_dir, "report").absolute()
+    folder = make_absolute(check_path(run_dir, "report"))
     target = None if out is None else check_path(out, "--out")
     run_info = read_run_info(run_dir)
     files: dict[str, bytes] = {}

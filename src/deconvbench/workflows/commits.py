@@ -6,7 +6,6 @@ one that runs, drives the upsamplers of both, interleaved replicate by replicate
 
 import contextlib
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from deconvbench.runner.folder import open_folder
 from deconvbench.runner.plan import Plan
 from deconvbench.runner.worker import WorkerError, WorkerOptions
 from deconvbench.workflows.run import RESULTS, finish_folder, make_run_folder, read_environment
+from deconvbench.writing import make_temporary_folder
 
 COMPARED_REPLICATES = 5
 
@@ -101,11 +101,11 @@ def check_out(repository: Path, names: Sequence[str]) -> Iterator[list[Commit]]:
         If one is unknown or holds no upsamplers.
     """
     hashes = [resolve_commit(repository, name) for name in names]
-    with tempfile.TemporaryDirectory(prefix="deconvbench-commits-") as folder:
+    with make_temporary_folder() as folder:
         commits = []
         try:
             for index, (name, sha) in enumerate(zip(names, hashes, strict=True)):
-                worktree = Path(folder) / f"{index}-{sha[:12]}"
+                worktree = folder / f"{index}-{sha[:12]}"
                 made = _run_git(repository, "worktree", "add", "--detach", "--force", str(worktree), sha)
                 if made.returncode != 0:
                     raise UsageError(f"{name!r} cannot be checked out: {made.stderr.strip().splitlines()[-1]}")

@@ -12,7 +12,7 @@ from typing import Any
 from deconvbench.errors import UsageError
 from deconvbench.grid.grid import Grid, select_all
 from deconvbench.measure.accelerator import check_device, describe_accelerator
-from deconvbench.paths import check_path
+from deconvbench.paths import check_path, make_absolute
 from deconvbench.progress import JobObserver
 from deconvbench.records.record import Record, SpeedupRecord
 from deconvbench.records.run_folder import find_newest_run
@@ -111,7 +111,7 @@ def measure(plan: Plan, folder: Path, observer: JobObserver = lambda _: None) ->
         Receives each job done.
     """
     # wherever an observer, or what a layer is imported from, moves this process to
-    return run_plan(plan, folder.absolute(), observer=observer, finish=finish_folder)
+    return run_plan(plan, make_absolute(folder), observer=observer, finish=finish_folder)
 
 
 def finish_folder(folder: Path, outcome: RunOutcome) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from deconvbench.errors import UsageError
 from deconvbench.grid.grid import Grid, load_grid, load_preset, select_all
+from deconvbench.paths import make_absolute
 from deconvbench.records.case import Case
 from deconvbench.runner.plan import Plan
 from deconvbench.units import parse_fraction
@@ -112,7 +113,7 @@ def load_upsamplers(paths: Sequence[str]) -> tuple[str, ...]:
     tuple of str
         Their names.
     """
-    here = str(Path.cwd())
+    here = str(make_absolute(Path())) if paths else ""
     if paths and here not in sys.path:
         sys.path.insert(0, here)
     return tuple(load_upsampler(path) for path in paths)

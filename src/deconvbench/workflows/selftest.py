@@ -13,7 +13,7 @@ from deconvbench.analysis.selftest import (
     to_dict,
 )
 from deconvbench.errors import UsageError
-from deconvbench.paths import check_contents, check_path
+from deconvbench.paths import check_contents, check_path, make_absolute
 from deconvbench.progress import JobObserver
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.runner.engine import PlannedRun, RunOutcome, run_tasks
@@ -77,7 +77,7 @@ def run_selftest(
     else:
         target = check_path(out, "--out")
         check_contents(target, [_RESULT_NAME], force=force)
-    folders = target.absolute()
+    folders = make_absolute(target)
     tasks = {}
     for name in ("a", "b", "slowed", "c", "d"):
         folder = folders / name

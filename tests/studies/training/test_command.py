@@ -89,6 +89,7 @@ def test_progress_and_outcome_are_on_standard_error(
         "images_folder": Path("own"),
         "jobs": 3,
         "command": ["deconvbench", *WORDS],
+        "force": False,
     }
     out, err = capsys.readouterr()
     assert out == ""

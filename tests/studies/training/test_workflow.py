@@ -209,6 +209,38 @@ def test_a_folder_that_is_held_or_a_file_is_refused(tmp_path: Path) -> None:
         run_experiments([TINY], tmp_path / "file")
 
 
+@pytest.mark.parametrize("names", [("results.csv", "curves.csv"), ("runs/",)], ids=["tables", "runs"])
+def test_a_folder_with_files_of_others_asks_for_force(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match="--out: .* holds other files .*; .* pass --force"):
+        run_experiments([TINY], tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert run_experiments([TINY], tmp_path, force=True).trained == 1
+    assert run_experiments([TINY], tmp_path).kept == 1
+
+
+def test_a_folder_that_was_begun_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, "write_originals", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_experiments([TINY], tmp_path)
+    assert (tmp_path / "runs").exists()
+    assert run_experiments([TINY], tmp_path).trained == 1
+
+
+def test_children_write_where_the_parent_began(
+    tmp_path: Path, started: list[InlineChild], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_experiments([TINY], Path("out"))
+    assert {child.root for child in started} == {tmp_path / "out"}
+
+
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

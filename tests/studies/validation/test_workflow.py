@@ -130,3 +130,24 @@ def test_pictures_show_each_change_close_enough_to_be_seen() -> None:
     # the border of two regions is in sight
     flips = pictures["sign_flips"].change * board
     assert set(np.unique(np.rint(flips))) == {-1, 1}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_files_of_others_are_replaced_by_force_alone(measured: list[StudySettings], tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(RunFolderError, match="--out: .* holds other files"):
+        validate(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "mine"
+    assert measured == []
+    validate(tmp_path, force=True)
+    assert {path.name for path in tmp_path.iterdir()} == FILES
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_the_description_of_a_run_is_never_replaced(measured: list[Any], tmp_path: Path, force: bool) -> None:
+    for name in ("run.json", "journal.jsonl", "checks.csv"):
+        (tmp_path / name).write_text("a run's")
+    with pytest.raises(RunFolderError, match="holds a run; name another folder"):
+        validate(tmp_path, force=force)
+    assert (tmp_path / "run.json").read_text() == "a run's"
+    assert measured == []

@@ -33,6 +33,7 @@ from deconvbench.studies.training.networks import build_network
 from deconvbench.studies.training.pictures import keep_pictures, write_outputs
 from deconvbench.studies.training.scores import Scores, score_finally, score_network
 from deconvbench.studies.training.settings import TrainingSettings
+from deconvbench.writing import remove_abandoned_drafts
 
 CHECKPOINT_EVERY = 50
 THREADS = 1  # on a CPU; the number of threads decides the order of sums, and so the bits
@@ -112,6 +113,7 @@ class TrainingRun:
             The result: status, message and the numbers of `TRAINED_DTYPES`.
         """
         make_folder(self.folder)
+        remove_abandoned_drafts(self.folder)
         self._restore()
         text = ""
         while self.step < self.settings.steps:

@@ -16,7 +16,7 @@ import torch
 
 from deconvbench.errors import UsageError
 from deconvbench.measure.accelerator import check_device, describe_accelerator
-from deconvbench.paths import check_contents, check_path, make_folder
+from deconvbench.paths import check_contents, check_path, make_absolute, make_folder
 from deconvbench.progress import PartObserver
 from deconvbench.records.documents import ExperimentInfo, TrainingResult
 from deconvbench.records.record import SCHEMA_VERSION
@@ -40,6 +40,8 @@ from deconvbench.studies.training.training import THREADS, TrainingRun, write_se
 from deconvbench.upsamplers import list_sources
 
 EXPERIMENT_NAME = "experiment.json"
+# what marks a folder as one of experiments
+_OWN_NAMES = (EXPERIMENT_NAME, f"runs/*/{SETTINGS_NAME}")
 _ENVIRONMENT_KEYS = ("machine_id", "cpu", "torch_version", "code_version", "python_version")
 
 
@@ -84,9 +86,8 @@ def run_experiments(
     SurroundingsError
         If the folder cannot be written, or another call is at it; what was trained is kept.
     """
-    # absolute, wherever a layer moves this process or its children to
-    root = check_path(root, "--out").absolute()
-    check_contents(root, [EXPERIMENT_NAME], force=force)
+    check_contents(check_path(root, "--out"), _OWN_NAMES, force=force)
+    root = make_absolute(root)  # wherever a layer moves this process or its children to
     for device in dict.fromkeys(settings.device for settings in runs):
         check_device(device)
     images = load_images(images_folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from deconvbench.errors import RunFolderError
-from deconvbench.paths import check_contents, check_path, make_folder
+from deconvbench.paths import check_contents, check_path, make_absolute, make_folder
 from deconvbench.plots.calibration_curve import draw_calibration
 from deconvbench.plots.gallery import encode_figures
 from deconvbench.plots.validation_figure import PICTURE_DOTS, Pictures, draw_scores
@@ -81,11 +81,11 @@ def validate(
     """
     settings = settings or StudySettings(seeds=seeds)
     # the folder first: a study for nothing would be a pity
-    folder = check_path(out_dir, "--out").absolute()
-    check_contents(folder, [CHECKS_NAME], force=force)
+    folder = make_absolute(check_path(out_dir, "--out"))
+    check_contents(out_dir, [CHECKS_NAME], force=force)
     if (folder / JOURNAL_NAME).exists():
         raise RunFolderError(f"--out: {str(out_dir)!r} holds a run; name another folder")
-    make_folder(folder, "--out")
+    make_folder(out_dir, "--out")
     study = run_study(settings, observer)
     checks = check_study(study)
     heading = f"Every change has the same RMS, {CHANGE_RMS:g} σ; only the first two are checkerboards"

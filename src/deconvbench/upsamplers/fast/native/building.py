@@ -72,7 +72,10 @@ def build_native() -> NativeBuild:
     SurroundingsError
         If the cache folder cannot be written, or what was compiled computes something else.
     """
-    target = locate_library()
+    try:
+        target = locate_library()
+    except RuntimeError as error:
+        raise SurroundingsError("no home folder to keep it in; set HOME or XDG_CACHE_HOME") from error
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as folder:
