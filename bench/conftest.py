@@ -1,25 +1,32 @@
 """Hooks that let pytest collect a grid and hand all its cases to the engine at once; no logic of its own."""
 
-import argparse
+import contextlib
 import os
+import re
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pytest_benchmark.logger import PytestBenchmarkWarning
 
-from deconvbench.errors import DeconvbenchError, SurroundingsError, UnsupportedError
-from deconvbench.paths import explain_bad_path
+from deconvbench.errors import DeconvbenchError, SurroundingsError, UnsupportedError, UsageError
+from deconvbench.measure.accelerator import check_device
+from deconvbench.paths import check_contents, check_path, make_folder
 from deconvbench.progress import show_progress
 from deconvbench.records.case import Case
 from deconvbench.runner.plan import Plan
+from deconvbench.texts import tidy_line
 from deconvbench.workflows.replay import CaseResult, ReplayClock, collect_results, run_once
 from deconvbench.workflows.run import measure, resume_plan, start_folder, summarise_outcome
 from deconvbench.workflows.selection import Selection, make_plan
 
 STORAGE = "file://results/.benchmarks"  # relative to the repository, as pytest-benchmark wants it
+INTERRUPTED = 130
 PLAN = pytest.StashKey[Plan]()
 FOLDER = pytest.StashKey[Path]()
 SUMMARY = pytest.StashKey[str]()
@@ -29,27 +36,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Take the same options as ``deconvbench run``."""
     group = parser.getgroup("deconvbench")
     group.addoption("--preset", help="One of smoke, quick (default), article, full, fast.")
-    group.addoption("--grid", type=_read_path, metavar="FILE", help="A grid of your own, as TOML.")
+    group.addoption("--grid", metavar="FILE", help="A grid of your own, as TOML.")
     group.addoption("--set", action="append", default=[], metavar="AXIS=V,V", help="Replace an axis.")
     group.addoption("--upsampler", action="append", default=[], metavar="MODULE:FACTORY", help="One of your own.")
     group.addoption("--device", default="", metavar="D,D", help="Devices: cpu, cuda, cuda:1, mps.")
-    group.addoption("--replicates", type=int, metavar="N", help="Passes over the cases, each in a fresh process.")
+    group.addoption("--replicates", metavar="N", help="Passes over the cases, each in a fresh process.")
     group.addoption(
         "--precision", metavar="SHARE", help="Further replicates of cases whose interval is wider: 2%%."
     )
-    group.addoption(
-        "--run-dir", type=_read_path, metavar="DIR", help="The run folder; default results/runs/<time>-<preset>."
-    )
-    group.addoption("--force", action="store_true", help="Write into a folder that holds other things too.")
+    group.addoption("--run-dir", metavar="DIR", help="The run folder; default results/runs/<time>-<preset>.")
+    group.addoption("--force", action="store_true", help="Write into a --run-dir that holds other things too.")
     group.addoption("--resume", action="store_true", help="Go on with the run in --run-dir, or the newest.")
-
-
-def _read_path(text: str) -> Path:
-    """Take a path as typed; refuse an empty one, which would be the current folder."""
-    reason = explain_bad_path(text)
-    if reason:
-        raise argparse.ArgumentTypeError(reason)
-    return Path(text)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -57,23 +54,90 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the plan before anything is collected, so that a wrong word costs one line and no time."""
     if config.getoption("benchmark_storage", "") == "file://./.benchmarks":
         config.option.benchmark_storage = STORAGE
-    selection = Selection(
-        preset=config.getoption("--preset"),
-        grid=config.getoption("--grid"),
-        settings=tuple(config.getoption("--set")),
-        upsamplers=tuple(config.getoption("--upsampler")),
-        device=config.getoption("--device"),
-        replicates=config.getoption("--replicates"),
-        precision=config.getoption("--precision"),
+    # what pytest-benchmark warns of is no reason to end in a traceback; here, and where it runs tests
+    warnings.filterwarnings("default", category=PytestBenchmarkWarning)
+    config.addinivalue_line(
+        "filterwarnings", f"default::{PytestBenchmarkWarning.__module__}.PytestBenchmarkWarning"
     )
-    folder: Path | None = config.getoption("--run-dir")
-    try:
+    config.pluginmanager.register(_Interruption())
+    with _one_line():
+        if not config.pluginmanager.hasplugin("benchmark"):
+            raise UsageError("pytest-benchmark is switched off, which the benches need; leave out -p no:benchmark")
+        selection = Selection(
+            preset=config.getoption("--preset"),
+            grid=_read_path(config, "--grid"),
+            settings=tuple(config.getoption("--set")),
+            upsamplers=tuple(config.getoption("--upsampler")),
+            device=config.getoption("--device"),
+            replicates=_read_whole(config, "--replicates"),
+            precision=config.getoption("--precision"),
+        )
+        folder = _read_path(config, "--run-dir")
         if config.getoption("--resume"):
             config.stash[PLAN], config.stash[FOLDER] = resume_plan(folder, selection)
         else:
             config.stash[PLAN] = make_plan(selection, ["pytest", *config.invocation_params.args])
+        if folder is not None and FOLDER not in config.stash and _is_measuring(config):
+            make_folder(folder, "--run-dir")
+            check_contents(folder, (), "--run-dir", force=config.getoption("--force"))
+        for device in dict.fromkeys(case.device for case in config.stash[PLAN].cases):
+            check_device(device)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Refuse to compare with nothing, before anything is measured."""
+    compared = session.config.getoption("benchmark_compare", None)
+    benchmarks = session.config.pluginmanager.getplugin("pytest-benchmark")
+    if compared and not benchmarks.compared_mapping:
+        which = "" if compared is True else f" that {compared!r} names"
+        with _one_line():
+            raise UsageError(
+                f"--benchmark-compare: nothing{which} is saved in {benchmarks.storage}; save a run with"
+                " --benchmark-autosave"
+            )
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """End pytest with one line and the error's exit code."""
+    try:
+        yield
     except DeconvbenchError as error:
-        pytest.exit(f"deconvbench: {error}", returncode=error.exit_code)
+        pytest.exit(f"deconvbench: {tidy_line(str(error))}", returncode=error.exit_code)
+
+
+class _Interruption:
+    """Gives Ctrl-C the exit code that it has everywhere; pytest's own is that of wrong use here."""
+
+    def __init__(self) -> None:
+        self._is_interrupted = False
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Notice Ctrl-C; `pytest.exit` comes here too, and has a code of its own."""
+        self._is_interrupted = excinfo.type is KeyboardInterrupt
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Replace the exit code."""
+        if self._is_interrupted:
+            session.exitstatus = INTERRUPTED
+
+
+def _is_measuring(config: pytest.Config) -> bool:
+    is_disabled = config.getoption("benchmark_disable") and not config.getoption("benchmark_enable")
+    return not (is_disabled or config.getoption("collectonly") or hasattr(config, "workerinput"))
+
+
+def _read_path(config: pytest.Config, option: str) -> Path | None:
+    text = config.getoption(option)
+    return None if text is None else check_path(text, option)
+
+
+def _read_whole(config: pytest.Config, option: str) -> int | None:
+    text = config.getoption(option)
+    if text is not None and not re.fullmatch("-?[0-9]{1,9}", text):
+        raise UsageError(f"{option}: {text!r} is not a whole number")
+    return None if text is None else int(text)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -135,17 +199,20 @@ def _measure(config: pytest.Config, chosen: set[str]) -> dict[str, CaseResult]:
     plan = replace(plan, cases=tuple(case for case in plan.cases if case.case_id in chosen))
     try:
         if FOLDER not in config.stash:
-            force = config.getoption("--force")
-            config.stash[FOLDER] = start_folder(plan, config.getoption("--run-dir"), force=force)
+            config.stash[FOLDER] = start_folder(
+                plan, _read_path(config, "--run-dir"), force=config.getoption("--force")
+            )
         with _uncaptured(config), show_progress(sys.stderr) as observer:
             config.stash[SUMMARY] = summarise_outcome(plan, measure(plan, config.stash[FOLDER], observer))
     except SurroundingsError as error:
-        pytest.exit(f"deconvbench: {error}. Go on with: {_resume_command(config)}", returncode=error.exit_code)
+        hint = f". Go on with: {_resume_command(config)}" if FOLDER in config.stash else ""
+        pytest.exit(f"deconvbench: {tidy_line(str(error))}{hint}", returncode=error.exit_code)
     except DeconvbenchError as error:
-        pytest.exit(f"deconvbench: {error}", returncode=error.exit_code)
+        pytest.exit(f"deconvbench: {tidy_line(str(error))}", returncode=error.exit_code)
     except KeyboardInterrupt:
         pytest.exit(
-            f"interrupted; everything measured is kept. Go on with: {_resume_command(config)}", returncode=130
+            f"interrupted; everything measured is kept. Go on with: {_resume_command(config)}",
+            returncode=INTERRUPTED,
         )
     return collect_results(config.stash[FOLDER])
 
@@ -153,12 +220,13 @@ def _measure(config: pytest.Config, chosen: set[str]) -> dict[str, CaseResult]:
 def _uncaptured(config: pytest.Config) -> AbstractContextManager[None]:
     """Let the engine's progress through while it measures."""
     manager = config.pluginmanager.getplugin("capturemanager")
-    assert manager is not None
     sys.stderr.write(os.linesep)
+    if manager is None:  # -p no:capture
+        return contextlib.nullcontext()
     disabled: AbstractContextManager[None] = manager.global_and_fixture_disabled()
     return disabled
 
 
 def _resume_command(config: pytest.Config) -> str:
     words: Sequence[str] = ("pytest", "bench", "--run-dir", str(config.stash[FOLDER]), "--resume")
-    return " ".join(words)
+    return shlex.join(words)

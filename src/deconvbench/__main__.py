@@ -3,7 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from deconvbench.cli.app import app, run_app
+from deconvbench.cli.app import app, report_error, run_app
+from deconvbench.cli.terminal import guard_streams
+from deconvbench.errors import SurroundingsError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 a condition asked for was met or nothing at all could be measured, 2 wrong use, 3
         stopped by the system (such as a full disk or a locked folder; the run can be resumed), 130 interrupted.
     """
-    return run_app(app, "deconvbench", arguments)
+    try:
+        with guard_streams():
+            return run_app(app, "deconvbench", arguments)
+    except SurroundingsError as error:  # only of standard output, which is known at the end
+        with guard_streams():
+            return report_error(error)
 
 
 if __name__ == "__main__":

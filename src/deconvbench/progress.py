@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
+from deconvbench.texts import tidy_line
 from deconvbench.units import format_bytes, format_duration, format_seconds
 
 LINE_EVERY_S = 10.0
@@ -167,15 +168,17 @@ def show_steps(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -
     """
     if stream.isatty():
         from rich.console import Console  # noqa: PLC0415 -- only where there is a terminal
+        from rich.markup import escape  # noqa: PLC0415
         from rich.progress import Progress as Bar  # noqa: PLC0415
 
         with Bar(console=Console(file=stream), transient=True) as bar:
             task = bar.add_task("starting", total=None)
 
             def update(step: PartDone) -> None:
-                bar.update(task, completed=step.done, total=step.total, description=step.title)
+                title = escape(tidy_line(step.title))
+                bar.update(task, completed=step.done, total=step.total, description=title)
                 if step.note:
-                    bar.console.print(step.note, markup=False, highlight=False)
+                    bar.console.print(tidy_line(step.note), markup=False, highlight=False)
 
             yield update
         return
@@ -186,10 +189,10 @@ def show_steps(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -
         nonlocal last
         now = clock()
         if step.note:
-            print(step.note, file=stream, flush=True)
+            print(tidy_line(step.note), file=stream, flush=True)
         if step.done and (now - last >= LINE_EVERY_S or step.done >= step.total):
             last = now
             left = format_duration((now - started) * (step.total - step.done) / step.done)
-            print(f"[{step.done}/{step.total}] {left} left  {step.title}", file=stream, flush=True)
+            print(f"[{step.done}/{step.total}] {left} left  {tidy_line(step.title)}", file=stream, flush=True)
 
     yield print_step

@@ -13,6 +13,20 @@ _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
+def to_float(value: float) -> float:
+    """Make a float of a whole number of any size; beyond the largest float it is infinite.
+
+    Parameters
+    ----------
+    value : int or float
+        Any.
+    """
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def _choose_digits(number: float) -> str:
     # from 999.5 on, three digits would be written as 1e+03
     return ".3g" if abs(number) < 999.5 else ".0f"
@@ -42,8 +56,9 @@ def format_bytes(value: float | None) -> str:
     value : float or None
         Bytes; None and NaN are written as a dash.
     """
-    if value is None or math.isnan(value):
+    if value is None or value != value:  # noqa: PLR0124 -- isnan fails of what no float holds
         return "–"
+    value = to_float(value)
     for size, unit in _BYTES:
         if abs(value) >= size:
             return f"{value / size:{_choose_digits(value / size)}} {unit}"

@@ -1,5 +1,6 @@
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +148,10 @@ def test_what_is_no_json_is_refused_briefly(tmp_path: Path, content: bytes) -> N
 def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.json", {})
 
-    def refuse(*_: object, **__: object) -> str:
+    def refuse(*_: object, **__: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(RunFolderError, match=r"cannot read '.*a\.json': permission denied"):
         read_side(path)
 

@@ -15,13 +15,18 @@ ROOT = Path(__file__).parents[2]
 SMALL = ("--preset", "smoke", "--replicates", "2", "-k", "8x8 and not train")
 
 
-def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def bench(folder: Path, *words: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
     return subprocess.run(
         [*command, "-p", "no:cacheprovider", str(ROOT / "bench"), *words],
         cwd=folder,
         # pytest-benchmark switches itself off in a worker of pytest-xdist, which these tests may run in
-        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")},
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")},
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, [os.environ.get("PYTHONPATH"), str(path) if path else None])
+            ),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -164,3 +169,77 @@ def test_the_plain_route_compares_with_a_saved_run(saved: tuple[Path, subprocess
         first.write_text(before)
     assert slower.returncode != 0
     assert "Performance has regressed" in slower.stdout + slower.stderr
+
+
+ONE = ("--preset", "smoke", "--replicates", "1", "-k", "nearest_conv-k3-s2-c16x8-8x8 and not train")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-p", "no:benchmark"], "pytest-benchmark is switched off, which the benches need"),
+        (["--benchmark-compare"], "--benchmark-compare: nothing is saved in "),
+        (["--benchmark-compare=0007"], "--benchmark-compare: nothing that '0007' names is saved in "),
+        (["--run-dir", "/dev/null"], "--run-dir: '/dev/null' is a file, not a folder"),
+        (["--run-dir", "/proc/nothing"], "--run-dir: cannot make '/proc/nothing': "),
+        (["--run-dir="], "--run-dir: '' is empty"),
+        (["--grid="], "--grid: '' is empty"),
+        (["--replicates", "many"], "--replicates: 'many' is not a whole number"),
+        (["--device", "xpu:77"], "device: 'xpu:77' is not on this machine"),
+        (["--preset", "\x1b[31m"], r"--preset: '\x1b[31m' is not one of"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_wrong_use_is_said_before_anything_is_measured(tmp_path: Path, words: list[str], message: str) -> None:
+    ended = bench(tmp_path, *ONE, *words)
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert "collected" not in ended.stdout
+    assert not list(tmp_path.rglob("journal.jsonl"))
+
+
+def test_a_folder_of_others_asks_for_force(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    assert bench(tmp_path, *ONE, "--run-dir", "mine").returncode == 2
+    assert bench(tmp_path, *ONE, "--run-dir", "mine", "--force").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["-p", "no:capture"], ["-s"], ["--collect-only"], ["-x"], ["-n", "2"], ["-p", "no:terminal"]],
+    ids=" ".join,
+)
+def test_other_words_of_pytest_will_do(tmp_path: Path, words: list[str]) -> None:
+    ended = bench(tmp_path, *ONE, *words)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def test_ctrl_c_is_130_wherever_it_comes(tmp_path: Path) -> None:
+    (tmp_path / "interrupting.py").write_text(
+        "import pytest\n\n\n@pytest.hookimpl(tryfirst=True)\ndef pytest_runtest_setup(item):\n"
+        "    raise KeyboardInterrupt\n"
+    )
+    ended = bench(tmp_path, *ONE, "-p", "interrupting", path=tmp_path)
+    assert ended.returncode == 130, ended.stdout + ended.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs bind mounts")
+def test_a_checkout_that_cannot_be_written_is_enough(tmp_path: Path) -> None:
+    inner = f"mount --bind {ROOT} {ROOT} && mount -o remount,bind,ro {ROOT} && exec "
+    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
+    words = [*command, str(ROOT / "bench"), *ONE, "--run-dir", str(tmp_path / "run")]
+    ended = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", inner + '"$@"', "sh", *words],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "mount:" in ended.stderr or "unshare:" in ended.stderr:
+        pytest.skip(f"mounting is not permitted here: {ended.stderr.strip()}")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "1 passed" in ended.stdout

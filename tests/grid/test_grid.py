@@ -169,7 +169,7 @@ def test_load_grid(tmp_path: Path) -> None:
     with pytest.raises(GridError, match=r"mine\.toml: not TOML"):
         load_grid(path)
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(GridError, match="it is not text"):
+    with pytest.raises(GridError, match="it is UTF-16; save it as UTF-8"):
         load_grid(path)
     with pytest.raises(GridError, match="No such file"):
         load_grid(tmp_path / "other.toml")
@@ -178,3 +178,41 @@ def test_load_grid(tmp_path: Path) -> None:
 def test_unknown_preset() -> None:
     with pytest.raises(UsageError, match="'quik' is not one of smoke, quick, article, full"):
         load_preset("quik")
+
+
+GRID_TEXT = """[axes]
+upsampler = ["nearest_conv"]
+kernel_size = [3]
+scale_factor = [2]
+in_channels = [8]
+height = [8]
+"""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + GRID_TEXT.encode(),
+        GRID_TEXT.replace("\n", "\r\n").encode(),
+        b"\xef\xbb\xbf" + GRID_TEXT.replace("\n", "\r\n").encode(),
+    ],
+    ids=["mark", "crlf", "both"],
+)
+def test_a_grid_saved_by_an_editor_of_windows_is_read(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "g.toml").write_bytes(content)
+    assert [case.case_id for case in load_grid(tmp_path / "g.toml").expand()] == ["nearest_conv-k3-s2-c8x8-8x8"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (GRID_TEXT.encode("utf-16"), "it is UTF-16; save it as UTF-8"),
+        (GRID_TEXT.encode("utf-32"), "it is UTF-32; save it as UTF-8"),
+        (b"name = 'caf\xe9'", "it is not UTF-8: line 1 has the byte 0xe9"),
+    ],
+    ids=["utf-16", "utf-32", "latin-1"],
+)
+def test_a_grid_of_another_encoding_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "g.toml").write_bytes(content)
+    with pytest.raises(GridError, match=f"cannot read '.*g.toml': {reason}"):
+        load_grid(tmp_path / "g.toml")

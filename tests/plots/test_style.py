@@ -1,11 +1,19 @@
 """One look per layer, and no trace left behind."""
 
+from typing import Any
+
 import matplotlib as mpl
+import pandas as pd
 import pytest
+import seaborn as sns
+from cycler import cycler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deconvbench.plots.gallery import encode_figures
+from deconvbench.plots.overlap_maps import draw_overlap_maps
 from deconvbench.plots.style import _ASSIGNED, figure_style, make_figure, measure_contrast, style_layer
+from deconvbench.plots.tradeoff_map import draw_tradeoff
 
 
 def test_known_upsamplers_look_different() -> None:
@@ -52,3 +60,46 @@ def test_figures_are_not_those_of_pyplot() -> None:
     before = plt.get_fignums()
     assert make_figure(2.0).get_figheight() == 2.0
     assert plt.get_fignums() == before
+
+
+HOSTILE: Any = {
+    "text.usetex": True,
+    "savefig.bbox": "tight",
+    "savefig.transparent": True,
+    "savefig.facecolor": "red",
+    "font.family": ["cursive"],
+    "font.weight": "bold",
+    "axes.prop_cycle": cycler(color=["r", "g"]),
+    "axes.facecolor": "black",
+    "axes.xmargin": 0.3,
+    "axes.formatter.use_mathtext": True,
+    "axes.spines.top": False,
+    "lines.antialiased": False,
+    "figure.autolayout": True,
+    "legend.frameon": False,
+    "xtick.direction": "in",
+    "path.sketch": (1, 100, 2),
+}
+
+
+@pytest.mark.parametrize("name", ["heat map", "tradeoff"])
+def test_a_figure_is_the_same_pixels_whatever_others_set(
+    summary: pd.DataFrame, quality: pd.DataFrame, name: str
+) -> None:
+    def draw() -> bytes:
+        figure = draw_overlap_maps() if name == "heat map" else draw_tradeoff(summary, metric="phase_ripple")
+        return encode_figures({name: figure})[name]
+
+    expected = draw()
+    with mpl.rc_context(HOSTILE):
+        sns.set_theme(style="dark", palette="pastel", font_scale=2)
+        before = dict(mpl.rcParams)
+        assert draw() == expected
+        assert dict(mpl.rcParams) == before
+
+
+def test_dollars_in_a_name_are_no_formula() -> None:
+    with figure_style():
+        figure = make_figure(1)
+        figure.text(0.5, 0.5, r"photo $\notacommand$ and $5.png")
+        assert encode_figures({"a": figure})["a"]

@@ -149,3 +149,28 @@ class TestPage:
         page = render_page(comparison, "t")
         assert "<table>" not in page
         assert count_verdicts(comparison) in page
+
+
+HOSTILE = "\x1b[31m<script>alert(1)</script> [x](http://e) `c` a|b @me\u2028"
+
+
+def test_strange_text_is_shown_and_not_obeyed_in_each_form() -> None:
+    rows = [
+        ("case-`1`", "latency_s", 1.5, 1.4, 1.6, "slower", HOSTILE),
+        ("case-2", "latency_s", 1.0, 0.9, 1.1, "same", HOSTILE),
+    ]
+    frame = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+    text, page = format_text(frame), render_page(frame, f"{HOSTILE}\udce9")
+    markdown = format_markdown(frame, f"{HOSTILE}\udce9")
+    for written in (text, page, markdown):
+        assert not {"\x1b", "\u2028"} & set(written)
+        assert r"\x1b" in written
+        written.encode()
+    assert "<script>" not in page
+    assert "<script>" not in markdown
+    assert "](" not in markdown
+    assert "@me" not in markdown
+    assert "http:" not in markdown
+    (row,) = [line for line in markdown.splitlines() if line.startswith("| **slower**")]
+    assert len(re.findall(r"(?<!\\)\|", row)) == 7
+    assert r"case-\`1\`" in row

@@ -1,8 +1,12 @@
 """The files of a run and its tables: written, read back, rebuilt, and refused with the reason."""
 
+import csv
 import errno
 import json
+import math
 import os
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -25,9 +29,11 @@ from deconvbench.records.schema import (
     TABLE_DTYPES,
 )
 from deconvbench.statistics import mean_interval
+from deconvbench.tables import files
 from deconvbench.tables.files import (
     QUALITY_CSV_NAME,
     QUALITY_NAME,
+    SPEEDUPS_NAME,
     SUMMARY_CSV_NAME,
     TABLE_CSV_NAME,
     TABLE_NAME,
@@ -35,11 +41,22 @@ from deconvbench.tables.files import (
     read_tables,
     write_tables,
 )
+from deconvbench.tables.frames import decode_parquet, encode_parquet
 from deconvbench.tables.table import build_quality, build_table, summarise, summarise_quality
+from deconvbench.texts import MOST_CHARACTERS
 from tests.builders import make_case, make_record
 from tests.made_results import make_trained
 from tests.made_speedups import make_speedup_record
-from tests.tables.made_records import DESIGN_COLUMNS, make_ripples, make_run, set_age, write_run
+from tests.tables.made_records import (
+    DESIGN_COLUMNS,
+    make_latency,
+    make_numerics,
+    make_quality,
+    make_ripples,
+    make_run,
+    set_age,
+    write_run,
+)
 
 
 def test_a_damaged_journal_is_named_by_file_and_line(tmp_path: Path) -> None:
@@ -117,17 +134,126 @@ def test_layers_without_measured_artifacts_have_trained_quality_too(tmp_path: Pa
     assert quality["trained_ssim"].tolist() == trained.results["ssim"].tolist()
 
 
-def test_tables_older_than_the_journal_are_built_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("age_s", [-5, 0, 5], ids=["newer", "of-one-age", "older"])
+def test_tables_of_another_journal_are_built_anew_whatever_the_clock_says(tmp_path: Path, age_s: int) -> None:
+    """As after cp -r, unzip or a clone, which write the files in any order."""
     write_tables(write_run(tmp_path, make_run(replicates=1)))
     write_run(tmp_path, make_run(replicates=2))
-    set_age(tmp_path / TABLE_NAME, 10)
-    set_age(tmp_path / QUALITY_NAME, 0)
-    set_age(tmp_path / JOURNAL_NAME, 5)
+    set_age(tmp_path / JOURNAL_NAME, 10)
+    for name in (TABLE_NAME, QUALITY_NAME):
+        set_age(tmp_path / name, 10 + age_s)
     assert set(load(tmp_path)["replicate"]) == {0, 1}
     assert read_tables(tmp_path).summary["replicates"].max() == 2
-    # as old as the journal is not older
-    set_age(tmp_path / TABLE_NAME, 5)
-    assert set(load(tmp_path)["replicate"]) == {0}
+
+
+def test_tables_of_this_journal_are_read_though_older_or_torn_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write_tables(write_run(tmp_path)).table
+    set_age(tmp_path / TABLE_NAME, 1000)
+    with (tmp_path / JOURNAL_NAME).open("a") as journal:
+        journal.write('{"schema_version":1,"ki')
+    monkeypatch.setattr(files, "build_table", None)
+    pd.testing.assert_frame_equal(load(tmp_path), written)
+
+
+@pytest.mark.parametrize("name", [TABLE_NAME, QUALITY_NAME])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(b"this is not parquet"),
+        lambda path: path.write_bytes(path.read_bytes()[:-20]),
+        lambda path: path.write_bytes(b""),
+        lambda path: pd.DataFrame({"a": [1]}).to_parquet(path),
+        lambda path: pd.read_parquet(path).to_parquet(path),
+        lambda path: path.write_bytes(encode_parquet(pd.read_parquet(path).astype("str"), read_facts(path))),
+        lambda path: run_all(path.unlink, path.mkdir),
+        lambda path: run_all(path.unlink, lambda: os.mkfifo(path)),
+    ],
+    ids=["no-parquet", "cut", "empty", "another", "unsigned", "texts", "folder", "pipe"],
+)
+def test_a_damaged_or_foreign_table_is_built_anew(
+    tmp_path: Path, name: str, spoil: Callable[[Path], None]
+) -> None:
+    expected = write_tables(write_run(tmp_path))
+    spoil(tmp_path / name)
+    tables = read_tables(tmp_path)
+    pd.testing.assert_frame_equal(tables.table, expected.table)
+    pd.testing.assert_frame_equal(tables.quality, expected.quality)
+    pd.testing.assert_frame_equal(load(tmp_path), expected.table)
+
+
+def run_all(*steps: Callable[[], object]) -> None:
+    for step in steps:
+        step()
+
+
+def read_facts(path: Path) -> dict[str, str]:
+    return decode_parquet(path.read_bytes())[1]
+
+
+def test_speedups_that_were_left_behind_are_built_anew(tmp_path: Path) -> None:
+    write_tables(write_run(tmp_path, [make_speedup_record(make_case())]))
+    (tmp_path / SPEEDUPS_NAME).unlink()
+    assert len(read_tables(tmp_path).speedups) == 8
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [("status", "fine", "status: 'fine' is not one of ok"), ("replicate", "0", "replicate is str, not int64")],
+)
+def test_a_table_without_a_journal_is_checked(tmp_path: Path, column: str, value: str, problem: str) -> None:
+    table = write_tables(write_run(tmp_path)).table
+    (tmp_path / JOURNAL_NAME).unlink()
+    table[column] = value
+    (tmp_path / TABLE_NAME).write_bytes(encode_parquet(table))
+    with pytest.raises(RunFolderError, match=rf"{TABLE_NAME}' is not a table of this package: {problem}"):
+        load(tmp_path)
+
+
+def make_hostile() -> list[AnyRecord]:
+    """Records with every number and text that is too large or too strange for a column."""
+    message = "\x1b[31mred\0 \u2028 \udce9 =1+1"
+    return [
+        make_record(replicate=0, seed=2**64 - 1, macs=10**30, latency=make_latency(1.0, math.inf, math.nan)),
+        make_record(replicate=1, case=make_case(height=2**63), status="error", message=message),
+        make_record(replicate=2, torch_version="@SUM(A1)", latency=make_latency(math.nan), order=-(2**70)),
+        make_quality(seed=2**65, metrics={"phase_ripple": math.inf, "checkerboard": 1e300}),
+        make_quality(seed=1, status="error", message="\u202e\r\n\x85" + "x" * 10**5),
+        make_numerics(numerical_error=math.nan),
+    ]
+
+
+def test_what_is_too_large_or_strange_for_a_column_is_tabulated_all_the_same(tmp_path: Path) -> None:
+    tmp_path.joinpath(JOURNAL_NAME).write_text("".join(encode_any(record) for record in make_hostile()))
+    written = write_tables(tmp_path)
+    table = load(tmp_path)
+    pd.testing.assert_frame_equal(table, written.table)
+    assert table["seed"].tolist() == [float(2**64 - 1), 1, 1]
+    assert table["macs"].tolist()[0] == 1e30
+    assert table["latency_s"].tolist()[0] == 1.0
+    assert table["latency_s"].isna().tolist() == [False, True, True]
+    assert table["message"].tolist()[2] == r"\x1b[31mred\x00 \udce9 =1+1"
+    assert table["case_id"].str.contains(str(2**63)).sum() == 1
+    assert written.quality["message"].str.len().max() <= MOST_CHARACTERS
+    read = pd.read_csv(tmp_path / TABLE_CSV_NAME)
+    assert read["torch_version"].tolist().count("'@SUM(A1)") == 1
+    assert read["seed"].tolist() == table["seed"].tolist()
+
+
+def encode_any(record: AnyRecord) -> str:
+    """Write a line as a program would that knows no limits."""
+    return json.dumps({"schema_version": 1, "kind": record.KIND, **asdict(record)}, ensure_ascii=True) + "\n"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@A1", "\t=1", "\r=1", "＝1"])
+def test_no_cell_of_a_csv_file_begins_a_formula(tmp_path: Path, text: str) -> None:
+    write_tables(write_run(tmp_path, [make_record(status="error", message=f"x{text}", torch_version=text)]))
+    for name in (TABLE_CSV_NAME, SUMMARY_CSV_NAME):
+        with (tmp_path / name).open(newline="", encoding="utf-8") as file:
+            cells = [cell for row in csv.reader(file) for cell in row]
+        assert not [cell for cell in cells if cell[:1] in set("=+-@\t\r＝")]
+        assert pd.read_csv(tmp_path / name)["torch_version"].tolist() == [f"'{text.strip()}"]
 
 
 def test_a_run_that_was_cut_off_has_tables_too(tmp_path: Path) -> None:
@@ -184,21 +310,19 @@ def test_older_tables_without_a_journal_are_named_with_what_they_lack(tmp_path: 
         read_tables(tmp_path)
 
 
-def test_a_table_that_is_not_parquet_is_named(tmp_path: Path) -> None:
-    write_run(tmp_path)
+def test_a_table_that_is_not_parquet_is_named_where_nothing_else_is_left(tmp_path: Path) -> None:
     (tmp_path / TABLE_NAME).write_bytes(b"this is not parquet")
     with pytest.raises(RunFolderError, match=f"cannot read .*{TABLE_NAME}"):
         load(tmp_path)
 
 
 def test_a_table_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_run(tmp_path)
     (tmp_path / TABLE_NAME).touch()
 
-    def refuse(*_: object) -> pd.DataFrame:
+    def refuse(*_: object) -> int:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(pd, "read_parquet", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(RunFolderError, match=f"cannot read .*{TABLE_NAME}.*: permission denied"):
         load(tmp_path)
 
@@ -275,6 +399,11 @@ def test_several_runs_are_told_apart_by_their_names(tmp_path: Path) -> None:
 def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
     folders = [write_run(tmp_path / where / "run") for where in ("here", "there")]
     assert list(dict.fromkeys(load(folders)["run"])) == [str(folder) for folder in folders]
+
+
+def test_a_run_whose_name_is_not_text_is_told_apart_too(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / os.fsdecode(b"caf\xe9"))
+    assert set(load([folder])["run"]) == {r"caf\udce9"}
 
 
 def test_one_run_in_a_list_has_its_name_as_well(tmp_path: Path) -> None:

@@ -162,7 +162,11 @@ def _make_folder_of(name: str) -> Callable[[Path], None]:
     ("spoil", "problem"),
     [
         pytest.param(_write("results.csv", ""), "results.csv' lacks the column task", id="empty"),
-        pytest.param(_write("results.csv", b"\xff\xfe\x00"), "cannot read .*csv': it is not text", id="binary"),
+        pytest.param(
+            _write("results.csv", b"\xff\xfe\x00"),
+            "cannot read .*csv': it is UTF-16; save it as UTF-8",
+            id="binary",
+        ),
         pytest.param(
             _write("results.csv", "a,b\n"), "results.csv' lacks the column task", id="headings of another"
         ),
@@ -177,8 +181,16 @@ def _make_folder_of(name: str) -> Callable[[Path], None]:
         pytest.param(_append("results.csv", "reconstruction,transp"), "line 3: not as many values", id="torn"),
         pytest.param(_append("images.csv", "," * 30), "line [0-9]+: not as many values as headings", id="long"),
         pytest.param(_append("images.csv", '"'), "images.csv', line [0-9]+: unexpected end of data", id="quote"),
-        pytest.param(_write("experiment.json", "{"), "experiment.json': it is not JSON", id="torn JSON"),
-        pytest.param(_write("experiment.json", "[]"), "experiment.json' is not a JSON object", id="a list"),
+        pytest.param(
+            _write("experiment.json", "{"),
+            "experiment.json' is not a description of experiments: not JSON",
+            id="torn JSON",
+        ),
+        pytest.param(
+            _write("experiment.json", "[]"),
+            "experiment.json' is not a description of experiments: .. is not an object",
+            id="a list",
+        ),
         pytest.param(_make_folder_of("experiment.json"), "experiment.json': Is a directory", id="JSON a folder"),
         pytest.param(_write("experiment.json", '{"schema_version": 2}'), "has schema 2; this version", id="newer"),
     ],

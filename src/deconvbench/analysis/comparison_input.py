@@ -1,8 +1,7 @@
 """The two sides of a comparison: what is compared, taken from a run folder, a table or pytest-benchmark's file."""
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,15 @@ import pandas as pd
 
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error
 from deconvbench.paths import check_path
+from deconvbench.reading import read_file
 from deconvbench.records.case import Case
+from deconvbench.records.decoding import DecodingError, build, parse_json
+from deconvbench.records.documents import SavedBenchmarks
 from deconvbench.records.metrics import METRICS
 from deconvbench.records.run_folder import RUN_NAME, read_run_info
 from deconvbench.tables.files import load
 from deconvbench.tables.frames import require_columns
+from deconvbench.texts import tidy_line
 
 # relative difference, and absolute difference in the metric's unit, below which two values are the same: memray
 # rounds blocks, artifacts come from the same seeds in float64, rounding errors from another order of sums
@@ -29,6 +32,7 @@ TOLERANCES: Mapping[str, tuple[float, float]] = {
 _COMPARED = (
     *("case_id", "replicate", "process_index", "status", "message", "machine_id", "torch_version", "code_version"),
 )
+_Metric: Any = float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +88,7 @@ def read_side(path: str | Path) -> Side:
 def _read_accelerators(folder: Path) -> tuple[str, ...]:
     match read_run_info(folder).get("environment"):
         case {"accelerator": {"devices": [*devices]}}:
-            return tuple(str(device.get("name")) for device in devices if isinstance(device, dict))
+            return tuple(tidy_line(str(device.get("name"))) for device in devices if isinstance(device, dict))
     return ()
 
 
@@ -116,14 +120,14 @@ def make_side(table: pd.DataFrame, name: str) -> Side:
         metrics={
             case: {metric: _to_float(values.loc[case, metric]) for metric in TOLERANCES} for case in latencies
         },
-        machine_ids=_collect_names(table["machine_id"]),
-        torch_versions=_collect_names(table["torch_version"]),
-        code_versions=_collect_names(table["code_version"]),
+        machine_ids=_tidy_names(table["machine_id"].dropna()),
+        torch_versions=_tidy_names(table["torch_version"].dropna()),
+        code_versions=_tidy_names(table["code_version"].dropna()),
     )
 
 
-def _collect_names(column: "pd.Series[Any]") -> frozenset[str]:
-    return frozenset(str(name) for name in column.dropna() if name)
+def _tidy_names(names: Iterable[str | None]) -> frozenset[str]:
+    return frozenset(tidy_line(name) for name in names if name)
 
 
 def _to_float(value: Any) -> float | None:
@@ -133,24 +137,21 @@ def _to_float(value: Any) -> float | None:
 def _read_saved(path: Path) -> Side:
     """Read what pytest-benchmark saved of ``pytest bench``: `extra_info` holds everything."""
     try:
-        return _read_document(json.loads(path.read_text(encoding="utf-8")), str(path))
+        return _read_document(build(SavedBenchmarks, parse_json(read_file(path))), str(path))
     except OSError as error:
         raise RunFolderError(f"cannot read {str(path)!r}: {explain_os_error(error)}") from error
-    # what a JSON of another shape raises on the way, and what float() says of a word
-    except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
-        reason = f"nothing is named {error}" if isinstance(error, KeyError) else str(error)
+    # ids of cases that are none, and times that are none
+    except (DecodingError, ValueError, UsageError) as error:
         raise RunFolderError(
-            f"{str(path)!r} is neither a run folder nor what pytest-benchmark saves of our bench: {reason}"
+            f"{str(path)!r} is neither a run folder nor what pytest-benchmark saves of our bench: {error}"
         ) from error
 
 
-def _read_document(document: dict[str, Any], name: str) -> Side:
+def _read_document(document: SavedBenchmarks, name: str) -> Side:
     infos = [entry["extra_info"] for entry in document["benchmarks"]]
     cases = {Case.from_id(info["case_id"]).case_id: info for info in infos}
-    latencies = {
-        case: [float(v) for v in info.get("replicate_floor_s", info["replicate_latency_s"])]
-        for case, info in cases.items()
-    }
+    latencies = {case: info.get("replicate_floor_s", info["replicate_latency_s"]) for case, info in cases.items()}
+    metrics = {case: {m: build(_Metric, info.get(m)) for m in TOLERANCES} for case, info in cases.items()}
     for case, values in latencies.items():
         if not all(0 < value < math.inf for value in values):
             raise ValueError(f"replicate_latency_s of {case} holds what is not a latency")
@@ -159,9 +160,9 @@ def _read_document(document: dict[str, Any], name: str) -> Side:
     return Side(
         name=name,
         latencies_s={case: values for case, values in latencies.items() if values},
-        failures={case: str(info["status"]) for case, info in cases.items() if not latencies[case]},
-        metrics={case: {m: _to_float(info.get(m)) for m in TOLERANCES} for case, info in cases.items()},
-        machine_ids=frozenset([str(info["machine_id"]) for info in infos if info.get("machine_id")] or [origin]),
-        torch_versions=frozenset(str(info["torch_version"]) for info in infos if info.get("torch_version")),
-        code_versions=frozenset(filter(None, [(document.get("commit_info") or {}).get("id")])),
+        failures={case: tidy_line(info["status"]) for case, info in cases.items() if not latencies[case]},
+        metrics={case: {m: _to_float(value) for m, value in found.items()} for case, found in metrics.items()},
+        machine_ids=_tidy_names(info.get("machine_id") for info in infos) or frozenset([tidy_line(origin)]),
+        torch_versions=_tidy_names(info.get("torch_version") for info in infos),
+        code_versions=_tidy_names([(document.get("commit_info") or {}).get("id")]),
     )

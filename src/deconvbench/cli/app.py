@@ -17,6 +17,7 @@ from deconvbench.cli.report import compare, report
 from deconvbench.cli.run import env, grid, native, run
 from deconvbench.cli.studies import claims, selftest, train, validate
 from deconvbench.errors import DeconvbenchError, UsageError, quote
+from deconvbench.texts import print_text
 
 # typer raises click's own errors but exports only this subclass by name; its base is what click calls UsageError
 _CLICK_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
@@ -89,11 +90,26 @@ def run_app(application: typer.Typer, name: str, arguments: Sequence[str] | None
         code = application(words, prog_name=name, standalone_mode=False)
     except DeconvbenchError as error:
         if verbose:
-            traceback.print_exc()
-        print(f"deconvbench: {_write_line(str(error))}", file=sys.stderr)
-        return error.exit_code
+            print_text(traceback.format_exc(), sys.stderr)
+        return report_error(error)
     except _CLICK_USAGE_ERROR as error:
         message: str = getattr(error, "format_message", error.__str__)()
-        print(f"deconvbench: {_write_line(message)} (see deconvbench --help)", file=sys.stderr)
-        return 2
+        return report_error(UsageError(f"{message} (see deconvbench --help)"))
     return code if isinstance(code, int) else 0
+
+
+def report_error(error: DeconvbenchError) -> int:
+    """Print an error as one line on standard error.
+
+    Parameters
+    ----------
+    error : DeconvbenchError
+        As caught.
+
+    Returns
+    -------
+    int
+        Its exit code.
+    """
+    print_text(f"deconvbench: {_write_line(str(error))}", sys.stderr)
+    return error.exit_code

@@ -11,6 +11,7 @@ import typer
 from deconvbench.cli.options import ForceOption, KeywordOption, SetOption, make_selection, parse_path
 from deconvbench.cli.output import check_comparison_files, show_comparison
 from deconvbench.paths import make_absolute
+from deconvbench.texts import print_text
 
 
 def _stop_on_termination(number: int, _frame: FrameType | None) -> NoReturn:
@@ -59,5 +60,5 @@ def compare_commits(
             margin=parse_margin(margin),
             observer=observer,
         )
-    print("\n".join(f"run folder: {folder}" for folder in folders), file=sys.stderr)
+    print_text("\n".join(f"run folder: {folder}" for folder in folders), sys.stderr)
     return show_comparison(comparison, f"{head} against {base}", markdown=markdown)

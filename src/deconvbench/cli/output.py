@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deconvbench.records.record import SCHEMA_VERSION
+from deconvbench.texts import print_text
 from deconvbench.writing import check_target, write_whole
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def show_comparison(
     if as_json:
         print_rows("compare", list_rows(comparison))
     else:
-        print(format_text(comparison))
+        print_text(format_text(comparison))
     if page is not None:
         write_whole(page, render_page(comparison, title).encode())
     if markdown is not None:

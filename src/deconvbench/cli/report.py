@@ -9,6 +9,7 @@ import typer
 from deconvbench.cli.options import ForceOption, JsonOption, parse_path
 from deconvbench.cli.output import OWN_PAGE, check_comparison_files, show_comparison
 from deconvbench.errors import UsageError
+from deconvbench.texts import print_text
 from deconvbench.writing import check_target
 
 
@@ -52,7 +53,7 @@ def report(
     metrics = TRADEOFF_METRICS if quality is None else tuple(word.strip() for word in quality.split(","))
     trained = find_trained(results)
     for folder in folders:
-        print(write_report(folder, out, metrics=metrics, trained=trained))
+        print_text(write_report(folder, out, metrics=metrics, trained=trained))
 
 
 def compare(

@@ -25,6 +25,7 @@ from deconvbench.cli.options import (
 )
 from deconvbench.cli.output import print_rows
 from deconvbench.errors import SurroundingsError
+from deconvbench.texts import print_text
 
 if TYPE_CHECKING:
     from deconvbench.runner.engine import RunOutcome
@@ -61,7 +62,7 @@ def grid(
         return
     for case in plan.cases:
         print(case.case_id)
-    print(describe_extent(plan), file=sys.stderr)
+    print_text(describe_extent(plan), sys.stderr)
 
 
 def _show_catalogue(sources: list[str], *, as_json: bool) -> None:
@@ -75,7 +76,7 @@ def _show_catalogue(sources: list[str], *, as_json: bool) -> None:
 
         Console().print(lay_out_catalogue(rows))
     else:
-        print(format_catalogue(rows))
+        print_text(format_catalogue(rows))
 
 
 def run(
@@ -128,7 +129,7 @@ def run(
         plan = make_plan(selection, ["deconvbench", *sys.argv[1:]])
         folder = start_folder(plan, out, force=force)
     outcome = _measure(plan, folder)
-    print(folder)
+    print_text(folder)
     if outcome.is_failure:
         raise typer.Exit(1)
 
@@ -143,11 +144,11 @@ def _measure(plan: "Plan", folder: Path) -> "RunOutcome":
         with show_progress(sys.stderr) as observer:
             outcome = measure(plan, folder, observer)
     except KeyboardInterrupt as error:
-        print(f"deconvbench: interrupted; everything measured is kept. Continue with: {resume}", file=sys.stderr)
+        print_text(f"deconvbench: interrupted; everything measured is kept. Continue with: {resume}", sys.stderr)
         raise typer.Exit(130) from error
     except SurroundingsError as error:
         raise SurroundingsError(f"{error}. What was measured is kept. Continue with: {resume}") from error
-    print(summarise_outcome(plan, outcome), file=sys.stderr)
+    print_text(summarise_outcome(plan, outcome), sys.stderr)
     return outcome
 
 
@@ -158,9 +159,9 @@ def native() -> None:
 
     build = build_native()
     threads = "torch's threads" if build.is_threaded else "one thread"
-    print(f"{build.command}; works in {threads}, within {build.error:.0e} of the plain form", file=sys.stderr)
-    print(measure_native_gain(), file=sys.stderr)
-    print(build.path)
+    print_text(f"{build.command}; works in {threads}, within {build.error:.0e} of the plain form", sys.stderr)
+    print_text(measure_native_gain(), sys.stderr)
+    print_text(build.path)
 
 
 def env() -> None:

@@ -8,6 +8,7 @@ import typer
 
 from deconvbench.cli.options import ForceOption, JsonOption, KeywordOption, SetOption, make_selection, parse_path
 from deconvbench.cli.output import OWN_CLAIMS, print_rows
+from deconvbench.texts import print_text
 from deconvbench.writing import check_target
 
 
@@ -41,8 +42,8 @@ def selftest(
     if as_json:
         print_rows("selftest", list_rows(result))
     else:
-        print(format_selftest(result))
-    print(f"runs and result: {folder}", file=sys.stderr)
+        print_text(format_selftest(result))
+    print_text(f"runs and result: {folder}", sys.stderr)
 
 
 def validate(
@@ -62,7 +63,7 @@ def validate(
 
     with show_steps(sys.stderr) as observer:
         page = validate_score(out, seeds=seeds, observer=observer, force=force)
-    print(page)
+    print_text(page)
 
 
 def train(
@@ -149,7 +150,7 @@ def train(
     )
     if code:
         raise typer.Exit(code)
-    print(out)
+    print_text(out)
 
 
 def claims(
@@ -191,4 +192,4 @@ def claims(
     target = out or (folder / CLAIMS_NAME if folder else None)
     if target is not None:
         write_claims(found, target)
-        print(f"written: {target}", file=sys.stderr)
+        print_text(f"written: {target}", sys.stderr)

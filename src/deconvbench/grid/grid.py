@@ -29,6 +29,7 @@ from deconvbench.grid.reading import (
 )
 from deconvbench.grid.speedup import SpeedupGrid
 from deconvbench.paths import check_path
+from deconvbench.reading import decode_text, read_file
 from deconvbench.records.case import CASE_DEFAULTS, CASE_FIELDS, Case
 from deconvbench.upsamplers import get_upsampler
 
@@ -290,10 +291,10 @@ def load_grid(path: Path) -> Grid:
     """
     check_path(path, "--grid")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = decode_text(read_file(path))
     except (OSError, ValueError) as error:
         # text that is not UTF-8, and names that no file can have
-        reason = explain_os_error(error) if isinstance(error, OSError) else "it is not text"
+        reason = explain_os_error(error) if isinstance(error, OSError) else str(error)
         raise GridError(f"--grid: cannot read {quote(str(path))}: {reason}") from error
     try:
         data = tomllib.loads(text)

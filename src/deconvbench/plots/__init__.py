@@ -3,6 +3,7 @@
 Every function returns a figure of its own and leaves pyplot, its style and its backend alone. Imports no torch.
 """
 
+from deconvbench.plots import isolation as isolation  # isort: skip -- before anything that imports matplotlib
 from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.artifact_maps import draw_artifact_maps, list_mapped_upsamplers
 from deconvbench.plots.gallery import draw_all, encode_figures, save_figures

@@ -3,6 +3,7 @@
 Knows which figures there are; draws none of them itself.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
@@ -19,7 +20,7 @@ from deconvbench.plots.latency import draw_latency
 from deconvbench.plots.memory import draw_memory
 from deconvbench.plots.overlap_maps import draw_overlap_maps
 from deconvbench.plots.speedups import draw_speedups
-from deconvbench.plots.style import DPI
+from deconvbench.plots.style import DPI, figure_style
 from deconvbench.plots.tradeoff_map import draw_tradeoff
 from deconvbench.plots.trained_tradeoff import draw_trained_tradeoff
 from deconvbench.writing import write_files
@@ -105,7 +106,11 @@ def encode_figures(figures: Mapping[str, Figure]) -> dict[str, bytes]:
 
 def _encode(figure: Figure) -> bytes:
     drawn, packed = BytesIO(), BytesIO()
-    figure.savefig(drawn, format="png", dpi=DPI)
+    # which edges and backgrounds are saved is a setting as well
+    with figure_style(), warnings.catch_warnings():
+        # numbers of twenty digits leave an axis no room; the figure is drawn all the same
+        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)
+        figure.savefig(drawn, format="png", dpi=DPI)
     with Image.open(drawn) as image:
         picture = image.convert("RGB")
         if not _has_photograph(figure):

@@ -145,12 +145,21 @@ def _darken(colour: str) -> str:
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Set seaborn's style and the sizes of this package for the time of a drawing, and put back what was."""
+    """Set the style of this package for the time of a drawing or encoding, and put back what was.
+
+    It starts from matplotlib's own defaults, so that figures are the same pixels whatever a ``matplotlibrc``, a
+    notebook or seaborn has set in this process.
+    """
     settings: dict[Any, Any] = {
+        **{name: value for name, value in mpl.rcParamsDefault.items() if name != "backend"},
+        **sns.axes_style("ticks"),
+        **sns.plotting_context("paper"),
         "figure.dpi": DPI,
         "savefig.dpi": DPI,
         # ships with matplotlib, so a figure looks the same on every machine
-        "font.family": "DejaVu Sans",
+        "font.family": ["DejaVu Sans"],
+        # names of images and layers are texts, though they have dollars in them
+        "text.parse_math": False,
         "font.size": FONT_PT,
         "axes.titlesize": FONT_PT + 1,
         "axes.titlelocation": "left",
@@ -168,7 +177,7 @@ def figure_style() -> Iterator[None]:
         "figure.constrained_layout.h_pad": 0.06,
         "figure.constrained_layout.w_pad": 0.06,
     }
-    with sns.axes_style("ticks"), sns.plotting_context("paper"), mpl.rc_context(settings):
+    with mpl.rc_context(settings):
         yield
 
 

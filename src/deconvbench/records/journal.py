@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from deconvbench.errors import SurroundingsError, explain_os_error
+from deconvbench.reading import read_file
 from deconvbench.records.record import AnyRecord, decode_journal, encode_record
 from deconvbench.records.run_folder import JOURNAL_NAME, hold_folder
 from deconvbench.writing import open_appending
@@ -54,7 +55,7 @@ class Journal:
 
     def _recover(self) -> list[AnyRecord]:
         """Read what is there and cut a torn last line off, so that the next one starts on a line of its own."""
-        content = self._path.read_bytes()
+        content = read_file(self._path)
         records = decode_journal(content, str(self._path))
         finished = content.rfind(b"\n") + 1
         if finished < len(content):

@@ -7,12 +7,15 @@ resumed run knows what is left. A line of the journal is one record as strict JS
 halves of the package read these.
 """
 
+import codecs
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
-from deconvbench.errors import RunFolderError, UsageError
+from deconvbench.errors import RunFolderError
 from deconvbench.records.case import Case
+from deconvbench.records.decoding import DecodingError, build, parse_json, show_value
+from deconvbench.texts import tidy_line
 
 # History of the schema:
 # 1: records, quality and numerics lines, each with its own schema_version.
@@ -96,7 +99,8 @@ class Record:
     status : str
         One of `STATUSES`.
     message : str
-        Empty when `ok`; otherwise what happened, in one line.
+        Empty when `ok`; otherwise what happened. Made one line, as all texts of a record are: what cannot be seen
+        is written as a number, and what is beyond `texts.MOST_CHARACTERS` is cut off.
     noisy : bool
         True where something disturbed the measurement; `noise_reason` names it.
     macs : int or None
@@ -128,7 +132,7 @@ class Record:
     code_version: str = ""
 
     def __post_init__(self) -> None:
-        _check_status(self.status)
+        _finish(self)
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -165,7 +169,7 @@ class QualityRecord:
     total_s: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_status(self.status)
+        _finish(self)
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -196,7 +200,7 @@ class NumericsRecord:
     total_s: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_status(self.status)
+        _finish(self)
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -271,7 +275,7 @@ class SpeedupRecord:
     code_version: str = ""
 
     def __post_init__(self) -> None:
-        _check_status(self.status)
+        _finish(self)
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -283,11 +287,29 @@ AnyRecord = Record | QualityRecord | NumericsRecord | SpeedupRecord
 _KINDS: dict[str, type[AnyRecord]] = {
     kind.KIND: kind for kind in (Record, QualityRecord, NumericsRecord, SpeedupRecord)
 }
+_TEXT_FIELDS: dict[type[AnyRecord], tuple[str, ...]] = {
+    kind: tuple(f.name for f in fields(kind) if f.type is str) for kind in _KINDS.values()
+}
 
 
-def _check_status(status: str) -> None:
-    if status not in STATUSES:
-        raise ValueError(f"status: {status!r} is not one of {', '.join(STATUSES)}")
+class _Header(TypedDict):
+    """What every line of a journal begins with."""
+
+    schema_version: int
+    kind: str
+
+
+_HEADER_FIELDS = tuple(_Header.__annotations__)
+
+
+def _finish(record: AnyRecord) -> None:
+    """Check the status of a record that was just made, and make each text of it one line that can be shown."""
+    if record.status not in STATUSES:
+        raise ValueError(f"status: {record.status!r} is not one of {', '.join(STATUSES)}")
+    for name in _TEXT_FIELDS[type(record)]:
+        text = getattr(record, name)
+        if (line := tidy_line(text)) != text:
+            object.__setattr__(record, name, line)
 
 
 def encode_record(record: AnyRecord) -> str:
@@ -318,30 +340,22 @@ def decode_record(line: str, where: str) -> AnyRecord:
         If the line is not a record, or of a newer schema than this version reads.
     """
     try:
-        data = json.loads(line)
-        version = data.pop("schema_version")
-        kind = data.pop("kind")
-        is_newer = version > SCHEMA_VERSION
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise RunFolderError(f"{where}: not a record of deconvbench: {line[:60]!r}") from error
-    if is_newer:
+        data = parse_json(line)
+        is_object = isinstance(data, dict)
+        header = build(_Header, {n: data[n] for n in _HEADER_FIELDS if n in data} if is_object else data)
+    except DecodingError as error:
+        raise RunFolderError(f"{where}: not a record of deconvbench: {error}: {line[:60]!r}") from error
+    version, kind = header["schema_version"], header["kind"]
+    if version > SCHEMA_VERSION:
         raise RunFolderError(f"{where}: written with schema {version}; this version reads up to {SCHEMA_VERSION}")
+    if kind not in _KINDS:
+        known = ", ".join(_KINDS)
+        raise RunFolderError(
+            f"{where}: not a record of deconvbench: kind: {show_value(kind)} is not one of {known}"
+        )
     try:
-        cls = _KINDS[kind]
-        if cls is Record:
-            data["case"] = Case(**data["case"])
-            if data["latency"] is not None:
-                data["latency"] = Latency(**{**data["latency"], "samples_s": tuple(data["latency"]["samples_s"])})
-            if data["memory"] is not None:
-                data["memory"] = Memory(**data["memory"])
-        elif cls is SpeedupRecord:
-            data["case"] = Case(**data["case"])
-            for name in ("twins", "rivals", "ceiling_flops_per_s"):
-                data[name] = tuple(data[name])
-            data["samples_s"] = {name: tuple(samples) for name, samples in data["samples_s"].items()}
-        return cls(**data)
-    # AttributeError is a list where there should be names with values
-    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+        return build(_KINDS[kind], {name: value for name, value in data.items() if name not in header})
+    except DecodingError as error:
         raise RunFolderError(f"{where}: not a record of deconvbench: {error}") from error
 
 
@@ -363,9 +377,13 @@ def decode_journal(content: bytes, where: str) -> list[AnyRecord]:
     RunFolderError
         If a finished line is not a record.
     """
-    finished = content[: content.rfind(b"\n") + 1]
-    lines = finished.decode("utf-8", errors="replace").splitlines()
-    return [decode_record(line, f"{where}:{number}") for number, line in enumerate(lines, 1) if line]
+    # only a line feed ends a line: other programs write the line separators of Unicode as they are
+    *lines, _ = content.removeprefix(codecs.BOM_UTF8).split(b"\n")
+    return [
+        decode_record(line.decode("utf-8", errors="replace"), f"{where}:{number}")
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    ]
 
 
 RECORD_FIELDS = tuple(f.name for f in fields(Record))

@@ -17,6 +17,9 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from deconvbench.errors import RunFolderError, SurroundingsError, UsageError, explain_os_error, quote
+from deconvbench.reading import read_file
+from deconvbench.records.decoding import DecodingError, build, make_strict, parse_json
+from deconvbench.records.documents import RunInfo, Versioned
 from deconvbench.records.record import (
     SCHEMA_VERSION,
     AnyRecord,
@@ -105,9 +108,9 @@ def encode_run_info(info: Mapping[str, Any]) -> bytes:
     Parameters
     ----------
     info : mapping
-        As `write_run_info`.
+        As `write_run_info`. Numbers that are not finite, for which JSON has no word, become null.
     """
-    text = json.dumps({"schema_version": SCHEMA_VERSION, **info}, indent=1, allow_nan=False)
+    text = json.dumps(make_strict({"schema_version": SCHEMA_VERSION, **info}), indent=1, allow_nan=False)
     return f"{text}\n".encode()
 
 
@@ -127,18 +130,19 @@ def read_run_info(folder: Path) -> dict[str, Any]:
     path = folder / RUN_NAME
     _check_folder(folder)
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-        is_newer = info["schema_version"] > SCHEMA_VERSION
+        document = parse_json(read_file(path))
+        # what a later version wrote may differ in everything else
+        version = build(Versioned, document).get("schema_version", SCHEMA_VERSION)
+        info = build(RunInfo, document) if version <= SCHEMA_VERSION else None
     except FileNotFoundError as error:
         raise RunFolderError(
             f"run folder: {str(folder)!r} has no {RUN_NAME}, so it is not one of deconvbench"
         ) from error
     except OSError as error:
         raise RunFolderError(f"run folder: cannot read {str(path)!r}: {explain_os_error(error)}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except DecodingError as error:
         raise RunFolderError(f"run folder: {str(path)!r} is not a description of a run: {error}") from error
-    if is_newer:
-        version = info["schema_version"]
+    if info is None:
         raise RunFolderError(
             f"run folder: {str(path)!r} has schema {version}; this version reads up to {SCHEMA_VERSION}"
         )
@@ -198,18 +202,33 @@ def read_journal(run_dir: str | Path) -> list[AnyRecord]:
     RunFolderError
         If the folder or its journal is missing or cannot be read, or a finished line is not a record.
     """
+    return decode_journal(read_journal_bytes(run_dir), str(Path(run_dir) / JOURNAL_NAME))
+
+
+def read_journal_bytes(run_dir: str | Path) -> bytes:
+    """Read the journal of a run as it is on disk, for `decode_journal` or a digest.
+
+    Parameters
+    ----------
+    run_dir : str or Path
+        The run folder.
+
+    Raises
+    ------
+    RunFolderError
+        If the folder or its journal is missing or cannot be read.
+    """
     folder = Path(run_dir)
     path = folder / JOURNAL_NAME
     _check_folder(folder)
     try:
-        content = path.read_bytes()
+        return read_file(path)
     except FileNotFoundError as error:
         raise RunFolderError(
             f"run folder: {str(folder)!r} has no {JOURNAL_NAME}: nothing was measured in it"
         ) from error
     except OSError as error:
         raise RunFolderError(f"run folder: cannot read {str(path)!r}: {explain_os_error(error)}") from error
-    return decode_journal(content, str(path))
 
 
 def find_newest_run(results_dir: str | Path) -> Path:

@@ -3,14 +3,15 @@
 Lays out the claims table that ``deconvbench claims`` wrote. Knows no HTML: escaping is the template's task.
 """
 
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypedDict
 
 from deconvbench.errors import RunFolderError
 from deconvbench.plots.article import CAPTIONS
+from deconvbench.records.decoding import DecodingError, build, parse_json
+from deconvbench.records.documents import Versioned
 from deconvbench.records.record import SCHEMA_VERSION
 
 # each verdict has a mark of its own shape beside its colour
@@ -38,12 +39,21 @@ class ClaimRow:
         Name of the figure that shows it.
     """
 
+    IGNORES_UNKNOWN: ClassVar[bool] = True  # the evidence, which is not shown
+
     id: int
     claim: str
     source: str
     verdict: str
     sentence: str
     figure: str | None
+
+
+class _Claims(TypedDict):
+    """``claims.json``, as far as the report shows it."""
+
+    schema_version: int
+    rows: list[ClaimRow]
 
 
 def parse_claims(content: bytes, source: str) -> tuple[ClaimRow, ...]:
@@ -67,16 +77,15 @@ def parse_claims(content: bytes, source: str) -> tuple[ClaimRow, ...]:
         If it is not a claims file, or has a newer schema.
     """
     try:
-        document = json.loads(content)
-        if (version := document["schema_version"]) > SCHEMA_VERSION:
-            raise RunFolderError(
-                f"claims: {source!r} has schema {version}; this version reads up to {SCHEMA_VERSION}"
-            )
-        rows = tuple(ClaimRow(**{f.name: row[f.name] for f in fields(ClaimRow)}) for row in document["rows"])
-    except (ValueError, KeyError, TypeError) as error:
+        document = parse_json(content)
+        version = build(Versioned, document).get("schema_version", SCHEMA_VERSION)
+        rows = tuple(build(_Claims, document)["rows"]) if version <= SCHEMA_VERSION else ()
+    except DecodingError as error:
         raise RunFolderError(
-            f"claims: {source!r} is not a claims file; create it with: deconvbench claims"
+            f"claims: {source!r}: {error}, so it is not a claims file; create it with: deconvbench claims"
         ) from error
+    if version > SCHEMA_VERSION:
+        raise RunFolderError(f"claims: {source!r} has schema {version}; this version reads up to {SCHEMA_VERSION}")
     for row in rows:
         if row.verdict not in MARKS:
             raise RunFolderError(f"claims: {source!r}: {row.verdict!r} is not one of {', '.join(MARKS)}")

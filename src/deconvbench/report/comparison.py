@@ -3,16 +3,15 @@
 Rows that say `same` are counted, not listed; what got worse stands on top. No torch.
 """
 
-import html
 import math
 from collections import Counter
 from collections.abc import Collection
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined, Template
+
+from deconvbench.report.templates import load_template
+from deconvbench.texts import escape_markdown, tidy_line, write_code
 
 _SHOWN_FIRST = ("slower", "larger", "faster", "smaller", "inconclusive")
 # of latency; memory and artifacts are larger or smaller
@@ -63,7 +62,7 @@ def list_notes(comparison: pd.DataFrame) -> list[str]:
             cases.setdefault(part, []).append(case)
     for reason, names in cases.items():
         notes.append(f"{names[0] if len(names) == 1 else f'{len(names)} rows'} called same: {reason}")
-    return notes
+    return [tidy_line(note) for note in notes]
 
 
 def _split_reason(reason: str, without: Collection[str] = ()) -> list[str]:
@@ -113,12 +112,12 @@ def _list_cells(comparison: pd.DataFrame) -> list[Cells]:
     return [
         (
             row["verdict"],
-            row["case_id"],
-            row["metric"],
+            tidy_line(row["case_id"]),
+            tidy_line(row["metric"]),
             "–" if row["ratio"] is None else f"{row['ratio']:.3f}",
             "–" if row["low"] is None or row["high"] is None else f"{row['low']:.3f} to {row['high']:.3f}",
             # a failure's message may go over several lines
-            " ".join("; ".join(_split_reason(row["reason"], common)).split()),
+            tidy_line("; ".join(_split_reason(row["reason"], common))),
         )
         for row in list_rows(order_differences(comparison))
     ]
@@ -177,7 +176,8 @@ def format_markdown(comparison: pd.DataFrame, title: str) -> str:
     cells = _list_cells(comparison)
     sure = [row for row in cells if row[0] != "inconclusive"]
     unsure = [row for row in cells if row[0] == "inconclusive"]
-    parts = [f"### {title}", count_verdicts(comparison), *list_notes(comparison)]
+    notes = map(escape_markdown, list_notes(comparison))
+    parts = [f"### {escape_markdown(title)}", count_verdicts(comparison), *notes]
     if sure:
         parts.append(_draw_markdown(sure))
     if unsure:
@@ -188,19 +188,10 @@ def format_markdown(comparison: pd.DataFrame, title: str) -> str:
 def _draw_markdown(cells: list[Cells]) -> str:
     lines = ["| " + " | ".join(_HEADINGS) + " |", "|---|---|---|---:|---|---|"]
     for verdict, case, metric, ratio, interval, reason in cells[:_MARKDOWN_ROWS]:
-        escaped = html.escape(reason, quote=False).replace("|", "\\|")
-        words = (f"**{verdict}**", f"`{case}`", metric, ratio, interval, escaped)
+        words = (f"**{verdict}**", write_code(case), metric, ratio, interval, escape_markdown(reason))
         lines.append("| " + " | ".join(words) + " |")
     left = len(cells) - _MARKDOWN_ROWS
     return "\n".join([*lines, *(["", f"and {left} more"] if left > 0 else [])])
-
-
-@cache
-def _load_template() -> Template:
-    source = files("deconvbench.report").joinpath("verdicts.html.j2").read_text(encoding="utf-8")
-    return Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(source)
 
 
 def render_page(comparison: pd.DataFrame, title: str) -> str:
@@ -222,7 +213,7 @@ def render_page(comparison: pd.DataFrame, title: str) -> str:
     ends = [abs(math.log(row[end])) for row in rows if row["low"] and row["high"] for end in ("low", "high")]
     reach = min(max([*ends, math.log(_LEAST_REACH)]), math.log(_MOST_REACH))
     timed = Counter(comparison.loc[comparison["metric"] == "latency_s", "verdict"])
-    return _load_template().render(
+    return load_template("verdicts.html.j2").render(
         title=title,
         counts=[(verdict, timed[verdict]) for verdict in _LATENCY_VERDICTS],
         summary=count_verdicts(comparison),

@@ -11,6 +11,7 @@ from deconvbench.errors import RunFolderError, explain_os_error
 from deconvbench.paths import check_path, make_absolute
 from deconvbench.plots.article import draw_article_figures
 from deconvbench.plots.gallery import TRADEOFF_METRICS, draw_all, encode_figures
+from deconvbench.reading import read_file
 from deconvbench.records.metrics import check_metrics
 from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, read_run_info
 from deconvbench.report.claims import ClaimRow, parse_claims
@@ -89,7 +90,7 @@ def write_report(
 def _read_claims(path: Path) -> tuple[ClaimRow, ...] | None:
     """Read the claims table; None where there is none."""
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except FileNotFoundError:
         return None
     except OSError as error:

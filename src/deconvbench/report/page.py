@@ -8,12 +8,9 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined, Template
 
 from deconvbench.analysis.results import RunResults
 from deconvbench.plots.article import CAPTIONS
@@ -33,6 +30,7 @@ from deconvbench.report.claims import (
 from deconvbench.report.findings import describe_findings
 from deconvbench.report.speedups import describe_speedups, list_failures, view_choices, view_costs, view_means
 from deconvbench.report.tables import flatten_environment, view_failures, view_noisy, view_quality, view_summary
+from deconvbench.report.templates import load_template
 from deconvbench.units import format_duration
 
 # where a PNG says of what kind its colours are
@@ -98,14 +96,6 @@ _OTHERS: tuple[_Entry, ...] = (
         "The overlap maps were not drawn.",
     ),
 )
-
-
-@cache
-def _load_template() -> Template:
-    source = files("deconvbench.report").joinpath("template.html.j2").read_text(encoding="utf-8")
-    return Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(source)
 
 
 def _list_figures(metrics: Sequence[str]) -> list[_Entry]:
@@ -174,7 +164,7 @@ def render_report(
         for name, picture in pictures.items()
         if name not in {*known, *CAPTIONS, "speedups"}
     ]
-    return _load_template().render(
+    return load_template("template.html.j2").render(
         title=f"deconvbench: {grid.get('name') or 'a run'}",
         facts=_list_facts(run_info, environment, grid, summary),
         findings=[*describe_speedups(results), *describe_findings(results)],
@@ -278,7 +268,7 @@ def _list_facts(
         ("Replicates", replicates),
         ("Time spent measuring", f"{share:.0%}" if isinstance(share, int | float) else None),
     ]
-    return [(name, str(value)) for name, value in pairs if value not in {None, ""}]
+    return [(name, str(value)) for name, value in pairs if value is not None and value != ""]
 
 
 def _describe_state(run_info: Mapping[str, Any], summary: pd.DataFrame) -> list[str]:

@@ -13,6 +13,7 @@ import pandas as pd
 from deconvbench.analysis.results import RunResults
 from deconvbench.analysis.speedups import CHOICE_MARGIN, MEMORY_LIMIT
 from deconvbench.report.tables import Cell, TableView, write_text
+from deconvbench.texts import escape_markdown
 
 _Row = Mapping[Any, Any]
 
@@ -82,7 +83,8 @@ def format_markdown(view: TableView) -> str:
         From one of the functions here.
     """
     ruler = ["---", *("---:" for _ in view.headings[1:])]
-    lines = [view.headings, ruler, *([cell.text for cell in row] for row in view.rows)]
+    rows = [map(escape_markdown, (cell.text for cell in row)) for row in view.rows]
+    lines = [map(escape_markdown, view.headings), ruler, *rows]
     return "\n".join(f"| {' | '.join(words)} |" for words in lines)
 
 

@@ -9,7 +9,10 @@ from typing import Any
 
 from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
 from deconvbench.paths import check_contents, make_file_name, make_folder
-from deconvbench.records.record import decode_journal
+from deconvbench.reading import read_file
+from deconvbench.records.record import (
+    decode_journal,
+)
 from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, hold_folder, read_run_info, write_run_info
 from deconvbench.runner.environment import name_differences
 from deconvbench.runner.plan import Plan, format_now
@@ -122,7 +125,7 @@ def reopen_folder(folder: Path, environment: Mapping[str, Any], *, anyway: bool 
         plan = Plan.from_dict(info)
         differences = name_differences(info["environment"], environment)
         resumptions = list(info["resumed"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunFolderError(f"--resume: {folder / RUN_NAME} does not describe a run: {error!r}") from error
     if differences and not anyway:
         raise RunFolderError(
@@ -139,7 +142,7 @@ def reopen_folder(folder: Path, environment: Mapping[str, Any], *, anyway: bool 
 def _check_journal(path: Path) -> None:
     """Refuse a journal that this version cannot go on with, before anything in its folder is changed."""
     try:
-        decode_journal(path.read_bytes(), str(path))
+        decode_journal(read_file(path), str(path))
     except FileNotFoundError:
         return  # interrupted before the first record
     except OSError as error:

@@ -1,5 +1,8 @@
 """The frames of a run as files in its folder: written whole or not at all, read back, or rebuilt."""
 
+import hashlib
+import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,38 +11,33 @@ import pandas as pd
 
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error, quote
 from deconvbench.paths import check_path
-from deconvbench.records.run_folder import JOURNAL_NAME, read_journal
+from deconvbench.reading import read_file
+from deconvbench.records.record import STATUSES, decode_journal
+from deconvbench.records.run_folder import JOURNAL_NAME, read_journal, read_journal_bytes
 from deconvbench.records.schema import (
     LATER_COLUMNS,
     QUALITY_DTYPES,
     SPEEDUP_DTYPES,
     TABLE_DTYPES,
 )
-from deconvbench.tables.frames import encode_parquet, make_frame
+from deconvbench.tables.frames import decode_parquet, encode_csv, encode_parquet, make_frame, tidy_texts
 from deconvbench.tables.speedups import build_speedups
 from deconvbench.tables.table import build_quality, build_table, summarise, summarise_quality
 from deconvbench.tables.trained import Trained, fill_qualities
+from deconvbench.texts import escape_controls
 from deconvbench.writing import write_files
 
 TABLE_NAME = "table.parquet"
-
-
 TABLE_CSV_NAME = "table.csv"
-
-
 SUMMARY_CSV_NAME = "summary.csv"
-
-
 QUALITY_NAME = "quality.parquet"
-
-
 QUALITY_CSV_NAME = "quality.csv"
-
-
 SPEEDUPS_NAME = "speedups.parquet"
-
-
 SPEEDUPS_CSV_NAME = "speedups.csv"
+# most runs have none, and no file of them
+_SPEEDUP_LINE = re.compile(rb'"kind":\s*"speedup"')
+# in the metadata of a Parquet file
+_DIGEST_KEY = "deconvbench.journal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +54,15 @@ class Tables:
         One row per layer and seed, with the columns of `QUALITY_DTYPES`.
     speedups : DataFrame
         One row per setting, layer and whether it was frozen, with the columns of `SPEEDUP_DTYPES`.
+    digest : str
+        Of the journal that they were built from (`digest_journal`); empty where they have outlived it.
     """
 
     table: pd.DataFrame
     summary: pd.DataFrame
     quality: pd.DataFrame
     speedups: pd.DataFrame = field(default_factory=lambda: make_frame([], SPEEDUP_DTYPES))
+    digest: str = ""
 
 
 def write_tables(run_dir: str | Path, trained: Trained | None = None) -> Tables:
@@ -107,10 +108,16 @@ def build_tables(run_dir: Path, trained: Trained | None = None) -> Tables:
     RunFolderError
         As `read_journal`.
     """
-    records = read_journal(run_dir)
+    content = read_journal_bytes(run_dir)
+    records = decode_journal(content, str(run_dir / JOURNAL_NAME))
     table = build_table(records)
-    quality = fill_qualities(build_quality(records), table, trained)
-    return Tables(table=table, summary=summarise(table), quality=quality, speedups=build_speedups(records))
+    return Tables(
+        table=table,
+        summary=summarise(table),
+        quality=fill_qualities(build_quality(records), table, trained),
+        speedups=build_speedups(records),
+        digest=digest_journal(content),
+    )
 
 
 def encode_tables(tables: Tables) -> dict[str, bytes]:
@@ -124,24 +131,26 @@ def encode_tables(tables: Tables) -> dict[str, bytes]:
     Returns
     -------
     dict of str to bytes
-        By name; `TABLE_NAME` last, so that where it is fresh, all are.
+        By name. Each Parquet file names the journal that it was built from, so that one that was copied, or left
+        behind by a newer journal, is known, whatever the clock says.
     """
+    facts = {_DIGEST_KEY: tables.digest}
     files = {
-        QUALITY_NAME: encode_parquet(tables.quality),
-        QUALITY_CSV_NAME: summarise_quality(tables.quality).to_csv(index=False).encode(),
+        QUALITY_NAME: encode_parquet(tables.quality, facts),
+        QUALITY_CSV_NAME: encode_csv(summarise_quality(tables.quality)),
     }
     # most runs have no interleaved timing, and no such files
     if len(tables.speedups):
-        files[SPEEDUPS_NAME] = encode_parquet(tables.speedups)
-        files[SPEEDUPS_CSV_NAME] = tables.speedups.to_csv(index=False).encode()
-    files[SUMMARY_CSV_NAME] = tables.summary.to_csv(index=False).encode()
-    files[TABLE_CSV_NAME] = tables.table.to_csv(index=False).encode()
-    files[TABLE_NAME] = encode_parquet(tables.table)
+        files[SPEEDUPS_NAME] = encode_parquet(tables.speedups, facts)
+        files[SPEEDUPS_CSV_NAME] = encode_csv(tables.speedups)
+    files[SUMMARY_CSV_NAME] = encode_csv(tables.summary)
+    files[TABLE_CSV_NAME] = encode_csv(tables.table)
+    files[TABLE_NAME] = encode_parquet(tables.table, facts)
     return files
 
 
 def read_tables(run_dir: str | Path, trained: Trained | None = None) -> Tables:
-    """Read the frames of a run, or build them where its files are missing or older than its journal.
+    """Read the frames of a run, or build them where its files do not belong to its journal as it is now.
 
     Parameters
     ----------
@@ -153,45 +162,113 @@ def read_tables(run_dir: str | Path, trained: Trained | None = None) -> Tables:
     Raises
     ------
     RunFolderError
-        As `read_journal`, or if a file that should be Parquet is not.
+        As `read_journal`, or if there is no journal and a file that should be Parquet is not.
     """
     folder = Path(run_dir)
-    table = _read_stored(folder, TABLE_NAME, TABLE_DTYPES)
-    quality = _read_stored(folder, QUALITY_NAME, QUALITY_DTYPES)
-    speedups: pd.DataFrame | None = make_frame([], SPEEDUP_DTYPES)
-    if (folder / SPEEDUPS_NAME).exists():
-        speedups = _read_stored(folder, SPEEDUPS_NAME, SPEEDUP_DTYPES)
+    journal = _read_bytes(folder)
+    digest = None if journal is None else digest_journal(journal)
+    table = read_frame(folder, TABLE_NAME, TABLE_DTYPES, digest)
+    quality = read_frame(folder, QUALITY_NAME, QUALITY_DTYPES, digest)
+    speedups = read_frame(folder, SPEEDUPS_NAME, SPEEDUP_DTYPES, digest)
+    if speedups is None and (journal is None or _SPEEDUP_LINE.search(journal) is None):
+        speedups = make_frame([], SPEEDUP_DTYPES)
     if table is None or quality is None or speedups is None:
         return build_tables(folder, trained)
     quality = fill_qualities(quality, table, trained)
-    return Tables(table=table, summary=summarise(table), quality=quality, speedups=speedups)
+    return Tables(table=table, summary=summarise(table), quality=quality, speedups=speedups, digest=digest or "")
 
 
-def _read_stored(folder: Path, name: str, dtypes: Mapping[str, str]) -> pd.DataFrame | None:
-    """Read a stored frame; None where it is absent, or the journal can tell better."""
-    path, journal = folder / name, folder / JOURNAL_NAME
+def digest_journal(content: bytes) -> str:
+    """Name the finished lines of a journal, so that a table can say which it was built from.
+
+    Parameters
+    ----------
+    content : bytes
+        The whole file; a torn last line does not count.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits.
+    """
+    return hashlib.blake2b(content[: content.rfind(b"\n") + 1], digest_size=16).hexdigest()
+
+
+def _read_bytes(folder: Path) -> bytes | None:
+    """Read the journal; None where there is none."""
+    return read_journal_bytes(folder) if os.path.lexists(folder / JOURNAL_NAME) else None
+
+
+def read_frame(
+    folder: Path, name: str, dtypes: Mapping[str, str], digest: str | None = None
+) -> pd.DataFrame | None:
+    """Read one stored frame of a run.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    name : str
+        The file's name.
+    dtypes : mapping of str to str
+        The columns that it should have.
+    digest : str or None
+        Of the run's journal, from `digest_journal`; None where it has none.
+
+    Returns
+    -------
+    DataFrame or None
+        None where there is no such file, or the journal knows better: the file was built from another journal or
+        by another version, or is damaged.
+
+    Raises
+    ------
+    RunFolderError
+        If there is no journal, and the file is not such a frame.
+    """
+    path = folder / name
     try:
-        if not path.exists() or (journal.exists() and path.stat().st_mtime_ns < journal.stat().st_mtime_ns):
-            return None
-        frame = pd.read_parquet(path)
-    # pyarrow's errors are of these two kinds
+        frame, facts = decode_parquet(read_file(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except (OSError, ValueError) as error:
+        if digest is not None:
+            return None
         reason = explain_os_error(error) if isinstance(error, OSError) else str(error)
         raise RunFolderError(f"run folder: cannot read {str(path)!r}: {reason}") from error
-    if list(frame.columns) == list(dtypes):
-        return frame
-    return None if journal.exists() else _complete(frame, dtypes, path)
+    if digest is None:
+        return tidy_texts(_complete(frame, dtypes, path))
+    is_whole = facts.get(_DIGEST_KEY) == digest and _find_misfit(frame, dtypes) is None
+    return tidy_texts(frame) if is_whole else None
+
+
+def _find_misfit(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> str | None:
+    """Name what makes a frame that was read another one than was written; None where nothing does."""
+    expected = make_frame([], dtypes).dtypes
+    if list(frame.columns) != list(dtypes):
+        return "other columns"
+    misfit = next((name for name in dtypes if frame[name].dtype != expected[name]), None)
+    if misfit is not None:
+        return f"{misfit} is {frame[misfit].dtype}, not {dtypes[misfit]}"
+    unknown = frame["status"][~frame["status"].isin(STATUSES)]
+    return f"status: {unknown.iloc[0]!r} is not one of {', '.join(STATUSES)}" if len(unknown) else None
 
 
 def _complete(frame: pd.DataFrame, dtypes: Mapping[str, str], path: Path) -> pd.DataFrame:
-    """Give a frame of another version, which has outlived its journal, the columns that came later."""
+    """Give a frame, which has outlived its journal, the columns that came later, and check the others."""
     lacking = [name for name in dtypes if name not in frame]
     if not {*lacking} <= {*LATER_COLUMNS}:
         raise RunFolderError(
             f"run folder: {str(path)!r} was written by another version: it lacks {', '.join(lacking)}, and there"
             f" is no {JOURNAL_NAME} to build it anew from"
         )
-    return frame.reindex(columns=list(dtypes)).astype({name: dtypes[name] for name in lacking})
+    whole = frame.reindex(columns=list(dtypes)).astype({name: dtypes[name] for name in lacking})
+    # numbers that need more than 64 bits
+    large = {n: "float64" for n, d in dtypes.items() if d.lower() == "int64" and whole[n].dtype == "float64"}
+    misfit = _find_misfit(whole, {**dtypes, **large})
+    if misfit is not None:
+        raise RunFolderError(f"run folder: {str(path)!r} is not a table of this package: {misfit}")
+    return whole
 
 
 def load(run: str | Path | Sequence[str | Path]) -> pd.DataFrame:
@@ -216,7 +293,9 @@ def load(run: str | Path | Sequence[str | Path]) -> pd.DataFrame:
         If the sequence is empty or names a folder twice.
     """
     if isinstance(run, str | Path):
-        stored = _read_stored(check_path(run, "run"), TABLE_NAME, TABLE_DTYPES)
+        folder = check_path(run, "run")
+        journal = _read_bytes(folder)
+        stored = read_frame(folder, TABLE_NAME, TABLE_DTYPES, None if journal is None else digest_journal(journal))
         return build_table(read_journal(run)) if stored is None else stored
     if not isinstance(run, Iterable):
         raise UsageError(f"run: {quote(run)} is not a run folder or a list of them")
@@ -229,7 +308,8 @@ def load(run: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     tables = []
     for folder in folders:
         table = load(folder)
-        name = folder.name if unique else str(folder)
+        # a name that is not text is no text for a column either
+        name = escape_controls(folder.name if unique else str(folder))
         table.insert(0, "run", pd.Series([name] * len(table), dtype="str"))
         tables.append(table)
     return pd.concat(tables, ignore_index=True)

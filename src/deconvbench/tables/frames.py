@@ -1,12 +1,19 @@
 """Rows of plain values as data frames with fixed columns, and back."""
 
+import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
 
 from deconvbench.errors import UsageError, quote
+from deconvbench.texts import escape_controls, guard_formula, tidy_line
+from deconvbench.units import to_float
 
 
 def make_frame(rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, str]) -> pd.DataFrame:
@@ -15,17 +22,50 @@ def make_frame(rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, str]) -> 
     Parameters
     ----------
     rows : sequence of mapping
-        What a row lacks, or holds as None, is null.
+        What a row lacks, or holds as None, is null, and so is a float that is not finite. Texts become one line
+        each (`texts.tidy_line`).
     dtypes : mapping of str to str
         The columns, in order, with the dtype of each.
 
     Returns
     -------
     DataFrame
+        With these dtypes, but that a column of whole numbers is ``float64`` where one of them needs more than 64
+        bits: near is better than lost.
     """
     return pd.DataFrame(
-        {name: pd.Series([row.get(name) for row in rows], dtype=dtype) for name, dtype in dtypes.items()}
+        {name: _make_column([row.get(name) for row in rows], dtype) for name, dtype in dtypes.items()}
     )
+
+
+def _make_column(values: list[Any], dtype: str) -> "pd.Series[Any]":
+    if dtype == "str":
+        return pd.Series([_tidy(value) for value in values], dtype=dtype)
+    if dtype != "float64":
+        try:
+            return pd.Series(values, dtype=dtype)
+        except OverflowError:
+            largest = sys.float_info.max
+            values = [v if v is None else min(max(to_float(v), -largest), largest) for v in values]
+    column = pd.Series([math.nan if value is None else to_float(value) for value in values], dtype="float64")
+    return column.where(column.abs() < math.inf)
+
+
+def _tidy(value: Any) -> Any:
+    return tidy_line(value) if isinstance(value, str) else value
+
+
+def tidy_texts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Make the texts of a frame that was read one line each, as `make_frame` does.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Any.
+    """
+    texts = [name for name in frame if frame[name].dtype in ("str", "object")]
+    untidy = [name for name in texts if any(_tidy(value) != value for value in frame[name].dropna().unique())]
+    return frame.assign(**{str(name): frame[name].map(_tidy).astype("str") for name in untidy})
 
 
 def require_columns(
@@ -90,14 +130,66 @@ def list_rows(frame: pd.DataFrame, name: str, wanted: Iterable[str]) -> list[dic
     return [{str(column): value for column, value in row.items()} for row in known.to_dict("records")]
 
 
-def encode_parquet(frame: pd.DataFrame) -> bytes:
+def encode_csv(frame: pd.DataFrame, float_format: str | None = None) -> bytes:
+    """Write a frame as CSV; no text begins as a formula of a spreadsheet does (`texts.guard_formula`).
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Any.
+    float_format : str, optional
+        Such as ``%.6g``; every digit by default.
+    """
+    texts = [name for name in frame if frame[name].dtype in ("str", "object")]
+    guarded = {str(name): frame[name].map(_guard, na_action="ignore") for name in texts}
+    return frame.assign(**guarded).to_csv(index=False, float_format=float_format).encode()
+
+
+def _guard(value: Any) -> Any:
+    return guard_formula(escape_controls(value)) if isinstance(value, str) else value
+
+
+def encode_parquet(frame: pd.DataFrame, facts: Mapping[str, str] = MappingProxyType({})) -> bytes:
     """Write a frame as Parquet.
 
     Parameters
     ----------
     frame : DataFrame
         Any.
+    facts : mapping of str to str
+        Kept in the file beside the frame, for `decode_parquet`.
     """
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **facts})
     buffer = BytesIO()
-    frame.to_parquet(buffer, index=False)
+    parquet.write_table(table, buffer)
     return buffer.getvalue()
+
+
+def decode_parquet(content: bytes) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Read a frame that somebody may have damaged.
+
+    Parameters
+    ----------
+    content : bytes
+        Of a whole file.
+
+    Returns
+    -------
+    frame : DataFrame
+    facts : dict of str to str
+        What `encode_parquet` kept beside it, among what others did.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, whatever the reason.
+    """
+    try:
+        table = parquet.read_table(BytesIO(content))
+        metadata = table.schema.metadata or {}
+        facts = {key.decode(errors="replace"): value.decode(errors="replace") for key, value in metadata.items()}
+        return table.to_pandas(), facts
+    # what pyarrow raises of damaged files, and pandas of columns that are not what the file says of them
+    except (pa.ArrowException, OSError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"it is not Parquet of this package: {tidy_line(str(error), 200)}") from error

@@ -108,7 +108,8 @@ def _pool_values(values: Sequence[Any], dtype: str) -> Any:
         return ", ".join(filter(None, dict.fromkeys(values)))
     if dtype == "boolean":
         return 2 * sum(values) >= len(values)
-    return round(median(values)) if dtype == "Int64" else median(values)
+    middle = median(values)
+    return round(middle) if dtype == "Int64" and math.isfinite(middle) else middle
 
 
 def _join_texts(texts: Mapping[Any, str], total: int, speaker: str = "replicate") -> str:

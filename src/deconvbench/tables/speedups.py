@@ -6,6 +6,7 @@ latencies. What follows from the frame is computed in `deconvbench.analysis.spee
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -17,6 +18,7 @@ from deconvbench.records.record import AnyRecord, SpeedupRecord
 from deconvbench.records.schema import SPEEDUP_DTYPES
 from deconvbench.statistics import pool_replicates, shrink_variances
 from deconvbench.tables.frames import make_frame
+from deconvbench.units import to_float
 
 # what differs between the shapes that a geometric mean is taken over
 SHAPE_FIELDS = ("in_channels", "out_channels", "height", "width")
@@ -42,7 +44,7 @@ def build_speedups(records: Iterable[AnyRecord]) -> pd.DataFrame:
         matrix product that was measured beside it. Where no replicate is `ok`, `status` and `message` say what
         happened.
     """
-    latest = {record.key: record for record in records if isinstance(record, SpeedupRecord)}
+    latest = {record.key: _keep_whole_rounds(record) for record in records if isinstance(record, SpeedupRecord)}
     groups: dict[tuple[Any, ...], list[SpeedupRecord]] = {}
     for record in sorted(latest.values(), key=_order_record):
         groups.setdefault((record.case.case_id, record.is_frozen), []).append(record)
@@ -55,6 +57,23 @@ def build_speedups(records: Iterable[AnyRecord]) -> pd.DataFrame:
             ratios.append([_median_ratio(record, case_id) for record in good])
     pooled = _pool_ratios(rows, ratios)
     return make_frame([row | ratio for row, ratio in zip(rows, pooled, strict=True)], SPEEDUP_DTYPES)
+
+
+def _keep_whole_rounds(record: SpeedupRecord) -> SpeedupRecord:
+    """Leave out rounds in which a layer has no time, or one that is none: whatever program wrote them."""
+    if record.status != "ok":
+        return record
+    layers = (record.case.case_id, *record.samples_s)
+    rounds = zip(*(record.samples_s.get(case_id, ()) for case_id in layers), strict=False)
+    whole = [number for number, times in enumerate(rounds) if all(0 < time < math.inf for time in times)]
+    if not whole:
+        return replace(record, status="error", message="no round has a time of each layer")
+    ceilings = [record.ceiling_flops_per_s[number] for number in whole if number < len(record.ceiling_flops_per_s)]
+    return replace(
+        record,
+        samples_s={name: tuple(times[number] for number in whole) for name, times in record.samples_s.items()},
+        ceiling_flops_per_s=tuple(ceilings) if all(0 < ceiling < math.inf for ceiling in ceilings) else (),
+    )
 
 
 def _order_record(record: SpeedupRecord) -> tuple[Any, ...]:
@@ -84,17 +103,17 @@ def _describe_layer(case_id: str, group: Sequence[SpeedupRecord], good: Sequence
     peaks = [(r.peak_memory_bytes.get(case_id), r.peak_memory_bytes.get(first.case.case_id)) for r in good]
     for peak, plain in peaks:
         if peak is not None:
-            row |= {"peak_memory_bytes": peak, "memory_ratio": peak / plain if plain else None}
+            row |= {"peak_memory_bytes": peak, "memory_ratio": to_float(peak) / to_float(plain) if plain else None}
     return row
 
 
 def _find_share(case_id: str, good: Sequence[SpeedupRecord]) -> float | None:
     """Find the median share of the ceiling, each round's against the ceiling of that round."""
     shares = [
-        2 * record.macs[case_id] / sample / ceiling
+        to_float(2 * record.macs[case_id]) / sample / ceiling
         for record in good
         if case_id in record.macs
-        for sample, ceiling in zip(record.samples_s[case_id], record.ceiling_flops_per_s, strict=True)
+        for sample, ceiling in zip(record.samples_s[case_id], record.ceiling_flops_per_s, strict=False)
     ]
     return median(shares) if shares else None
 

@@ -5,9 +5,10 @@ the replicates. Both follow from the journal alone, so an interrupted run has th
 not part of a run: the caller hands it in where the quality table is to have it.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeGuard
 
 import pandas as pd
 
@@ -102,11 +103,13 @@ def _describe_record(record: Record) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(record.case, name) for name in ("case_id", *CASE_FIELDS)}
     row |= {name: getattr(record, name) for name in RECORD_FIELDS if name in TABLE_DTYPES}
     latency, memory = record.latency, record.memory
-    if latency is not None and latency.samples_s:
-        middle, low, high = median_interval(latency.samples_s)
+    # what is not a time was not measured, whatever program wrote it
+    samples_s = [] if latency is None else [sample for sample in latency.samples_s if 0 < sample < math.inf]
+    if latency is not None and samples_s:
+        middle, low, high = median_interval(samples_s)
         row |= {"latency_s": middle, "latency_ci_low_s": low, "latency_ci_high_s": high}
-        row["latency_floor_s"] = min(latency.samples_s)
-        row |= {"samples": len(latency.samples_s), "stop_reason": latency.stop_reason}
+        row["latency_floor_s"] = min(samples_s)
+        row |= {"samples": len(samples_s), "stop_reason": latency.stop_reason}
         row |= {"host_latency_s": latency.host_latency_s, "launch_bound": latency.launch_bound}
     if memory is not None:
         row |= {name: getattr(memory, name) for name in BYTE_COLUMNS}
@@ -115,9 +118,13 @@ def _describe_record(record: Record) -> dict[str, Any]:
     return row
 
 
+def _is_number(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
+
+
 def _average(seeds: Sequence[QualityRecord]) -> dict[str, float | None]:
     """Average the metrics of one layer over its seeds, each over those that have it."""
-    known = {n: [v for s in seeds if (v := s.metrics.get(n)) is not None] for n in ARTIFACT_COLUMNS}
+    known = {n: [v for s in seeds if _is_number(v := s.metrics.get(n))] for n in ARTIFACT_COLUMNS}
     return {name: fmean(values) if values else None for name, values in known.items()}
 
 

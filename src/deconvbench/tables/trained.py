@@ -6,7 +6,7 @@ anything. Decides which training run represents a layer, and says where it comes
 """
 
 import csv
-import json
+import io
 import math
 import shlex
 from collections.abc import Mapping
@@ -19,6 +19,9 @@ import pandas as pd
 
 from deconvbench.errors import RunFolderError, explain_os_error
 from deconvbench.paths import check_path
+from deconvbench.reading import decode_text, read_file
+from deconvbench.records.decoding import DecodingError, build, parse_json
+from deconvbench.records.documents import ExperimentInfo, Versioned
 from deconvbench.records.layers import FAST_ORIGINAL, FAST_UPSAMPLERS
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.records.run_folder import list_hardware
@@ -32,6 +35,7 @@ from deconvbench.records.schema import (
     TRAINED_DTYPES,
 )
 from deconvbench.tables.frames import list_rows, make_frame
+from deconvbench.texts import strip_guard
 
 RESULTS_CSV_NAME, CURVES_CSV_NAME, IMAGES_CSV_NAME = "results.csv", "curves.csv", "images.csv"
 EXPERIMENT_NAME = "experiment.json"
@@ -317,16 +321,16 @@ def _read_frame(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
     if not path.exists():
         return make_frame([], dtypes)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, strict=True)
-            lacking = [name for name in dtypes if name not in (reader.fieldnames or ())]
-            if lacking:
-                raise RunFolderError(f"results: {str(path)!r} lacks the column {lacking[0]}")
-            rows = [{name: _parse(row, name, dtype) for name, dtype in dtypes.items()} for row in reader]
-    except OSError as error:
-        raise RunFolderError(f"results: cannot read {str(path)!r}: {explain_os_error(error)}") from error
-    except UnicodeDecodeError as error:
-        raise RunFolderError(f"results: cannot read {str(path)!r}: it is not text") from error
+        text = decode_text(read_file(path))
+    except (OSError, ValueError) as error:
+        reason = explain_os_error(error) if isinstance(error, OSError) else str(error)
+        raise RunFolderError(f"results: cannot read {str(path)!r}: {reason}") from error
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        lacking = [name for name in dtypes if name not in (reader.fieldnames or ())]
+        if lacking:
+            raise RunFolderError(f"results: {str(path)!r} lacks the column {lacking[0]}")
+        rows = [{name: _parse(row, name, dtype) for name, dtype in dtypes.items()} for row in reader]
     except (csv.Error, ValueError) as error:
         raise RunFolderError(f"results: {str(path)!r}, line {reader.line_num}: {error}") from error
     return make_frame(rows, dtypes)
@@ -338,7 +342,7 @@ def _parse(row: Mapping[str | None, str | None], name: str, dtype: str) -> Any:
     if text is None or None in row:
         raise ValueError("not as many values as headings")
     if dtype == "str":
-        return text or None
+        return strip_guard(text) or None
     if dtype == "bool":
         if text not in _FLAGS:
             raise ValueError(f"{name} is {text!r}, neither True nor False")
@@ -358,14 +362,14 @@ def _read_info(path: Path) -> Mapping[str, Any]:
     if not path.exists():
         return {}
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = explain_os_error(error) if isinstance(error, OSError) else "it is not JSON"
-        raise RunFolderError(f"results: cannot read {str(path)!r}: {reason}") from error
-    if not isinstance(info, dict):
-        raise RunFolderError(f"results: {str(path)!r} is not a JSON object")
-    version = info.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
+        document = parse_json(read_file(path))
+        version = build(Versioned, document).get("schema_version", SCHEMA_VERSION)
+        info = dict(build(ExperimentInfo, document)) if version <= SCHEMA_VERSION else None
+    except OSError as error:
+        raise RunFolderError(f"results: cannot read {str(path)!r}: {explain_os_error(error)}") from error
+    except DecodingError as error:
+        raise RunFolderError(f"results: {str(path)!r} is not a description of experiments: {error}") from error
+    if info is None:
         raise RunFolderError(
             f"results: {str(path)!r} has schema {version}; this version reads up to {SCHEMA_VERSION}"
         )

@@ -61,8 +61,8 @@ def test_a_log_grows_by_lines_and_a_torn_one_is_read_over(tmp_path: Path) -> Non
 
 
 def test_a_broken_log_is_named(tmp_path: Path) -> None:
-    (tmp_path / LOG_NAME).write_text("{}\nno row\n{}\n")
-    with pytest.raises(RunFolderError, match=r"log\.jsonl has a line that is not a row of a log"):
+    (tmp_path / LOG_NAME).write_text('{"step": 1}\nno row\n{"step": 2}\n')
+    with pytest.raises(RunFolderError, match=r"log\.jsonl:2: not a row of a log: not JSON"):
         read_log(tmp_path)
 
 
@@ -84,7 +84,7 @@ def test_objects_come_back(tmp_path: Path) -> None:
         write_json(path, {"a": float("nan")})
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "cannot be read"), ("[]", "does not hold an object")])
+@pytest.mark.parametrize(("text", "message"), [("{", "cannot be read"), ("[]", "is not an object")])
 def test_what_is_no_object_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "result.json").write_text(text)
     with pytest.raises(RunFolderError, match=message):

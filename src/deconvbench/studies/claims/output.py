@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.studies.claims.claim import ClaimResult, Verdict
+from deconvbench.texts import print_text
 from deconvbench.writing import write_whole
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def print_claims(results: Sequence[ClaimResult], stream: TextIO) -> None:
         Usually standard output.
     """
     if not stream.isatty():
-        print(format_text(results), file=stream)
+        print_text(format_text(results), stream)
         return
     from rich.console import Console  # noqa: PLC0415 -- only where there is a terminal
 

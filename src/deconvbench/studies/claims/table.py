@@ -5,16 +5,14 @@ The one registry of claims: a tuple, so nothing can be added behind its back.
 
 from pathlib import Path
 
-import pandas as pd
-
-from deconvbench.errors import RunFolderError, UsageError, explain_os_error
+from deconvbench.errors import UsageError
 from deconvbench.paths import check_path
 from deconvbench.progress import PartDone, PartObserver
 from deconvbench.records.run_folder import JOURNAL_NAME, find_newest_run
 from deconvbench.records.schema import QUALITY_DTYPES, SPEEDUP_DTYPES, SUMMARY_DTYPES, TABLE_DTYPES
 from deconvbench.studies.claims import costs, matrices, overlap, remedies, training
 from deconvbench.studies.claims.claim import Claim, ClaimResult, Context, tidy_evidence
-from deconvbench.tables.files import SPEEDUPS_NAME, TABLE_NAME, Tables, read_tables
+from deconvbench.tables.files import SPEEDUPS_NAME, TABLE_NAME, Tables, read_frame, read_tables
 from deconvbench.tables.frames import make_frame
 from deconvbench.tables.trained import find_trained
 
@@ -204,15 +202,8 @@ def _read_run(run: Path) -> Tables:
     if not run.is_dir() or not path.is_file() or any((run / name).exists() for name in (TABLE_NAME, JOURNAL_NAME)):
         return read_tables(run)
     # of a run that was made for interleaved timing, nothing else may have been kept
-    try:
-        speedups = pd.read_parquet(path)
-    # pyarrow's errors are of these two kinds
-    except (OSError, ValueError) as error:
-        reason = explain_os_error(error) if isinstance(error, OSError) else str(error)
-        raise RunFolderError(f"run folder: cannot read {str(path)!r}: {reason}") from error
-    missing = [name for name in SPEEDUP_DTYPES if name not in speedups]
-    if missing:
-        raise RunFolderError(f"run folder: {str(path)!r} lacks the column {missing[0]}")
+    speedups = read_frame(run, SPEEDUPS_NAME, SPEEDUP_DTYPES)
+    assert speedups is not None
     table, summary, quality = (make_frame([], dtypes) for dtypes in (TABLE_DTYPES, SUMMARY_DTYPES, QUALITY_DTYPES))
     return Tables(table=table, summary=summary, quality=quality, speedups=speedups)
 

@@ -15,6 +15,9 @@ from typing import Any
 import torch
 
 from deconvbench.errors import RunFolderError, SurroundingsError, describe_failure, explain_os_error
+from deconvbench.reading import read_file
+from deconvbench.records.decoding import DecodingError, build, parse_json
+from deconvbench.records.documents import TrainingRow
 from deconvbench.writing import open_appending, write_whole
 
 SETTINGS_NAME = "settings.json"
@@ -96,11 +99,18 @@ def read_log(folder: Path) -> list[Row]:
     path = folder / LOG_NAME
     if not path.exists():
         return []
-    *lines, _ = path.read_bytes().split(b"\n")  # what follows the last line feed is torn, or nothing
     try:
-        return [json.loads(line) for line in lines]
-    except ValueError as error:
-        raise RunFolderError(f"{path} has a line that is not a row of a log: {error}") from error
+        content = read_file(path)
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {explain_os_error(error)}") from error
+    *lines, _ = content.split(b"\n")  # what follows the last line feed is torn, or nothing
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(dict(build(TrainingRow, parse_json(line))))
+        except DecodingError as error:
+            raise RunFolderError(f"{path}:{number}: not a row of a log: {error}") from error
+    return rows
 
 
 def keep_rows(folder: Path, is_kept: Callable[[Row], bool]) -> None:
@@ -169,13 +179,15 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     write_whole(path, f"{json.dumps(content, indent=1, allow_nan=False)}\n".encode())
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path, kind: Any = dict[str, Any]) -> Row | None:
     """Read an object that `write_json` wrote.
 
     Parameters
     ----------
     path : Path
         The file.
+    kind : type
+        What it should hold: a TypedDict of `records.documents`, or any object.
 
     Returns
     -------
@@ -188,11 +200,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
         If it is not such a file.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return dict(build(kind, parse_json(read_file(path))))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {explain_os_error(error)}") from error
+    except DecodingError as error:
         raise RunFolderError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise RunFolderError(f"{path} does not hold an object")
-    return content

@@ -22,6 +22,7 @@ from deconvbench.studies.training.settings import (
     choose_layers,
 )
 from deconvbench.studies.training.workflow import estimate_seconds, run_experiments
+from deconvbench.texts import print_text
 from deconvbench.units import format_duration
 
 INTERRUPTED = 130
@@ -127,7 +128,7 @@ def train_from_words(
         if is_article:
             each = estimate_seconds(runs[0], images_folder, out)
             basis = f"on {runs[0].device}, by the first few steps and without the scoring"
-            print(f"{len(runs)} trainings of about {format_duration(each)} each {basis}", file=sys.stderr)
+            print_text(f"{len(runs)} trainings of about {format_duration(each)} each {basis}", sys.stderr)
         with show_steps(sys.stderr) as observer:
             outcome = run_experiments(
                 runs,
@@ -139,9 +140,9 @@ def train_from_words(
                 observer=observer,
             )
     except KeyboardInterrupt:
-        print(f"deconvbench: interrupted; everything trained is kept. Continue with: {again}", file=sys.stderr)
+        print_text(f"deconvbench: interrupted; everything trained is kept. Continue with: {again}", sys.stderr)
         return INTERRUPTED
     except SurroundingsError as error:
         raise SurroundingsError(f"{error}. What was trained is kept. Continue with: {again}") from error
-    print(outcome.describe(), file=sys.stderr)
+    print_text(outcome.describe(), sys.stderr)
     return 1 if outcome.failures and not outcome.trained and not outcome.kept else 0

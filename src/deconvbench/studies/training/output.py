@@ -10,15 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from deconvbench.records.documents import TrainingResult
 from deconvbench.records.schema import CURVE_DTYPES, IMAGE_DTYPES, RUN_KEYS, TRAINED_DTYPES
 from deconvbench.studies.training.checkpoints import RESULT_NAME, Row, read_json, read_log
+from deconvbench.texts import escape_controls, guard_formula
 from deconvbench.writing import write_files
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, Row]]:
     """Yield the folder and the result of every training run that came to an end, in the order of names."""
     for path in sorted((root / "runs").glob(f"*/{RESULT_NAME}")):
-        result = read_json(path)
+        result = read_json(path, TrainingResult)
         if result is not None:
             yield path.parent, result
 
@@ -62,5 +64,9 @@ def _encode(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> by
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval=None, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _write_cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue().encode()
+
+
+def _write_cell(value: Any) -> Any:
+    return guard_formula(escape_controls(value)) if isinstance(value, str) else value

@@ -18,6 +18,7 @@ from deconvbench.errors import UsageError
 from deconvbench.measure.accelerator import check_device, describe_accelerator
 from deconvbench.paths import check_contents, check_path, make_absolute, make_folder
 from deconvbench.progress import PartObserver
+from deconvbench.records.documents import ExperimentInfo, TrainingResult
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.records.run_folder import hold_folder
 from deconvbench.runner.environment import collect_environment
@@ -138,7 +139,7 @@ def _look_up(
     """Compare a run with what its folder holds: None where it is finished; refuse what cannot be gone on with."""
     folder = root / "runs" / settings.run_id
     stored = read_json(folder / SETTINGS_NAME)
-    result = read_json(folder / RESULT_NAME)
+    result = read_json(folder / RESULT_NAME, TrainingResult)
     state = load_checkpoint(folder, "cpu")
     if stored is None or (result is None and state is None):
         return TrainingJob(settings=settings, done=0)  # nothing of it would be lost
@@ -150,7 +151,7 @@ def _look_up(
             f"{settings.run_id} is in {root} with other settings: {difference}; --out names another folder"
         )
     if result is not None and result["status"] != "ok":
-        message = f"{result['message']} (as before)"
+        message = f"{result.get('message', '')} (as before)"
         outcome.failures.append(Failure(run_id=settings.run_id, status=result["status"], message=message))
         return None
     if result is not None and result["steps"] >= settings.steps:
@@ -168,12 +169,13 @@ def _open_record(root: Path, images: ImageSet, command: Sequence[str]) -> dict[s
     """Begin, or go on with, the description of the folder; each call has an entry of its own."""
     environment = {**collect_environment(), "accelerator": describe_accelerator(), "torch_threads": THREADS}
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    record = read_json(root / EXPERIMENT_NAME) or {
+    record: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": "experiment",
         "created_at": now,
         "seconds": 0.0,
         "calls": [],
+        **(read_json(root / EXPERIMENT_NAME, ExperimentInfo) or {}),
     }
     call = {
         "command": list(command),

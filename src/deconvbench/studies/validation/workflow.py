@@ -24,6 +24,7 @@ from deconvbench.studies.validation.images import load_photograph, make_rng, nor
 from deconvbench.studies.validation.page import write_page
 from deconvbench.studies.validation.scores import CHANGE_RMS, summarise_scores
 from deconvbench.studies.validation.study import StudySettings, run_study
+from deconvbench.tables.frames import encode_csv
 from deconvbench.writing import write_files
 
 PAGE_NAME = "README.md"
@@ -105,7 +106,7 @@ def validate(
     }
     info = {"kind": "validation", "command": command, "settings": asdict(settings), "environment": environment}
     files = {
-        **{name: frame.to_csv(index=False, float_format="%.6g").encode() for name, frame in frames.items()},
+        **{name: encode_csv(frame, float_format="%.6g") for name, frame in frames.items()},
         **{f"{name}.png": picture for name, picture in pictures.items()},
         RUN_NAME: encode_run_info(info),
         PAGE_NAME: page.encode(),
