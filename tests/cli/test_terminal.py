@@ -117,7 +117,7 @@ SHELL = [
     ("2>/dev/full", 0),
     ("| head -c 1 >/dev/null", 0),
     ("| true", 0),
-    ("2>&1 >/dev/full | grep -q 'cannot write to standard output: the disk is full'", 0),
+    ("2>&1 >/dev/full | grep -q 'cannot write to standard output: the disk is full'", 3),
 ]
 SURROUNDINGS = [
     {"PYTHONIOENCODING": "ascii"},

@@ -25,6 +25,9 @@ def import_matplotlib() -> None:
             matplotlib = importlib.import_module("matplotlib")
         # a settings file that is no text, or may not be read
         except (OSError, ValueError):
+            # what was imported of it until then would be half of another
+            for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+                del sys.modules[name]
             with _set_variable(_SETTINGS, _find_own_settings()):
                 matplotlib = importlib.import_module("matplotlib")
     if backend is not None:
