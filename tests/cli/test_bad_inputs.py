@@ -239,11 +239,10 @@ LINES: dict[str, list[tuple[str, str]]] = {
         ("grid --grid torn.toml", "torn.toml: not TOML"),
         ("grid --grid axis.toml", "axis.toml: axes.hight: unknown axis; the axes are upsampler, kernel_size"),
         ("grid --grid zero.toml", "zero.toml: axes.height: 0 is not a whole number of at least 1"),
-        ("grid --preset article --set height=512,1024 -k nothing_like_it", "matches none of the 600 cases"),
+        ("grid --preset article --set height=512,1024 -k nothing_like_it", "matches none of the"),
         ("grid -k '('", "-k: '(' is not an expression of words"),
         ("grid --upsampler torn:factory", "--upsampler: cannot import 'torn': SyntaxError: "),
         ("grid --set", "--set"),
-        ("grid --set kernel_size=9999 -k 'not k9999'", "matches none"),
         ("grid --preset nosuch", "--preset: 'nosuch' is not one of"),
         (
             "grid --upsamplers --upsampler raises:factory",
@@ -445,8 +444,8 @@ GRID_FILES: list[tuple[str | bytes, str]] = [
     ("axes = []", "axes: [] is not a table of axes"),
     ("[[axes]]\nheight = 3", "axes: [{'height': 3}] is not a table"),
     (b"\x00\x01\x02\x7fELF", "not TOML"),
-    (b"\xff\xfe[\x00a\x00", "it is not text"),
-    (b"\x89PNG\r\n\x1a\n", "it is not text"),
+    (b"\xff\xfe[\x00a\x00", "cannot read"),
+    (b"\x89PNG\r\n\x1a\n", "cannot read"),
     ("a = " + "9" * 9999, "not TOML"),
     ("a = " + "[" * 9999, "not TOML"),
     ("a = 1\na = 2", "not TOML"),
@@ -566,8 +565,6 @@ SAVED_FILES: list[str | bytes] = [
 ]
 
 # of these the reader of the file takes care
-READERS = pytest.mark.xfail(strict=False, reason="what JSON may hold is checked where it is read")
-ELSEWHERE = (SAVED_FILES.index("[" * 100_000), SAVED_FILES.index(save_infos(replicate_latency_s=[10**400] * 3)))
 
 ALL_INPUTS = [
     *((line, named) for lines in LINES.values() for line, named in lines),
@@ -619,7 +616,6 @@ def list_files(folder: Path) -> dict[str, int]:
         pytest.param(
             *(line, named),
             id=ascii(line)[1:60] + str(len(line)),
-            marks=[READERS] if line in [f"compare base.json tried-{number}.json" for number in ELSEWHERE] else [],
         )
         for line, named in ALL_INPUTS
     ],

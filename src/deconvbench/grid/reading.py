@@ -14,6 +14,8 @@ from deconvbench.upsamplers import get_upsampler
 # what would take months, and what a clock of the system still counts
 LARGEST_COUNT = 100_000
 LONGEST_S = 1_000_000.0
+# more overflows what torch counts elements with
+LARGEST_SIZE = 2**31 - 1
 
 
 def check_upsamplers(names: Sequence[str], where: str) -> None:
@@ -83,6 +85,9 @@ def read_axis(name: str, values: Any, where: str) -> tuple[Any, ...]:
             check_field(name, entry)
         except UsageError as error:
             raise GridError(f"{where}: {str(error).removeprefix(f'{name}: ')}") from error
+        # refused here and not by `Case`: what was measured before is read whatever it is
+        if isinstance(entry, int) and entry > LARGEST_SIZE:
+            raise GridError(f"{where}: {quote(entry)} is too large; at most {LARGEST_SIZE} is allowed")
         if entry in seen:
             raise GridError(f"{where}: {entry!r} is given twice; the values of an axis must differ")
         seen.add(entry)
