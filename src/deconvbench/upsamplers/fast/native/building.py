@@ -20,6 +20,7 @@ from torch.nn import functional
 from deconvbench.errors import SurroundingsError, UsageError, explain_os_error
 from deconvbench.upsamplers.fast.native.form import prepare_native, run_native
 from deconvbench.upsamplers.fast.native.library import SOURCE, Library, find_library, locate_library
+from deconvbench.upsamplers.fast.native.trust import digest_library, make_private_folder, record_digest
 
 _FLAGS = ("-O3", "-fPIC", "-std=gnu11")
 # for the processor at hand, as compilers spell it, or else for any
@@ -68,17 +69,22 @@ def build_native() -> NativeBuild:
     Raises
     ------
     UsageError
-        If there is no compiler, or it cannot compile this.
+        If there is no compiler, or it cannot compile this, or others can write the cache folder.
     SurroundingsError
         If the cache folder cannot be written, or what was compiled computes something else.
     """
-    target = locate_library()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = locate_library()
+    except RuntimeError as error:
+        raise UsageError(f"HOME: there is no folder for the compiled form: {error}") from error
+    try:
+        make_private_folder(target.parent)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as folder:
             made = Path(folder) / target.name
             command = _compile(made)
             library, deviation = _try_out(made)
+            made.chmod(0o700)
+            record_digest(target, digest_library(made))
             made.replace(target)
     except OSError as error:
         raise SurroundingsError(f"cannot write {target.parent}: {explain_os_error(error)}") from error
