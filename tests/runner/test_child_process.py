@@ -74,7 +74,6 @@ def test_a_child_that_closed_its_end_and_hangs_is_a_time_out(start: Start) -> No
 def test_all_that_it_started_ends_with_it(start: Start) -> None:
     child = start("print(subprocess.Popen(['sleep', '60']).pid, flush=True)\ntime.sleep(60)")
     grandchild = os.pidfd_open(int(child.receive(10) or 0))
-    assert os.getpgid(child.pid) == child.pid != os.getpgid(0)
     child.kill()
     child.kill()
     assert have_ended([grandchild])
@@ -104,7 +103,7 @@ def test_no_interpreter_is_an_error_of_the_system(tmp_path: Path) -> None:
 CHILD = """
 import sys
 from deconvbench.runner.child_process import open_channel
-answer = open_channel()
+source, answer = open_channel()
 print("a layer prints this")
 sys.stdout.flush()
 answer("an answer")
@@ -114,9 +113,3 @@ answer("an answer")
 def test_what_layers_print_is_no_answer() -> None:
     ended = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True)
     assert (ended.stdout, ended.stderr) == ("an answer\n", "a layer prints this\n")
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
-def test_a_child_whose_parent_is_gone_already_ends() -> None:
-    code = "from deconvbench.runner.child_process import die_with_parent; die_with_parent(1 << 22)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 1

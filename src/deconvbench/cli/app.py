@@ -16,10 +16,13 @@ from deconvbench.cli.commits import compare_commits
 from deconvbench.cli.report import compare, report
 from deconvbench.cli.run import env, grid, native, run
 from deconvbench.cli.studies import claims, selftest, train, validate
-from deconvbench.errors import DeconvbenchError
+from deconvbench.cli.termination import end_on_signals
+from deconvbench.errors import DeconvbenchError, find_exit_code
 
 # typer raises click's own errors but exports only this subclass by name; its base is what click calls UsageError
 _CLICK_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+
+_CLICK_ABORT: type[Exception] = typer.Abort
 
 app = typer.Typer(
     add_completion=False,
@@ -70,11 +73,18 @@ def run_app(application: typer.Typer, name: str, arguments: Sequence[str] | None
     words = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "-v" in words or "--verbose" in words
     try:
-        code = application(words, prog_name=name, standalone_mode=False)
+        with end_on_signals():
+            code = application(words, prog_name=name, standalone_mode=False)
+    except KeyboardInterrupt as error:
+        return find_exit_code(error)
+    except _CLICK_ABORT as error:  # what click makes of Ctrl-C, and of an end of input where it asks
+        cause = error.__cause__ or error.__context__
+        return find_exit_code(cause) if isinstance(cause, KeyboardInterrupt) else 1
     except DeconvbenchError as error:
         if verbose:
             traceback.print_exc()
-        print(f"deconvbench: {' '.join(str(error).split())}", file=sys.stderr)
+        # one line, in which a path keeps its spaces
+        print(f"deconvbench: {' '.join(map(str.strip, str(error).splitlines()))}", file=sys.stderr)
         return error.exit_code
     except _CLICK_USAGE_ERROR as error:
         message: str = getattr(error, "format_message", error.__str__)()

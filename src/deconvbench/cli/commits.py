@@ -1,19 +1,13 @@
 """The command that compares two commits of a repository."""
 
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from deconvbench.cli.options import KeywordOption, SetOption, make_selection
 from deconvbench.cli.output import show_comparison
-
-
-def _stop_on_termination(number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)  # so that the worktrees are removed on the way out
 
 
 def compare_commits(
@@ -43,7 +37,6 @@ def compare_commits(
 
     selection = make_selection(preset, None, settings, keyword, None, "", replicates)
     plan = make_plan(selection, ["deconvbench", *sys.argv[1:]])
-    signal.signal(signal.SIGTERM, _stop_on_termination)
     with show_progress(sys.stderr) as observer:
         comparison, folders = commits.compare_commits(
             Path.cwd(),

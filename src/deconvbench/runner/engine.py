@@ -69,6 +69,7 @@ class PlannedRun:
         return replace(
             self.options,
             upsamplers=self.plan.upsamplers,
+            upsampler_digests=self.plan.upsampler_digests,
             policy=tuple(policy.items()),
             log=self.folder / LOG_NAME,
         )

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,13 @@ def open_folder(plan: Plan, folder: Path, environment: Mapping[str, Any]) -> Non
     write_run_info(folder, {**info, **plan.to_dict(), "environment": dict(environment)})
 
 
-def reopen_folder(folder: Path, environment: Mapping[str, Any], *, anyway: bool = False) -> Plan:
+def reopen_folder(
+    folder: Path,
+    environment: Mapping[str, Any],
+    *,
+    find_changes: Callable[[Plan], list[str]] = lambda _: [],
+    anyway: bool = False,
+) -> Plan:
     """Take grid, cases and seed of an interrupted run from its folder.
 
     Parameters
@@ -66,6 +72,8 @@ def reopen_folder(folder: Path, environment: Mapping[str, Any], *, anyway: bool 
         The run folder.
     environment : mapping
         From `collect_environment`, now.
+    find_changes : callable
+        Names what else is not what it was, a line each.
     anyway : bool
         Go on although machine or software changed; the change is recorded in ``run.json``.
 
@@ -84,6 +92,7 @@ def reopen_folder(folder: Path, environment: Mapping[str, Any], *, anyway: bool 
         resumptions = list(info["resumed"])
     except (KeyError, TypeError, AttributeError) as error:
         raise RunFolderError(f"--resume: {folder / RUN_NAME} does not describe a run: {error!r}") from error
+    differences += find_changes(plan)
     if differences and not anyway:
         raise RunFolderError(
             f"--resume: {folder} was measured on another machine or version ({'; '.join(differences)});"

@@ -6,6 +6,7 @@ The command line, the pytest front and `deconvbench.run` are thin wrappers of th
 
 import secrets
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from deconvbench.runner.folder import close_folder, open_folder, reopen_folder
 from deconvbench.runner.plan import Plan
 from deconvbench.runner.precision import list_imprecise
 from deconvbench.tables.files import write_tables
+from deconvbench.upsamplers.sources import identify_sources, name_changed_sources
 from deconvbench.workflows.selection import Selection, find_sources, load_upsamplers, make_plan
 
 RESULTS = Path("results")
@@ -72,9 +74,13 @@ def resume_plan(folder: Path | None, selection: Selection, *, anyway: bool = Fal
     if not selection.is_default:
         raise UsageError("--resume: takes grid, seed and settings from the run folder; give none of them")
     target = folder or find_newest_run(RESULTS)
-    plan = reopen_folder(target, read_environment(), anyway=anyway)
+    plan = reopen_folder(target, read_environment(), find_changes=_find_changed_sources, anyway=anyway)
+    return replace(plan, upsampler_digests=identify_sources(plan.upsamplers)), target
+
+
+def _find_changed_sources(plan: Plan) -> list[str]:
     load_upsamplers(plan.upsamplers)
-    return plan, target
+    return name_changed_sources(plan.upsamplers, plan.upsampler_digests)
 
 
 def start_folder(plan: Plan, folder: Path | None) -> Path:
@@ -194,11 +200,13 @@ def run(
     if isinstance(grid, Grid):
         cases, settings = select_all(grid.expand(), grid.list_settings(), keyword)
         drawn = secrets.randbelow(2**31) if seed is None else seed
+        sources = find_sources(grid, cases)
         plan = Plan(
             grid=grid,
             cases=tuple(cases),
             seed=drawn,
-            upsamplers=find_sources(grid, cases),
+            upsamplers=sources,
+            upsampler_digests=identify_sources(sources),
             settings=tuple(settings),
         )
     else:

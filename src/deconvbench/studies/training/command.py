@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deconvbench.errors import SurroundingsError, UsageError
-from deconvbench.progress import show_steps
+from deconvbench.errors import SurroundingsError, UsageError, find_exit_code
+from deconvbench.progress import print_interruption, show_steps
 from deconvbench.studies.training.settings import (
     ARTICLE_SETTINGS,
     DEFAULT_SEEDS,
@@ -21,8 +21,6 @@ from deconvbench.studies.training.settings import (
 )
 from deconvbench.studies.training.workflow import estimate_seconds, run_experiments
 from deconvbench.units import format_duration
-
-INTERRUPTED = 130
 
 
 def list_runs(
@@ -109,7 +107,7 @@ def train_from_words(
     Returns
     -------
     int
-        0, or 130 where it was interrupted.
+        0, or 128 and the number of the signal that interrupted it.
 
     Raises
     ------
@@ -121,7 +119,7 @@ def train_from_words(
     if jobs is not None and jobs < 1:
         raise UsageError(f"--jobs: {jobs} is not a whole number of at least 1")
     runs = list_runs(is_article=is_article, **choice)
-    again = shlex.join(["deconvbench", *words])
+    again = ["deconvbench", *words]
     try:
         if is_article:
             each = estimate_seconds(runs[0], images_folder, out)
@@ -133,13 +131,15 @@ def train_from_words(
                 out,
                 images_folder=images_folder,
                 jobs=jobs,
-                command=["deconvbench", *words],
+                command=again,
                 observer=observer,
             )
-    except KeyboardInterrupt:
-        print(f"deconvbench: interrupted; everything trained is kept. Continue with: {again}", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        print_interruption("trained", again)
+        return find_exit_code(error)
     except SurroundingsError as error:
-        raise SurroundingsError(f"{error}. What was trained is kept. Continue with: {again}") from error
+        raise SurroundingsError(
+            f"{error}. What was trained is kept. Continue with: {shlex.join(again)}"
+        ) from error
     print(outcome.describe(), file=sys.stderr)
     return 0

@@ -37,6 +37,7 @@ from deconvbench.studies.training.scheduler import Failure, TrainingJob, Trainin
 from deconvbench.studies.training.settings import TrainingSettings
 from deconvbench.studies.training.training import THREADS, TrainingRun, write_settings
 from deconvbench.upsamplers import list_sources
+from deconvbench.upsamplers.sources import identify_sources
 
 EXPERIMENT_NAME = "experiment.json"
 _ENVIRONMENT_KEYS = ("machine_id", "cpu", "torch_version", "code_version", "python_version")
@@ -95,9 +96,11 @@ def run_experiments(
             write_originals(settings, hold_out(images, settings), root)
         record = _open_record(root, images, command)
         started = time.monotonic()
+        sources = list_sources(settings.upsampler for settings in runs)
         options = {
             "images": None if images_folder is None else str(images_folder.resolve()),
-            "sources": list_sources(settings.upsampler for settings in runs),
+            "sources": sources,
+            "digests": identify_sources(sources),
             "code_version": record["environment"]["code_version"],
         }
         pool = TrainingPool(

@@ -20,6 +20,8 @@ from deconvbench.upsamplers.fast.native.trust import (
 )
 
 OTHER = 12345
+_ANOTHER = "is not what was built here"
+_WRITABLE = "can be written by others"
 
 
 @pytest.fixture
@@ -70,15 +72,15 @@ def make_fifo(made: Path) -> None:
 
 
 CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "content": (change_content, "is not what was built here"),
-    "another": (swap_for_another, "is not what was built here"),
-    "no record": (lambda made: made.with_suffix(".sha256").unlink(), "is not what was built here"),
-    "a record of nothing": (lambda made: made.with_suffix(".sha256").write_text("\n"), "is not what was built here"),
-    "a record that others write": (lambda made: made.with_suffix(".sha256").chmod(0o666), "can be written by others"),
-    "group writes the file": (lambda made: made.chmod(0o720), "can be written by others"),
-    "all write the file": (lambda made: made.chmod(0o702), "can be written by others"),
-    "group writes the folder": (lambda made: made.parent.chmod(0o770), "can be written by others (chmod go-w"),
-    "all write a folder above": (lambda made: made.parents[1].chmod(0o707), "can be written by others (chmod go-w"),
+    "content": (change_content, _ANOTHER),
+    "another": (swap_for_another, _ANOTHER),
+    "no record": (lambda made: made.with_suffix(".sha256").unlink(), _ANOTHER),
+    "a record of nothing": (lambda made: made.with_suffix(".sha256").write_text("\n"), _ANOTHER),
+    "a record that others write": (lambda made: made.with_suffix(".sha256").chmod(0o666), _WRITABLE),
+    "group writes the file": (lambda made: made.chmod(0o720), _WRITABLE),
+    "all write the file": (lambda made: made.chmod(0o702), _WRITABLE),
+    "group writes the folder": (lambda made: made.parent.chmod(0o770), f"{_WRITABLE} (chmod go-w"),
+    "all write a folder above": (lambda made: made.parents[1].chmod(0o707), f"{_WRITABLE} (chmod go-w"),
     "a link": (replace_by_link, "symbolic links"),
     "a way through a folder of all": (lead_through_a_folder_of_all, "shared can be written by others"),
     "a FIFO": (make_fifo, "is not a file"),

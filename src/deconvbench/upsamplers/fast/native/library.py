@@ -180,8 +180,8 @@ def _read_processor() -> list[str]:
 def find_library() -> Library | None:
     """Load the library that `build_native` made for this source, processor and torch, if there is one.
 
-    Looked for once in a process; ``DECONVBENCH_NATIVE=0`` in the environment says not to look. One that somebody else
-    could have written is not loaded, which is logged as a warning.
+    Looked for once in a process; ``DECONVBENCH_NATIVE=0`` in the environment says not to look. One that another
+    user could have written is not loaded, which is logged as a warning.
 
     Returns
     -------
@@ -195,7 +195,9 @@ def find_library() -> Library | None:
             return None
         objection = explain_distrust(path)
         if objection is not None:
-            _LOGGER.warning("deconvbench: the compiled form is not used: %s; build it with: deconvbench native", objection)
+            _LOGGER.warning(
+                "deconvbench: the compiled form is not used: %s; build it with: deconvbench native", objection
+            )
             return None
         return Library(path)
     except (OSError, RuntimeError, AttributeError):
