@@ -23,7 +23,9 @@ pytestmark = pytest.mark.process
 FAULTY = "tests.faulty_upsamplers"
 KINDS = (
     "Sound", "Segfaults", "Hangs", "Raises", "Exhausts", "KilledFromOutside", "Leaves", "WrongSize", "GivesNaN",
-    "RaisesBackward", "ClosesItsEndAndHangs", "LeavesSomethingBehind", "no_module",
+    "RaisesBackward", "ClosesItsEndAndHangs", "LeavesSomethingBehind", "TalksOnTheChannel", "TalksInBytes",
+    "TalksWithoutEnd", "TalksOfAnother", "TalksLater", "Exits", "Interrupts", "Forks", "ReadsInput",
+    "ClosesEverything", "TakesTheChannelsPlace", "SilencesItself", "KeepsAllBusy", "no_module",
 )  # fmt: skip
 
 
@@ -104,6 +106,60 @@ def test_a_death_is_a_record(options: WorkerOptions, upsampler: str, status: str
         assert not worker.alive
         # a job for a worker that is gone is answered, not raised
         assert worker.measure(make_job("sound"), 60).status == "crashed"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+@pytest.mark.parametrize(
+    ("upsampler", "status", "message"),
+    [
+        ("talksonthechannel", "crashed", "the worker sent something that is not an answer"),
+        ("talksinbytes", "crashed", "the worker sent something that is not text"),
+        ("talkswithoutend", "crashed", "the worker sent something that is not an answer"),
+        ("talksofanother", "crashed", "the worker sent the record of another job"),
+        ("exits", "crashed", "SystemExit: no more of this (faulty_upsamplers.py:"),
+        ("interrupts", "crashed", "KeyboardInterrupt (faulty_upsamplers.py:"),
+        ("closeseverything", "crashed", "the process exited with code 81"),
+        (
+            "takesthechannelsplace",
+            "crashed",
+            "the process exited with code 81: the channel of this process was closed",
+        ),
+        ("talkslater", "ok", ""),
+        ("keepsallbusy", "ok", ""),
+    ],
+)
+def test_a_worker_that_cannot_be_trusted_any_more_is_replaced(
+    options: WorkerOptions, upsampler: str, status: str, message: str
+) -> None:
+    with Worker(options) as worker:
+        record = worker.measure(make_job(upsampler), 60)
+        assert (record.status, record.message[: len(message)]) == (status, message)
+        assert not worker.alive
+
+
+@pytest.mark.parametrize(
+    ("upsampler", "status", "message"),
+    [
+        ("readsinput", "error", "EOFError: EOF when reading a line"),
+        ("forks", "ok", ""),
+        ("silencesitself", "ok", ""),
+    ],
+)
+def test_what_a_layer_leaves_does_not_reach_the_next(
+    shared: Worker, upsampler: str, status: str, message: str
+) -> None:
+    record = shared.measure(make_job(upsampler), 60)
+    assert (record.status, record.message[: len(message)]) == (status, message)
+    assert shared.alive
+    following = shared.measure(make_job("sound", step="train"), 60)
+    assert (following.status, following.message) == ("ok", "")
+    assert following.latency is not None
+
+
+def test_a_source_that_changed_is_not_measured(options: WorkerOptions, tmp_path: Path) -> None:
+    changed = replace(options, upsamplers=(f"{FAULTY}:Sound",), upsampler_digests=("0" * 12,))
+    with pytest.raises(WorkerError, match=r"changed since the run began: .*:Sound had source 0+, has .*\.py$"):
+        Worker(changed)
 
 
 def test_a_hang_is_ended_at_its_timeout(options: WorkerOptions) -> None:

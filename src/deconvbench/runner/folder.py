@@ -12,6 +12,7 @@ from deconvbench.records.record import (
 )
 from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, hold_folder, read_run_info, write_run_info
 from deconvbench.runner.environment import name_differences
+from deconvbench.runner.limits import check_threads
 from deconvbench.runner.plan import Plan, format_now
 
 
@@ -31,9 +32,12 @@ def open_folder(plan: Plan, folder: Path, environment: Mapping[str, Any]) -> Non
     ------
     RunFolderError
         If the folder holds a run already, is a file, or may not be written.
+    UsageError
+        If the plan asks for more threads than this machine may be asked for.
     SurroundingsError
         If the disk is full.
     """
+    check_threads((*plan.cases, *plan.settings))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -92,6 +96,7 @@ def reopen_folder(
         resumptions = list(info["resumed"])
     except (KeyError, TypeError, AttributeError) as error:
         raise RunFolderError(f"--resume: {folder / RUN_NAME} does not describe a run: {error!r}") from error
+    check_threads((*plan.cases, *plan.settings))
     differences += find_changes(plan)
     if differences and not anyway:
         raise RunFolderError(

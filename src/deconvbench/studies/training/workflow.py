@@ -20,6 +20,7 @@ from deconvbench.progress import PartObserver
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.records.run_folder import hold_folder
 from deconvbench.runner.environment import collect_environment
+from deconvbench.runner.limits import check_count, check_threads
 from deconvbench.studies.training.checkpoints import (
     RESULT_NAME,
     SETTINGS_NAME,
@@ -63,7 +64,8 @@ def run_experiments(
     images_folder : Path or None
         Photographs of one's own; None takes those of scikit-image.
     jobs : int or None
-        Training runs at a time; None: as many as there are cores, and one on an accelerator.
+        Training runs at a time, at most 4 for each core; None: as many as there are cores, and one on an
+        accelerator.
     command : sequence of str
         What the user typed, for the record.
     observer : callable
@@ -76,12 +78,16 @@ def run_experiments(
     Raises
     ------
     UsageError
-        If the device is absent, the images do not do, or a run in the folder has other settings.
+        If the device is absent, there are more jobs than the machine may be asked for, the images do not do, or a
+        run in the folder has other settings.
     SurroundingsError
         If the folder cannot be written, or another call is at it; what was trained is kept.
     """
     for device in dict.fromkeys(settings.device for settings in runs):
         check_device(device)
+    check_threads(())
+    if jobs is not None:
+        check_count("--jobs", jobs)
     images = load_images(images_folder)
     for settings in runs:
         # reports too large crops before all else
