@@ -303,13 +303,12 @@ class SilencesItself(_Plain):
 
     def forward(self, x: Tensor) -> Tensor:
         y = super().forward(x)
-        os.close(1)
-        os.close(2)
+        os.closerange(1, 3)
         sys.stdout = sys.stderr = None
         torch.set_grad_enabled(False)
         torch.set_default_dtype(torch.float64)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, 1)
+        signal.setitimer(signal.ITIMER_REAL, 600)
         return y
 
 

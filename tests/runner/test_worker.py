@@ -126,6 +126,7 @@ def test_a_death_is_a_record(options: WorkerOptions, upsampler: str, status: str
         ),
         ("talkslater", "ok", ""),
         ("keepsallbusy", "ok", ""),
+        ("forks", "ok", ""),
     ],
 )
 def test_a_worker_that_cannot_be_trusted_any_more_is_replaced(
@@ -141,7 +142,6 @@ def test_a_worker_that_cannot_be_trusted_any_more_is_replaced(
     ("upsampler", "status", "message"),
     [
         ("readsinput", "error", "EOFError: EOF when reading a line"),
-        ("forks", "ok", ""),
         ("silencesitself", "ok", ""),
     ],
 )

@@ -4,16 +4,15 @@ Everything but the words of a registration is measured when it is asked for, in 
 measurement, so an upsampler that raises, crashes or hangs costs its own row and no other.
 """
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deconvbench.errors import UsageError
 from deconvbench.records.metrics import ARTIFACT_ZERO_BELOW
 from deconvbench.records.record import QualityRecord
 from deconvbench.runner.worker import Worker, WorkerOptions
+from deconvbench.scratch import make_scratch_folder, sweep_scratch_folders
 from deconvbench.upsamplers import UpsamplerSpec, list_broken_upsamplers, list_sources, list_upsamplers
 
 if TYPE_CHECKING:
@@ -92,8 +91,9 @@ def list_catalogue(sources: Sequence[str] = ()) -> list[CatalogueRow]:
     """
     specs = list_upsamplers().values()
     found, lost = _find_sources(specs)
-    with tempfile.TemporaryDirectory(prefix="deconvbench-") as folder:
-        options = WorkerOptions(upsamplers=(*sources, *found), log=Path(folder) / "worker.log")
+    sweep_scratch_folders()
+    with make_scratch_folder() as folder:
+        options = WorkerOptions(upsamplers=(*sources, *found), log=folder / "worker.log")
         with _Workers(options) as workers:
             rows = [_make_row(spec, lost.get(spec.name) or _measure(spec, workers)) for spec in specs]
     return rows + [

@@ -8,6 +8,7 @@ What a line says, and what an end of the child means, is for its user to know.
 import contextlib
 import json
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -27,6 +28,8 @@ MAX_LINE_BYTES = 1 << 26
 _END_TIMEOUT_S = 15.0
 # the log's last lines, among which the last words are looked for
 _LAST_BYTES = 1 << 16
+# in the environment of a child, and of all that it starts
+_MARK = "DECONVBENCH_CHILD"
 # exit code of a child whose answers would not reach its parent
 CHANNEL_LOST = 81
 
@@ -69,6 +72,7 @@ class ChildProcess:
         log: Path | None = None,
     ) -> None:
         self._log = _open_log(log) if log else None
+        self._mark = secrets.token_hex(8)
         self._log_start = self._log.tell() if self._log else 0
         try:
             with start_like_this(module, python=python, search_path=search_path) as (command, descriptors):
@@ -78,7 +82,7 @@ class ChildProcess:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self._log or subprocess.DEVNULL,
-                    env={**os.environ, **(environment or {})},
+                    env={**os.environ, **(environment or {}), _MARK: self._mark},
                     pass_fds=descriptors,
                     # Ctrl-C must reach the parent alone, which then ends the child and all that it started
                     start_new_session=True,
@@ -233,8 +237,10 @@ class ChildProcess:
             # not collected yet, so its number is still that of its group
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+            # a keeper that was killed itself has ended nothing
+            if self._process.wait() == -signal.SIGKILL:
+                _kill_marked(self._mark)
         self._ended = True
-        self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._log):
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):  # a last flush to a child that is gone
@@ -249,6 +255,15 @@ class ChildProcess:
             while os.waitid(os.P_PID, self._process.pid, how) is None and time.monotonic() < deadline:
                 time.sleep(pause_s)
                 pause_s = min(0.02, 2 * pause_s)
+
+
+def _kill_marked(mark: str) -> None:
+    """End the processes whose environment says that they descend from a child, as far as /proc tells."""
+    wanted = f"{_MARK}={mark}".encode()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if wanted in path.read_bytes().split(b"\0"):
+                os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 def _name_signal(number: int) -> str:

@@ -95,6 +95,8 @@ class Worker:
 
     Attributes
     ----------
+    MODULE : str
+        What the child runs.
     environment : dict
         What the child found about machine and software.
 
@@ -106,11 +108,13 @@ class Worker:
         If its log cannot be written.
     """
 
+    MODULE = "deconvbench.runner.worker_main"
+
     def __init__(self, options: WorkerOptions) -> None:
         python = options.python or sys.executable
         try:
             self._child = ChildProcess(
-                "deconvbench.runner.worker_main", python=python, search_path=options.search_path, log=options.log
+                self.MODULE, python=python, search_path=options.search_path, log=options.log
             )
         except OSError as error:
             raise WorkerError(f"the worker process did not start: {python}: {explain_os_error(error)}") from error

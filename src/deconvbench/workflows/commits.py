@@ -6,7 +6,6 @@ one that runs, drives the upsamplers of both, interleaved replicate by replicate
 
 import contextlib
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from deconvbench.runner.engine import PlannedRun, run_tasks
 from deconvbench.runner.folder import close_folder, open_folder
 from deconvbench.runner.plan import Plan
 from deconvbench.runner.worker import WorkerError, WorkerOptions
+from deconvbench.scratch import make_scratch_folder, sweep_scratch_folders
 from deconvbench.tables.files import write_tables
 from deconvbench.workflows.run import RESULTS, name_folder, read_environment
 
@@ -102,11 +102,12 @@ def check_out(repository: Path, names: Sequence[str]) -> Iterator[list[Commit]]:
         If one is unknown or holds no upsamplers.
     """
     hashes = [resolve_commit(repository, name) for name in names]
-    with tempfile.TemporaryDirectory(prefix="deconvbench-commits-") as folder:
+    sweep_scratch_folders()
+    with make_scratch_folder() as folder:
         commits = []
         try:
             for index, (name, sha) in enumerate(zip(names, hashes, strict=True)):
-                worktree = Path(folder) / f"{index}-{sha[:12]}"
+                worktree = folder / f"{index}-{sha[:12]}"
                 made = _run_git(repository, "worktree", "add", "--detach", "--force", str(worktree), sha)
                 if made.returncode != 0:
                     raise UsageError(f"{name!r} cannot be checked out: {made.stderr.strip().splitlines()[-1]}")

@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.errors import SurroundingsError, UsageError, explain_os_error
+from deconvbench.scratch import make_scratch_folder, sweep_scratch_folders
 from deconvbench.upsamplers.fast.native.form import prepare_native, run_native
 from deconvbench.upsamplers.fast.native.library import SOURCE, Library, find_library, locate_library
 from deconvbench.upsamplers.fast.native.trust import digest_library, make_private_folder, record_digest
@@ -79,8 +79,9 @@ def build_native() -> NativeBuild:
         raise UsageError(f"HOME: there is no folder for the compiled form: {error}") from error
     try:
         make_private_folder(target.parent)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as folder:
-            made = Path(folder) / target.name
+        sweep_scratch_folders(target.parent)
+        with make_scratch_folder(target.parent) as folder:
+            made = folder / target.name
             command = _compile(made)
             library, deviation = _try_out(made)
             made.chmod(0o700)
