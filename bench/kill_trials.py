@@ -174,8 +174,9 @@ def run_trial(seed: int, folder: Path) -> Outcome:
 
 
 def _list_codes(way: tuple[str, str]) -> tuple[int, ...]:
+    """List the exit codes that a run may have; at its very beginning and end, signals do what they always do."""
     number = getattr(signal, way[0])
-    return (0, 3, -number if number == signal.SIGKILL else 128 + number)
+    return (0, 3, -number, 128 + number, *((1,) if number == signal.SIGINT else ()))
 
 
 def _start(folder: Path, mark: str, limit: int) -> BaseProcess:

@@ -150,7 +150,7 @@ def list_taken() -> dict[str, Place]:
         By name. What is built into the interpreter is left out.
     """
     found: dict[str, Place] = {}
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():
         if "." in name or name == "__main__" or not isinstance(module, ModuleType):
             continue
         spec = vars(module).get("__spec__")

@@ -30,7 +30,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from deconvbench.runner.process_state import Changes, ProcessState, read_process_state
-from deconvbench.runner.state_part import Part
+from deconvbench.runner.python_state import Part
 
 if sys.platform == "win32":
     pytest.skip("needs signals and limits", allow_module_level=True)

@@ -4,6 +4,7 @@ Results go to standard output, progress and errors to standard error. torch and 
 commands, so that ``--help`` needs neither.
 """
 
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -72,14 +73,14 @@ def run_app(application: typer.Typer, name: str, arguments: Sequence[str] | None
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "-v" in words or "--verbose" in words
+    received: list[int] = []
     try:
-        with end_on_signals():
+        with end_on_signals() as received:
             code = application(words, prog_name=name, standalone_mode=False)
     except KeyboardInterrupt as error:
         return find_exit_code(error)
-    except _CLICK_ABORT as error:  # what click makes of Ctrl-C, and of an end of input where it asks
-        cause = error.__cause__ or error.__context__
-        return find_exit_code(cause) if isinstance(cause, KeyboardInterrupt) else 1
+    except _CLICK_ABORT:  # what versions of typer make of Ctrl-C; later ones make it an exit code of 130
+        return 128 + (received or [signal.SIGINT])[0]
     except DeconvbenchError as error:
         if verbose:
             traceback.print_exc()
@@ -90,4 +91,6 @@ def run_app(application: typer.Typer, name: str, arguments: Sequence[str] | None
         message: str = getattr(error, "format_message", error.__str__)()
         print(f"deconvbench: {' '.join(message.split())} (see deconvbench --help)", file=sys.stderr)
         return 2
+    if received:
+        return 128 + received[0]
     return code if isinstance(code, int) else 0

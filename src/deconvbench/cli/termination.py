@@ -4,7 +4,7 @@ import contextlib
 import signal
 from collections.abc import Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from deconvbench.errors import Terminated
 
@@ -13,26 +13,32 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasa
 
 
 @contextlib.contextmanager
-def end_on_signals() -> Iterator[None]:
+def end_on_signals() -> Iterator[list[int]]:
     """Raise `Terminated` where a signal asks this process to end while the block lasts.
 
     A signal that is ignored, as ``nohup`` has it, stays so, and one that has a handler keeps it.
+
+    Yields
+    ------
+    list of int
+        The signal once it has come; what is raised may not reach the end of the block.
     """
-    before = {}
+    before: dict[int, Any] = {}
+    received: list[int] = []
+
+    def terminate(number: int, _frame: FrameType | None) -> NoReturn:
+        # once is enough: the next must not interrupt the ending of what runs
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)
+        received.append(number)
+        raise Terminated(number)
+
     with contextlib.suppress(ValueError):  # only a main thread may
         for number in _SIGNALS:
             if signal.getsignal(number) == signal.SIG_DFL:
-                before[number] = signal.signal(number, _terminate)
+                before[number] = signal.signal(number, terminate)
     try:
-        yield
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
-    # once is enough: the next must not interrupt the ending of what runs
-    for other in _SIGNALS:
-        if signal.getsignal(other) is _terminate:
-            signal.signal(other, signal.SIG_IGN)
-    raise Terminated(number)

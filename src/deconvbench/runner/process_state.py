@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from deconvbench.runner.python_state import list_python_parts
-from deconvbench.runner.state_part import Part
+from deconvbench.runner.python_state import Part, list_python_parts
 from deconvbench.runner.torch_state import list_torch_parts
 
 

@@ -1,4 +1,4 @@
-"""The parts of a process's state that are Python's and the system's; see `process_state`."""
+"""What a part of a process's state is, and the parts that are Python's and the system's; see `process_state`."""
 
 import builtins
 import concurrent.futures.thread
@@ -8,6 +8,7 @@ import importlib
 import locale
 import logging
 import math
+import operator
 import os
 import random
 import resource
@@ -18,6 +19,7 @@ import time
 import tracemalloc
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,7 +27,6 @@ from typing import Any
 import numpy as np
 
 from deconvbench.runner.keeper import list_children
-from deconvbench.runner.state_part import Part
 
 _STREAMS = ("stdin", "stdout", "stderr")
 _HOOKS = ("excepthook", "unraisablehook", "displayhook")
@@ -34,6 +35,34 @@ _IDLE_CHILDREN = (b"torch/_inductor", b"multiprocessing.resource_tracker", b"mul
 # where a thread of an executor waits for work
 _EXECUTOR = concurrent.futures.thread.__file__
 _LIMITS = tuple(sorted({number for name, number in vars(resource).items() if name.startswith("RLIMIT_")}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of a process's state.
+
+    Parameters
+    ----------
+    name : str
+        For a reader, as in "left … changed".
+    read : callable
+        Returns it, such that later changes do not change what was returned.
+    write : callable or None
+        Puts back what `read` returned; None where that is not possible.
+    is_same : callable
+        Compares what is with what was.
+    disturbs : bool
+        Whether a layer that runs beside the one that changes it is measured under other conditions.
+    serves_imports : bool
+        Whether a module may change it when it is imported, for what it does later.
+    """
+
+    name: str
+    read: Callable[[], Any]
+    write: Callable[[Any], object] | None = None
+    is_same: Callable[[Any, Any], bool] = operator.eq
+    disturbs: bool = False
+    serves_imports: bool = False
 
 
 def list_python_parts() -> list[Part]:
@@ -71,7 +100,7 @@ def list_python_parts() -> list[Part]:
         Part(name="logging", read=_read_logging, write=_set_logging),
         Part(name="hooks of sys", read=lambda: [getattr(sys, name) for name in _HOOKS], write=_set_hooks),
         Part(name="sys.path", read=_copy_paths, write=_set_paths, serves_imports=True),
-        Part(name="imported modules", read=lambda: dict(sys.modules), write=_set_modules, is_same=_has_modules),
+        Part(name="imported modules", read=sys.modules.copy, write=_set_modules, is_same=_has_modules),
         Part(name="priority", read=lambda: os.getpriority(os.PRIO_PROCESS, 0), disturbs=True),
         Part(name="limits", read=lambda: [resource.getrlimit(limit) for limit in _LIMITS], write=_set_limits),
         *_list_affinity_parts(),

@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-from deconvbench.runner.python_state import watch_names
-from deconvbench.runner.state_part import Part
+from deconvbench.runner.python_state import Part, watch_names
 
 _AUTOCAST_DEVICES = ("cpu", "cuda")
 # modules of settings that are there once something was compiled
