@@ -301,15 +301,17 @@ class TakesTheChannelsPlace(_Plain):
 class SilencesItself(_Plain):
     """Leaves no standard streams, no gradients, another dtype and an alarm."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = super().forward(x)
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | None, scale_factor: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, scale_factor)
         os.closerange(1, 3)
         sys.stdout = sys.stderr = None
         torch.set_grad_enabled(False)
-        torch.set_default_dtype(torch.float64)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, 600)
-        return y
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch.set_default_dtype(torch.float64)
+        return super().forward(x)
 
 
 class KeepsAllBusy(_Plain):
