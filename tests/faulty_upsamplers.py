@@ -1,10 +1,15 @@
 """Upsamplers that go wrong in every way we know of; the engine must turn each into a record."""
 
+import contextlib
 import ctypes
+import fcntl
 import os
 import signal
+import stat
 import subprocess
 import sys
+import threading
+import time
 
 import torch
 from torch import Tensor, nn
@@ -188,6 +193,133 @@ class LeavesSomethingBehind(_Plain):
         left = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
         print(left.pid, flush=True)
         os._exit(7)
+
+
+def _list_pipes() -> list[int]:
+    """List the descriptors of this process that are pipes and can be written: its channel is among them."""
+    found = []
+    for descriptor in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208 -- numbers
+        with contextlib.suppress(OSError):
+            if (
+                stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+                and fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_WRONLY
+            ):
+                found.append(descriptor)
+    return found
+
+
+class TalksOnTheChannel(_Plain):
+    nonsense = b'0123456789abcdef ready {"kind": "record"}\n'
+
+    def forward(self, x: Tensor) -> Tensor:
+        for descriptor in _list_pipes():
+            os.write(descriptor, self.nonsense)
+        return super().forward(x)
+
+
+class TalksInBytes(TalksOnTheChannel):
+    nonsense = b"\xff\xfe\n"
+
+
+class TalksWithoutEnd(TalksOnTheChannel):
+    """The next answer becomes a part of what it says."""
+
+    nonsense = b"0" * 1000
+
+
+class TalksOfAnother(_Plain):
+    """Gives an answer for another job, with all that an answer has."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        frame = sys._getframe()
+        while frame.f_code.co_name != "serve":
+            assert frame.f_back is not None
+            frame = frame.f_back
+        job = (
+            frame.f_locals["line"]
+            .replace('"replicate": 0', '"replicate": 1')
+            .replace('"replicate":0', '"replicate":1')
+        )
+        for descriptor in _list_pipes():
+            os.write(descriptor, f"{frame.f_locals['token']} ready {job}".encode())
+        return super().forward(x)
+
+
+class TalksLater(_Plain):
+    """A thread of it goes on when the layer was measured."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        threading.Thread(target=self._talk, daemon=True).start()
+        return super().forward(x)
+
+    def _talk(self) -> None:
+        while True:
+            time.sleep(0.01)
+            print("later")
+
+
+class Exits(_Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        sys.exit("no more of this")
+
+
+class Interrupts(_Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        raise KeyboardInterrupt
+
+
+class Forks(_Plain):
+    """Both processes go on from here."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | None, scale_factor: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, scale_factor)
+        os.fork()
+
+
+class ReadsInput(_Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        input("how many? ")
+        return super().forward(x)
+
+
+class ClosesEverything(_Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        os.closerange(0, 256)
+        return super().forward(x)
+
+
+class TakesTheChannelsPlace(_Plain):
+    """What it opens has the number that the channel had."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for descriptor in _list_pipes():
+            if descriptor > 2:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        return super().forward(x)
+
+
+class SilencesItself(_Plain):
+    """Leaves no standard streams, no gradients, another dtype and an alarm."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | None, scale_factor: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, scale_factor)
+        os.closerange(1, 3)
+        sys.stdout = sys.stderr = None
+        torch.set_grad_enabled(False)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, 600)
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch.set_default_dtype(torch.float64)
+        return super().forward(x)
+
+
+class KeepsAllBusy(_Plain):
+    """Starts a process that computes for ever."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | None, scale_factor: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, scale_factor)
+        subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
 
 
 def no_module(in_channels: int, out_channels: int, kernel_size: int | None, scale_factor: int) -> object:

@@ -172,16 +172,17 @@ def test_a_real_run_that_is_killed_leaves_no_worker_and_resumes(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_and_the_like_keep_everything_and_say_how_to_go_on(number: signal.Signals, tmp_path: Path) -> None:
+    folder = tmp_path / "a  run; with $(words)"
     with start(*CHOICE, "--out", str(folder)) as process:
         wait_for_records(process, folder, 3)
         with watch_workers(process.pid) as workers:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             out, err = process.communicate()
             assert len(workers) == 1
             assert have_ended(workers)
-    assert (process.returncode, out) == (130, "")
+    assert (process.returncode, out) == (128 + number, "")
     last = err.splitlines()[-1]
     assert last.startswith(
         "deconvbench: interrupted; everything measured is kept. Continue with: deconvbench run "

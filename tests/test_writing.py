@@ -18,7 +18,6 @@ from deconvbench import writing
 from deconvbench.errors import SurroundingsError, UsageError
 from deconvbench.writing import (
     check_target,
-    make_temporary_folder,
     open_appending,
     remove_abandoned_drafts,
     write_files,
@@ -362,17 +361,6 @@ def test_what_is_not_a_file_is_wrong_use_even_by_force(tmp_path: Path, make: Cal
 def test_a_missing_folder_is_found_before_anything_is_done(tmp_path: Path) -> None:
     with pytest.raises(SurroundingsError, match="cannot write to .*page: No such file or directory"):
         check_target(tmp_path / "no" / "page", "--html", OURS)
-
-
-def test_a_temporary_folder_is_gone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with make_temporary_folder() as folder:
-        (folder / "file").touch()
-        assert folder.parent == tmp_path
-    assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
-    with pytest.raises(SurroundingsError, match="cannot make a temporary folder: No such .*; set TMPDIR"):
-        make_temporary_folder().__enter__()
 
 
 def test_nothing_is_written_past_this_module() -> None:

@@ -1,6 +1,11 @@
 """``python -m deconvbench`` and the console script: an error becomes one line and an exit code."""
 
 import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    # python -m puts the current folder before the standard library; it becomes the last before any import
+    sys.path.append(sys.path.pop(0))
+
 from collections.abc import Sequence
 
 from deconvbench.cli.app import app, report_error, run_app
@@ -20,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         The exit code: 0 done, 1 a condition asked for was met or nothing at all could be measured, 2 wrong use, 3
-        stopped by the system (such as a full disk or a locked folder; the run can be resumed), 130 interrupted.
+        stopped by the system (such as a full disk or a locked folder; the run can be resumed), 128 and the number
+        of the signal that ended it: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
     try:
         with guard_streams():

@@ -9,6 +9,7 @@ library only.
 import difflib
 import errno
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterable
@@ -65,6 +66,31 @@ class SurroundingsError(DeconvbenchError):
     """Stopped by the system (disk full, folder read-only, lock held): the run can be resumed."""
 
     exit_code = 3
+
+
+class Terminated(KeyboardInterrupt):
+    """Asked to end by a signal; ends what runs as Ctrl-C does, with an exit code of its own.
+
+    Parameters
+    ----------
+    number : int
+        The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def find_exit_code(error: KeyboardInterrupt) -> int:
+    """Return the exit code of what was interrupted: 128 and the number of the signal, 130 after Ctrl-C.
+
+    Parameters
+    ----------
+    error : KeyboardInterrupt
+        As caught.
+    """
+    return 128 + (error.number if isinstance(error, Terminated) else signal.SIGINT)
 
 
 def explain_os_error(error: OSError) -> str:

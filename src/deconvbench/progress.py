@@ -1,8 +1,10 @@
 """Showing how far a run is: a bar on a terminal, plain lines elsewhere, always on standard error."""
 
+import shlex
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -196,3 +198,20 @@ def show_steps(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -
             print(f"[{step.done}/{step.total}] {left} left  {tidy_line(step.title)}", file=stream, flush=True)
 
     yield print_step
+
+
+def print_interruption(what: str, command: Sequence[str]) -> None:
+    """Say on standard error that a command was interrupted, and how to continue.
+
+    Parameters
+    ----------
+    what : str
+        Such as ``measured``.
+    command : sequence of str
+        Words; quoted for the shell.
+    """
+    with suppress(OSError, ValueError):  # the terminal may be what has ended
+        print(
+            f"deconvbench: interrupted; everything {what} is kept. Continue with: {shlex.join(command)}",
+            file=sys.stderr,
+        )

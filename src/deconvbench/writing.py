@@ -12,7 +12,6 @@ import re
 import secrets
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -95,26 +94,6 @@ def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
         with _explain(folder), _take_turn(folder):
             for publish in publishers:
                 publish()
-
-
-@contextlib.contextmanager
-def make_temporary_folder() -> Iterator[Path]:
-    """Make a folder that is removed after the block.
-
-    Raises
-    ------
-    SurroundingsError
-        If there is no place for temporary files, or it is full.
-    """
-    try:
-        made = tempfile.TemporaryDirectory(prefix="deconvbench-", ignore_cleanup_errors=True)
-    except OSError as error:
-        reason = explain_os_error(error)
-        raise SurroundingsError(
-            f"cannot make a temporary folder: {reason}; set TMPDIR to a folder that can be written"
-        ) from error
-    with made as folder:
-        yield Path(folder)
 
 
 def open_appending(path: Path) -> int:

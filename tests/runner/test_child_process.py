@@ -1,5 +1,6 @@
 """Both ends of a child process that takes lines and answers with lines."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from deconvbench.errors import SurroundingsError
-from deconvbench.runner.child_process import ChildProcess
+from deconvbench.runner import child_process
+from deconvbench.runner.child_process import ChannelError, ChildProcess
 from tests.processes import have_ended
 
 pytestmark = pytest.mark.process
@@ -74,7 +76,6 @@ def test_a_child_that_closed_its_end_and_hangs_is_a_time_out(start: Start) -> No
 def test_all_that_it_started_ends_with_it(start: Start) -> None:
     child = start("print(subprocess.Popen(['sleep', '60']).pid, flush=True)\ntime.sleep(60)")
     grandchild = os.pidfd_open(int(child.receive(10) or 0))
-    assert os.getpgid(child.pid) == child.pid != os.getpgid(0)
     child.kill()
     child.kill()
     assert have_ended([grandchild])
@@ -104,7 +105,7 @@ def test_no_interpreter_is_an_error_of_the_system(tmp_path: Path) -> None:
 CHILD = """
 import sys
 from deconvbench.runner.child_process import open_channel
-answer = open_channel()
+source, answer = open_channel()
 print("a layer prints this")
 sys.stdout.flush()
 answer("an answer")
@@ -116,7 +117,68 @@ def test_what_layers_print_is_no_answer() -> None:
     assert (ended.stdout, ended.stderr) == ("an answer\n", "a layer prints this\n")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
-def test_a_child_whose_parent_is_gone_already_ends() -> None:
-    code = "from deconvbench.runner.child_process import die_with_parent; die_with_parent(1 << 22)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 1
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_a_keeper_that_is_killed_leaves_nothing_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = "print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid, flush=True)"
+    monkeypatch.setattr(child_process, "start_like_this", lambda module, **_: like_a_module(started))
+    child = ChildProcess("any.module")
+    left = os.pidfd_open(int(child.receive(10) or 0))
+    os.kill(child.pid, signal.SIGKILL)
+    child.kill()
+    assert have_ended([left])
+    os.close(left)
+
+
+@contextlib.contextmanager
+def like_a_module(script: str) -> Iterator[tuple[list[str], tuple[int, ...]]]:
+    yield [sys.executable, "-c", f"import os, subprocess, sys, time\n{script}\ntime.sleep(600)"], ()
+
+
+def test_a_line_without_end_is_bounded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_process, "MAX_LINE_BYTES", 100_000)
+    child = start("while True: sys.stdout.write('a' * 10_000)")
+    with pytest.raises(ChannelError, match="sent a line of more than 100000 bytes"):
+        child.receive(30)
+    other = start("sys.stdout.write('a' * 99_999 + '\\n')")
+    assert len(other.receive(10) or "") == 99_999
+
+
+def test_what_was_not_asked_for_is_noticed(start: Start) -> None:
+    child = start("sys.stdin.readline()\nprint('a\\nb', flush=True)\ntime.sleep(60)")
+    silences = [child.is_silent]
+    child.send("speak")
+    for expected in ("a", "b"):
+        assert child.receive(10) == expected
+        silences.append(child.is_silent)
+    assert silences == [True, False, True]
+
+
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGSEGV, "SIGSEGV"), (signal.SIGRTMIN + 5, "signal 39")])
+def test_the_end_is_explained(number: int, name: str, start: Start, tmp_path: Path) -> None:
+    child = start(
+        f"print('last words', file=sys.stderr, flush=True)\nos.kill(os.getpid(), {int(number)})", tmp_path / "log"
+    )
+    assert child.explain_end() == ("crashed", f"killed by {name}: last words")
+
+
+NOT_READ = """
+import os, sys
+from deconvbench.runner.child_process import open_channel
+source, answer = open_channel()
+try:
+    input("more? ")
+except EOFError:
+    answer(f"nothing, but {source.readline().strip()}")
+if os.fork() == 0:
+    answer("from a fork")
+os.wait()
+answer("the end")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks")
+def test_layers_read_nothing_and_forks_say_nothing() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", NOT_READ], input="a job\n", capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "nothing, but a job\nthe end\n"

@@ -1,3 +1,4 @@
+import itertools
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import pytest
 
 from deconvbench.errors import SurroundingsError
 from deconvbench.records.record import QualityRecord, Record
+from deconvbench.runner import child_process
 from deconvbench.runner import worker as worker_process
 from deconvbench.runner.child_process import ChildProcess
 from deconvbench.runner.worker import Worker, WorkerError, WorkerOptions
@@ -21,7 +23,9 @@ pytestmark = pytest.mark.process
 FAULTY = "tests.faulty_upsamplers"
 KINDS = (
     "Sound", "Segfaults", "Hangs", "Raises", "Exhausts", "KilledFromOutside", "Leaves", "WrongSize", "GivesNaN",
-    "RaisesBackward", "ClosesItsEndAndHangs", "LeavesSomethingBehind", "no_module",
+    "RaisesBackward", "ClosesItsEndAndHangs", "LeavesSomethingBehind", "TalksOnTheChannel", "TalksInBytes",
+    "TalksWithoutEnd", "TalksOfAnother", "TalksLater", "Exits", "Interrupts", "Forks", "ReadsInput",
+    "ClosesEverything", "TakesTheChannelsPlace", "SilencesItself", "KeepsAllBusy", "no_module",
 )  # fmt: skip
 
 
@@ -91,7 +95,7 @@ def test_failures_become_statuses_and_the_worker_lives_on(
     [
         ("segfaults", "crashed", "killed by SIGSEGV: Fatal Python error: Segmentation fault"),
         ("killedfromoutside", "crashed", "killed by SIGKILL"),
-        ("leaves", "crashed", "the worker exited with code 7"),
+        ("leaves", "crashed", "the process exited with code 7"),
     ],
 )
 def test_a_death_is_a_record(options: WorkerOptions, upsampler: str, status: str, message: str) -> None:
@@ -102,6 +106,60 @@ def test_a_death_is_a_record(options: WorkerOptions, upsampler: str, status: str
         assert not worker.alive
         # a job for a worker that is gone is answered, not raised
         assert worker.measure(make_job("sound"), 60).status == "crashed"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+@pytest.mark.parametrize(
+    ("upsampler", "status", "message"),
+    [
+        ("talksonthechannel", "crashed", "the worker sent something that is not an answer"),
+        ("talksinbytes", "crashed", "the worker sent something that is not text"),
+        ("talkswithoutend", "crashed", "the worker sent something that is not an answer"),
+        ("talksofanother", "crashed", "the worker sent the record of another job"),
+        ("exits", "crashed", "SystemExit: no more of this (faulty_upsamplers.py:"),
+        ("interrupts", "crashed", "KeyboardInterrupt (faulty_upsamplers.py:"),
+        ("closeseverything", "crashed", "the process exited with code 81"),
+        (
+            "takesthechannelsplace",
+            "crashed",
+            "the process exited with code 81: the channel of this process was closed",
+        ),
+        ("talkslater", "ok", ""),
+        ("keepsallbusy", "ok", ""),
+        ("forks", "ok", ""),
+    ],
+)
+def test_a_worker_that_cannot_be_trusted_any_more_is_replaced(
+    options: WorkerOptions, upsampler: str, status: str, message: str
+) -> None:
+    with Worker(options) as worker:
+        record = worker.measure(make_job(upsampler), 60)
+        assert (record.status, record.message[: len(message)]) == (status, message)
+        assert not worker.alive
+
+
+@pytest.mark.parametrize(
+    ("upsampler", "status", "message"),
+    [
+        ("readsinput", "error", "EOFError: EOF when reading a line"),
+        ("silencesitself", "ok", ""),
+    ],
+)
+def test_what_a_layer_leaves_does_not_reach_the_next(
+    shared: Worker, upsampler: str, status: str, message: str
+) -> None:
+    record = shared.measure(make_job(upsampler), 60)
+    assert (record.status, record.message[: len(message)]) == (status, message)
+    assert shared.alive
+    following = shared.measure(make_job("sound", step="train"), 60)
+    assert (following.status, following.message) == ("ok", "")
+    assert following.latency is not None
+
+
+def test_a_source_that_changed_is_not_measured(options: WorkerOptions, tmp_path: Path) -> None:
+    changed = replace(options, upsamplers=(f"{FAULTY}:Sound",), upsampler_digests=("0" * 12,))
+    with pytest.raises(WorkerError, match=r"changed since the run began: .*:Sound had source 0+, has .*\.py$"):
+        Worker(changed)
 
 
 def test_a_hang_is_ended_at_its_timeout(options: WorkerOptions) -> None:
@@ -118,33 +176,22 @@ def test_a_child_that_closes_its_end_and_hangs_is_ended_at_its_timeout(options: 
         assert not worker.alive
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs process descriptors")
-def test_what_a_dead_child_started_is_ended_too(options: WorkerOptions) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
+def test_what_a_dead_child_started_has_ended_with_it(options: WorkerOptions) -> None:
     with Worker(options) as worker:
         record = worker.measure(make_job("leavessomethingbehind"), 60)
         assert record.status == "crashed"
-        left = os.pidfd_open(int(record.message.rpartition(" ")[2]))
-        assert not have_ended([left], 0)
-    assert have_ended([left])
-    os.close(left)
+        assert not Path("/proc", record.message.rpartition(" ")[2]).exists()
 
 
 def test_a_kill_for_memory_is_told_from_other_kills(
     options: WorkerOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counts = iter([4, 5])
-    monkeypatch.setattr(worker_process, "_count_oom_kills", lambda: next(counts))
+    counts = itertools.count(4)
+    monkeypatch.setattr(child_process, "count_oom_kills", lambda: next(counts))
     with Worker(options) as worker:
         record = worker.measure(make_job("killedfromoutside"), 60)
     assert (record.status, record.message) == ("oom", "killed by the kernel: out of memory (SIGKILL)")
-
-
-def test_the_kernels_count_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    events = tmp_path / "memory.events"
-    monkeypatch.setattr(worker_process, "_CGROUP_EVENTS", events)
-    assert worker_process._count_oom_kills() == 0
-    events.write_text("low 0\noom 2\noom_kill 3\noom_group_kill 0\n")
-    assert worker_process._count_oom_kills() == 3
 
 
 def test_a_limit_on_the_address_space_makes_an_oom(options: WorkerOptions) -> None:

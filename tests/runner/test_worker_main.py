@@ -1,6 +1,5 @@
 import io
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 
@@ -10,7 +9,6 @@ import torch
 from deconvbench.errors import UnsupportedError
 from deconvbench.measure import job as measuring
 from deconvbench.records.record import Latency, Record, decode_record, encode_record
-from deconvbench.runner import child_process
 from deconvbench.runner import worker_main as worker_module
 from deconvbench.runner.worker import WorkerOptions
 from deconvbench.runner.worker_main import classify_failure, fill
@@ -26,13 +24,13 @@ def test_the_slowdown_reaches_the_step_that_is_timed(monkeypatch: pytest.MonkeyP
         return step
 
     monkeypatch.setattr(measuring, "slow_down", note)
-    monkeypatch.setattr(child_process, "_PR_SET_PDEATHSIG", 0)
     chosen = WorkerOptions(slowdown=slowdown, policy=(("time_cap_s", 0.01),), measures_memory=False)
-    greeting = json.dumps({**asdict(chosen), "parent": os.getppid()})
+    greeting = json.dumps({**asdict(chosen), "token": "t"})
     answers: list[str] = []
     lines = f"{greeting}\n{encode_record(make_record(status='error', case=make_case(upsampler='nearest_conv')))}\n"
     worker_module.serve(io.StringIO(lines), answers.append)
-    assert decode_record(answers[-1], "answer").status == "ok"
+    token, state, record = answers[-1].split(" ", 2)
+    assert (token, state, decode_record(record, "answer").status) == ("t", "ready", "ok")
     assert shares == ([slowdown] if slowdown else [])
 
 
@@ -48,11 +46,13 @@ def test_the_slowdown_reaches_the_step_that_is_timed(monkeypatch: pytest.MonkeyP
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), ("oom", None)),
         (RuntimeError("std::bad_alloc"), ("oom", None)),
         (RuntimeError("shapes differ"), ("error", "RuntimeError: shapes differ")),
+        (SystemExit(3), ("crashed", "SystemExit: 3")),
+        (KeyboardInterrupt(), ("crashed", "KeyboardInterrupt")),
         (ValueError("out of memory is only a word here"), ("error", None)),
     ],
-    ids=["unsupported", "python", "cuda", "cpu", "c++", "error", "only a word"],
+    ids=["unsupported", "python", "cuda", "cpu", "c++", "error", "exit", "interrupt", "only a word"],
 )
-def test_classification(error: Exception, expected: tuple[str, str | None]) -> None:
+def test_classification(error: BaseException, expected: tuple[str, str | None]) -> None:
     status, message = classify_failure(error)
     assert status == expected[0]
     if expected[1] is not None:
@@ -68,11 +68,3 @@ def test_what_was_measured_before_a_failure_is_kept() -> None:
 
     record = fill(make_record(status="error"), measure)
     assert (record.status, record.latency) == ("oom", latency)
-
-
-def test_the_child_dies_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    # what the child does first: a parent that is gone already means that there is nothing to do
-    greeting = json.dumps({"parent": os.getpid(), "address_space_bytes": None})
-    monkeypatch.setattr(child_process, "_PR_SET_PDEATHSIG", 0)
-    with pytest.raises(SystemExit):
-        worker_module.serve(io.StringIO(greeting + "\n"), lambda line: None)

@@ -17,6 +17,7 @@ from deconvbench.runner import folder as run_folders
 from deconvbench.runner.engine import RunOutcome
 from deconvbench.runner.plan import Plan
 from deconvbench.upsamplers import register_upsampler, registry
+from deconvbench.upsamplers.sources import identify_sources
 from deconvbench.workflows import run as workflow
 from deconvbench.workflows.run import make_run_folder, resume_plan, summarise_outcome
 from deconvbench.workflows.selection import Selection, make_plan
@@ -96,10 +97,26 @@ def test_resume_takes_everything_from_the_folder(tmp_path: Path, monkeypatch: py
     plan = make_small_plan(upsamplers=("tests.faulty_upsamplers:Sound",))
     folder = workflow.start_folder(plan, None)
     (folder / "journal.jsonl").touch()
-    assert resume_plan(None, Selection()) == (plan, folder)
+    # earlier versions recorded no digests; from now on there are
+    known = replace(plan, upsampler_digests=identify_sources(plan.upsamplers))
+    assert resume_plan(None, Selection()) == (known, folder)
     assert "sound" in registry._REGISTRY
     with pytest.raises(UsageError, match="give none of them"):
         resume_plan(folder, Selection(seed=1))
+
+
+def test_resume_with_another_file_of_the_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = ("tests.faulty_upsamplers:Sound",)
+    folder = workflow.start_folder(make_small_plan(upsamplers=source, upsampler_digests=("0" * 12,)), None)
+    before = (folder / "run.json").read_bytes()
+    with pytest.raises(
+        UsageError, match=r"^--resume: .*tests\.faulty_upsamplers:Sound had source 0+, has \w+ in /.*\.py"
+    ):
+        resume_plan(folder, Selection())
+    assert (folder / "run.json").read_bytes() == before
+    plan, _ = resume_plan(folder, Selection(), anyway=True)
+    assert plan.upsampler_digests == identify_sources(source)
 
 
 def make_timed(replicate: int, median_s: float, noise: str = "") -> Record:

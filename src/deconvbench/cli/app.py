@@ -4,6 +4,7 @@ Results go to standard output, progress and errors to standard error. torch and 
 commands, so that ``--help`` needs neither.
 """
 
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,12 +17,14 @@ from deconvbench.cli.commits import compare_commits
 from deconvbench.cli.report import compare, report
 from deconvbench.cli.run import env, grid, native, run
 from deconvbench.cli.studies import claims, selftest, train, validate
-from deconvbench.errors import DeconvbenchError, UsageError, quote
+from deconvbench.cli.termination import end_on_signals
+from deconvbench.errors import DeconvbenchError, UsageError, find_exit_code, quote
 from deconvbench.texts import print_text
 
 # typer raises click's own errors but exports only this subclass by name; its base is what click calls UsageError
 _CLICK_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 
+_CLICK_ABORT: type[Exception] = typer.Abort
 # characters: a path is shorter as a rule, and so are the names of all upsamplers
 _MAX_WORD, _MAX_LINE = 300, 2000
 
@@ -83,11 +86,17 @@ def run_app(application: typer.Typer, name: str, arguments: Sequence[str] | None
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "-v" in words or "--verbose" in words
+    received: list[int] = []
     try:
         for word in words:
             if "\0" in word:
                 raise UsageError(f"{quote(word)}: holds a NUL character, which no option or file name may")
-        code = application(words, prog_name=name, standalone_mode=False)
+        with end_on_signals() as received:
+            code = application(words, prog_name=name, standalone_mode=False)
+    except KeyboardInterrupt as error:
+        return find_exit_code(error)
+    except _CLICK_ABORT:  # what versions of typer make of Ctrl-C; later ones make it an exit code of 130
+        return 128 + (received or [signal.SIGINT])[0]
     except DeconvbenchError as error:
         if verbose:
             print_text(traceback.format_exc(), sys.stderr)
@@ -95,6 +104,8 @@ def run_app(application: typer.Typer, name: str, arguments: Sequence[str] | None
     except _CLICK_USAGE_ERROR as error:
         message: str = getattr(error, "format_message", error.__str__)()
         return report_error(UsageError(f"{message} (see deconvbench --help)"))
+    if received:
+        return 128 + received[0]
     return code if isinstance(code, int) else 0
 
 

@@ -1,10 +1,8 @@
 """The command that compares two commits of a repository."""
 
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -12,10 +10,6 @@ from deconvbench.cli.options import ForceOption, KeywordOption, SetOption, make_
 from deconvbench.cli.output import check_comparison_files, show_comparison
 from deconvbench.paths import make_absolute
 from deconvbench.texts import print_text
-
-
-def _stop_on_termination(number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)  # so that the worktrees are removed on the way out
 
 
 def compare_commits(
@@ -49,7 +43,6 @@ def compare_commits(
     check_comparison_files(markdown=markdown, force=force)
     selection = make_selection(preset, None, settings, keyword, None, "", replicates)
     plan = make_plan(selection, ["deconvbench", *sys.argv[1:]])
-    signal.signal(signal.SIGTERM, _stop_on_termination)
     with show_progress(sys.stderr) as observer:
         comparison, folders = commits.compare_commits(
             make_absolute(Path()),

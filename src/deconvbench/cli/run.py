@@ -1,6 +1,7 @@
 """Commands that measure, and those that show what would be measured and on which machine."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +25,7 @@ from deconvbench.cli.options import (
     parse_path,
 )
 from deconvbench.cli.output import print_rows
-from deconvbench.errors import SurroundingsError
+from deconvbench.errors import SurroundingsError, find_exit_code
 from deconvbench.texts import print_text
 
 if TYPE_CHECKING:
@@ -136,18 +137,22 @@ def run(
 
 def _measure(plan: "Plan", folder: Path) -> "RunOutcome":
     """Measure with progress on standard error; if it is stopped, print how to continue."""
-    from deconvbench.progress import show_progress
+    from deconvbench.progress import print_interruption, show_progress
     from deconvbench.workflows.run import measure, summarise_outcome
 
-    resume = f"deconvbench run --out {folder} --resume"
+    # a folder may have a name that begins with a dash
+    out = ["--out", str(folder)] if not str(folder).startswith("-") else [f"--out={folder}"]
+    resume = ["deconvbench", "run", *out, "--resume"]
     try:
         with show_progress(sys.stderr) as observer:
             outcome = measure(plan, folder, observer)
     except KeyboardInterrupt as error:
-        print_text(f"deconvbench: interrupted; everything measured is kept. Continue with: {resume}", sys.stderr)
-        raise typer.Exit(130) from error
+        print_interruption("measured", resume)
+        raise typer.Exit(find_exit_code(error)) from error
     except SurroundingsError as error:
-        raise SurroundingsError(f"{error}. What was measured is kept. Continue with: {resume}") from error
+        raise SurroundingsError(
+            f"{error}. What was measured is kept. Continue with: {shlex.join(resume)}"
+        ) from error
     print_text(summarise_outcome(plan, outcome), sys.stderr)
     return outcome
 

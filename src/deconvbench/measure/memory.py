@@ -19,11 +19,12 @@ from typing import Any
 import torch
 
 from deconvbench.errors import DeconvbenchError, UnsupportedError
+from deconvbench.imports import start_like_this
 from deconvbench.measure.accelerator import Accelerator
 from deconvbench.measure.step import PreparedStep, prepare_step
 from deconvbench.records.case import Case
 from deconvbench.records.record import Memory
-from deconvbench.writing import make_temporary_folder
+from deconvbench.scratch import make_scratch_folder
 
 # the first call sets up (weights in oneDNN's layout, code generation), the second shows it was the last to do so
 _WARMUP_CALLS = 2
@@ -58,7 +59,7 @@ def measure_cpu_memory(step: PreparedStep) -> Memory:
     for _ in range(_WARMUP_CALLS):
         step.run()
     gc.collect()
-    with make_temporary_folder() as folder:
+    with make_scratch_folder() as folder:
         capture = folder / "capture.bin"
         # memray warns of symbols that it had to look up twice; it cannot tell its level, so its default comes back
         memray.set_log_level(logging.ERROR)  # type: ignore[attr-defined] # missing from its stubs
@@ -152,12 +153,18 @@ def measure_resident_peak(case_id: str, *, seed: int = 0, timeout_s: float = 300
         )
     if sys.platform != "linux":
         raise UnsupportedError(f"the resident peak is read from Linux's /proc, which {sys.platform} has not")
-    command = [sys.executable, "-m", "deconvbench.measure.memory", case_id, str(seed)]
     environment = {**os.environ, **_MALLOC_SETTINGS}
     try:
-        answer = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
+        with start_like_this("deconvbench.measure.memory", case_id, str(seed)) as (command, descriptors):
+            answer = subprocess.run(
+                command,
+                env=environment,
+                pass_fds=descriptors,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
     except subprocess.TimeoutExpired as error:
         raise DeconvbenchError(f"{case_id}: no resident peak within {timeout_s:g} s") from error
     if answer.returncode != 0:

@@ -12,8 +12,8 @@ from deconvbench.errors import UsageError
 from deconvbench.records.metrics import ARTIFACT_ZERO_BELOW
 from deconvbench.records.record import QualityRecord
 from deconvbench.runner.worker import Worker, WorkerOptions
+from deconvbench.scratch import make_scratch_folder, sweep_scratch_folders
 from deconvbench.upsamplers import UpsamplerSpec, list_broken_upsamplers, list_sources, list_upsamplers
-from deconvbench.writing import make_temporary_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -91,7 +91,8 @@ def list_catalogue(sources: Sequence[str] = ()) -> list[CatalogueRow]:
     """
     specs = list_upsamplers().values()
     found, lost = _find_sources(specs)
-    with make_temporary_folder() as folder:
+    sweep_scratch_folders()
+    with make_scratch_folder() as folder:
         options = WorkerOptions(upsamplers=(*sources, *found), log=folder / "worker.log")
         with _Workers(options) as workers:
             rows = [_make_row(spec, lost.get(spec.name) or _measure(spec, workers)) for spec in specs]

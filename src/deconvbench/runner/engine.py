@@ -19,6 +19,7 @@ from deconvbench.runner.estimate import guess_speedup_seconds
 from deconvbench.runner.plan import Plan, format_now, guess_case_seconds, list_jobs, list_replicate, list_speedups
 from deconvbench.runner.precision import list_imprecise
 from deconvbench.runner.worker import MeasuringProcess, Worker, WorkerOptions
+from deconvbench.scratch import sweep_scratch_folders
 
 LOG_NAME = "worker.log"
 # a case that is still imprecise after this many times the planned replicates stays so
@@ -77,6 +78,7 @@ class PlannedRun:
         return replace(
             self.options,
             upsamplers=self.plan.upsamplers,
+            upsampler_digests=self.plan.upsampler_digests,
             policy=tuple(policy.items()),
             log=self.folder / LOG_NAME,
         )
@@ -131,6 +133,7 @@ def run_tasks(
     WorkerError
         If no worker can be started.
     """
+    sweep_scratch_folders()
     with contextlib.ExitStack() as stack:
         journals = [stack.enter_context(Journal(task.folder)) for task in tasks]
         batches = [

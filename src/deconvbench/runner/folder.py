@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from deconvbench.records.record import (
 )
 from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, hold_folder, read_run_info, write_run_info
 from deconvbench.runner.environment import name_differences
+from deconvbench.runner.limits import check_threads
 from deconvbench.runner.plan import Plan, format_now
 
 # what marks a folder as one of a run
@@ -76,9 +77,12 @@ def open_folder(plan: Plan, folder: Path, environment: Mapping[str, Any], *, for
     RunFolderError
         If the folder holds a run already, is a file, may not be written, or holds files of others and `force` is
         false.
+    UsageError
+        If the plan asks for more threads than this machine may be asked for.
     SurroundingsError
         If the disk is full, or another run holds the folder.
     """
+    check_threads((*plan.cases, *plan.settings))
     check_contents(folder, _OWN_NAMES, force=force)
     _refuse_run(folder)
     make_folder(folder, "--out")
@@ -100,7 +104,13 @@ def _refuse_run(folder: Path) -> None:
         )
 
 
-def reopen_folder(folder: Path, environment: Mapping[str, Any], *, anyway: bool = False) -> Plan:
+def reopen_folder(
+    folder: Path,
+    environment: Mapping[str, Any],
+    *,
+    find_changes: Callable[[Plan], list[str]] = lambda _: [],
+    anyway: bool = False,
+) -> Plan:
     """Take grid, cases and seed of an interrupted run from its folder.
 
     Parameters
@@ -109,6 +119,8 @@ def reopen_folder(folder: Path, environment: Mapping[str, Any], *, anyway: bool 
         The run folder.
     environment : mapping
         From `collect_environment`, now.
+    find_changes : callable
+        Names what else is not what it was, a line each.
     anyway : bool
         Go on although machine or software changed; the change is recorded in ``run.json``.
 
@@ -127,6 +139,8 @@ def reopen_folder(folder: Path, environment: Mapping[str, Any], *, anyway: bool 
         resumptions = list(info["resumed"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunFolderError(f"--resume: {folder / RUN_NAME} does not describe a run: {error!r}") from error
+    check_threads((*plan.cases, *plan.settings))
+    differences += find_changes(plan)
     if differences and not anyway:
         raise RunFolderError(
             f"--resume: {folder} was measured on another machine or version ({'; '.join(differences)});"

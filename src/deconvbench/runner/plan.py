@@ -52,6 +52,8 @@ class Plan:
         Of the orders, the weights and the inputs.
     upsamplers : tuple of str
         ``pkg.mod:factory`` of further upsamplers.
+    upsampler_digests : tuple of str
+        Of the source of each; none where they were not recorded.
     command : tuple of str
         What the user typed, for the report.
     precision : float or None
@@ -70,6 +72,7 @@ class Plan:
     command: tuple[str, ...] = ()
     precision: float | None = None
     settings: tuple[Case, ...] = ()
+    upsampler_digests: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_whole("seed", self.seed, 0, LARGEST_SEED)
@@ -92,6 +95,7 @@ class Plan:
             "case_ids": [case.case_id for case in self.cases],
             "seed": self.seed,
             "upsamplers": list(self.upsamplers),
+            "upsampler_digests": list(self.upsampler_digests),
             "command": list(self.command),
             "precision": self.precision,
             "setting_ids": [case.case_id for case in self.settings],
@@ -107,6 +111,7 @@ class Plan:
             upsamplers=tuple(info["upsamplers"]),
             command=tuple(info["command"]),
             precision=info["precision"],
+            upsampler_digests=tuple(info.get("upsampler_digests", ())),
             # runs of versions before speed-ups have none
             settings=tuple(Case.from_id(case_id) for case_id in info.get("setting_ids", ())),
         )

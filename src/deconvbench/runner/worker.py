@@ -7,9 +7,7 @@ nothing itself.
 """
 
 import json
-import os
-import re
-import signal
+import secrets
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -17,14 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-from deconvbench.errors import SurroundingsError, explain_os_error
+from deconvbench.errors import DeconvbenchError, SurroundingsError, explain_os_error
 from deconvbench.records.record import AnyRecord, decode_record, encode_record
-from deconvbench.runner.child_process import ChildProcess
+from deconvbench.runner.child_process import ChannelError, ChildProcess
 
 R = TypeVar("R", bound=AnyRecord)
 
 START_TIMEOUT_S = 300.0  # importing torch from a cold disk takes tens of seconds
-_CGROUP_EVENTS = Path("/sys/fs/cgroup/memory.events")
 
 
 class WorkerError(SurroundingsError):
@@ -39,6 +36,8 @@ class WorkerOptions:
     ----------
     upsamplers : tuple of str
         ``pkg.mod:factory`` of further upsamplers.
+    upsampler_digests : tuple of str
+        Of each of them the digest of its source, as `identify_sources` gives it; none: whatever they are.
     policy : dict
         Fields of `LatencyPolicy` that differ from its defaults.
     products : Path or None
@@ -60,6 +59,7 @@ class WorkerOptions:
     """
 
     upsamplers: tuple[str, ...] = ()
+    upsampler_digests: tuple[str, ...] = ()
     policy: tuple[tuple[str, Any], ...] = ()
     products: Path | None = None
     code_version: str | None = None
@@ -95,6 +95,8 @@ class Worker:
 
     Attributes
     ----------
+    MODULE : str
+        What the child runs.
     environment : dict
         What the child found about machine and software.
 
@@ -106,19 +108,23 @@ class Worker:
         If its log cannot be written.
     """
 
+    MODULE = "deconvbench.runner.worker_main"
+
     def __init__(self, options: WorkerOptions) -> None:
         python = options.python or sys.executable
         try:
             self._child = ChildProcess(
-                "deconvbench.runner.worker_main", python=python, search_path=options.search_path, log=options.log
+                self.MODULE, python=python, search_path=options.search_path, log=options.log
             )
         except OSError as error:
             raise WorkerError(f"the worker process did not start: {python}: {explain_os_error(error)}") from error
+        self._token = secrets.token_hex(8)
+        self._is_spent = False
         answer = None
         try:
-            self._child.send(json.dumps({**asdict(options), "parent": os.getpid()}, default=str))
+            self._child.send(json.dumps({**asdict(options), "token": self._token}, default=str))
             answer = self._child.receive(START_TIMEOUT_S)
-        except TimeoutError:
+        except (TimeoutError, ChannelError):
             pass  # reported below, with the child's last words
         except BaseException:
             self.kill()
@@ -126,7 +132,11 @@ class Worker:
         if answer is None:
             self.kill()
             raise WorkerError(f"the worker process did not start: {self._child.find_last_words() or 'no answer'}")
-        greeting = json.loads(answer)
+        token, _, content = answer.partition(" ")
+        if token != self._token:
+            self.kill()
+            raise WorkerError("the worker process did not start: it sent something that is not an answer")
+        greeting = json.loads(content)
         if "failure" in greeting:
             self.kill()
             raise WorkerError(greeting["failure"])
@@ -134,8 +144,8 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """True while the child can take another job."""
-        return self._child.alive
+        """True while the child can take another job: it is as it was when it started, and waits for one."""
+        return not self._is_spent and self._child.alive and self._child.is_silent
 
     def measure(self, job: R, timeout_s: float) -> R:
         """Have one job measured.
@@ -145,47 +155,45 @@ class Worker:
         job : record
             Not filled in yet.
         timeout_s : float
-            Seconds after which the child counts as hanging and is killed.
+            Seconds after which the child counts as hanging and is killed; those in which it was stopped count too.
 
         Returns
         -------
         record
-            The job filled in, with whatever status it earned. After `oom`, `crashed` and `timeout` the worker
-            may be gone: ask `alive`.
+            The job filled in, with whatever status it earned. The worker may be gone then: ask `alive`.
         """
-        kills_before = _count_oom_kills()
         started = time.monotonic()
-        answer = None
-        hung = False
         try:
             self._child.send(encode_record(job))
             answer = self._child.receive(timeout_s)
+            if answer is not None:
+                return self._read_answer(answer, job)
+            status, message = self._child.explain_end()
         except TimeoutError:
-            hung = True
             self.kill()
-        if answer is not None:
-            filled = decode_record(answer, "answer of the worker")
-            assert isinstance(filled, type(job))
-            return filled
-        spent = time.monotonic() - started
-        if hung:
-            return replace(job, status="timeout", message=f"no answer within {timeout_s:g} s", total_s=spent)
-        status, message = self._explain_death(_count_oom_kills() > kills_before)
-        return replace(job, status=status, message=message, total_s=spent)
+            status, message = "timeout", f"no answer within {timeout_s:g} s"
+        except ChannelError as error:
+            self.kill()
+            status, message = "crashed", f"the worker {error}"
+        return replace(job, status=status, message=message, total_s=time.monotonic() - started)
+
+    def _read_answer(self, answer: str, job: R) -> R:
+        token, _, rest = answer.partition(" ")
+        state, _, content = rest.partition(" ")
+        if token != self._token:
+            raise ChannelError("sent something that is not an answer")
+        try:
+            filled = decode_record(content, "answer of the worker")
+        except DeconvbenchError as error:
+            raise ChannelError(f"sent something that is not a record: {error}") from error
+        if not isinstance(filled, type(job)) or filled.key != job.key:
+            raise ChannelError("sent the record of another job")
+        self._is_spent = state != "ready"
+        return filled
 
     def kill(self) -> None:
-        """End the child and all that it started, at once; what it started may outlive a child that crashed."""
+        """End the child and all that it started, at once."""
         self._child.kill()
-
-    def _explain_death(self, oom_killed: bool) -> tuple[str, str]:
-        code = self._child.wait()
-        if code < 0:
-            name = signal.Signals(-code).name
-            if code == -signal.SIGKILL and oom_killed:
-                return "oom", "killed by the kernel: out of memory (SIGKILL)"
-            words = self._child.find_last_words()
-            return "crashed", f"killed by {name}" + (f": {words}" if words else "")
-        return "crashed", f"the worker exited with code {code}: {self._child.find_last_words()}".rstrip(": ")
 
     def __enter__(self) -> Self:
         return self
@@ -194,13 +202,3 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
-
-
-def _count_oom_kills() -> int:
-    """How often the kernel killed for memory in this control group, 0 where it does not tell."""
-    try:
-        text = _CGROUP_EVENTS.read_text(encoding="ascii")
-    except OSError:
-        return 0
-    found = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
-    return int(found[1]) if found else 0

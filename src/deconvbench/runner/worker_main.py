@@ -7,20 +7,20 @@ filled in; what the job raises becomes its status.
 import faulthandler
 import json
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from deconvbench.errors import DeconvbenchError, UnsupportedError, describe_failure
-from deconvbench.records.record import AnyRecord, decode_record, encode_record
+from deconvbench.errors import DeconvbenchError, UnsupportedError, UsageError, describe_failure
+from deconvbench.records.record import AnyRecord, SpeedupRecord, decode_record, encode_record
 from deconvbench.runner.checkout import take_products_from
-from deconvbench.runner.child_process import die_with_parent, open_channel
+from deconvbench.runner.child_process import open_channel
 
 if TYPE_CHECKING:
     from deconvbench.measure.job import Measuring
+    from deconvbench.runner.process_state import Changes, ProcessState
 
 R = TypeVar("R", bound=AnyRecord)
 
@@ -42,8 +42,11 @@ def classify_failure(error: BaseException) -> tuple[str, str]:
     Returns
     -------
     status, message : str
-        `unsupported` for what an upsampler cannot build, `oom` for a failed allocation, otherwise `error`.
+        `unsupported` for what an upsampler cannot build, `oom` for a failed allocation, `crashed` for what ends a
+        process, otherwise `error`.
     """
+    if not isinstance(error, Exception):
+        return "crashed", describe_failure(error)
     if isinstance(error, UnsupportedError):
         return "unsupported", " ".join(str(error).split())
     is_oom = isinstance(error, MemoryError) or (
@@ -63,7 +66,7 @@ def serve(source: TextIO, answer: Callable[[str], None]) -> None:
         Sends one line to the parent.
     """
     options = json.loads(source.readline())
-    die_with_parent(options["parent"])
+    token = options["token"]  # by which the parent knows its answers
     if options["address_space_bytes"] is not None:
         import resource
 
@@ -71,26 +74,54 @@ def serve(source: TextIO, answer: Callable[[str], None]) -> None:
     if options["products"] is not None:
         take_products_from(Path(options["products"]))
     try:
-        measuring, environment = _prepare(options)
+        measuring, environment, state = _prepare(options)
     except (DeconvbenchError, ImportError, AttributeError, TypeError) as error:
         # the last three are how a foreign upsampler, or another commit's, fails to fit
         failure = str(error) if isinstance(error, DeconvbenchError) else f"{type(error).__name__}: {error}"
-        answer(json.dumps({"failure": failure}))
+        answer(f"{token} {json.dumps({'failure': failure})}")
         return
-    answer(json.dumps({"environment": environment}))
+    answer(f"{token} {json.dumps({'environment': environment})}")
     for line in source:
-        answer(encode_record(fill(decode_record(line, "job"), measuring.measure)))
+        record = fill(decode_record(line, "job"), measuring.measure)
+        changes = state.restore()
+        is_spent = bool(changes.lasting) or record.status == "crashed"
+        state_word = "spent" if is_spent else "ready"
+        answer(f"{token} {state_word} {encode_record(blame(record, changes))}")
 
 
-def _prepare(options: dict[str, Any]) -> tuple["Measuring", dict[str, Any]]:
+def blame(record: R, changes: "Changes") -> R:
+    """Take back what was timed of several layers, one of which changed the conditions of the others.
+
+    Parameters
+    ----------
+    record : record
+        Filled in; of one layer it stays as it is, as no other was measured beside it.
+    changes : Changes
+        What that left behind.
+    """
+    if not isinstance(record, SpeedupRecord) or record.status != "ok" or not changes.disturbing:
+        return record
+    message = f"one of these layers changed {', '.join(changes.disturbing)}, and the others were timed with that"
+    return replace(record, status="error", message=message)
+
+
+def _prepare(options: dict[str, Any]) -> tuple["Measuring", dict[str, Any], "ProcessState"]:
     """Import torch and the measures: the parent needs neither, and a failure is the child's to tell."""
     from deconvbench.measure.accelerator import describe_accelerator
     from deconvbench.measure.job import Measuring
     from deconvbench.runner.environment import collect_environment
+    from deconvbench.runner.process_state import read_process_state
     from deconvbench.upsamplers import load_upsampler
 
+    state = read_process_state()
     for path in options["upsamplers"]:
         load_upsampler(path)
+        state.settle_imports()
+    if options["upsampler_digests"]:
+        from deconvbench.upsamplers.sources import name_changed_sources  # earlier commits have none
+
+        if changed := name_changed_sources(options["upsamplers"], options["upsampler_digests"]):
+            raise UsageError(f"--upsampler: changed since the run began: {'; '.join(changed)}")
     environment = {**collect_environment(), "accelerator": describe_accelerator()}
     if options["code_version"] is not None:
         environment["code_version"] = options["code_version"]
@@ -100,7 +131,7 @@ def _prepare(options: dict[str, Any]) -> tuple["Measuring", dict[str, Any]]:
         slowdown=options["slowdown"],
         measures_memory=options["measures_memory"],
     )
-    return measuring, environment
+    return measuring, environment, state
 
 
 def fill(job: R, measure: Callable[[R], Iterator[R]]) -> R:
@@ -118,7 +149,7 @@ def fill(job: R, measure: Callable[[R], Iterator[R]]) -> R:
     try:
         for filled in measure(job):  # noqa: B007 -- the last one is what counts
             pass
-    except Exception as error:  # noqa: BLE001 -- the boundary that keeps one layer's failure from ending the run
+    except BaseException as error:  # noqa: BLE001 -- the boundary that keeps one layer's failure from ending the run
         status, message = classify_failure(error)
         filled = replace(filled, status=status, message=message)
     return replace(filled, total_s=time.monotonic() - started)
@@ -127,7 +158,7 @@ def fill(job: R, measure: Callable[[R], Iterator[R]]) -> R:
 def main() -> None:
     """Serve the parent on standard input and output; whatever layers print goes to standard error."""
     faulthandler.enable()
-    serve(sys.stdin, open_channel())
+    serve(*open_channel())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ line helps the factory's author.
 """
 
 import functools
+import hashlib
 import importlib
 import inspect
 import re
@@ -111,6 +112,30 @@ def find_source(factory: object, module: str) -> str | None:
         return None
     attributes = vars(sys.modules[module]) if module in sys.modules else {}
     return next((f"{module}:{name}" for name, value in attributes.items() if value is factory), None)
+
+
+def digest_module(name: str) -> str:
+    """Digest the source of a module that was imported, as it is now.
+
+    Parameters
+    ----------
+    name : str
+        Its full name.
+
+    Returns
+    -------
+    str
+        Twelve hexadecimal digits; empty where it has no file.
+    """
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    read = getattr(getattr(spec, "loader", None), "get_data", None)
+    if spec is None or read is None or not spec.has_location:
+        return ""
+    try:
+        content: bytes = read(spec.origin)
+    except OSError:
+        return ""
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def check_factory(factory: object, upsampler_name: str) -> None:

@@ -22,6 +22,7 @@ from deconvbench.records.case import NAME_PATTERN, check_field
 from deconvbench.upsamplers.factories import (
     check_factory,
     check_signature,
+    digest_module,
     find_source,
     import_factory,
     import_foreign,
@@ -30,6 +31,7 @@ from deconvbench.upsamplers.factories import (
 
 ENTRY_POINT_GROUP = "deconvbench.upsamplers"
 
+_OUR_NAME = __name__.partition(".")[0]
 _LOGGER = logging.getLogger(__name__)
 
 # kernel_size is an int, or None for an upsampler without a kernel: typed Any, because `has_kernel` decides which
@@ -73,6 +75,8 @@ class UpsamplerSpec:
         The module that registered it.
     package : str
         Name and version of the package whose entry point brought it; empty otherwise.
+    digest : str
+        Of the source of its module when it was registered; empty for those of this package.
     """
 
     name: str
@@ -88,6 +92,7 @@ class UpsamplerSpec:
     macs: MacCount | None = None
     module: str = ""
     package: str = ""
+    digest: str = ""
 
     def unsupported_reason(self, kernel_size: int | None, scale_factor: int) -> str | None:
         """Say why this kernel and scale cannot be built, or None where they can.
@@ -179,10 +184,15 @@ def register_upsampler(
             objection=objection,
             macs=macs,
             module=module,
+            digest=_digest_foreign(module),
         )
         return factory
 
     return decorate
+
+
+def _digest_foreign(module: str) -> str:
+    return "" if module.partition(".")[0] == _OUR_NAME else digest_module(module)
 
 
 @functools.cache
@@ -236,7 +246,10 @@ def load_upsampler(path: str) -> str:
         If the path is malformed, cannot be imported or is not callable.
     """
     _load_entry_points()  # first: which name it gets must not depend on who asked for it before
-    return _register_object(*import_factory(path))
+    name = _register_object(*import_factory(path))
+    digest = _REGISTRY[name].digest or _digest_foreign(path.partition(":")[0])
+    _REGISTRY[name] = replace(_REGISTRY[name], digest=digest)
+    return name
 
 
 def list_sources(names: Iterable[str]) -> tuple[str, ...]:
@@ -262,7 +275,7 @@ def list_sources(names: Iterable[str]) -> tuple[str, ...]:
     sources = []
     for name in dict.fromkeys(names):
         spec = get_upsampler(name)
-        if spec.package or spec.module.partition(".")[0] == __name__.partition(".")[0]:
+        if spec.package or spec.module.partition(".")[0] == _OUR_NAME:
             continue
         source = find_source(spec.factory, spec.module)
         if source is None:

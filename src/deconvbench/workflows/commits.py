@@ -20,8 +20,8 @@ from deconvbench.runner.engine import PlannedRun, run_tasks
 from deconvbench.runner.folder import open_folder
 from deconvbench.runner.plan import Plan
 from deconvbench.runner.worker import WorkerError, WorkerOptions
+from deconvbench.scratch import make_scratch_folder, sweep_scratch_folders
 from deconvbench.workflows.run import RESULTS, finish_folder, make_run_folder, read_environment
-from deconvbench.writing import make_temporary_folder
 
 COMPARED_REPLICATES = 5
 
@@ -101,7 +101,8 @@ def check_out(repository: Path, names: Sequence[str]) -> Iterator[list[Commit]]:
         If one is unknown or holds no upsamplers.
     """
     hashes = [resolve_commit(repository, name) for name in names]
-    with make_temporary_folder() as folder:
+    sweep_scratch_folders()
+    with make_scratch_folder() as folder:
         commits = []
         try:
             for index, (name, sha) in enumerate(zip(names, hashes, strict=True)):

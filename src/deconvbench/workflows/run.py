@@ -5,6 +5,7 @@ The command line, the pytest front and `deconvbench.run` are thin wrappers of th
 """
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from deconvbench.runner.folder import close_folder, make_new_folder, open_folder
 from deconvbench.runner.plan import Plan
 from deconvbench.runner.precision import list_imprecise
 from deconvbench.tables.files import write_tables
+from deconvbench.upsamplers.sources import identify_sources, name_changed_sources
 from deconvbench.workflows.selection import Selection, choose_seed, find_sources, load_upsamplers, make_plan
 
 RESULTS = Path("results")
@@ -67,9 +69,13 @@ def resume_plan(folder: Path | None, selection: Selection, *, anyway: bool = Fal
     if not selection.is_default:
         raise UsageError("--resume: takes grid, seed and settings from the run folder; give none of them")
     target = find_newest_run(RESULTS) if folder is None else check_path(folder, "--out")
-    plan = reopen_folder(target, read_environment(), anyway=anyway)
+    plan = reopen_folder(target, read_environment(), find_changes=_find_changed_sources, anyway=anyway)
+    return replace(plan, upsampler_digests=identify_sources(plan.upsamplers)), target
+
+
+def _find_changed_sources(plan: Plan) -> list[str]:
     load_upsamplers(plan.upsamplers)
-    return plan, target
+    return name_changed_sources(plan.upsamplers, plan.upsampler_digests)
 
 
 def check_sizes(plan: Plan) -> None:
@@ -235,11 +241,13 @@ def run(
     seed = choose_seed(seed, "seed")
     if isinstance(grid, Grid):
         cases, settings = select_all(grid.expand(), grid.list_settings(), keyword)
+        sources = find_sources(grid, cases)
         plan = Plan(
             grid=grid,
             cases=tuple(cases),
             seed=seed,
-            upsamplers=find_sources(grid, cases),
+            upsamplers=sources,
+            upsampler_digests=identify_sources(sources),
             settings=tuple(settings),
         )
     else:

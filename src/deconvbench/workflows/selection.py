@@ -1,7 +1,6 @@
 """What a user asked to have measured, on whichever front, and the plan that it becomes."""
 
 import secrets
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,11 +9,12 @@ from deconvbench.arguments import LARGEST_SEED, check_whole
 from deconvbench.errors import UsageError
 from deconvbench.grid.grid import Grid, load_grid, load_preset, select_all
 from deconvbench.grid.reading import read_positive, read_whole
-from deconvbench.paths import make_absolute
+from deconvbench.imports import search_current_folder
 from deconvbench.records.case import Case
 from deconvbench.runner.plan import Plan
 from deconvbench.units import parse_fraction
 from deconvbench.upsamplers import list_sources, load_upsampler
+from deconvbench.upsamplers.sources import identify_sources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +88,13 @@ def make_plan(selection: Selection, command: Sequence[str] = ()) -> Plan:
         grid = load_preset("quick" if selection.preset is None else selection.preset)
     grid = _adapt(grid, selection, names)
     cases, speedups = select_all(grid.expand(), grid.list_settings(), selection.keyword)
+    sources = tuple(dict.fromkeys((*selection.upsamplers, *find_sources(grid, cases))))
     return Plan(
         grid=grid,
         cases=tuple(cases),
         seed=choose_seed(selection.seed, "--seed"),
-        upsamplers=tuple(dict.fromkeys((*selection.upsamplers, *find_sources(grid, cases)))),
+        upsamplers=sources,
+        upsampler_digests=identify_sources(sources),
         command=tuple(command),
         precision=None if selection.precision is None else parse_fraction(selection.precision, "--precision"),
         settings=tuple(speedups),
@@ -124,7 +126,10 @@ def find_sources(grid: Grid, cases: Sequence[Case]) -> tuple[str, ...]:
 
 
 def load_upsamplers(paths: Sequence[str]) -> tuple[str, ...]:
-    """Load upsamplers of the user's own; the current folder is searched too, as ``python -m`` would.
+    """Load upsamplers of the user's own; their modules are looked for in the current folder first.
+
+    What these import in turn is looked for there last, so that a file of the user's does not take the place of a
+    module that others need.
 
     Parameters
     ----------
@@ -136,9 +141,8 @@ def load_upsamplers(paths: Sequence[str]) -> tuple[str, ...]:
     tuple of str
         Their names.
     """
-    here = str(make_absolute(Path())) if paths else ""
-    if paths and here not in sys.path:
-        sys.path.insert(0, here)
+    if paths:
+        search_current_folder([path.partition(":")[0] for path in paths])
     return tuple(load_upsampler(path) for path in paths)
 
 

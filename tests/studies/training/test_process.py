@@ -12,7 +12,7 @@ from tests.tiny_training import TINY
 
 pytestmark = pytest.mark.process
 
-OPTIONS: dict[str, Any] = {"images": None, "smallest": 1, "sources": [], "code_version": "1"}
+OPTIONS: dict[str, Any] = {"images": None, "smallest": 1, "sources": [], "digests": [], "code_version": "1"}
 
 
 def become(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> None:
@@ -37,8 +37,9 @@ def test_options_and_jobs_go_in_and_answers_come_out(tmp_path: Path, monkeypatch
         "import json, os, sys\n"
         "options = json.loads(sys.stdin.readline())\n"
         "settings = json.loads(sys.stdin.readline())\n"
-        "print(json.dumps({**options, 'threads': os.environ['OMP_NUM_THREADS']}))\n"
-        "print(json.dumps(settings), end='')\n"  # an answer may come in pieces
+        "say = lambda content, end: print(options['token'], json.dumps(content), end=end)\n"
+        "say({**options, 'threads': os.environ['OMP_NUM_THREADS']}, '\\n')\n"
+        "say(settings, '')\n"  # an answer may come in pieces
         "sys.stdout.flush()\n"
         "print('\\nto the log', file=sys.stderr)\n"
         "print()\n",
@@ -46,9 +47,11 @@ def test_options_and_jobs_go_in_and_answers_come_out(tmp_path: Path, monkeypatch
     process = TrainingProcess(OPTIONS, tmp_path)
     process.train(TINY)
     first, second = read_all(process)
-    assert first == {**OPTIONS, "root": str(tmp_path), "parent": os.getpid(), "threads": "1"}
+    assert first.pop("token")
+    assert first == {**OPTIONS, "root": str(tmp_path), "threads": "1"}
     assert (second["upsampler"], second["steps"]) == ("transposed", 12)
-    assert process.explain_end() == f"the training process ended with code 0; see {tmp_path / 'training.log'}"
+    message = f"the process exited with code 0: to the log; see {tmp_path / 'training.log'}"
+    assert process.explain_end() == ("crashed", message)
     assert (tmp_path / "training.log").read_text() == "\nto the log\n"
     process.kill()
     process.kill()
@@ -59,8 +62,19 @@ def test_a_child_that_was_killed_says_by_what(tmp_path: Path, monkeypatch: pytes
     process = TrainingProcess(OPTIONS, tmp_path)
     assert read_all(process) == []
     process.train(TINY)  # it is gone, which is not an error yet
-    assert process.explain_end() == "the training process was killed by SIGSEGV"
+    assert process.explain_end() == ("crashed", f"killed by SIGSEGV; see {tmp_path / 'training.log'}")
     process.kill()
+
+
+@pytest.mark.parametrize("line", ["{}", "nonsense", '[1, 2] {"status": "ok"}', "\\xff"])
+def test_what_is_not_an_answer_ends_the_child(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = f"import sys, time\nsys.stdout.buffer.write(b'{line}\\n')\nsys.stdout.flush()\ntime.sleep(60)"
+    become(monkeypatch, tmp_path, script)
+    process = TrainingProcess(OPTIONS, tmp_path)
+    assert read_all(process) == []
+    status, message = process.explain_end()
+    assert status == "crashed"
+    assert message.startswith("the training process sent something that is not")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs process descriptors")
@@ -68,9 +82,10 @@ def test_killing_it_ends_what_it_started(tmp_path: Path, monkeypatch: pytest.Mon
     become(
         monkeypatch,
         tmp_path,
-        "import subprocess, sys\n"
+        "import json, subprocess, sys\n"
+        "token = json.loads(sys.stdin.readline())['token']\n"
         "child = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)\n"
-        "print('{\"pid\": %d}' % child.pid, flush=True)\n"
+        "print(token, '{\"pid\": %d}' % child.pid, flush=True)\n"
         "child.wait()\n",
     )
     process = TrainingProcess(OPTIONS, tmp_path)

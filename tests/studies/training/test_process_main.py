@@ -1,6 +1,5 @@
 import io
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,26 +21,26 @@ Answers = list[dict[str, Any]]
 
 @pytest.fixture(autouse=True)
 def _light(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither bind the tests to the life of their parent nor read photographs."""
-    monkeypatch.setattr(child, "die_with_parent", lambda parent: None)
+    """Read no photographs."""
     monkeypatch.setattr(child, "load_images", lambda folder, **_: make_images())
     monkeypatch.setattr(training, "score_network", score_roughly)
     monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
 
 
 def answer_all(root: Path, *jobs: TrainingSettings, sources: tuple[str, ...] = ()) -> Answers:
-    options = {
-        "parent": os.getppid(),
+    options: dict[str, Any] = {
+        "token": "t",
         "images": None,
         "smallest": 1,
         "root": str(root),
         "sources": sources,
+        "digests": [],
         "code_version": "1",
     }
     lines = [json.dumps(content) for content in (options, *map(asdict, jobs))]
-    answers: Answers = []
+    answers: list[str] = []
     serve(io.StringIO("\n".join(lines)), answers.append)
-    return answers
+    return [json.loads(answer.removeprefix("t ")) for answer in answers]
 
 
 def test_each_run_is_answered_step_by_step_and_at_its_end(tmp_path: Path) -> None:

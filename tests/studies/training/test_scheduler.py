@@ -46,8 +46,8 @@ class ScriptedChild:
         os.read(self.reading, 1)
         return self.chunks.pop(0)
 
-    def explain_end(self) -> str:
-        return "killed by SIGSEGV"
+    def explain_end(self) -> tuple[str, str]:
+        return "crashed", "killed by SIGSEGV"
 
     def kill(self) -> None:
         self.killed += 1

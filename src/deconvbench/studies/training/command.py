@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from deconvbench.arguments import check_whole
-from deconvbench.errors import SurroundingsError
-from deconvbench.progress import show_steps
+from deconvbench.errors import SurroundingsError, find_exit_code
+from deconvbench.progress import print_interruption, show_steps
 from deconvbench.studies.training.settings import (
     ARTICLE_SETTINGS,
     DEFAULT_SEEDS,
@@ -24,8 +24,6 @@ from deconvbench.studies.training.settings import (
 from deconvbench.studies.training.workflow import estimate_seconds, run_experiments
 from deconvbench.texts import print_text
 from deconvbench.units import format_duration
-
-INTERRUPTED = 130
 
 
 def list_runs(
@@ -111,7 +109,7 @@ def train_from_words(
     Returns
     -------
     int
-        0; 1 where every training failed, 130 where it was interrupted.
+        0; 1 where every training failed, 128 and the number of the signal where one interrupted it.
 
     Raises
     ------
@@ -123,7 +121,7 @@ def train_from_words(
     if jobs is not None:
         check_whole("--jobs", jobs, 1)
     runs = list_runs(is_article=is_article, **choice)
-    again = shlex.join(["deconvbench", *words])
+    again = ["deconvbench", *words]
     try:
         if is_article:
             each = estimate_seconds(runs[0], images_folder, out)
@@ -135,14 +133,16 @@ def train_from_words(
                 out,
                 images_folder=images_folder,
                 jobs=jobs,
-                command=["deconvbench", *words],
+                command=again,
                 force=force,
                 observer=observer,
             )
-    except KeyboardInterrupt:
-        print_text(f"deconvbench: interrupted; everything trained is kept. Continue with: {again}", sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        print_interruption("trained", again)
+        return find_exit_code(error)
     except SurroundingsError as error:
-        raise SurroundingsError(f"{error}. What was trained is kept. Continue with: {again}") from error
+        raise SurroundingsError(
+            f"{error}. What was trained is kept. Continue with: {shlex.join(again)}"
+        ) from error
     print_text(outcome.describe(), sys.stderr)
     return 1 if outcome.failures and not outcome.trained and not outcome.kept else 0

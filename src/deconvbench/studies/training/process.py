@@ -4,14 +4,13 @@ Starts it, hands it one training run after another, and turns its end, however i
 """
 
 import json
-import os
-import signal
+import secrets
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from deconvbench.errors import SurroundingsError, explain_os_error
-from deconvbench.runner.child_process import ChildProcess
+from deconvbench.runner.child_process import ChannelError, ChildProcess
 from deconvbench.studies.training.settings import TrainingSettings
 
 _LOG_NAME = "training.log"
@@ -23,7 +22,7 @@ class TrainingProcess:
     Parameters
     ----------
     options : dict
-        What `child.serve` reads first, but for the parent's id.
+        What `process_main.serve` reads first, but for the folder and a token.
     root : Path
         The experiments folder; what layers print goes into a log there.
 
@@ -43,7 +42,9 @@ class TrainingProcess:
             )
         except OSError as error:
             raise SurroundingsError(f"no training process: {explain_os_error(error)}") from error
-        self._send({**options, "root": str(root), "parent": os.getpid()})
+        self._token = secrets.token_hex(8)
+        self._objection = ""
+        self._send({**options, "root": str(root), "token": self._token})
 
     def fileno(self) -> int:
         """Descriptor that can be read when the child has something to say, or has ended."""
@@ -65,18 +66,31 @@ class TrainingProcess:
         Returns
         -------
         list of dict or None
-            Its answers, in order, perhaps none yet; None once it has ended.
+            Its answers, in order, perhaps none yet; None once it has ended, or was ended because it said something
+            that is not an answer.
         """
-        lines = self._child.receive_some()
-        return None if lines is None else [json.loads(line) for line in lines]
+        try:
+            lines = self._child.receive_some()
+            return None if lines is None else [self._decode(line) for line in lines]
+        except ChannelError as error:
+            self._objection = f"the training process {error}"
+            self._child.kill()
+            return None
 
-    def explain_end(self) -> str:
-        """Say in one line how the child ended."""
-        code = self._child.wait()
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-        return (
-            f"the training process was {how}" if code < 0 else f"the training process {how}; see {self._log_path}"
-        )
+    def _decode(self, line: str) -> dict[str, Any]:
+        """Read an answer; whatever layers write to the channel has no token."""
+        token, _, content = line.partition(" ")
+        if token != self._token:
+            raise ChannelError("sent something that is not an answer")
+        answer: dict[str, Any] = json.loads(content)
+        return answer
+
+    def explain_end(self) -> tuple[str, str]:
+        """Say how the child ended: a status and one line."""
+        if self._objection:
+            return "crashed", self._objection
+        status, message = self._child.explain_end()
+        return status, f"{message}; see {self._log_path}"
 
     def kill(self) -> None:
         """End it at once; its run continues from its checkpoint."""

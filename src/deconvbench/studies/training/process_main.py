@@ -5,42 +5,50 @@ training run raises becomes its status; only what stops every run (a full disk) 
 """
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
 
-from deconvbench.errors import DeconvbenchError, SurroundingsError
-from deconvbench.runner.child_process import die_with_parent, open_channel
+from deconvbench.errors import DeconvbenchError, SurroundingsError, UsageError
+from deconvbench.runner.child_process import open_channel
+from deconvbench.runner.process_state import read_process_state
 from deconvbench.runner.worker_main import classify_failure
 from deconvbench.studies.training.images import load_images
 from deconvbench.studies.training.settings import TrainingSettings
 from deconvbench.studies.training.training import THREADS, TrainingRun
 from deconvbench.upsamplers import load_upsampler
+from deconvbench.upsamplers.sources import name_changed_sources
 
-Answer = Callable[[dict[str, Any]], None]
 
-
-def serve(source: TextIO, answer: Answer) -> None:
+def serve(source: TextIO, send: Callable[[str], None]) -> None:
     """Read jobs until `source` ends, and train each.
 
     Parameters
     ----------
     source : text stream
-        First an object with ``parent, images, smallest, root, sources, code_version``, then a `TrainingSettings` a
-        line.
-    answer : callable
-        Sends an object to the parent: ``{"step", "text"}`` along the way; ``{"status", "message"}`` at the end;
+        First an object with ``token, images, smallest, root, sources, digests, code_version``, then a
+        `TrainingSettings` in each line.
+    send : callable
+        Sends a line to the parent: the token and an object. That is ``{"step", "text"}`` along the way;
+        ``{"status", "message", "is_spent"}`` at the end, spent where a layer left the process changed; and
         ``{"stop"}`` where nothing can be trained any more.
     """
     options = json.loads(source.readline())
-    die_with_parent(options["parent"])
+    token = options["token"]  # by which the parent knows its answers
+
+    def answer(content: dict[str, Any]) -> None:
+        send(f"{token} {json.dumps(content)}")
+
     torch.set_num_threads(THREADS)
+    state = read_process_state()
     try:
         for path in options["sources"]:
             load_upsampler(path)
+            state.settle_imports()
+        if changed := name_changed_sources(options["sources"], options["digests"]):
+            raise UsageError(f"--upsampler: changed since the training began: {'; '.join(changed)}")
         folder = None if options["images"] is None else Path(options["images"])
         images = load_images(folder, smallest=options["smallest"])
     except DeconvbenchError as error:
@@ -56,15 +64,15 @@ def serve(source: TextIO, answer: Answer) -> None:
         except SurroundingsError as error:
             answer({"stop": str(error)})
             return
-        except Exception as error:  # noqa: BLE001 -- the boundary that keeps one run's failure from ending the others
+        except BaseException as error:  # noqa: BLE001 -- one run's failure must not end the others
             status, message = classify_failure(error)
-        answer({"status": status, "message": message})
+        is_spent = bool(state.restore().lasting) or status == "crashed"
+        answer({"status": status, "message": message, "is_spent": is_spent})
 
 
 def main() -> None:
     """Serve the parent on standard input and output; whatever layers print goes to standard error."""
-    send = open_channel()
-    serve(sys.stdin, lambda content: send(json.dumps(content)))
+    serve(*open_channel())
 
 
 if __name__ == "__main__":

@@ -26,10 +26,10 @@ class TrainingWorker(Protocol):
         """Begin a training run."""
 
     def read(self) -> list[dict[str, Any]] | None:
-        """Say what came since: ``step`` and ``text``, ``status`` and ``message``, or ``stop``; None at its end."""
+        """Say what came since, None at its end: ``step, text``, ``status, message, is_spent``, or ``stop``."""
 
-    def explain_end(self) -> str:
-        """Say how it ended."""
+    def explain_end(self) -> tuple[str, str]:
+        """Say how it ended: a status and one line."""
 
     def kill(self) -> None:
         """End it at once."""
@@ -180,9 +180,8 @@ class TrainingPool:
         if answers is None:
             self._selector.unregister(worker)
             if worker in self._busy:
-                self._end(worker, "crashed", worker.explain_end())
-            worker.kill()
-            self._idle = [other for other in self._idle if other is not worker]
+                self._end(worker, *worker.explain_end())
+            self._retire(worker)
             return
         for answer in answers:
             if "stop" in answer:
@@ -191,6 +190,13 @@ class TrainingPool:
                 self._advance(worker, answer["step"], answer["text"])
             else:
                 self._end(worker, answer["status"], answer["message"])
+                if answer.get("is_spent"):
+                    self._selector.unregister(worker)
+                    self._retire(worker)
+
+    def _retire(self, worker: TrainingWorker) -> None:
+        worker.kill()
+        self._idle = [other for other in self._idle if other is not worker]
 
     def _advance(self, worker: TrainingWorker, step: int, text: str) -> None:
         task = self._busy[worker]

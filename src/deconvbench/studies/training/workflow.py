@@ -22,6 +22,7 @@ from deconvbench.records.documents import ExperimentInfo, TrainingResult
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.records.run_folder import hold_folder
 from deconvbench.runner.environment import collect_environment
+from deconvbench.runner.limits import check_count, check_threads
 from deconvbench.studies.training.checkpoints import (
     RESULT_NAME,
     SETTINGS_NAME,
@@ -38,6 +39,7 @@ from deconvbench.studies.training.scheduler import Failure, TrainingJob, Trainin
 from deconvbench.studies.training.settings import TrainingSettings
 from deconvbench.studies.training.training import THREADS, TrainingRun, write_settings
 from deconvbench.upsamplers import list_sources
+from deconvbench.upsamplers.sources import identify_sources
 
 EXPERIMENT_NAME = "experiment.json"
 # what marks a folder as one of experiments
@@ -66,7 +68,8 @@ def run_experiments(
     images_folder : Path or None
         Photographs of one's own; None takes those of scikit-image.
     jobs : int or None
-        Training runs at a time; None: as many as there are cores, and one on an accelerator.
+        Training runs at a time, at most 4 for each core; None: as many as there are cores, and one on an
+        accelerator.
     command : sequence of str
         What the user typed, for the record.
     force : bool
@@ -81,8 +84,8 @@ def run_experiments(
     Raises
     ------
     UsageError
-        If the device is absent, the images do not do, a run in the folder has other settings, or the folder holds
-        files of others and `force` is false.
+        If the device is absent, there are more jobs than the machine may be asked for, the images do not do, a run
+        in the folder has other settings, or the folder holds files of others and `force` is false.
     SurroundingsError
         If the folder cannot be written, or another call is at it; what was trained is kept.
     """
@@ -90,6 +93,9 @@ def run_experiments(
     root = make_absolute(root)  # wherever a layer moves this process or its children to
     for device in dict.fromkeys(settings.device for settings in runs):
         check_device(device)
+    check_threads(())
+    if jobs is not None:
+        check_count("--jobs", jobs)
     smallest = min((settings.crop_size for settings in runs), default=1)
     images = load_images(images_folder, smallest=smallest)
     for settings in runs:
@@ -105,10 +111,12 @@ def run_experiments(
             write_originals(settings, hold_out(images, settings), root)
         record = _open_record(root, images, command)
         started = time.monotonic()
+        sources = list_sources(settings.upsampler for settings in runs)
         options = {
             "images": None if images_folder is None else str(images_folder.resolve()),
             "smallest": smallest,
-            "sources": list_sources(settings.upsampler for settings in runs),
+            "sources": sources,
+            "digests": identify_sources(sources),
             "code_version": record["environment"]["code_version"],
         }
         pool = TrainingPool(

@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +19,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.errors import SurroundingsError, UsageError, explain_os_error
+from deconvbench.scratch import make_scratch_folder, sweep_scratch_folders
 from deconvbench.upsamplers.fast.native.form import prepare_native, run_native
 from deconvbench.upsamplers.fast.native.library import SOURCE, Library, find_library, locate_library
+from deconvbench.upsamplers.fast.native.trust import digest_library, make_private_folder, record_digest
 
 _FLAGS = ("-O3", "-fPIC", "-std=gnu11")
 # for the processor at hand, as compilers spell it, or else for any
@@ -70,7 +71,7 @@ def build_native() -> NativeBuild:
     Raises
     ------
     UsageError
-        If there is no compiler, or it cannot compile this.
+        If there is no compiler, or it cannot compile this, or others can write the cache folder.
     SurroundingsError
         If the cache folder cannot be written, or what was compiled computes something else.
     """
@@ -79,11 +80,14 @@ def build_native() -> NativeBuild:
     except RuntimeError as error:
         raise SurroundingsError("no home folder to keep it in; set HOME or XDG_CACHE_HOME") from error
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as folder:
-            made = Path(folder) / target.name
+        make_private_folder(target.parent)
+        sweep_scratch_folders(target.parent)
+        with make_scratch_folder(target.parent) as folder:
+            made = folder / target.name
             command = _compile(made)
             library, deviation = _try_out(made)
+            made.chmod(0o700)
+            record_digest(target, digest_library(made))
             made.replace(target)
     except OSError as error:
         raise SurroundingsError(f"cannot write {target.parent}: {explain_os_error(error)}") from error

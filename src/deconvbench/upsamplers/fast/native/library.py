@@ -6,12 +6,17 @@ Loading happens at the first question, never at import.
 import ctypes
 import functools
 import hashlib
+import logging
 import os
 import platform
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from deconvbench.upsamplers.fast.native.trust import explain_distrust
+
+_LOGGER = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("tiled.c")
 _HEADER = SOURCE.with_name("vectors.h")
@@ -145,12 +150,20 @@ def locate_library() -> Path:
     -------
     Path
         In the user's cache folder, ``$XDG_CACHE_HOME`` or ``~/.cache``.
+
+    Raises
+    ------
+    RuntimeError
+        If the user has no home.
     """
     sources = [SOURCE.read_text(), _HEADER.read_text()]
     facts = [*sources, torch.__version__, platform.system(), platform.machine(), *_read_processor()]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
     cache = os.environ.get("XDG_CACHE_HOME")
-    folder = Path(cache) if cache else Path.home() / ".cache"
+    # "If an implementation encounters a relative path [in it] it should … ignore it": XDG base directories
+    folder = Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache"
+    if not folder.is_absolute():
+        raise RuntimeError(f"the home folder, {str(folder.parent)!r}, is not an absolute path")
     return folder / "deconvbench" / f"tiled-{digest}.so"
 
 
@@ -167,7 +180,8 @@ def _read_processor() -> list[str]:
 def find_library() -> Library | None:
     """Load the library that `build_native` made for this source, processor and torch, if there is one.
 
-    Looked for once in a process; ``DECONVBENCH_NATIVE=0`` in the environment says not to look.
+    Looked for once in a process; ``DECONVBENCH_NATIVE=0`` in the environment says not to look. One that another
+    user could have written is not loaded, which is logged as a warning.
 
     Returns
     -------
@@ -177,7 +191,15 @@ def find_library() -> Library | None:
         return None
     try:
         path = locate_library()
-        return Library(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        objection = explain_distrust(path)
+        if objection is not None:
+            _LOGGER.warning(
+                "deconvbench: the compiled form is not used: %s; build it with: deconvbench native", objection
+            )
+            return None
+        return Library(path)
     except (OSError, RuntimeError, AttributeError):
         # unreadable, of another system, or no home to look in: as if it were not there
         return None

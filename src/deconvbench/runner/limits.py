@@ -1,0 +1,65 @@
+"""How many threads and processes this machine is asked for, checked before anything starts."""
+
+import os
+from collections.abc import Iterable, Mapping
+
+from deconvbench.errors import UsageError
+from deconvbench.records.case import Case
+
+# more threads than cores are a measurement too, but not without bound: each takes memory and a process number
+_PER_CORE = 4
+_ALWAYS_ALLOWED = 16
+# what sets a library's threads when it is loaded
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+# of a number that is too large whatever follows, and that Python still converts
+_DIGITS = 18
+
+
+def limit_threads() -> int:
+    """Return how many threads, or processes that train, this machine may be asked for: 4 a core, at least 16."""
+    return max(_ALWAYS_ALLOWED, _PER_CORE * (os.cpu_count() or 1))
+
+
+def check_threads(cases: Iterable[Case], environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse cases, and settings of the environment, that ask for more threads than the machine may be asked for.
+
+    Parameters
+    ----------
+    cases : iterable of Case
+        What is to be measured.
+    environment : mapping
+        The variables of this process, which its children have too.
+
+    Raises
+    ------
+    UsageError
+        Naming the number and what is allowed.
+    """
+    for threads in sorted({case.threads for case in cases}):
+        check_count("threads", threads)
+    for name in _THREAD_VARIABLES:
+        # OpenMP takes a list, a number for each level of nesting
+        for word in environment.get(name, "").split(","):
+            if word.strip().isascii() and word.strip().isdigit():
+                check_count(name, int(word.strip()[:_DIGITS]))
+
+
+def check_count(name: str, count: int) -> None:
+    """Refuse a number of threads or processes.
+
+    Parameters
+    ----------
+    name : str
+        What sets it.
+    count : int
+        How many are asked for.
+
+    Raises
+    ------
+    UsageError
+        If there are more than the machine may be asked for, or less than one.
+    """
+    limit = limit_threads()
+    if not 1 <= count <= limit:
+        cores = os.cpu_count() or 1
+        raise UsageError(f"{name}: {count} is not from 1 to {limit}, the most on this machine of {cores} cores")
