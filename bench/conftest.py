@@ -54,11 +54,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the plan before anything is collected, so that a wrong word costs one line and no time."""
     if config.getoption("benchmark_storage", "") == "file://./.benchmarks":
         config.option.benchmark_storage = STORAGE
-    # what pytest-benchmark warns of is no reason to end in a traceback; here, and where it runs tests
-    warnings.filterwarnings("default", category=PytestBenchmarkWarning)
-    config.addinivalue_line(
-        "filterwarnings", f"default::{PytestBenchmarkWarning.__module__}.PytestBenchmarkWarning"
-    )
+    # what others warn of, such as a checkout that cannot be written, is no reason to end in a traceback; here, and
+    # where tests run
+    for category in (PytestBenchmarkWarning, pytest.PytestCacheWarning):
+        warnings.filterwarnings("default", category=category)
+        config.addinivalue_line("filterwarnings", f"default::{category.__module__}.{category.__name__}")
     config.pluginmanager.register(_Interruption())
     with _one_line():
         if not config.pluginmanager.hasplugin("benchmark"):
