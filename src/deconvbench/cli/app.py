@@ -4,6 +4,7 @@ Results go to standard output, progress and errors to standard error. torch and 
 commands, so that ``--help`` needs neither.
 """
 
+import re
 import signal
 import sys
 import traceback
@@ -27,6 +28,7 @@ _CLICK_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 _CLICK_ABORT: type[Exception] = typer.Abort
 # characters: a path is shorter as a rule, and so are the names of all upsamplers
 _MAX_WORD, _MAX_LINE = 300, 2000
+_LONG_WORD = re.compile(rf"\S{{{_MAX_WORD + 1},}}")
 
 app = typer.Typer(
     add_completion=False,
@@ -58,12 +60,9 @@ for command in (grid, run, report, compare, compare_commits, selftest, validate,
 
 
 def _write_line(message: str) -> str:
-    """One line of a message, without the middle of what is too long to be read."""
-    words = [
-        word if len(word) <= _MAX_WORD else f"{word[: _MAX_WORD // 2]}…{word[-_MAX_WORD // 2 :]}"
-        for word in message.split()
-    ]
-    line = " ".join(words)
+    """One line of a message, without the middle of what is too long to be read; a path keeps its spaces."""
+    line = " ".join(map(str.strip, message.splitlines()))
+    line = _LONG_WORD.sub(lambda word: f"{word[0][: _MAX_WORD // 2]}…{word[0][-_MAX_WORD // 2 :]}", line)
     return line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE // 2]} … {line[-_MAX_LINE // 2 :]}"
 
 

@@ -10,6 +10,7 @@ from deconvbench.errors import UsageError
 from deconvbench.grid.grid import Grid, load_grid, load_preset, select_all
 from deconvbench.grid.reading import read_positive, read_whole
 from deconvbench.imports import search_current_folder
+from deconvbench.paths import make_absolute
 from deconvbench.records.case import Case
 from deconvbench.runner.plan import Plan
 from deconvbench.units import parse_fraction
@@ -142,6 +143,7 @@ def load_upsamplers(paths: Sequence[str]) -> tuple[str, ...]:
         Their names.
     """
     if paths:
+        make_absolute(Path())  # says so where the current folder was removed
         search_current_folder([path.partition(":")[0] for path in paths])
     return tuple(load_upsampler(path) for path in paths)
 

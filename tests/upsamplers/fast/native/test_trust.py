@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deconvbench.errors import UsageError
+from deconvbench.errors import SurroundingsError, UsageError
 from deconvbench.upsamplers.fast.native import build_native, building, find_library, library, trust
 from deconvbench.upsamplers.fast.native.library import locate_library
 from deconvbench.upsamplers.fast.native.trust import (
@@ -154,7 +154,7 @@ def test_no_cache_in_the_current_folder(
     monkeypatch.setenv(variable, "relative")
     if variable == "HOME":
         assert find_library() is None
-        with pytest.raises(UsageError, match="^HOME: "):
+        with pytest.raises(SurroundingsError, match="set HOME or XDG_CACHE_HOME"):
             build_native()
     else:
         assert locate_library().parent == tmp_path / "home" / ".cache" / "deconvbench"
