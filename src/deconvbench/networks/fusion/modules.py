@@ -59,7 +59,10 @@ class Fused(nn.Module):
         idle.add(call)
 
     def _find_weight_cache(self) -> WeightCache | None:
-        return None if self.training else self.__dict__.get("weight_cache")
+        # what a compiler traces computes them anew
+        if self.training or torch.compiler.is_compiling():
+            return None
+        return self.__dict__.get("weight_cache")
 
     def train(self, mode: bool = True) -> Self:
         """Set training or evaluation mode; training drops what is kept."""
