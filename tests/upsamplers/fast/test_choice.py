@@ -85,6 +85,11 @@ MANY = replace(MIDDLING, in_channels=512, out_channels=256)
             replace(MIDDLING, is_float32=False, library=Library.PATCHES), "transposed", id="patches of few outputs"
         ),
         pytest.param(replace(MIDDLING, groups=4, is_float32=False), "plain", id="groups in bfloat16"),
+        pytest.param(
+            replace(MIDDLING, out_channels=128, groups=4, is_channels_last=True),
+            "plain",
+            id="groups, channels last",
+        ),
         pytest.param(NATIVE_LOAD, NATIVE, id="compiled"),
         pytest.param(replace(NATIVE_LOAD, height=3, width=3), NATIVE, id="compiled, small map"),
         pytest.param(replace(NATIVE_LOAD, height=2, width=2), "plain", id="compiled, few values"),

@@ -120,10 +120,16 @@ def count_transposed(
     if sizes.library is Library.PATCHES:
         patches = size**2 * sizes.pixels * sizes.out_channels // (sizes.batch * sizes.groups)
         return computing + patches * _PATCH_COPIES
-    if sizes.library is Library.OTHER or sizes.is_channels_last or is_training:
+    if sizes.library is Library.OTHER or is_training:
         return computing
-    outputs = 2 if goes_with_channels_last(sizes.in_channels, sizes.out_channels) else 3
-    return max(computing, outputs * sizes.outputs + made)
+    return max(computing, _count_outputs(sizes) * sizes.outputs + made)
+
+
+def _count_outputs(sizes: Sizes) -> int:
+    """How many outputs oneDNN and torch hold at once: it re-orders with groups, and with the channels first twice."""
+    if sizes.is_channels_last:
+        return 1 if sizes.groups == 1 else 2
+    return 2 if goes_with_channels_last(sizes.in_channels, sizes.out_channels) else 3
 
 
 def goes_with_channels_last(in_channels: int, out_channels: int) -> bool:
