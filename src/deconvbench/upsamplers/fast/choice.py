@@ -85,8 +85,8 @@ def choose_implementation(load: Workload) -> str:
     from the best. In words: `plain` for small maps and few channels, `transposed` in between, and for many
     channels the forms that multiply least: `tiled` for kernel 3 and scale 2, `minimal` where scales of 3 and more
     make its products few. Two threads share additions badly, so they double the channels that those need. A form
-    that would hold more than 1.1 times what the plain form does (`peaks`) is not taken. What was not measured (other
-    dtypes, groups, accelerators) gets the transposed form: one convolution of torch's own.
+    that would hold more than 1.1 times what the plain form does (`peaks`) is not taken. What was not measured
+    (other dtypes, groups, accelerators) gets the transposed form: one convolution of torch's own.
 
     Where `tiled` is there compiled it is the fastest from some hundred values on, in training from some thousand.
 

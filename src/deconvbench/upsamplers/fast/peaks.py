@@ -126,7 +126,7 @@ def count_transposed(
 
 
 def _count_outputs(sizes: Sizes) -> int:
-    """How many outputs oneDNN and torch hold at once: it re-orders with groups, and with the channels first twice."""
+    """Outputs that are held at once: groups re-order them, and the channels first do so twice."""
     if sizes.is_channels_last:
         return 1 if sizes.groups == 1 else 2
     return 2 if goes_with_channels_last(sizes.in_channels, sizes.out_channels) else 3
