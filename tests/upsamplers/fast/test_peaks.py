@@ -38,7 +38,13 @@ MEASURED_DOUBLE = [
     (5, 2, 64, 64, 1, 48, 48, "live", 121.5, 46.1),
 ]
 SIZES = Sizes(
-    batch=1, pixels=4096, in_channels=32, out_channels=16, kernel_size=3, scale_factor=2, is_channels_last=False
+    pixels=4096,
+    image_pixels=4096,
+    in_channels=32,
+    out_channels=16,
+    kernel_size=3,
+    scale_factor=2,
+    is_channels_last=False,
 )
 
 
@@ -58,8 +64,8 @@ def test_counts_are_what_was_measured(
 ) -> None:
     kernel_size, scale_factor, in_channels, out_channels, batch, height, width, mode, plain, transposed = cell
     sizes = Sizes(
-        batch=batch,
         pixels=batch * height * width,
+        image_pixels=height * width,
         in_channels=in_channels,
         out_channels=out_channels,
         kernel_size=kernel_size,

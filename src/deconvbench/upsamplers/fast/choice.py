@@ -161,8 +161,8 @@ def _holds_little(load: Workload, pixels: int) -> bool:
         # up to half as much again was seen, with no rule to it
         return False
     sizes = Sizes(
-        batch=load.batch,
         pixels=pixels,
+        image_pixels=load.height * load.width,
         in_channels=load.in_channels,
         out_channels=load.out_channels,
         kernel_size=load.kernel_size,

@@ -137,8 +137,8 @@ def estimate_plain_peak(x: Tensor, out_channels: int, kernel_size: int, scale_fa
     """
     batch, in_channels, height, width = x.shape
     sizes = Sizes(
-        batch=batch,
         pixels=batch * height * width,
+        image_pixels=height * width,
         in_channels=in_channels,
         out_channels=out_channels,
         kernel_size=kernel_size,

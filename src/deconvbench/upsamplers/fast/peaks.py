@@ -33,8 +33,8 @@ class Sizes:
 
     Parameters
     ----------
-    batch, pixels : int
-        Images, and pixels of the input in all of them.
+    pixels, image_pixels : int
+        Of the input: of all images, and of each.
     in_channels, out_channels, kernel_size, scale_factor, groups : int
         Of the layer.
     is_channels_last : bool
@@ -45,8 +45,8 @@ class Sizes:
         Who computes.
     """
 
-    batch: int
     pixels: int
+    image_pixels: int
     in_channels: int
     out_channels: int
     kernel_size: int
@@ -86,7 +86,8 @@ def count_plain(sizes: Sizes) -> int:
     """
     held = sizes.upsampled + sizes.outputs
     if sizes.library is Library.PATCHES:
-        return held + sizes.kernel_size**2 * sizes.upsampled // (sizes.batch * sizes.groups)
+        taps = sizes.kernel_size**2 * sizes.scale_factor**2
+        return held + taps * sizes.image_pixels * sizes.in_channels // sizes.groups
     weights = sizes.count_weights(sizes.kernel_size)
     if sizes.is_channels_last:
         return held + weights
@@ -118,7 +119,7 @@ def count_transposed(
     if is_shared:
         computing = int(_SHARED * computing)
     if sizes.library is Library.PATCHES:
-        patches = size**2 * sizes.pixels * sizes.out_channels // (sizes.batch * sizes.groups)
+        patches = size**2 * sizes.image_pixels * sizes.out_channels // sizes.groups
         return computing + patches * _PATCH_COPIES
     if sizes.library is Library.OTHER or is_training:
         return computing
@@ -126,7 +127,7 @@ def count_transposed(
 
 
 def _count_outputs(sizes: Sizes) -> int:
-    """Outputs that are held at once: groups re-order them, and the channels first do so twice."""
+    """Count the outputs held at once: with groups they are re-ordered, with the channels first twice."""
     if sizes.is_channels_last:
         return 1 if sizes.groups == 1 else 2
     return 2 if goes_with_channels_last(sizes.in_channels, sizes.out_channels) else 3
