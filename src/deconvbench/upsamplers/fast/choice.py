@@ -157,9 +157,11 @@ def _prefers_products(load: Workload, pixels: int) -> bool:
 
 def _holds_little(load: Workload, pixels: int) -> bool:
     """Whether the transposed form holds about as much as the plain one at most."""
-    if load.is_cpu and not load.is_float32 and load.groups > 1 and load.library is Library.ONEDNN:
-        # up to half as much again was seen, with no rule to it
-        return False
+    if load.is_cpu and load.library is Library.ONEDNN and load.groups > 1:
+        is_odd = load.out_channels // load.groups % 8 > 0 and load.groups < load.in_channels
+        if is_odd or not load.is_float32:
+            # up to half as much again was seen, with no rule to it
+            return False
     sizes = Sizes(
         pixels=pixels,
         image_pixels=load.height * load.width,

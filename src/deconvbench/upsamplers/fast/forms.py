@@ -203,13 +203,18 @@ def _pad_input(x: Tensor, geometry: Geometry) -> tuple[Tensor, int]:
     return padded, geometry.padding + geometry.scale_factor * geometry.reach
 
 
-def _run_transposed(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    padded, crop = _pad_input(x, geometry)
-    if (
+def _takes_channels_last(x: Tensor, out_channels: int) -> bool:
+    """Whether a transposed convolution takes an image with the channels last, whatever it is."""
+    return (
         _find_library(x) is Library.ONEDNN
         and not torch.compiler.is_compiling()
-        and goes_with_channels_last(x.shape[1], kernel.shape[1] * geometry.groups)
-    ):
+        and goes_with_channels_last(x.shape[1], out_channels)
+    )
+
+
+def _run_transposed(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    padded, crop = _pad_input(x, geometry)
+    if _takes_channels_last(x, kernel.shape[1] * geometry.groups):
         padded = padded.contiguous(memory_format=torch.channels_last)
     return functional.conv_transpose2d(
         padded, kernel, bias, stride=geometry.scale_factor, padding=crop, groups=geometry.groups
@@ -272,7 +277,10 @@ def _run_form(
     if implementation in PRODUCT_FORMS:
         return _run_products(x, weight, prepared, bias, implementation, geometry)
     if prepared is None:
-        layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
+        is_last = is_channels_last(x) or (
+            implementation == "transposed" and _takes_channels_last(x, weight.shape[0])
+        )
+        layout = torch.channels_last if is_last else torch.contiguous_format
         # the convolution would make this copy too, and keep what it is made from meanwhile
         prepared = prepare(implementation, weight, geometry, x.dtype).contiguous(memory_format=layout)
     return _CONVOLUTIONS[implementation](x, prepared, bias, geometry)

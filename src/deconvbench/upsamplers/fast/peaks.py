@@ -115,7 +115,9 @@ def count_transposed(
     size = sizes.kernel_size + sizes.scale_factor - 1
     kernels = sizes.count_weights(size)
     made = 0 if is_prepared else kernels * (1 if sizes.is_float32 else _KERNELS_MADE)
-    computing = sizes.outputs + sizes.inputs + kernels + made
+    detours = not sizes.is_channels_last and goes_with_channels_last(sizes.in_channels, sizes.out_channels)
+    # one that was kept for the channels first is copied then
+    computing = sizes.outputs + sizes.inputs + kernels + max(made, kernels if detours else 0)
     if is_shared:
         computing = int(_SHARED * computing)
     if sizes.library is Library.PATCHES:
