@@ -43,7 +43,7 @@ def test_a_training_layer_is_not_frozen(form: str) -> None:
 
 def test_a_weight_of_inference_mode_is_kept_and_seen_to_change() -> None:
     with torch.inference_mode():
-        layer = make_layer().eval().cache_weight()
+        layer = make_layer("transposed").eval().cache_weight()
         layer(draw(1, 4, 3, 4))
         seen = [layer.is_frozen]
         layer.weight.mul_(2)
@@ -322,7 +322,7 @@ def test_threads_that_change_and_keep_the_weight_never_see_an_old_one(form: str)
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize("order", ["keep, compile", "compile, keep"])
 def test_a_kept_weight_and_a_compiler_go_together(order: str, backend: str, fullgraph: bool) -> None:
-    layer, x = make_layer().eval(), draw(1, 4, 3, 4)
+    layer, x = make_layer("transposed").eval(), draw(1, 4, 3, 4)
     torch.compiler.reset()
     if order == "keep, compile":
         layer.cache_weight()
