@@ -1,8 +1,12 @@
 """Kept weights are those of the weight that is asked for, whatever happened to it."""
 
 import copy
+import gc
 import pickle
+import threading
+import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,6 +18,7 @@ from deconvbench.networks.fusion.weight_cache import WeightCache
 from deconvbench.upsamplers.fast.forms import Geometry
 from tests.networks.fusion.comparing import run_both
 from tests.networks.fusion.networks import UNet, Up
+from tests.upsamplers.fast.plain_form import UNSEEN
 
 GEOMETRY = Geometry(kernel_size=3, scale_factor=2, groups=1, padding_mode="zeros")
 
@@ -42,7 +47,7 @@ CHANGES: dict[str, Callable[[Up], object]] = {
     "to_single": lambda model: model.float(),
     "train_and_eval": lambda model: model.train().eval(),
     "nothing": lambda model: None,
-}
+} | {f"weight, {name}": lambda model, change=change: change(model.conv.weight) for name, change in UNSEEN.items()}
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode], ids=["no_grad", "inference_mode"])
@@ -64,7 +69,7 @@ def test_no_old_weight_is_used(name: str, mode: Callable[[], object]) -> None:
                 fused.conv.bias,
                 padding=1,
             )
-            assert (fused(given) - plain).abs().max() <= 1e-5
+            torch.testing.assert_close(fused(given), plain, rtol=0, atol=1e-5, equal_nan=True)
 
 
 def test_each_part_of_a_weight_is_kept_by_itself() -> None:
@@ -104,15 +109,142 @@ def test_what_is_made_in_inference_mode_may_be_used_outside() -> None:
     assert x.grad is not None
 
 
-@pytest.mark.parametrize("kind", ["no_parameter", "gradient", "inference"])
+@pytest.mark.parametrize("kind", ["no_parameter", "gradient", "device"])
 def test_some_weights_cannot_be_kept(kind: str) -> None:
     weight: Tensor = torch.randn(2, 3, 3, 3)
     if kind == "gradient":
         weight = nn.Parameter(weight)
-    elif kind == "inference":
-        with torch.inference_mode():
-            weight = nn.Parameter(torch.randn(2, 3, 3, 3), requires_grad=False)
+    elif kind == "device":
+        weight = nn.Parameter(weight.to("meta"), requires_grad=False)
     assert WeightCache().find(weight, 0, 3) is None
+
+
+def load_assigned(model: Up, weight: Tensor, x: Tensor) -> Tensor:
+    model.load_state_dict(model.state_dict() | {"conv.weight": weight}, assign=True)
+    y: Tensor = model(x)
+    return y
+
+
+def call_functionally(model: Up, weight: Tensor, x: Tensor) -> Tensor:
+    y: Tensor = torch.func.functional_call(model, {"conv.weight": nn.Parameter(weight)}, (x,))
+    return y
+
+
+def replace_parameter(model: Up, weight: Tensor, x: Tensor) -> Tensor:
+    model.conv.weight = nn.Parameter(weight)
+    y: Tensor = model(x)
+    return y
+
+
+@pytest.mark.parametrize("holds_them", [False, True], ids=["thrown away", "held elsewhere"])
+@pytest.mark.parametrize("use", [load_assigned, call_functionally, replace_parameter])
+def test_replaced_parameters_leave_nothing_behind(use: Callable[..., Tensor], holds_them: bool) -> None:
+    fused: Any = fuse(Up().eval(), inplace=True, cache_weights=True).model
+    x, held, references = torch.randn(1, 4, 3, 3), [], []
+    shape = fused.conv.weight.shape
+    with torch.no_grad():
+        for _ in range(20):
+            weight = torch.randn(shape)
+            expected = torch.conv2d(
+                x.repeat_interleave(2, 2).repeat_interleave(2, 3), weight, fused.conv.bias, padding=1
+            )
+            torch.testing.assert_close(use(fused, weight, x), expected, rtol=0, atol=1e-5)
+            references.append(weakref.ref(fused.conv.weight))
+            if holds_them:
+                held.append(fused.conv.weight)
+        assert len(fused.weight_cache) <= 2
+        del weight
+        fused.conv.weight = nn.Parameter(torch.zeros(shape))
+    held.clear()
+    gc.collect()
+    assert not any(reference() is not None for reference in references)
+
+
+def test_what_others_of_the_module_keep_stays() -> None:
+    model = UNet().eval()
+    fused: Any = fuse(nn.Sequential(model).eval(), cache_weights=True).model
+    x = torch.randn(1, 3, 8, 8)
+    with torch.no_grad():
+        fused(x)
+        caches = [module.weight_cache for module in fused.modules() if "weight_cache" in vars(module)]
+        kept = [dict(cache._entries) for cache in caches]
+        for _ in range(3):
+            fused(x)
+    assert [dict(cache._entries) for cache in caches] == kept
+
+
+def test_what_is_kept_refers_to_no_module() -> None:
+    fused: Any = fuse(Up().eval(), cache_weights=True).model
+    with torch.no_grad():
+        fused(torch.zeros(1, 4, 2, 2))
+    reference = weakref.ref(fused)
+    weight_cache = fused.weight_cache
+    del fused
+    assert reference() is None
+    assert len(weight_cache) == 1
+
+
+@pytest.mark.parametrize(
+    "build", [Up, UNet, lambda: nn.Sequential(*plain_parts())], ids=["Up", "UNet", "Sequential"]
+)
+def test_many_threads_call_one_model(build: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(0)
+    model = build().double().eval()
+    channels = 3 if isinstance(model, UNet) else 4
+    inputs = [torch.randn(1, channels, 8 * size, 16, dtype=torch.float64) for size in range(1, 7)]
+    with torch.no_grad():
+        expected = [model(x) for x in inputs]
+    for _ in range(3):
+        fused = fuse(model, cache_weights=True).model
+        start = threading.Barrier(len(inputs))
+
+        def work(index: int, fused: nn.Module = fused, start: threading.Barrier = start) -> None:
+            start.wait()
+            # grad mode is each thread's own
+            with torch.no_grad():
+                for _ in range(5):
+                    torch.testing.assert_close(fused(inputs[index]), expected[index], rtol=0, atol=1e-9)
+
+        with ThreadPoolExecutor(len(inputs)) as pool:
+            list(pool.map(work, range(len(inputs))))
+
+
+def plain_parts() -> list[nn.Module]:
+    convs = [nn.Conv2d(4, 4, 3, padding=1) for _ in range(3)]
+    return [part for conv in convs for part in (nn.Upsample(scale_factor=2), conv)]
+
+
+@pytest.mark.compile
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"backend": "eager", "fullgraph": False}, id="eager"),
+        pytest.param({"backend": "aot_eager", "fullgraph": True}, id="aot_eager, full graph"),
+        pytest.param({"backend": "eager", "fullgraph": True}, id="eager, full graph"),
+    ],
+)
+@pytest.mark.parametrize("order", ["keep, compile", "compile, keep"])
+@pytest.mark.parametrize("build", [Up, lambda: nn.Sequential(*plain_parts())], ids=["watched", "container"])
+def test_kept_weights_and_a_compiler_go_together(
+    build: Callable[[], nn.Module], order: str, options: dict[str, Any]
+) -> None:
+    torch.manual_seed(0)
+    model = build().double().eval()
+    fused, x = (
+        fuse(model, cache_weights=order == "keep, compile").model,
+        torch.randn(2, 4, 4, 4, dtype=torch.float64),
+    )
+    torch.compiler.reset()
+    compiled = torch.compile(fused, **options)
+    with torch.no_grad():
+        for step in range(4):
+            torch.testing.assert_close(compiled(x), model(x), rtol=0, atol=1e-9)
+            torch.testing.assert_close(fused(x), model(x), rtol=0, atol=1e-9)
+            if step == 1 and order == "compile, keep":
+                # the fused modules are fused again, in place
+                vars(fused)["weight_cache"] = WeightCache(fused)
+            elif step == 2:
+                next(fused.parameters()).data.mul_(2)
 
 
 def test_copies_are_empty() -> None:
@@ -122,6 +254,8 @@ def test_copies_are_empty() -> None:
     assert len(fused.weight_cache) == 1
     for other in (copy.deepcopy(fused), pickle.loads(pickle.dumps(fused))):
         assert len(other.weight_cache) == 0
+        # and know whose parameters are in use
+        assert other.weight_cache._find_module() is other
 
 
 def test_the_name_before_still_works_and_says_what_to_say() -> None:

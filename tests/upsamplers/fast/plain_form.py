@@ -1,6 +1,6 @@
 """The plain form, as people write it, which every fast form must equal; and what to try it with."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.dlpack import from_dlpack
 
 from deconvbench.upsamplers.fast import ResizeConv2d
 from deconvbench.upsamplers.fast.forms import Geometry, prepare, run
@@ -16,6 +17,58 @@ from deconvbench.upsamplers.fast.forms import Geometry, prepare, run
 FORMS = ("transposed", "subpixel", "minimal", "tiled")
 # what the minimal forms need no copy of, and what torch stores the channels last of
 LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
+
+
+def _assign_twice(weight: Tensor) -> None:
+    # the second time at the address that the first had
+    weight.data = weight.data * 2
+    weight.data = weight.data / 4
+
+
+def _step_fused(weight: Tensor) -> None:
+    with torch.no_grad():
+        weight.grad = torch.ones_like(weight)
+        torch.optim.Adam([weight], lr=0.1, fused=True).step()
+        weight.grad = None
+
+
+def _vector_twice(weight: Tensor) -> None:
+    for factor in (2, 0.25):
+        nn.utils.vector_to_parameters(factor * nn.utils.parameters_to_vector([weight]).detach(), [weight])
+
+
+def _swap_channels(weight: Tensor) -> None:
+    weight.data[:2] = weight.data[:2].flip(0)
+
+
+def _swap(weight: Tensor) -> None:
+    torch.utils.swap_tensors(weight, nn.Parameter(2 * weight.detach()))  # type: ignore[no-untyped-call] # torch has no types here
+
+
+def _write_one(weight: Tensor) -> None:
+    weight.detach().numpy()[1, 1, 1, 1] *= -1
+
+
+def _average(weight: Tensor) -> None:
+    torch._foreach_lerp_([weight.data], [weight.data + 1], 1e-4)
+
+
+# changes of a weight that torch's version counter, its address or both may miss
+UNSEEN: dict[str, Callable[[Any], object]] = {
+    "data assigned twice": _assign_twice,
+    "vector_to_parameters twice": _vector_twice,
+    "fused optimizer": _step_fused,
+    "data written": lambda weight: weight.data.mul_(2),
+    "channels swapped": _swap_channels,
+    "one value through numpy": _write_one,
+    "one value through DLPack": lambda weight: from_dlpack(weight.detach())[0, 0].neg_(),
+    "set": lambda weight: torch.no_grad()(weight.set_)(2 * weight.detach()),
+    "data copied by storage": lambda weight: weight.untyped_storage().copy_((-weight.detach()).untyped_storage()),
+    "moving average": _average,
+    "negated for each": lambda weight: torch._foreach_neg_([weight.data]),
+    "NaN": lambda weight: weight.data[0].fill_(torch.nan),
+    "swapped": _swap,
+}
 
 over_forms = pytest.mark.parametrize("form", FORMS)
 over_layouts = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)

@@ -14,6 +14,7 @@ from torch import nn
 
 from deconvbench.upsamplers.fast import ResizeConv2d
 from deconvbench.upsamplers.fast.choice import IMPLEMENTATIONS, NATIVE, Workload, choose_implementation
+from deconvbench.upsamplers.fast.peaks import Library
 
 ALLOWED_SHARE = 1.1
 MIDDLING = Workload(
@@ -72,6 +73,22 @@ MANY = replace(MIDDLING, in_channels=512, out_channels=256)
             replace(MANY, in_channels=256, out_channels=128, threads=2, is_channels_last=True, is_prepared=False),
             "plain",
             id="two threads, the kernel made outweighs the map",
+        ),
+        pytest.param(replace(MIDDLING, out_channels=64), "transposed", id="as many outputs"),
+        pytest.param(replace(MIDDLING, out_channels=256, threads=2), "transposed", id="many outputs"),
+        pytest.param(
+            replace(MIDDLING, in_channels=16, out_channels=128, is_float32=False, library=Library.PATCHES),
+            "plain",
+            id="patches of many outputs",
+        ),
+        pytest.param(
+            replace(MIDDLING, is_float32=False, library=Library.PATCHES), "transposed", id="patches of few outputs"
+        ),
+        pytest.param(replace(MIDDLING, groups=4, is_float32=False), "plain", id="groups in bfloat16"),
+        pytest.param(
+            replace(MIDDLING, out_channels=128, groups=4, is_channels_last=True),
+            "plain",
+            id="groups, channels last",
         ),
         pytest.param(NATIVE_LOAD, NATIVE, id="compiled"),
         pytest.param(replace(NATIVE_LOAD, height=3, width=3), NATIVE, id="compiled, small map"),
@@ -137,14 +154,39 @@ def measure_peak(call: Callable[[], object], folder: Path) -> int:
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
 @pytest.mark.parametrize("mode", ["frozen", "live", "train"])
 @pytest.mark.parametrize(
-    ("channels", "size"), [(32, 16), (64, 16), (64, 64), (128, 16), (128, 32), (256, 16), (256, 32), (512, 16)]
+    ("channels", "size", "out_channels", "kernel_size", "scale_factor"),
+    [
+        *(
+            (channels, size, channels // 2, 3, 2)
+            for channels, size in (
+                *((32, 16), (64, 16), (64, 64), (128, 16), (128, 32), (256, 16), (256, 32), (512, 16)),
+            )
+        ),
+        # more outputs than inputs
+        (16, 48, 64, 5, 2),
+        (16, 32, 128, 3, 3),
+        (8, 32, 64, 3, 4),
+        (48, 32, 384, 3, 2),
+        (32, 12, 128, 7, 4),
+        # as many
+        (32, 48, 32, 5, 2),
+        # a heavy kernel
+        (128, 12, 256, 5, 3),
+    ],
 )
 def test_auto_holds_little_more_than_the_plain_form(
-    channels: int, size: int, mode: str, layout: Any, tmp_path: Path
+    channels: int,
+    size: int,
+    out_channels: int,
+    kernel_size: int,
+    scale_factor: int,
+    mode: str,
+    layout: Any,
+    tmp_path: Path,
 ) -> None:
-    conv = nn.Conv2d(channels, channels // 2, 3, padding=1).to(memory_format=layout)  # type: ignore[call-overload] # an overload torch leaves out
+    conv = nn.Conv2d(channels, out_channels, kernel_size, padding=kernel_size // 2).to(memory_format=layout)  # type: ignore[call-overload] # an overload torch leaves out
     x = torch.randn(1, channels, size, size).to(memory_format=layout)
-    plain, auto = (ResizeConv2d.from_conv(conv, 2, form) for form in ("plain", "auto"))
+    plain, auto = (ResizeConv2d.from_conv(conv, scale_factor, form) for form in ("plain", "auto"))
     if mode == "train":
         x.requires_grad_()
         gradient = torch.ones_like(plain(x))

@@ -1,18 +1,22 @@
-"""A frozen layer never uses the transform of an old weight, as far as anybody can see one change."""
+"""A frozen layer never uses the transform of an old weight, however it changed."""
 
 import copy
 import io
 import pickle
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from deconvbench.errors import UsageError
 from deconvbench.upsamplers.fast import ResizeConv2d, preparation
 from tests.upsamplers.fast.plain_form import (
+    UNSEEN,
     assert_plain,
     draw,
     make_layer,
@@ -37,11 +41,15 @@ def test_a_training_layer_is_not_frozen(form: str) -> None:
         make_layer(form).cache_weight()
 
 
-def test_a_weight_whose_changes_cannot_be_seen_is_not_cached() -> None:
+def test_a_weight_of_inference_mode_is_kept_and_seen_to_change() -> None:
     with torch.inference_mode():
-        layer = make_layer().eval()
-    with pytest.raises(UsageError, match="cache_weight: the weight was made in inference mode"):
-        layer.cache_weight()
+        layer = make_layer("transposed").eval().cache_weight()
+        layer(draw(1, 4, 3, 4))
+        seen = [layer.is_frozen]
+        layer.weight.mul_(2)
+        seen.append(layer.is_frozen)
+        assert_plain(layer, draw(1, 4, 3, 4))
+    assert seen == [True, False]
 
 
 @over_layouts
@@ -194,22 +202,140 @@ def test_inference_mode_uses_what_is_frozen(form: str) -> None:
 
 @over_forms
 def test_a_parameter_of_inference_mode_drops_the_cached_weight(form: str) -> None:
-    layer = make_layer(form).eval().cache_weight()
+    layer = make_frozen(form)
     with torch.inference_mode():
-        layer.weight = nn.Parameter(draw(6, 4, 3, 3))
+        layer.weight = nn.Parameter(draw(6, 4, 3, 3, seed=5))
         assert_plain(layer, draw(1, 4, 3, 4))
     assert not layer.is_frozen
 
 
+@pytest.mark.parametrize("change", UNSEEN.values(), ids=UNSEEN)
 @over_forms
-def test_writes_into_data_are_what_cannot_be_seen(form: str) -> None:
+def test_a_change_that_torch_does_not_count_is_noticed(form: str, change: Callable[[Tensor], object]) -> None:
     layer, x = make_frozen(form), draw(1, 4, 3, 4)
+    change(layer.weight)
     with torch.no_grad():
-        before = layer(x)
-        layer.weight.data.zero_()
-        assert torch.equal(layer(x), before)
-        layer.cache_weight()
+        torch.testing.assert_close(layer(x), make_plain(layer)(x), rtol=0, atol=1e-12, equal_nan=True)
+    assert not layer.is_frozen
+    # and again, of what it is now
+    layer.cache_weight()
+    with torch.no_grad():
+        layer(x)
+        change(layer.weight)
+        torch.testing.assert_close(layer(x), make_plain(layer)(x), rtol=0, atol=1e-12, equal_nan=True)
+
+
+@over_forms
+def test_parameters_of_one_call_are_those_of_that_call(form: str) -> None:
+    layer, x = make_frozen(form), draw(1, 4, 3, 4)
+    for factor in (2.0, 3.0):
+        given = {name: factor * value.detach() for name, value in layer.named_parameters()}
+        with torch.no_grad():
+            found = torch.func.functional_call(layer, given, (x,))
+            torch.testing.assert_close(found, factor * make_plain(layer)(x), rtol=0, atol=1e-12)
     assert_plain(layer, x)
+
+
+@over_forms
+def test_a_recorded_layer_follows_its_weight(form: str) -> None:
+    """What is kept is no constant of a trace."""
+    layer, x = make_frozen(form).requires_grad_(False), draw(1, 4, 3, 4)
+
+    def call(x: Tensor) -> Any:
+        return layer(x)
+
+    recorded = make_fx(call)(x)
+    torch.testing.assert_close(recorded(x), make_plain(layer)(x), rtol=0, atol=1e-12)
+    layer.weight.data.mul_(2)
+    torch.testing.assert_close(recorded(x), make_plain(layer)(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@over_forms
+def test_transforms_of_functions_see_the_weight(form: str) -> None:
+    layer, x = make_frozen(form), draw(1, 4, 3, 4)
+    plain = make_plain(layer)
+    weight, direction = layer.weight.detach(), draw(6, 4, 3, 3, seed=3)
+
+    def run(weight: Tensor) -> Any:
+        return torch.func.functional_call(layer, {"weight": weight}, (x,))
+
+    def run_plain(weight: Tensor) -> Any:
+        return torch.func.functional_call(plain, {"1.weight": weight}, (x,))
+
+    with torch.no_grad():
+        layer(x)
+    transforms: tuple[Callable[[Callable[[Tensor], Any]], Any], ...] = (
+        lambda function: torch.func.jvp(function, (weight,), (direction,))[1],
+        lambda function: torch.func.grad(lambda weight: function(weight).square().sum())(weight),
+        lambda function: torch.func.vmap(function)(torch.stack([weight, direction])),
+    )
+    for transform in transforms:
+        torch.testing.assert_close(transform(run), transform(run_plain), rtol=0, atol=1e-9)
+
+
+@over_forms
+def test_many_threads_call_one_layer(form: str) -> None:
+    layer, inputs = make_layer(form).eval(), [draw(1, 4, size, 5, seed=size) for size in range(2, 10)]
+    start = threading.Barrier(8)
+    with torch.no_grad():
+        expected = [layer(x) for x in inputs]
+    layer.cache_weight()
+
+    def work(index: int) -> None:
+        start.wait()
+        # grad mode is each thread's own
+        with torch.no_grad():
+            for _ in range(20):
+                torch.testing.assert_close(layer(inputs[index]), expected[index], rtol=0, atol=1e-12)
+                assert layer.is_frozen
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+
+
+@over_forms
+def test_threads_that_change_and_keep_the_weight_never_see_an_old_one(form: str) -> None:
+    layer, x = make_layer(form).eval(), draw(1, 4, 3, 4)
+    weights, lock = [factor * layer.weight.detach() for factor in (1, 2, 3)], threading.Lock()
+    with torch.no_grad():
+        bias = layer.bias[:, None, None]  # type: ignore[index] # it has one
+        unit = layer(x) - bias
+
+    def work(index: int) -> None:
+        with torch.no_grad():
+            for step in range(30):
+                if step % 3 == 0:
+                    layer.cache_weight()
+                # not while another thread changes it, but while others ask whether it is kept
+                with lock:
+                    layer.weight.data.copy_(weights[index % 3])
+                    torch.testing.assert_close(layer(x), unit * (1 + index % 3) + bias, rtol=0, atol=1e-12)
+                assert layer.is_frozen in {True, False}
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+
+
+@pytest.mark.compile
+@pytest.mark.parametrize("fullgraph", [False, True], ids=["with breaks", "full graph"])
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("order", ["keep, compile", "compile, keep"])
+def test_a_kept_weight_and_a_compiler_go_together(order: str, backend: str, fullgraph: bool) -> None:
+    layer, x = make_layer("transposed").eval(), draw(1, 4, 3, 4)
+    torch.compiler.reset()
+    if order == "keep, compile":
+        layer.cache_weight()
+    compiled: Any = torch.compile(layer, backend=backend, fullgraph=fullgraph)
+    with torch.no_grad():
+        for step in range(4):
+            expected = make_plain(layer)(x)
+            torch.testing.assert_close(compiled(x), expected, rtol=0, atol=1e-12)
+            torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-12)
+            if step == 0:
+                layer.cache_weight()
+            elif step == 1:
+                layer.weight.data.mul_(2)
 
 
 @over_forms

@@ -94,12 +94,13 @@ def attach(module: nn.Module, kind: type[Fused], weight_cache: WeightCache | Non
     # only for printing
     vars(module)["_get_name"] = partial(str, f"Fused{type(module).__name__}")
     if weight_cache is not None:
-        vars(module)["weight_cache"] = weight_cache
+        # by both of its names: it was called `kept` before
+        vars(module)["weight_cache"] = vars(module)["kept"] = weight_cache
 
 
 def detach(module: nn.Module) -> None:
     """Make a fused module what it was."""
-    for name in (ENTRY, "_get_name", "weight_cache", "idle"):
+    for name in (ENTRY, "_get_name", "weight_cache", "kept", "idle"):
         vars(module).pop(name, None)
 
 

@@ -63,9 +63,9 @@ def fuse(
         Relative error that is allowed, of the largest output. The default depends on the dtype: 1e-10 in
         float64, 1e-5 in float32, 1e-2 in float16, 5e-2 in bfloat16; ten times that for gradients.
     cache_weights : bool
-        Keep the transformed weights between calls, for inference: faster on small images. A change of a weight
-        is seen, except through ``weight.data`` or foreign views of its memory; ``train()`` and ``.to()`` drop
-        them.
+        Keep the transformed weights between calls, for inference: faster on small images. Weights are compared
+        bit by bit with a copy in every call, so no change is missed; ``train()`` and ``.to()`` drop what is kept.
+        Of weights in the memory of the CPU only.
     freeze : bool, optional
         The deprecated name of `cache_weights`.
 
@@ -211,7 +211,8 @@ def _apply(model: nn.Module, plan: FusionPlan, *, inplace: bool, cache_weights: 
         return model
     fused = model if inplace else copy_sharing(model)
     for path, kind in plan.kinds.items():
-        attach(fused.get_submodule(path), kind, WeightCache() if cache_weights else None)
+        module = fused.get_submodule(path)
+        attach(module, kind, WeightCache(module) if cache_weights else None)
     return fused
 
 

@@ -5,7 +5,7 @@ stays what it was; how that is noticed is `FrozenWeights`'s, here it is found wh
 form.
 """
 
-from dataclasses import dataclass
+import weakref
 from functools import partial
 from typing import Any
 
@@ -14,38 +14,33 @@ from torch import Tensor, nn
 
 from deconvbench.networks.fusion.expressions import FindPrepared
 from deconvbench.upsamplers.fast.forms import Geometry
-from deconvbench.upsamplers.fast.frozen import FrozenWeights
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
-    owner: Tensor
-    address: int
-    taps: Tensor
-    weights: FrozenWeights
-
-    def is_of(self, owner: Tensor) -> bool:
-        # the taps share memory and version of their owner until it gets other memory
-        return owner is self.owner and owner.data_ptr() == self.address and self.weights.are_of(self.taps)
+from deconvbench.upsamplers.fast.frozen import FrozenWeights, can_keep
 
 
 class WeightCache:
     """The transformed weights of the convolutions of one module.
 
-    A change of a weight is seen by its identity, its version and its memory: optimizer steps,
-    ``load_state_dict``, ``.to()``, assignments to ``.data`` and in-place operations by any owner of the
-    parameter all count. Not detected are writes into ``weight.data`` and into foreign views of its memory
-    (``numpy()``): call `clear` after those. Copies and pickles are empty.
+    A weight is compared, bit by bit, with a copy of what it was in every use, so a changed one is never missed,
+    however it was changed: by an optimizer, ``load_state_dict``, through ``.data`` or a view of its memory
+    (``numpy()``). No weight is kept alive; what was made of weights that the module no longer has is dropped when
+    something new is kept. Many threads may use it at once. Copies and pickles are empty.
+
+    Parameters
+    ----------
+    module : nn.Module or None
+        Whose parameters count as in use; with None the weight that came last.
     """
 
-    def __init__(self) -> None:
-        self._entries: dict[Any, _Entry] = {}
+    def __init__(self, module: nn.Module | None = None) -> None:
+        self._find_module = (lambda: None) if module is None else weakref.ref(module)
+        # in each, an id may be used again: what is kept knows its weight by content
+        self._entries: dict[tuple[int, int, int, Geometry], FrozenWeights] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __reduce__(self) -> Any:
-        return (WeightCache, ())
+        return (WeightCache, (self._find_module(),))
 
     def clear(self) -> None:
         """Forget all of them."""
@@ -64,9 +59,10 @@ class WeightCache:
         Returns
         -------
         callable or None
-            None where keeping is not possible: for a gradient, and for weights that are not parameters.
+            None where keeping is not possible: for a gradient, for weights that are not parameters, and where
+            `can_keep` says so.
         """
-        if not isinstance(weight, nn.Parameter) or weight.is_inference():
+        if not isinstance(weight, nn.Parameter) or not can_keep(weight):
             return None
         if torch.is_grad_enabled() and weight.requires_grad:
             return None
@@ -84,10 +80,18 @@ class WeightCache:
     ) -> Tensor:
         key = (id(weight), start, length, geometry)
         entry = self._entries.get(key)
-        if entry is None or not entry.is_of(weight):
-            # one that is made in inference mode has no version
-            with torch.inference_mode(mode=False):
-                taps = weight.detach().narrow(1, start, length)
-            entry = _Entry(owner=weight, address=weight.data_ptr(), taps=taps, weights=FrozenWeights(geometry))
+        value = None if entry is None else entry.take(implementation, weight, layout, dtype)
+        if value is None:
+            entry = FrozenWeights(geometry, start, length)
+            value = entry.take(implementation, weight, layout, dtype)
+            assert value is not None  # nothing was kept that could be of another weight
+            self._drop_replaced(weight)
             self._entries[key] = entry
-        return entry.weights.take(implementation, entry.taps, layout, dtype)
+        return value
+
+    def _drop_replaced(self, weight: Tensor) -> None:
+        module = self._find_module()
+        in_use = {id(weight)} | ({id(owned) for owned in module.parameters()} if module is not None else set())
+        for key in list(self._entries):
+            if key[0] not in in_use:
+                self._entries.pop(key, None)

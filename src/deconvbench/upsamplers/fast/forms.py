@@ -21,6 +21,7 @@ from deconvbench.upsamplers.fast.native.form import (
     run_native,
     take_library,
 )
+from deconvbench.upsamplers.fast.peaks import Library, goes_with_channels_last
 from deconvbench.upsamplers.fast.preparation import Geometry, prepare, swap_channels
 from deconvbench.upsamplers.fast.recording import choose_recorded, is_symbol, is_traced
 from deconvbench.upsamplers.fast.tiled import run_tiled
@@ -77,11 +78,19 @@ def find_fastest(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: 
             is_channels_last=is_channels_last(x, weight),
             is_prepared=is_prepared,
             is_training=torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad),
+            library=_find_library(x),
             is_native=_has_native(x, weight, geometry)
             and fits_native(x, weight.shape[0], is_prepared=is_prepared),
         )
     )
     return "tiled" if chosen == NATIVE and is_watched() else chosen
+
+
+def _find_library(x: Tensor) -> Library:
+    """Who computes the convolutions of an image."""
+    if x.device.type != "cpu":
+        return Library.OTHER
+    return Library.ONEDNN if x.dtype in {torch.float32, torch.bfloat16} else Library.PATCHES
 
 
 def specify(implementation: str, x: Tensor, weight: Tensor, geometry: Geometry) -> str:
@@ -195,8 +204,19 @@ def _pad_input(x: Tensor, geometry: Geometry) -> tuple[Tensor, int]:
     return padded, geometry.padding + geometry.scale_factor * geometry.reach
 
 
+def _takes_channels_last(x: Tensor, out_channels: int) -> bool:
+    """Whether a transposed convolution takes an image with the channels last, whatever it is."""
+    return (
+        _find_library(x) is Library.ONEDNN
+        and not torch.compiler.is_compiling()
+        and goes_with_channels_last(x.shape[1], out_channels)
+    )
+
+
 def _run_transposed(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     padded, crop = _pad_input(x, geometry)
+    if _takes_channels_last(x, kernel.shape[1] * geometry.groups):
+        padded = padded.contiguous(memory_format=torch.channels_last)
     return functional.conv_transpose2d(
         padded, kernel, bias, stride=geometry.scale_factor, padding=crop, groups=geometry.groups
     )
@@ -260,7 +280,10 @@ def _run_form(
         y = _run_products(x, weight, prepared, bias, implementation, geometry)
     else:
         if prepared is None:
-            layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
+            is_last = is_channels_last(x) or (
+                implementation == "transposed" and _takes_channels_last(x, weight.shape[0])
+            )
+            layout = torch.channels_last if is_last else torch.contiguous_format
             # the convolution would make this copy too, and keep what it is made from meanwhile
             prepared = prepare(implementation, weight, geometry, x.dtype).contiguous(memory_format=layout)
         y = _CONVOLUTIONS[implementation](x, prepared, bias, geometry)
@@ -304,7 +327,7 @@ class _TransposedBackward(torch.autograd.Function):
         padded, crop = _pad_input(x, geometry)
         to_input: Tensor | None = None
         to_weights = []
-        for channels in _split_channels(x, weight, geometry):
+        for channels in _split_channels(x, weight, gradient, geometry):
             to_part, to_kernel, _ = torch.ops.aten.convolution_backward(
                 # not an index: batched gradients have no rule for the alias that a whole slice is
                 gradient.narrow(1, channels.start, channels.stop - channels.start),
@@ -344,7 +367,7 @@ def _fold_edges(gradient: Tensor, reach: int) -> Tensor:
     return gradient
 
 
-def _split_channels(x: Tensor, weight: Tensor, geometry: Geometry) -> list[slice]:
+def _split_channels(x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry) -> list[slice]:
     """Cut the output channels, lest their kernels and gradients outweigh the plain form's upsampled map."""
     out_channels = weight.shape[0]
     if geometry.groups > 1:
@@ -354,6 +377,9 @@ def _split_channels(x: Tensor, weight: Tensor, geometry: Geometry) -> list[slice
     upsampled = geometry.scale_factor**2 * x.numel()
     # at least so many channels, without which the products are slow
     chunks = max(min(-(-kernels // max(upsampled, 1)), out_channels // _LEAST_CHANNELS), 1)
+    if is_channels_last(gradient) and gradient.numel() >= (chunks - 1) * kernels:
+        # a part of it would be copied, which holds more than the kernels that it saves
+        chunks = 1
     step = -(-out_channels // chunks)
     return [slice(start, min(start + step, out_channels)) for start in range(0, out_channels, step)]
 

@@ -1,37 +1,72 @@
-"""Transformed weights that a frozen layer keeps, and how it notices that its weight is not the same any more."""
+"""Transformed weights that are kept between calls, and when they may stand for a weight.
 
-from dataclasses import dataclass
+They are kept with a `Snapshot` of the weight that they were made of, and are its only while it holds the same
+bits. No reference to the weight is held, so it is not kept alive.
+"""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deconvbench.upsamplers.fast.forms import PRODUCT_FORMS, Geometry, prepare
+from deconvbench.upsamplers.fast.recording import is_recorded
+from deconvbench.upsamplers.fast.snapshot import Snapshot
+
+
+def can_keep(weight: Tensor) -> bool:
+    """Say whether kept values may stand for a weight in this call.
+
+    Parameters
+    ----------
+    weight : Tensor
+        Any.
+
+    Returns
+    -------
+    bool
+        False where the bits of the weight cannot be read at once (other devices, subclasses, sparse layouts), and
+        where what is computed from it is recorded or transformed, so that a constant must not take its place.
+    """
+    return (
+        type(weight) in {Tensor, nn.Parameter}
+        and weight.device.type == "cpu"
+        and weight.layout == torch.strided
+        and not weight.is_neg()
+        and not is_recorded(weight)
+    )
 
 
 class FrozenWeights:
     """Transformed weights by form, memory format and type, made when they are first asked for.
 
+    Many threads may ask at once: what they share is complete before it is shared, and never changes.
+
     Parameters
     ----------
     geometry : Geometry
         Of the layer.
+    start, length : int, optional
+        Which input channels of each group are transformed; all of them by default.
     """
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry, start: int = 0, length: int | None = None) -> None:
         self._geometry = geometry
-        self._entries: dict[tuple[str, torch.memory_format, torch.dtype], _Entry] = {}
+        self._channels = slice(start, None if length is None else start + length)
+        self._kept: _Kept | None = None
 
     def are_of(self, weight: Tensor) -> bool:
-        """Say whether they are still those of a weight, as far as can be detected.
+        """Say whether they are those of a weight.
 
         Parameters
         ----------
         weight : Tensor, shape (C_out, C_in/groups, k, k)
-            That of the layer now. One that was made in inference mode never is: torch counts no versions there.
+            That of the layer now.
         """
-        return not weight.is_inference() and all(entry.is_of(weight) for entry in self._entries.values())
+        kept = self._kept
+        return can_keep(weight) and (kept is None or kept.is_of(weight))
 
-    def take(self, implementation: str, weight: Tensor, layout: torch.memory_format, dtype: torch.dtype) -> Tensor:
+    def take(
+        self, implementation: str, weight: Tensor, layout: torch.memory_format, dtype: torch.dtype
+    ) -> Tensor | None:
         """Return the transformed weight of a form.
 
         Parameters
@@ -39,7 +74,7 @@ class FrozenWeights:
         implementation : str
             As for `forms.prepare`.
         weight : Tensor, shape (C_out, C_in/groups, k, k)
-            What it is, or is to be, made of.
+            What it is, or is to be, made of; `can_keep` must hold.
         layout : torch.memory_format
             Of the input: a convolution wants its weight to have it too, and would copy it in every call.
         dtype : torch.dtype
@@ -47,34 +82,45 @@ class FrozenWeights:
 
         Returns
         -------
-        Tensor
-            As from `forms.prepare`, without a gradient.
+        Tensor or None
+            As from `forms.prepare`, without a gradient, or the weight itself where it is already what a form
+            wants; None if something is kept and is not of this weight.
         """
+        if (
+            implementation == "plain"
+            and self._channels == slice(0, None)
+            and weight.dtype == dtype
+            and weight.is_contiguous(memory_format=layout)
+        ):
+            return weight
+        kept = self._kept
+        if kept is None:
+            kept = self._kept = _Kept(weight)
+        elif not kept.is_of(weight):
+            return None
         key = (implementation, layout, dtype)
-        if key not in self._entries:
-            self._entries[key] = self._make(implementation, weight, layout, dtype)
-        return self._entries[key].value
+        value = kept.values.get(key)
+        if value is None:
+            value = kept.values[key] = self._make(implementation, kept.snapshot.values, layout, dtype)
+        return value
 
     def _make(
         self, implementation: str, weight: Tensor, layout: torch.memory_format, dtype: torch.dtype
-    ) -> "_Entry":
+    ) -> Tensor:
         # an ordinary tensor even if it is first needed in inference mode: autograd may have to save it one day
-        with torch.inference_mode(False), torch.no_grad():
-            value = prepare(implementation, weight, self._geometry, dtype)
-            if implementation not in PRODUCT_FORMS:
-                value = value.contiguous(memory_format=layout)
-        return _Entry(value=value, weight=weight, version=weight._version, address=weight.data_ptr())
+        with torch.inference_mode(mode=False), torch.no_grad():
+            value = prepare(implementation, weight[:, self._channels], self._geometry, dtype)
+            return value if implementation in PRODUCT_FORMS else value.contiguous(memory_format=layout)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
-    """A transformed weight, and of what it was made."""
+class _Kept:
+    """What was made of one weight."""
 
-    value: Tensor
-    weight: Tensor
-    version: int
-    address: int
+    def __init__(self, weight: Tensor) -> None:
+        self._identity = id(weight)
+        self.snapshot = Snapshot(weight)
+        self.values: dict[tuple[str, torch.memory_format, torch.dtype], Tensor] = {}
 
     def is_of(self, weight: Tensor) -> bool:
-        # the address is another one after an assignment to weight.data, which counts as no version
-        return weight is self.weight and weight._version == self.version and weight.data_ptr() == self.address
+        # another tensor of the same values is refused early; that an id is used again does no harm
+        return id(weight) == self._identity and self.snapshot.is_of(weight)

@@ -14,9 +14,9 @@ from deconvbench.upsamplers.convolution import SameConv2d
 from deconvbench.upsamplers.fast import tiled
 from deconvbench.upsamplers.fast.choice import IMPLEMENTATIONS
 from deconvbench.upsamplers.fast.forms import Geometry, choose, run, specify
-from deconvbench.upsamplers.fast.frozen import FrozenWeights
+from deconvbench.upsamplers.fast.frozen import FrozenWeights, can_keep
 from deconvbench.upsamplers.fast.memory import is_channels_last
-from deconvbench.upsamplers.fast.recording import is_recorded, is_symbol, is_traced
+from deconvbench.upsamplers.fast.recording import is_symbol, is_traced
 
 PADDING_MODES = ("zeros", "reflect", "replicate")
 
@@ -69,11 +69,14 @@ class ResizeConv2d(nn.Module):
     Notes
     -----
     The transformed weight is computed from `weight` in every call, so training needs no care. `cache_weight`
-    keeps it for inference. ``train()``, ``load_state_dict``, ``.to()``, another parameter, any change that
-    torch's version counter sees and a call that records the gradient of `weight` drop it. What cannot be seen
-    are writes into ``weight.data``, through a foreign view of its memory (``numpy()``), and by a fused optimizer
-    that got the gradient through another layer of the same weight: call `cache_weight` again after those. Code
-    that torch.compile has traced computes it anew.
+    keeps it for inference, with a copy of the weight. Every call that uses it compares the weight with the copy,
+    bit by bit, so a changed weight is never missed, however it was changed: by an optimizer, through
+    ``weight.data``, a view of its memory (``numpy()``) or another parameter. A change, ``train()``,
+    ``load_state_dict``, ``.to()`` and a call that records the gradient of `weight` drop what is kept. Only a
+    change by another thread during a call is not guarded against, as nowhere in torch. Nothing is kept of weights
+    that are not plain tensors in the memory of the CPU (on other devices the comparison would wait for the
+    device), while torch.compile, ``jit.trace`` or ``make_fx`` records, or under ``torch.func`` and forward-mode
+    gradients: the transformed weight is computed in every call there.
 
     ``minimal`` and ``tiled`` sum neighbouring pixels before they multiply. So their rounding errors are relative
     to the largest pixel nearby, and sums of numbers near the largest of half precision overflow. On a CPU an
@@ -244,12 +247,16 @@ class ResizeConv2d(nn.Module):
         return self._run(x, weight)
 
     def _run(self, x: Tensor, weight: Tensor) -> Tensor:
+        # other threads may drop it meanwhile
         frozen = self._find_frozen(weight)
         implementation = self._choose(x, weight, is_prepared=frozen is not None)
         prepared = None
         if frozen is not None:
             layout = torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
             prepared = frozen.take(implementation, weight, layout, x.dtype)
+            if prepared is None:
+                self._frozen = None
+                implementation = self._choose(x, weight, is_prepared=False)
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return run(implementation, x, weight, prepared, bias, self._geometry)
 
@@ -289,15 +296,12 @@ class ResizeConv2d(nn.Module):
         Raises
         ------
         UsageError
-            While training, or if a change of the weight could not be seen: one that a parametrisation computes
-            in every call, or one that was made in inference mode, where torch counts no versions.
+            While training, and for a weight that a parametrisation computes in every call.
         """
         if self.training:
             raise UsageError("cache_weight: the layer is training, so its weight will change; call eval() first")
         if "weight" not in self._parameters:
             raise UsageError("cache_weight: the weight is not a parameter but computed in every call")
-        if self.weight.is_inference():
-            raise UsageError("cache_weight: the weight was made in inference mode, where a change cannot be seen")
         self._frozen = FrozenWeights(self._geometry)
         return self
 
@@ -309,21 +313,18 @@ class ResizeConv2d(nn.Module):
     @property
     def is_frozen(self) -> bool:
         """Whether the transformed weight is kept, and still that of `weight`."""
-        self._drop_outdated(self.weight)
-        return self._frozen is not None
-
-    def _drop_outdated(self, weight: Tensor) -> None:
-        if self._frozen is not None and not self._frozen.are_of(weight):
-            self._frozen = None
+        frozen = self._frozen
+        if frozen is not None and not frozen.are_of(self.weight):
+            frozen = self._frozen = None
+        return frozen is not None
 
     def _find_frozen(self, weight: Tensor) -> FrozenWeights | None:
-        """Find the kept weights, unless the weight has changed or its gradient is needed."""
-        if self._frozen is None or is_recorded(weight):
+        """Find what keeps the transformed weight, unless that is of no use here."""
+        if self._frozen is None or not can_keep(weight):
             return None
         if torch.is_grad_enabled() and weight.requires_grad:
-            # an optimizer may come next, and fused ones change the weight without a new version
+            # an optimizer may come next
             self._frozen = None
-        self._drop_outdated(weight)
         return self._frozen
 
     def train(self, mode: bool = True) -> Self:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from deconvbench.upsamplers.fast.peaks import Sizes, count_plain
+
 # a core's share of the cache, within a factor of two on the machines of today; bands are cut to fit it
 _BAND_BYTES = 6 * 2**20
 # matrix products of fewer tiles than this are slow, whatever the cache says
@@ -117,13 +119,19 @@ def estimate_plain_peak(x: Tensor, out_channels: int, kernel_size: int, scale_fa
     Returns
     -------
     int
-        As measured on the CPU to a few per cent: with the channels first, a second copy of the upsampled input.
+        By `peaks.count_plain`.
     """
     batch, in_channels, height, width = x.shape
-    pixels = batch * height * width * scale_factor**2
-    copies = 1 if is_channels_last(x) else 2
-    weight = kernel_size**2 * in_channels * out_channels
-    return x.element_size() * (pixels * (copies * in_channels + out_channels) + weight)
+    sizes = Sizes(
+        pixels=batch * height * width,
+        image_pixels=height * width,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        kernel_size=kernel_size,
+        scale_factor=scale_factor,
+        is_channels_last=is_channels_last(x),
+    )
+    return x.element_size() * count_plain(sizes)
 
 
 def is_channels_last(*tensors: Tensor) -> bool:
