@@ -103,7 +103,8 @@ def _compare(program: Program, scenario: Scenario, pair: _Pair) -> Outcome:
     plain, fused = pair.both
     example = _make_input(_EXAMPLE, program) if scenario.has_example else None
     try:
-        report = fuse(fused.net, example, inplace=True, cache_weights=scenario.caches_weights)
+        keeps = scenario.caches_weights and not fused.net.training
+        report = fuse(fused.net, example, inplace=True, cache_weights=keeps)
     except DeconvbenchError as error:
         return Outcome(difference=f"fuse: {error}", fused=0, calls=0)
     except Exception as error:  # noqa: BLE001 -- what the network itself raises is no difference

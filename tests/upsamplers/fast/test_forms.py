@@ -501,3 +501,28 @@ def test_compiled_for_any_size(layer: Layer) -> None:
         for shape in ((2, 4, 5, 4), (3, 4, 7, 8)):
             x = draw(*shape)
             torch.testing.assert_close(compiled(x), layer.run_plain(conv, x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("trains", [True, False])
+@over(FEW)
+def test_the_output_may_be_written_to(layer: Layer, trains: bool) -> None:
+    conv, x = layer.make_conv(4, 4), draw(1, 4, 3, 4)
+    factor = torch.ones((), dtype=x.dtype, requires_grad=True)
+    outputs = []
+    for form in (layer.run_form, layer.run_plain):
+        with torch.set_grad_enabled(trains):
+            y = form(conv, x)
+        # parts of it too, whether or not it has a history
+        y[:, :1].mul_(factor)
+        outputs.append(y.add_(1).detach())
+    torch.testing.assert_close(*outputs, rtol=0, atol=1e-10)
+
+
+@over(FEW)
+def test_gradients_that_are_switched_on_in_inference_mode_are_not_recorded(layer: Layer) -> None:
+    conv = layer.make_conv(4, 4)
+    with torch.inference_mode(), torch.enable_grad():
+        y = layer.run_form(conv, draw(1, 4, 3, 4))
+        expected = layer.run_plain(conv, draw(1, 4, 3, 4))
+    assert not y.requires_grad
+    torch.testing.assert_close(y, expected, rtol=0, atol=1e-10)

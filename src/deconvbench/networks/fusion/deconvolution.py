@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from deconvbench.networks.fusion.calls import make_pair
 from deconvbench.networks.fusion.conversion import TransposedShape, convert_transposed, explain_transposed
 from deconvbench.upsamplers.fast.memory import has_finite_sum, is_channels_last
-from deconvbench.upsamplers.fast.recording import UnrecordedMode, is_recorded
+from deconvbench.upsamplers.fast.recording import UnrecordedMode, is_recorded, records_gradient
 
 _PLAIN_TYPES = frozenset({Tensor, nn.Parameter})
 
@@ -65,8 +65,7 @@ def deconvolve(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         return NotImplemented
     if not _is_ordinary(x, weight, bias, shape) or explain_transposed(shape) is not None:
         return NotImplemented
-    operands = [operand for operand in (x, weight, bias) if operand is not None]
-    if torch.is_grad_enabled() and any(operand.requires_grad for operand in operands):
+    if records_gradient(x, weight, bias):
         return _SubpixelForward.apply(x, weight, bias, shape)  # type: ignore[no-untyped-call] # torch has no types here
     return _compute(x, weight, bias, shape)
 

@@ -23,7 +23,7 @@ from deconvbench.upsamplers.fast.native.form import (
 )
 from deconvbench.upsamplers.fast.peaks import Library, goes_with_channels_last
 from deconvbench.upsamplers.fast.preparation import Geometry, prepare, swap_channels
-from deconvbench.upsamplers.fast.recording import choose_recorded, is_symbol, is_traced
+from deconvbench.upsamplers.fast.recording import choose_recorded, is_symbol, is_traced, records_gradient
 from deconvbench.upsamplers.fast.tiled import run_tiled
 from deconvbench.upsamplers.fast.weights import transform_kernels, transposed_matrix
 
@@ -161,14 +161,11 @@ def run(
     if layout == torch.channels_last and not is_channels_last(x) and implementation != NATIVE:
         x = x.contiguous(memory_format=layout)
     y: Tensor
-    if (
-        implementation != "subpixel"
-        and torch.is_grad_enabled()
-        and any(tensor is not None and tensor.requires_grad for tensor in (x, weight, bias))
-    ):
+    if implementation != "subpixel" and records_gradient(x, weight, bias):
         y = _TransposedBackward.apply(x, weight, prepared, bias, implementation, geometry)  # type: ignore[no-untyped-call] # torch has no types here
     else:
         y = _run_form(x, weight, prepared, bias, implementation, geometry)
+        y = y if y.requires_grad else _forget_base(y)
     # as it is, but where axes of length 1 leave the order open and on devices that shuffle pixels otherwise
     return y.contiguous(memory_format=layout)
 
@@ -297,6 +294,11 @@ def _run_form(
     return y
 
 
+def _forget_base(y: Tensor) -> Tensor:
+    """Make a part of larger memory a tensor of its own: torch refuses to write into a view of what has no history."""
+    return y.data if y._is_view() else y
+
+
 class _TransposedBackward(torch.autograd.Function):
     """Any form forward; backward as the equal transposed convolution, some output channels at a time.
 
@@ -316,7 +318,7 @@ class _TransposedBackward(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.geometry = geometry
-        return _run_form(x, weight, prepared, bias, implementation, geometry)
+        return _forget_base(_run_form(x, weight, prepared, bias, implementation, geometry))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:

@@ -68,6 +68,22 @@ def is_recorded(*operands: Any) -> bool:
     return choose_recorded("auto", *relevant) is not None
 
 
+def records_gradient(*operands: Tensor | None) -> bool:
+    """Say whether autograd records a call.
+
+    Parameters
+    ----------
+    *operands : Tensor or None
+        Its tensors.
+    """
+    return (
+        torch.is_grad_enabled()
+        # there gradients may be switched on, and nothing is recorded all the same
+        and not torch.is_inference_mode_enabled()
+        and any(operand is not None and operand.requires_grad for operand in operands)
+    )
+
+
 def is_symbol(operand: Any) -> bool:
     """Say whether something stands for a tensor without a shape and a type.
 
