@@ -165,7 +165,7 @@ class _Writer:
             self._inputs |= _find_memory(node)
         if node.op in {"placeholder", "get_attr", "output"}:
             return False
-        if function is None or not is_harmless(function, node.kwargs) or _writes(node):
+        if function is None or not is_harmless(function, node.args, node.kwargs):
             self._forget(node)
             return False
         with self._graph.inserting_before(node):
@@ -262,8 +262,3 @@ def _find_example(value: Any) -> Tensor | None:
 def _find_memory(node: Node) -> set[int]:
     return {tensor.untyped_storage()._cdata for tensor in find_tensors((node.meta.get(_EXAMPLE),))}
 
-
-def _writes(node: Node) -> bool:
-    """Whether a call may ask for work in place by position, where a graph keeps the caller's spelling."""
-    is_listed = calls.KINDS.get(_find_function(node)) in {calls.POINTWISE, calls.DROP}
-    return is_listed and any(value is True for value in node.args[1:])

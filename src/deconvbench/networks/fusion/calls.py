@@ -4,9 +4,11 @@ The one place that knows how torch names its functions and which of them leave t
 is of known functions: an unknown one may do anything.
 """
 
+import inspect
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -82,6 +84,9 @@ KINDS: Mapping[Any, str] = {
     Tensor.contiguous: LAYOUT,
     **dict.fromkeys((functional.dropout, functional.dropout2d, functional.alpha_dropout), DROP),
 }
+
+# those whose gradient depends on no pixels
+LINEAR_KINDS = frozenset({INTERPOLATE, PAD, JOIN, CAST, LAYOUT})
 
 _INTERPOLATE_NAMES = (
     *("input", "size", "scale_factor", "mode", "align_corners"),
@@ -295,12 +300,23 @@ METADATA = frozenset(
     ]
 )
 
+# answered by the order in memory
+LAYOUT_QUERIES = frozenset(_pick(Tensor, "stride is_contiguous storage_offset"))
+
+# answered by the place in the graph of gradients; what is answered may be kept
+PLACE_QUERIES = frozenset(
+    [
+        *_pick(Tensor, "register_hook retain_grad"),
+        *(descriptor.__get__ for descriptor in _pick(Tensor, "grad grad_fn output_nr retains_grad _backward_hooks")),
+    ]
+)
+
 # functions that write to no argument and whose result shares no memory with one
 _PURE = frozenset(
     [
         *METADATA,
         *POINTWISE_FUNCTIONS,
-        *_pick(torch, "cat concat concatenate stack add sub mul div pow neg matmul bmm einsum where clamp"),
+        *_pick(torch, "cat concat concatenate stack add sub mul div pow neg matmul bmm where clamp"),
         *_pick(torch, "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"),
         *_pick(
             torch, "mean sum amax amin max min std var norm abs exp log sqrt rsqrt equal allclose isnan isfinite"
@@ -320,40 +336,82 @@ _PURE = frozenset(
 )
 
 # functions that write to no argument, though their result may share its memory
-_VIEWS = frozenset(
+_HARMLESS = frozenset(
     [
         *_pick(functional, "dropout dropout2d alpha_dropout"),
-        *_pick(torch, "chunk split permute flatten detach"),
+        *_pick(torch, "chunk split permute flatten detach einsum unbind squeeze unsqueeze reshape transpose narrow"),
+        *PLACE_QUERIES,
+        *LAYOUT_QUERIES,
         *_pick(
             Tensor, "to float half double bfloat16 contiguous view reshape permute transpose flatten unsqueeze"
         ),
-        *_pick(Tensor, "squeeze chunk split detach expand __getitem__ is_contiguous stride"),
+        *_pick(Tensor, "squeeze chunk split detach expand __getitem__ unbind narrow"),
         operator.getitem,
     ]
 )
 
 
-def is_pure(function: Any, kwargs: Mapping[str, Any]) -> bool:
+def is_pure(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Whether a call writes to none of its arguments and gives none of their memory away.
 
     Parameters
     ----------
     function : callable
         Any function of torch; what is not known does not count as pure.
-    kwargs
-        Its arguments by name.
+    args, kwargs
+        Its arguments.
     """
-    return function in _PURE and not kwargs.get("inplace") and kwargs.get("out") is None
+    return function in _PURE and not _writes(function, args, kwargs)
 
 
-def is_harmless(function: Any, kwargs: Mapping[str, Any]) -> bool:
-    """Whether a call writes to none of its arguments.
+def is_harmless(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call writes to none of its arguments, and what it returns is written to by functions of torch alone.
 
     Parameters
     ----------
     function : callable
         Any function of torch; what is not known does not count as harmless.
-    kwargs
-        Its arguments by name.
+    args, kwargs
+        Its arguments.
     """
-    return (function in _PURE or function in _VIEWS) and not kwargs.get("inplace") and kwargs.get("out") is None
+    return (function in _PURE or function in _HARMLESS) and not _writes(function, args, kwargs)
+
+
+def split_inplace(
+    function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Sequence[Any], Mapping[str, Any], bool]:
+    """Split a call into one that writes to no argument, and whether it was to write into the first.
+
+    Parameters
+    ----------
+    function : callable
+        Any function of torch.
+    args, kwargs
+        Its arguments.
+    """
+    place = _find_place(function) if KINDS.get(function) in {POINTWISE, DROP} else None
+    if place is None:
+        return args, kwargs, False
+    if len(args) > place:
+        return (*args[:place], False, *args[place + 1 :]), kwargs, bool(args[place])
+    if "inplace" not in kwargs:
+        return args, kwargs, False
+    return args, {name: value for name, value in kwargs.items() if name != "inplace"}, bool(kwargs["inplace"])
+
+
+def _writes(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    place = _find_place(function)
+    is_inplace = kwargs.get("inplace") or (place is not None and any(args[place : place + 1]))
+    return bool(is_inplace) or kwargs.get("out") is not None
+
+
+@cache
+def _find_place(function: Any) -> int | None:
+    """Find where a function takes the flag for working in place."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except ValueError:
+        # written in C
+        return None
+    return names.index("inplace") if "inplace" in names else None
+
