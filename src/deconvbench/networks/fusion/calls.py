@@ -330,7 +330,14 @@ _PURE = frozenset(
         torch._C._nn.pad,
         *_pick(Tensor, "__add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __rtruediv__ __neg__"),
         *_pick(Tensor, "__pow__ __matmul__ __repr__ add sub mul div pow neg abs mean sum amax amin std var norm"),
-        *_pick(Tensor, "item tolist clone"),
+        *_pick(Tensor, "__rtruediv__ __rpow__ __lt__ __le__ __gt__ __ge__ __eq__ __ne__ __bool__ __float__ __int__"),
+        *_pick(Tensor, "exp log sqrt rsqrt square clamp min max argmax argmin any all isnan isfinite matmul bmm"),
+        *_pick(Tensor, "softmax log_softmax cumsum prod repeat repeat_interleave masked_fill"),
+        *_pick(Tensor, "new_zeros new_ones new_empty new_full new_tensor item tolist clone"),
+        *_pick(torch, "lt le gt ge eq ne logical_and logical_or maximum minimum square prod cumsum argmax argmin"),
+        *_pick(torch, "any all softmax log_softmax clone rand randn zeros ones empty full arange linspace tensor"),
+        *_pick(functional, "linear mse_loss l1_loss smooth_l1_loss cross_entropy logsigmoid softsign"),
+        *_pick(functional, "grid_sample avg_pool2d cosine_similarity log_softmax one_hot embedding"),
         *_pick(operator, "add sub mul truediv floordiv pow neg matmul"),
     ]
 )

@@ -128,7 +128,9 @@ class Deferred(Tensor):
         """Stand for another map: a change in place, before it is computed."""
         self.map = own
         if own.has_gradient:
-            Face.apply(own, self, own.value)  # type: ignore[no-untyped-call] # torch has no types here
+            # torch asks for the hooks of what is changed in place
+            with torch._C.DisableTorchFunctionSubclass():
+                Face.apply(own, self, own.value)  # type: ignore[no-untyped-call] # torch has no types here
         own.watch.follow(self)
 
 

@@ -264,7 +264,12 @@ class Session:
         self.has_gained = True
         options: tuple[Any, ...] = (call.stride, call.padding, call.dilation, call.groups)
         operands = [call.weight] if call.bias is None else [call.weight, call.bias]
-        roots = [cut(operand) if operand.requires_grad else Root(operand, operand) for operand in operands]
+        is_recorded = torch.is_grad_enabled()
+        # one that gets no gradient stays itself, for which a transformed weight may be kept
+        roots = [
+            cut(operand) if is_recorded and operand.requires_grad else Root(operand, operand)
+            for operand in operands
+        ]
         weight, bias = roots[0].leaf, roots[1].leaf if len(roots) > 1 else None
         answer = convolve(expression, match, weight, bias, self)
         if self._observer is not None:
@@ -273,7 +278,7 @@ class Session:
             self._observer.fuse(expression, match, plain, fast)
         given = (call.image, call.weight, call.bias, *options)
         if isinstance(answer, LazyExpression):
-            self._roots = [root for root in roots if root.leaf.requires_grad]
+            self._roots = [root for root in roots if root.leaf is not root.tensor]
             return self._defer(answer, torch.conv2d, given, {})
         return self._join(answer, call.image.map, roots, given) if answer.requires_grad else answer
 
