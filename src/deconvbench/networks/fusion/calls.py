@@ -69,6 +69,13 @@ BINARY_FUNCTIONS = frozenset(
     ]
 )
 
+_SUMS = frozenset(
+    [
+        *(getattr(owner, name) for owner in (torch, Tensor) for name in ("add", "sub")),
+        *(Tensor.__add__, Tensor.__radd__, Tensor.__sub__, Tensor.__rsub__, operator.add, operator.sub),
+    ]
+)
+
 KINDS: Mapping[Any, str] = {
     functional.interpolate: INTERPOLATE,
     functional.pad: PAD,
@@ -84,9 +91,6 @@ KINDS: Mapping[Any, str] = {
     Tensor.contiguous: LAYOUT,
     **dict.fromkeys((functional.dropout, functional.dropout2d, functional.alpha_dropout), DROP),
 }
-
-# those whose gradient depends on no pixels
-LINEAR_KINDS = frozenset({INTERPOLATE, PAD, JOIN, CAST, LAYOUT})
 
 _INTERPOLATE_NAMES = (
     *("input", "size", "scale_factor", "mode", "align_corners"),
@@ -382,6 +386,21 @@ def is_harmless(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -
         Its arguments.
     """
     return (function in _PURE or function in _HARMLESS) and not _writes(function, args, kwargs)
+
+
+def is_linear(function: Any, tensors: int) -> bool:
+    """Whether the gradient of a call depends on the values of none of its tensors.
+
+    Parameters
+    ----------
+    function : callable
+        One of `KINDS`.
+    tensors : int
+        How many it gets.
+    """
+    if KINDS[function] in {INTERPOLATE, PAD, JOIN, CAST, LAYOUT} or function in _SUMS:
+        return True
+    return tensors == 1 and function in BINARY_FUNCTIONS
 
 
 def split_inplace(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from deconvbench.networks.fusion.calls import LAYOUT_QUERIES, METADATA, PLACE_QUERIES, is_pure
+from deconvbench.networks.fusion.calls import LAYOUT_QUERIES, METADATA, is_pure
 from deconvbench.networks.fusion.history import Attachment, Face
 from deconvbench.networks.fusion.maps import Map
 
@@ -49,9 +49,6 @@ class Deferred(Tensor):
                     return func(*args, **named)
             if func in LAYOUT_QUERIES:
                 return func(first.map.value if first.is_computed else first.map.layout.trace(), *args[1:], **named)
-            if func in PLACE_QUERIES and first.map.has_gradient and first.has_own_history:
-                first.map.watch.is_exposed = True
-                return func(first.map.value, *args[1:], **named)
         answer = first.session.handle(func, args, named)
         if answer is not NotImplemented:
             return answer
@@ -77,7 +74,7 @@ class Deferred(Tensor):
         Parameters
         ----------
         function : callable
-            Who wants it.
+            Who wants it; None at the end of its session.
         is_pure : bool
             Whether the asker will only read it.
 
@@ -92,10 +89,15 @@ class Deferred(Tensor):
         value = self.map.fill()
         if not self.has_own_history and not value.requires_grad:
             value = self.map.value = Attachment.apply(self, [value])  # type: ignore[no-untyped-call] # torch has no types here
-        if is_pure or self.is_given_away:
+        is_last = function is None
+        if is_pure or (self.is_given_away and not is_last):
             return value
-        self.map.watch.is_exposed = self.is_given_away = True
-        return _become(self, value)
+        self.is_given_away = True
+        self.map.give_away()
+        # what torch holds while a custom function runs must stay what it is
+        with torch._C.DisableTorchFunctionSubclass():
+            is_held = not is_last and self._use_count() > 1  # type: ignore[attr-defined] # torch has no types here
+        return value if is_held else _become(self, value)
 
     @property
     def expression(self) -> Any:
@@ -152,12 +154,8 @@ def defer(own: Map, session: "Session") -> Deferred:
 
 
 def _become(deferred: Deferred, value: Tensor) -> Tensor:
-    """Make an ordinary tensor of a deferred one; where torch still holds it, what it stands for."""
+    """Make an ordinary tensor of a deferred one, or return what it stands for."""
     own = deferred.map
-    with torch._C.DisableTorchFunctionSubclass():
-        count = deferred._use_count()  # type: ignore[attr-defined] # torch has no types here
-    if count > 1:
-        return value
     try:
         torch._C._swap_tensor_impl(deferred, value)
     except RuntimeError:

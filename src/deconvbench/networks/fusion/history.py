@@ -8,7 +8,7 @@ of its memory or its place in the graph) or where gradients of gradients are wan
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -49,17 +49,89 @@ def are_hooks_active() -> bool:
     )
 
 
+class Valued(Protocol):
+    """What a map is here: something with a value that is computed when it is asked for."""
+
+    def fill(self) -> Tensor:
+        """Compute the value, with its place in the graph of gradients."""
+
+    def recall(self) -> Tensor:
+        """Have the value that it had before other code could change it."""
+
+
+class WatchedMap(Valued, Protocol):
+    """A map that may be looked at."""
+
+    watches: tuple[Watch, ...]
+
+    def secure(self) -> None:
+        """Compute all that a backward pass may ask for."""
+
+
+class Replay:
+    """A call that is made again in a backward pass, to have its gradients.
+
+    Parameters
+    ----------
+    call : RecordedCall
+        The call.
+    maps : sequence of Valued or None
+        Which of its tensors are maps.
+    is_linear : bool
+        Whether its gradient depends on no values; then none are kept.
+    """
+
+    def __init__(self, call: RecordedCall, maps: Sequence[Valued | None], *, is_linear: bool) -> None:
+        self.is_linear = is_linear
+        self._call = call
+        self._maps = (None,) * len(maps) if is_linear else tuple(maps)
+        self._shapes: tuple[Any, ...] = ()
+
+    def take(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Take note of what the call gets, and say what autograd has to keep of it."""
+        if self.is_linear:
+            self._shapes = tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in inputs)
+            return []
+        return [tensor for tensor, one in zip(inputs, self._maps, strict=True) if one is None]
+
+    def collect(self, kept: Sequence[Tensor]) -> list[Tensor]:
+        """Put together what the call gets, with what autograd has kept."""
+        if self.is_linear:
+            return [
+                torch.zeros((), dtype=dtype, device=device).expand(shape) for shape, dtype, device in self._shapes
+            ]
+        remaining = iter(kept)
+        return [next(remaining) if one is None else one.recall() for one in self._maps]
+
+    def differentiate(self, inputs: Sequence[Tensor], gradient: Tensor, needs: Sequence[bool]) -> list[Any]:
+        """Find the gradients of the tensors that need one; differentiable where gradients are recorded."""
+        is_recorded = torch.is_grad_enabled()
+        with torch.enable_grad():
+            # others, for hooks on the tensors themselves would be called
+            given = [
+                tensor.view_as(tensor)
+                if is_recorded and tensor.requires_grad
+                else tensor.detach().requires_grad_(need)
+                for tensor, need in zip(inputs, needs, strict=True)
+            ]
+            y = self._call.run(given)
+            wanted = [tensor for tensor, need in zip(given, needs, strict=True) if need]
+            found = iter(torch.autograd.grad(y, wanted, gradient, create_graph=is_recorded, allow_unused=True))
+        return [next(found) if need else None for need in needs]
+
+    def release(self) -> None:
+        """Forget what is needed for another backward pass."""
+        self._maps = ()
+
+
 class _Place(torch.autograd.Function):
     """The result of a call as a node of the graph, without memory."""
 
     @staticmethod
-    def forward(ctx: Any, replay: "Replay", meta: tuple[Any, ...], *inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, replay: Replay, meta: tuple[Any, ...], *inputs: Tensor) -> Tensor:
         ctx.set_materialize_grads(False)
         ctx.replay = replay
-        if replay.is_linear:
-            replay.shapes = tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in inputs)
-        else:
-            ctx.save_for_backward(*inputs)
+        ctx.save_for_backward(*replay.take(inputs))
         shape, dtype, device = meta
         return torch.empty_strided(shape, (0,) * len(shape), dtype=dtype, device=device)
 
@@ -70,51 +142,10 @@ class _Place(torch.autograd.Function):
         replay: Replay = ctx.replay
         found: Sequence[Any] = (None,) * len(needs)
         if gradient is not None:
-            found = replay.differentiate(ctx.saved_tensors, gradient, needs)
+            found = replay.differentiate(replay.collect(ctx.saved_tensors), gradient, needs)
         if not torch._C._autograd._get_current_graph_task_keep_graph():
             replay.release()
         return (None, None, *found)
-
-
-class Replay:
-    """A call that is made again in a backward pass, to have its gradients.
-
-    Parameters
-    ----------
-    call : RecordedCall
-        The call.
-    is_linear : bool
-        Whether its gradient depends on no values; then none are kept.
-    fillers : sequence of callable
-        What computes those of its tensors that are not computed.
-    """
-
-    def __init__(self, call: RecordedCall, *, is_linear: bool, fillers: Sequence[Callable[[], Any]] = ()) -> None:
-        self.call, self.is_linear = call, is_linear
-        self.shapes: tuple[Any, ...] = ()
-        self._fillers = () if is_linear else tuple(fillers)
-
-    def differentiate(self, inputs: Sequence[Tensor], gradient: Tensor, needs: Sequence[bool]) -> list[Any]:
-        """Find the gradients of the tensors that need one; differentiable where gradients are recorded."""
-        for fill in self._fillers:
-            fill()
-        is_recorded = torch.is_grad_enabled()
-        with torch.enable_grad():
-            if self.is_linear:
-                inputs = [torch.zeros((), dtype=dtype, device=device).expand(shape) for shape, dtype, device in self.shapes]
-            # others, for hooks on the tensors themselves would be called
-            given = [
-                tensor.view_as(tensor) if is_recorded and not self.is_linear else tensor.detach().requires_grad_(need)
-                for tensor, need in zip(inputs, needs, strict=True)
-            ]
-            y = self.call.run(given)
-            wanted = [tensor for tensor, need in zip(given, needs, strict=True) if need]
-            found = iter(torch.autograd.grad(y, wanted, gradient, create_graph=is_recorded, allow_unused=True))
-        return [next(found) if need else None for need in needs]
-
-    def release(self) -> None:
-        """Forget what is needed for another backward pass."""
-        self._fillers = ()
 
 
 def place(replay: Replay, meta: tuple[Any, ...], inputs: Sequence[Tensor]) -> Tensor:
@@ -182,39 +213,29 @@ class FastWay:
         Where that ends: for each tensor that may get a gradient, what stands for it.
     replay : Replay
         The plain convolution.
-    watches : sequence of Watch
-        Of the maps in between.
-    settle : callable
-        Computes all that the plain way needs.
+    own : WatchedMap
+        Its map.
     """
 
-    def __init__(
-        self,
-        y: Tensor,
-        leaves: Sequence[Tensor | None],
-        replay: Replay,
-        watches: Sequence[Watch],
-        settle: Callable[[], None],
-    ) -> None:
+    def __init__(self, y: Tensor, leaves: Sequence[Tensor | None], replay: Replay, own: "WatchedMap") -> None:
         self._edge: GradientEdge | None = get_gradient_edge(y)
         self._leaves = tuple(leaves)
-        self._watches = tuple(watches)
-        self._settle: Callable[[], None] | None = settle
         self._is_closed = False
         self.replay = replay
+        self.map: WatchedMap | None = own
 
     @property
     def is_open(self) -> bool:
         """Whether it can be taken, and nobody can see which way is."""
-        return not (self._is_closed or any(watch.is_watched for watch in self._watches))
+        return not (self._is_closed or self.map is None or any(watch.is_watched for watch in self.map.watches))
 
-    def close(self) -> None:
+    def secure(self) -> None:
         """Take the plain way, because what the short one is made of is about to change."""
-        if self._settle is not None and not self._is_closed:
-            self._settle()
+        if self.map is not None and not self._is_closed:
+            self.map.secure()
             self._is_closed = True
 
-    def differentiate(self, gradient: Tensor, *, is_last: bool) -> list[Tensor | None]:
+    def differentiate(self, gradient: Tensor) -> list[Tensor | None]:
         """Find the gradients of the leaves."""
         assert self._edge is not None  # torch refuses a second pass before
         node = self._edge.node
@@ -223,16 +244,15 @@ class FastWay:
             found = {id(leaf): one for leaf, one in _step_back(node, gradient)}
             return [found.get(id(leaf)) for leaf in self._leaves]
         wanted = [leaf for leaf in self._leaves if leaf is not None and leaf.requires_grad]
-        answers = iter(
-            torch.autograd.grad(self._edge, wanted, gradient, retain_graph=not is_last, allow_unused=True)
-        )
+        # another convolution may share some of it
+        answers = iter(torch.autograd.grad(self._edge, wanted, gradient, retain_graph=True, allow_unused=True))
         return [
             next(answers) if leaf is not None and leaf.requires_grad else None for leaf in self._leaves
         ]
 
     def release(self) -> None:
         """Forget what is needed for another backward pass."""
-        self._edge = self._settle = None
+        self._edge = self.map = None
         self._leaves = ()
         self.replay.release()
 
@@ -268,13 +288,13 @@ class _Convolution(torch.autograd.Function):
             return (None,) * (3 + len(needs))
         way: FastWay = ctx.way
         inputs = ctx.saved_tensors
-        is_last = not torch._C._autograd._get_current_graph_task_keep_graph()
         if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or not way.is_open:
+            way.map.fill()
             found = way.replay.differentiate(inputs, gradient, needs[:count]) + [None] * (len(needs) - count)
         else:
             # the map itself gets none
-            found = [None, *way.differentiate(gradient, is_last=is_last)]
-        if is_last:
+            found = [None, *way.differentiate(gradient)]
+        if not torch._C._autograd._get_current_graph_task_keep_graph():
             way.release()
         return (None, None, None, *found)
 

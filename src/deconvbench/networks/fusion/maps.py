@@ -60,6 +60,12 @@ class Map:
         An ordinary tensor: the map, or its place in the graph of gradients before it is computed.
     watches : tuple of Watch
         Its own, then those of the maps that it is made of.
+    needed : tuple of Map
+        Those whose values a backward pass may ask for.
+    is_computed : bool
+        Whether `value` holds the map.
+    is_kept : bool
+        Whether a backward pass may ask for its value.
     """
 
     def __init__(
@@ -73,24 +79,29 @@ class Map:
     ) -> None:
         parents = [one for one in inputs if isinstance(one, Map)]
         self.expression = expression
-        self.roots = (*roots, *(root for parent in parents for root in parent.roots))
+        # maps that are joined may start from the same ones
+        every = (*roots, *(root for parent in parents for root in parent.roots))
+        self.roots = tuple({id(root.leaf): root for root in every}.values())
         self.layout = Layout(call, tuple(one.layout if isinstance(one, Map) else describe(one) for one in inputs))
         self.watch = Watch()
         self.watches = (self.watch, *(watch for parent in parents for watch in parent.watches))
         self.value: Tensor | None = None
-        self.is_computed = False
+        self.is_computed = self.is_kept = False
+        self._copy: Tensor | None = None
         self._version: int | None = None
         self._is_inference = torch.is_inference_mode_enabled()
         self._versions = self._count()
-        # those whose values a backward pass may ask for
-        self._needed: tuple[Map, ...] = ()
+        self.needed: tuple[Map, ...] = ()
         if not torch.is_grad_enabled():
             return
         tensors = [one.value if isinstance(one, Map) else one for one in inputs]
         if any(tensor is not None and tensor.requires_grad for tensor in tensors):
-            self._needed = tuple(one for parent in parents for one in ((parent,) if not is_linear else ()) + parent._needed)
-            replay = Replay(call, is_linear=is_linear, fillers=[parent.fill for parent in parents])
-            self.value = place(replay, self.meta, [one.reserve() if isinstance(one, Map) else one for one in inputs])
+            maps = [one if isinstance(one, Map) else None for one in inputs]
+            for parent in parents:
+                parent.is_kept = parent.is_kept or not is_linear
+                self.needed += parent.needed if is_linear else (parent, *parent.needed)
+            given = [one.reserve() if isinstance(one, Map) else one for one in inputs]
+            self.value = place(Replay(call, maps, is_linear=is_linear), self.meta, given)
 
     @property
     def meta(self) -> tuple[tuple[int, ...], torch.dtype, torch.device]:
@@ -147,9 +158,29 @@ class Map:
         """Whether its value was changed in place."""
         return self.is_computed and self.value is not None and count_changes(self.value) != self._version
 
-    def settle(self) -> None:
+    def give_away(self) -> Tensor:
+        """Compute it for code that may write into it."""
+        value = self.fill()
+        if self.is_kept and self._copy is None:
+            self._copy = value.detach().clone()
+        self.watch.is_exposed = True
+        return value
+
+    def recall(self) -> Tensor:
+        """Have the value that it had before other code could change it."""
+        value = self.fill()
+        if not self.is_changed:
+            return value
+        if self._copy is None or torch.is_grad_enabled():
+            raise RuntimeError(
+                "an upsampled tensor was changed in place, and its value before is needed for a gradient:"
+                " leave its module out of fuse()"
+            )
+        return self._copy
+
+    def secure(self) -> None:
         """Compute all that a backward pass may ask for, before what it is made of changes."""
-        for one in (self, *self._needed):
+        for one in (self, *self.needed):
             one.fill()
 
     def find_memory(self) -> set[int | None]:

@@ -66,7 +66,8 @@ class Session:
         self._weight_cache = weight_cache
         self._observer = observer
         self._pending: list[weakref.ref[Tensor]] = []
-        self._ways: list[tuple[weakref.ref[FastWay], set[int | None]]] = []
+        # what a backward pass may ask for, and the memory that it is made of
+        self._kept: list[tuple[weakref.ref[FastWay | Map], set[int | None]]] = []
         # of the call that is being followed
         self._roots: list[Root] = []
         self._is_open = True
@@ -150,8 +151,10 @@ class Session:
             else tensor.map
             for tensor in tensors
         ]
-        is_linear = calls.KINDS[function] in calls.LINEAR_KINDS
-        return Map(expression, self._roots, call, inputs, is_linear=is_linear)
+        is_linear = calls.is_linear(function, len(inputs))
+        made = Map(expression, self._roots, call, inputs, is_linear=is_linear)
+        self._kept += [(weakref.ref(one), one.find_memory()) for one in made.needed]
+        return made
 
     def _defer(
         self, expression: LazyExpression[Tensor], function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -164,14 +167,13 @@ class Session:
     def _list_waiting(self) -> list[Deferred]:
         """List the deferred tensors that are alive and not ordinary ones, and forget the others."""
         found = [deferred for reference in self._pending if isinstance(deferred := reference(), Deferred)]
-        found = [deferred for deferred in found if not deferred.is_given_away]
         self._pending = [weakref.ref(deferred) for deferred in found]
         return found
 
     @property
     def is_waiting(self) -> bool:
         """Whether there may be something that a write could falsify."""
-        return bool(self._pending or self._ways)
+        return bool(self._pending or self._kept)
 
     def protect(self, args: Sequence[Any], kwargs: Mapping[str, Any], function: Any) -> None:
         """Compute what depends on memory that a call may change, or let others change later."""
@@ -183,12 +185,13 @@ class Session:
             return
         for deferred in self._list_waiting():
             if None in given or not deferred.map.find_memory().isdisjoint(given):
+                deferred.map.secure()
                 deferred.compute(function, is_pure=False)
-        self._ways = [(way, memory) for way, memory in self._ways if way() is not None]
-        for reference, memory in self._ways:
-            way = reference()
-            if way is not None and (None in given or not memory.isdisjoint(given)):
-                way.close()
+        self._kept = [(reference, memory) for reference, memory in self._kept if reference() is not None]
+        for reference, memory in self._kept:
+            kept = reference()
+            if kept is not None and (None in given or not memory.isdisjoint(given)):
+                kept.secure()
 
     def notice(self, deferred: Deferred, function: Any) -> None:
         """Tell the observer who wants an upsampled tensor."""
@@ -285,10 +288,10 @@ class Session:
     def _join(self, y: Tensor, image: Map, operands: Sequence[Root], given: Sequence[Any]) -> Tensor:
         """Give a fast convolution its place in the graph of gradients."""
         recorded, _ = record_call(torch.conv2d, given, {}, y.device.type)
-        replay = Replay(recorded, is_linear=False, fillers=[image.fill])
+        replay = Replay(recorded, [image, *(None for _ in operands)], is_linear=False)
         leaves = [*(operand.leaf for operand in operands), *(root.leaf for root in image.roots)]
-        way = FastWay(y, leaves, replay, image.watches, image.settle)
-        self._ways.append((weakref.ref(way), image.find_memory()))
+        way = FastWay(y, leaves, replay, image)
+        self._kept.append((weakref.ref(way), image.find_memory()))
         inputs = [image.reserve(), *(operand.tensor for operand in operands)]
         return join_ways(way, y, inputs, [root.tensor for root in image.roots])
 
@@ -310,7 +313,7 @@ class Session:
         for deferred in self._list_waiting():
             deferred.compute(None, is_pure=False)
         self._pending.clear()
-        self._ways.clear()
+        self._kept.clear()
         return plain
 
 
