@@ -261,4 +261,3 @@ def _find_example(value: Any) -> Tensor | None:
 
 def _find_memory(node: Node) -> set[int]:
     return {tensor.untyped_storage()._cdata for tensor in find_tensors((node.meta.get(_EXAMPLE),))}
-

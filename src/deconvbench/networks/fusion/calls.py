@@ -311,7 +311,10 @@ LAYOUT_QUERIES = frozenset(_pick(Tensor, "stride is_contiguous storage_offset"))
 PLACE_QUERIES = frozenset(
     [
         *_pick(Tensor, "register_hook retain_grad"),
-        *(descriptor.__get__ for descriptor in _pick(Tensor, "grad grad_fn output_nr retains_grad _backward_hooks")),
+        *(
+            descriptor.__get__
+            for descriptor in _pick(Tensor, "grad grad_fn output_nr retains_grad _backward_hooks")
+        ),
     ]
 )
 
@@ -334,7 +337,9 @@ _PURE = frozenset(
         torch._C._nn.pad,
         *_pick(Tensor, "__add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __rtruediv__ __neg__"),
         *_pick(Tensor, "__pow__ __matmul__ __repr__ add sub mul div pow neg abs mean sum amax amin std var norm"),
-        *_pick(Tensor, "__rtruediv__ __rpow__ __lt__ __le__ __gt__ __ge__ __eq__ __ne__ __bool__ __float__ __int__"),
+        *_pick(
+            Tensor, "__rtruediv__ __rpow__ __lt__ __le__ __gt__ __ge__ __eq__ __ne__ __bool__ __float__ __int__"
+        ),
         *_pick(Tensor, "exp log sqrt rsqrt square clamp min max argmax argmin any all isnan isfinite matmul bmm"),
         *_pick(Tensor, "softmax log_softmax cumsum prod repeat repeat_interleave masked_fill"),
         *_pick(Tensor, "new_zeros new_ones new_empty new_full new_tensor item tolist clone"),
@@ -350,7 +355,9 @@ _PURE = frozenset(
 _HARMLESS = frozenset(
     [
         *_pick(functional, "dropout dropout2d alpha_dropout"),
-        *_pick(torch, "chunk split permute flatten detach einsum unbind squeeze unsqueeze reshape transpose narrow"),
+        *_pick(
+            torch, "chunk split permute flatten detach einsum unbind squeeze unsqueeze reshape transpose narrow"
+        ),
         *PLACE_QUERIES,
         *LAYOUT_QUERIES,
         *_pick(
@@ -440,4 +447,3 @@ def _find_place(function: Any) -> int | None:
         # written in C
         return None
     return names.index("inplace") if "inplace" in names else None
-

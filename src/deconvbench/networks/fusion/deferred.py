@@ -125,7 +125,6 @@ class Deferred(Tensor):
             node = self.grad_fn
         return node is None or getattr(node, "map", None) is self.map
 
-
     def turn_into(self, own: Map) -> None:
         """Stand for another map: a change in place, before it is computed."""
         self.map = own

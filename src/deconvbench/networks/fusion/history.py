@@ -246,9 +246,7 @@ class FastWay:
         wanted = [leaf for leaf in self._leaves if leaf is not None and leaf.requires_grad]
         # another convolution may share some of it
         answers = iter(torch.autograd.grad(self._edge, wanted, gradient, retain_graph=True, allow_unused=True))
-        return [
-            next(answers) if leaf is not None and leaf.requires_grad else None for leaf in self._leaves
-        ]
+        return [next(answers) if leaf is not None and leaf.requires_grad else None for leaf in self._leaves]
 
     def release(self) -> None:
         """Forget what is needed for another backward pass."""
@@ -299,9 +297,7 @@ class _Convolution(torch.autograd.Function):
         return (None, None, None, *found)
 
 
-def join_ways(
-    way: FastWay, y: Tensor, inputs: Sequence[Tensor], roots: Sequence[Tensor]
-) -> Tensor:
+def join_ways(way: FastWay, y: Tensor, inputs: Sequence[Tensor], roots: Sequence[Tensor]) -> Tensor:
     """Give the answer of a fast convolution both ways back.
 
     Parameters

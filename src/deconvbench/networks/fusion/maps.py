@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -106,7 +105,11 @@ class Map:
     @property
     def meta(self) -> tuple[tuple[int, ...], torch.dtype, torch.device]:
         """Shape, dtype and device."""
-        source, scale, padding = self.expression.parts[0].source, self.expression.parts[0].scale, self.expression.padding
+        source, scale, padding = (
+            self.expression.parts[0].source,
+            self.expression.parts[0].scale,
+            self.expression.padding,
+        )
         batch, _, height, width = source.shape
         shape = (batch, self.expression.channels, *(scale * size + 2 * padding for size in (height, width)))
         return shape, source.dtype, source.device
@@ -144,7 +147,9 @@ class Map:
         with self._restore_modes():
             value = evaluate(self.expression.map(torch.detach))
             if not self.layout.is_first and value.stride() != (stride := self.layout.trace().stride()):
-                value = torch.empty_strided(value.shape, stride, dtype=value.dtype, device=value.device).copy_(value)
+                value = torch.empty_strided(value.shape, stride, dtype=value.dtype, device=value.device).copy_(
+                    value
+                )
             if self.value is None:
                 self.value = value
             else:

@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# what cannot hold a tensor
+_ATOMS = frozenset({bool, int, float, str, type(None)})
+
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
@@ -67,15 +70,36 @@ def record_call(
     return RecordedCall(function=function, args=kept[0], kwargs=kept[1], autocast=autocast), tensors
 
 
+def record_operation(
+    function: Callable[..., Any], operands: int, options: Sequence[Any], device: str
+) -> RecordedCall:
+    """Record a call whose first arguments are its tensors.
+
+    Parameters
+    ----------
+    function : callable
+        Of torch.
+    operands : int
+        How many tensors.
+    options : sequence
+        What comes after them.
+    device : str
+        As for `record_call`.
+    """
+    autocast = (device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device))
+    args = (*(_Slot(place) for place in range(operands)), *options)
+    return RecordedCall(function=function, args=args, kwargs={}, autocast=autocast)
+
+
 def _take(value: Any, tensors: list[Tensor]) -> Any:
     if isinstance(value, Tensor):
         tensors.append(value)
         return _Slot(len(tensors) - 1)
-    if isinstance(value, (list, tuple)):
-        items = [_take(item, tensors) for item in value]
-        return items if isinstance(value, list) else tuple(items)
     if isinstance(value, dict):
-        return {key: _take(item, tensors) for key, item in value.items()}
+        return {key: _take(item, tensors) if type(item) not in _ATOMS else item for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [_take(item, tensors) if type(item) not in _ATOMS else item for item in value]
+        return items if isinstance(value, list) else tuple(items)
     return value
 
 

@@ -21,7 +21,7 @@ from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_
 from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Match
 from deconvbench.networks.fusion.history import FastWay, Replay, are_hooks_active, join_ways
 from deconvbench.networks.fusion.maps import Map, Root, cut
-from deconvbench.networks.fusion.recorded import record_call
+from deconvbench.networks.fusion.recorded import record_call, record_operation
 from deconvbench.networks.fusion.resizing import convolve, evaluate, is_faster
 from deconvbench.networks.fusion.rules import find_match, follow
 from deconvbench.networks.fusion.tensors import find_memory, find_tensors, is_usable
@@ -279,16 +279,17 @@ class Session:
             plain = torch.conv2d(evaluate(expression), call.weight, call.bias, *options)
             fast = evaluate(answer) if isinstance(answer, LazyExpression) else answer
             self._observer.fuse(expression, match, plain, fast)
-        given = (call.image, call.weight, call.bias, *options)
         if isinstance(answer, LazyExpression):
             self._roots = [root for root in roots if root.leaf is not root.tensor]
-            return self._defer(answer, torch.conv2d, given, {})
-        return self._join(answer, call.image.map, roots, given) if answer.requires_grad else answer
+            return self._defer(answer, torch.conv2d, (call.image, call.weight, call.bias, *options), {})
+        return self._join(answer, call.image.map, roots, options) if answer.requires_grad else answer
 
-    def _join(self, y: Tensor, image: Map, operands: Sequence[Root], given: Sequence[Any]) -> Tensor:
+    def _join(self, y: Tensor, image: Map, operands: Sequence[Root], options: Sequence[Any]) -> Tensor:
         """Give a fast convolution its place in the graph of gradients."""
-        recorded, _ = record_call(torch.conv2d, given, {}, y.device.type)
-        replay = Replay(recorded, [image, *(None for _ in operands)], is_linear=False)
+        count = 1 + len(operands)
+        options = options if count > 2 else (None, *options)
+        recorded = record_operation(torch.conv2d, count, options, y.device.type)
+        replay = Replay(recorded, [image, *([None] * len(operands))], is_linear=False)
         leaves = [*(operand.leaf for operand in operands), *(root.leaf for root in image.roots)]
         way = FastWay(y, leaves, replay, image)
         self._kept.append((weakref.ref(way), image.find_memory()))
