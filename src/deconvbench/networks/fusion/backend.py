@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from deconvbench.errors import UsageError
 from deconvbench.networks.fusion import calls
-from deconvbench.networks.fusion.calls import is_harmless
 from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Match
+from deconvbench.networks.fusion.purity import is_harmless
 from deconvbench.networks.fusion.resizing import LEAST_PIXELS_SPLIT, convolve, resize_conv2d
 from deconvbench.networks.fusion.rules import find_match, follow
 from deconvbench.networks.fusion.tensors import find_tensors

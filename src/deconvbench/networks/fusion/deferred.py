@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from deconvbench.networks.fusion.calls import LAYOUT_QUERIES, METADATA, is_pure
-from deconvbench.networks.fusion.history import Attachment, Face
+from deconvbench.networks.fusion.history import attach, put_on
 from deconvbench.networks.fusion.maps import Map
+from deconvbench.networks.fusion.purity import LAYOUT_QUERIES, METADATA, is_pure
 
 if TYPE_CHECKING:
     from deconvbench.networks.fusion.session import Session
@@ -48,7 +48,7 @@ class Deferred(Tensor):
                 with torch._C.DisableTorchFunctionSubclass():
                     return func(*args, **named)
             if func in LAYOUT_QUERIES:
-                return func(first.map.value if first.is_computed else first.map.layout.trace(), *args[1:], **named)
+                return func(first.map.find_layout(), *args[1:], **named)
         answer = first.session.handle(func, args, named)
         if answer is not NotImplemented:
             return answer
@@ -88,7 +88,7 @@ class Deferred(Tensor):
             self.session.notice(self, function)
         value = self.map.fill()
         if not self.has_own_history and not value.requires_grad:
-            value = self.map.value = Attachment.apply(self, [value])  # type: ignore[no-untyped-call] # torch has no types here
+            value = self.map.value = attach(self, value)
         is_last = function is None
         if is_pure or (self.is_given_away and not is_last):
             return value
@@ -129,9 +129,8 @@ class Deferred(Tensor):
         """Stand for another map: a change in place, before it is computed."""
         self.map = own
         if own.has_gradient:
-            # torch asks for the hooks of what is changed in place
-            with torch._C.DisableTorchFunctionSubclass():
-                Face.apply(own, self, own.value)  # type: ignore[no-untyped-call] # torch has no types here
+            assert own.value is not None
+            put_on(own, self, own.value)
         own.watch.follow(self)
 
 

@@ -1,4 +1,4 @@
-"""What autograd knows of deferred tensors: the very graph that torch would have recorded, and a short way through it.
+"""What autograd knows of deferred tensors: the graph that torch would have recorded, and a short way through it.
 
 Every deferred tensor has its place in the graph of gradients, as the result of the call that it stands for. A
 convolution that went the fast way has two ways back: the short one, from its low-resolution sources, and that of
@@ -44,9 +44,7 @@ class Watch:
 
 def are_hooks_active() -> bool:
     """Whether what is saved for gradients is packed by hooks: checkpointing, and saving elsewhere."""
-    return (
-        torch.is_grad_enabled() and torch._C._autograd._top_saved_tensors_default_hooks(True) is not None  # noqa: FBT003 -- positional only
-    )
+    return torch.is_grad_enabled() and torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
 
 
 class Valued(Protocol):
@@ -169,7 +167,7 @@ def place(replay: Replay, meta: tuple[Any, ...], inputs: Sequence[Tensor]) -> Te
     return placed
 
 
-class Face(torch.autograd.Function):
+class _Face(torch.autograd.Function):
     """What the user's code holds in place of a map, for code that torch's Python functions do not see."""
 
     @staticmethod
@@ -189,7 +187,7 @@ class Face(torch.autograd.Function):
         return (None, None, *gradients)
 
 
-class Attachment(torch.autograd.Function):
+class _Attachment(torch.autograd.Function):
     """A computed tensor with the history of a deferred one."""
 
     @staticmethod
@@ -200,6 +198,37 @@ class Attachment(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:  # noqa: ARG004 -- nothing is to be remembered
         return (*gradients, None)
+
+
+def put_on(own: Any, face: Tensor, value: Tensor) -> None:
+    """Give what the user's code holds the history of its map, as a change in place would.
+
+    Parameters
+    ----------
+    own : Map
+        The map.
+    face : Tensor
+        What is held.
+    value : Tensor
+        The map's own tensor.
+    """
+    # torch asks for the hooks of what is changed in place
+    with torch._C.DisableTorchFunctionSubclass():
+        _Face.apply(own, face, value)  # type: ignore[no-untyped-call] # torch has no types here
+
+
+def attach(deferred: Tensor, value: Tensor) -> Tensor:
+    """Give a computed tensor the history of a deferred one.
+
+    Parameters
+    ----------
+    deferred : Tensor
+        Whose history.
+    value : Tensor
+        Without history.
+    """
+    attached: Tensor = _Attachment.apply(deferred, [value])  # type: ignore[no-untyped-call] # torch has no types here
+    return attached
 
 
 class FastWay:

@@ -1,4 +1,4 @@
-"""What a deferred tensor stands for: its expression, its place in the graph of gradients, its value once it is computed."""
+"""What a deferred tensor stands for: its expression, its place in the graph of gradients, and its value."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -80,10 +80,12 @@ class Map:
         self.expression = expression
         # maps that are joined may start from the same ones
         every = (*roots, *(root for parent in parents for root in parent.roots))
-        self.roots = tuple({id(root.leaf): root for root in every}.values())
-        self.layout = Layout(call, tuple(one.layout if isinstance(one, Map) else describe(one) for one in inputs))
+        self.roots: tuple[Root, ...] = tuple({id(root.leaf): root for root in every}.values())
+        self.layout: Layout = Layout(
+            call, tuple(one.layout if isinstance(one, Map) else describe(one) for one in inputs)
+        )
         self.watch = Watch()
-        self.watches = (self.watch, *(watch for parent in parents for watch in parent.watches))
+        self.watches: tuple[Watch, ...] = (self.watch, *(watch for parent in parents for watch in parent.watches))
         self.value: Tensor | None = None
         self.is_computed = self.is_kept = False
         self._copy: Tensor | None = None
@@ -146,7 +148,8 @@ class Map:
             )
         with self._restore_modes():
             value = evaluate(self.expression.map(torch.detach))
-            if not self.layout.is_first and value.stride() != (stride := self.layout.trace().stride()):
+            is_known = self.layout.is_certain and not self.layout.is_first
+            if is_known and value.stride() != (stride := self.layout.trace().stride()):
                 value = torch.empty_strided(value.shape, stride, dtype=value.dtype, device=value.device).copy_(
                     value
                 )
@@ -162,6 +165,10 @@ class Map:
     def is_changed(self) -> bool:
         """Whether its value was changed in place."""
         return self.is_computed and self.value is not None and count_changes(self.value) != self._version
+
+    def find_layout(self) -> Tensor:
+        """Have a tensor that is laid out as it, without computing it where that is possible."""
+        return self.layout.trace() if self.layout.is_certain and not self.is_computed else self.fill()
 
     def give_away(self) -> Tensor:
         """Compute it for code that may write into it."""

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deconvbench.networks.fusion import calls
+
 # what cannot hold a tensor
 _ATOMS = frozenset({bool, int, float, str, type(None)})
 
@@ -122,6 +124,8 @@ class _Plain:
     stride: tuple[int, ...]
     dtype: torch.dtype
 
+    is_certain = True
+
     def trace(self) -> Tensor:
         return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device="meta")
 
@@ -145,6 +149,16 @@ class Layout:
         """Make the result, on the device without memory."""
         with torch.no_grad():
             return self.call.run([one.trace() for one in self.inputs])
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the result is laid out on every device as it is on the one without memory.
+
+        Some of torch's functions answer with the channels last in memory on some devices only.
+        """
+        call = calls.read_call(self.call.function, self.call.args, self.call.kwargs)
+        is_pad = isinstance(call, calls.PadCall) and call.mode not in {"zeros", "constant"}
+        return not (is_pad or isinstance(call, calls.ConvolveCall)) and all(one.is_certain for one in self.inputs)
 
     @property
     def is_first(self) -> bool:

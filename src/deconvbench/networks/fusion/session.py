@@ -6,6 +6,7 @@ function of torch that is called. Touches no module.
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Protocol
 
@@ -16,11 +17,11 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from deconvbench.networks.fusion import calls
-from deconvbench.networks.fusion.calls import is_harmless, split_inplace
 from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, rebuild_sequence
 from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Match
 from deconvbench.networks.fusion.history import FastWay, Replay, are_hooks_active, join_ways
 from deconvbench.networks.fusion.maps import Map, Root, cut
+from deconvbench.networks.fusion.purity import is_harmless, split_inplace
 from deconvbench.networks.fusion.recorded import record_call, record_operation
 from deconvbench.networks.fusion.resizing import convolve, evaluate, is_faster
 from deconvbench.networks.fusion.rules import find_match, follow
@@ -215,12 +216,8 @@ class Session:
         args, kwargs, is_inplace = split_inplace(function, args, kwargs)
         if is_inplace and (not isinstance(image, Deferred) or image.is_computed or image.map.watch.is_exposed):
             return NotImplemented
-        if function is Tensor.contiguous and isinstance(image, Deferred):
-            layout = kwargs.get("memory_format", args[1] if len(args) > 1 else torch.contiguous_format)
-            if layout == torch.preserve_format:
-                return NotImplemented
-            if image.is_contiguous(memory_format=layout):
-                return image
+        if isinstance(image, Deferred) and _is_laid_out(image, function, args, kwargs):
+            return image
         if function is functional.interpolate and not self._can_upsample(args, kwargs):
             # what cannot be written down together may be one after the other
             named = compute(dict(kwargs), function, is_pure=True)
@@ -318,6 +315,14 @@ class Session:
         return plain
 
 
+def _is_laid_out(image: Deferred, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call asks for an order in memory that an image has; then torch returns the image itself."""
+    if calls.KINDS[function] != calls.LAYOUT:
+        return False
+    layout = kwargs.get("memory_format", args[1] if len(args) > 1 else torch.contiguous_format)
+    return image.is_contiguous(memory_format=layout)
+
+
 def _is_operand(value: Any) -> bool:
     return isinstance(value, Tensor) and not isinstance(value, Deferred) and value.dtype in calls.DTYPES
 
@@ -355,6 +360,14 @@ class Interceptor(TorchFunctionMode):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        """Stop; after an error no write is seen any more, so that what is left is computed."""
+        super().__exit__(kind, error, trace)
+        if kind is not None:
+            # the error that is under way is the one to see
+            with suppress(RuntimeError):
+                self.session.close(None)
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
