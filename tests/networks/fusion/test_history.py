@@ -57,28 +57,28 @@ def look(net: nn.Module, x: Tensor, how: Callable[[Tensor, Tensor, Tensor, list[
 
 def retain(y: Tensor, h: Tensor, x: Tensor, seen: list[Any]) -> None:
     h.retain_grad()
-    y.square().sum().backward()
+    y.square().sum().backward()  # type: ignore[no-untyped-call] # torch has no types here
 
 
 def use_twice(y: Tensor, h: Tensor, x: Tensor, seen: list[Any]) -> None:
     h.retain_grad()
-    (y.square().sum() + h.square().sum()).backward()
+    (y.square().sum() + h.square().sum()).backward()  # type: ignore[no-untyped-call] # torch has no types here
 
 
 def hook(y: Tensor, h: Tensor, x: Tensor, seen: list[Any]) -> None:
-    h.register_hook(lambda gradient: gradient * 0.1)
-    y.square().sum().backward()
+    h.register_hook(lambda gradient: gradient * 0.1)  # type: ignore[no-untyped-call] # torch has no types here
+    y.square().sum().backward()  # type: ignore[no-untyped-call] # torch has no types here
 
 
 def hook_the_node(y: Tensor, h: Tensor, x: Tensor, seen: list[Any]) -> None:
     assert h.grad_fn is not None
     h.grad_fn.register_prehook(lambda gradients: tuple(3 * gradient for gradient in gradients))
-    y.square().sum().backward()
+    y.square().sum().backward()  # type: ignore[no-untyped-call] # torch has no types here
 
 
 def hook_many(y: Tensor, h: Tensor, x: Tensor, seen: list[Any]) -> None:
     torch.autograd.graph.register_multi_grad_hook((h, y), seen.extend)
-    y.square().sum().backward()
+    y.square().sum().backward()  # type: ignore[no-untyped-call] # torch has no types here
 
 
 def differentiate(y: Tensor, h: Tensor, x: Tensor, seen: list[Any]) -> None:
@@ -86,19 +86,19 @@ def differentiate(y: Tensor, h: Tensor, x: Tensor, seen: list[Any]) -> None:
 
 
 def differentiate_inputs(y: Tensor, h: Tensor, x: Tensor, seen: list[Any]) -> None:
-    y.square().sum().backward(inputs=[h, x])
+    y.square().sum().backward(inputs=[h, x])  # type: ignore[no-untyped-call] # torch has no types here
     seen.append(h.grad)
 
 
 def go_back_twice(y: Tensor, h: Tensor, x: Tensor, seen: list[Any]) -> None:
     h.retain_grad()
-    y.square().sum().backward(retain_graph=True)
-    y.sum().backward()
+    y.square().sum().backward(retain_graph=True)  # type: ignore[no-untyped-call] # torch has no types here
+    y.sum().backward()  # type: ignore[no-untyped-call] # torch has no types here
 
 
 def penalise(y: Tensor, h: Tensor, x: Tensor, seen: list[Any]) -> None:
     (gradient,) = torch.autograd.grad(y.square().sum(), h, create_graph=True)
-    gradient.square().sum().backward()
+    gradient.square().sum().backward()  # type: ignore[no-untyped-call] # torch has no types here
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -121,8 +121,8 @@ def test_a_returned_map_has_the_gradients_of_the_plain_one(how: Any, step: str) 
 
 
 INSIDE: dict[str, Callable[[Tensor], Any]] = {
-    "hook": lambda h: h.register_hook(lambda gradient: gradient * 0.1),
-    "retained": lambda h: h.retain_grad(),  # type: ignore[no-untyped-call] # torch has no types here
+    "hook": lambda h: h.register_hook(lambda gradient: gradient * 0.1),  # type: ignore[no-untyped-call] # torch has no types here
+    "retained": lambda h: h.retain_grad(),
     "node": lambda h: h.grad_fn.register_hook(lambda found, _: tuple(2 * one for one in found)),  # type: ignore[union-attr] # it has one
 }
 
@@ -169,7 +169,7 @@ def test_what_a_forward_hook_captured_has_its_gradient(place: str) -> None:
         y, _ = one(torch.randn(1, 4, 4, 6, dtype=torch.float64, requires_grad=True))
         handle.remove()
         gradients.append(torch.autograd.grad(y.square().sum(), kept[0])[0])
-    assert torch.allclose(*gradients)
+    assert torch.allclose(gradients[0], gradients[1])
 
 
 @pytest.mark.parametrize("is_held", [False, True])
@@ -184,7 +184,12 @@ def test_only_a_map_that_is_held_is_convolved_again_in_a_backward_pass(
     assert len(fast_calls) == 1
     made: list[Any] = []
     original = RecordedCall.run
-    monkeypatch.setattr(RecordedCall, "run", lambda call, tensors: made.append(call) or original(call, tensors))
+
+    def note(call: RecordedCall, tensors: Any) -> Tensor:
+        made.append(call)
+        return original(call, tensors)
+
+    monkeypatch.setattr(RecordedCall, "run", note)
     y.sum().backward()
     assert bool(made) == is_held
 
@@ -321,10 +326,115 @@ def test_hooks_count_only_where_gradients_are_recorded() -> None:
 
 def test_a_map_is_watched_while_it_is_held_or_after_it_was_given_away() -> None:
     watch, face = Watch(), torch.ones(1)
-    assert not watch.is_watched
+    seen = [watch.is_watched]
     watch.follow(face)
-    assert watch.is_watched
+    seen.append(watch.is_watched)
     del face
-    assert not watch.is_watched
+    seen.append(watch.is_watched)
     watch.is_exposed = True
-    assert watch.is_watched
+    seen.append(watch.is_watched)
+    assert seen == [False, True, False, True]
+
+
+def join_with_itself(c: nn.Module, x: Tensor) -> Any:
+    h = up(x[:, :2])
+    return c(torch.cat([h, h], 1))
+
+
+def share_an_activation(c: nn.Module, x: Tensor) -> Any:
+    h = functional.leaky_relu(up(x), 0.2)
+    return c(h) + c(h) * c(torch.tanh(h))
+
+
+def share_a_convolution_of_pixels(c: nn.Module, x: Tensor) -> Any:
+    h = functional.conv2d(up(x), c.weight[:, :, :1, :1])
+    return c(h) + c(torch.relu(h))
+
+
+def join_what_was_convolved(c: nn.Module, x: Tensor) -> Any:
+    h = up(x)
+    y = c(h)
+    return c(torch.cat([h[:, :0], up(x[:, :2]), y[:, :2]], 1)) + c(torch.cat([up(x[:, :3]), y[:, :1]], 1))
+
+
+def toggle_the_source(c: nn.Module, x: Tensor) -> Any:
+    source = x.detach()
+    h = up(source)
+    source.requires_grad_()
+    return c(h) + x.mean()
+
+
+def detach_the_source(c: nn.Module, x: Tensor) -> Any:
+    source = x * 2
+    h = up(source)
+    source.detach_()
+    return c(h)
+
+
+def change_after_activation(c: nn.Module, x: Tensor) -> Any:
+    h = up(x)
+    y = c(torch.relu(h))
+    h.mul_(3)
+    return y + c(h)
+
+
+def use_one_of_inference(c: nn.Module, x: Tensor) -> Any:
+    with torch.inference_mode():
+        frozen = x.detach() * 2
+    return c(up(frozen)) + x.mean()
+
+
+def stop_recording(c: nn.Module, x: Tensor) -> Any:
+    h = up(x)
+    with torch.no_grad():
+        y = c(torch.relu(h))
+    return c(h * y.mean())
+
+
+def start_recording(c: nn.Module, x: Tensor) -> Any:
+    with torch.no_grad():
+        h = up(x)
+        with torch.enable_grad():
+            return c(h * x.mean()) + c(up(x))
+
+
+def make_a_leaf(c: nn.Module, x: Tensor) -> Any:
+    with torch.no_grad():
+        h = up(x)
+    h.requires_grad_()
+    (gradient,) = torch.autograd.grad(c(h).square().sum(), h)
+    return c(h) + gradient
+
+
+def go_back_inside(c: nn.Module, x: Tensor) -> Any:
+    h = up(x)
+    (gradient,) = torch.autograd.grad(c(h).square().sum(), h, create_graph=True)
+    return c(h) + gradient
+
+
+PROGRAMS = [
+    *(join_with_itself, share_an_activation, share_a_convolution_of_pixels, join_what_was_convolved),
+    *(toggle_the_source, detach_the_source, change_after_activation, use_one_of_inference),
+    *(stop_recording, start_recording, make_a_leaf, go_back_inside),
+]
+
+
+@pytest.mark.parametrize("form", ["tiled", "minimal", "subpixel", "transposed"])
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
+def test_gradients_of_programs(program: Any, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deconvbench.networks.fusion.resizing.choose", lambda *_, **__: form)
+    torch.manual_seed(0)
+    model = written(program).double()
+    fused = fuse(model).model
+    x = torch.randn(1, 4, 4, 6, dtype=torch.float64)
+    assert differentiate_both(model, fused, x) <= 1e-9
+    penalties = []
+    for one in (model, fused):
+        given = x.clone().requires_grad_()
+        leaves = [given, *one.parameters()]
+        found = torch.autograd.grad(one(given).square().sum(), leaves, create_graph=True, allow_unused=True)
+        total = torch.stack([gradient.square().sum() for gradient in found if gradient is not None]).sum()
+        penalties.append(torch.autograd.grad(total, leaves, allow_unused=True))
+    for expected, again in zip(*penalties, strict=True):
+        assert (expected is None) == (again is None)
+        assert expected is None or (again is not None and torch.allclose(expected, again))

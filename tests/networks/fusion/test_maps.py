@@ -62,8 +62,8 @@ def test_the_value_before_a_change_is_kept_where_a_gradient_needs_it() -> None:
     for one in (own, unread):
         with torch.no_grad():
             one.give_away().mul_(3)
-    with torch.no_grad():
-        assert torch.equal(own.recall(), up(x))
+    assert torch.equal(own.recall(), up(x))
+    assert own.recall().requires_grad
     with pytest.raises(RuntimeError, match="its value before is needed"):
         unread.recall()
     (found,) = torch.autograd.grad(y.sum(), x)
@@ -108,7 +108,7 @@ OTHERS: dict[str, Callable[[Tensor], Tensor]] = {
     "viewed": lambda h: h.view(h.shape),
     "detached": lambda h: h.detach(),
     "data": lambda h: h.data,
-    "identity": nn.Identity(),  # type: ignore[no-any-return] # modules have no types
+    "identity": nn.Identity(),
     "cloned": lambda h: h.clone(),
     "cloned_by_function": torch.clone,
     "scale_1": lambda h: functional.interpolate(h, scale_factor=1),

@@ -19,7 +19,7 @@ def test_a_call_is_made_again_with_other_tensors() -> None:
 
 
 def test_it_holds_no_tensor_wherever_that_was() -> None:
-    def pick(first: Tensor, more: Any, *, named: Any) -> Tensor:
+    def pick(first: Any, more: Any, *, named: Any) -> Any:
         return first + more[1][0] + named["deep"]
 
     tensors = [torch.full((1,), float(number)) for number in range(3)]

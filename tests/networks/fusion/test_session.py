@@ -534,9 +534,9 @@ def test_a_trace_is_seen() -> None:
 UNCOUNTED: dict[str, Callable[[Tensor], Any]] = {
     "data": lambda x: x.data.clamp_(0),
     "data_set": lambda x: setattr(x, "data", x.data * 2),
-    "dlpack": lambda x: torch.from_dlpack(x.detach()).zero_(),
+    "dlpack": lambda x: torch.utils.dlpack.from_dlpack(x.detach()).zero_(),
     "detached": lambda x: x.detach().zero_(),
-    "set": lambda x: torch.empty(0, dtype=x.dtype).set_(x.detach()).zero_(),
+    "set": lambda x: torch.empty(0, dtype=x.dtype).set_(x.detach()).zero_(),  # type: ignore[call-overload] # torch takes it
     "storage": lambda x: x.untyped_storage().copy_(torch.zeros_like(x).untyped_storage()),
     "numpy": lambda x: x.detach().numpy().fill(2),
     "numpy_array": lambda x: np.asarray(x.detach()).fill(2),

@@ -264,6 +264,11 @@ class FastWay:
             self.map.secure()
             self._is_closed = True
 
+    def fill(self) -> None:
+        """Compute the map, for the plain way."""
+        if self.map is not None:
+            self.map.fill()
+
     def differentiate(self, gradient: Tensor) -> list[Tensor | None]:
         """Find the gradients of the leaves."""
         assert self._edge is not None  # torch refuses a second pass before
@@ -316,7 +321,7 @@ class _Convolution(torch.autograd.Function):
         way: FastWay = ctx.way
         inputs = ctx.saved_tensors
         if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or not way.is_open:
-            way.map.fill()
+            way.fill()
             found = way.replay.differentiate(inputs, gradient, needs[:count]) + [None] * (len(needs) - count)
         else:
             # the map itself gets none

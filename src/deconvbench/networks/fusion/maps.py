@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deconvbench.networks.fusion.expressions import LazyExpression
-from deconvbench.networks.fusion.history import Replay, Watch, place
+from deconvbench.networks.fusion.history import Replay, Watch, attach, place
 from deconvbench.networks.fusion.recorded import Layout, RecordedCall, describe
 from deconvbench.networks.fusion.resizing import evaluate
 from deconvbench.networks.fusion.tensors import count_changes, find_memory
@@ -174,7 +174,8 @@ class Map:
         """Compute it for code that may write into it."""
         value = self.fill()
         if self.is_kept and self._copy is None:
-            self._copy = value.detach().clone()
+            with torch.enable_grad():
+                self._copy = attach(value, value.detach().clone())
         self.watch.is_exposed = True
         return value
 
@@ -183,7 +184,7 @@ class Map:
         value = self.fill()
         if not self.is_changed:
             return value
-        if self._copy is None or torch.is_grad_enabled():
+        if self._copy is None:
             raise RuntimeError(
                 "an upsampled tensor was changed in place, and its value before is needed for a gradient:"
                 " leave its module out of fuse()"

@@ -114,7 +114,8 @@ class Session:
 
     def add(self, total: Tensor, term: Tensor) -> Tensor:
         """Add to a result that is not shared."""
-        return total.add_(term)
+        # torch refuses to write into a view that a custom function has returned
+        return total + term if total.requires_grad and total._is_view() else total.add_(term)
 
     def find_prepared(self, weight: Tensor, start: int, length: int) -> FindPrepared | None:
         """Find where the transformed weight of some input channels is kept."""
@@ -363,7 +364,7 @@ class Interceptor(TorchFunctionMode):
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         """Stop; after an error no write is seen any more, so that what is left is computed."""
-        super().__exit__(kind, error, trace)
+        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call] # torch has no types here
         if kind is not None:
             # the error that is under way is the one to see
             with suppress(RuntimeError):
