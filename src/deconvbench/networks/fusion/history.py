@@ -105,9 +105,10 @@ class Replay:
         """Find the gradients of the tensors that need one; differentiable where gradients are recorded."""
         is_recorded = torch.is_grad_enabled()
         with torch.enable_grad():
-            # others, for hooks on the tensors themselves would be called
+            # others, for hooks on the tensors themselves would be called; no views, of which torch's normalisation
+            # has wrong gradients with the channels last in memory
             given = [
-                tensor.view_as(tensor)
+                attach(tensor, tensor.detach())
                 if is_recorded and tensor.requires_grad
                 else tensor.detach().requires_grad_(need)
                 for tensor, need in zip(inputs, needs, strict=True)
