@@ -1,12 +1,14 @@
 """A watched forward pass under all conditions: modes, threads, errors, transforms, tracing, unseen code."""
 
 import copy
+import ctypes
 import io
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -589,3 +591,31 @@ def test_an_error_in_between_leaves_maps_that_a_write_cannot_reach(name: str) ->
     UNCOUNTED[name](x)
     assert type(kept[0]) is Tensor
     assert torch.equal(fused.conv(kept[0]), fused.conv(expected))
+
+
+HANDLES: dict[str, Callable[[Tensor], Callable[[], Any]]] = {
+    "numpy": lambda x: partial(x.numpy().fill, 2),
+    "array": lambda x: partial(np.asarray(x).fill, 2),
+    "dlpack": lambda x: partial(np.from_dlpack(x).fill, 2),
+    "storage": lambda x: partial(x.untyped_storage().copy_, torch.ones_like(x).untyped_storage()),
+    "address": lambda x: partial(ctypes.memset, x.data_ptr(), 0, 64),
+    "view": lambda x: partial(x[:, 1:].numpy().fill, 2),
+}
+
+
+@pytest.mark.parametrize("name", HANDLES)
+def test_memory_that_was_handed_out_before_is_read_at_once(name: str) -> None:
+    def forward(c: nn.Module, x: Tensor) -> Any:
+        x = x.detach().clone()
+        write = HANDLES[name](x)
+        h = torch.relu(functional.interpolate(x, scale_factor=2))
+        kept = functional.interpolate(x, scale_factor=2)
+        again = HANDLES[name](kept)
+        up = functional.interpolate(kept, scale_factor=2)
+        write()
+        again()
+        return c(h), c(kept), c(up)
+
+    model, fused, x = make_pair(lambda: written(forward))
+    with torch.no_grad():
+        assert run_both(model, fused, x) <= 1e-10

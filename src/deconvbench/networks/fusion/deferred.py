@@ -7,6 +7,7 @@ one. Decisions are left to its session.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -219,3 +220,31 @@ def rebuild_sequence(value: Sequence[Any], items: list[Any]) -> Any:
     if isinstance(value, list):
         return items
     return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+
+
+def make_plain(value: Any) -> Any:
+    """Make an output plain, at the end of a session.
+
+    Parameters
+    ----------
+    value : Any
+        Its lists, dicts and dataclasses are changed in place.
+    """
+    if isinstance(value, Deferred):
+        return value.compute(None, is_pure=False)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if item is not (plain := make_plain(item)):
+                value[key] = plain
+    elif isinstance(value, list):
+        value[:] = [make_plain(item) for item in value]
+    elif isinstance(value, tuple):
+        items = [make_plain(item) for item in value]
+        if any(new is not old for new, old in zip(items, value, strict=True)):
+            return rebuild_sequence(value, items)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            item = getattr(value, field.name)
+            if item is not (plain := make_plain(item)):
+                object.__setattr__(value, field.name, plain)
+    return value

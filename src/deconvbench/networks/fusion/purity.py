@@ -49,6 +49,14 @@ PLACE_QUERIES = frozenset(
     ]
 )
 
+# functions that hand memory to code outside torch
+HANDLES = frozenset(
+    [
+        *_pick(Tensor, "numpy __array__ __dlpack__ data_ptr untyped_storage storage _typed_storage"),
+        Tensor.__cuda_array_interface__.__get__,
+    ]
+)
+
 # functions that write to no argument and whose result shares no memory with one
 _PURE = frozenset(
     [

@@ -7,7 +7,7 @@ function of torch that is called. Touches no module.
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -17,11 +17,11 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from deconvbench.networks.fusion import calls
-from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, rebuild_sequence
+from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, make_plain
 from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Match
 from deconvbench.networks.fusion.history import FastWay, Replay, are_hooks_active, join_ways
 from deconvbench.networks.fusion.maps import Map, Root, cut
-from deconvbench.networks.fusion.purity import is_harmless, split_inplace
+from deconvbench.networks.fusion.purity import HANDLES, is_harmless, split_inplace
 from deconvbench.networks.fusion.recorded import record_call, record_operation
 from deconvbench.networks.fusion.resizing import convolve, evaluate, is_faster
 from deconvbench.networks.fusion.rules import find_match, follow
@@ -71,6 +71,8 @@ class Session:
         self._kept: list[tuple[weakref.ref[FastWay | Map], set[int | None]]] = []
         # of the call that is being followed
         self._roots: list[Root] = []
+        # memory that code outside torch may write into
+        self._exposed: set[int | None] = set()
         self._is_open = True
         self.has_tried = self.has_gained = False
 
@@ -86,6 +88,8 @@ class Session:
             value = value.compute(torch.cat, is_pure=True)
         if not is_usable(value) or (value.is_inference() and torch.is_grad_enabled()):
             # the second could not be kept for a gradient
+            return None
+        if self._exposed and find_memory(value) in self._exposed:
             return None
         root = cut(value)
         if root.leaf.requires_grad:
@@ -176,6 +180,12 @@ class Session:
     def is_waiting(self) -> bool:
         """Whether there may be something that a write could falsify."""
         return bool(self._pending or self._kept)
+
+    def expose(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Remember memory that is handed to code outside torch, whose writes nobody sees."""
+        for tensor in find_tensors((*args, *kwargs.values())):
+            plain = tensor.compute(Tensor.numpy, is_pure=False) if isinstance(tensor, Deferred) else tensor
+            self._exposed.add(find_memory(plain))
 
     def protect(self, args: Sequence[Any], kwargs: Mapping[str, Any], function: Any) -> None:
         """Compute what depends on memory that a call may change, or let others change later."""
@@ -307,7 +317,7 @@ class Session:
         Any
             The output without deferred tensors.
         """
-        plain = _make_plain(output)
+        plain = make_plain(output)
         self._is_open = False
         for deferred in self._list_waiting():
             deferred.compute(None, is_pure=False)
@@ -326,27 +336,6 @@ def _is_laid_out(image: Deferred, function: Any, args: Sequence[Any], kwargs: Ma
 
 def _is_operand(value: Any) -> bool:
     return isinstance(value, Tensor) and not isinstance(value, Deferred) and value.dtype in calls.DTYPES
-
-
-def _make_plain(value: Any) -> Any:
-    if isinstance(value, Deferred):
-        return value.compute(None, is_pure=False)
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if item is not (plain := _make_plain(item)):
-                value[key] = plain
-    elif isinstance(value, list):
-        value[:] = [_make_plain(item) for item in value]
-    elif isinstance(value, tuple):
-        items = [_make_plain(item) for item in value]
-        if any(new is not old for new, old in zip(items, value, strict=True)):
-            return rebuild_sequence(value, items)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for field in fields(value):
-            item = getattr(value, field.name)
-            if item is not (plain := _make_plain(item)):
-                object.__setattr__(value, field.name, plain)
-    return value
 
 
 class Interceptor(TorchFunctionMode):
@@ -380,8 +369,11 @@ class Interceptor(TorchFunctionMode):
             answer = session.upsample(args, named)
             if answer is not NotImplemented:
                 return answer
-        elif session.is_waiting and not is_harmless(func, args, named):
-            session.protect(args, named, func)
+        else:
+            if session.is_waiting and not is_harmless(func, args, named):
+                session.protect(args, named, func)
+            if func in HANDLES:
+                session.expose(args, named)
         return func(*args, **named)
 
 
