@@ -196,9 +196,10 @@ class Session:
         if not given:
             return
         for deferred in self._list_waiting():
-            if None in given or not deferred.map.find_memory().isdisjoint(given):
-                deferred.map.secure()
+            own = deferred.map
+            if None in given or not own.find_memory().isdisjoint(given):
                 deferred.compute(function, is_pure=False)
+                own.secure()
         self._kept = [(reference, memory) for reference, memory in self._kept if reference() is not None]
         for reference, memory in self._kept:
             kept = reference()
