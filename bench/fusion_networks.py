@@ -33,7 +33,21 @@ class TrialNetwork:
     is_small: bool = False
 
 
-def _import(module: str, package: str) -> Any:
+def import_package(module: str, package: str) -> Any:
+    """Import a module of a package that may not be there.
+
+    Parameters
+    ----------
+    module : str
+        Its name.
+    package : str
+        What is to be installed for it.
+
+    Raises
+    ------
+    UnsupportedError
+        If it cannot be imported.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -44,7 +58,7 @@ def _import(module: str, package: str) -> Any:
 
 def _build_autoencoder(*widths: int) -> nn.Module:
     """Build the decoder of latent diffusion; with (128, 256, 512, 512) that of Stable Diffusion."""
-    model: Any = _import("diffusers", "diffusers").AutoencoderKL(
+    model: Any = import_package("diffusers", "diffusers").AutoencoderKL(
         block_out_channels=widths,
         down_block_types=("DownEncoderBlock2D",) * len(widths),
         up_block_types=("UpDecoderBlock2D",) * len(widths),
@@ -56,12 +70,12 @@ def _build_autoencoder(*widths: int) -> nn.Module:
 
 
 def _build_tiny_autoencoder() -> nn.Module:
-    decoder: nn.Module = _import("diffusers", "diffusers").AutoencoderTiny().decoder
+    decoder: nn.Module = import_package("diffusers", "diffusers").AutoencoderTiny().decoder
     return decoder
 
 
 def _build_segmentation(kind: str) -> nn.Module:
-    module = _import("segmentation_models_pytorch", "segmentation-models-pytorch")
+    module = import_package("segmentation_models_pytorch", "segmentation-models-pytorch")
     model: nn.Module = getattr(module, kind)("resnet18", encoder_weights=None)
     return model
 

@@ -132,7 +132,7 @@ def test_what_the_author_called_is_not_the_place(
 
 
 @pytest.mark.parametrize("name", ["torch.theirs", "deconvbench.theirs", "json.theirs"])
-def test_code_that_is_nobody_elses_has_no_place(name: str) -> None:
+def test_code_of_the_package_has_no_place(name: str) -> None:
     module = make_module(name, "def fail():\n    raise ValueError('two\\n  lines')")
     assert describe_failure(catch(ValueError, module.fail)) == "ValueError: two lines"
 

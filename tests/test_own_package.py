@@ -179,6 +179,6 @@ def test_its_upsamplers_are_in_the_grid_the_run_and_the_report(theirs: TheirEnvi
     assert all(name in page for name in names)
 
 
-def test_elsewhere_nobody_knows_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_elsewhere_it_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["grid", "--preset", "smoke", "--set", "upsampler=somebodys_resize"]) == 2
     assert "'somebodys_resize' is unknown; known are " in capsys.readouterr().err

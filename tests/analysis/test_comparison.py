@@ -248,7 +248,7 @@ class TestCompare:
         row = pick(compare(make(**base), make(**new)), OTHER)
         assert (row["verdict"], row["reason"]) == ("inconclusive", reason)
 
-    def test_what_nobody_can_build_is_no_row(self) -> None:
+    def test_what_cannot_be_built_has_no_row(self) -> None:
         failures = {OTHER: "unsupported: k < s"}
         comparison = compare(make(failures=failures), make(failures=failures))
         assert OTHER not in set(comparison["case_id"])

@@ -67,7 +67,7 @@ def test_a_grid_without_the_table_has_no_settings() -> None:
     assert Grid.from_dict({"axes": AXES}, "mine.toml").list_settings() == []
 
 
-def test_twins_have_the_baselines_kernel_and_rivals_their_own() -> None:
+def test_equivalents_have_the_baselines_kernel_and_alternatives_their_own() -> None:
     speedup = take_speedup(make_grid())
     setting = make_case(threads=2)
     assert speedup.list_equivalents(setting) == (
@@ -85,7 +85,7 @@ def test_layers_that_cannot_have_kernel_or_scale_are_left_out() -> None:
     ]
 
 
-def test_the_baseline_is_no_rival_of_its_own_and_kernels_do_not_multiply_what_has_none() -> None:
+def test_the_baseline_is_not_its_own_alternative_and_kernels_do_not_multiply_what_has_none() -> None:
     rivals = {"upsampler": ["nearest_conv", "dysample"], "kernel_size": [3, 4]}
     found = take_speedup(make_grid(rivals=rivals)).list_alternatives(make_case())
     assert found == ("nearest_conv-k4-s2-c4x2-8x8", "dysample-s2-c4x2-8x8")

@@ -258,7 +258,7 @@ def test_device_and_host_are_timed_side_by_side(launch_ns: int, step_ns: int, la
     assert found.stop_reason == "precision"
 
 
-def test_the_cache_is_flushed_outside_the_events_and_nobody_waits_for_a_sample() -> None:
+def test_the_cache_is_flushed_outside_the_events_and_samples_do_not_wait() -> None:
     device = SimulatedDevice()
     found = take(device, max_samples=30, precision=1e-9)
     assert len(found.samples_s) == 10

@@ -243,7 +243,7 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["output", "scale", "input", "weight", "shape"],
 )
-def test_a_wrong_twin_is_an_error_and_never_fast(layer: type[nn.Module], step: str, message: str) -> None:
+def test_a_wrong_equivalent_is_an_error_and_never_fast(layer: type[nn.Module], step: str, message: str) -> None:
     register_upsampler("wrong")(layer)
     case = make_case(in_channels=8, out_channels=4, step=step)
     steps = measure_speedup(make_job(case=case, twins=("wrong",)), make_policy())

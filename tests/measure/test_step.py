@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from deconvbench.errors import UnsupportedError, UsageError
-from deconvbench.measure import step as stepping
+from deconvbench.measure import step as step_module
 from deconvbench.measure.step import GraphedWork, PreparedStep, check_output, prepare_step
 from deconvbench.records.case import Case
 from deconvbench.upsamplers import register_upsampler, registry
@@ -91,7 +91,7 @@ def test_the_mode_of_the_layer_is_that_of_the_step(monkeypatch: pytest.MonkeyPat
             output: Tensor = self.conv(x)
             return output
 
-    monkeypatch.setattr(stepping, "build_seeded_layer", lambda *arguments: Watched())
+    monkeypatch.setattr(step_module, "build_seeded_layer", lambda *arguments: Watched())
     prepare_step(make_case(step=step), 0).run()
     assert modes == [(step == "train", step == "train")]
 
@@ -166,7 +166,7 @@ def test_an_output_without_gradient_is_explained(register: Callable[[Callable[[T
 
 def test_the_output_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[object] = []
-    monkeypatch.setattr(stepping, "check_output", lambda output, case: checked.append(output))
+    monkeypatch.setattr(step_module, "check_output", lambda output, case: checked.append(output))
     step = prepare_step(make_case(), 0)
     for _ in range(3):
         step.run()
@@ -335,9 +335,9 @@ def test_a_graph_is_captured_once_after_warm_up_on_the_side(cuda_log: list[str])
 
 def test_a_case_with_a_graph_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
     # everything up to the first call runs on the CPU that stands in for the device
-    monkeypatch.setattr(stepping, "check_device", lambda device: None)
-    monkeypatch.setattr(stepping, "_draw", lambda shape, case, generator: torch.zeros(shape))
-    monkeypatch.setattr(stepping, "build_seeded_layer", lambda *arguments: StaysWhereItIs())
+    monkeypatch.setattr(step_module, "check_device", lambda device: None)
+    monkeypatch.setattr(step_module, "_draw", lambda shape, case, generator: torch.zeros(shape))
+    monkeypatch.setattr(step_module, "build_seeded_layer", lambda *arguments: StaysWhereItIs())
     step = prepare_step(make_case(device="cuda", execution="cudagraph"), 0)
     assert isinstance(step._work, GraphedWork)
 

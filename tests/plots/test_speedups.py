@@ -102,7 +102,7 @@ def test_the_wider_the_axis_the_fewer_its_labels(
     assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ticks.split()
 
 
-def test_without_rivals_there_are_no_lines_to_explain(speedups: pd.DataFrame) -> None:
+def test_without_alternatives_there_are_no_lines_to_explain(speedups: pd.DataFrame) -> None:
     figure = draw(speedups[speedups["upsampler"] != "transposed"])
     assert "vertical lines" not in figure.get_suptitle()
     assert {"k3", "k4"}.isdisjoint(text.get_text().strip() for text in figure.axes[0].texts)

@@ -110,7 +110,7 @@ def test_failing_to_cut_the_torn_line_still_says_why_it_stopped(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, where nobody may make files")
-def test_a_folder_where_nobody_may_write() -> None:
+def test_a_folder_without_write_permission() -> None:
     with pytest.raises(SurroundingsError, match="cannot write to /proc"):
         Journal(Path("/proc"))
 

@@ -327,7 +327,7 @@ def test_entry_points_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["module", "attribute", "no_factory", "raises", "leaves"],
 )
-def test_an_entry_point_that_cannot_be_loaded_stops_nobody_else(
+def test_an_entry_point_that_cannot_be_loaded_does_not_stop_the_others(
     plugin: str, value: str, reason: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     target = value.format(plugin=plugin)

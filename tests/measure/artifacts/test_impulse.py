@@ -159,7 +159,7 @@ def test_reach_beyond_the_limit_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("distance", [5, 6])
-def test_map_is_enlarged_for_a_tap_beyond_a_gap(distance: int) -> None:
+def test_the_map_grows_for_a_tap_beyond_a_gap(distance: int) -> None:
     assert impulse_response(_FarTap(distance), 1, 2).shape[-1] == 2 * (2 * distance + 1)
 
 

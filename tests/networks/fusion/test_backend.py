@@ -425,7 +425,7 @@ def list_functions(module: GraphModule) -> list[Any]:
     return [node.target for node in module.graph.nodes if node.op == "call_function"]
 
 
-def test_what_nobody_reads_is_erased() -> None:
+def test_unread_nodes_are_erased() -> None:
     writing = Writing()
     x, weight = writing.take("x", 1, 4, 3, 3), writing.take("weight", 2, 4, 3, 3)
     h = writing.call(functional.interpolate, x, scale_factor=2)

@@ -73,7 +73,7 @@ def test_concatenation() -> None:
         (torch.stack, (["x"],), {}),
     ],
 )
-def test_what_nobody_expects_is_not_read(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def test_unexpected_arguments_are_not_read(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     assert read_call(function, args, kwargs) is None
 
 

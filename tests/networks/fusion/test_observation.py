@@ -125,7 +125,7 @@ def test_evaluation_mode_lasts_as_long_as_the_context() -> None:
     assert model.norm.training
 
 
-def test_a_buffer_that_nobody_wrote_to_is_not_written_to() -> None:
+def test_an_unwritten_buffer_is_not_written_back() -> None:
     model = nn.BatchNorm2d(2)
     mean = model.running_mean
     assert mean is not None

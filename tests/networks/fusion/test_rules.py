@@ -72,7 +72,7 @@ def test_joined_precisions_are_made_one() -> None:
     ]
 
 
-def test_channels_that_nobody_knows_are_not_joined() -> None:
+def test_unknown_channels_are_not_joined() -> None:
     interpreter = make_interpreter(unknown=upsampled(("x", None, 2)))  # type: ignore[arg-type] # as a symbol would be
     assert (
         run(torch.cat, ["unknown", "skip"], 1, interpreter=interpreter)

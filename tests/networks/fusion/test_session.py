@@ -489,7 +489,7 @@ def test_a_session_is_asked_to_protect_only_while_something_waits() -> None:
     assert torch.equal(h + 0, torch.full((1, 1, 4, 4), 2.0))
 
 
-def test_nobody_watches_where_somebody_watches() -> None:
+def test_sessions_do_not_nest() -> None:
     assert may_intercept()
     with Interceptor(Session()):
         assert not may_intercept()

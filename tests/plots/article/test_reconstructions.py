@@ -36,7 +36,7 @@ def test_rows_are_images_and_columns_networks(trained: Trained, assert_legible: 
         assert image in texts
 
 
-def test_one_part_is_enlarged_in_each_row(trained: Trained) -> None:
+def test_one_part_is_magnified_in_each_row(trained: Trained) -> None:
     figure = draw_figure_7(trained)
     pictures = list_images(figure)
     for row in range(len(IMAGES)):

@@ -113,7 +113,7 @@ def test_as_many_children_as_jobs_and_no_more_than_runs() -> None:
     assert len(few.children) == 1
 
 
-def test_nothing_to_train_starts_nobody() -> None:
+def test_nothing_to_train_starts_no_process() -> None:
     watched = Watched([], tell_steps)
     watched.pool.run()
     assert watched.children == []

@@ -164,7 +164,7 @@ def test_other_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         run_experiments([TINY], tmp_path)
 
 
-def test_settings_of_a_run_that_never_began_bind_nobody(tmp_path: Path) -> None:
+def test_settings_of_a_run_that_never_began_do_not_bind(tmp_path: Path) -> None:
     training.write_settings(replace(TINY, batch=9), make_images(), tmp_path)
     assert run_experiments([TINY], tmp_path).trained == 1
 

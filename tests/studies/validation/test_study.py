@@ -71,7 +71,7 @@ def test_photographs_take_turns_in_the_comparison(monkeypatch: pytest.MonkeyPatc
     assert asked == [("photographs", [("coins", 0), ("brick", 1), ("coins", 2)])]
 
 
-def test_nobody_needs_to_watch(monkeypatch: pytest.MonkeyPatch, small_run: SmallRun) -> None:
+def test_validation_runs_without_an_observer(monkeypatch: pytest.MonkeyPatch, small_run: SmallRun) -> None:
     study, _ = small_run
     jobs = [
         Job(frame="calibration", title="a", measure=partial(list_rows, study.calibration)),

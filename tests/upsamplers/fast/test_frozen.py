@@ -90,7 +90,7 @@ def test_an_assignment_to_data_is_seen() -> None:
     assert not frozen.are_of(weight)
 
 
-def test_a_write_into_data_is_what_nobody_sees() -> None:
+def test_a_write_into_data_is_not_seen() -> None:
     weight = make_weight()
     frozen = make_frozen(weight)
     weight.data.mul_(2)

@@ -37,7 +37,7 @@ def test_a_training_layer_is_not_frozen(form: str) -> None:
         make_layer(form).cache_weight()
 
 
-def test_a_weight_that_nobody_can_watch_is_not_frozen() -> None:
+def test_a_weight_whose_changes_cannot_be_seen_is_not_cached() -> None:
     with torch.inference_mode():
         layer = make_layer().eval()
     with pytest.raises(UsageError, match="cache_weight: the weight was made in inference mode"):
