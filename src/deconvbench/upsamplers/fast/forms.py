@@ -295,7 +295,7 @@ def _run_form(
 
 
 def _forget_base(y: Tensor) -> Tensor:
-    """Make a part of larger memory a tensor of its own: torch refuses to write into a view of what has no history."""
+    """Make a part of larger memory a tensor of its own, for torch refuses to write into views without history."""
     return y.data if y._is_view() else y
 
 
