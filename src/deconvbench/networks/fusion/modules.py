@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from deconvbench.networks.fusion.deconvolution import DeconvolutionMode
+from deconvbench.networks.fusion.history import are_hooks_active
 from deconvbench.networks.fusion.originals import ENTRY, Entry, is_torch_own
 from deconvbench.networks.fusion.reading import find_type_question, list_forwards
 from deconvbench.networks.fusion.session import Interceptor, Session, may_intercept
@@ -185,6 +186,6 @@ class FusedConvTranspose2d(Fused):
 
     def run(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Convolve."""
-        is_ours = is_torch_own() and not is_recorded(*args, *kwargs.values())
+        is_ours = is_torch_own() and not is_recorded(*args, *kwargs.values()) and not are_hooks_active()
         with DeconvolutionMode() if is_ours else nullcontext():
             return call_plainly(module, args, kwargs)

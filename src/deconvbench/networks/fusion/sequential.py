@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from deconvbench.networks.fusion.calls import NEAREST, ConvolveCall, PadCall, UpsampleCall, make_pair
 from deconvbench.networks.fusion.expressions import LazyExpression, Match, Part, plan_convolution, read_scale
+from deconvbench.networks.fusion.history import are_hooks_active
 from deconvbench.networks.fusion.modules import (
     FusedScope,
     call_plainly,
@@ -28,7 +29,7 @@ from deconvbench.networks.fusion.resizing import convolve, is_faster
 from deconvbench.networks.fusion.session import Session
 from deconvbench.networks.fusion.tensors import is_usable
 from deconvbench.networks.fusion.weight_cache import WeightCache
-from deconvbench.upsamplers.fast.recording import is_recorded
+from deconvbench.upsamplers.fast.recording import is_recorded, records_gradient
 
 # these act on each pixel alone, hold no parameters and no randomness
 _POINTWISE = (
@@ -194,7 +195,8 @@ class FusedSequential(FusedScope):
             # a session lets everything run that others have put there
             return super().run(module, args, kwargs)
         is_compiling = torch.compiler.is_compiling()
-        if not is_compiling and is_recorded(*args):
+        # of what is packed for gradients, a second pass must save the very same, whatever has changed meanwhile
+        if not is_compiling and (is_recorded(*args) or are_hooks_active()):
             return call_plainly(module, args, kwargs)
         call = None if is_compiling else describe_call(module, args)
         if call is not None and is_idle(module, call):
@@ -235,6 +237,9 @@ def _run_chain(chain: Chain, x: Tensor, weight_cache: WeightCache | None) -> Ten
             # it may write into the upsampled tensor, which is not shared, but not into this one
             x = x.clone()
         x = module(x)
+    if not torch.compiler.is_compiling() and records_gradient(x, chain.conv.weight, chain.conv.bias):
+        # torch keeps the upsampled tensor for the backward pass, which no write to this one can reach
+        x = x.clone()
     (piece,) = chain.match.pieces
     part = Part(source=x, channels=piece.length, scale=piece.scale)
     session = Session(weight_cache)

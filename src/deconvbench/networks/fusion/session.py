@@ -281,7 +281,9 @@ class Session:
         is_recorded = torch.is_grad_enabled()
         # one that gets no gradient stays itself, for which a transformed weight may be kept
         roots = [
-            cut(operand) if is_recorded and operand.requires_grad else Root(operand, operand)
+            Root(operand, operand.detach().requires_grad_())
+            if is_recorded and operand.requires_grad
+            else Root(operand, operand)
             for operand in operands
         ]
         weight, bias = roots[0].leaf, roots[1].leaf if len(roots) > 1 else None
