@@ -33,10 +33,10 @@ class Root:
 def cut(tensor: Tensor) -> Root:
     """Let a graph of its own start from a tensor."""
     needs_gradient = tensor.requires_grad and torch.is_grad_enabled()
-    leaf = tensor.detach()
     if torch.is_grad_enabled():
         # torch keeps the upsampled tensor for the backward pass, which no write to this one can reach
-        leaf = leaf.clone()
+        tensor = tensor.clone()
+    leaf = tensor.detach()
     return Root(tensor, leaf.requires_grad_() if needs_gradient else leaf)
 
 

@@ -28,10 +28,10 @@ def can_keep(weight: Tensor) -> bool:
     """
     return (
         type(weight) in {Tensor, nn.Parameter}
+        and not is_recorded(weight)
         and weight.device.type == "cpu"
         and weight.layout == torch.strided
         and not weight.is_neg()
-        and not is_recorded(weight)
     )
 
 
