@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, rebuild_sequence
 from deconvbench.networks.fusion.expressions import LazyExpression, Part
+from deconvbench.networks.fusion.maps import Map, cut
+from deconvbench.networks.fusion.recorded import record_call
 from deconvbench.networks.fusion.session import Session
 
 
@@ -29,9 +31,15 @@ class Answering(Session):
         self.noticed.append(function)
 
 
+def make_map(source: Tensor, scale: int = 2) -> Map:
+    root = cut(source)
+    expression = LazyExpression(parts=(Part(source=root.leaf, channels=source.shape[1], scale=scale),))
+    call, inputs = record_call(functional.interpolate, (source,), {"scale_factor": scale}, "cpu")
+    return Map(expression, [root], call, inputs, is_linear=True)
+
+
 def make(source: Tensor, session: Answering | None = None, scale: int = 2) -> Deferred:
-    part = Part(source=source, channels=source.shape[1], scale=scale)
-    return defer(LazyExpression(parts=(part,)), session or Answering())
+    return defer(make_map(source, scale), session or Answering())
 
 
 def upsample(x: Tensor) -> Tensor:
@@ -46,12 +54,6 @@ def test_it_looks_like_what_it_stands_for_without_being_computed() -> None:
     assert (deferred.ndim, deferred.numel(), deferred.requires_grad) == (4, 480, False)
     assert not deferred.is_computed
     assert session.noticed == []
-
-
-def test_padding_and_joined_channels_count() -> None:
-    x, skip = torch.ones(1, 2, 3, 3), torch.ones(1, 1, 6, 6)
-    parts = (Part(source=x, channels=2, scale=2), Part(source=skip, channels=1, scale=1))
-    assert defer(LazyExpression(parts=parts, padding=1), Answering()).shape == (1, 3, 8, 8)
 
 
 def test_it_is_computed_once_and_its_owner_is_told_for_whom() -> None:
@@ -71,13 +73,50 @@ def test_an_owner_may_answer_instead() -> None:
     assert not deferred.is_computed
 
 
-def test_whoever_may_write_gets_it_for_good() -> None:
+def test_whoever_may_write_gets_an_ordinary_tensor_for_good() -> None:
     x = torch.randn(1, 1, 2, 2)
     read, written = make(x), make(x)
     assert read.mean() == written.mul_(2).mean() / 2
-    assert not read.is_given_away
-    assert written.is_given_away
-    assert torch.equal(written + 0, 2 * upsample(x))
+    assert type(read) is Deferred
+    assert type(written) is Tensor
+    assert torch.equal(written, 2 * upsample(x))
+
+
+def test_what_torch_holds_stays_what_it_is_until_its_session_ends() -> None:
+    class Kept(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            x.add_(1)
+            return x * 1
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+            return gradients[0]
+
+    x = torch.randn(1, 1, 2, 2, requires_grad=True)
+    deferred = make(x)
+    y: Any = Kept.apply(deferred)  # type: ignore[no-untyped-call] # torch has no types here
+    assert type(deferred) is Deferred
+    assert deferred.is_given_away
+    assert torch.equal(deferred * 1, upsample(x) + 1)
+    assert deferred.unsqueeze(0).shape == (1, 1, 1, 4, 4)
+    deferred.compute(None, is_pure=False)
+    assert type(deferred) is Tensor
+    assert torch.equal(deferred, upsample(x) + 1)
+    with pytest.raises(RuntimeError, match="changed in place and then read by code"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("transpose", [False, True], ids=["contiguous", "transposed"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_its_order_in_memory_is_known_without_computing_it(transpose: bool, layout: torch.memory_format) -> None:
+    x = torch.randn(2, 3, 4, 5).contiguous(memory_format=layout)
+    x = x.transpose(2, 3) if transpose else x
+    deferred = make(x)
+    assert deferred.stride() == upsample(x).stride()
+    assert deferred.is_contiguous(memory_format=layout) == upsample(x).is_contiguous(memory_format=layout)
+    assert not deferred.is_computed
 
 
 def test_a_source_that_changed_unseen_is_an_error() -> None:
@@ -87,14 +126,8 @@ def test_a_source_that_changed_unseen_is_an_error() -> None:
     x.add_(1)
     versions.append(deferred.has_old_sources)
     assert versions == [True, False]
-    assert deferred.counts_changes
     with pytest.raises(RuntimeError, match="changed by code that fuse"):
         deferred.mean()
-
-
-def test_in_inference_mode_changes_are_not_counted() -> None:
-    with torch.inference_mode():
-        assert not make(torch.ones(1, 1, 2, 2)).counts_changes
 
 
 def test_gradients_flow_through_it_whether_or_not_anybody_asks_for_it() -> None:
@@ -143,11 +176,24 @@ def test_otherwise_it_has_its_own(requires_grad: bool) -> None:
         assert make(x.detach()).has_own_history
 
 
-def test_it_may_become_another_in_place() -> None:
-    x = torch.randn(1, 1, 2, 2)
+def test_it_may_stand_for_another_map() -> None:
+    class Doubled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+            return 2 * gradients[0]
+
+    x, other = (torch.randn(1, 1, 2, 2, requires_grad=True) for _ in range(2))
     deferred = make(x)
-    deferred.become(LazyExpression(parts=(Part(source=-x, channels=1, scale=2),)))
-    assert torch.equal(deferred + 0, -upsample(x))
+    deferred.turn_into(make_map(other))
+    assert torch.equal(deferred + 0, upsample(other))
+    y: Any = Doubled.apply(deferred)  # type: ignore[no-untyped-call] # torch has no types here
+    y.sum().backward()
+    assert x.grad is None
+    assert torch.equal(other.grad, torch.full_like(x, 8))  # type: ignore[arg-type] # it is there
 
 
 def test_it_is_computed_in_the_modes_that_it_was_made_in() -> None:

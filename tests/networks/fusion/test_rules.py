@@ -48,7 +48,9 @@ def test_reasons_against_an_upsampling() -> None:
 def test_padding_is_noted() -> None:
     padded = run(functional.pad, "up", (1, 1, 1, 1), mode="reflect")
     assert (padded.padding, padded.padding_mode) == (1, "reflect")
-    assert run(functional.pad, "up", (0, 0, 0, 0)) is UP
+    copied = run(functional.pad, "up", (0, 0, 0, 0))
+    assert copied == UP
+    assert copied is not UP
     assert run(functional.pad, "up", (1, 0, 1, 0)) == "padding (1, 0, 1, 0) is not the same on all sides"
     assert run(functional.pad, "x", (1, 1, 1, 1)) is None
 

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from deconvbench.errors import UsageError
 from deconvbench.networks.fusion import calls
-from deconvbench.networks.fusion.calls import is_harmless
 from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Match
+from deconvbench.networks.fusion.purity import is_harmless
 from deconvbench.networks.fusion.resizing import LEAST_PIXELS_SPLIT, convolve, resize_conv2d
 from deconvbench.networks.fusion.rules import find_match, follow
 from deconvbench.networks.fusion.tensors import find_tensors
@@ -165,7 +165,7 @@ class _Writer:
             self._inputs |= _find_memory(node)
         if node.op in {"placeholder", "get_attr", "output"}:
             return False
-        if function is None or not is_harmless(function, node.kwargs) or _writes(node):
+        if function is None or not is_harmless(function, node.args, node.kwargs):
             self._forget(node)
             return False
         with self._graph.inserting_before(node):
@@ -261,9 +261,3 @@ def _find_example(value: Any) -> Tensor | None:
 
 def _find_memory(node: Node) -> set[int]:
     return {tensor.untyped_storage()._cdata for tensor in find_tensors((node.meta.get(_EXAMPLE),))}
-
-
-def _writes(node: Node) -> bool:
-    """Whether a call may ask for work in place by position, where a graph keeps the caller's spelling."""
-    is_listed = calls.KINDS.get(_find_function(node)) in {calls.POINTWISE, calls.DROP}
-    return is_listed and any(value is True for value in node.args[1:])

@@ -1,7 +1,7 @@
 """Calls of torch functions as plain data: what is upsampled, padded, joined and convolved.
 
-The one place that knows how torch names its functions and which of them leave their arguments unchanged. The list
-is of known functions: an unknown one may do anything.
+The one place that knows how torch names its functions; which of them leave their arguments unchanged is
+`purity`'s.
 """
 
 import operator
@@ -64,6 +64,13 @@ BINARY_FUNCTIONS = frozenset(
         *(Tensor.__add__, Tensor.__radd__, Tensor.__sub__, Tensor.__rsub__),
         *(Tensor.__mul__, Tensor.__rmul__, Tensor.__truediv__),
         *(operator.add, operator.sub, operator.mul, operator.truediv),
+    ]
+)
+
+_SUMS = frozenset(
+    [
+        *(getattr(owner, name) for owner in (torch, Tensor) for name in ("add", "sub")),
+        *(Tensor.__add__, Tensor.__radd__, Tensor.__sub__, Tensor.__rsub__, operator.add, operator.sub),
     ]
 )
 
@@ -276,84 +283,16 @@ def read_cast(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     return None
 
 
-def _pick(owner: Any, names: str) -> list[Any]:
-    return [getattr(owner, name) for name in names.split()]
-
-
-# answered by shape and type alone
-METADATA = frozenset(
-    [
-        *(
-            descriptor.__get__
-            for descriptor in _pick(
-                Tensor, "shape dtype device ndim layout requires_grad is_leaf is_cuda is_cpu is_quantized"
-            )
-        ),
-        *_pick(Tensor, "size dim numel nelement ndimension get_device element_size __len__"),
-        *_pick(Tensor, "is_floating_point is_complex"),
-        *_pick(torch, "is_floating_point is_complex numel"),
-    ]
-)
-
-# functions that write to no argument and whose result shares no memory with one
-_PURE = frozenset(
-    [
-        *METADATA,
-        *POINTWISE_FUNCTIONS,
-        *_pick(torch, "cat concat concatenate stack add sub mul div pow neg matmul bmm einsum where clamp"),
-        *_pick(torch, "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"),
-        *_pick(
-            torch, "mean sum amax amin max min std var norm abs exp log sqrt rsqrt equal allclose isnan isfinite"
-        ),
-        *_pick(torch, "zeros_like ones_like empty_like full_like rand_like randn_like"),
-        *_pick(functional, "interpolate pad linear batch_norm group_norm layer_norm instance_norm"),
-        *_pick(
-            functional, "prelu max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d normalize softmax"
-        ),
-        *_pick(functional, "scaled_dot_product_attention pixel_shuffle"),
-        torch._C._nn.pad,
-        *_pick(Tensor, "__add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __rtruediv__ __neg__"),
-        *_pick(Tensor, "__pow__ __matmul__ __repr__ add sub mul div pow neg abs mean sum amax amin std var norm"),
-        *_pick(Tensor, "item tolist clone"),
-        *_pick(operator, "add sub mul truediv floordiv pow neg matmul"),
-    ]
-)
-
-# functions that write to no argument, though their result may share its memory
-_VIEWS = frozenset(
-    [
-        *_pick(functional, "dropout dropout2d alpha_dropout"),
-        *_pick(torch, "chunk split permute flatten detach"),
-        *_pick(
-            Tensor, "to float half double bfloat16 contiguous view reshape permute transpose flatten unsqueeze"
-        ),
-        *_pick(Tensor, "squeeze chunk split detach expand __getitem__ is_contiguous stride"),
-        operator.getitem,
-    ]
-)
-
-
-def is_pure(function: Any, kwargs: Mapping[str, Any]) -> bool:
-    """Whether a call writes to none of its arguments and gives none of their memory away.
+def is_linear(function: Any, tensors: int) -> bool:
+    """Whether the gradient of a call depends on the values of none of its tensors.
 
     Parameters
     ----------
     function : callable
-        Any function of torch; what is not known does not count as pure.
-    kwargs
-        Its arguments by name.
+        One of `KINDS`.
+    tensors : int
+        How many it gets.
     """
-    return function in _PURE and not kwargs.get("inplace") and kwargs.get("out") is None
-
-
-def is_harmless(function: Any, kwargs: Mapping[str, Any]) -> bool:
-    """Whether a call writes to none of its arguments.
-
-    Parameters
-    ----------
-    function : callable
-        Any function of torch; what is not known does not count as harmless.
-    kwargs
-        Its arguments by name.
-    """
-    return (function in _PURE or function in _VIEWS) and not kwargs.get("inplace") and kwargs.get("out") is None
+    if KINDS[function] in {INTERPOLATE, PAD, JOIN, CAST, LAYOUT} or function in _SUMS:
+        return True
+    return tensors == 1 and function in BINARY_FUNCTIONS

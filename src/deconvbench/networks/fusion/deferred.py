@@ -2,58 +2,58 @@
 
 For all code but a convolution it is the tensor that it stands for: every function of torch that is not known to
 leave the pixels alone gets the computed tensor, code below torch's Python interface finds it by dispatch, and
-gradients flow through it. Decisions are left to its session.
+gradients flow through it. Where code may keep or change what it gets, the deferred tensor becomes an ordinary
+one. Decisions are left to its session.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from deconvbench.networks.fusion.calls import METADATA, is_pure
-from deconvbench.networks.fusion.expressions import LazyExpression
-from deconvbench.networks.fusion.resizing import evaluate
-from deconvbench.networks.fusion.tensors import count_changes
+from deconvbench.networks.fusion.history import attach, put_on
+from deconvbench.networks.fusion.maps import Map
+from deconvbench.networks.fusion.purity import LAYOUT_QUERIES, METADATA, is_pure
 
 if TYPE_CHECKING:
     from deconvbench.networks.fusion.session import Session
 
 
 class Deferred(Tensor):
-    """A tensor that is known by its expression.
+    """A tensor that stands for a map.
 
     Made by `defer` only.
 
     Attributes
     ----------
-    expression : LazyExpression of Tensor
-        What it is.
+    map : Map
+        The map.
     is_given_away : bool
-        Whether other code may have changed it; then the expression no longer counts.
+        Whether other code may have changed its value, and it could not become an ordinary tensor.
     """
 
-    expression: LazyExpression[Tensor]
+    map: Map
     session: "Session"
     is_given_away: bool
-    _state: "_State"
-    _versions: tuple[int | None, ...]
 
     @classmethod
     def __torch_function__(
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         named = kwargs or {}
-        if func in METADATA:
-            with torch._C.DisableTorchFunctionSubclass():
-                return func(*args, **named)
         first = next(find_deferred((*args, *named.values())))
+        if not first.is_given_away:
+            if func in METADATA:
+                with torch._C.DisableTorchFunctionSubclass():
+                    return func(*args, **named)
+            if func in LAYOUT_QUERIES:
+                return func(first.map.find_layout(), *args[1:], **named)
         answer = first.session.handle(func, args, named)
         if answer is not NotImplemented:
             return answer
-        pure = is_pure(func, named)
+        pure = is_pure(func, args, named)
         return func(*compute(tuple(args), func, is_pure=pure), **compute(dict(named), func, is_pure=pure))
 
     @classmethod
@@ -75,170 +75,95 @@ class Deferred(Tensor):
         Parameters
         ----------
         function : callable
-            Who wants it.
+            Who wants it; None at the end of its session.
         is_pure : bool
             Whether the asker will only read it.
 
         Returns
         -------
         Tensor
-            The very same one for all who ask.
+            The very same one for all who ask. It is this object, which is an ordinary tensor from then on, where
+            the asker may do more than read.
         """
-        if self._state.value is None:
+        if not self.map.is_computed:
             self.session.notice(self, function)
-            if not self.has_old_sources:
-                raise RuntimeError(
-                    "the input of an upsampling was changed by code that fuse() cannot see:"
-                    " leave its module out of fuse()"
-                )
-            with self._state.restore_modes():
-                self._state.value = evaluate(self.expression)
-            self._state.version = count_changes(self._state.value)
-        if not (self.has_own_history or self._state.value.requires_grad):
-            self._state.value = _attach(self, self._state.value)
-        self.is_given_away = self.is_given_away or not is_pure
-        return self._state.value
+        value = self.map.fill()
+        if not self.has_own_history and not value.requires_grad:
+            value = self.map.value = attach(self, value)
+        is_last = function is None
+        if is_pure or (self.is_given_away and not is_last):
+            return value
+        self.is_given_away = True
+        self.map.give_away()
+        # what torch holds while a custom function runs must stay what it is
+        with torch._C.DisableTorchFunctionSubclass():
+            is_held = not is_last and self._use_count() > 1  # type: ignore[attr-defined] # torch has no types here
+        return value if is_held else _become(self, value)
+
+    @property
+    def expression(self) -> Any:
+        """What it is, a `LazyExpression` of tensors."""
+        return self.map.expression
 
     @property
     def is_computed(self) -> bool:
         """Whether the tensor exists."""
-        return self._state.value is not None
+        return self.map.is_computed
 
     @property
     def has_old_sources(self) -> bool:
         """Whether the tensors that it is made of are unchanged."""
-        return self._versions == _count_all(self.expression)
-
-    @property
-    def counts_changes(self) -> bool:
-        """Whether writes into what it is made of are counted, which they are not in inference mode."""
-        return None not in self._versions
+        return self.map.has_old_sources
 
     @property
     def has_own_history(self) -> bool:
-        """Whether its expression tells where its gradient goes.
+        """Whether its map has the place in the graph of gradients that it has.
 
-        It does not if a custom autograd function has returned it: what such a function does has no history, and
-        gets that of the function afterwards.
+        It has another if a custom autograd function has returned it: what such a function does has no history,
+        and gets that of the function afterwards.
         """
-        return not self.requires_grad or any(part.source.requires_grad for part in self.expression.parts)
+        with torch._C.DisableTorchFunctionSubclass():
+            node = self.grad_fn
+        return node is None or getattr(node, "map", None) is self.map
 
-    def become(self, expression: LazyExpression[Tensor]) -> None:
-        """Change in place; only before it is computed."""
-        self.expression, self._versions = expression, _count_all(expression)
-        self._state.is_replaced = True
-
-
-class _State:
-    """What a deferred tensor shares with its place in the graph of gradients."""
-
-    def __init__(self, device: str) -> None:
-        self.value: Tensor | None = None
-        self.version: int | None = None
-        self.is_replaced = False
-        self.device = device
-        self.records_gradients = torch.is_grad_enabled()
-        self.is_inference = torch.is_inference_mode_enabled()
-
-    @contextmanager
-    def restore_modes(self) -> Iterator[None]:
-        with (
-            torch.inference_mode(self.is_inference),
-            torch.set_grad_enabled(self.records_gradients),
-            torch.autocast(self.device, enabled=False),
-        ):
-            yield
-
-    @property
-    def is_changed(self) -> bool:
-        return self.is_replaced or (self.value is not None and count_changes(self.value) != self.version)
+    def turn_into(self, own: Map) -> None:
+        """Stand for another map: a change in place, before it is computed."""
+        self.map = own
+        if own.has_gradient:
+            assert own.value is not None
+            put_on(own, self, own.value)
+        own.watch.follow(self)
 
 
-class _Link(torch.autograd.Function):
-    """The upsampling as a node in the graph of gradients, for code that never asks for the computed tensor."""
-
-    @staticmethod
-    def forward(ctx: Any, state: _State, expression: LazyExpression[Tensor], *sources: Tensor) -> Tensor:
-        # without the tensors, which autograd keeps
-        ctx.state, ctx.expression = state, expression.map(lambda _: None)
-        ctx.save_for_backward(*sources)
-        return _wrap(expression)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        if ctx.state.is_changed:
-            raise RuntimeError(
-                "an upsampled tensor was changed in place and then read by code that fuse() cannot see:"
-                " leave its module out of fuse()"
-            )
-        leaves = [source.detach().requires_grad_() for source in ctx.saved_tensors]
-        remaining = iter(leaves)
-        with ctx.state.restore_modes():
-            value = evaluate(ctx.expression.map(lambda _: next(remaining)))
-            found = torch.autograd.grad(value, leaves, gradients)
-        return (None, None, *found)
-
-
-class _Attachment(torch.autograd.Function):
-    """The computed tensor, with the history of the deferred one."""
-
-    @staticmethod
-    def forward(ctx: Any, deferred: Deferred, found: list[Tensor]) -> Tensor:  # noqa: ARG004 -- its history is used
-        # in a list, for a function that returns its argument makes a view of it
-        return found[0]
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:  # noqa: ARG004 -- nothing is to be remembered
-        return (*gradients, None)
-
-
-def _attach(deferred: Deferred, value: Tensor) -> Tensor:
-    attached: Tensor = _Attachment.apply(deferred, [value])  # type: ignore[no-untyped-call] # torch has no types here
-    return attached
-
-
-def _wrap(expression: LazyExpression[Tensor]) -> Deferred:
-    source, scale = expression.parts[0].source, expression.parts[0].scale
-    batch, _, height, width = source.shape
-    size = (
-        *(batch, expression.channels),
-        *(scale * number + 2 * expression.padding for number in (height, width)),
-    )
-    wrapped: Deferred = torch.Tensor._make_wrapper_subclass(
-        Deferred, size, dtype=source.dtype, device=source.device
-    )
-    return wrapped
-
-
-def defer(expression: LazyExpression[Tensor], session: "Session") -> Deferred:
+def defer(own: Map, session: "Session") -> Deferred:
     """Make a deferred tensor.
 
     Parameters
     ----------
-    expression : LazyExpression of Tensor
-        What it is; its parts have one dtype and one upsampled size.
+    own : Map
+        What it stands for.
     session : Session
         Who decides about calls with it.
     """
-    sources = [part.source for part in expression.parts]
-    state = _State(sources[0].device.type)
-    if torch.is_grad_enabled() and any(source.requires_grad for source in sources):
-        deferred: Deferred = _Link.apply(state, expression, *sources)  # type: ignore[no-untyped-call] # torch has no types here
-    else:
-        deferred = _wrap(expression)
-    deferred.expression, deferred.session, deferred.is_given_away, deferred._state = (
-        expression,
-        session,
-        False,
-        state,
-    )
-    deferred._versions = _count_all(expression)
+    shape, dtype, device = own.meta
+    deferred: Deferred = torch.Tensor._make_wrapper_subclass(Deferred, shape, dtype=dtype, device=device)
+    deferred.session, deferred.is_given_away = session, False
+    deferred.turn_into(own)
     return deferred
 
 
-def _count_all(expression: LazyExpression[Tensor]) -> tuple[int | None, ...]:
-    return tuple(count_changes(part.source) for part in expression.parts)
+def _become(deferred: Deferred, value: Tensor) -> Tensor:
+    """Make an ordinary tensor of a deferred one, or return what it stands for."""
+    own = deferred.map
+    try:
+        torch._C._swap_tensor_impl(deferred, value)
+    except RuntimeError:
+        # a profiler holds weak references
+        return value
+    deferred.__class__, value.__class__ = value.__class__, deferred.__class__  # type: ignore[assignment] # that of each other
+    deferred.__dict__, value.__dict__ = value.__dict__, deferred.__dict__
+    own.value = deferred
+    return deferred
 
 
 def find_deferred(values: Sequence[Any]) -> Iterator[Deferred]:
@@ -295,3 +220,31 @@ def rebuild_sequence(value: Sequence[Any], items: list[Any]) -> Any:
     if isinstance(value, list):
         return items
     return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+
+
+def make_plain(value: Any) -> Any:
+    """Make an output plain, at the end of a session.
+
+    Parameters
+    ----------
+    value : Any
+        Its lists, dicts and dataclasses are changed in place.
+    """
+    if isinstance(value, Deferred):
+        return value.compute(None, is_pure=False)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if item is not (plain := make_plain(item)):
+                value[key] = plain
+    elif isinstance(value, list):
+        value[:] = [make_plain(item) for item in value]
+    elif isinstance(value, tuple):
+        items = [make_plain(item) for item in value]
+        if any(new is not old for new, old in zip(items, value, strict=True)):
+            return rebuild_sequence(value, items)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            item = getattr(value, field.name)
+            if item is not (plain := make_plain(item)):
+                object.__setattr__(value, field.name, plain)
+    return value

@@ -100,7 +100,8 @@ class LazyExpression(Generic[S]):
         if not all(isinstance(amount, int) for amount in call.amounts):
             return "its padding is not known"
         if not any(call.amounts):
-            return self
+            # a copy
+            return replace(self)
         if len(call.amounts) != 4 or len(set(call.amounts)) != 1:
             return f"padding {call.amounts} is not the same on all sides"
         amount = call.amounts[0]

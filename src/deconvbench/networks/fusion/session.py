@@ -6,7 +6,8 @@ function of torch that is called. Touches no module.
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -16,9 +17,12 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from deconvbench.networks.fusion import calls
-from deconvbench.networks.fusion.calls import is_harmless
-from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, rebuild_sequence
+from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, make_plain
 from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Match
+from deconvbench.networks.fusion.history import FastWay, Replay, are_hooks_active, join_ways
+from deconvbench.networks.fusion.maps import Map, Root, cut
+from deconvbench.networks.fusion.purity import HANDLES, is_harmless, split_inplace
+from deconvbench.networks.fusion.recorded import record_call, record_operation
 from deconvbench.networks.fusion.resizing import convolve, evaluate, is_faster
 from deconvbench.networks.fusion.rules import find_match, follow
 from deconvbench.networks.fusion.tensors import find_memory, find_tensors, is_usable
@@ -62,7 +66,13 @@ class Session:
     def __init__(self, weight_cache: WeightCache | None = None, observer: SessionListener | None = None) -> None:
         self._weight_cache = weight_cache
         self._observer = observer
-        self._pending: list[weakref.ref[Deferred]] = []
+        self._pending: list[weakref.ref[Tensor]] = []
+        # what a backward pass may ask for, and the memory that it is made of
+        self._kept: list[tuple[weakref.ref[FastWay | Map], set[int | None]]] = []
+        # of the call that is being followed
+        self._roots: list[Root] = []
+        # memory that code outside torch may write into
+        self._exposed: set[int | None] = set()
         self._is_open = True
         self.has_tried = self.has_gained = False
 
@@ -70,13 +80,19 @@ class Session:
         """Find the expression of a deferred tensor that cannot have been changed."""
         if not isinstance(value, Deferred) or value.is_given_away:
             return None
-        return value.expression if value.has_old_sources and value.has_own_history else None
+        return value.map.expression if value.has_old_sources and value.has_own_history else None
 
     def find_plain(self, value: Any) -> Tensor | None:
-        """Find an ordinary tensor."""
+        """Find an ordinary tensor; what stands for it in a graph of its own."""
         if isinstance(value, Deferred):
-            return value.compute(torch.cat, is_pure=True)
-        return value if is_usable(value) else None
+            value = value.compute(torch.cat, is_pure=True)
+        if not is_usable(value) or (value.is_inference() and torch.is_grad_enabled()):
+            # the second could not be kept for a gradient
+            return None
+        if self._exposed and find_memory(value) in self._exposed:
+            return None
+        self._roots.append(cut(value))
+        return self._roots[-1].leaf
 
     def get_shape(self, value: Tensor) -> Sequence[int]:
         """Find a shape."""
@@ -100,7 +116,8 @@ class Session:
 
     def add(self, total: Tensor, term: Tensor) -> Tensor:
         """Add to a result that is not shared."""
-        return total.add_(term)
+        # torch refuses to write into a view that a custom function has returned
+        return total + term if total.requires_grad and total._is_view() else total.add_(term)
 
     def find_prepared(self, weight: Tensor, start: int, length: int) -> FindPrepared | None:
         """Find where the transformed weight of some input channels is kept."""
@@ -108,53 +125,98 @@ class Session:
 
     def upsample(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Defer an upsampling of a plain tensor, or return NotImplemented."""
-        expression = follow(functional.interpolate, args, kwargs, self)
+        if are_hooks_active():
+            # what is saved must be what torch saves, now and when it is computed again
+            return NotImplemented
+        expression = self._follow(functional.interpolate, args, kwargs)
         if isinstance(expression, LazyExpression):
             if self._observer is not None:
                 expression = replace(expression, upsamplings=(self._observer.begin(expression.parts[0].scale),))
-            return self._defer(expression)
+            return self._defer(expression, functional.interpolate, args, kwargs)
         if self._observer is not None:
             self._observer.refuse(expression or "it is not a plain nearest-neighbour upsampling")
         return NotImplemented
 
-    def _defer(self, expression: LazyExpression[Tensor]) -> Deferred:
-        if not torch.is_grad_enabled():
-            expression = expression.map(torch.detach)
+    def _follow(
+        self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> LazyExpression[Tensor] | str | None:
+        self._roots = []
+        return follow(function, args, kwargs, self)
+
+    def _make_map(
+        self, expression: LazyExpression[Tensor], function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Map:
+        call, tensors = record_call(function, args, kwargs, expression.parts[0].source.device.type)
+        inputs = [
+            tensor
+            if not isinstance(tensor, Deferred)
+            else tensor.map.fill()
+            if self.find_expression(tensor) is None
+            else tensor.map
+            for tensor in tensors
+        ]
+        if torch.is_grad_enabled() and calls.KINDS[function] in {calls.INTERPOLATE, calls.JOIN}:
+            expression = self._own(expression)
+        is_linear = calls.is_linear(function, len(inputs))
+        made = Map(expression, self._roots, call, inputs, is_linear=is_linear)
+        self._kept += [(weakref.ref(one), one.find_memory()) for one in made.needed]
+        return made
+
+    def _own(self, expression: LazyExpression[Tensor]) -> LazyExpression[Tensor]:
+        """Copy what is upsampled or joined, as torch does: no write reaches what gradients are made of."""
+        copies = {id(root.leaf): root.copy() for root in self._roots}
+        self._roots = list(copies.values())
+        return expression.map(lambda source: copies[id(source)].leaf if id(source) in copies else source)
+
+    def _defer(
+        self, expression: LazyExpression[Tensor], function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Deferred:
         self.has_tried = True
-        deferred = defer(expression, self)
+        deferred = defer(self._make_map(expression, function, args, kwargs), self)
         self._pending.append(weakref.ref(deferred))
         return deferred
 
     def _list_waiting(self) -> list[Deferred]:
-        """List the deferred tensors that are alive and not computed, and forget the others."""
-        found = [deferred for reference in self._pending if (deferred := reference()) is not None]
-        found = [deferred for deferred in found if not deferred.is_computed]
+        """List the deferred tensors that are alive and not ordinary ones, and forget the others."""
+        found = [deferred for reference in self._pending if isinstance(deferred := reference(), Deferred)]
         self._pending = [weakref.ref(deferred) for deferred in found]
         return found
 
     @property
     def is_waiting(self) -> bool:
-        """Whether there may be deferred tensors that are not computed."""
-        return bool(self._pending)
+        """Whether there may be something that a write could falsify."""
+        return bool(self._pending or self._kept)
+
+    def expose(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Remember memory that is handed to code outside torch, whose writes nobody sees."""
+        for tensor in find_tensors((*args, *kwargs.values())):
+            plain = tensor.compute(Tensor.numpy, is_pure=False) if isinstance(tensor, Deferred) else tensor
+            self._exposed.add(find_memory(plain))
 
     def protect(self, args: Sequence[Any], kwargs: Mapping[str, Any], function: Any) -> None:
-        """Compute what depends on memory that a call may change."""
+        """Compute what depends on memory that a call may change, or let others change later."""
         tensors = find_tensors((*args, *kwargs.values()))
-        # the memory of a deferred tensor is not the source of another
-        given = {find_memory(tensor) for tensor in tensors if not isinstance(tensor, Deferred)}
+        # a deferred tensor has memory once it is computed
+        plain = [tensor.map.value if isinstance(tensor, Deferred) else tensor for tensor in tensors]
+        given = {find_memory(tensor) for tensor in plain if tensor is not None}
         if not given:
             return
         for deferred in self._list_waiting():
-            own = {find_memory(part.source) for part in deferred.expression.parts}
-            if None in given or not own.isdisjoint(given):
-                # where changes are not counted, this one counts
-                deferred.compute(function, is_pure=deferred.counts_changes)
+            own = deferred.map
+            if None in given or not own.find_memory().isdisjoint(given):
+                deferred.compute(function, is_pure=False)
+                own.secure()
+        self._kept = [(reference, memory) for reference, memory in self._kept if reference() is not None]
+        for reference, memory in self._kept:
+            kept = reference()
+            if kept is not None and (None in given or not memory.isdisjoint(given)):
+                kept.secure()
 
     def notice(self, deferred: Deferred, function: Any) -> None:
         """Tell the observer who wants an upsampled tensor."""
         name = getattr(function, "__name__", str(function))
         reason = f"its output is read by {name}" if function else "the model returns or keeps its output"
-        self._miss(deferred.expression, reason)
+        self._miss(deferred.map.expression, reason)
 
     def _miss(self, expression: LazyExpression[Tensor], reason: str) -> None:
         if self._observer is not None:
@@ -164,42 +226,39 @@ class Session:
         self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
         """Answer a call with deferred tensors without computing them, or return NotImplemented."""
+        if not self._is_open or function not in calls.KINDS or are_hooks_active():
+            return NotImplemented
         if function is torch.conv2d:
-            answer = self._convolve(args, kwargs)
-            if isinstance(answer, LazyExpression):
-                deferred = self._defer(answer)
-                return deferred if self._is_open else deferred.compute(function, is_pure=True)
-            return answer
-        if function not in calls.KINDS or not self._is_open:
-            return NotImplemented
-        options = dict(kwargs)
+            return self._convolve(args, kwargs)
         image = args[0] if args else None
-        is_inplace = options.pop("inplace", False)
-        if is_inplace and (not isinstance(image, Deferred) or image.is_computed):
+        args, kwargs, is_inplace = split_inplace(function, args, kwargs)
+        if is_inplace and (not isinstance(image, Deferred) or image.is_computed or image.map.watch.is_exposed):
             return NotImplemented
+        if isinstance(image, Deferred) and _is_laid_out(image, function, args, kwargs):
+            return image
         if function is functional.interpolate and not self._can_upsample(args, kwargs):
             # what cannot be written down together may be one after the other
             named = compute(dict(kwargs), function, is_pure=True)
             return self.upsample(compute(tuple(args), function, is_pure=True), named)
-        expression = follow(function, args, options, self)
+        expression = self._follow(function, args, kwargs)
         if not isinstance(expression, LazyExpression):
             if expression is not None:
                 for deferred in find_deferred((*args, *kwargs.values())):
-                    self._miss(deferred.expression, expression)
+                    self._miss(deferred.map.expression, expression)
             return NotImplemented
         if isinstance(image, Deferred):
-            if expression is image.expression:
+            if expression is image.map.expression:
                 return image
             if is_inplace:
-                image.become(expression)
+                image.turn_into(self._make_map(expression, function, args, kwargs))
                 return image
-        return self._defer(expression)
+        return self._defer(expression, function, args, kwargs)
 
     def _can_upsample(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """Whether the argument of an upsampling is deferred, and its expression can be upsampled."""
         call = calls.read_call(functional.interpolate, args, kwargs)
         is_known = isinstance(call, calls.UpsampleCall) and self.find_expression(call.image) is not None
-        return is_known and isinstance(follow(functional.interpolate, args, kwargs, self), LazyExpression)
+        return is_known and isinstance(self._follow(functional.interpolate, args, kwargs), LazyExpression)
 
     def _convolve(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         found = find_match(args, kwargs, self, _is_operand)
@@ -221,13 +280,36 @@ class Session:
                 self._miss(expression, "a 1×1 convolution after it would not be faster before it")
                 return NotImplemented
         self.has_gained = True
-        answer = convolve(expression, match, call.weight, call.bias, self)
+        options: tuple[Any, ...] = (call.stride, call.padding, call.dilation, call.groups)
+        operands = [call.weight] if call.bias is None else [call.weight, call.bias]
+        is_recorded = torch.is_grad_enabled()
+        # one that gets no gradient stays itself, for which a transformed weight may be kept
+        roots = [
+            cut(operand) if is_recorded and operand.requires_grad else Root(operand, operand)
+            for operand in operands
+        ]
+        weight, bias = roots[0].leaf, roots[1].leaf if len(roots) > 1 else None
+        answer = convolve(expression, match, weight, bias, self)
         if self._observer is not None:
-            options: tuple[Any, ...] = (call.stride, call.padding, call.dilation, call.groups)
             plain = torch.conv2d(evaluate(expression), call.weight, call.bias, *options)
             fast = evaluate(answer) if isinstance(answer, LazyExpression) else answer
             self._observer.fuse(expression, match, plain, fast)
-        return answer
+        if isinstance(answer, LazyExpression):
+            self._roots = [root for root in roots if root.leaf is not root.tensor]
+            return self._defer(answer, torch.conv2d, (call.image, call.weight, call.bias, *options), {})
+        return self._join(answer, call.image.map, roots, options) if answer.requires_grad else answer
+
+    def _join(self, y: Tensor, image: Map, operands: Sequence[Root], options: Sequence[Any]) -> Tensor:
+        """Give a fast convolution its place in the graph of gradients."""
+        count = 1 + len(operands)
+        options = options if count > 2 else (None, *options)
+        recorded = record_operation(torch.conv2d, count, options, y.device.type)
+        replay = Replay(recorded, [image, *([None] * len(operands))], is_linear=False)
+        leaves = [*(operand.leaf for operand in operands), *(root.leaf for root in image.roots)]
+        way = FastWay(y, leaves, replay, image)
+        self._kept.append((weakref.ref(way), image.find_memory()))
+        inputs = [image.reserve(), *(operand.tensor for operand in operands)]
+        return join_ways(way, y, inputs, [root.tensor for root in image.roots])
 
     def close(self, output: Any) -> Any:
         """Compute what is left, and make an output plain.
@@ -242,37 +324,25 @@ class Session:
         Any
             The output without deferred tensors.
         """
-        plain = _make_plain(output)
+        plain = make_plain(output)
         self._is_open = False
         for deferred in self._list_waiting():
-            deferred.compute(None, is_pure=True)
+            deferred.compute(None, is_pure=False)
         self._pending.clear()
+        self._kept.clear()
         return plain
+
+
+def _is_laid_out(image: Deferred, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call asks for an order in memory that an image has; then torch returns the image itself."""
+    if calls.KINDS[function] != calls.LAYOUT:
+        return False
+    layout = kwargs.get("memory_format", args[1] if len(args) > 1 else torch.contiguous_format)
+    return image.is_contiguous(memory_format=layout)
 
 
 def _is_operand(value: Any) -> bool:
     return isinstance(value, Tensor) and not isinstance(value, Deferred) and value.dtype in calls.DTYPES
-
-
-def _make_plain(value: Any) -> Any:
-    if isinstance(value, Deferred):
-        return value.compute(None, is_pure=True)
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if item is not (plain := _make_plain(item)):
-                value[key] = plain
-    elif isinstance(value, list):
-        value[:] = [_make_plain(item) for item in value]
-    elif isinstance(value, tuple):
-        items = [_make_plain(item) for item in value]
-        if any(new is not old for new, old in zip(items, value, strict=True)):
-            return rebuild_sequence(value, items)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for field in fields(value):
-            item = getattr(value, field.name)
-            if item is not (plain := _make_plain(item)):
-                object.__setattr__(value, field.name, plain)
-    return value
 
 
 class Interceptor(TorchFunctionMode):
@@ -288,6 +358,14 @@ class Interceptor(TorchFunctionMode):
         super().__init__()
         self.session = session
 
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        """Stop; after an error no write is seen any more, so that what is left is computed."""
+        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call] # torch has no types here
+        if kind is not None:
+            # the error that is under way is the one to see
+            with suppress(RuntimeError):
+                self.session.close(None)
+
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
@@ -298,8 +376,11 @@ class Interceptor(TorchFunctionMode):
             answer = session.upsample(args, named)
             if answer is not NotImplemented:
                 return answer
-        elif session.is_waiting and not is_harmless(func, named):
-            session.protect(args, named, func)
+        else:
+            if session.is_waiting and not is_harmless(func, args, named):
+                session.protect(args, named, func)
+            if func in HANDLES:
+                session.expose(args, named)
         return func(*args, **named)
 
 
