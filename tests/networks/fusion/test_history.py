@@ -224,6 +224,34 @@ def test_a_source_may_change_after_the_convolution(name: str) -> None:
     assert differentiate_both(model, fuse(model).model, torch.randn(1, 4, 4, 6, dtype=torch.float64)) <= 1e-9
 
 
+LATE: dict[str, Callable[[Tensor], Any]] = {
+    "in_place": lambda x: x.detach().mul_(2),
+    "data": lambda x: x.data.zero_(),
+    "numpy": lambda x: x.detach().numpy().fill(3),
+    "dlpack": lambda x: torch.utils.dlpack.from_dlpack(x.detach()).add_(1),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("name", LATE)
+def test_a_source_may_change_after_its_module(name: str, step: str) -> None:
+    torch.manual_seed(0)
+    model = Net(STEPS[step]).double()
+    fused = fuse(model).model
+    x = torch.randn(1, 4, 4, 6, dtype=torch.float64)
+    gradients = []
+    for one in (model, fused):
+        one.zero_grad()
+        given = x.clone().requires_grad_()
+        source = given * 1
+        y, h = one(source)
+        del h
+        LATE[name](source)
+        y.square().sum().backward()
+        gradients.append([given.grad, *(parameter.grad for parameter in one.parameters())])
+    assert compare_gradients(*gradients) <= 1e-9
+
+
 class Inside(nn.Module):
     """Checkpoints within the module that is watched."""
 

@@ -16,6 +16,15 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from deconvbench.networks.fusion.recorded import RecordedCall
 
+# shape, dtype and device
+Meta = tuple[tuple[int, ...], torch.dtype, torch.device]
+
+
+def reserve(meta: Meta) -> Tensor:
+    """Make a tensor without memory of its own."""
+    shape, dtype, device = meta
+    return torch.empty_strided(shape, (0,) * len(shape), dtype=dtype, device=device)
+
 
 class Watch:
     """Whether a map may be looked at.
@@ -127,12 +136,11 @@ class _Place(torch.autograd.Function):
     """The result of a call as a node of the graph, without memory."""
 
     @staticmethod
-    def forward(ctx: Any, replay: Replay, meta: tuple[Any, ...], *inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, replay: Replay, meta: Meta, *inputs: Tensor) -> Tensor:
         ctx.set_materialize_grads(False)
         ctx.replay = replay
         ctx.save_for_backward(*replay.take(inputs))
-        shape, dtype, device = meta
-        return torch.empty_strided(shape, (0,) * len(shape), dtype=dtype, device=device)
+        return reserve(meta)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
@@ -147,7 +155,7 @@ class _Place(torch.autograd.Function):
         return (None, None, *found)
 
 
-def place(replay: Replay, meta: tuple[Any, ...], inputs: Sequence[Tensor]) -> Tensor:
+def put_in_place(replay: Replay, meta: Meta, inputs: Sequence[Tensor]) -> Tensor:
     """Put the result of a call into the graph of gradients.
 
     Parameters
@@ -166,6 +174,36 @@ def place(replay: Replay, meta: tuple[Any, ...], inputs: Sequence[Tensor]) -> Te
     """
     placed: Tensor = _Place.apply(replay, meta, *inputs)  # type: ignore[no-untyped-call] # torch has no types here
     return placed
+
+
+class _Past(torch.autograd.Function):
+    """Tensors as they are in the graph now, without memory."""
+
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        return tuple(reserve((tuple(tensor.shape), tensor.dtype, tensor.device)) for tensor in tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> Any:  # noqa: ARG004 -- nothing is to be remembered
+        return gradients
+
+
+def keep_places(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Keep the places that tensors have in the graph of gradients, whatever happens to them later.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        Any that need gradients.
+
+    Returns
+    -------
+    sequence of Tensor
+        Others without memory, whose gradients go there.
+    """
+    kept: Sequence[Tensor] = _Past.apply(*tensors) if tensors else ()  # type: ignore[no-untyped-call] # torch has no types here
+    return kept
 
 
 class _Face(torch.autograd.Function):

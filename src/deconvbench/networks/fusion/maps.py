@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deconvbench.networks.fusion.expressions import LazyExpression
-from deconvbench.networks.fusion.history import Replay, Watch, attach, place
+from deconvbench.networks.fusion.history import Meta, Replay, Watch, attach, keep_places, put_in_place, reserve
 from deconvbench.networks.fusion.recorded import Layout, RecordedCall, describe
 from deconvbench.networks.fusion.resizing import evaluate
 from deconvbench.networks.fusion.tensors import count_changes, find_memory
@@ -23,19 +23,21 @@ class Root:
     tensor : Tensor
         It.
     leaf : Tensor
-        What stands for it in a graph of its own, which ends there. It shares its memory and its count of changes.
+        What stands for it in a graph of its own, which ends there. Unless it is a copy, it shares memory and the
+        count of changes.
     """
 
     tensor: Tensor
     leaf: Tensor
 
+    def copy(self) -> "Root":
+        """Make it independent of later changes of the tensor."""
+        return Root(self.tensor, self.leaf.detach().clone().requires_grad_(self.leaf.requires_grad))
+
 
 def cut(tensor: Tensor) -> Root:
     """Let a graph of its own start from a tensor."""
     needs_gradient = tensor.requires_grad and torch.is_grad_enabled()
-    if torch.is_grad_enabled():
-        # torch keeps the upsampled tensor for the backward pass, which no write to this one can reach
-        tensor = tensor.clone()
     leaf = tensor.detach()
     return Root(tensor, leaf.requires_grad_() if needs_gradient else leaf)
 
@@ -82,8 +84,8 @@ class Map:
         parents = [one for one in inputs if isinstance(one, Map)]
         self.expression = expression
         # maps that are joined may start from the same ones
-        every = (*roots, *(root for parent in parents for root in parent.roots))
-        self.roots: tuple[Root, ...] = tuple({id(root.leaf): root for root in every}.values())
+        known = {id(root.leaf): root for parent in parents for root in parent.roots}
+        self.roots: tuple[Root, ...] = tuple(known.values())
         self.layout: Layout = Layout(
             call, tuple(one.layout if isinstance(one, Map) else describe(one) for one in inputs)
         )
@@ -95,6 +97,10 @@ class Map:
         self._version: int | None = None
         self._is_inference = torch.is_inference_mode_enabled()
         self._versions = self._count()
+        # computing it is what torch would have done to tensors laid out as these
+        self._is_direct = self.layout.is_first and all(
+            root.leaf.stride() == root.tensor.stride() for root in roots
+        )
         self.needed: tuple[Map, ...] = ()
         if not torch.is_grad_enabled():
             return
@@ -105,10 +111,13 @@ class Map:
                 parent.is_kept = parent.is_kept or not is_linear
                 self.needed += parent.needed if is_linear else (parent, *parent.needed)
             given = [one.reserve() if isinstance(one, Map) else one for one in inputs]
-            self.value = place(Replay(call, maps, is_linear=is_linear), self.meta, given)
+            self.value = put_in_place(Replay(call, maps, is_linear=is_linear), self.meta, given)
+            own = [root for root in roots if root.leaf.requires_grad]
+            kept = keep_places([root.tensor for root in own])
+            self.roots += tuple(Root(tensor, root.leaf) for tensor, root in zip(kept, own, strict=True))
 
     @property
-    def meta(self) -> tuple[tuple[int, ...], torch.dtype, torch.device]:
+    def meta(self) -> Meta:
         """Shape, dtype and device."""
         source, scale, padding = (
             self.expression.parts[0].source,
@@ -135,8 +144,7 @@ class Map:
     def reserve(self) -> Tensor:
         """Have a tensor for it, which may be without memory."""
         if self.value is None:
-            shape, dtype, device = self.meta
-            self.value = torch.empty_strided(shape, (0,) * len(shape), dtype=dtype, device=device)
+            self.value = reserve(self.meta)
         return self.value
 
     def fill(self) -> Tensor:
@@ -151,8 +159,11 @@ class Map:
             )
         with self._restore_modes():
             value = evaluate(self.expression.map(torch.detach))
-            is_known = self.layout.is_certain and not self.layout.is_first
-            if is_known and value.stride() != (stride := self.layout.trace().stride()):
+            if (
+                self.layout.is_certain
+                and not self._is_direct
+                and value.stride() != (stride := self.layout.trace().stride())
+            ):
                 value = torch.empty_strided(value.shape, stride, dtype=value.dtype, device=value.device).copy_(
                     value
                 )

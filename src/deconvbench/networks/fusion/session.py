@@ -91,10 +91,8 @@ class Session:
             return None
         if self._exposed and find_memory(value) in self._exposed:
             return None
-        root = cut(value)
-        if root.leaf.requires_grad:
-            self._roots.append(root)
-        return root.leaf
+        self._roots.append(cut(value))
+        return self._roots[-1].leaf
 
     def get_shape(self, value: Tensor) -> Sequence[int]:
         """Find a shape."""
@@ -159,10 +157,18 @@ class Session:
             else tensor.map
             for tensor in tensors
         ]
+        if torch.is_grad_enabled() and calls.KINDS[function] in {calls.INTERPOLATE, calls.JOIN}:
+            expression = self._own(expression)
         is_linear = calls.is_linear(function, len(inputs))
         made = Map(expression, self._roots, call, inputs, is_linear=is_linear)
         self._kept += [(weakref.ref(one), one.find_memory()) for one in made.needed]
         return made
+
+    def _own(self, expression: LazyExpression[Tensor]) -> LazyExpression[Tensor]:
+        """Copy what is upsampled or joined, as torch does: no write reaches what gradients are made of."""
+        copies = {id(root.leaf): root.copy() for root in self._roots}
+        self._roots = list(copies.values())
+        return expression.map(lambda source: copies[id(source)].leaf if id(source) in copies else source)
 
     def _defer(
         self, expression: LazyExpression[Tensor], function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -281,9 +287,7 @@ class Session:
         is_recorded = torch.is_grad_enabled()
         # one that gets no gradient stays itself, for which a transformed weight may be kept
         roots = [
-            Root(operand, operand.detach().requires_grad_())
-            if is_recorded and operand.requires_grad
-            else Root(operand, operand)
+            cut(operand) if is_recorded and operand.requires_grad else Root(operand, operand)
             for operand in operands
         ]
         weight, bias = roots[0].leaf, roots[1].leaf if len(roots) > 1 else None
