@@ -16,11 +16,11 @@ from pytest_benchmark.logger import PytestBenchmarkWarning
 
 from deconvbench.errors import DeconvbenchError, SurroundingsError, UnsupportedError, UsageError
 from deconvbench.measure.accelerator import check_device
-from deconvbench.paths import check_contents, check_path, make_folder
 from deconvbench.progress import show_progress
 from deconvbench.records.case import Case
 from deconvbench.runner.plan import Plan
-from deconvbench.texts import tidy_line
+from deconvbench.system.paths import check_contents, check_path, make_folder
+from deconvbench.system.texts import tidy_line
 from deconvbench.workflows.replay import CaseResult, ReplayClock, collect_results, run_once
 from deconvbench.workflows.run import measure, resume_plan, start_folder, summarise_outcome
 from deconvbench.workflows.selection import Selection, make_plan

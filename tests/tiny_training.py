@@ -114,7 +114,7 @@ def train_until_killed(settings: TrainingSettings, root: Path, moments: int) -> 
         mock.patch.object(training, "score_network", score_roughly),
         mock.patch.object(training, "append_row", append_row),
         # the names in a folder are there for the next process, whether or not they are on disk
-        mock.patch("deconvbench.writing._sync_folder"),
+        mock.patch("deconvbench.system.writing._sync_folder"),
         mock.patch("os.fsync", around(os.fsync)),
         mock.patch.object(Path, "replace", around(Path.replace)),
         mock.patch.object(training, "draw_batch", around(draw_batch)),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
-from deconvbench.texts import tidy_line
+from deconvbench.system.texts import tidy_line
 from deconvbench.units import format_bytes, format_duration, format_seconds
 
 LINE_EVERY_S = 10.0

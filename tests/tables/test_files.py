@@ -29,6 +29,7 @@ from deconvbench.records.schema import (
     TABLE_DTYPES,
 )
 from deconvbench.statistics import mean_interval
+from deconvbench.system.texts import MOST_CHARACTERS
 from deconvbench.tables import files
 from deconvbench.tables.files import (
     QUALITY_CSV_NAME,
@@ -43,7 +44,6 @@ from deconvbench.tables.files import (
 )
 from deconvbench.tables.frames import decode_parquet, encode_parquet
 from deconvbench.tables.table import build_quality, build_table, summarise, summarise_quality
-from deconvbench.texts import MOST_CHARACTERS
 from tests.builders import make_case, make_record
 from tests.made_results import make_trained
 from tests.made_speedups import make_speedup_record

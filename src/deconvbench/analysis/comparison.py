@@ -18,10 +18,10 @@ from scipy import optimize, special
 from deconvbench.analysis.comparison_input import TOLERANCES, Side, make_side, read_side
 from deconvbench.arguments import is_number
 from deconvbench.errors import UsageError, quote
-from deconvbench.paths import check_path
 from deconvbench.records.case import CASE_DEFAULTS, Case
 from deconvbench.records.metrics import METRICS
 from deconvbench.statistics import Floats, ShrunkVariances, shrink_variances
+from deconvbench.system.paths import check_path
 from deconvbench.units import format_bytes
 
 COMPARISON_COLUMNS = ("case_id", "metric", "ratio", "low", "high", "verdict", "reason")

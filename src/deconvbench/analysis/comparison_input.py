@@ -9,16 +9,16 @@ from typing import Any
 import pandas as pd
 
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error
-from deconvbench.paths import check_path
-from deconvbench.reading import read_file
 from deconvbench.records.case import Case
 from deconvbench.records.decoding import DecodingError, build, parse_json
 from deconvbench.records.documents import SavedBenchmarks
 from deconvbench.records.metrics import METRICS
 from deconvbench.records.run_folder import RUN_NAME, read_run_info
+from deconvbench.system.paths import check_path
+from deconvbench.system.reading import read_file
+from deconvbench.system.texts import tidy_line
 from deconvbench.tables.files import load
 from deconvbench.tables.frames import require_columns
-from deconvbench.texts import tidy_line
 
 # relative difference, and absolute difference in the metric's unit, below which two values are the same: memray
 # rounds blocks, artifacts come from the same seeds in float64, rounding errors from another order of sums

@@ -20,7 +20,7 @@ from deconvbench.cli.run import env, grid, native, run
 from deconvbench.cli.studies import claims, selftest, train, validate
 from deconvbench.cli.termination import end_on_signals
 from deconvbench.errors import DeconvbenchError, UsageError, find_exit_code, quote
-from deconvbench.texts import print_text
+from deconvbench.system.texts import print_text
 
 # typer raises click's own errors but exports only this subclass by name; its base is what click calls UsageError
 _CLICK_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]

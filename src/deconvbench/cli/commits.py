@@ -8,8 +8,8 @@ import typer
 
 from deconvbench.cli.options import ForceOption, KeywordOption, SetOption, make_selection, parse_path
 from deconvbench.cli.output import check_comparison_files, show_comparison
-from deconvbench.paths import make_absolute
-from deconvbench.texts import print_text
+from deconvbench.system.paths import make_absolute
+from deconvbench.system.texts import print_text
 
 
 def compare_commits(

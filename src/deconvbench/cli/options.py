@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deconvbench.paths import explain_bad_path
+from deconvbench.system.paths import explain_bad_path
 
 if TYPE_CHECKING:
     from deconvbench.workflows.selection import Selection

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deconvbench.records.record import SCHEMA_VERSION
-from deconvbench.texts import print_text
-from deconvbench.writing import check_target, write_whole
+from deconvbench.system.texts import print_text
+from deconvbench.system.writing import check_target, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd

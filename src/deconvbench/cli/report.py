@@ -9,8 +9,8 @@ import typer
 from deconvbench.cli.options import ForceOption, JsonOption, parse_path
 from deconvbench.cli.output import OWN_PAGE, check_comparison_files, show_comparison
 from deconvbench.errors import UsageError
-from deconvbench.texts import print_text
-from deconvbench.writing import check_target
+from deconvbench.system.texts import print_text
+from deconvbench.system.writing import check_target
 
 
 def report(

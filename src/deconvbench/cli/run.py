@@ -26,7 +26,7 @@ from deconvbench.cli.options import (
 )
 from deconvbench.cli.output import print_rows
 from deconvbench.errors import SurroundingsError, find_exit_code
-from deconvbench.texts import print_text
+from deconvbench.system.texts import print_text
 
 if TYPE_CHECKING:
     from deconvbench.runner.engine import RunOutcome

@@ -8,8 +8,8 @@ import typer
 
 from deconvbench.cli.options import ForceOption, JsonOption, KeywordOption, SetOption, make_selection, parse_path
 from deconvbench.cli.output import OWN_CLAIMS, print_rows
-from deconvbench.texts import print_text
-from deconvbench.writing import check_target
+from deconvbench.system.texts import print_text
+from deconvbench.system.writing import check_target
 
 
 def selftest(

@@ -28,9 +28,9 @@ from deconvbench.grid.reading import (
     read_whole,
 )
 from deconvbench.grid.speedup import SpeedupGrid
-from deconvbench.paths import check_path
-from deconvbench.reading import decode_text, read_file
 from deconvbench.records.case import CASE_DEFAULTS, CASE_FIELDS, Case
+from deconvbench.system.paths import check_path
+from deconvbench.system.reading import decode_text, read_file
 from deconvbench.upsamplers import get_upsampler
 
 PRESETS = ("smoke", "quick", "article", "full", "fast", "selftest")

@@ -19,12 +19,12 @@ from typing import Any
 import torch
 
 from deconvbench.errors import DeconvbenchError, UnsupportedError
-from deconvbench.imports import start_like_this
 from deconvbench.measure.accelerator import Accelerator
 from deconvbench.measure.step import PreparedStep, prepare_step
 from deconvbench.records.case import Case
 from deconvbench.records.record import Memory
-from deconvbench.scratch import make_scratch_folder
+from deconvbench.system.imports import start_like_this
+from deconvbench.system.scratch import make_scratch_folder
 
 # the first call sets up (weights in oneDNN's layout, code generation), the second shows it was the last to do so
 _WARMUP_CALLS = 2

@@ -14,7 +14,6 @@ from PIL import Image
 
 from deconvbench.analysis.results import RunResults
 from deconvbench.analysis.selection import EmptyFigureError
-from deconvbench.paths import make_folder
 from deconvbench.plots.artifact_maps import draw_artifact_maps, list_mapped_upsamplers
 from deconvbench.plots.latency import draw_latency
 from deconvbench.plots.memory import draw_memory
@@ -23,7 +22,8 @@ from deconvbench.plots.speedups import draw_speedups
 from deconvbench.plots.style import DPI, figure_style
 from deconvbench.plots.tradeoff_map import draw_tradeoff
 from deconvbench.plots.trained_tradeoff import draw_trained_tradeoff
-from deconvbench.writing import write_files
+from deconvbench.system.paths import make_folder
+from deconvbench.system.writing import write_files
 
 # the two faces of the checkerboard (of a constant input, and of the variance of the output), the one score that
 # every layer has, and what a layer can still do wrong that has no checkerboard at all

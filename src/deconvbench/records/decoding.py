@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from deconvbench.errors import UsageError
-from deconvbench.reading import decode_text
+from deconvbench.system.reading import decode_text
 from deconvbench.units import to_float
 
 T = TypeVar("T")

@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from deconvbench.errors import SurroundingsError, explain_os_error
-from deconvbench.reading import read_file
 from deconvbench.records.record import AnyRecord, decode_journal, encode_record
 from deconvbench.records.run_folder import JOURNAL_NAME, hold_folder
-from deconvbench.writing import open_appending
+from deconvbench.system.reading import read_file
+from deconvbench.system.writing import open_appending
 
 
 class Journal:

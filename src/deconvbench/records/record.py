@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypedDict
 from deconvbench.errors import RunFolderError
 from deconvbench.records.case import Case
 from deconvbench.records.decoding import DecodingError, build, parse_json, show_value
-from deconvbench.texts import tidy_line
+from deconvbench.system.texts import tidy_line
 
 # History of the schema:
 # 1: records, quality and numerics lines, each with its own schema_version.

@@ -17,7 +17,6 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from deconvbench.errors import RunFolderError, SurroundingsError, UsageError, explain_os_error, quote
-from deconvbench.reading import read_file
 from deconvbench.records.decoding import DecodingError, build, make_strict, parse_json
 from deconvbench.records.documents import RunInfo, Versioned
 from deconvbench.records.record import (
@@ -25,8 +24,9 @@ from deconvbench.records.record import (
     AnyRecord,
     decode_journal,
 )
+from deconvbench.system.reading import read_file
+from deconvbench.system.writing import remove_abandoned_drafts, write_whole
 from deconvbench.units import format_bytes
-from deconvbench.writing import remove_abandoned_drafts, write_whole
 
 JOURNAL_NAME = "journal.jsonl"
 RUN_NAME = "run.json"

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from deconvbench.report.templates import load_template
-from deconvbench.texts import escape_markdown, tidy_line, write_code
+from deconvbench.system.texts import escape_markdown, tidy_line, write_code
 
 _SHOWN_FIRST = ("slower", "larger", "faster", "smaller", "inconclusive")
 # of latency; memory and artifacts are larger or smaller

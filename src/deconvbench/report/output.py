@@ -8,17 +8,17 @@ from pathlib import Path
 
 from deconvbench.analysis.results import derive_results
 from deconvbench.errors import RunFolderError, explain_os_error
-from deconvbench.paths import check_path, make_absolute
 from deconvbench.plots.article import draw_article_figures
 from deconvbench.plots.gallery import TRADEOFF_METRICS, draw_all, encode_figures
-from deconvbench.reading import read_file
 from deconvbench.records.metrics import check_metrics
 from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, read_run_info
 from deconvbench.report.claims import ClaimRow, parse_claims
 from deconvbench.report.page import render_report
+from deconvbench.system.paths import check_path, make_absolute
+from deconvbench.system.reading import read_file
+from deconvbench.system.writing import write_files, write_whole
 from deconvbench.tables.files import build_tables, encode_tables, read_tables
 from deconvbench.tables.trained import Trained, describe_trained, find_target_level
-from deconvbench.writing import write_files, write_whole
 
 FIGURES_NAME = "figures"
 REPORT_NAME = "report.html"

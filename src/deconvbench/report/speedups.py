@@ -13,7 +13,7 @@ import pandas as pd
 from deconvbench.analysis.results import RunResults
 from deconvbench.analysis.speedups import CHOICE_MARGIN, MEMORY_LIMIT
 from deconvbench.report.tables import Cell, TableView, write_text
-from deconvbench.texts import escape_markdown
+from deconvbench.system.texts import escape_markdown
 
 _Row = Mapping[Any, Any]
 

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from deconvbench.texts import escape_controls
+from deconvbench.system.texts import escape_controls
 
 
 @cache

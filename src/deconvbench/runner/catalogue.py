@@ -12,7 +12,7 @@ from deconvbench.errors import UsageError
 from deconvbench.records.metrics import ARTIFACT_ZERO_BELOW
 from deconvbench.records.record import QualityRecord
 from deconvbench.runner.worker import Worker, WorkerOptions
-from deconvbench.scratch import make_scratch_folder, sweep_scratch_folders
+from deconvbench.system.scratch import make_scratch_folder, sweep_scratch_folders
 from deconvbench.upsamplers import UpsamplerSpec, list_broken_upsamplers, list_sources, list_upsamplers
 
 if TYPE_CHECKING:

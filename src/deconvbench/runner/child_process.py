@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import IO, TextIO
 
 from deconvbench.errors import SurroundingsError, explain_os_error
-from deconvbench.imports import start_like_this
 from deconvbench.runner.oom import count_oom_kills
-from deconvbench.writing import open_appending
+from deconvbench.system.imports import start_like_this
+from deconvbench.system.writing import open_appending
 
 _KEEPER = Path(__file__).with_name("keeper.py")
 # a record of the longest run has some megabytes

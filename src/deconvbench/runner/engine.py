@@ -19,7 +19,7 @@ from deconvbench.runner.estimate import guess_speedup_seconds
 from deconvbench.runner.plan import Plan, format_now, guess_case_seconds, list_jobs, list_replicate, list_speedups
 from deconvbench.runner.precision import list_imprecise
 from deconvbench.runner.worker import MeasuringProcess, Worker, WorkerOptions
-from deconvbench.scratch import sweep_scratch_folders
+from deconvbench.system.scratch import sweep_scratch_folders
 
 LOG_NAME = "worker.log"
 # a case that is still imprecise after this many times the planned replicates stays so

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from deconvbench.errors import RunFolderError, SurroundingsError, explain_os_error
-from deconvbench.paths import check_contents, make_file_name, make_folder
-from deconvbench.reading import read_file
 from deconvbench.records.record import (
     decode_journal,
 )
@@ -17,6 +15,8 @@ from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, hold_folder, 
 from deconvbench.runner.environment import name_differences
 from deconvbench.runner.limits import check_threads
 from deconvbench.runner.plan import Plan, format_now
+from deconvbench.system.paths import check_contents, make_file_name, make_folder
+from deconvbench.system.reading import read_file
 
 # what marks a folder as one of a run
 _OWN_NAMES = (RUN_NAME, JOURNAL_NAME)

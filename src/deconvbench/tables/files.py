@@ -10,8 +10,6 @@ from pathlib import Path
 import pandas as pd
 
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error, quote
-from deconvbench.paths import check_path
-from deconvbench.reading import read_file
 from deconvbench.records.record import STATUSES, decode_journal
 from deconvbench.records.run_folder import JOURNAL_NAME, read_journal, read_journal_bytes
 from deconvbench.records.schema import (
@@ -20,12 +18,14 @@ from deconvbench.records.schema import (
     SPEEDUP_DTYPES,
     TABLE_DTYPES,
 )
+from deconvbench.system.paths import check_path
+from deconvbench.system.reading import read_file
+from deconvbench.system.texts import escape_controls
+from deconvbench.system.writing import write_files
 from deconvbench.tables.frames import decode_parquet, encode_csv, encode_parquet, make_frame, tidy_texts
 from deconvbench.tables.speedups import build_speedups
 from deconvbench.tables.table import build_quality, build_table, summarise, summarise_quality
 from deconvbench.tables.trained import Trained, fill_qualities
-from deconvbench.texts import escape_controls
-from deconvbench.writing import write_files
 
 TABLE_NAME = "table.parquet"
 TABLE_CSV_NAME = "table.csv"

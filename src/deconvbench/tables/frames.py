@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from deconvbench.errors import UsageError, quote
-from deconvbench.texts import escape_controls, guard_formula, tidy_line
+from deconvbench.system.texts import escape_controls, guard_formula, tidy_line
 from deconvbench.units import to_float
 
 

@@ -18,8 +18,6 @@ from typing import Any
 import pandas as pd
 
 from deconvbench.errors import RunFolderError, explain_os_error
-from deconvbench.paths import check_path
-from deconvbench.reading import decode_text, read_file
 from deconvbench.records.decoding import DecodingError, build, parse_json
 from deconvbench.records.documents import ExperimentInfo, Versioned
 from deconvbench.records.layers import FAST_ORIGINAL, FAST_UPSAMPLERS
@@ -34,8 +32,10 @@ from deconvbench.records.schema import (
     TRAINED_COLUMNS,
     TRAINED_DTYPES,
 )
+from deconvbench.system.paths import check_path
+from deconvbench.system.reading import decode_text, read_file
+from deconvbench.system.texts import strip_guard
 from deconvbench.tables.frames import list_rows, make_frame
-from deconvbench.texts import strip_guard
 
 RESULTS_CSV_NAME, CURVES_CSV_NAME, IMAGES_CSV_NAME = "results.csv", "curves.csv", "images.csv"
 EXPERIMENT_NAME = "experiment.json"

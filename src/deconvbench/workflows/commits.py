@@ -20,7 +20,7 @@ from deconvbench.runner.engine import PlannedRun, run_tasks
 from deconvbench.runner.folder import open_folder
 from deconvbench.runner.plan import Plan
 from deconvbench.runner.worker import WorkerError, WorkerOptions
-from deconvbench.scratch import make_scratch_folder, sweep_scratch_folders
+from deconvbench.system.scratch import make_scratch_folder, sweep_scratch_folders
 from deconvbench.workflows.run import RESULTS, finish_folder, make_run_folder, read_environment
 
 COMPARED_REPLICATES = 5

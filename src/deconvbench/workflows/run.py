@@ -14,7 +14,6 @@ from deconvbench.errors import UsageError, quote, suggest
 from deconvbench.grid.grid import PRESETS, Grid, select_all
 from deconvbench.measure.accelerator import check_device, describe_accelerator
 from deconvbench.measure.capacity import count_host_bytes, explain_size
-from deconvbench.paths import check_path, make_absolute
 from deconvbench.progress import JobObserver
 from deconvbench.records.record import Record, SpeedupRecord
 from deconvbench.records.run_folder import find_newest_run
@@ -23,6 +22,7 @@ from deconvbench.runner.environment import collect_environment
 from deconvbench.runner.folder import close_folder, make_new_folder, open_folder, reopen_folder
 from deconvbench.runner.plan import Plan
 from deconvbench.runner.precision import list_imprecise
+from deconvbench.system.paths import check_path, make_absolute
 from deconvbench.tables.files import write_tables
 from deconvbench.upsamplers.sources import identify_sources, name_changed_sources
 from deconvbench.workflows.selection import Selection, choose_seed, find_sources, load_upsamplers, make_plan

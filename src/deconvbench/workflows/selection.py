@@ -9,10 +9,10 @@ from deconvbench.arguments import LARGEST_SEED, check_whole
 from deconvbench.errors import UsageError
 from deconvbench.grid.grid import Grid, load_grid, load_preset, select_all
 from deconvbench.grid.reading import read_positive, read_whole
-from deconvbench.imports import search_current_folder
-from deconvbench.paths import make_absolute
 from deconvbench.records.case import Case
 from deconvbench.runner.plan import Plan
+from deconvbench.system.imports import search_current_folder
+from deconvbench.system.paths import make_absolute
 from deconvbench.units import parse_fraction
 from deconvbench.upsamplers import list_sources, load_upsampler
 from deconvbench.upsamplers.sources import identify_sources

@@ -13,15 +13,15 @@ from deconvbench.analysis.selftest import (
     to_dict,
 )
 from deconvbench.errors import UsageError
-from deconvbench.paths import check_contents, check_path, make_absolute
 from deconvbench.progress import JobObserver
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.runner.engine import PlannedRun, RunOutcome, run_tasks
 from deconvbench.runner.folder import close_folder, open_folder
 from deconvbench.runner.worker import WorkerOptions
+from deconvbench.system.paths import check_contents, check_path, make_absolute
+from deconvbench.system.writing import write_files
 from deconvbench.workflows.run import make_run_folder, read_environment
 from deconvbench.workflows.selection import Selection, make_plan
-from deconvbench.writing import write_files
 
 # what marks a folder as one of a selftest
 _RESULT_NAME = "selftest.json"

@@ -1,7 +1,6 @@
 """The deferred tensors of one call of one module, and every decision about them.
 
-Exact by construction: whatever it cannot prove, it lets torch do. An `Interceptor` shows it every
-function of torch that is called. Touches no module.
+Exact by construction: whatever it cannot prove, torch does. An `Interceptor` shows it each function that is called.
 """
 
 import weakref

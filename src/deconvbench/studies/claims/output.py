@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.studies.claims.claim import ClaimResult, Verdict
-from deconvbench.texts import print_text
-from deconvbench.writing import write_whole
+from deconvbench.system.texts import print_text
+from deconvbench.system.writing import write_whole
 
 if TYPE_CHECKING:
     from rich.table import Table

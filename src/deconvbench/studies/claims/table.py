@@ -6,12 +6,12 @@ The one registry of claims: a tuple, so nothing can be added behind its back.
 from pathlib import Path
 
 from deconvbench.errors import UsageError
-from deconvbench.paths import check_path
 from deconvbench.progress import PartDone, PartObserver
 from deconvbench.records.run_folder import JOURNAL_NAME, find_newest_run
 from deconvbench.records.schema import QUALITY_DTYPES, SPEEDUP_DTYPES, SUMMARY_DTYPES, TABLE_DTYPES
 from deconvbench.studies.claims import costs, matrices, overlap, remedies, training
 from deconvbench.studies.claims.claim import Claim, ClaimResult, Context, tidy_evidence
+from deconvbench.system.paths import check_path
 from deconvbench.tables.files import SPEEDUPS_NAME, TABLE_NAME, Tables, read_frame, read_tables
 from deconvbench.tables.frames import make_frame
 from deconvbench.tables.trained import find_trained

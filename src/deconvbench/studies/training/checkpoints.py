@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from deconvbench.errors import RunFolderError, SurroundingsError, describe_failure, explain_os_error
-from deconvbench.reading import read_file
 from deconvbench.records.decoding import DecodingError, build, parse_json
 from deconvbench.records.documents import TrainingRow
-from deconvbench.writing import open_appending, write_whole
+from deconvbench.system.reading import read_file
+from deconvbench.system.writing import open_appending, write_whole
 
 SETTINGS_NAME = "settings.json"
 LOG_NAME = "log.jsonl"

@@ -22,7 +22,7 @@ from deconvbench.studies.training.settings import (
     choose_layers,
 )
 from deconvbench.studies.training.workflow import estimate_seconds, run_experiments
-from deconvbench.texts import print_text
+from deconvbench.system.texts import print_text
 from deconvbench.units import format_duration
 
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.errors import UsageError
-from deconvbench.paths import check_path
 from deconvbench.studies.training.folder import ImageLike, LoadedImage, NamedImage, hash_pixels, read_folder
 from deconvbench.studies.training.photographs import PHOTOGRAPHS, read_photograph
+from deconvbench.system.paths import check_path
 
 SCIKIT_IMAGE = "scikit-image"
 # a face, cloth and a black glove; fur and what is out of focus; flat china and the grain of wood

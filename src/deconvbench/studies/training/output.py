@@ -13,8 +13,8 @@ from typing import Any
 from deconvbench.records.documents import TrainingResult
 from deconvbench.records.schema import CURVE_DTYPES, IMAGE_DTYPES, RUN_KEYS, TRAINED_DTYPES
 from deconvbench.studies.training.checkpoints import RESULT_NAME, Row, read_json, read_log
-from deconvbench.texts import escape_controls, guard_formula
-from deconvbench.writing import write_files
+from deconvbench.system.texts import escape_controls, guard_formula
+from deconvbench.system.writing import write_files
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, Row]]:

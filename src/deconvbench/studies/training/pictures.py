@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deconvbench.studies.training.held_out import HeldOut
 from deconvbench.studies.training.settings import TrainingSettings
-from deconvbench.writing import write_whole
+from deconvbench.system.writing import write_whole
 
 _FOLDER = "crops"
 _PICTURED_SEED = 0  # its pictures stand for those of all seeds

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from deconvbench.paths import make_folder
 from deconvbench.records.schema import SCORE_COLUMNS
 from deconvbench.studies.training.checkpoints import (
     RESULT_NAME,
@@ -33,7 +32,8 @@ from deconvbench.studies.training.networks import build_network
 from deconvbench.studies.training.pictures import keep_pictures, write_outputs
 from deconvbench.studies.training.scores import Scores, score_finally, score_network
 from deconvbench.studies.training.settings import TrainingSettings
-from deconvbench.writing import remove_abandoned_drafts
+from deconvbench.system.paths import make_folder
+from deconvbench.system.writing import remove_abandoned_drafts
 
 CHECKPOINT_EVERY = 50
 THREADS = 1  # on a CPU; the number of threads decides the order of sums, and so the bits

@@ -16,7 +16,6 @@ import torch
 
 from deconvbench.errors import UsageError
 from deconvbench.measure.accelerator import check_device, describe_accelerator
-from deconvbench.paths import check_contents, check_path, make_absolute, make_folder
 from deconvbench.progress import PartObserver
 from deconvbench.records.documents import ExperimentInfo, TrainingResult
 from deconvbench.records.record import SCHEMA_VERSION
@@ -38,6 +37,7 @@ from deconvbench.studies.training.process import TrainingProcess
 from deconvbench.studies.training.scheduler import Failure, TrainingJob, TrainingOutcome, TrainingPool
 from deconvbench.studies.training.settings import TrainingSettings
 from deconvbench.studies.training.training import THREADS, TrainingRun, write_settings
+from deconvbench.system.paths import check_contents, check_path, make_absolute, make_folder
 from deconvbench.upsamplers import list_sources
 from deconvbench.upsamplers.sources import identify_sources
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 
 from deconvbench.errors import RunFolderError
-from deconvbench.paths import check_contents, check_path, make_absolute, make_folder
 from deconvbench.plots.calibration_curve import draw_calibration
 from deconvbench.plots.gallery import encode_figures
 from deconvbench.plots.validation_figure import PICTURE_DOTS, Pictures, draw_scores
@@ -24,8 +23,9 @@ from deconvbench.studies.validation.images import load_photograph, make_rng, nor
 from deconvbench.studies.validation.page import write_page
 from deconvbench.studies.validation.scores import CHANGE_RMS, summarise_scores
 from deconvbench.studies.validation.study import StudySettings, run_study
+from deconvbench.system.paths import check_contents, check_path, make_absolute, make_folder
+from deconvbench.system.writing import write_files
 from deconvbench.tables.frames import encode_csv
-from deconvbench.writing import write_files
 
 PAGE_NAME = "README.md"
 # what marks a folder as one of a validation

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.errors import SurroundingsError, UsageError, explain_os_error
-from deconvbench.scratch import make_scratch_folder, sweep_scratch_folders
+from deconvbench.system.scratch import make_scratch_folder, sweep_scratch_folders
 from deconvbench.upsamplers.fast.native.form import prepare_native, run_native
 from deconvbench.upsamplers.fast.native.library import SOURCE, Library, find_library, locate_library
 from deconvbench.upsamplers.fast.native.trust import digest_library, make_private_folder, record_digest

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deconvbench.imports import list_taken, order_path, search_current_folder, start_like_this
+from deconvbench.system.imports import list_taken, order_path, search_current_folder, start_like_this
 
 REPORT = "import mine, sys; print(mine.WHO)"
 HOSTILE = "raise SystemExit('the {} of the user')"

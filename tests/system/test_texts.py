@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from deconvbench.texts import (
+from deconvbench.system.texts import (
     MOST_CHARACTERS,
     escape_controls,
     escape_markdown,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deconvbench.errors import RunFolderError, SurroundingsError, UsageError
-from deconvbench.paths import check_contents, check_path, make_absolute, make_file_name, make_folder
+from deconvbench.system.paths import check_contents, check_path, make_absolute, make_file_name, make_folder
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from deconvbench.errors import SurroundingsError
-from deconvbench.scratch import make_scratch_folder, sweep_scratch_folders
+from deconvbench.system.scratch import make_scratch_folder, sweep_scratch_folders
 
 OWNER = """
 import sys, time
 from pathlib import Path
 from deconvbench.errors import SurroundingsError
-from deconvbench.scratch import make_scratch_folder
+from deconvbench.system.scratch import make_scratch_folder
 with make_scratch_folder(Path(sys.argv[1])) as folder:
     (folder / "capture.bin").write_text("much")
     print(folder, flush=True)

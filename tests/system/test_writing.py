@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from deconvbench import writing
 from deconvbench.errors import SurroundingsError, UsageError
-from deconvbench.writing import (
+from deconvbench.system import writing
+from deconvbench.system.writing import (
     check_target,
     open_appending,
     remove_abandoned_drafts,
@@ -364,7 +364,7 @@ def test_a_missing_folder_is_found_before_anything_is_done(tmp_path: Path) -> No
 
 
 def test_nothing_is_written_past_this_module() -> None:
-    source = Path(writing.__file__).parent
+    source = Path(writing.__file__).parent.parent
     bypass = re.compile(
         r"\.write_(?:text|bytes)\(|os\.(?:replace|rename)\(|\b(?:NamedTemporaryFile|mkstemp|mkdtemp)\b"
     )

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from deconvbench import reading
 from deconvbench.errors import explain_os_error
-from deconvbench.reading import decode_text, read_file
+from deconvbench.system import reading
+from deconvbench.system.reading import decode_text, read_file
 
 
 def test_a_file_and_a_link_to_one_are_read(tmp_path: Path) -> None:

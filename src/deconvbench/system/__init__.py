@@ -1,0 +1,1 @@
+"""What the machine gives and takes: paths, files, temporary folders, text, and where modules come from."""
