@@ -24,14 +24,14 @@ _CHOICES = {"dtype": DTYPES, "memory_format": MEMORY_FORMATS, "step": STEPS, "ex
 TEXT_FIELDS = frozenset({"upsampler", "device", *_CHOICES})
 _AT_LEAST_ONE = ("scale_factor", "in_channels", "out_channels", "height", "width", "batch", "threads")
 _ID_PATTERN = re.compile(
-    rf"(?P<upsampler>{NAME_PATTERN.pattern})(?:-k(?P<kernel_size>\d{{1,40}}))?-s(?P<scale_factor>\d{{1,40}})"
-    r"-c(?P<in_channels>\d{1,40})x(?P<out_channels>\d{1,40})-(?P<height>\d{1,40})x(?P<width>\d{1,40})"
-    r"(?:-b(?P<batch>\d{1,40}))?"
+    rf"(?P<upsampler>{NAME_PATTERN.pattern})(?:-k(?P<kernel_size>\d{{1,4000}}))?-s(?P<scale_factor>\d{{1,4000}})"
+    r"-c(?P<in_channels>\d{1,4000})x(?P<out_channels>\d{1,4000})-(?P<height>\d{1,4000})x(?P<width>\d{1,4000})"
+    r"(?:-b(?P<batch>\d{1,4000}))?"
     rf"(?:-(?P<dtype>{'|'.join(DTYPES)}))?"
     rf"(?:-(?P<memory_format>{'|'.join(MEMORY_FORMATS)}))?"
     rf"(?:-(?P<step>{'|'.join(STEPS)}))?"
     rf"(?:-(?P<device>{DEVICE_PATTERN.pattern}))?"
-    r"(?:-t(?P<threads>\d{1,40}))?"
+    r"(?:-t(?P<threads>\d{1,4000}))?"
     rf"(?:-(?P<execution>{'|'.join(EXECUTIONS)}))?",
     re.ASCII,
 )

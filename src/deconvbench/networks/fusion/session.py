@@ -1,6 +1,6 @@
 """The deferred tensors of one call of one module, and every decision about them.
 
-Exact by construction: whatever it cannot prove, torch does. An `Interceptor` shows it each function that is called.
+Exact by construction: what it cannot prove, torch does. An `Interceptor` shows it each function that is called.
 """
 
 import weakref
