@@ -143,8 +143,9 @@ def test_declarations_are_kept() -> None:
         "macs": lambda *_: 1,
     }
     register_upsampler("mine", **declared)(build_resize)
-    assert get_upsampler("mine") == UpsamplerSpec(
-        name="mine", factory=build_resize, module=__name__, package="", **declared
+    found = get_upsampler("mine")
+    assert found == UpsamplerSpec(
+        name="mine", factory=build_resize, module=__name__, package="", digest=found.digest, **declared
     )
 
 
