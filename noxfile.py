@@ -64,7 +64,7 @@ def run(session: nox.Session, program: str, *arguments: str, codes: tuple[int, .
 
 
 # in every core, a file to a worker: what a module's fixtures make is made once
-PYTEST = ("python", "-m", "pytest", "-p", "no:benchmark", "-n", "logical", "--dist", "loadfile")
+PYTEST = ("python", "-m", "pytest", "-ra", "-p", "no:benchmark", "-n", "logical", "--dist", "loadfile")
 # what takes minutes and few installations could break
 LONG = "slow or compile or process"
 
@@ -115,7 +115,7 @@ def bench(session: nox.Session) -> None:
     """Measure the preset `quick` through pytest-benchmark, save it, and write the report; words go to pytest."""
     prepare(session)
     saving = ["--benchmark-autosave", "--benchmark-save-data", "--benchmark-columns=min,median,rounds"]
-    run(session, "python", "-m", "pytest", "bench", *saving, *session.posargs)
+    run(session, "python", "-m", "pytest", "-ra", "bench", *saving, *session.posargs)
     run(session, "deconvbench", "claims")
     run(session, "deconvbench", "report")
 
