@@ -103,10 +103,10 @@ def fuse(
     ``self`` is left alone. Only calls of a module are fast, ``module(x)``, not ``module.forward(x)``, and slices
     of a container are new containers, which are not fused.
 
-    Not detected: code outside torch that writes into a tensor between its upsampling and the convolution
-    (``numpy()`` views), and in inference mode any code beneath torch's Python functions. What raises, instead of
-    being wrong: changes by code beneath torch's Python functions elsewhere, and extensions that read the memory of
-    an upsampled tensor. Leave the module out then: fuse the others one by one.
+    Writes into a tensor between its upsampling and the convolution are seen, also through ``.data``, ``numpy()``
+    and other handles to its memory. Not detected: in inference mode, writes by code beneath torch's Python
+    functions. What raises, instead of being wrong: such writes elsewhere, where no gradient is recorded, and
+    extensions that read the memory of an upsampled tensor. Leave the module out then: fuse the others one by one.
 
     Examples
     --------
