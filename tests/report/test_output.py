@@ -120,6 +120,7 @@ def test_a_run_where_everything_failed(tmp_path: Path) -> None:
     assert "SIGSEGV" in html
 
 
+@pytest.mark.slow
 def test_writing_again_replaces_the_page(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", [])
     first = write_report(folder).read_text(encoding="utf-8")
@@ -142,6 +143,7 @@ def test_a_page_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         write_report(folder, blocker / "report.html")
 
 
+@pytest.mark.slow
 def test_what_was_trained_is_in_the_page_the_tables_and_the_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,6 +69,7 @@ def test_without_torch_s_threads_it_works_in_one(
     assert "-fopenmp" not in build.command
 
 
+@pytest.mark.slow
 def test_threads_that_cannot_be_linked_are_left_out(
     compiler: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
