@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from deconvbench.analysis.comparison import DEFAULT_MARGIN, compare
+from deconvbench.analysis.comparison import compare
+from deconvbench.analysis.intervals import DEFAULT_MARGIN
 from deconvbench.errors import UsageError
 from deconvbench.progress import JobObserver
 from deconvbench.runner.checkout import PRODUCTS
