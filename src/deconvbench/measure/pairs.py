@@ -6,6 +6,7 @@ when, and what the numbers mean, is not known here.
 
 import contextlib
 import hashlib
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -190,5 +191,6 @@ def find_difference(theirs: Sequence[Tensor], ours: Sequence[Tensor]) -> float:
         a, b = one.double(), two.double()
         largest = max(float(a.abs().max()), float(b.abs().max()))
         deviation = float((a - b).abs().max())
-        shares.append(min(deviation / largest, 2.0) if largest and deviation == deviation else 2.0 * (largest > 0))
+        # where a number is none, such as in a gradient, nothing is known
+        shares.append(2.0 if math.isnan(deviation) else min(deviation / largest, 2.0) if largest else 0.0)
     return max(shares)

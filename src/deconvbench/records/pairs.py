@@ -11,6 +11,8 @@ from deconvbench.records.finishing import finish_record
 
 # of which commits a pair's two processes are: BASE and HEAD, or BASE twice
 PAIRS = ("head", "control")
+# two outputs are equal where the largest deviation is at most this share of the largest value
+OUTPUT_TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 5e-2, "float16": 1e-2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,9 @@
 
 Five kinds of record go into a journal: `Record` (what one case cost in one replicate), `SpeedupRecord` (layers of
 one setting with interleaved timing), `QualityRecord` (artifact metrics of one upsampler with one seed),
-`NumericsRecord` (rounding error of one upsampler) and, in comparisons of commits, `PairRecord`. Each has a `key` that says which measurement it is, so that a
-resumed run knows what is left. A line of the journal is one record as strict JSON. No torch, no pandas: both
-halves of the package read these.
+`NumericsRecord` (rounding error of one upsampler) and, in comparisons of commits, `PairRecord`. Each has a `key`
+that says which measurement it is, so that a resumed run knows what is left. A line of the journal is one record as
+strict JSON. No torch, no pandas: both halves of the package read these.
 """
 
 import codecs
@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypedDict
 from deconvbench.errors import RunFolderError
 from deconvbench.records.case import Case
 from deconvbench.records.decoding import DecodingError, build, parse_json, show_value
-from deconvbench.records.finishing import STATUSES, finish_record
+from deconvbench.records.finishing import finish_record
 from deconvbench.records.pairs import PairRecord
 
 # History of the schema:
@@ -25,6 +25,7 @@ from deconvbench.records.pairs import PairRecord
 #    it. Lines of kind speedup came later too: only runs that ask for speed-ups hold them, all others stay as they
 #    were, and a version that knows no such kind names the line instead of misreading it
 SCHEMA_VERSION = 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:

@@ -52,7 +52,7 @@ class PairPolicy:
     time_cap_s: float = 0.4
 
 
-class SideFailure(Exception):
+class SideError(Exception):
     """One side could not do what it was asked to.
 
     Parameters
@@ -136,12 +136,15 @@ class PairSetup:
         How long each case is timed.
     timeout_s : float
         Seconds without an answer after which a side counts as hanging.
+    logs : Path or None
+        Folder that gets what the processes of each side print; None discards it.
     """
 
     base: WorkerOptions
     head: WorkerOptions
     policy: PairPolicy = PairPolicy()
     timeout_s: float = 120.0
+    logs: Path | None = None
 
 
 def list_pair_jobs(
@@ -154,7 +157,7 @@ def list_pair_jobs(
     cases : sequence of Case
         Each is measured once.
     control : sequence of Case
-        Those of `cases` that are measured once more with two processes of BASE.
+        Those that are measured with two processes of BASE, also if they are not among `cases` any more.
     seed : int
         Of weights, inputs and orders.
     replicate : int
@@ -166,12 +169,12 @@ def list_pair_jobs(
         Not filled in yet. The control of a case stands next to it, before or behind.
     """
     shuffler = random.Random(f"pairs-{seed}-{replicate}")
-    order = list(cases)
+    wanted = {"head": {case.case_id for case in cases}, "control": {case.case_id for case in control}}
+    order = list({case.case_id: case for case in (*cases, *control)}.values())
     shuffler.shuffle(order)
-    controlled = {case.case_id for case in control}
     jobs = []
     for case in order:
-        pairs = ["head", "control"] if case.case_id in controlled else ["head"]
+        pairs = [pair for pair in _SIDES if case.case_id in wanted[pair]]
         shuffler.shuffle(pairs)
         jobs += [
             PairRecord(
@@ -243,6 +246,8 @@ class _Processes:
                 running.kill()
                 del self._running[name]
             options = self._setup.head if name == "head" else self._setup.base
+            if self._setup.logs is not None:
+                options = replace(options, log=self._setup.logs / f"{name}.log")
             running = self._running[name] = self._start(options)
         return running
 
@@ -280,7 +285,7 @@ def _measure_pair(
     def ask(name: str, do: str, **words: Any) -> dict[str, Any]:
         answer = sides[name].ask({"do": do, **words}, setup.timeout_s)
         if answer["status"] != "ok":
-            raise SideFailure(name, answer["status"], answer["message"])
+            raise SideError(name, answer["status"], answer["message"])
         return answer
 
     filled = job
@@ -304,7 +309,7 @@ def _measure_pair(
             order.reverse()
             if len(samples[base]) >= policy.fewest_rounds and clock() - started >= policy.time_cap_s:
                 break
-    except SideFailure as failure:
+    except SideError as failure:
         word = {base: "base", head: "head"}.get(failure.side, failure.side)
         return replace(filled, status=failure.status, message=failure.message, failed_side=word)
     return replace(
@@ -317,17 +322,19 @@ def _measure_pair(
     )
 
 
-def _prepare_both(ask: Callable[..., dict[str, Any]], job: PairRecord, sides: Mapping[str, object]) -> dict[str, str]:
+def _prepare_both(
+    ask: Callable[..., dict[str, Any]], job: PairRecord, sides: Mapping[str, object]
+) -> dict[str, str]:
     """Have both sides prepare the case; where neither can, say so once."""
     digests: dict[str, str] = {}
-    failures: list[SideFailure] = []
+    failures: list[SideError] = []
     for name in sides:
         try:
             digests[name] = ask(name, "prepare", case=job.case.case_id, seed=job.seed)["digest"]
-        except SideFailure as failure:
+        except SideError as failure:
             failures.append(failure)
     if len(failures) == 2:
-        raise SideFailure("both", failures[0].status, failures[0].message)
+        raise SideError("both", failures[0].status, failures[0].message)
     if failures:
         raise failures[0]
     return digests
@@ -350,4 +357,3 @@ def draw_control(cases: Sequence[Case], share: float, fewest: int, seed: int) ->
     count = min(len(cases), max(fewest, round(share * len(cases))))
     chosen = set(random.Random(f"control-{seed}").sample(range(len(cases)), count))
     return [case for index, case in enumerate(cases) if index in chosen]
-

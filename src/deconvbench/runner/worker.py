@@ -47,7 +47,7 @@ class WorkerOptions:
     python : str or None
         The interpreter that runs the child; None takes this one.
     checkout : tuple of str
-        Folders of a user's checkout from which the modules named by `checked_out` are taken, and from nowhere else.
+        Folders of a user's checkout; from them, and nowhere else, come the modules named by `checked_out`.
     checked_out : tuple of str
         Top-level modules of that checkout.
     slowdown : float

@@ -79,9 +79,7 @@ def serve(source: TextIO, answer: Callable[[str], None]) -> None:
         answer(f"{token} {state_word} {encode_record(blame(record, changes))}")
 
 
-def greet(
-    options: dict[str, Any], answer: Callable[[str], None]
-) -> tuple["Measuring", "ProcessState"] | None:
+def greet(options: dict[str, Any], answer: Callable[[str], None]) -> tuple["Measuring", "ProcessState"] | None:
     """Prepare this process as its options say, and tell the parent what it found, or why it cannot measure.
 
     Parameters

@@ -1,7 +1,7 @@
 """Which modules' code differs between two commits, with all that they import within the repository.
 
-Read from the sources, without importing anything: comments, docstrings and layout do not count. What is imported by a name
-that only exists at run time is not seen.
+Read from the sources, without importing anything: comments, docstrings and layout do not count. What is imported
+by a name that only exists at run time is not seen.
 """
 
 import ast
@@ -152,9 +152,9 @@ def _strip_docstrings(tree: ast.AST) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
             first = node.body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                if isinstance(first.value.value, str):
-                    node.body = node.body[1:]
+            is_constant = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+            if is_constant and isinstance(first.value.value, str):
+                node.body = node.body[1:]
 
 
 def _only_imports(node: ast.stmt) -> bool:

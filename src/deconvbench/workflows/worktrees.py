@@ -1,4 +1,4 @@
-"""Commits of a repository, checked out into git worktrees of their own: the user's working tree is never touched."""
+"""Commits of a repository, in git worktrees of their own: the user's working tree is never touched."""
 
 import contextlib
 import subprocess
