@@ -62,7 +62,7 @@ def compare_commits(
             "--out",
             metavar="DIR",
             parser=parse_path,
-            help="Output folder; an interrupted comparison continues [default: below results/comparisons].",
+            help="Output folder; continues what was interrupted [default: in results/comparisons].",
         ),
     ] = None,
     page: Annotated[
