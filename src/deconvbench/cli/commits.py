@@ -62,7 +62,7 @@ def compare_commits(
             "--out",
             metavar="DIR",
             parser=parse_path,
-            help="Output folder; continues what was interrupted [default: in results/comparisons].",
+            help="Output folder; one that was interrupted continues [default: results/comparisons/…].",
         ),
     ] = None,
     page: Annotated[
