@@ -29,6 +29,7 @@ from deconvbench.system.paths import check_path
 from deconvbench.units import format_bytes
 
 COMPARISON_COLUMNS = ("case_id", "metric", "ratio", "low", "high", "verdict", "reason")
+Row = dict[str, Any]
 VERDICTS = ("faster", "slower", "same", "inconclusive", "smaller", "larger")
 
 
@@ -76,7 +77,7 @@ def compare(
     )
     rows = [_judge_latency(case, intervals.get(case), margin, base, new, note) for case in shared]
     for case in shared:
-        rows += _judge_values(case, base.metrics.get(case, {}), new.metrics.get(case, {}), note)
+        rows += judge_values(case, base.metrics.get(case, {}), new.metrics.get(case, {}), note)
     rows += _name_unmatched(base, new, set(shared))
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
 
@@ -168,31 +169,48 @@ def _judge_latency(
     if interval is None:
         counts = " and ".join(f"{len(side.latencies_s[case])} in {word}" for word, side in sides.items())
         reasons.insert(0, f"fewer than {MIN_REPLICATES} replicates: {counts}")
-        return _make_row(case, "latency_s", math.nan, "inconclusive", _join_reasons(*reasons, note))
+        return make_row(case, "latency_s", math.nan, "inconclusive", join_reasons(*reasons, note))
     verdict = judge_interval(interval, margin)
     if verdict == "inconclusive":
         reasons.insert(0, f"the interval reaches beyond ±{margin * 100:g}%")
-    return _make_row(case, "latency_s", interval.ratio, verdict, _join_reasons(*reasons, note)) | {
+    return make_row(case, "latency_s", interval.ratio, verdict, join_reasons(*reasons, note)) | {
         "low": interval.low,
         "high": interval.high,
     }
 
 
-def _join_reasons(*reasons: str) -> str:
+def join_reasons(*reasons: str) -> str:
+    """Join reasons into one text; empty ones are left out."""
     return "; ".join(filter(None, reasons))
 
 
-def _make_row(case: str, metric: str, ratio: float, verdict: str, reason: str) -> dict[str, Any]:
+def make_row(case: str, metric: str, ratio: float, verdict: str, reason: str) -> Row:
+    """Make a row with the columns `COMPARISON_COLUMNS`, without an interval."""
     return {
         "case_id": case, "metric": metric, "ratio": ratio, "low": math.nan, "high": math.nan,
         "verdict": verdict, "reason": reason,
     }  # fmt: skip
 
 
-def _judge_values(
-    case: str, base: Mapping[str, float | None], new: Mapping[str, float | None], note: str
-) -> list[dict[str, Any]]:
-    """Compare what is not timed: each metric that both sides have, by its own tolerance."""
+def judge_values(
+    case: str, base: Mapping[str, float | None], new: Mapping[str, float | None], note: str = ""
+) -> list[Row]:
+    """Compare what is not timed.
+
+    Parameters
+    ----------
+    case : str
+        Its id.
+    base, new : mapping of str to float or None
+        The metrics of each side.
+    note : str
+        A reason that every row gets.
+
+    Returns
+    -------
+    list of dict
+        A row for each metric that both sides have, `smaller`, `larger` or `same` by its own tolerance.
+    """
     rows = []
     for metric, (relative, absolute) in TOLERANCES.items():
         before, after = base.get(metric), new.get(metric)
@@ -200,11 +218,11 @@ def _judge_values(
             continue
         ratio = after / before if before and not (metric in METRICS and METRICS[metric].is_signed) else math.nan
         if abs(after - before) <= max(absolute, relative * max(abs(before), abs(after))):
-            rows.append(_make_row(case, metric, ratio, "same", note))
+            rows.append(make_row(case, metric, ratio, "same", note))
         else:
             reason = f"was {_write_value(metric, before)}, is {_write_value(metric, after)}"
             verdict = "larger" if after > before else "smaller"
-            rows.append(_make_row(case, metric, ratio, verdict, _join_reasons(reason, note)))
+            rows.append(make_row(case, metric, ratio, verdict, join_reasons(reason, note)))
     return rows
 
 
@@ -224,5 +242,5 @@ def _name_unmatched(base: Side, new: Side, shared: set[str]) -> list[dict[str, A
             continue
         verdict = "slower" if fates[0] == "ok" and fates[1] != "absent" else "inconclusive"
         reason = f"{fates[0]} in BASE, {fates[1]} in NEW"
-        rows.append(_make_row(case, "latency_s", math.nan, verdict, reason))
+        rows.append(make_row(case, "latency_s", math.nan, verdict, reason))
     return rows
