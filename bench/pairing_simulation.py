@@ -43,9 +43,12 @@ def draw_lognormal(rng: np.random.Generator, cases: int, count: int) -> Floats:
     return np.asarray(SPREAD / math.sqrt(2 * math.e * (math.e - 1)) * (sides[1] - sides[0]))
 
 
-def _make_two_speeds(step: float, sides: int) -> Noise:
+def _make_two_speeds(step: float, sides: int = 2, share: float = 1.0) -> Noise:
+    """Make some processes slower by a step: of one side or both, in a share of the cases."""
+
     def draw(rng: np.random.Generator, cases: int, count: int) -> Floats:
         slow = rng.random((2, cases, count)) < _SLOW_SHARE
+        slow[:, max(round(share * cases), 1) :] = False
         return np.asarray(
             draw_normal(rng, cases, count) + math.log1p(step) * (slow[0] - 1.0 * slow[1] * (sides > 1))
         )
@@ -80,8 +83,10 @@ NOISES: Mapping[str, Noise] = {
     "normal": draw_normal,
     "Student t, 3 dof": draw_student,
     "lognormal": draw_lognormal,
-    "two speeds, +20 %": _make_two_speeds(0.20, 2),
-    "two speeds, +43 %": _make_two_speeds(0.43, 2),
+    "two speeds, +20 %": _make_two_speeds(0.20),
+    "two speeds, +43 %": _make_two_speeds(0.43),
+    "two speeds in a sixth of the cases, +20 %": _make_two_speeds(0.20, share=1 / 6),
+    "two speeds in a sixth of the cases, +43 %": _make_two_speeds(0.43, share=1 / 6),
     "two speeds of one side, +20 %": _make_two_speeds(0.20, 1),
     "two speeds of one side, +43 %": _make_two_speeds(0.43, 1),
     "common mode": draw_common,

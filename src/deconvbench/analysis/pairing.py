@@ -17,12 +17,12 @@ from deconvbench.analysis.intervals import (
     DEFAULT_LEVEL,
     RatioInterval,
     check_thresholds,
-    doubt_prior,
     judge_interval,
     make_interval,
+    moderate_variances,
 )
 from deconvbench.errors import UsageError
-from deconvbench.statistics import Floats, mean_interval, shrink_variances
+from deconvbench.statistics import Floats, mean_interval
 
 # how sure a stated number of replicates is to decide: four fifths
 _POWER_QUANTILE = float(special.ndtri(0.8))
@@ -30,10 +30,6 @@ _POWER_QUANTILE = float(special.ndtri(0.8))
 _MOST_NEEDED = 1000
 # a slow mode in up to this share of the processes is a second speed, not a slower layer
 _MINORITY = 0.375
-# a case that is noisier than the prior of all explains, so improbably, is not drawn towards it
-_LEAST_CHANCE = 0.01
-# of a prior that is infinitely sure: as many degrees of freedom as the F distribution takes
-_MOST_PRIOR_DOF = 1e6
 # logarithms of ratios carry sixteen digits: less spread is rounding
 _LEAST_VARIANCE = 1e-28
 _LEAST_PAIRS = 2
@@ -231,12 +227,7 @@ def _estimate(values: Mapping[str, Floats]) -> dict[str, _Estimate]:
     own = np.array([float(np.var(found, ddof=1)) for found in known.values()])
     own[own <= _LEAST_VARIANCE] = 0.0
     dof = np.array([len(found) - 1.0 for found in known.values()])
-    shrunk = shrink_variances(own, dof)
-    variances, freedoms = shrunk.variances, doubt_prior(shrunk, dof)
-    if shrunk.prior_dof > 0:
-        prior_dof = min(shrunk.prior_dof, _MOST_PRIOR_DOF)
-        is_odd = special.fdtrc(dof, prior_dof, own / shrunk.prior_variance) < _LEAST_CHANCE
-        variances, freedoms = np.where(is_odd, own, variances), np.where(is_odd, dof, freedoms)
+    variances, freedoms = moderate_variances(own, dof)
     return {
         case: _Estimate(centre=float(np.mean(logs)), variance=float(variance), dof=float(freedom), count=len(logs))
         for (case, logs), variance, freedom in zip(known.items(), variances, freedoms, strict=True)
