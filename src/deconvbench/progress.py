@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from statistics import median
 from typing import TextIO
 
+from deconvbench.records.pairs import PairRecord
 from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
 from deconvbench.system.texts import tidy_line
 from deconvbench.units import format_bytes, format_duration, format_seconds
@@ -52,6 +54,12 @@ def describe_record(record: AnyRecord) -> str:
             samples = sorted(record.latency.samples_s)
             peak = record.memory.peak_memory_bytes if record.memory else None
             return f"{name}: {format_seconds(samples[len(samples) // 2])}, {format_bytes(peak)}"
+    elif isinstance(record, PairRecord):
+        name = f"{record.pair} against base: {record.case.case_id}"
+        if record.status == "ok":
+            pairs = zip(record.base_samples_s, record.head_samples_s, strict=True)
+            ratio = median(head / base for base, head in pairs)
+            return f"{name}: {ratio:.3f} in {len(record.base_samples_s)} rounds"
     elif isinstance(record, SpeedupRecord):
         name = f"speed-ups over {record.case.case_id}{', frozen' if record.is_frozen else ''}"
         if record.status == "ok":

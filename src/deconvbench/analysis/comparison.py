@@ -7,51 +7,30 @@ own. Numbers of different machines are refused; other differences are named in t
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy import optimize, special
 
 from deconvbench.analysis.comparison_input import TOLERANCES, Side, make_side, read_side
-from deconvbench.arguments import is_number
+from deconvbench.analysis.intervals import (
+    DEFAULT_LEVEL,
+    DEFAULT_MARGIN,
+    MIN_REPLICATES,
+    RatioInterval,
+    check_thresholds,
+    judge_interval,
+    ratio_intervals,
+)
 from deconvbench.errors import UsageError, quote
 from deconvbench.records.case import CASE_DEFAULTS, Case
 from deconvbench.records.metrics import METRICS
-from deconvbench.statistics import Floats, ShrunkVariances, shrink_variances
 from deconvbench.system.paths import check_path
 from deconvbench.units import format_bytes
 
 COMPARISON_COLUMNS = ("case_id", "metric", "ratio", "low", "high", "verdict", "reason")
+Row = dict[str, Any]
 VERDICTS = ("faster", "slower", "same", "inconclusive", "smaller", "larger")
-MIN_REPLICATES = 3
-DEFAULT_MARGIN = 0.05
-DEFAULT_LEVEL = 0.95
-# share of the replicates, the fastest, that a comparison rests on: on a busy virtual machine three of five left
-# twice as many cases with a narrow interval as all five did, and raised no false alarm at the default margin
-_KEPT_SHARE = 0.6
-
-# a sum of squares of logarithms near ten, each with sixteen digits: less is rounding, and equal times are equal
-_LEAST_SPREAD = 1e-26
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RatioInterval:
-    """Ratio of two latencies with its interval.
-
-    Parameters
-    ----------
-    ratio : float
-        Of the geometric means over replicates, NEW over BASE.
-    low, high : float
-        Ends of the interval.
-    """
-
-    ratio: float
-    low: float
-    high: float
 
 
 def compare(
@@ -89,10 +68,7 @@ def compare(
         If machines or accelerators differ, no case stands in both with three replicates, margin or level is off,
         or a side is something else or a table without the columns of one.
     """
-    if not (is_number(margin) and 0 <= margin < 1):
-        raise UsageError(f"--margin: {quote(margin)} is not a share from 0 up to, not including, 1")
-    if not (is_number(level) and 0 < level < 1):
-        raise UsageError(f"level: {quote(level)} is not between 0 and 1")
+    check_thresholds(margin, level)
     base, new = _as_side(a, "a", "BASE"), _as_side(b, "b", "NEW")
     shared = [case for case in base.latencies_s if case in new.latencies_s]
     note = _check_comparable(base, new, shared)
@@ -101,7 +77,7 @@ def compare(
     )
     rows = [_judge_latency(case, intervals.get(case), margin, base, new, note) for case in shared]
     for case in shared:
-        rows += _judge_values(case, base.metrics.get(case, {}), new.metrics.get(case, {}), note)
+        rows += judge_values(case, base.metrics.get(case, {}), new.metrics.get(case, {}), note)
     rows += _name_unmatched(base, new, set(shared))
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
 
@@ -183,114 +159,6 @@ def _find_intervals(base: Side, new: Side, cases: Sequence[str], level: float) -
     return found
 
 
-def ratio_intervals(
-    base: Sequence[Sequence[float]], new: Sequence[Sequence[float]], level: float = DEFAULT_LEVEL
-) -> list[RatioInterval]:
-    """Find the ratio of two latencies for many cases at once.
-
-    What disturbs a replicate makes it slower, never faster, and now and then much slower. So each side is
-    the mean over its fastest replicates (three of five), on a logarithmic scale; its standard error is that of a
-    trimmed mean, from the variance in which the slower ones count as the slowest kept (Yuen).
-
-    Parameters
-    ----------
-    base, new : sequence of sequence of float
-        For each case the latencies of its replicates, positive, at least two on each side.
-    level : float
-        Probability that all intervals hold at once (Šidák's correction).
-
-    Returns
-    -------
-    list of RatioInterval
-        One for each case.
-
-    References
-    ----------
-    Šidák, "Rectangular confidence regions for the means of multivariate normal distributions", JASA 62 (1967).
-    Smyth 2004, see `statistics.shrink_variances`.
-    Yuen, "The two-sample trimmed t for unequal population variances", Biometrika 61 (1974); trimmed on one side.
-    """
-    if not base:
-        return []
-    pairs = [(_trim(one), _trim(two)) for one, two in zip(base, new, strict=True)]
-    dof = np.array([one.kept + two.kept - 2.0 for one, two in pairs])
-    shrunk = shrink_variances([_pool_variance(one, two) for one, two in pairs], dof)
-    freedoms = _doubt_prior(shrunk, dof)
-    tail = (1 - level ** (1 / len(pairs))) / 2
-    intervals = []
-    for (one, two), variance, freedom in zip(pairs, shrunk.variances, freedoms, strict=True):
-        centre = two.mean - one.mean
-        half = -float(special.stdtrit(freedom, tail)) * math.sqrt(variance * (1 / one.kept + 1 / two.kept))
-        # few replicates that disagree at a high level can reach beyond what a float holds
-        with np.errstate(over="ignore", under="ignore"):
-            ratio, low, high = np.exp([centre, centre - half, centre + half])
-        intervals.append(RatioInterval(ratio=float(ratio), low=float(low), high=float(high)))
-    return intervals
-
-
-def _doubt_prior(shrunk: ShrunkVariances, dof: Floats) -> Floats:
-    """Take from the degrees of freedom of the prior what its own estimate may be wrong by, one standard error.
-
-    Far out in the tails, where many cases are corrected for, an estimate that is too high costs dearly: without
-    this, simulated comparisons of 16 and 60 cases at 95 % raised a false alarm in up to 8 %, with it in about 5.
-    """
-    if shrunk.prior_dof == 0:
-        return shrunk.dof
-    chance = float(np.mean(special.polygamma(1, dof / 2)))
-    excess = 0.0 if math.isinf(shrunk.prior_dof) else float(special.polygamma(1, shrunk.prior_dof / 2))
-    raised = excess + (chance + excess) * math.sqrt(2 / (len(dof) - 1))
-    # trigamma(y) lies between 1/y and 1/y + 1/y²
-    ends = 1 / raised, (1 + math.sqrt(1 + 4 * raised)) / (2 * raised)
-    half = optimize.brentq(lambda y: float(special.polygamma(1, y)) - raised, *ends)
-    return np.minimum(shrunk.dof, dof + 2 * half)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trimmed:
-    """The fastest replicates of a side: their number, mean log, and sum of squares as a trimmed mean needs it."""
-
-    kept: int
-    mean: float
-    squares: float
-
-
-def _trim(latencies_s: Sequence[float]) -> _Trimmed:
-    logs = np.sort(np.log(latencies_s))
-    kept = min(len(logs), max(MIN_REPLICATES, math.ceil(_KEPT_SHARE * len(logs))))
-    counted = np.minimum(logs, logs[kept - 1])
-    squares = float(((counted - counted.mean()) ** 2).sum())
-    return _Trimmed(kept=kept, mean=float(logs[:kept].mean()), squares=squares)
-
-
-def _pool_variance(one: _Trimmed, two: _Trimmed) -> float:
-    spread = one.squares + two.squares
-    return spread / (one.kept + two.kept - 2) if spread > _LEAST_SPREAD else 0.0
-
-
-def judge_interval(interval: RatioInterval, margin: float) -> str:
-    """Turn an interval into a verdict.
-
-    Parameters
-    ----------
-    interval : RatioInterval
-        NEW over BASE.
-    margin : float
-        Differences up to this share do not count.
-
-    Returns
-    -------
-    str
-        `slower`, `faster`, `same` or `inconclusive`.
-    """
-    if interval.low > 1 + margin:
-        return "slower"
-    if interval.high < 1 / (1 + margin):
-        return "faster"
-    if interval.low >= 1 / (1 + margin) and interval.high <= 1 + margin:
-        return "same"
-    return "inconclusive"
-
-
 def _judge_latency(
     case: str, interval: RatioInterval | None, margin: float, base: Side, new: Side, note: str
 ) -> dict[str, Any]:
@@ -301,31 +169,48 @@ def _judge_latency(
     if interval is None:
         counts = " and ".join(f"{len(side.latencies_s[case])} in {word}" for word, side in sides.items())
         reasons.insert(0, f"fewer than {MIN_REPLICATES} replicates: {counts}")
-        return _make_row(case, "latency_s", math.nan, "inconclusive", _join_reasons(*reasons, note))
+        return make_row(case, "latency_s", math.nan, "inconclusive", join_reasons(*reasons, note))
     verdict = judge_interval(interval, margin)
     if verdict == "inconclusive":
         reasons.insert(0, f"the interval reaches beyond ±{margin * 100:g}%")
-    return _make_row(case, "latency_s", interval.ratio, verdict, _join_reasons(*reasons, note)) | {
+    return make_row(case, "latency_s", interval.ratio, verdict, join_reasons(*reasons, note)) | {
         "low": interval.low,
         "high": interval.high,
     }
 
 
-def _join_reasons(*reasons: str) -> str:
+def join_reasons(*reasons: str) -> str:
+    """Join reasons into one text; empty ones are left out."""
     return "; ".join(filter(None, reasons))
 
 
-def _make_row(case: str, metric: str, ratio: float, verdict: str, reason: str) -> dict[str, Any]:
+def make_row(case: str, metric: str, ratio: float, verdict: str, reason: str) -> Row:
+    """Make a row with the columns `COMPARISON_COLUMNS`, without an interval."""
     return {
         "case_id": case, "metric": metric, "ratio": ratio, "low": math.nan, "high": math.nan,
         "verdict": verdict, "reason": reason,
     }  # fmt: skip
 
 
-def _judge_values(
-    case: str, base: Mapping[str, float | None], new: Mapping[str, float | None], note: str
-) -> list[dict[str, Any]]:
-    """Compare what is not timed: each metric that both sides have, by its own tolerance."""
+def judge_values(
+    case: str, base: Mapping[str, float | None], new: Mapping[str, float | None], note: str = ""
+) -> list[Row]:
+    """Compare what is not timed.
+
+    Parameters
+    ----------
+    case : str
+        Its id.
+    base, new : mapping of str to float or None
+        The metrics of each side.
+    note : str
+        A reason that every row gets.
+
+    Returns
+    -------
+    list of dict
+        A row for each metric that both sides have, `smaller`, `larger` or `same` by its own tolerance.
+    """
     rows = []
     for metric, (relative, absolute) in TOLERANCES.items():
         before, after = base.get(metric), new.get(metric)
@@ -333,11 +218,11 @@ def _judge_values(
             continue
         ratio = after / before if before and not (metric in METRICS and METRICS[metric].is_signed) else math.nan
         if abs(after - before) <= max(absolute, relative * max(abs(before), abs(after))):
-            rows.append(_make_row(case, metric, ratio, "same", note))
+            rows.append(make_row(case, metric, ratio, "same", note))
         else:
             reason = f"was {_write_value(metric, before)}, is {_write_value(metric, after)}"
             verdict = "larger" if after > before else "smaller"
-            rows.append(_make_row(case, metric, ratio, verdict, _join_reasons(reason, note)))
+            rows.append(make_row(case, metric, ratio, verdict, join_reasons(reason, note)))
     return rows
 
 
@@ -357,5 +242,5 @@ def _name_unmatched(base: Side, new: Side, shared: set[str]) -> list[dict[str, A
             continue
         verdict = "slower" if fates[0] == "ok" and fates[1] != "absent" else "inconclusive"
         reason = f"{fates[0]} in BASE, {fates[1]} in NEW"
-        rows.append(_make_row(case, "latency_s", math.nan, verdict, reason))
+        rows.append(make_row(case, "latency_s", math.nan, verdict, reason))
     return rows

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from deconvbench.analysis.comparison import (
+from deconvbench.analysis.intervals import (
     DEFAULT_MARGIN,
     MIN_REPLICATES,
     RatioInterval,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deconvbench.errors import UsageError, quote, suggest
 from deconvbench.system.paths import explain_bad_path
 
 if TYPE_CHECKING:
@@ -57,7 +58,29 @@ SeedOption = Annotated[
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Write into a folder, or over a file, that holds other things too.")
 ]
+FailOnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-on",
+        metavar="VERDICT",
+        help="Exit with 1 if a case is slower (default) or inconclusive; repeat, or use commas, for both.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+# verdicts that can be made a reason to fail
+_FAILING = ("slower", "inconclusive")
+
+
+def parse_fail_on(words: list[str] | None) -> tuple[str, ...]:
+    """Read what ``--fail-on`` was given: one or more verdicts, `slower` by default."""
+    names = [name.strip() for word in words or ["slower"] for name in word.split(",")]
+    for name in names:
+        if name not in _FAILING:
+            hint = suggest(name, _FAILING)
+            raise UsageError(f"--fail-on: {quote(name)} is not one of {', '.join(_FAILING)}{hint}")
+    return tuple(dict.fromkeys(names))
 
 
 def make_selection(

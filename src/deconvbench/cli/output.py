@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,8 @@ def show_comparison(
     as_json: bool = False,
     page: Path | None = None,
     markdown: Path | None = None,
+    notes: Sequence[str] = (),
+    fail_on: Collection[str] = ("slower",),
 ) -> int:
     """Print a comparison and write the requested files.
 
@@ -71,20 +74,24 @@ def show_comparison(
         Print rows instead of a table.
     page, markdown : Path or None
         Files to write.
+    notes : sequence of str
+        What a reader must know beside the verdicts.
+    fail_on : collection of str
+        Verdicts on latency that make the exit code 1.
 
     Returns
     -------
     int
-        1 if a case is slower, else 0.
+        1 if a case has one of these verdicts, else 0.
     """
     from deconvbench.report.comparison import format_markdown, format_text, list_rows, render_page
 
     if as_json:
         print_rows("compare", list_rows(comparison))
     else:
-        print_text(format_text(comparison))
+        print_text(format_text(comparison, notes))
     if page is not None:
-        write_whole(page, render_page(comparison, title).encode())
+        write_whole(page, render_page(comparison, title, notes).encode())
     if markdown is not None:
-        write_whole(markdown, format_markdown(comparison, title).encode())
-    return int((comparison["verdict"] == "slower").any())
+        write_whole(markdown, format_markdown(comparison, title, notes).encode())
+    return int(comparison["verdict"].isin(fail_on).any())

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deconvbench.cli.options import ForceOption, JsonOption, parse_path
+from deconvbench.cli.options import FailOnOption, ForceOption, JsonOption, parse_fail_on, parse_path
 from deconvbench.cli.output import OWN_PAGE, check_comparison_files, show_comparison
 from deconvbench.errors import UsageError
 from deconvbench.system.texts import print_text
@@ -77,12 +77,15 @@ def compare(
         Path | None,
         typer.Option("--markdown", metavar="FILE", parser=parse_path, help="Write a summary as Markdown."),
     ] = None,
+    fail_on: FailOnOption = None,
     force: ForceOption = False,
 ) -> int:
     """Compare two runs case by case (faster, slower, same, inconclusive); exit 1 if any case is slower."""
     from deconvbench.analysis.comparison import compare as compare_runs
     from deconvbench.units import parse_margin
 
+    failing = parse_fail_on(fail_on)
     check_comparison_files(page, markdown, force=force)
     comparison = compare_runs(base, new, parse_margin(margin))
-    return show_comparison(comparison, f"{new} against {base}", as_json=as_json, page=page, markdown=markdown)
+    title = f"{new} against {base}"
+    return show_comparison(comparison, title, as_json=as_json, page=page, markdown=markdown, fail_on=failing)

@@ -1,10 +1,10 @@
 """What was measured, as plain data that survives on disk.
 
-Four kinds of record go into a journal: `Record` (what one case cost in one replicate), `SpeedupRecord` (layers of
-one setting with interleaved timing), `QualityRecord` (artifact metrics of one upsampler with one seed) and
-`NumericsRecord` (rounding error of one upsampler). Each has a `key` that says which measurement it is, so that a
-resumed run knows what is left. A line of the journal is one record as strict JSON. No torch, no pandas: both
-halves of the package read these.
+Five kinds of record go into a journal: `Record` (what one case cost in one replicate), `SpeedupRecord` (layers of
+one setting with interleaved timing), `QualityRecord` (artifact metrics of one upsampler with one seed),
+`NumericsRecord` (rounding error of one upsampler) and, in comparisons of commits, `PairRecord`. Each has a `key`
+that says which measurement it is, so that a resumed run knows what is left. A line of the journal is one record as
+strict JSON. No torch, no pandas: both halves of the package read these.
 """
 
 import codecs
@@ -15,7 +15,8 @@ from typing import Any, ClassVar, TypedDict
 from deconvbench.errors import RunFolderError
 from deconvbench.records.case import Case
 from deconvbench.records.decoding import DecodingError, build, parse_json, show_value
-from deconvbench.system.texts import tidy_line
+from deconvbench.records.finishing import finish_record
+from deconvbench.records.pairs import PairRecord
 
 # History of the schema:
 # 1: records, quality and numerics lines, each with its own schema_version.
@@ -24,8 +25,6 @@ from deconvbench.system.texts import tidy_line
 #    it. Lines of kind speedup came later too: only runs that ask for speed-ups hold them, all others stay as they
 #    were, and a version that knows no such kind names the line instead of misreading it
 SCHEMA_VERSION = 1
-
-STATUSES = ("ok", "oom", "crashed", "timeout", "unsupported", "error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +131,7 @@ class Record:
     code_version: str = ""
 
     def __post_init__(self) -> None:
-        _finish(self)
+        finish_record(self)
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -169,7 +168,7 @@ class QualityRecord:
     total_s: float = 0.0
 
     def __post_init__(self) -> None:
-        _finish(self)
+        finish_record(self)
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -200,7 +199,7 @@ class NumericsRecord:
     total_s: float = 0.0
 
     def __post_init__(self) -> None:
-        _finish(self)
+        finish_record(self)
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -275,7 +274,7 @@ class SpeedupRecord:
     code_version: str = ""
 
     def __post_init__(self) -> None:
-        _finish(self)
+        finish_record(self)
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -283,12 +282,9 @@ class SpeedupRecord:
         return (self.KIND, self.case.case_id, self.is_frozen, self.replicate)
 
 
-AnyRecord = Record | QualityRecord | NumericsRecord | SpeedupRecord
+AnyRecord = Record | QualityRecord | NumericsRecord | SpeedupRecord | PairRecord
 _KINDS: dict[str, type[AnyRecord]] = {
-    kind.KIND: kind for kind in (Record, QualityRecord, NumericsRecord, SpeedupRecord)
-}
-_TEXT_FIELDS: dict[type[AnyRecord], tuple[str, ...]] = {
-    kind: tuple(f.name for f in fields(kind) if f.type is str) for kind in _KINDS.values()
+    kind.KIND: kind for kind in (Record, QualityRecord, NumericsRecord, SpeedupRecord, PairRecord)
 }
 
 
@@ -300,16 +296,6 @@ class _Header(TypedDict):
 
 
 _HEADER_FIELDS = tuple(_Header.__annotations__)
-
-
-def _finish(record: AnyRecord) -> None:
-    """Check the status of a record that was just made, and make each text of it one line that can be shown."""
-    if record.status not in STATUSES:
-        raise ValueError(f"status: {record.status!r} is not one of {', '.join(STATUSES)}")
-    for name in _TEXT_FIELDS[type(record)]:
-        text = getattr(record, name)
-        if (line := tidy_line(text)) != text:
-            object.__setattr__(record, name, line)
 
 
 def encode_record(record: AnyRecord) -> str:

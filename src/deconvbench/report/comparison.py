@@ -5,7 +5,7 @@ Rows that say `same` are counted, not listed; what got worse stands on top. No t
 
 import math
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pandas as pd
@@ -133,24 +133,27 @@ def list_rows(comparison: pd.DataFrame) -> list[dict[str, Any]]:
     """
     return [
         {
-            str(name): None if isinstance(value, float) and not math.isfinite(value) else value
+            str(name): None if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)) else value
             for name, value in row.items()
         }
         for row in comparison.to_dict("records")
     ]
 
 
-def format_text(comparison: pd.DataFrame) -> str:
+def format_text(comparison: pd.DataFrame, notes: Sequence[str] = ()) -> str:
     """Lay a comparison out for a terminal.
 
     Parameters
     ----------
     comparison : DataFrame
         From `deconvbench.compare`.
+    notes : sequence of str
+        What a reader must know beside the verdicts.
     """
     cells = _list_cells(comparison)
     table = _align([_HEADINGS, *cells]) if cells else []
-    return "\n".join([*table, *([""] if cells else []), *list_notes(comparison), count_verdicts(comparison)])
+    lines = [*map(tidy_line, notes), *list_notes(comparison), count_verdicts(comparison)]
+    return "\n".join([*table, *([""] if cells else []), *lines])
 
 
 def _align(rows: list[Cells]) -> list[str]:
@@ -158,7 +161,7 @@ def _align(rows: list[Cells]) -> list[str]:
     return ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def format_markdown(comparison: pd.DataFrame, title: str) -> str:
+def format_markdown(comparison: pd.DataFrame, title: str, notes: Sequence[str] = ()) -> str:
     """Lay a comparison out for a pull request.
 
     Parameters
@@ -167,6 +170,8 @@ def format_markdown(comparison: pd.DataFrame, title: str) -> str:
         From `deconvbench.compare`.
     title : str
         What was compared.
+    notes : sequence of str
+        What a reader must know beside the verdicts.
 
     Returns
     -------
@@ -176,8 +181,8 @@ def format_markdown(comparison: pd.DataFrame, title: str) -> str:
     cells = _list_cells(comparison)
     sure = [row for row in cells if row[0] != "inconclusive"]
     unsure = [row for row in cells if row[0] == "inconclusive"]
-    notes = map(escape_markdown, list_notes(comparison))
-    parts = [f"### {escape_markdown(title)}", count_verdicts(comparison), *notes]
+    lines = [escape_markdown(tidy_line(note)) for note in (*notes, *list_notes(comparison))]
+    parts = [f"### {escape_markdown(title)}", count_verdicts(comparison), *lines]
     if sure:
         parts.append(_draw_markdown(sure))
     if unsure:
@@ -194,7 +199,7 @@ def _draw_markdown(cells: list[Cells]) -> str:
     return "\n".join([*lines, *(["", f"and {left} more"] if left > 0 else [])])
 
 
-def render_page(comparison: pd.DataFrame, title: str) -> str:
+def render_page(comparison: pd.DataFrame, title: str, notes: Sequence[str] = ()) -> str:
     """Lay a comparison out as one self-contained HTML page.
 
     Parameters
@@ -203,6 +208,8 @@ def render_page(comparison: pd.DataFrame, title: str) -> str:
         From `deconvbench.compare`.
     title : str
         What was compared.
+    notes : sequence of str
+        What a reader must know beside the verdicts.
 
     Returns
     -------
@@ -217,7 +224,7 @@ def render_page(comparison: pd.DataFrame, title: str) -> str:
         title=title,
         counts=[(verdict, timed[verdict]) for verdict in _LATENCY_VERDICTS],
         summary=count_verdicts(comparison),
-        notes=list_notes(comparison),
+        notes=[*map(tidy_line, notes), *list_notes(comparison)],
         headings=_HEADINGS,
         reach=math.exp(reach),
         rows=[(cells, _place(row, reach)) for cells, row in zip(_list_cells(comparison), rows, strict=True)],

@@ -15,8 +15,8 @@ import pandas as pd
 from deconvbench.analysis.results import RunResults
 from deconvbench.plots.article import CAPTIONS
 from deconvbench.plots.gallery import TRADEOFF_METRICS
+from deconvbench.records.finishing import STATUSES
 from deconvbench.records.metrics import METRICS
-from deconvbench.records.record import STATUSES
 from deconvbench.records.run_folder import list_hardware
 from deconvbench.records.schema import TRAINED_COLUMNS
 from deconvbench.report.claims import (

@@ -46,12 +46,20 @@ class WorkerOptions:
         What records say they measured; None asks `identify_code`.
     python : str or None
         The interpreter that runs the child; None takes this one.
+    checkout : tuple of str
+        Folders of a user's checkout; from them, and nowhere else, come the modules named by `checked_out`.
+    checked_out : tuple of str
+        Top-level modules of that checkout.
     slowdown : float
         Share by which every step is made slower, to see whether a comparison finds it.
+    slowdowns : tuple
+        By upsampler the share by which its steps alone are made slower, where pairs of processes are timed.
     measures_memory : bool
         False leaves the memory pass out.
     search_path : tuple of str
         Folders that come first on the child's module search path.
+    environment : tuple
+        Names and values of variables that the child has beside those of this process.
     address_space_bytes : int or None
         Limit on the child's address space (Linux), so that a case meets MemoryError before the machine does.
     log : Path or None
@@ -64,9 +72,13 @@ class WorkerOptions:
     products: Path | None = None
     code_version: str | None = None
     python: str | None = None
+    checkout: tuple[str, ...] = ()
+    checked_out: tuple[str, ...] = ()
     slowdown: float = 0.0
+    slowdowns: tuple[tuple[str, float], ...] = ()
     measures_memory: bool = True
     search_path: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
     address_space_bytes: int | None = None
     log: Path | None = None
 
@@ -114,7 +126,11 @@ class Worker:
         python = options.python or sys.executable
         try:
             self._child = ChildProcess(
-                self.MODULE, python=python, search_path=options.search_path, log=options.log
+                self.MODULE,
+                python=python,
+                search_path=options.search_path,
+                environment=dict(options.environment),
+                log=options.log,
             )
         except OSError as error:
             raise WorkerError(f"the worker process did not start: {python}: {explain_os_error(error)}") from error
@@ -177,11 +193,14 @@ class Worker:
             status, message = "crashed", f"the worker {error}"
         return replace(job, status=status, message=message, total_s=time.monotonic() - started)
 
-    def _read_answer(self, answer: str, job: R) -> R:
-        token, _, rest = answer.partition(" ")
-        state, _, content = rest.partition(" ")
+    def _take_content(self, answer: str) -> str:
+        token, _, content = answer.partition(" ")
         if token != self._token:
             raise ChannelError("sent something that is not an answer")
+        return content
+
+    def _read_answer(self, answer: str, job: R) -> R:
+        state, _, content = self._take_content(answer).partition(" ")
         try:
             filled = decode_record(content, "answer of the worker")
         except DeconvbenchError as error:

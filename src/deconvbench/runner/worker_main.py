@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from deconvbench.errors import DeconvbenchError, UnsupportedError, UsageError, describe_failure
 from deconvbench.records.record import AnyRecord, SpeedupRecord, decode_record, encode_record
-from deconvbench.runner.checkout import take_products_from
+from deconvbench.runner.checkout import take_modules_from, take_products_from
 from deconvbench.runner.child_process import open_channel
 
 if TYPE_CHECKING:
@@ -66,27 +66,52 @@ def serve(source: TextIO, answer: Callable[[str], None]) -> None:
         Sends one line to the parent.
     """
     options = json.loads(source.readline())
-    token = options["token"]  # by which the parent knows its answers
-    if options["address_space_bytes"] is not None:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (options["address_space_bytes"],) * 2)
-    if options["products"] is not None:
-        take_products_from(Path(options["products"]))
-    try:
-        measuring, environment, state = _prepare(options)
-    except (DeconvbenchError, ImportError, AttributeError, TypeError) as error:
-        # the last three are how a foreign upsampler, or another commit's, fails to fit
-        failure = str(error) if isinstance(error, DeconvbenchError) else f"{type(error).__name__}: {error}"
-        answer(f"{token} {json.dumps({'failure': failure})}")
+    begun = greet(options, answer)
+    if begun is None:
         return
-    answer(f"{token} {json.dumps({'environment': environment})}")
+    measuring, state = begun
+    token = options["token"]  # by which the parent knows its answers
     for line in source:
         record = fill(decode_record(line, "job"), measuring.measure)
         changes = state.restore()
         is_spent = bool(changes.lasting) or record.status == "crashed"
         state_word = "spent" if is_spent else "ready"
         answer(f"{token} {state_word} {encode_record(blame(record, changes))}")
+
+
+def greet(options: dict[str, Any], answer: Callable[[str], None]) -> tuple["Measuring", "ProcessState"] | None:
+    """Prepare this process as its options say, and tell the parent what it found, or why it cannot measure.
+
+    Parameters
+    ----------
+    options : dict
+        As `WorkerOptions` has them, with the token that answers begin with.
+    answer : callable
+        Sends one line to the parent.
+
+    Returns
+    -------
+    tuple or None
+        What measures, and the state that each job leaves behind; None where the parent was told a failure.
+    """
+    token = options["token"]
+    if options["address_space_bytes"] is not None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (options["address_space_bytes"],) * 2)
+    if options["products"] is not None:
+        take_products_from(Path(options["products"]))
+    if options["checkout"]:
+        take_modules_from([Path(folder) for folder in options["checkout"]], options["checked_out"])
+    try:
+        measuring, environment, state = _prepare(options)
+    except (DeconvbenchError, ImportError, AttributeError, TypeError) as error:
+        # the last three are how a foreign upsampler, or another commit's, fails to fit
+        failure = str(error) if isinstance(error, DeconvbenchError) else f"{type(error).__name__}: {error}"
+        answer(f"{token} {json.dumps({'failure': failure})}")
+        return None
+    answer(f"{token} {json.dumps({'environment': environment})}")
+    return measuring, state
 
 
 def blame(record: R, changes: "Changes") -> R:

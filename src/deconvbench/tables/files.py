@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error, quote
-from deconvbench.records.record import STATUSES, decode_journal
+from deconvbench.records.finishing import STATUSES
+from deconvbench.records.record import decode_journal
 from deconvbench.records.run_folder import JOURNAL_NAME, read_journal, read_journal_bytes
 from deconvbench.records.schema import (
     LATER_COLUMNS,

@@ -1,199 +1,405 @@
-"""Comparing two commits of this repository: ``deconvbench compare-commits BASE [HEAD]``.
+"""Comparing two commits of a repository: ``deconvbench compare-commits BASE [HEAD]``.
 
-Both are checked out into git worktrees of their own, so the user's working tree is never touched. One engine, the
-one that runs, drives the upsamplers of both, interleaved replicate by replicate, so drift hits both alike.
+Both are checked out into git worktrees of their own. Memory, multiply-accumulates and artifacts of each are found
+once; latencies are timed in pairs of processes that take turns, until the rule of `analysis.pairing` has decided.
+What is measured goes into ``results/comparisons``, and a comparison that was interrupted goes on there.
 """
 
 import contextlib
-import subprocess
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
-
-from deconvbench.analysis.comparison import DEFAULT_MARGIN, compare
-from deconvbench.errors import UsageError
-from deconvbench.progress import JobObserver
-from deconvbench.runner.checkout import PRODUCTS
+from deconvbench.analysis.comparison import DEFAULT_MARGIN
+from deconvbench.analysis.comparison_input import read_side
+from deconvbench.analysis.paired_comparison import (
+    MOST_FAILURES,
+    PairedComparison,
+    compare_pairs,
+    count_failures,
+    list_open,
+)
+from deconvbench.analysis.pairing import PairedPlan
+from deconvbench.arguments import check_whole
+from deconvbench.errors import RunFolderError, UsageError, quote
+from deconvbench.measure.accelerator import check_device
+from deconvbench.progress import JobDone, JobObserver
+from deconvbench.records.case import Case
+from deconvbench.records.decoding import DecodingError, parse_json
+from deconvbench.records.journal import Journal
+from deconvbench.records.pairs import PairRecord
+from deconvbench.records.record import SCHEMA_VERSION
+from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME
+from deconvbench.runner.checkout import CheckoutFinder
 from deconvbench.runner.engine import PlannedRun, run_tasks
-from deconvbench.runner.folder import open_folder
-from deconvbench.runner.plan import Plan
+from deconvbench.runner.folder import make_new_folder, open_folder
+from deconvbench.runner.pairing import (
+    WAITING_VARIABLES,
+    PairProcess,
+    PairSetup,
+    StartSide,
+    draw_control,
+    list_pair_jobs,
+    measure_pairs,
+)
+from deconvbench.runner.plan import Plan, format_now
 from deconvbench.runner.worker import WorkerError, WorkerOptions
-from deconvbench.system.scratch import make_scratch_folder, sweep_scratch_folders
-from deconvbench.workflows.run import RESULTS, finish_folder, make_run_folder, read_environment
+from deconvbench.system.paths import check_contents, check_path, make_absolute, make_folder
+from deconvbench.system.reading import read_file
+from deconvbench.system.writing import write_whole
+from deconvbench.units import parse_fraction
+from deconvbench.workflows.changes import SourceTree
+from deconvbench.workflows.extent import Layers, check_choice, choose_extent, find_layers
+from deconvbench.workflows.run import RESULTS, check_sizes, finish_folder, read_environment
+from deconvbench.workflows.selection import choose_seed, load_upsamplers
+from deconvbench.workflows.worktrees import Commit, check_out, list_changed_files
 
-COMPARED_REPLICATES = 5
+# describes a comparison in its folder, beside the journal
+COMPARISON_NAME = "comparison.json"
+# part of the cases in which BASE is measured against itself too
+_CONTROL_SHARE, _FEWEST_CONTROLS = 0.25, 4
+# what is found once needs no precise latency beside it
+_HASTY = (("time_cap_s", 0.0), ("min_time_s", 0.0), ("warmup_s", 0.0))
+_MOST_REPLICATES = 1000
+# what two parts of one comparison must have in common
+_IDENTITY = ("base_sha", "head_sha", "case_ids", "replicates", "margin", "slowdowns")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
-    """One of the two commits, checked out.
+class CommitSelection:
+    """What a user asked to have compared.
 
     Parameters
     ----------
-    name : str
-        As the user wrote it.
-    sha : str
-        Its first twelve digits.
-    worktree : Path
-        Where it is checked out.
+    preset : str or None
+        See `choose_extent`.
+    settings : tuple of str
+        ``AXIS=V,V``, each replacing an axis.
+    keyword : str
+        As pytest's ``-k``.
+    upsamplers : tuple of str
+        ``pkg.mod:factory`` of the repository.
+    replicates : int or None
+        Pairs of fresh processes, 2 at least; None takes ten, and more for what is not decided then.
+    margin : float
+        Largest relative change to ignore, from 0, below 1.
+    base_python : str or None
+        Interpreter of an environment with BASE's dependencies, where they differ.
+    seed : int or None
+        Of orders, weights and inputs; None draws one, and records it.
+    slowdowns : tuple
+        By upsampler: the share by which HEAD's is made slower, to see whether a comparison finds it.
+    command : tuple of str
+        What the user typed.
     """
 
-    name: str
-    sha: str
-    worktree: Path
+    preset: str | None = None
+    settings: tuple[str, ...] = ()
+    keyword: str = ""
+    upsamplers: tuple[str, ...] = ()
+    replicates: int | None = None
+    margin: float = DEFAULT_MARGIN
+    base_python: str | None = None
+    seed: int | None = None
+    slowdowns: tuple[tuple[str, float], ...] = ()
+    command: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.replicates is not None:
+            check_whole("--replicates", self.replicates, 2, _MOST_REPLICATES)
+
+    @property
+    def plan(self) -> PairedPlan:
+        """When the rule looks."""
+        return PairedPlan() if self.replicates is None else PairedPlan(first=self.replicates, most=self.replicates)
 
 
-def resolve_commit(repository: Path, name: str) -> str:
-    """Find a commit.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitComparison:
+    """Two commits compared.
 
     Parameters
     ----------
-    repository : Path
-        A checkout.
-    name : str
-        A branch, tag, hash or ``HEAD~1``.
-
-    Returns
-    -------
-    str
-        Its hash.
-
-    Raises
-    ------
-    UsageError
-        If git does not know it; a shallow clone is named as the likely reason.
+    found : PairedComparison
+        The verdicts, and what the control gave.
+    folder : Path
+        Where everything measured is kept.
+    lines : tuple of str
+        What was measured at which sizes, and what was not measured.
     """
-    answer = _run_git(repository, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-    if answer.returncode == 0:
-        return answer.stdout.strip()
-    if _run_git(repository, "rev-parse", "--git-dir").returncode != 0:
-        raise UsageError(f"{repository} is not a git checkout, so it has no commits to compare")
-    shallow = _run_git(repository, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
-    hint = "; this clone is shallow: git fetch --unshallow" if shallow else ""
-    raise UsageError(f"{name!r} is not a commit of this repository{hint}")
 
-
-def _run_git(repository: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", "-C", str(repository), *words], capture_output=True, text=True, check=False)
-
-
-@contextlib.contextmanager
-def check_out(repository: Path, names: Sequence[str]) -> Iterator[list[Commit]]:
-    """Check commits out into worktrees, and remove these again whatever happens.
-
-    Parameters
-    ----------
-    repository : Path
-        A checkout; its working tree is not touched.
-    names : sequence of str
-        Commits.
-
-    Yields
-    ------
-    list of Commit
-        In the order of the names.
-
-    Raises
-    ------
-    UsageError
-        If one is unknown or holds no upsamplers.
-    """
-    hashes = [resolve_commit(repository, name) for name in names]
-    sweep_scratch_folders()
-    with make_scratch_folder() as folder:
-        commits = []
-        try:
-            for index, (name, sha) in enumerate(zip(names, hashes, strict=True)):
-                worktree = folder / f"{index}-{sha[:12]}"
-                made = _run_git(repository, "worktree", "add", "--detach", "--force", str(worktree), sha)
-                if made.returncode != 0:
-                    raise UsageError(f"{name!r} cannot be checked out: {made.stderr.strip().splitlines()[-1]}")
-                commits.append(Commit(name=name, sha=sha[:12], worktree=worktree))
-                for product in PRODUCTS:
-                    if not (worktree / "src" / Path(*product.split(".")) / "__init__.py").exists():
-                        raise UsageError(f"{name!r} cannot be driven by this engine: it has no {product}")
-            yield commits
-        finally:
-            for commit in commits:
-                _run_git(repository, "worktree", "remove", "--force", str(commit.worktree))
-            _run_git(repository, "worktree", "prune")
+    found: PairedComparison
+    folder: Path
+    lines: tuple[str, ...]
 
 
 def compare_commits(
     repository: Path,
     base: str,
     head: str,
-    plan: Plan,
+    selection: CommitSelection,
     *,
     results: Path = RESULTS,
-    base_python: str | None = None,
-    margin: float = DEFAULT_MARGIN,
+    out: Path | None = None,
     observer: JobObserver = lambda _: None,
-) -> tuple[pd.DataFrame, list[Path]]:
-    """Measure two commits, interleaved, and compare them.
+    announce: Callable[[Sequence[str], Path], None] = lambda *_: None,
+    start: StartSide = PairProcess,
+) -> CommitComparison:
+    """Measure two commits, taking turns, and compare them.
 
     Parameters
     ----------
     repository : Path
-        A checkout of this project.
+        A checkout: of this package, or of one whose upsamplers come by entry point or are named.
     base, head : str
         Commits.
-    plan : Plan
-        What to measure of both.
+    selection : CommitSelection
+        What to compare.
     results : Path
-        The folder that holds ``runs``.
-    base_python : str, optional
-        Interpreter of an environment with BASE's dependencies, where they differ.
-    margin : float
-        See `compare`.
+        The folder that gets ``comparisons``.
+    out : Path, optional
+        The comparison's own folder; one that was interrupted in it goes on.
     observer : callable
         Receives each job done.
-
-    Returns
-    -------
-    DataFrame
-        From `compare`.
-    list of Path
-        The two run folders.
+    announce : callable
+        Receives, before anything is measured, what will be, and the folder.
+    start : callable
+        Starts a process of a pair.
 
     Raises
     ------
     UsageError
-        If a commit is unknown or its upsamplers cannot be driven.
+        If a commit is unknown or its upsamplers cannot be driven, or the selection is wrong.
+    SurroundingsError
+        If the folder cannot be written.
     """
-    environment = read_environment()
-    with check_out(repository, (base, head)) as commits:
-        tasks = []
-        for commit, python in zip(commits, (base_python, None), strict=True):
-            labelled = replace(plan, grid=replace(plan.grid, name=f"{plan.grid.name}-{commit.sha}"))
-            folder = make_run_folder(labelled, results)
-            open_folder(labelled, folder, {**environment, "code_version": commit.sha})
-            options = WorkerOptions(products=commit.worktree / "src", code_version=commit.sha, python=python)
-            tasks.append(PlannedRun(plan=labelled, folder=folder, options=options))
+    plan = selection.plan
+    check_choice(selection.preset, selection.settings, selection.keyword)
+    with check_out(repository, (base, head)) as (one, two):
+        loaded = _load_upsamplers((one, two), selection.upsamplers)
+        layers = find_layers(one, two, list_changed_files(repository, one.sha, two.sha), loaded)
+        extent = choose_extent(
+            layers, preset=selection.preset, settings=selection.settings, keyword=selection.keyword
+        )
+        for device in dict.fromkeys(case.device for case in extent.cases):
+            check_device(device)
+        description = {
+            "base": base, "head": head, "base_sha": one.sha, "head_sha": two.sha,
+            "case_ids": [case.case_id for case in extent.cases], "replicates": asdict(plan),
+            "margin": selection.margin, "slowdowns": [list(entry) for entry in selection.slowdowns],
+            "seed": choose_seed(selection.seed, "--seed"), "lines": list(extent.lines),
+            "command": list(selection.command),
+        }  # fmt: skip
+        grid = replace(extent.grid, name=f"{one.sha}-{two.sha}")
+        folder, seed = _open(description, grid.name, results, out)
+        values = Plan(grid=grid, cases=extent.cases, seed=seed, upsamplers=selection.upsamplers)
+        check_sizes(values)
+        announce(extent.lines, folder)
+        options = [
+            _make_options(commit, layers, values.upsamplers, python)
+            for commit, python in ((one, selection.base_python), (two, None))
+        ]
         try:
-            run_tasks(tasks, observer=observer, finish=finish_folder)
+            _measure_values(values, (one, two), options, folder, observer)
+            setup = PairSetup(
+                base=options[0],
+                head=replace(options[1], slowdowns=selection.slowdowns),
+                timeout_s=grid.timeout_s,
+                logs=folder,
+            )
+            records = _measure_pairs(setup, values, selection, folder, observer, start)
         except WorkerError as error:
             raise UsageError(f"{base!r} or {head!r} cannot be driven by this engine: {error}") from error
-    folders = [task.folder for task in tasks]
-    return compare(folders[0], folders[1], margin), folders
+    sides = [read_side(folder / name) for name in ("base", "head")]
+    found = compare_pairs(records, sides[0], sides[1], selection.margin, plan=plan)
+    return CommitComparison(found=found, folder=folder, lines=extent.lines)
 
 
-def list_dependencies(repository: Path, name: str) -> str:
-    """Read what a commit says it depends on, to see whether another environment is needed.
+def parse_slowdowns(words: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """Read which layers of HEAD are to be made slower, to see whether the comparison finds it.
 
     Parameters
     ----------
-    repository : Path
-        A checkout.
-    name : str
-        A commit.
+    words : sequence of str
+        Each ``LAYER=SHARE``, such as ``transposed=5%``.
 
-    Returns
-    -------
-    str
-        Its constraints, empty where it has none.
+    Raises
+    ------
+    UsageError
+        If one is not of that form.
     """
-    sha = resolve_commit(repository, name)
-    return _run_git(repository, "show", f"{sha}:constraints.txt").stdout
+    found = []
+    for word in words:
+        name, equals, share = word.partition("=")
+        if not (name and equals):
+            raise UsageError(f"--slow-down: {quote(word)} is not of the form LAYER=SHARE")
+        found.append((name, parse_fraction(share, "--slow-down")))
+    return tuple(found)
+
+
+@contextlib.contextmanager
+def _find_in(folders: Sequence[Path], names: set[str]) -> Iterator[None]:
+    finder = CheckoutFinder(folders, names)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+def _load_upsamplers(commits: tuple[Commit, Commit], paths: Sequence[str]) -> dict[str, str]:
+    """Register the user's upsamplers as HEAD has them, by name; what they cost is measured in other processes."""
+    if not paths:
+        return {}
+    trees = [SourceTree(commit.folders) for commit in commits]
+    here = SourceTree([make_absolute(Path())])
+    modules = {path: path.partition(":")[0] for path in paths}
+    if not commits[1].has_products:
+        for path, module in modules.items():
+            if not any(module in tree for tree in trees):
+                raise UsageError(f"--upsampler: {path!r}: neither commit has a module {module!r}")
+    tops = {module.partition(".")[0] for module in modules.values()}
+    own = {top for top in tops if top not in sys.modules and any(top in tree for tree in (*trees, here))}
+    with _find_in(commits[1].folders, set() if commits[1].has_products else own):
+        names = load_upsamplers(paths)
+    if commits[1].has_products:
+        raise UsageError(
+            f"--upsampler: {paths[0]!r} is not part of deconvbench, whose own layers alone are compared in its"
+            " repository"
+        )
+    return dict(zip(names, paths, strict=True))
+
+
+def _make_options(
+    commit: Commit, layers: Layers, upsamplers: tuple[str, ...], python: str | None
+) -> WorkerOptions:
+    options = WorkerOptions(
+        upsamplers=upsamplers, code_version=commit.sha, python=python, environment=WAITING_VARIABLES
+    )
+    if commit.has_products:
+        return replace(options, products=commit.worktree / "src")
+    return replace(options, checkout=tuple(map(str, commit.folders)), checked_out=layers.modules)
+
+
+def _open(description: Mapping[str, Any], name: str, results: Path, out: Path | None) -> tuple[Path, int]:
+    """Make the comparison's folder, or take up what was interrupted in it; return it with the seed."""
+    if out is None:
+        folder = make_new_folder(name, results / "comparisons")
+    else:
+        folder = check_path(out, "--out")
+        check_contents(folder, [COMPARISON_NAME, JOURNAL_NAME], force=False)
+        make_folder(folder, "--out")
+    folder = make_absolute(folder)
+    path = folder / COMPARISON_NAME
+    if path.exists():
+        return folder, _check_same(path, description)
+    content = {"schema_version": SCHEMA_VERSION, "created_at": format_now(), **description}
+    content["environment"] = read_environment()
+    write_whole(path, (json.dumps(content, indent=1, default=str) + "\n").encode())
+    return folder, int(description["seed"])
+
+
+def _check_same(path: Path, description: Mapping[str, Any]) -> int:
+    """Refuse to go on with a comparison of something else; return the seed of this one."""
+    try:
+        earlier = parse_json(read_file(path))
+        differing = [name for name in _IDENTITY if earlier[name] != json.loads(json.dumps(description[name]))]
+        seed = int(earlier["seed"])
+    except (OSError, DecodingError, KeyError, TypeError, ValueError) as error:
+        raise RunFolderError(f"--out: {path} does not describe a comparison: {error!r}") from error
+    if differing:
+        raise RunFolderError(
+            f"--out: {str(path.parent)!r} holds another comparison ({', '.join(differing)} differ); name another"
+        )
+    return seed
+
+
+def _measure_values(
+    plan: Plan,
+    commits: tuple[Commit, Commit],
+    options: Sequence[WorkerOptions],
+    folder: Path,
+    observer: JobObserver,
+) -> None:
+    """Find once on each side what is not timed: memory, multiply-accumulates and artifacts."""
+    environment = read_environment()
+    tasks = []
+    for name, commit, chosen in zip(("base", "head"), commits, options, strict=True):
+        target = folder / name
+        if not (target / RUN_NAME).exists():
+            open_folder(plan, target, {**environment, "code_version": commit.sha})
+        tasks.append(PlannedRun(plan=plan, folder=target, options=replace(chosen, policy=_HASTY)))
+    run_tasks(tasks, observer=observer, finish=finish_folder)
+
+
+def _measure_pairs(
+    setup: PairSetup,
+    values: Plan,
+    selection: CommitSelection,
+    folder: Path,
+    observer: JobObserver,
+    start: StartSide,
+) -> list[PairRecord]:
+    """Measure replicates until every case is decided, or has had as many as the plan allows."""
+    plan = selection.plan
+    control = draw_control(values.cases, _CONTROL_SHARE, _FEWEST_CONTROLS, values.seed)
+    with Journal(folder) as journal:
+        progress = _Progress(observer, plan.first * (len(values.cases) + len(control)))
+        due: Sequence[Case] = values.cases
+        done = 0
+        for look in plan.looks:
+            for replicate in range(done, look):
+                jobs = _list_due(journal, due, control, values.seed, replicate)
+                for record in measure_pairs(setup, jobs, start=start):
+                    journal.append(record)
+                    progress.add(record, journal)
+            done = look
+            # judged by what came before the look alone: what was interrupted behind it chooses the same again
+            wanted = set(list_open(_list_pairs(journal, look), selection.margin, plan))
+            due = [case for case in values.cases if case.case_id in wanted]
+            if not due:
+                break
+            progress.expect(len(due) + len(control))
+        journal.check_place()
+        return _list_pairs(journal, plan.most)
+
+
+def _list_pairs(journal: Journal, before: int) -> list[PairRecord]:
+    return [r for r in journal.records if isinstance(r, PairRecord) and r.replicate < before]
+
+
+def _list_due(
+    journal: Journal, due: Sequence[Case], control: Sequence[Case], seed: int, replicate: int
+) -> list[PairRecord]:
+    """List the jobs of a replicate that are not in the journal, without those that failed too often before."""
+    earlier = _list_pairs(journal, replicate)
+    failed = {pair: count_failures(earlier, pair) for pair in ("head", "control")}
+    jobs = list_pair_jobs(due, control, seed=seed, replicate=replicate)
+    return [
+        job for job in jobs if job.key not in journal and failed[job.pair].get(job.case.case_id, 0) < MOST_FAILURES
+    ]
+
+
+class _Progress:
+    """Tells how many pairs are done, and how long those that are left will take."""
+
+    def __init__(self, observer: JobObserver, expected: int) -> None:
+        self._observer = observer
+        self._expected = expected
+        self._spent_s = 0.0
+        self._measured = 0
+
+    def expect(self, in_each: int) -> None:
+        """Expect further replicates, of so many jobs each; how many there will be is not known."""
+        self._expected = max(self._expected, self._measured) + in_each
+
+    def add(self, record: PairRecord, journal: Journal) -> None:
+        self._measured += 1
+        self._spent_s += record.total_s
+        done = len(journal.records)
+        total = max(done, self._expected)
+        left = (total - done) * self._spent_s / self._measured
+        self._observer(JobDone(done=done, total=total, record=record, remaining_s=left))

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from deconvbench.analysis.comparison import MIN_REPLICATES
+from deconvbench.analysis.intervals import MIN_REPLICATES
 from deconvbench.analysis.selftest import (
     Run,
     SelftestResult,

@@ -1,0 +1,196 @@
+"""One side of a pair: a step that is timed block by block, each time that its process is asked to.
+
+Two processes hold the same case, of two commits, and compute in turns. This is what each of them does; who asks
+when, and what the numbers mean, is not known here.
+"""
+
+import contextlib
+import hashlib
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from deconvbench.measure.accelerator import TorchAccelerator
+from deconvbench.measure.blocks import NS, Clock, find_block_length, pause_collector, time_block, warm_up
+from deconvbench.measure.slowing import slow_down
+from deconvbench.measure.step import draw_input, prepare_step
+from deconvbench.records.case import Case
+
+
+class PairedStep:
+    """A case's step, prepared, run once and ready to be timed in blocks.
+
+    Parameters
+    ----------
+    case : Case
+        What is run.
+    seed : int
+        Of weights and input, the same on both sides.
+    slowdown : float
+        Share by which each call on the CPU is made slower, to see whether a comparison finds it.
+    clock : callable
+        Nanoseconds.
+
+    Raises
+    ------
+    UsageError, UnsupportedError, TooLargeError
+        As `prepare_step`, and as the first call of the step.
+    """
+
+    def __init__(
+        self, case: Case, seed: int, *, slowdown: float = 0.0, clock: Clock = time.perf_counter_ns
+    ) -> None:
+        torch.set_num_threads(case.threads)
+        self._clock = clock
+        self._held = contextlib.ExitStack()
+        layers: list[nn.Module] = []
+        step = prepare_step(case, seed, layers.append)
+        self._outputs = _run_once(step.run, layers[0], case, seed)
+        self._call = slow_down(step.run, slowdown) if slowdown and case.device == "cpu" else step.run
+        self._accelerator = None if case.device == "cpu" else TorchAccelerator(case.device)
+        self._held.enter_context(pause_collector())
+
+    def digest(self) -> str:
+        """Digest what the step gave: equal texts mean that two sides gave the same numbers."""
+        digest = hashlib.blake2b(digest_size=16)
+        for output in self._outputs:
+            digest.update(repr((tuple(output.shape), output.dtype)).encode())
+            digest.update(output.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def write_outputs(self, path: Path) -> None:
+        """Write what the step gave, for the other side to compare."""
+        torch.save(self._outputs, path)
+
+    def find_difference(self, path: Path) -> float:
+        """Compare what the step gave with what the other side wrote.
+
+        Parameters
+        ----------
+        path : Path
+            Of `write_outputs`.
+
+        Returns
+        -------
+        float
+            Largest deviation as a share of the largest value, from 0 to 2; the largest over output and gradients.
+            2 where shapes differ.
+        """
+        theirs: list[Tensor] = torch.load(path, weights_only=True)
+        return find_difference(theirs, self._outputs)
+
+    def warm_up(self, warmup_s: float, min_block_s: float) -> int:
+        """Call the step until it is warm.
+
+        Parameters
+        ----------
+        warmup_s : float
+            Seconds of calls at least.
+        min_block_s : float
+            Seconds that a block must last.
+
+        Returns
+        -------
+        int
+            Calls that make such a block.
+        """
+        self._outputs = []  # compared by now
+        return warm_up(self._run, warmup_s, find_block_length(min_block_s, self._clock), self._clock)
+
+    def time_block(self, calls: int) -> float:
+        """Time one block.
+
+        Parameters
+        ----------
+        calls : int
+            How many.
+
+        Returns
+        -------
+        float
+            Seconds per call.
+        """
+        if self._accelerator is None:
+            return time_block(self._call, calls, self._clock) / calls
+        self._accelerator.synchronize()
+        started = self._clock()
+        time_block(self._call, calls, self._clock)
+        self._accelerator.synchronize()
+        return (self._clock() - started) * NS / calls
+
+    def _run(self) -> None:
+        self._call()
+        if self._accelerator is not None:
+            self._accelerator.synchronize()
+
+    def close(self) -> None:
+        """Let garbage be collected again."""
+        self._held.close()
+
+
+def _run_once(run: object, layer: nn.Module, case: Case, seed: int) -> list[Tensor]:
+    """Run the step once, which checks its output, and where it trains find its gradients."""
+    assert callable(run)
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(seed)  # of layers that draw random numbers as they train
+        outputs: list[Tensor] = [run()]
+        if case.step == "train":
+            torch.default_generator.manual_seed(seed)
+            outputs = find_gradients(layer, case, seed)
+    return [output.detach().to("cpu", copy=True).contiguous() for output in outputs]
+
+
+def find_gradients(layer: nn.Module, case: Case, seed: int) -> list[Tensor]:
+    """Run a layer forward and backward.
+
+    Parameters
+    ----------
+    layer : nn.Module
+        In training mode, as `case` says.
+    case : Case
+        Says which input it gets.
+    seed : int
+        Of the input and of the gradient of the output, which has mean 0: sums of thousands of equal signs round
+        badly in torch's own layers too.
+
+    Returns
+    -------
+    list of Tensor
+        The output, the gradient of the input, and those of the parameters that have one.
+    """
+    x = draw_input(case, seed).requires_grad_()
+    output: Tensor = layer(x)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    gradient = torch.randn(output.shape, dtype=torch.float32, device="cpu", generator=generator).to(output)
+    trained = [parameter for parameter in layer.parameters() if parameter.requires_grad]
+    gradients = torch.autograd.grad(output, (x, *trained), gradient, allow_unused=True)
+    return [output, *(found for found in gradients if found is not None)]
+
+
+def find_difference(theirs: Sequence[Tensor], ours: Sequence[Tensor]) -> float:
+    """Find the largest deviation between tensors, each as a share of its largest value on either side.
+
+    Parameters
+    ----------
+    theirs, ours : sequence of Tensor
+        Compared by position.
+
+    Returns
+    -------
+    float
+        From 0 to 2; 2 where their number, or a shape, differs.
+    """
+    if [tuple(t.shape) for t in theirs] != [tuple(t.shape) for t in ours]:
+        return 2.0
+    shares = [0.0]
+    for one, two in zip(theirs, ours, strict=True):
+        a, b = one.double(), two.double()
+        largest = max(float(a.abs().max()), float(b.abs().max()))
+        deviation = float((a - b).abs().max())
+        # where a number is none, such as in a gradient, nothing is known
+        shares.append(2.0 if math.isnan(deviation) else min(deviation / largest, 2.0) if largest else 0.0)
+    return max(shares)

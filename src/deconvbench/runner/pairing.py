@@ -1,0 +1,359 @@
+"""Two commits timed in turns: a process of each side stays alive, one computes while the other waits.
+
+The parent has both sides prepare a case, compares what they give, and then asks for blocks of calls, A B, B A and
+so on, so that whatever happens to the machine happens to both. A replicate is a set of fresh processes. Judges
+nothing: what it yields are records.
+"""
+
+import contextlib
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from deconvbench.records.case import Case
+from deconvbench.records.pairs import PairRecord
+from deconvbench.runner.child_process import ChannelError
+from deconvbench.runner.worker import Worker, WorkerOptions
+from deconvbench.system.scratch import make_scratch_folder
+
+# what the idle side's threads would do otherwise is spin, for milliseconds, on the cores of the other
+WAITING_VARIABLES = (("OMP_WAIT_POLICY", "passive"), ("KMP_BLOCKTIME", "0"))
+# the same number of calls on both sides, unless one is that many times slower than the other
+_MOST_UNEVEN = 4
+_SIDES = {"head": ("base", "head"), "control": ("base", "control")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairPolicy:
+    """How long a case is timed in one replicate.
+
+    Parameters
+    ----------
+    min_block_s : float
+        Least length of a block: long enough for the caches, which the other side leaves cold, not to count.
+    warmup_s : float
+        Seconds of calls of each side before the first block.
+    rounds : int
+        Rounds of one block of each side.
+    fewest_rounds : int
+        Taken whatever they cost.
+    time_cap_s : float
+        Seconds after which no further round begins, once there are `fewest_rounds`.
+    """
+
+    min_block_s: float = 2e-3
+    warmup_s: float = 0.03
+    rounds: int = 40
+    fewest_rounds: int = 8
+    time_cap_s: float = 0.4
+
+
+class SideError(Exception):
+    """One side could not do what it was asked to.
+
+    Parameters
+    ----------
+    side : str
+        Which.
+    status, message : str
+        As in a record.
+    """
+
+    def __init__(self, side: str, status: str, message: str) -> None:
+        super().__init__(message)
+        self.side, self.status, self.message = side, status, message
+
+
+class PairProcess(Worker):
+    """The parent's end of one side: as a worker, but it is asked for one step of a measurement at a time."""
+
+    MODULE = "deconvbench.runner.pairing_main"
+
+    def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Have the child do one thing.
+
+        Parameters
+        ----------
+        request : mapping
+            As `pairing_main` takes it.
+        timeout_s : float
+            Seconds after which it counts as hanging and is killed.
+
+        Returns
+        -------
+        dict
+            With ``status``, and ``message`` where that is not ``ok``. The process may be gone then: ask `alive`.
+        """
+        try:
+            self._child.send(json.dumps(request))
+            answer = self._child.receive(timeout_s)
+            if answer is None:
+                status, message = self._child.explain_end()
+                return {"status": status, "message": message}
+            found = json.loads(self._take_content(answer))
+        except TimeoutError:
+            self.kill()
+            return {"status": "timeout", "message": f"no answer within {timeout_s:g} s"}
+        except (ChannelError, ValueError) as error:
+            self.kill()
+            return {"status": "crashed", "message": f"the process sent something that is not an answer: {error}"}
+        self._is_spent = bool(found.get("lasting")) or found["status"] == "crashed"
+        return dict(found)
+
+
+class SideProcess(Protocol):
+    """What is needed of a side; `PairProcess` is the real one."""
+
+    environment: dict[str, Any]
+
+    @property
+    def alive(self) -> bool:
+        """True while it can take another case."""
+
+    def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Have it do one thing."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+StartSide = Callable[[WorkerOptions], SideProcess]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairSetup:
+    """What is compared, and how.
+
+    Parameters
+    ----------
+    base, head : WorkerOptions
+        How the processes of each side are started.
+    policy : PairPolicy
+        How long each case is timed.
+    timeout_s : float
+        Seconds without an answer after which a side counts as hanging.
+    logs : Path or None
+        Folder that gets what the processes of each side print; None discards it.
+    """
+
+    base: WorkerOptions
+    head: WorkerOptions
+    policy: PairPolicy = PairPolicy()
+    timeout_s: float = 120.0
+    logs: Path | None = None
+
+
+def list_pair_jobs(
+    cases: Sequence[Case], control: Sequence[Case], *, seed: int, replicate: int
+) -> list[PairRecord]:
+    """List one replicate: every case, in a random order, and beside those of the control BASE against itself.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        Each is measured once.
+    control : sequence of Case
+        Those that are measured with two processes of BASE, also if they are not among `cases` any more.
+    seed : int
+        Of weights, inputs and orders.
+    replicate : int
+        From 0.
+
+    Returns
+    -------
+    list of PairRecord
+        Not filled in yet. The control of a case stands next to it, before or behind.
+    """
+    shuffler = random.Random(f"pairs-{seed}-{replicate}")
+    wanted = {"head": {case.case_id for case in cases}, "control": {case.case_id for case in control}}
+    order = list({case.case_id: case for case in (*cases, *control)}.values())
+    shuffler.shuffle(order)
+    jobs = []
+    for case in order:
+        pairs = [pair for pair in _SIDES if case.case_id in wanted[pair]]
+        shuffler.shuffle(pairs)
+        jobs += [
+            PairRecord(
+                case=case, replicate=replicate, pair=pair, seed=seed, status="error", message="not measured"
+            )
+            for pair in pairs
+        ]
+    return jobs
+
+
+def measure_pairs(
+    setup: PairSetup,
+    jobs: Sequence[PairRecord],
+    *,
+    start: StartSide = PairProcess,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[PairRecord]:
+    """Measure one replicate, in processes that are started for it.
+
+    Parameters
+    ----------
+    setup : PairSetup
+        What is compared.
+    jobs : sequence of PairRecord
+        From `list_pair_jobs`; all of one replicate.
+    start : callable
+        Starts a process.
+    clock : callable
+        Seconds, for time caps.
+
+    Yields
+    ------
+    PairRecord
+        Each job filled in. A side that crashes, hangs or runs out of memory costs this case alone: it is replaced,
+        and the others are measured.
+
+    Raises
+    ------
+    WorkerError
+        If a process cannot be started.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(make_scratch_folder())
+        processes = _Processes(setup, start)
+        stack.callback(processes.kill)
+        for position, job in enumerate(jobs):
+            started = clock()
+            names = _SIDES[job.pair]
+            # which side prepares first, and begins the first round, must not be the same each time
+            order = names if (position + job.replicate) % 2 == 0 else names[::-1]
+            sides = {name: processes.find(name) for name in order}
+            record = _measure_pair(setup, job, sides, folder / "outputs.pt", clock)
+            processes.drop(sides)
+            yield replace(record, total_s=clock() - started, **_identify(sides, names))
+
+
+class _Processes:
+    """The processes of one replicate, started when they are needed and replaced when they are gone."""
+
+    def __init__(self, setup: PairSetup, start: StartSide) -> None:
+        self._setup = setup
+        self._start = start
+        self._running: dict[str, SideProcess] = {}
+
+    def find(self, name: str) -> SideProcess:
+        running = self._running.get(name)
+        if running is None or not running.alive:
+            if running is not None:
+                running.kill()
+                del self._running[name]
+            options = self._setup.head if name == "head" else self._setup.base
+            if self._setup.logs is not None:
+                options = replace(options, log=self._setup.logs / f"{name}.log")
+            running = self._running[name] = self._start(options)
+        return running
+
+    def drop(self, sides: Mapping[str, SideProcess]) -> None:
+        """Have the sides forget their case, so that the next one meets what this one met."""
+        for side in sides.values():
+            if side.alive:
+                side.ask({"do": "drop"}, self._setup.timeout_s)
+
+    def kill(self) -> None:
+        for process in self._running.values():
+            process.kill()
+
+
+def _identify(sides: Mapping[str, SideProcess], names: tuple[str, str]) -> dict[str, str]:
+    base, head = (sides[name].environment for name in names)
+    return {
+        "machine_id": str(base.get("machine_id", "")),
+        "torch_version": str(base.get("torch_version", "")),
+        "base_code": str(base.get("code_version", "")),
+        "head_code": str(head.get("code_version", "")),
+    }
+
+
+def _measure_pair(
+    setup: PairSetup,
+    job: PairRecord,
+    sides: Mapping[str, SideProcess],
+    path: Path,
+    clock: Callable[[], float],
+) -> PairRecord:
+    """Measure one job; what a side fails at becomes its status."""
+    base, head = _SIDES[job.pair]
+
+    def ask(name: str, do: str, **words: Any) -> dict[str, Any]:
+        answer = sides[name].ask({"do": do, **words}, setup.timeout_s)
+        if answer["status"] != "ok":
+            raise SideError(name, answer["status"], answer["message"])
+        return answer
+
+    filled = job
+    try:
+        digests = _prepare_both(ask, job, sides)
+        difference = 0.0
+        if digests[base] != digests[head]:
+            ask(base, "write", path=str(path))
+            difference = ask(head, "differ", path=str(path))["difference"]
+        filled = replace(filled, output_difference=difference)
+        policy = setup.policy
+        words = {"warmup_s": policy.warmup_s, "min_block_s": policy.min_block_s}
+        found = [ask(name, "warm", **words)["calls"] for name in sides]
+        calls = min(max(found), _MOST_UNEVEN * min(found))
+        samples: dict[str, list[float]] = {name: [] for name in sides}
+        order = list(sides)
+        started = clock()
+        while len(samples[base]) < policy.rounds:
+            for name in order:
+                samples[name].append(ask(name, "time", calls=calls)["seconds"])
+            order.reverse()
+            if len(samples[base]) >= policy.fewest_rounds and clock() - started >= policy.time_cap_s:
+                break
+    except SideError as failure:
+        word = {base: "base", head: "head"}.get(failure.side, failure.side)
+        return replace(filled, status=failure.status, message=failure.message, failed_side=word)
+    return replace(
+        filled,
+        status="ok",
+        message="",
+        base_samples_s=tuple(samples[base]),
+        head_samples_s=tuple(samples[head]),
+        calls_per_sample=calls,
+    )
+
+
+def _prepare_both(
+    ask: Callable[..., dict[str, Any]], job: PairRecord, sides: Mapping[str, object]
+) -> dict[str, str]:
+    """Have both sides prepare the case; where neither can, say so once."""
+    digests: dict[str, str] = {}
+    failures: list[SideError] = []
+    for name in sides:
+        try:
+            digests[name] = ask(name, "prepare", case=job.case.case_id, seed=job.seed)["digest"]
+        except SideError as failure:
+            failures.append(failure)
+    if len(failures) == 2:
+        raise SideError("both", failures[0].status, failures[0].message)
+    if failures:
+        raise failures[0]
+    return digests
+
+
+def draw_control(cases: Sequence[Case], share: float, fewest: int, seed: int) -> list[Case]:
+    """Choose the cases in which BASE is measured against itself too.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        All that are compared.
+    share : float
+        Part of them, from 0 to 1.
+    fewest : int
+        At least so many, where there are.
+    seed : int
+        Of the choice.
+    """
+    count = min(len(cases), max(fewest, round(share * len(cases))))
+    chosen = set(random.Random(f"control-{seed}").sample(range(len(cases)), count))
+    return [case for index, case in enumerate(cases) if index in chosen]
