@@ -46,6 +46,9 @@ class Latency:
         Median seconds that the host needs to launch the step (accelerators only).
     launch_bound : bool or None
         True where the host is slower than the device (accelerators only).
+    repeated : tuple of (int, str)
+        Indices of the samples that something disturbed, each with what it was; the sample after it is of the same
+        moment, taken again.
     """
 
     samples_s: tuple[float, ...]
@@ -54,6 +57,7 @@ class Latency:
     stop_reason: str
     host_latency_s: float | None = None
     launch_bound: bool | None = None
+    repeated: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +110,14 @@ class Record:
     macs : int or None
         Multiply-accumulates of one forward pass.
     latency_pass_s, memory_pass_s, total_s : float
-        Wall time spent on the case: timing, memory, everything.
+        Wall time spent on the case: timing, memory, everything. What was spent on all cases that were timed
+        together is divided among them.
+    baseline_id : str
+        Case that it was timed together with, and is compared with; empty for none. Its own where it is the
+        baseline.
+    ratios : tuple of float
+        Its seconds per call over the baseline's in the same round, one for each round; exactly 1 for the baseline,
+        empty where it was timed without.
     """
 
     KIND: ClassVar[str] = "record"
@@ -130,6 +141,8 @@ class Record:
     machine_id: str = ""
     torch_version: str = ""
     code_version: str = ""
+    baseline_id: str = ""
+    ratios: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         _finish(self)
@@ -239,7 +252,7 @@ class SpeedupRecord:
     samples_s : dict of str to tuple of float
         By case id, the baseline's included: seconds per call, one for each round, in the order of the rounds.
     stop_reason : str
-        ``precision``, ``time_cap`` or ``sample_cap``.
+        As in `Latency`.
     ceiling_flops_per_s : tuple of float
         Of one large matrix product of the same dtype, one for each round.
     macs : dict of str to int
