@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self, TypeVar
 from deconvbench.errors import DeconvbenchError, SurroundingsError, explain_os_error
 from deconvbench.records.record import AnyRecord, decode_record, encode_record
 from deconvbench.runner.child_process import ChannelError, ChildProcess
+from deconvbench.runner.conditions import list_variables
 
 R = TypeVar("R", bound=AnyRecord)
 
@@ -50,6 +51,8 @@ class WorkerOptions:
         Share by which every step is made slower, to see whether a comparison finds it.
     measures_memory : bool
         False leaves the memory pass out.
+    conditions : str
+        The policy under which it times, one of `POLICIES`.
     search_path : tuple of str
         Folders that come first on the child's module search path.
     address_space_bytes : int or None
@@ -66,6 +69,7 @@ class WorkerOptions:
     python: str | None = None
     slowdown: float = 0.0
     measures_memory: bool = True
+    conditions: str = "system"
     search_path: tuple[str, ...] = ()
     address_space_bytes: int | None = None
     log: Path | None = None
@@ -114,7 +118,11 @@ class Worker:
         python = options.python or sys.executable
         try:
             self._child = ChildProcess(
-                self.MODULE, python=python, search_path=options.search_path, log=options.log
+                self.MODULE,
+                python=python,
+                search_path=options.search_path,
+                environment=list_variables(options.conditions),
+                log=options.log,
             )
         except OSError as error:
             raise WorkerError(f"the worker process did not start: {python}: {explain_os_error(error)}") from error
