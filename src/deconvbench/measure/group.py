@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from deconvbench.measure.accelerator import TorchAccelerator
+from deconvbench.measure.blocks import pause_collector, spare_collector
+from deconvbench.measure.conditions import hold_conditions
 from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.measure.layers import count_macs
 from deconvbench.measure.memory import measure_accelerator_memory, measure_cpu_memory
@@ -88,6 +90,7 @@ def measure_group(
     judge: Judge,
     look: Look = lambda: (),
     report: Report = lambda _: None,
+    conditions: str = "system",
     slowdown: float = 0.0,
     measures_memory: bool = True,
 ) -> list[Record]:
@@ -110,6 +113,9 @@ def measure_group(
     report : callable
         Receives the id of the case that is about to do something for the first time, and an empty text before each
         part of a round.
+    conditions : str
+        The policy under which the rounds are taken, one of `POLICIES`; first calls may start processes, and memory
+        passes are not timed.
     slowdown : float
         Share by which steps on the CPU are made slower.
     measures_memory : bool
@@ -125,7 +131,7 @@ def measure_group(
     DisturbanceError
         If `look` names something.
     """
-    group = _Group(jobs, policy, judge, report, slowdown)
+    group = _Group(jobs, policy, judge, report, conditions, slowdown)
     with _allow_recompilation(jobs):
         group.prepare(look)
         group.time()
@@ -152,7 +158,13 @@ class _Group:
     """The cases of a group while they are measured."""
 
     def __init__(
-        self, jobs: Sequence[Record], policy: LatencyPolicy, judge: Judge, report: Report, slowdown: float
+        self,
+        jobs: Sequence[Record],
+        policy: LatencyPolicy,
+        judge: Judge,
+        report: Report,
+        conditions: str,
+        slowdown: float,
     ) -> None:
         self._members = [_Member(job) for job in jobs]
         self._case = jobs[0].case
@@ -161,23 +173,29 @@ class _Group:
         self._policy = policy
         self._judge = judge
         self._report = report
+        self._conditions = conditions
         self._slowdown = slowdown
         self._accelerator: TorchAccelerator | None = None
 
     def prepare(self, look: Look) -> None:
         """Build and call every step once, in a random order."""
         torch.set_num_threads(self._case.threads)
-        usual = {*look()} if len(self._members) > 1 else set()
-        for member in random.Random(self._seed).sample(self._members, len(self._members)):
-            self._report(member.case_id)
-            with member.guard(self._judge):
-                member.step = prepare_step(member.record.case, member.record.seed)
-                member.record = replace(member.record, macs=count_macs(member.record.case))
-                if self._case.device != "cpu" and self._accelerator is None:
-                    self._accelerator = TorchAccelerator(self._case.device)
-                member.first_call_s = time_first_call(member.step.run, self._accelerator)
-            if len(self._members) > 1 and (changed := [name for name in look() if name not in usual]):
-                raise DisturbanceError(member.case_id, changed)
+        with pause_collector():
+            usual = {*look()} if len(self._members) > 1 else set()
+            for member in random.Random(self._seed).sample(self._members, len(self._members)):
+                self._report(member.case_id)
+                with member.guard(self._judge):
+                    self._call_once(member)
+                if len(self._members) > 1 and (changed := [name for name in look() if name not in usual]):
+                    raise DisturbanceError(member.case_id, changed)
+
+    def _call_once(self, member: _Member) -> None:
+        case = member.record.case
+        member.step = prepare_step(case, member.record.seed)
+        member.record = replace(member.record, macs=count_macs(case))
+        if case.device != "cpu" and self._accelerator is None:
+            self._accelerator = TorchAccelerator(case.device)
+        member.first_call_s = time_first_call(member.step.run, self._accelerator)
 
     def time(self) -> None:
         """Time in rounds what is left of the group."""
@@ -187,18 +205,24 @@ class _Group:
         steps: dict[str, Callable[[], object]] = {
             name: self._slow_down(member.step.run) for name, member in sound.items() if member.step is not None
         }
-        before, started = read_noise_state(), time.monotonic()
+        cores = len(os.sched_getaffinity(0))
+        # compiled code may be compiled once more, by processes that are not to be held to one core
+        pins = (self._case.device, self._case.execution) == ("cpu", "eager")
+        started = time.monotonic()
         try:
-            rounds = take_rounds(
-                steps,
-                self._baseline_id,
-                self._policy,
-                accelerator=self._accelerator,
-                seed=self._seed,
-                allowance=len(steps),
-                on_failure=lambda name, error: sound[name].fail(error, self._judge),
-                report=self._report,
-            )
+            with hold_conditions(self._conditions, self._case.threads, pins=pins) as conditions:
+                before = read_noise_state()
+                rounds = take_rounds(
+                    steps,
+                    self._baseline_id,
+                    self._policy,
+                    accelerator=self._accelerator,
+                    seed=self._seed,
+                    allowance=len(steps),
+                    on_failure=lambda name, error: sound[name].fail(error, self._judge),
+                    report=self._report,
+                )
+                after = read_noise_state()
         # a device tells later that something failed, and not what
         except Exception as error:
             if len(sound) > 1:
@@ -209,17 +233,19 @@ class _Group:
             spent_s = time.monotonic() - started
             for member in sound.values():
                 member.spend(spent_s / len(sound))
-        after = read_noise_state()
         for name in rounds.timings:
-            member = sound[name]
-            filled = _fill_in(member.record, member.first_call_s, rounds)
+            filled = _fill_in(sound[name].record, sound[name].first_call_s, rounds)
             assert filled.latency is not None
             # where there are ratios, they are what has to be trusted
             has_ratios = filled.ratios and name != self._baseline_id
             judged = replace(filled.latency, samples_s=filled.ratios) if has_ratios else filled.latency
-            reason = explain_noise(before, after, spent_s, judged, len(os.sched_getaffinity(0)))
-            member.record = replace(
-                filled, latency_pass_s=spent_s / len(sound), noisy=bool(reason), noise_reason=reason
+            reason = explain_noise(before, after, spent_s, judged, cores)
+            sound[name].record = replace(
+                filled,
+                latency_pass_s=spent_s / len(sound),
+                noisy=bool(reason),
+                noise_reason=reason,
+                conditions=conditions,
             )
 
     def _slow_down(self, step: Callable[[], object]) -> Callable[[], object]:
@@ -228,15 +254,16 @@ class _Group:
 
     def measure_memory(self) -> None:
         """Measure the memory of every step that was timed, one after another."""
-        for member in self._members:
-            if not member.is_sound:
-                continue
-            self._report(member.case_id)
-            started = time.monotonic()
-            with member.guard(self._judge):
-                memory = self._measure_one(member)
-                member.record = replace(member.record, memory=memory)
-            member.record = replace(member.record, memory_pass_s=time.monotonic() - started)
+        with spare_collector():
+            for member in self._members:
+                if not member.is_sound:
+                    continue
+                self._report(member.case_id)
+                started = time.monotonic()
+                with member.guard(self._judge):
+                    memory = self._measure_one(member)
+                    member.record = replace(member.record, memory=memory)
+                member.record = replace(member.record, memory_pass_s=time.monotonic() - started)
 
     def _measure_one(self, member: _Member) -> Memory:
         if self._accelerator is None:

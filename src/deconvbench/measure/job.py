@@ -28,6 +28,8 @@ class Measuring:
         Share by which steps on the CPU are made slower.
     measures_memory : bool
         False leaves the memory pass out.
+    conditions : str
+        The policy under which cases are timed, one of `POLICIES`.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class Measuring:
         policy: Mapping[str, Any],
         slowdown: float = 0.0,
         measures_memory: bool = True,
+        conditions: str = "system",
     ) -> None:
         self._slowdown = slowdown
+        self._conditions = conditions
         self._measures_memory = measures_memory
         self._identity = {key: environment[key] for key in ("machine_id", "torch_version", "code_version")}
         self._policy = LatencyPolicy(**policy)
@@ -76,6 +80,7 @@ class Measuring:
             judge=judge,
             look=look,
             report=report,
+            conditions=self._conditions,
             slowdown=self._slowdown,
             measures_memory=self._measures_memory,
         )

@@ -150,7 +150,7 @@ def take_rounds(
     many as keep the device busy until the host has launched the whole step, so the device never waits for the host
     between the two events and a short step is not measured longer than it is; the device is waited for once a
     round, or once in ten samples. Where even 40 flushes are too short for a very slow host, its delays are part of
-    the samples, and `launch_bound` says so. Python's garbage collector is off from the first call to the last.
+    the samples, and `launch_bound` says so. Python's garbage collector is off meanwhile.
 
     The median over blocks leaves rare stalls out, where `torch.utils.benchmark.Timer`, whose blocks are longer,
     averages them in and so can read a few per cent more on a busy machine.
@@ -264,7 +264,7 @@ def divide_rounds(samples_s: Mapping[str, Sequence[float]], baseline: str, alter
 def time_first_call(
     step: Step, accelerator: Accelerator[Any] | None = None, clock: Clock = time.perf_counter_ns
 ) -> float:
-    """Time the very first call of a step, which pays for allocation and set-up.
+    """Time the very first call of a step, which pays for allocation and set-up; best with the collector paused.
 
     Parameters
     ----------
@@ -280,11 +280,10 @@ def time_first_call(
     float
         Seconds.
     """
-    with pause_collector():
-        if accelerator is None:
-            return time_block(step, 1, clock)
-        accelerator.synchronize()
-        return _time_synchronized(step, accelerator, clock)
+    if accelerator is None:
+        return time_block(step, 1, clock)
+    accelerator.synchronize()
+    return _time_synchronized(step, accelerator, clock)
 
 
 class _BlockTimer:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypedDict
 
 from deconvbench.errors import RunFolderError
 from deconvbench.records.case import Case
+from deconvbench.records.conditions import Conditions
 from deconvbench.records.decoding import DecodingError, build, parse_json, show_value
 from deconvbench.system.texts import tidy_line
 
@@ -22,7 +23,8 @@ from deconvbench.system.texts import tidy_line
 #    Metrics are names with numbers, so one more needs no new version: flat_field_ripple and checkerboard came
 #    after the first runs, whose lines lack them and are read as None; a version without such a metric ignores
 #    it. Lines of kind speedup came later too: only runs that ask for speed-ups hold them, all others stay as they
-#    were, and a version that knows no such kind names the line instead of misreading it
+#    were, and a version that knows no such kind names the line instead of misreading it. Conditions came later
+#    still, with a default
 SCHEMA_VERSION = 1
 
 STATUSES = ("ok", "oom", "crashed", "timeout", "unsupported", "error")
@@ -47,8 +49,7 @@ class Latency:
     launch_bound : bool or None
         True where the host is slower than the device (accelerators only).
     repeated : tuple of (int, str)
-        Indices of the samples that something disturbed, each with what it was; the sample after it is of the same
-        moment, taken again.
+        Index of each sample that was disturbed and taken again, with the reason; the next one is the repeat.
     """
 
     samples_s: tuple[float, ...]
@@ -118,6 +119,8 @@ class Record:
     ratios : tuple of float
         Its seconds per call over the baseline's in the same round, one for each round; exactly 1 for the baseline,
         empty where it was timed without.
+    conditions : Conditions or None
+        What held while it was timed; None in records of versions before they were recorded.
     """
 
     KIND: ClassVar[str] = "record"
@@ -143,6 +146,7 @@ class Record:
     code_version: str = ""
     baseline_id: str = ""
     ratios: tuple[float, ...] = ()
+    conditions: Conditions | None = None
 
     def __post_init__(self) -> None:
         _finish(self)

@@ -19,6 +19,7 @@ from typing import Any, Protocol, Self, TypeVar, cast
 from deconvbench.errors import DeconvbenchError, SurroundingsError, explain_os_error
 from deconvbench.records.record import AnyRecord, Record, decode_record, encode_record
 from deconvbench.runner.child_process import ChannelError, ChildProcess
+from deconvbench.runner.conditions import list_variables
 from deconvbench.runner.messages import PROGRESS, READY, Breakdown, join_lines, split_lines
 
 R = TypeVar("R", bound=AnyRecord)
@@ -52,6 +53,8 @@ class WorkerOptions:
         Share by which every step is made slower, to see whether a comparison finds it.
     measures_memory : bool
         False leaves the memory pass out.
+    conditions : str
+        The policy under which it times, one of `POLICIES`.
     search_path : tuple of str
         Folders that come first on the child's module search path.
     address_space_bytes : int or None
@@ -68,6 +71,7 @@ class WorkerOptions:
     python: str | None = None
     slowdown: float = 0.0
     measures_memory: bool = True
+    conditions: str = "system"
     search_path: tuple[str, ...] = ()
     address_space_bytes: int | None = None
     log: Path | None = None
@@ -119,7 +123,11 @@ class Worker:
         python = options.python or sys.executable
         try:
             self._child = ChildProcess(
-                self.MODULE, python=python, search_path=options.search_path, log=options.log
+                self.MODULE,
+                python=python,
+                search_path=options.search_path,
+                environment=list_variables(options.conditions),
+                log=options.log,
             )
         except OSError as error:
             raise WorkerError(f"the worker process did not start: {python}: {explain_os_error(error)}") from error
