@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 
 from deconvbench.records.case import DTYPES, EXECUTIONS, MEMORY_FORMATS, NAME_PATTERN, STEPS, Case
+from deconvbench.records.conditions import POLICIES, Conditions
 from deconvbench.records.record import (
     STATUSES,
     AnyRecord,
@@ -43,6 +44,15 @@ cases = st.builds(
     execution=st.sampled_from(EXECUTIONS),
 )
 
+conditions = st.builds(
+    Conditions,
+    policy=st.sampled_from(POLICIES),
+    allocator=st.text(max_size=20),
+    huge_pages=st.sampled_from(["", "never", "madvise", "malloc", "always"]),
+    pinned_cores=st.lists(st.integers(0, 4095), max_size=3).map(tuple),
+    priority=st.none() | st.integers(-20, 19),
+)
+
 latencies = st.builds(
     Latency,
     samples_s=st.lists(seconds, max_size=8).map(tuple),
@@ -51,6 +61,7 @@ latencies = st.builds(
     stop_reason=st.sampled_from(["precision", "noise_floor", "time_cap", "sample_cap"]),
     host_latency_s=st.none() | seconds,
     launch_bound=st.none() | st.booleans(),
+    repeated=st.lists(st.tuples(st.integers(0, 7), messages), max_size=2).map(tuple),
 )
 
 memories = st.builds(
@@ -80,6 +91,7 @@ case_records = st.builds(
     macs=st.none() | st.integers(0, 10**15),
     total_s=seconds,
     machine_id=messages,
+    conditions=st.none() | conditions,
 )
 
 quality_records = st.builds(

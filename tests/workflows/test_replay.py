@@ -12,7 +12,7 @@ from deconvbench.records.journal import Journal
 from deconvbench.records.record import Latency, QualityRecord, Record
 from deconvbench.records.schema import ARTIFACT_COLUMNS
 from deconvbench.upsamplers import load_upsampler, registry
-from deconvbench.workflows.replay import ReplayClock, collect_results, name_group, run_once
+from deconvbench.workflows.replay import ReplayClock, collect_results, run_once
 from tests.builders import make_case, make_record
 
 
@@ -29,19 +29,6 @@ def test_the_clock_advances_by_what_was_measured(samples: list[float]) -> None:
     before = clock()
     clock.advance()  # pytest-benchmark may call the target once more
     assert clock() == before
-
-
-@pytest.mark.parametrize(
-    ("changes", "group"),
-    [
-        ({}, "s2-c4x2-8x8"),
-        ({"step": "train", "threads": 2}, "s2-c4x2-8x8-train-t2"),
-        ({"kernel_size": None}, "s2-c4x2-8x8"),
-    ],
-    ids=["plain", "train", "no kernel"],
-)
-def test_layers_of_one_setting_compete(changes: dict[str, object], group: str) -> None:
-    assert name_group(make_case(**changes)) == group
 
 
 def make_timed(replicate: int, *samples_s: float) -> Record:

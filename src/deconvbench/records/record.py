@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypedDict
 
 from deconvbench.errors import RunFolderError
 from deconvbench.records.case import Case
+from deconvbench.records.conditions import Conditions
 from deconvbench.records.decoding import DecodingError, build, parse_json, show_value
 from deconvbench.records.finishing import finish_record
 from deconvbench.records.pairs import PairRecord
@@ -23,7 +24,8 @@ from deconvbench.records.pairs import PairRecord
 #    Metrics are names with numbers, so one more needs no new version: flat_field_ripple and checkerboard came
 #    after the first runs, whose lines lack them and are read as None; a version without such a metric ignores
 #    it. Lines of kind speedup came later too: only runs that ask for speed-ups hold them, all others stay as they
-#    were, and a version that knows no such kind names the line instead of misreading it
+#    were, and a version that knows no such kind names the line instead of misreading it. Conditions came later
+#    still, with a default
 SCHEMA_VERSION = 1
 
 
@@ -45,6 +47,8 @@ class Latency:
         Median seconds that the host needs to launch the step (accelerators only).
     launch_bound : bool or None
         True where the host is slower than the device (accelerators only).
+    repeated : tuple of (int, str)
+        Index of each sample that was disturbed and taken again, with the reason; the next one is the repeat.
     """
 
     samples_s: tuple[float, ...]
@@ -53,6 +57,7 @@ class Latency:
     stop_reason: str
     host_latency_s: float | None = None
     launch_bound: bool | None = None
+    repeated: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +110,16 @@ class Record:
     macs : int or None
         Multiply-accumulates of one forward pass.
     latency_pass_s, memory_pass_s, total_s : float
-        Wall time spent on the case: timing, memory, everything.
+        Wall time spent on the case: timing, memory, everything. What was spent on all cases that were timed
+        together is divided among them.
+    baseline_id : str
+        Case that it was timed together with, and is compared with; empty for none. Its own where it is the
+        baseline.
+    ratios : tuple of float
+        Its seconds per call over the baseline's in the same round, one for each round; exactly 1 for the baseline,
+        empty where it was timed without.
+    conditions : Conditions or None
+        What held while it was timed; None in records of versions before they were recorded.
     """
 
     KIND: ClassVar[str] = "record"
@@ -129,6 +143,9 @@ class Record:
     machine_id: str = ""
     torch_version: str = ""
     code_version: str = ""
+    baseline_id: str = ""
+    ratios: tuple[float, ...] = ()
+    conditions: Conditions | None = None
 
     def __post_init__(self) -> None:
         finish_record(self)
@@ -238,7 +255,7 @@ class SpeedupRecord:
     samples_s : dict of str to tuple of float
         By case id, the baseline's included: seconds per call, one for each round, in the order of the rounds.
     stop_reason : str
-        ``precision``, ``time_cap`` or ``sample_cap``.
+        As in `Latency`.
     ceiling_flops_per_s : tuple of float
         Of one large matrix product of the same dtype, one for each round.
     macs : dict of str to int

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from deconvbench.errors import UnsupportedError
-from deconvbench.records.case import Case
+from deconvbench.records.case import Case, name_group
 from deconvbench.records.record import Record
 from deconvbench.records.run_folder import read_journal
 from deconvbench.records.schema import ARTIFACT_COLUMNS, NUMERICAL_COLUMNS
@@ -88,18 +88,6 @@ class CaseResult:
     group: str
     samples_s: tuple[float, ...]
     extra_info: dict[str, Any]
-
-
-def name_group(case: Case) -> str:
-    """Name the cases that compete with this one: its id without the layer.
-
-    Parameters
-    ----------
-    case : Case
-        Any.
-    """
-    kernel = "" if case.kernel_size is None else f"-k{case.kernel_size}"
-    return case.case_id.removeprefix(f"{case.upsampler}{kernel}-")
 
 
 def collect_results(folder: Path) -> dict[str, CaseResult]:
