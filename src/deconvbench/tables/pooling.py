@@ -47,9 +47,7 @@ def pool_rows(rows: Iterable[Row]) -> list[dict[str, Any]]:
     return [_pool_case(*parts) for parts in zip(cases.values(), chosen, latencies, ratios, strict=True)]
 
 
-def _pool_numbers(
-    cases: Sequence[Sequence[Row]], find: Callable[[Row], float | None]
-) -> list[Pooled | None]:
+def _pool_numbers(cases: Sequence[Sequence[Row]], find: Callable[[Row], float | None]) -> list[Pooled | None]:
     """Pool a number of each case, with variances shrunk among the cases of one run on one device."""
     groups: dict[Any, list[int]] = {}
     for index, rows in enumerate(cases):
