@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from deconvbench.measure import group as group_module
 from deconvbench.measure.group import DisturbanceError, measure_group
 from deconvbench.measure.latency import LatencyPolicy
-from deconvbench.records.record import Record, decode_record, encode_record
+from deconvbench.records.record import Latency, Record, decode_record, encode_record
 from deconvbench.runner.worker_main import classify_failure
 from deconvbench.upsamplers import register_upsampler, registry
 from tests.builders import make_case, make_record
@@ -65,6 +65,12 @@ def measure(jobs: list[Record], **settings: Any) -> list[Record]:
     return measure_group(jobs, POLICY, judge=classify_failure, **settings)
 
 
+def list_counted(latency: Latency) -> list[float]:
+    """The samples that were not taken again."""
+    repeated = {index for index, _ in latency.repeated}
+    return [sample for index, sample in enumerate(latency.samples_s) if index not in repeated]
+
+
 @pytest.mark.parametrize("step", ["forward", "train"])
 def test_a_group_is_filled_in(step: str) -> None:
     jobs = make_jobs("transposed", "nearest_conv", "subpixel", step=step)
@@ -77,13 +83,14 @@ def test_a_group_is_filled_in(step: str) -> None:
         assert record.memory.output_bytes == 4 * 2 * 16 * 16
         assert record.macs
         assert record.conditions is not None
-        assert len(record.ratios) == len(record.latency.samples_s) >= POLICY.min_samples
+        assert len(record.ratios) == POLICY.min_samples
+        assert len(record.latency.samples_s) == POLICY.min_samples + len(record.latency.repeated)
         assert decode_record(encode_record(record), "here") == record
     baseline, other, _ = found
     assert set(baseline.ratios) == {1.0}
     assert baseline.latency is not None
     assert other.latency is not None
-    pairs = zip(other.latency.samples_s, baseline.latency.samples_s, strict=True)
+    pairs = zip(list_counted(other.latency), list_counted(baseline.latency), strict=True)
     assert list(other.ratios) == [ours / theirs for ours, theirs in pairs]
 
 
@@ -192,13 +199,13 @@ def test_all_steps_are_slowed_alike(slowdown: float) -> None:
 
 
 def test_a_case_whose_ratios_are_steady_is_not_noisy_because_all_drift(monkeypatch: pytest.MonkeyPatch) -> None:
-    def judge(before: object, after: object, duration_s: float, latency: Any, cores: int) -> str:
+    def judge(before: object, after: object, duration_s: float, latency: Any, *_: object) -> str:
         return ",".join(f"{sample:.9f}" for sample in latency.samples_s)
 
     monkeypatch.setattr(group_module, "explain_noise", judge)
     baseline, other = measure(make_jobs("transposed", "subpixel"))
     assert baseline.latency is not None
-    assert baseline.noise_reason == judge(None, None, 0, baseline.latency, 1)[: len(baseline.noise_reason)]
+    assert baseline.noise_reason == judge(None, None, 0, baseline.latency)[: len(baseline.noise_reason)]
     assert other.noise_reason.startswith(f"{other.ratios[0]:.9f}")
 
 

@@ -519,6 +519,16 @@ def test_a_disturbed_block_is_taken_again_in_its_round_and_both_are_kept() -> No
     assert divide_rounds(found.samples_s, "b", "a") == pytest.approx([2] * 10)
 
 
+def test_where_all_is_disturbed_repeating_ends() -> None:
+    host = Host()
+    steps = {name: host.make_step(name, lambda: 3 * MILLISECOND) for name in "ab"}
+    watch = FakeWatch(range(10**6))
+    found = take_rounds(steps, "a", make_rounds_policy(min_time_s=0.2), watch=watch, clock=host.clock)
+    for timing in found.timings.values():
+        assert [index for index, _ in timing.repeated] == list(range(0, 20, 2))
+        assert len(timing.samples_s) == len(timing.rounds_s) + 10 >= 30
+
+
 @pytest.mark.parametrize("kind", ["cpu", "accelerator"])
 @pytest.mark.parametrize("fails_at", [1, 9], ids=["warm-up", "rounds"])
 @pytest.mark.parametrize("name", ["a", "b"], ids=["baseline", "other"])

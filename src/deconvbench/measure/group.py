@@ -20,7 +20,7 @@ from deconvbench.measure.conditions import hold_conditions
 from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.measure.layers import count_macs
 from deconvbench.measure.memory import measure_accelerator_memory, measure_cpu_memory
-from deconvbench.measure.noise import explain_noise, read_noise_state
+from deconvbench.measure.noise import BlockWatch, explain_noise, read_noise_state
 from deconvbench.measure.rounds import Report, Rounds, divide_rounds, take_rounds, time_first_call
 from deconvbench.measure.slowing import slow_down
 from deconvbench.measure.step import PreparedStep, prepare_step
@@ -210,7 +210,10 @@ class _Group:
         pins = (self._case.device, self._case.execution) == ("cpu", "eager")
         started = time.monotonic()
         try:
-            with hold_conditions(self._conditions, self._case.threads, pins=pins) as conditions:
+            with (
+                hold_conditions(self._conditions, self._case.threads, pins=pins) as conditions,
+                BlockWatch(self._case.threads, block_s=self._policy.min_block_s) as watch,
+            ):
                 before = read_noise_state()
                 rounds = take_rounds(
                     steps,
@@ -219,6 +222,7 @@ class _Group:
                     accelerator=self._accelerator,
                     seed=self._seed,
                     allowance=len(steps),
+                    watch=watch,
                     on_failure=lambda name, error: sound[name].fail(error, self._judge),
                     report=self._report,
                 )
@@ -239,7 +243,7 @@ class _Group:
             # where there are ratios, they are what has to be trusted
             has_ratios = filled.ratios and name != self._baseline_id
             judged = replace(filled.latency, samples_s=filled.ratios) if has_ratios else filled.latency
-            reason = explain_noise(before, after, spent_s, judged, cores)
+            reason = explain_noise(before, after, spent_s, judged, cores, conditions.pinned_cores)
             sound[name].record = replace(
                 filled,
                 latency_pass_s=spent_s / len(sound),

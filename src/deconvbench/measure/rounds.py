@@ -27,6 +27,8 @@ Failure = Callable[[str, BaseException], object]
 
 # the device is waited for at least once in so many samples
 _SAMPLES_PER_BATCH = 10
+# of one step; where more blocks are disturbed, their repeats would be too
+_MOST_REPEATS = 10
 _CALIBRATION_CALLS = 5
 # the host is on time even when it takes this many times longer than in calibration
 _FILLER_MARGIN = 1.5
@@ -178,7 +180,8 @@ def take_rounds(
     unjudged : collection of str
         Steps that need not be precise.
     watch : Watch, optional
-        Says which blocks were disturbed, on the CPU; each is taken again, once, in the same round.
+        Says which blocks were disturbed, on the CPU; each is taken again, once, in the same round, and at most ten
+        of a step.
     on_failure : callable, optional
         Receives the name of each step that raises, and what; the others go on without it. By default the exception
         is passed on.
@@ -314,7 +317,8 @@ class _BlockTimer:
             self._watch.begin()
             block_s = time_block(track.step, calls, clock)
             sample_s = block_s / calls
-            if reason := self._watch.end(block_s):
+            reason = self._watch.end(block_s)
+            if reason and len(track.repeated) < _MOST_REPEATS:
                 track.repeated.append((len(track.samples_s), reason))
                 track.samples_s.append(sample_s)
                 sample_s = time_block(track.step, calls, clock) / calls
