@@ -269,7 +269,7 @@ def test_a_terminated_comparison_leaves_no_worktree_and_says_how_to_go_on(reposi
         rest = process.stderr.read()
         process.wait(60)
     assert process.returncode == 128 + signal.SIGTERM
-    assert "Continue with: deconvbench compare-commits HEAD~1 HEAD --preset smoke --out " in rest
+    assert "Continue with: deconvbench compare-commits 'HEAD~1' HEAD --preset smoke --out " in rest
     assert len(list_worktrees(repository)) == 1
     assert psutil.wait_procs(children, 10)[1] == []
 
