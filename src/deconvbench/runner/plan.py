@@ -22,6 +22,7 @@ from deconvbench.records.record import (
     Record,
     SpeedupRecord,
 )
+from deconvbench.runner.conditions import choose_policy
 
 # a month and more
 _MAX_MEASUREMENTS = 2_000_000
@@ -58,11 +59,13 @@ class Plan:
         What the user typed, for the report.
     precision : float or None
         Measure further replicates of the cases whose interval is wider than ± this share of the latency.
+    conditions : str
+        The policy under which all is timed, one of `POLICIES`.
 
     Raises
     ------
     UsageError
-        If it would take more than two million measurements, or the seed is not one.
+        If it would take more than two million measurements, or seed or policy is not one.
     """
 
     grid: Grid
@@ -73,9 +76,11 @@ class Plan:
     precision: float | None = None
     settings: tuple[Case, ...] = ()
     upsampler_digests: tuple[str, ...] = ()
+    conditions: str = "system"
 
     def __post_init__(self) -> None:
         check_whole("seed", self.seed, 0, LARGEST_SEED)
+        choose_policy(self.conditions, "conditions")
         grid, cases = self.grid, len(self.cases) + len(self.settings)
         layers = len({(case.upsampler, case.kernel_size, case.scale_factor) for case in self.cases})
         if grid.quality_axes:
@@ -99,6 +104,7 @@ class Plan:
             "command": list(self.command),
             "precision": self.precision,
             "setting_ids": [case.case_id for case in self.settings],
+            "conditions": self.conditions,
         }
 
     @classmethod
@@ -114,6 +120,8 @@ class Plan:
             upsampler_digests=tuple(info.get("upsampler_digests", ())),
             # runs of versions before speed-ups have none
             settings=tuple(Case.from_id(case_id) for case_id in info.get("setting_ids", ())),
+            # those of versions before policies were timed as the system would have it
+            conditions=info.get("conditions") or "system",
         )
 
 
