@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deconvbench.__main__ import main
-from deconvbench.cli.options import make_selection
+from deconvbench.cli.options import make_selection, parse_fail_on
 from deconvbench.workflows.selection import Selection
 
 
@@ -41,6 +41,19 @@ def test_no_words_are_the_default() -> None:
     assert make_selection(None, None, None, "", None, "", None).is_default
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (None, ("slower",)),
+        (["inconclusive"], ("inconclusive",)),
+        (["slower,inconclusive"], ("slower", "inconclusive")),
+        (["inconclusive", " slower ", "slower"], ("inconclusive", "slower")),
+    ],
+)
+def test_verdicts_to_fail_on_are_repeated_or_listed(words: list[str] | None, expected: tuple[str, ...]) -> None:
+    assert parse_fail_on(words) == expected
+
+
 TAKES_PATHS = [
     "run --out",
     "run --grid",
@@ -54,6 +67,8 @@ TAKES_PATHS = [
     "compare base.json base.json --html",
     "compare base.json base.json --markdown",
     "compare-commits HEAD --markdown",
+    "compare-commits HEAD --html",
+    "compare-commits HEAD --out",
     "compare-commits HEAD --base-python",
     "selftest --out",
     "validate --out",
