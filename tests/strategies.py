@@ -4,8 +4,9 @@ from hypothesis import strategies as st
 
 from deconvbench.records.case import DTYPES, EXECUTIONS, MEMORY_FORMATS, NAME_PATTERN, STEPS, Case
 from deconvbench.records.conditions import POLICIES, Conditions
+from deconvbench.records.finishing import STATUSES
+from deconvbench.records.pairs import PAIRS, PairRecord
 from deconvbench.records.record import (
-    STATUSES,
     AnyRecord,
     Latency,
     Memory,
@@ -155,4 +156,28 @@ def speedup_records(draw: st.DrawFn) -> SpeedupRecord:
     )
 
 
-records: st.SearchStrategy[AnyRecord] = case_records | quality_records | numerics_records | speedup_records()
+@st.composite
+def pair_records(draw: st.DrawFn) -> PairRecord:
+    """A case that two processes timed, with any number of rounds."""
+    rounds = draw(st.integers(0, 3))
+    samples = st.lists(seconds, min_size=rounds, max_size=rounds).map(tuple)
+    return PairRecord(
+        case=draw(cases),
+        replicate=draw(st.integers(0, 9)),
+        pair=draw(st.sampled_from(PAIRS)),
+        seed=draw(st.integers(0, 2**31)),
+        status=draw(statuses),
+        message=draw(messages),
+        failed_side=draw(st.sampled_from(["", "base", "head", "both"])),
+        base_samples_s=draw(samples),
+        head_samples_s=draw(samples),
+        calls_per_sample=draw(counts),
+        output_difference=draw(st.none() | st.floats(0, 2)),
+        conditions=draw(st.none() | conditions),
+        total_s=draw(seconds),
+    )
+
+
+records: st.SearchStrategy[AnyRecord] = (
+    case_records | quality_records | numerics_records | speedup_records() | pair_records()
+)

@@ -1,12 +1,14 @@
 """The command that compares two commits of a repository."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from deconvbench.cli.options import (
+    ConditionsOption,
     FailOnOption,
     ForceOption,
     KeywordOption,
@@ -62,7 +64,7 @@ def compare_commits(
             "--out",
             metavar="DIR",
             parser=parse_path,
-            help="Output folder; one that was interrupted continues [default: results/comparisons/…].",
+            help="Output folder; an interrupted comparison in it continues.",
         ),
     ] = None,
     page: Annotated[
@@ -72,6 +74,7 @@ def compare_commits(
         Path | None,
         typer.Option("--markdown", metavar="FILE", parser=parse_path, help="Write a summary as Markdown."),
     ] = None,
+    conditions: ConditionsOption = None,
     slow_down: Annotated[list[str] | None, typer.Option("--slow-down", hidden=True)] = None,
     force: ForceOption = False,
 ) -> int:
@@ -91,12 +94,13 @@ def compare_commits(
         margin=parse_margin(margin),
         base_python=None if base_python is None else str(base_python),
         seed=seed,
+        conditions=conditions,
         slowdowns=commits.parse_slowdowns(slow_down or ()),
         command=("deconvbench", *sys.argv[1:]),
     )
     started: list[Path] = []
 
-    def announce(lines: tuple[str, ...], folder: Path) -> None:
+    def announce(lines: Sequence[str], folder: Path) -> None:
         started.append(folder)
         print_text("\n".join(lines), sys.stderr)
 
@@ -121,8 +125,8 @@ def compare_commits(
     )
     if done.found.control.is_void:
         print_text(
-            "deconvbench: void: identical code was called slower or faster, so no verdict can be trusted; stop what"
-            " else runs on this machine, and compare again",
+            "deconvbench: void: identical code was called slower or faster, so no verdict can be trusted; stop"
+            " what else runs on this machine, and compare again",
             sys.stderr,
         )
         return VOID

@@ -22,6 +22,7 @@ from deconvbench.records.record import (
     Record,
     SpeedupRecord,
 )
+from deconvbench.runner.conditions import choose_policy
 
 # what the others replace, or are made of: the transposed convolution with a kernel of 3
 DEFAULT_BASELINE = ("transposed", 3)
@@ -60,13 +61,17 @@ class Plan:
         Upsampler and kernel size of the layer that all are compared with; None leaves that to `find_baselines`.
     command : tuple of str
         What the user typed, for the report.
+    keyword : str
+        The ``-k`` by which cases were selected; it filters the layers whose artifacts alone are measured too.
     precision : float or None
         Measure further replicates of the cases whose interval is wider than ± this share of the latency.
+    conditions : str
+        The policy under which all is timed, one of `POLICIES`.
 
     Raises
     ------
     UsageError
-        If it would take more than two million measurements, or the seed is not one.
+        If it would take more than two million measurements, or seed or policy is not one.
     """
 
     grid: Grid
@@ -78,9 +83,12 @@ class Plan:
     settings: tuple[Case, ...] = ()
     upsampler_digests: tuple[str, ...] = ()
     baseline: tuple[str, int | None] | None = None
+    keyword: str = ""
+    conditions: str = "system"
 
     def __post_init__(self) -> None:
         check_whole("seed", self.seed, 0, LARGEST_SEED)
+        choose_policy(self.conditions, "conditions")
         grid, cases = self.grid, len(self.cases) + len(self.settings)
         layers = len({(case.upsampler, case.kernel_size, case.scale_factor) for case in self.cases})
         if grid.quality_axes:
@@ -103,8 +111,10 @@ class Plan:
             "upsampler_digests": list(self.upsampler_digests),
             "command": list(self.command),
             "precision": self.precision,
+            "keyword": self.keyword,
             "setting_ids": [case.case_id for case in self.settings],
             "baseline": None if self.baseline is None else list(self.baseline),
+            "conditions": self.conditions,
         }
 
     @classmethod
@@ -118,10 +128,13 @@ class Plan:
             command=tuple(info["command"]),
             precision=info["precision"],
             upsampler_digests=tuple(info.get("upsampler_digests", ())),
+            keyword=info.get("keyword", ""),
             # runs of versions before speed-ups have none
             settings=tuple(Case.from_id(case_id) for case_id in info.get("setting_ids", ())),
             # nor have those of versions before ratios a baseline of their own
             baseline=_read_baseline(info.get("baseline")),
+            # those of versions before policies were timed as the system would have it
+            conditions=info.get("conditions") or "system",
         )
 
 
@@ -162,7 +175,7 @@ def list_jobs(plan: Plan) -> list[list[AnyRecord]]:
             channels=plan.grid.quality_channels,
             **_NOT_MEASURED,
         )
-        for name, kernel_size, scale_factor in plan.grid.list_layers(plan.cases)
+        for name, kernel_size, scale_factor in plan.grid.list_layers(plan.cases, plan.keyword)
         for seed in range(plan.grid.quality_seeds)
     ]
     numerics: dict[tuple[Any, ...], AnyRecord] = {}
