@@ -1,9 +1,11 @@
 """Small records, grids and plans for tests."""
 
+import math
 from typing import Any
 
 from deconvbench.grid.grid import Grid
 from deconvbench.records.case import Case
+from deconvbench.records.pairs import PairRecord
 from deconvbench.records.record import Record
 from deconvbench.runner.plan import Plan
 
@@ -64,3 +66,22 @@ def make_plan(grid: Grid | None = None, **changes: Any) -> Plan:
     chosen = grid or make_grid()
     settings = tuple(chosen.list_settings())
     return Plan(**{"grid": chosen, "cases": tuple(chosen.expand()), "seed": 7, "settings": settings, **changes})
+
+
+def make_pair_record(*, log_ratio: float = 0.0, rounds: int = 3, **changes: Any) -> PairRecord:
+    """Build a record in which HEAD takes exp(`log_ratio`) times as long in every round."""
+    base = tuple(1e-3 * (index + 1) for index in range(rounds))
+    values: dict[str, Any] = {
+        "case": make_case(),
+        "replicate": 0,
+        "pair": "head",
+        "seed": 1,
+        "status": "ok",
+        "base_samples_s": base,
+        "head_samples_s": tuple(sample * math.exp(log_ratio) for sample in base),
+        "calls_per_sample": 4,
+        "output_difference": 0.0,
+    }
+    if changes.get("status", "ok") != "ok":
+        values |= {"base_samples_s": (), "head_samples_s": (), "output_difference": None}
+    return PairRecord(**{**values, **changes})

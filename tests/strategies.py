@@ -3,8 +3,10 @@
 from hypothesis import strategies as st
 
 from deconvbench.records.case import DTYPES, EXECUTIONS, MEMORY_FORMATS, NAME_PATTERN, STEPS, Case
+from deconvbench.records.conditions import POLICIES, Conditions
+from deconvbench.records.finishing import STATUSES
+from deconvbench.records.pairs import PAIRS, PairRecord
 from deconvbench.records.record import (
-    STATUSES,
     AnyRecord,
     Latency,
     Memory,
@@ -43,6 +45,15 @@ cases = st.builds(
     execution=st.sampled_from(EXECUTIONS),
 )
 
+conditions = st.builds(
+    Conditions,
+    policy=st.sampled_from(POLICIES),
+    allocator=st.text(max_size=20),
+    huge_pages=st.sampled_from(["", "never", "madvise", "malloc", "always"]),
+    pinned_cores=st.lists(st.integers(0, 4095), max_size=3).map(tuple),
+    priority=st.none() | st.integers(-20, 19),
+)
+
 latencies = st.builds(
     Latency,
     samples_s=st.lists(seconds, max_size=8).map(tuple),
@@ -51,6 +62,7 @@ latencies = st.builds(
     stop_reason=st.sampled_from(["precision", "noise_floor", "time_cap", "sample_cap"]),
     host_latency_s=st.none() | seconds,
     launch_bound=st.none() | st.booleans(),
+    repeated=st.lists(st.tuples(st.integers(0, 7), messages), max_size=2).map(tuple),
 )
 
 memories = st.builds(
@@ -80,6 +92,7 @@ case_records = st.builds(
     macs=st.none() | st.integers(0, 10**15),
     total_s=seconds,
     machine_id=messages,
+    conditions=st.none() | conditions,
 )
 
 quality_records = st.builds(
@@ -143,4 +156,28 @@ def speedup_records(draw: st.DrawFn) -> SpeedupRecord:
     )
 
 
-records: st.SearchStrategy[AnyRecord] = case_records | quality_records | numerics_records | speedup_records()
+@st.composite
+def pair_records(draw: st.DrawFn) -> PairRecord:
+    """A case that two processes timed, with any number of rounds."""
+    rounds = draw(st.integers(0, 3))
+    samples = st.lists(seconds, min_size=rounds, max_size=rounds).map(tuple)
+    return PairRecord(
+        case=draw(cases),
+        replicate=draw(st.integers(0, 9)),
+        pair=draw(st.sampled_from(PAIRS)),
+        seed=draw(st.integers(0, 2**31)),
+        status=draw(statuses),
+        message=draw(messages),
+        failed_side=draw(st.sampled_from(["", "base", "head", "both"])),
+        base_samples_s=draw(samples),
+        head_samples_s=draw(samples),
+        calls_per_sample=draw(counts),
+        output_difference=draw(st.none() | st.floats(0, 2)),
+        conditions=draw(st.none() | conditions),
+        total_s=draw(seconds),
+    )
+
+
+records: st.SearchStrategy[AnyRecord] = (
+    case_records | quality_records | numerics_records | speedup_records() | pair_records()
+)

@@ -115,6 +115,21 @@ def test_numbers_of_others_are_read() -> None:
     assert build(tuple[float, ...], [10**400, -(10**400)]) == (math.inf, -math.inf)
 
 
+def test_a_tuple_of_fixed_length_has_a_type_at_each_place() -> None:
+    hint: Any = tuple[tuple[int, str], ...]
+    assert build(hint, [[3, "stolen"], [4, ""]]) == ((3, "stolen"), (4, ""))
+    for value, message in (
+        ([[3]], "[0]: [3] is not a list of 2"),
+        ([[3, "a", 1]], "[0]: [3, 'a', 1] is not a list of 2"),
+        ([[3, 4]], "[0][1]: 4 is not text"),
+        ([["3", ""]], "[0][0]: '3' is not a whole number"),
+        ([{}], "[0]: {} is not a list of 2"),
+    ):
+        with pytest.raises(DecodingError) as caught:
+            build(hint, value)
+        assert str(caught.value) == message
+
+
 def test_a_long_value_is_shortened() -> None:
     assert len(show_value(["x" * 1000] * 1000)) < 300
     assert show_value({"a": {"b": {"c": 1}}}) == "{'a': {'b': {...}}}"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from deconvbench.errors import SurroundingsError
+from deconvbench.measure.allocator import read_glibc_version
 from deconvbench.records.record import QualityRecord, Record
 from deconvbench.runner import child_process
 from deconvbench.runner import worker as worker_process
@@ -196,6 +197,31 @@ def test_a_kill_for_memory_is_told_from_other_kills(
 
 def test_a_limit_on_the_address_space_makes_an_oom(options: WorkerOptions) -> None:
     with Worker(replace(options, address_space_bytes=6 * 2**30)) as worker:
+        record = worker.measure(make_job("sound", height=16384, width=16384, batch=4), 60)
+        assert record.status == "oom"
+        assert worker.measure(make_job("sound"), 60).status == "ok"
+
+
+@pytest.mark.skipif(read_glibc_version() < (2, 35), reason="needs glibc 2.35 or later")
+def test_the_conditions_asked_for_reach_the_child_which_reads_them_back(options: WorkerOptions) -> None:
+    found = {}
+    for policy in ("settled", "system"):
+        with Worker(replace(options, conditions=policy)) as worker:
+            record = worker.measure(make_job("sound"), 60)
+            assert (record.status, record.message) == ("ok", "")
+            # what pins a thread lets it go, or the process would be taken for spent
+            assert worker.alive
+            assert worker.measure(make_job("sound", step="train"), 60).status == "ok"
+        found[policy] = record.conditions
+    assert found["settled"] is not None
+    assert found["system"] is not None
+    assert (found["settled"].policy, found["settled"].allocator) == ("settled", "settled")
+    assert (found["system"].policy, found["system"].allocator) == ("system", "system")
+
+
+def test_a_settled_child_with_a_limit_on_its_address_space(options: WorkerOptions) -> None:
+    limited = replace(options, address_space_bytes=6 * 2**30, conditions="settled")
+    with Worker(limited) as worker:
         record = worker.measure(make_job("sound", height=16384, width=16384, batch=4), 60)
         assert record.status == "oom"
         assert worker.measure(make_job("sound"), 60).status == "ok"

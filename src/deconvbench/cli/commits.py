@@ -62,7 +62,7 @@ def compare_commits(
             "--out",
             metavar="DIR",
             parser=parse_path,
-            help="Output folder; one that was interrupted continues [default: results/comparisons/…].",
+            help="Output folder; an interrupted comparison in it continues.",
         ),
     ] = None,
     page: Annotated[
@@ -71,6 +71,14 @@ def compare_commits(
     markdown: Annotated[
         Path | None,
         typer.Option("--markdown", metavar="FILE", parser=parse_path, help="Write a summary as Markdown."),
+    ] = None,
+    conditions: Annotated[
+        str | None,
+        typer.Option(
+            "--conditions",
+            metavar="POLICY",
+            help="settled (memory kept, idle core; default) or system.",
+        ),
     ] = None,
     slow_down: Annotated[list[str] | None, typer.Option("--slow-down", hidden=True)] = None,
     force: ForceOption = False,
@@ -91,6 +99,7 @@ def compare_commits(
         margin=parse_margin(margin),
         base_python=None if base_python is None else str(base_python),
         seed=seed,
+        conditions=conditions,
         slowdowns=commits.parse_slowdowns(slow_down or ()),
         command=("deconvbench", *sys.argv[1:]),
     )
@@ -121,8 +130,8 @@ def compare_commits(
     )
     if done.found.control.is_void:
         print_text(
-            "deconvbench: void: identical code was called slower or faster, so no verdict can be trusted; stop what"
-            " else runs on this machine, and compare again",
+            "deconvbench: void: identical code was called slower or faster, so no verdict can be trusted; stop"
+            " what else runs on this machine, and compare again",
             sys.stderr,
         )
         return VOID

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deconvbench.errors import UsageError
 from deconvbench.measure.accelerator import TorchAccelerator
+from deconvbench.measure.conditions import hold_conditions
 from deconvbench.measure.latency import LatencyPolicy, measure_accelerator_latency, measure_cpu_latency
 from deconvbench.measure.memory import measure_accelerator_memory, measure_cpu_memory
 from deconvbench.measure.noise import explain_noise, read_noise_state
@@ -72,6 +73,8 @@ class Measuring:
         Share by which steps on the CPU are made slower.
     measures_memory : bool
         False leaves the memory pass out.
+    conditions : str
+        The policy under which cases are timed, one of `POLICIES`.
     """
 
     def __init__(
@@ -81,9 +84,11 @@ class Measuring:
         policy: Mapping[str, Any],
         slowdown: float = 0.0,
         measures_memory: bool = True,
+        conditions: str = "system",
     ) -> None:
         self._slowdown = slowdown
         self._measures_memory = measures_memory
+        self._conditions = conditions
         self._identity = {key: environment[key] for key in ("machine_id", "torch_version", "code_version")}
         self._policy = LatencyPolicy(**policy)
 
@@ -131,16 +136,24 @@ class Measuring:
         yield filled
         accelerator = None if case.device == "cpu" else TorchAccelerator(case.device)
 
-        before, started = read_noise_state(), time.monotonic()
-        if accelerator is None:
-            timed_step = slow_down(step.run, self._slowdown) if self._slowdown else step.run
-            latency = measure_cpu_latency(timed_step, self._policy)
-        else:
-            latency = measure_accelerator_latency(step.run, accelerator, self._policy)
-        timed = time.monotonic()
-        reason = explain_noise(before, read_noise_state(), timed - started, latency, len(os.sched_getaffinity(0)))
+        cores = len(os.sched_getaffinity(0))
+        pins = (case.device, case.execution) == ("cpu", "eager")
+        with hold_conditions(self._conditions, case.threads, pins=pins) as conditions:
+            before, started = read_noise_state(), time.monotonic()
+            if accelerator is None:
+                timed_step = slow_down(step.run, self._slowdown) if self._slowdown else step.run
+                latency = measure_cpu_latency(timed_step, self._policy)
+            else:
+                latency = measure_accelerator_latency(step.run, accelerator, self._policy)
+            after, timed = read_noise_state(), time.monotonic()
+        reason = explain_noise(before, after, timed - started, latency, cores)
         filled = replace(
-            filled, latency=latency, latency_pass_s=timed - started, noisy=bool(reason), noise_reason=reason
+            filled,
+            latency=latency,
+            latency_pass_s=timed - started,
+            noisy=bool(reason),
+            noise_reason=reason,
+            conditions=conditions,
         )
         yield filled if self._measures_memory else replace(filled, status="ok", message="")
         if not self._measures_memory:

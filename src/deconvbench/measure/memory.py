@@ -20,6 +20,7 @@ import torch
 
 from deconvbench.errors import DeconvbenchError, UnsupportedError
 from deconvbench.measure.accelerator import Accelerator
+from deconvbench.measure.allocator import drop_settled_tunables
 from deconvbench.measure.step import PreparedStep, prepare_step
 from deconvbench.records.case import Case
 from deconvbench.records.record import Memory
@@ -153,7 +154,7 @@ def measure_resident_peak(case_id: str, *, seed: int = 0, timeout_s: float = 300
         )
     if sys.platform != "linux":
         raise UnsupportedError(f"the resident peak is read from Linux's /proc, which {sys.platform} has not")
-    environment = {**os.environ, **_MALLOC_SETTINGS}
+    environment = {**drop_settled_tunables(os.environ), **_MALLOC_SETTINGS}
     try:
         with start_like_this("deconvbench.measure.memory", case_id, str(seed)) as (command, descriptors):
             answer = subprocess.run(

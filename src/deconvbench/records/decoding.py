@@ -128,9 +128,9 @@ def build(kind: type[T], value: Any) -> T:
     ----------
     kind : type
         A dataclass, a TypedDict, or any annotation made of them, of ``str``, ``int``, ``float``, ``bool``,
-        ``None``, ``tuple[X, ...]``, ``list``, ``dict``, ``Mapping``, ``Any`` and unions. A field of a dataclass
-        that has no default must be there, and unknown ones are refused, but by a class whose ``IGNORES_UNKNOWN``
-        is true; a TypedDict takes further keys and keeps them.
+        ``None``, ``tuple[X, ...]``, ``tuple[X, Y]``, ``list``, ``dict``, ``Mapping``, ``Any`` and unions. A field
+        of a dataclass that has no default must be there, and unknown ones are refused, but by a class whose
+        ``IGNORES_UNKNOWN`` is true; a TypedDict takes further keys and keeps them.
     value : object
         From `parse_json`.
 
@@ -158,7 +158,8 @@ def _make_reader(hint: Any) -> _Reader:
     if is_dataclass(hint) or is_typeddict(hint):
         return _make_object_reader(hint)
     if origin in (tuple, list):
-        return _make_list_reader(origin, arguments[0])
+        is_fixed = origin is tuple and arguments[-1] is not ...
+        return _make_tuple_reader(arguments) if is_fixed else _make_list_reader(origin, arguments[0])
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return _make_mapping_reader(arguments[1])
     return _make_scalar_reader(hint)
@@ -187,14 +188,20 @@ def _make_list_reader(origin: type, hint: Any) -> _Reader:
         # samples are by far the most of what is read
         if hint is float and {*map(type, value)} == {float}:
             return origin(value)
-        entries = []
-        for index, entry in enumerate(value):
-            try:
-                entries.append(read_entry(entry))
-            except DecodingError as error:
-                error.path.insert(0, index)
-                raise
-        return origin(entries)
+        return origin(_read_field(index, read_entry, entry) for index, entry in enumerate(value))
+
+    return read
+
+
+def _make_tuple_reader(hints: tuple[Any, ...]) -> _Reader:
+    readers = [_make_reader(hint) for hint in hints]
+    allowed = f"a list of {len(readers)}"
+
+    def read(value: Any) -> Any:
+        if type(value) is not list or len(value) != len(readers):
+            raise DecodingError(f"{show_value(value)} is not {allowed}", allowed)
+        pairs = zip(readers, value, strict=True)
+        return tuple(_read_field(index, reader, entry) for index, (reader, entry) in enumerate(pairs))
 
     return read
 
@@ -244,7 +251,7 @@ def _check_object(value: Any) -> None:
         raise DecodingError(f"{show_value(value)} is not an object", "an object")
 
 
-def _read_field(name: str, reader: _Reader, value: Any) -> Any:
+def _read_field(name: str | int, reader: _Reader, value: Any) -> Any:
     try:
         return reader(value)
     except DecodingError as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from deconvbench.records.case import Case
+from deconvbench.records.conditions import Conditions
 from deconvbench.records.finishing import finish_record
 
 # of which commits a pair's two processes are: BASE and HEAD, or BASE twice
@@ -43,6 +44,8 @@ class PairRecord:
     output_difference : float or None
         Largest deviation between the outputs of both sides (where the step is `train`, of the gradients too) as a
         share of the largest value, found before timing; None where they were not compared.
+    conditions : Conditions or None
+        Those of both sides, which share their cores; None where neither was timed.
     total_s : float
         Wall time spent on the case.
     """
@@ -60,6 +63,7 @@ class PairRecord:
     head_samples_s: tuple[float, ...] = ()
     calls_per_sample: int = 0
     output_difference: float | None = None
+    conditions: Conditions | None = None
     total_s: float = 0.0
     machine_id: str = ""
     torch_version: str = ""

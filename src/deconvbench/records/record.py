@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypedDict
 
 from deconvbench.errors import RunFolderError
 from deconvbench.records.case import Case
+from deconvbench.records.conditions import Conditions
 from deconvbench.records.decoding import DecodingError, build, parse_json, show_value
 from deconvbench.records.finishing import finish_record
 from deconvbench.records.pairs import PairRecord
@@ -23,7 +24,8 @@ from deconvbench.records.pairs import PairRecord
 #    Metrics are names with numbers, so one more needs no new version: flat_field_ripple and checkerboard came
 #    after the first runs, whose lines lack them and are read as None; a version without such a metric ignores
 #    it. Lines of kind speedup came later too: only runs that ask for speed-ups hold them, all others stay as they
-#    were, and a version that knows no such kind names the line instead of misreading it
+#    were, and a version that knows no such kind names the line instead of misreading it. Conditions came later
+#    still, with a default
 SCHEMA_VERSION = 1
 
 
@@ -45,6 +47,8 @@ class Latency:
         Median seconds that the host needs to launch the step (accelerators only).
     launch_bound : bool or None
         True where the host is slower than the device (accelerators only).
+    repeated : tuple of (int, str)
+        Index of each sample that was disturbed and taken again, with the reason; the next one is the repeat.
     """
 
     samples_s: tuple[float, ...]
@@ -53,6 +57,7 @@ class Latency:
     stop_reason: str
     host_latency_s: float | None = None
     launch_bound: bool | None = None
+    repeated: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +111,8 @@ class Record:
         Multiply-accumulates of one forward pass.
     latency_pass_s, memory_pass_s, total_s : float
         Wall time spent on the case: timing, memory, everything.
+    conditions : Conditions or None
+        What held while it was timed; None in records of versions before they were recorded.
     """
 
     KIND: ClassVar[str] = "record"
@@ -129,6 +136,7 @@ class Record:
     machine_id: str = ""
     torch_version: str = ""
     code_version: str = ""
+    conditions: Conditions | None = None
 
     def __post_init__(self) -> None:
         finish_record(self)

@@ -14,7 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from deconvbench.measure.conditions import find_idle_core
 from deconvbench.records.case import Case
+from deconvbench.records.conditions import Conditions
+from deconvbench.records.decoding import build
 from deconvbench.records.pairs import PairRecord
 from deconvbench.runner.child_process import ChannelError
 from deconvbench.runner.worker import Worker, WorkerOptions
@@ -136,6 +139,8 @@ class PairSetup:
         How long each case is timed.
     timeout_s : float
         Seconds without an answer after which a side counts as hanging.
+    find_core : callable
+        Finds an idle core, or none, for both sides to share.
     logs : Path or None
         Folder that gets what the processes of each side print; None discards it.
     """
@@ -144,6 +149,7 @@ class PairSetup:
     head: WorkerOptions
     policy: PairPolicy = PairPolicy()
     timeout_s: float = 120.0
+    find_core: Callable[[], int | None] = find_idle_core
     logs: Path | None = None
 
 
@@ -297,6 +303,11 @@ def _measure_pair(
             difference = ask(head, "differ", path=str(path))["difference"]
         filled = replace(filled, output_difference=difference)
         policy = setup.policy
+        # found anew for each case: what is idle now need not stay so
+        core = setup.find_core() if _wants_core(setup, job.case) else None
+        cores = [] if core is None else [core]
+        settled = [ask(name, "settle", cores=cores)["conditions"] for name in sides]
+        filled = replace(filled, conditions=build(Conditions, settled[0]))
         words = {"warmup_s": policy.warmup_s, "min_block_s": policy.min_block_s}
         found = [ask(name, "warm", **words)["calls"] for name in sides]
         calls = min(max(found), _MOST_UNEVEN * min(found))
@@ -320,6 +331,12 @@ def _measure_pair(
         head_samples_s=tuple(samples[head]),
         calls_per_sample=calls,
     )
+
+
+def _wants_core(setup: PairSetup, case: Case) -> bool:
+    """Say whether both sides are bound to one core: a thread that computes alone is, as in any other run."""
+    is_alone = (case.device, case.execution, case.threads) == ("cpu", "eager", 1)
+    return setup.base.conditions == "settled" and is_alone
 
 
 def _prepare_both(

@@ -7,7 +7,8 @@ such processes, of two commits, compute in turns. Between blocks it waits for th
 import contextlib
 import faulthandler
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -26,10 +27,13 @@ class Side:
     ----------
     slowdowns : mapping of str to float
         By upsampler: share by which its calls are made slower.
+    policy : str
+        The conditions that were asked for.
     """
 
-    def __init__(self, slowdowns: Mapping[str, float]) -> None:
+    def __init__(self, slowdowns: Mapping[str, float], policy: str = "system") -> None:
         self._slowdowns = slowdowns
+        self._policy = policy
         self._step: PairedStep | None = None
         self._held = contextlib.ExitStack()
 
@@ -39,7 +43,7 @@ class Side:
         Parameters
         ----------
         request : mapping
-            ``do``: ``prepare``, ``write``, ``differ``, ``warm`` or ``time``, with what that needs.
+            ``do``: ``prepare``, ``write``, ``differ``, ``settle``, ``warm`` or ``time``, with what that needs.
         """
         try:
             return {"status": "ok", **self._do(request)}
@@ -58,6 +62,8 @@ class Side:
                 return {}
             case "differ":
                 return {"difference": step.find_difference(Path(request["path"]))}
+            case "settle":
+                return self._settle(request["cores"])
             case "warm":
                 return {"calls": step.warm_up(request["warmup_s"], request["min_block_s"])}
             case "time":
@@ -71,6 +77,13 @@ class Side:
         self._step = PairedStep(case, request["seed"], slowdown=self._slowdowns.get(case.upsampler, 0.0))
         self._held.callback(self._step.close)
         return {"digest": self._step.digest()}
+
+    def _settle(self, cores: Collection[int]) -> dict[str, Any]:
+        """Bind this thread to the cores that both sides share, until the case is dropped."""
+        from deconvbench.measure.conditions import pin_to, read_conditions
+
+        self._held.enter_context(pin_to(cores))
+        return {"conditions": asdict(read_conditions(self._policy))}
 
     def drop(self) -> None:
         """Forget the case."""
@@ -94,7 +107,7 @@ def serve(source: TextIO, answer: Callable[[str], None]) -> None:
         return
     _, state = begun
     token = options["token"]
-    side = Side(dict(options["slowdowns"]))
+    side = Side(dict(options["slowdowns"]), options["conditions"])
     for line in source:
         request = json.loads(line)
         if request["do"] == "drop":

@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self, TypeVar
 from deconvbench.errors import DeconvbenchError, SurroundingsError, explain_os_error
 from deconvbench.records.record import AnyRecord, decode_record, encode_record
 from deconvbench.runner.child_process import ChannelError, ChildProcess
+from deconvbench.runner.conditions import list_variables
 
 R = TypeVar("R", bound=AnyRecord)
 
@@ -56,6 +57,8 @@ class WorkerOptions:
         By upsampler the share by which its steps alone are made slower, where pairs of processes are timed.
     measures_memory : bool
         False leaves the memory pass out.
+    conditions : str
+        The policy under which it times, one of `POLICIES`.
     search_path : tuple of str
         Folders that come first on the child's module search path.
     environment : tuple
@@ -77,6 +80,7 @@ class WorkerOptions:
     slowdown: float = 0.0
     slowdowns: tuple[tuple[str, float], ...] = ()
     measures_memory: bool = True
+    conditions: str = "system"
     search_path: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     address_space_bytes: int | None = None
@@ -129,7 +133,7 @@ class Worker:
                 self.MODULE,
                 python=python,
                 search_path=options.search_path,
-                environment=dict(options.environment),
+                environment={**list_variables(options.conditions), **dict(options.environment)},
                 log=options.log,
             )
         except OSError as error:

@@ -155,6 +155,7 @@ def _prepare(options: dict[str, Any]) -> tuple["Measuring", dict[str, Any], "Pro
         policy=dict(options["policy"]),
         slowdown=options["slowdown"],
         measures_memory=options["measures_memory"],
+        conditions=options["conditions"],
     )
     return measuring, environment, state
 

@@ -34,6 +34,7 @@ from deconvbench.records.pairs import PairRecord
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME
 from deconvbench.runner.checkout import CheckoutFinder
+from deconvbench.runner.conditions import choose_policy
 from deconvbench.runner.engine import PlannedRun, run_tasks
 from deconvbench.runner.folder import make_new_folder, open_folder
 from deconvbench.runner.pairing import (
@@ -65,7 +66,7 @@ _CONTROL_SHARE, _FEWEST_CONTROLS = 0.25, 4
 _HASTY = (("time_cap_s", 0.0), ("min_time_s", 0.0), ("warmup_s", 0.0))
 _MOST_REPLICATES = 1000
 # what two parts of one comparison must have in common
-_IDENTITY = ("base_sha", "head_sha", "case_ids", "replicates", "margin", "slowdowns")
+_IDENTITY = ("base_sha", "head_sha", "case_ids", "replicates", "margin", "conditions", "slowdowns")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +91,8 @@ class CommitSelection:
         Interpreter of an environment with BASE's dependencies, where they differ.
     seed : int or None
         Of orders, weights and inputs; None draws one, and records it.
+    conditions : str or None
+        One of `POLICIES`; None takes the default of this machine.
     slowdowns : tuple
         By upsampler: the share by which HEAD's is made slower, to see whether a comparison finds it.
     command : tuple of str
@@ -104,12 +107,14 @@ class CommitSelection:
     margin: float = DEFAULT_MARGIN
     base_python: str | None = None
     seed: int | None = None
+    conditions: str | None = None
     slowdowns: tuple[tuple[str, float], ...] = ()
     command: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.replicates is not None:
             check_whole("--replicates", self.replicates, 2, _MOST_REPLICATES)
+        object.__setattr__(self, "conditions", choose_policy(self.conditions))
 
     @property
     def plan(self) -> PairedPlan:
@@ -189,7 +194,8 @@ def compare_commits(
         description = {
             "base": base, "head": head, "base_sha": one.sha, "head_sha": two.sha,
             "case_ids": [case.case_id for case in extent.cases], "replicates": asdict(plan),
-            "margin": selection.margin, "slowdowns": [list(entry) for entry in selection.slowdowns],
+            "margin": selection.margin, "conditions": selection.conditions,
+            "slowdowns": [list(entry) for entry in selection.slowdowns],
             "seed": choose_seed(selection.seed, "--seed"), "lines": list(extent.lines),
             "command": list(selection.command),
         }  # fmt: skip
@@ -199,7 +205,7 @@ def compare_commits(
         check_sizes(values)
         announce(extent.lines, folder)
         options = [
-            _make_options(commit, layers, values.upsamplers, python)
+            _make_options(commit, layers, selection, python)
             for commit, python in ((one, selection.base_python), (two, None))
         ]
         try:
@@ -273,11 +279,13 @@ def _load_upsamplers(commits: tuple[Commit, Commit], paths: Sequence[str]) -> di
     return dict(zip(names, paths, strict=True))
 
 
-def _make_options(
-    commit: Commit, layers: Layers, upsamplers: tuple[str, ...], python: str | None
-) -> WorkerOptions:
+def _make_options(commit: Commit, layers: Layers, selection: CommitSelection, python: str | None) -> WorkerOptions:
     options = WorkerOptions(
-        upsamplers=upsamplers, code_version=commit.sha, python=python, environment=WAITING_VARIABLES
+        upsamplers=selection.upsamplers,
+        conditions=str(selection.conditions),
+        code_version=commit.sha,
+        python=python,
+        environment=WAITING_VARIABLES,
     )
     if commit.has_products:
         return replace(options, products=commit.worktree / "src")
