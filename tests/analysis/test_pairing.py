@@ -80,6 +80,13 @@ class TestJudgePairs:
         assert found.replicates_needed is not None
         assert found.replicates_needed > 30
 
+    def test_too_few_pairs_cannot_exclude_a_second_speed(self) -> None:
+        logs = {str(index): [0.3, 0.301, 0.302, 0.299] for index in range(60)}
+        plan = PairedPlan(first=4, most=4)
+        found = judge_pairs(logs, margin=0.02, plan=plan).verdicts["0"]
+        reason = "slower in all 4 pairs, too few to tell from a second speed of some processes"
+        assert (found.verdict, found.reason, found.replicates_needed) == ("inconclusive", reason, 8)
+
     def test_a_majority_of_slow_processes_is(self) -> None:
         found = judge_pairs({"a": [0.3, 0.31, 0.3, 0.0, 0.29] * 6}, margin=0.02).verdicts["a"]
         assert (found.verdict, found.reason) == ("slower", "")

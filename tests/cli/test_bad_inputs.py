@@ -434,6 +434,7 @@ LINES: dict[str, list[tuple[str, str]]] = {
         ("selftest -k nothing_like_it", "-k: 'nothing_like_it' matches none of the"),
         ("selftest --set device=cuda", "--set device: 'cuda' cannot be made slower by a busy loop"),
         ("selftest --set upsampler=deconv", "--set upsampler: 'deconv' is unknown"),
+        ("selftest --conditions cosy", "--conditions: 'cosy' is not one of"),
         ("selftest --out file", "--out: 'file' is a file, not a folder"),
         ("selftest --grid g.toml", "--grid"),
         ("selftest extra", "extra"),
@@ -591,7 +592,7 @@ def test_there_are_three_hundred_and_none_twice() -> None:
 # where work would begin, that of hours included
 BEGINNINGS = (
     (workflows_run, "run_plan"),
-    (workflows_selftest, "run_tasks"),
+    (workflows_selftest, "measure_pairs"),
     (workflows_commits, "run_tasks"),
     (training_workflow, "TrainingPool"),
     (validation_workflow, "run_study"),

@@ -247,7 +247,11 @@ def _judge(
     verdict, reason = judge_interval(interval, rule.margin) if len(logs) >= look else "inconclusive", ""
     beyond = _count_beyond(logs[:look], estimate.centre, rule.margin)
     if verdict in ("slower", "faster") and not _is_majority(beyond, estimate.count, rule.tail / rule.looks):
-        reason = f"{verdict} in {beyond} of {estimate.count} pairs only: two speeds"
+        reason = (
+            f"{verdict} in all {beyond} pairs, too few to tell from a second speed of some processes"
+            if beyond == estimate.count
+            else f"{verdict} in {beyond} of {estimate.count} pairs only: two speeds"
+        )
         verdict = "inconclusive"
     return PairedVerdict(
         case_id=case,
