@@ -6,7 +6,9 @@ import pytest
 from torch import nn
 
 from deconvbench.errors import UsageError
+from deconvbench.measure import job as job_module
 from deconvbench.measure.job import Measuring, count_macs
+from deconvbench.measure.step import PreparedStep
 from deconvbench.records.record import AnyRecord, NumericsRecord, QualityRecord, Record
 from deconvbench.upsamplers import register_upsampler, registry
 from tests.builders import make_case, make_record
@@ -39,6 +41,24 @@ def test_a_case_is_filled_in_step_by_step(measuring: Measuring) -> None:
     assert last.memory.output_bytes == 4 * 2 * 16 * 16
     assert last.latency_pass_s > 0
     assert last.memory_pass_s > 0
+
+
+def test_the_kernel_is_found_in_the_first_replicate_behind_all_passes(
+    measuring: Measuring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def name(step: PreparedStep) -> str:
+        asked.append(step.case.case_id)
+        return "convolution ref"
+
+    monkeypatch.setattr(job_module, "name_kernels", name)
+    steps = [s for s in measuring.measure(make_record(status="error", replicate=0)) if isinstance(s, Record)]
+    assert [step.kernel for step in steps] == [""] * (len(steps) - 1) + ["convolution ref"]
+    last = finish(measuring.measure(make_record(status="error", replicate=1)))
+    assert isinstance(last, Record)
+    assert (last.kernel, last.status) == ("", "ok")
+    assert len(asked) == 1
 
 
 def test_quality_and_numerics(measuring: Measuring) -> None:

@@ -21,10 +21,10 @@ DESIGN_COLUMNS = [
     "seed", "order", "started_at", "status", "message", "noisy", "noise_reason", "latency_s",
     "latency_ci_low_s", "latency_ci_high_s", "latency_floor_s", "samples", "stop_reason", "host_latency_s",
     "launch_bound", "peak_memory_bytes", "peak_reserved_bytes", "input_bytes", "output_bytes", "parameter_bytes",
-    "workspace_bytes", "macs", "overlap_cv", "phase_ripple", "noise_gain_cv", "image_rejection_db",
+    "workspace_bytes", "macs", "kernel", "overlap_cv", "phase_ripple", "noise_gain_cv", "image_rejection_db",
     "border_error", "flat_field_ripple", "checkerboard", "numerical_error", "machine_id", "torch_version",
     "code_version",
-]  # fmt: skip  # fmt: skip
+]  # fmt: skip
 
 
 def make_latency(*samples_s: float, **changes: Any) -> Latency:

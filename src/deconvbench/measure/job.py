@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deconvbench.errors import UsageError
 from deconvbench.measure.accelerator import TorchAccelerator
+from deconvbench.measure.kernels import name_kernels
 from deconvbench.measure.latency import LatencyPolicy, measure_accelerator_latency, measure_cpu_latency
 from deconvbench.measure.memory import measure_accelerator_memory, measure_cpu_memory
 from deconvbench.measure.noise import explain_noise, read_noise_state
@@ -148,4 +149,7 @@ class Measuring:
 
         started = time.monotonic()
         memory = measure_cpu_memory(step) if accelerator is None else measure_accelerator_memory(step, accelerator)
-        yield replace(filled, memory=memory, memory_pass_s=time.monotonic() - started, status="ok", message="")
+        filled = replace(filled, memory=memory, memory_pass_s=time.monotonic() - started)
+        # the same each time, so one replicate suffices
+        kernel = name_kernels(step) if job.replicate == 0 else ""
+        yield replace(filled, kernel=kernel, status="ok", message="")

@@ -107,6 +107,9 @@ class Record:
         Multiply-accumulates of one forward pass.
     latency_pass_s, memory_pass_s, total_s : float
         Wall time spent on the case: timing, memory, everything.
+    kernel : str
+        The primitives or kernels that the step spends its time in (`deconvbench.measure.kernels`); empty where
+        they were not found, and in replicates but the first, which have the same.
     """
 
     KIND: ClassVar[str] = "record"
@@ -130,6 +133,7 @@ class Record:
     machine_id: str = ""
     torch_version: str = ""
     code_version: str = ""
+    kernel: str = ""
 
     def __post_init__(self) -> None:
         _finish(self)
