@@ -3,6 +3,7 @@
 import gc
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from deconvbench.measure import group as group_module
 from deconvbench.measure.group import DisturbanceError, measure_group
 from deconvbench.measure.latency import LatencyPolicy
+from deconvbench.measure.step import PreparedStep
 from deconvbench.records.record import Latency, Record, decode_record, encode_record
 from deconvbench.runner.worker_main import classify_failure
 from deconvbench.upsamplers import register_upsampler, registry
@@ -233,3 +235,18 @@ def test_a_group_on_a_device() -> None:
         assert record.latency.host_latency_s is not None
         assert record.memory is not None
         assert record.memory.peak_reserved_bytes
+
+
+def test_kernels_are_named_in_the_first_replicate_behind_all_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def name(step: PreparedStep) -> str:
+        asked.append(step.case.case_id)
+        return "convolution ref"
+
+    monkeypatch.setattr(group_module, "name_kernels", name)
+    jobs = make_jobs("transposed", "nearest_conv")
+    assert [record.kernel for record in measure(jobs)] == ["convolution ref"] * 2
+    assert asked == [job.case.case_id for job in jobs]
+    assert [record.kernel for record in measure([replace(job, replicate=1) for job in jobs])] == ["", ""]
+    assert len(asked) == 2

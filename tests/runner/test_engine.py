@@ -2,6 +2,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,12 +11,13 @@ from deconvbench.progress import JobDone
 from deconvbench.records.journal import Journal
 from deconvbench.records.record import Latency, Record, SpeedupRecord
 from deconvbench.records.run_folder import JOURNAL_NAME
+from deconvbench.runner import engine
 from deconvbench.runner.engine import REFINEMENT_LIMIT, PlannedRun, RunOutcome, run_plan, run_tasks
 from deconvbench.runner.messages import Breakdown
 from deconvbench.runner.plan import Plan, list_jobs
 from deconvbench.runner.precision import list_imprecise
-from deconvbench.runner.worker import MeasuringProcess, R, WorkerOptions
-from tests.builders import make_grid, make_plan, make_record, make_speedup_grid
+from deconvbench.runner.worker import MeasuringProcess, R, WorkerError, WorkerOptions
+from tests.builders import make_case, make_grid, make_plan, make_record, make_speedup_grid
 
 
 class Clock:
@@ -412,3 +414,24 @@ def test_an_imprecise_case_that_fails_later_is_not_measured_for_ever(tmp_path: P
 def test_a_run_of_which_nothing_was_measured_is_a_failure(statuses: list[str], is_failure: bool) -> None:
     records = tuple(make_record(status=status) for status in statuses)
     assert RunOutcome(records=records, measuring_share=None).is_failure is is_failure
+
+
+@pytest.mark.parametrize(("upsampler", "count"), [("nearest_conv_native", 1), ("nearest_conv", 0)])
+def test_the_layer_that_must_be_compiled_is_compiled_before_any_worker_starts(
+    upsampler: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    def compile_it() -> str:
+        events.append("compiled")
+        return "no C compiler"
+
+    def start(options: WorkerOptions) -> Any:
+        events.append("started")
+        raise WorkerError("seen enough")
+
+    monkeypatch.setattr(engine, "ensure_native", compile_it)
+    plan = make_plan(cases=(make_case(upsampler=upsampler),))
+    with pytest.raises(WorkerError, match="seen enough"):
+        run_plan(plan, tmp_path, start_worker=start)
+    assert events == ["compiled"] * count + ["started"]

@@ -22,7 +22,7 @@ DESIGN_COLUMNS = [
     "latency_ci_low_s", "latency_ci_high_s", "latency_floor_s", "baseline_id", "ratio", "samples", "stop_reason",
     "host_latency_s", "launch_bound", "peak_memory_bytes", "peak_reserved_bytes", "input_bytes", "output_bytes",
     "parameter_bytes",
-    "workspace_bytes", "macs", "overlap_cv", "phase_ripple", "noise_gain_cv", "image_rejection_db",
+    "workspace_bytes", "macs", "kernel", "overlap_cv", "phase_ripple", "noise_gain_cv", "image_rejection_db",
     "border_error", "flat_field_ripple", "checkerboard", "numerical_error", "machine_id", "torch_version",
     "code_version",
     "conditions",

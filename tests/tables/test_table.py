@@ -122,6 +122,14 @@ def test_the_conditions_of_a_timing_are_one_text_and_replicates_under_others_sho
     assert summarise(table)["conditions"].tolist() == [f"{pinned}, {free}"]
 
 
+def test_kernels_that_were_found_in_one_replicate_stand_for_all() -> None:
+    found = "convolution jit:avx2"
+    table = build_table([make_record(kernel=found), make_record(replicate=1), make_record(replicate=2)])
+    assert table["kernel"].isna().tolist() == [False, True, True]
+    assert summarise(table)["kernel"].tolist() == [found]
+    assert summarise(build_table([make_record()]))["kernel"].isna().all()
+
+
 def test_a_latency_without_samples_is_not_measured() -> None:
     latency = Latency(samples_s=(), calls_per_sample=1, first_call_s=1.0, stop_reason="time_cap")
     assert build_table([make_record(latency=latency)])["latency_s"].isna().all()

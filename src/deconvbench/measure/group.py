@@ -17,6 +17,7 @@ import torch
 from deconvbench.measure.accelerator import TorchAccelerator
 from deconvbench.measure.blocks import pause_collector, spare_collector
 from deconvbench.measure.conditions import hold_conditions
+from deconvbench.measure.kernels import name_kernels
 from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.measure.layers import count_macs
 from deconvbench.measure.memory import measure_accelerator_memory, measure_cpu_memory
@@ -24,7 +25,7 @@ from deconvbench.measure.noise import BlockWatch, explain_noise, read_noise_stat
 from deconvbench.measure.rounds import Report, Rounds, divide_rounds, take_rounds, time_first_call
 from deconvbench.measure.slowing import slow_down
 from deconvbench.measure.step import PreparedStep, prepare_step
-from deconvbench.records.record import Latency, Memory, Record
+from deconvbench.records.record import Latency, Record
 
 # what an exception means: status and message
 Judge = Callable[[BaseException], tuple[str, str]]
@@ -265,19 +266,26 @@ class _Group:
                 self._report(member.case_id)
                 started = time.monotonic()
                 with member.guard(self._judge):
-                    memory = self._measure_one(member)
+                    step = self._isolate(member)
+                    if self._accelerator is None:
+                        memory = measure_cpu_memory(step)
+                    else:
+                        memory = measure_accelerator_memory(step, self._accelerator)
                     member.record = replace(member.record, memory=memory)
+                    # they are the same each time, so one replicate suffices
+                    if member.record.replicate == 0:
+                        member.record = replace(member.record, kernel=name_kernels(step))
                 member.record = replace(member.record, memory_pass_s=time.monotonic() - started)
 
-    def _measure_one(self, member: _Member) -> Memory:
+    def _isolate(self, member: _Member) -> PreparedStep:
+        """Return a step beside which nothing is held that a memory pass would count."""
         if self._accelerator is None:
             assert member.step is not None
-            return measure_cpu_memory(member.step)
-        # what a device's allocator holds counts, so nothing else may be there
+            return member.step
+        # what a device's allocator holds counts
         for other in self._members:
             other.step = None
-        step = prepare_step(member.record.case, member.record.seed)
-        return measure_accelerator_memory(step, self._accelerator)
+        return prepare_step(member.record.case, member.record.seed)
 
     def finish(self) -> list[Record]:
         """Return the records, with those that nothing was wrong with `ok`."""

@@ -120,6 +120,9 @@ class Record:
         empty where it was timed without.
     conditions : Conditions or None
         What held while it was timed; None in records of versions before they were recorded.
+    kernel : str
+        The primitives or kernels that the step spends its time in (`deconvbench.measure.kernels`); empty where
+        they were not found, and in replicates but the first, which have the same.
     """
 
     KIND: ClassVar[str] = "record"
@@ -146,6 +149,7 @@ class Record:
     baseline_id: str = ""
     ratios: tuple[float, ...] = ()
     conditions: Conditions | None = None
+    kernel: str = ""
 
     def __post_init__(self) -> None:
         finish_record(self)

@@ -23,6 +23,7 @@ LATER_COLUMNS = (
     "conditions",
     "baseline_id",
     "ratio",
+    "kernel",
 )
 LAYER_COLUMNS = ("upsampler", "kernel_size", "scale_factor")
 _TEXT_FIELDS = {"upsampler", "dtype", "memory_format", "step", "device", "execution"}
@@ -45,6 +46,7 @@ MEASURED_DTYPES = {
     **dict.fromkeys(BYTE_COLUMNS, "Int64"),
     "workspace_bytes": "Int64",
     "macs": "Int64",
+    "kernel": "str",
     **dict.fromkeys(ARTIFACT_COLUMNS, "float64"),
     **dict.fromkeys(NUMERICAL_COLUMNS, "float64"),
     "machine_id": "str",

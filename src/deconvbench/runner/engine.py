@@ -8,12 +8,13 @@ is reported to an observer.
 import contextlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deconvbench.progress import JobDone, JobObserver
 from deconvbench.records.journal import Journal
+from deconvbench.records.layers import NATIVE_UPSAMPLER
 from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
 from deconvbench.runner.estimate import guess_speedup_seconds
 from deconvbench.runner.grouping import measure_group, split_groups
@@ -22,6 +23,7 @@ from deconvbench.runner.plan import Plan, format_now, guess_case_seconds, list_j
 from deconvbench.runner.precision import list_imprecise
 from deconvbench.runner.worker import MeasuringProcess, Worker, WorkerOptions
 from deconvbench.system.scratch import sweep_scratch_folders
+from deconvbench.upsamplers.fast.native import ensure_native
 
 LOG_NAME = "worker.log"
 # a case that is still imprecise after this many times the planned replicates stays so
@@ -137,6 +139,7 @@ def run_tasks(
         If no worker can be started.
     """
     sweep_scratch_folders()
+    _compile_native(task.plan for task in tasks)
     with contextlib.ExitStack() as stack:
         journals = [stack.enter_context(Journal(task.folder)) for task in tasks]
         batches = [
@@ -170,6 +173,13 @@ def run_tasks(
             journal.check_place()
             finish(task.folder, outcome)
         return outcomes
+
+
+def _compile_native(plans: Iterable[Plan]) -> None:
+    """Compile the layer that must be compiled, where a plan has it, lest a worker does so between two cases."""
+    if any(case.upsampler == NATIVE_UPSAMPLER for plan in plans for case in plan.cases):
+        # a reason why not becomes the status of its cases
+        ensure_native()
 
 
 def _guess_seconds(plans: Sequence[Plan]) -> dict[str, float]:
