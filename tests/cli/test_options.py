@@ -21,6 +21,7 @@ def test_words_become_a_selection() -> None:
         timeout_s=2.0,
         precision="2%",
         seed=1,
+        conditions="system",
     )
     assert found == Selection(
         grid=Path("own.toml"),
@@ -32,6 +33,7 @@ def test_words_become_a_selection() -> None:
         timeout_s=2.0,
         precision="2%",
         seed=1,
+        conditions="system",
     )
 
 

@@ -144,6 +144,18 @@ def test_a_plan_of_before_speedups_is_read() -> None:
     assert Plan.from_dict(plan.to_dict()) == plan
 
 
+def test_a_plan_of_before_policies_is_of_the_system() -> None:
+    settled = make_plan(conditions="settled").to_dict()
+    assert Plan.from_dict(settled).conditions == "settled"
+    for earlier in (
+        {name: settled[name] for name in settled if name != "conditions"},
+        {**settled, "conditions": None},
+    ):
+        assert Plan.from_dict(earlier).conditions == "system"
+    with pytest.raises(UsageError, match="conditions: 'quiet' is not one of settled, system"):
+        make_plan(conditions="quiet")
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

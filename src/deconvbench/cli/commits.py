@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from deconvbench.cli.options import ForceOption, KeywordOption, SetOption, make_selection, parse_path
+from deconvbench.cli.options import (
+    ConditionsOption,
+    ForceOption,
+    KeywordOption,
+    SetOption,
+    make_selection,
+    parse_path,
+)
 from deconvbench.cli.output import check_comparison_files, show_comparison
 from deconvbench.system.paths import make_absolute
 from deconvbench.system.texts import print_text
@@ -24,6 +31,7 @@ def compare_commits(
     margin: Annotated[
         str, typer.Option("--margin", metavar="SHARE", help="Largest relative change to ignore.")
     ] = "5%",
+    conditions: ConditionsOption = None,
     base_python: Annotated[
         Path | None,
         typer.Option("--base-python", metavar="FILE", parser=parse_path, help="Python interpreter for BASE."),
@@ -41,7 +49,7 @@ def compare_commits(
     from deconvbench.workflows.selection import make_plan
 
     check_comparison_files(markdown=markdown, force=force)
-    selection = make_selection(preset, None, settings, keyword, None, "", replicates)
+    selection = make_selection(preset, None, settings, keyword, None, "", replicates, conditions=conditions)
     plan = make_plan(selection, ["deconvbench", *sys.argv[1:]])
     with show_progress(sys.stderr) as observer:
         comparison, folders = commits.compare_commits(

@@ -16,7 +16,7 @@ import torch
 
 from deconvbench.measure.accelerator import TorchAccelerator
 from deconvbench.measure.blocks import pause_collector, spare_collector
-from deconvbench.measure.conditions import hold_conditions
+from deconvbench.measure.conditions import hold_conditions, list_cores
 from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.measure.layers import count_macs
 from deconvbench.measure.memory import measure_accelerator_memory, measure_cpu_memory
@@ -205,7 +205,7 @@ class _Group:
         steps: dict[str, Callable[[], object]] = {
             name: self._slow_down(member.step.run) for name, member in sound.items() if member.step is not None
         }
-        cores = len(os.sched_getaffinity(0))
+        cores = len(list_cores()) or os.cpu_count() or 1
         # compiled code may be compiled once more, by processes that are not to be held to one core
         pins = (self._case.device, self._case.execution) == ("cpu", "eager")
         started = time.monotonic()

@@ -27,6 +27,7 @@ class RunInfo(TypedDict, total=False):
     upsamplers: list[str]
     command: list[str] | str | None
     precision: float | None
+    conditions: str | None
     environment: dict[str, Any] | None
 
 
@@ -70,6 +71,7 @@ class BenchmarkInfo(TypedDict, total=False):
     replicate_floor_s: list[float]
     machine_id: str | None
     torch_version: str | None
+    conditions: str | None
 
 
 class Benchmark(TypedDict, total=False):

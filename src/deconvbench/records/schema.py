@@ -20,6 +20,7 @@ RATIO_COLUMNS = ("ratio", "ratio_low", "ratio_high")
 # not in tables of versions before them; their values are null there
 LATER_COLUMNS = (
     *(name for name, metric in METRICS.items() if metric.is_later),
+    "conditions",
     "baseline_id",
     "ratio",
 )
@@ -49,6 +50,7 @@ MEASURED_DTYPES = {
     "machine_id": "str",
     "torch_version": "str",
     "code_version": "str",
+    "conditions": "str",
 }
 # the columns of each frame, in order, with the dtype of each
 TABLE_DTYPES: Mapping[str, str] = {

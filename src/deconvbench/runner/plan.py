@@ -22,6 +22,7 @@ from deconvbench.records.record import (
     Record,
     SpeedupRecord,
 )
+from deconvbench.runner.conditions import choose_policy
 
 # what the others replace, or are made of: the transposed convolution with a kernel of 3
 DEFAULT_BASELINE = ("transposed", 3)
@@ -62,11 +63,13 @@ class Plan:
         What the user typed, for the report.
     precision : float or None
         Measure further replicates of the cases whose interval is wider than ± this share of the latency.
+    conditions : str
+        The policy under which all is timed, one of `POLICIES`.
 
     Raises
     ------
     UsageError
-        If it would take more than two million measurements, or the seed is not one.
+        If it would take more than two million measurements, or seed or policy is not one.
     """
 
     grid: Grid
@@ -78,9 +81,11 @@ class Plan:
     settings: tuple[Case, ...] = ()
     upsampler_digests: tuple[str, ...] = ()
     baseline: tuple[str, int | None] | None = None
+    conditions: str = "system"
 
     def __post_init__(self) -> None:
         check_whole("seed", self.seed, 0, LARGEST_SEED)
+        choose_policy(self.conditions, "conditions")
         grid, cases = self.grid, len(self.cases) + len(self.settings)
         layers = len({(case.upsampler, case.kernel_size, case.scale_factor) for case in self.cases})
         if grid.quality_axes:
@@ -105,6 +110,7 @@ class Plan:
             "precision": self.precision,
             "setting_ids": [case.case_id for case in self.settings],
             "baseline": None if self.baseline is None else list(self.baseline),
+            "conditions": self.conditions,
         }
 
     @classmethod
@@ -122,6 +128,8 @@ class Plan:
             settings=tuple(Case.from_id(case_id) for case_id in info.get("setting_ids", ())),
             # nor have those of versions before ratios a baseline of their own
             baseline=_read_baseline(info.get("baseline")),
+            # those of versions before policies were timed as the system would have it
+            conditions=info.get("conditions") or "system",
         )
 
 

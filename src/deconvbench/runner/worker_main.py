@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from deconvbench.errors import DeconvbenchError, UnsupportedError, UsageError, describe_failure
+from deconvbench.measure.allocator import give_back_memory
 from deconvbench.records.record import AnyRecord, Record, SpeedupRecord, decode_record, encode_record
 from deconvbench.runner.checkout import take_products_from
 from deconvbench.runner.child_process import open_channel
@@ -94,6 +95,7 @@ def serve(source: TextIO, answer: Callable[[str], None]) -> None:
             job: AnyRecord = jobs[0]
             found = [fill(job, measuring.measure)]
         changes = state.restore()
+        give_back_memory()
         if not isinstance(found, Breakdown):
             found = blame(found, changes)
         is_spent = bool(changes.lasting) or _is_spent(found)
