@@ -27,6 +27,7 @@ class RunInfo(TypedDict, total=False):
     upsamplers: list[str]
     command: list[str] | str | None
     precision: float | None
+    baseline: str | None
     conditions: str | None
     environment: dict[str, Any] | None
 
