@@ -45,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--precision", metavar="SHARE", help="Further replicates of cases whose interval is wider: 2%%."
     )
+    group.addoption("--baseline", metavar="NAME[-kK]", help="The layer that all are compared with.")
     group.addoption(
         "--conditions", metavar="POLICY", help="settled (memory is kept, an idle core each) or system."
     )
@@ -75,6 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
             device=config.getoption("--device"),
             replicates=_read_whole(config, "--replicates"),
             precision=config.getoption("--precision"),
+            baseline=config.getoption("--baseline"),
             conditions=config.getoption("--conditions"),
         )
         folder = _read_path(config, "--run-dir")

@@ -257,12 +257,17 @@ def test_a_run_goes_on_whatever_its_layers_do(tmp_path: Path) -> None:
         "hangsbackward": "timeout",
         "raises": "error",
         "exhausts": "oom",
+        "talksonthechannel": "crashed",
+        "silencesitself": "error",
     }
-    kinds = ("Sound", "Segfaults", "KilledFromOutside", "HangsBackward", "Raises", "Exhausts")
+    kinds = (
+        "Sound", "Segfaults", "KilledFromOutside", "HangsBackward", "Raises", "Exhausts", "TalksOnTheChannel",
+        "SilencesItself",
+    )  # fmt: skip
     paths = tuple(f"tests.faulty_upsamplers:{kind}" for kind in kinds)
     for path in paths:
         load_upsampler(path)
-    axes = {"upsampler": ["sound", *faults, "nearest_conv"], "height": [8], "step": ["train"]}
+    axes = {"upsampler": ["sound", *faults, "nearest_conv", "subpixel"], "height": [8], "step": ["train"]}
     grid = make_grid(axes=axes, replicates=1, timeout_s=6, time_cap_s=0.01)
     huge = make_case(upsampler="sound", height=16384, width=16384, batch=4, in_channels=4, out_channels=4)
     plan = make_plan(grid, cases=(*grid.expand(), huge), upsamplers=paths)
@@ -275,8 +280,13 @@ def test_a_run_goes_on_whatever_its_layers_do(tmp_path: Path) -> None:
     expected = {case.case_id: faults.get(case.upsampler, "ok") for case in grid.expand()}
     assert found == {**expected, huge.case_id: "oom"}
     assert all(record.message for record in cases if record.status != "ok")
-    for number, record in enumerate(cases):
-        assert record.process_index == sum(earlier.status in ("crashed", "timeout") for earlier in cases[:number])
+    # whatever the others in the group did, the sound ones were timed together, the first being the baseline
+    sound = [record for record in cases if record.status == "ok"]
+    assert {record.case.upsampler for record in sound} == {"sound", "nearest_conv", "subpixel"}
+    assert {record.baseline_id for record in sound} == {sound[0].case.case_id}
+    assert len({(record.process_index, len(record.ratios)) for record in sound}) == 1
+    assert sound[0].case.upsampler == "sound"
+    assert set(sound[0].ratios) == {1.0} != set(sound[1].ratios)
 
 
 # what the disk does

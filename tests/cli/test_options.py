@@ -21,6 +21,7 @@ def test_words_become_a_selection() -> None:
         timeout_s=2.0,
         precision="2%",
         seed=1,
+        baseline="subpixel",
         conditions="system",
     )
     assert found == Selection(
@@ -33,6 +34,7 @@ def test_words_become_a_selection() -> None:
         timeout_s=2.0,
         precision="2%",
         seed=1,
+        baseline="subpixel",
         conditions="system",
     )
 

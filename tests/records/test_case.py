@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 
 from deconvbench.errors import UsageError
-from deconvbench.records.case import CASE_DEFAULTS, CASE_FIELDS, Case, check_field, format_layer, name_group
+from deconvbench.records.case import (
+    CASE_DEFAULTS,
+    CASE_FIELDS,
+    Case,
+    check_field,
+    format_layer,
+    name_group,
+    parse_layer,
+)
 from tests.builders import make_case
 from tests.strategies import cases
 
@@ -162,3 +170,19 @@ def test_a_case_is_frozen_and_can_be_a_key() -> None:
 )
 def test_layers_of_one_setting_compete(changes: dict[str, object], group: str) -> None:
     assert name_group(make_case(**changes)) == group
+
+
+@pytest.mark.parametrize(
+    ("text", "layer"),
+    [("transposed-k3", ("transposed", 3)), ("dysample", ("dysample", None)), ("a1_b-k12", ("a1_b", 12))],
+)
+def test_a_layer_is_named_as_case_ids_write_it(text: str, layer: tuple[str, int | None]) -> None:
+    assert parse_layer(text, "x") == layer
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Transposed", "transposed-k", "transposed-k0", "transposed-k03x", "a-k3-s2", "é", None, 3]
+)
+def test_what_is_no_name_of_a_layer_is_refused(text: object) -> None:
+    with pytest.raises(UsageError, match="^--baseline: .* is not a layer such as transposed-k3"):
+        parse_layer(text, "--baseline")

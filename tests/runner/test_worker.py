@@ -15,6 +15,7 @@ from deconvbench.records.record import QualityRecord, Record
 from deconvbench.runner import child_process
 from deconvbench.runner import worker as worker_process
 from deconvbench.runner.child_process import ChildProcess
+from deconvbench.runner.messages import Breakdown
 from deconvbench.runner.worker import Worker, WorkerError, WorkerOptions
 from tests.builders import make_case, make_record
 from tests.processes import have_ended
@@ -89,6 +90,41 @@ def test_failures_become_statuses_and_the_worker_lives_on(
     assert message in record.message
     assert "\n" not in record.message
     assert shared.alive
+
+
+def make_group(*names: str, **changes: object) -> list[Record]:
+    baseline_id = make_job(names[0], **changes).case.case_id
+    return [replace(make_job(name, **changes), baseline_id=baseline_id) for name in names]
+
+
+def test_the_cases_of_a_group_are_measured_together(shared: Worker) -> None:
+    found = shared.measure_together(make_group("transposed", "raises", "subpixel"), 60)
+    assert not isinstance(found, Breakdown)
+    assert [record.status for record in found] == ["ok", "error", "ok"]
+    assert set(found[0].ratios) == {1.0}
+    assert len(found[0].ratios) == len(found[2].ratios) >= 10
+    assert shared.alive
+
+
+@pytest.mark.parametrize(
+    ("upsampler", "status", "message"),
+    [
+        ("segfaults", "crashed", "killed by SIGSEGV"),
+        ("hangs", "timeout", "no answer within 3 s"),
+        ("talksonthechannel", "crashed", "the worker sent something that is not an answer"),
+        ("silencesitself", "error", "changed "),
+    ],
+)
+def test_a_group_that_breaks_down_names_its_suspect(
+    options: WorkerOptions, upsampler: str, status: str, message: str
+) -> None:
+    jobs = make_group("transposed", upsampler, "subpixel")
+    with Worker(options) as worker:
+        found = worker.measure_together(jobs, 3 if status == "timeout" else 60)
+        assert isinstance(found, Breakdown)
+        assert (found.status, found.suspect) == (status, jobs[1].case.case_id)
+        assert found.message.startswith(message)
+        assert found.is_fatal == (status != "error")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 from deconvbench.errors import UsageError
 from deconvbench.runner import conditions as policies
+from deconvbench.runner.plan import Plan
 from deconvbench.upsamplers import registry
 from deconvbench.workflows.selection import Selection, make_plan
 
@@ -51,6 +52,44 @@ def test_all_is_timed_settled_where_that_can_be_had_and_nothing_else_was_asked_f
         assert make_plan(Selection(preset="smoke", conditions="system")).conditions == "system"
     with pytest.raises(UsageError, match=r"^--conditions: 'x' is not one of settled, system$"):
         make_plan(Selection(preset="smoke", conditions="x"))
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "expected"),
+    [
+        ("transposed-k4", (), ("transposed", 4)),
+        ("transposed", (), ("transposed", 3)),
+        ("transposed", ("kernel_size=5",), ("transposed", 5)),
+        ("dysample", (), ("dysample", None)),
+        ("sinc_conv", ("upsampler=transposed", "kernel_size=4"), ("sinc_conv", 3)),
+    ],
+    ids=["kernel", "three of several", "the one there is", "no kernel", "not in the grid"],
+)
+def test_a_baseline_has_the_kernel_that_is_asked_for_or_measured(
+    words: str, settings: tuple[str, ...], expected: tuple[str, int | None]
+) -> None:
+    plan = make_plan(Selection(preset="quick", settings=settings, baseline=words))
+    assert plan.baseline == expected
+    assert Plan.from_dict(plan.to_dict()).baseline == expected
+
+
+def test_a_baseline_of_the_users_own_is_found_by_workers() -> None:
+    chosen = Selection(
+        preset="smoke",
+        settings=("upsampler=nearest_conv",),
+        upsamplers=("tests.faulty_upsamplers:Sound",),
+        baseline="sound",
+    )
+    plan = make_plan(chosen)
+    assert plan.baseline == ("sound", 3)
+    assert plan.upsamplers == ("tests.faulty_upsamplers:Sound",)
+
+
+def test_a_kernel_for_what_has_none_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match=r"^--baseline: 'dysample-k3' has a kernel size, and dysample has no kernel$"
+    ):
+        make_plan(Selection(preset="smoke", baseline="dysample-k3"))
 
 
 def test_speedups_join_the_plan_and_are_chosen_by_the_same_words() -> None:

@@ -63,6 +63,12 @@ ConditionsOption = Annotated[
         help="settled (memory is kept, a single thread gets an idle core; default on Linux) or system.",
     ),
 ]
+BaselineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline", metavar="NAME[-kK]", help="Layer that all are compared with [default: transposed-k3]."
+    ),
+]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Write into a folder, or over a file, that holds other things too.")
 ]
@@ -103,6 +109,7 @@ def make_selection(
     timeout_s: float | None = None,
     precision: str | None = None,
     seed: int | None = None,
+    baseline: str | None = None,
     conditions: str | None = None,
 ) -> "Selection":
     """Make a selection from a command's options; torch is imported only here."""
@@ -119,5 +126,6 @@ def make_selection(
         timeout_s=timeout_s,
         precision=precision,
         seed=seed,
+        baseline=baseline,
         conditions=conditions,
     )

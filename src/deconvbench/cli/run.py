@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deconvbench.cli.options import (
+    BaselineOption,
     ConditionsOption,
     DeviceOption,
     ForceOption,
@@ -92,6 +93,7 @@ def run(
     timeout: TimeoutOption = None,
     precision: PrecisionOption = None,
     seed: SeedOption = None,
+    baseline: BaselineOption = None,
     conditions: ConditionsOption = None,
     out: Annotated[
         Path | None,
@@ -125,6 +127,7 @@ def run(
         timeout_s=timeout,
         precision=precision,
         seed=seed,
+        baseline=baseline,
         conditions=conditions,
     )
     if resume or resume_anyway:

@@ -35,6 +35,7 @@ _ID_PATTERN = re.compile(
     rf"(?:-(?P<execution>{'|'.join(EXECUTIONS)}))?",
     re.ASCII,
 )
+_LAYER_PATTERN = re.compile(rf"(?P<upsampler>{NAME_PATTERN.pattern})(?:-k(?P<kernel_size>\d{{1,4}}))?", re.ASCII)
 
 
 def check_field(name: str, value: Any) -> None:
@@ -196,6 +197,35 @@ def name_layer(upsampler: str, kernel_size: int | None, scale_factor: int) -> st
     """
     kernel = "" if kernel_size is None else f"-k{kernel_size}"
     return f"{upsampler}{kernel}-s{scale_factor}"
+
+
+def parse_layer(text: object, name: str) -> tuple[str, int | None]:
+    """Take a layer's name apart, as case ids write it: ``transposed-k3``, or without the kernel.
+
+    Parameters
+    ----------
+    text : object
+        What was given.
+    name : str
+        The option or argument, for the message.
+
+    Returns
+    -------
+    upsampler : str
+        Whether there is one of that name is not checked.
+    kernel_size : int or None
+        None where none was given.
+
+    Raises
+    ------
+    UsageError
+        If it is something else.
+    """
+    match = _LAYER_PATTERN.fullmatch(text) if isinstance(text, str) else None
+    if match is None or match["kernel_size"] == "0":
+        raise UsageError(f"{name}: {quote(text)} is not a layer such as transposed-k3 or nearest_conv")
+    kernel_size = match["kernel_size"]
+    return match["upsampler"], None if kernel_size is None else int(kernel_size)
 
 
 def format_layer(upsampler: str, kernel_size: int | None, scale_factor: int) -> str:

@@ -28,6 +28,7 @@ class RunInfo(TypedDict, total=False):
     command: list[str] | str | None
     precision: float | None
     keyword: str
+    baseline: str | None
     conditions: str | None
     environment: dict[str, Any] | None
 

@@ -26,7 +26,14 @@ from deconvbench.runner.precision import list_imprecise
 from deconvbench.system.paths import check_path, make_absolute
 from deconvbench.tables.files import write_tables
 from deconvbench.upsamplers.sources import identify_sources, name_changed_sources
-from deconvbench.workflows.selection import Selection, choose_seed, find_sources, load_upsamplers, make_plan
+from deconvbench.workflows.selection import (
+    Selection,
+    choose_baseline,
+    choose_seed,
+    find_sources,
+    load_upsamplers,
+    make_plan,
+)
 
 RESULTS = Path("results")
 _MAX_NOISE_LINES = 8
@@ -204,6 +211,7 @@ def run(
     out: str | Path | None = None,
     keyword: str = "",
     seed: int | None = None,
+    baseline: str | None = None,
     conditions: str | None = None,
     force: bool = False,
     observer: JobObserver = lambda _: None,
@@ -220,6 +228,9 @@ def run(
         As pytest's ``-k``.
     seed : int, optional
         From 0 to 2**63 - 1; drawn, and recorded, by default.
+    baseline : str, optional
+        ``NAME`` or ``NAME-kK`` of the layer that all others are compared with, in the grid or not; by default
+        `transposed` with a kernel of 3 where the grid has it, and else the first layer.
     conditions : str, optional
         ``settled``: malloc keeps large buffers, and a thread that computes alone gets an idle core; or ``system``.
         By default ``settled`` on Linux with glibc.
@@ -247,7 +258,8 @@ def run(
     policy = choose_policy(conditions, "conditions")
     if isinstance(grid, Grid):
         cases, settings = select_all(grid.expand(), grid.list_settings(), keyword)
-        sources = find_sources(grid, cases)
+        compared = None if baseline is None else choose_baseline(baseline, cases, "baseline")
+        sources = find_sources(grid, cases, compared)
         plan = Plan(
             grid=grid,
             cases=tuple(cases),
@@ -256,10 +268,12 @@ def run(
             upsampler_digests=identify_sources(sources),
             settings=tuple(settings),
             keyword=keyword,
+            baseline=compared,
             conditions=policy,
         )
     else:
-        plan = make_plan(Selection(**_name_grid(grid), keyword=keyword, seed=seed, conditions=policy))
+        named = _name_grid(grid)
+        plan = make_plan(Selection(**named, keyword=keyword, seed=seed, baseline=baseline, conditions=policy))
     folder = start_folder(plan, target, force=force)
     measure(plan, folder, observer)
     return folder

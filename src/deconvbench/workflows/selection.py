@@ -6,17 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deconvbench.arguments import LARGEST_SEED, check_whole
-from deconvbench.errors import UsageError
+from deconvbench.errors import UsageError, quote
 from deconvbench.grid.grid import Grid, load_grid, load_preset, select_all
 from deconvbench.grid.reading import read_positive, read_whole
-from deconvbench.records.case import Case
+from deconvbench.records.case import Case, parse_layer
 from deconvbench.runner.conditions import choose_policy
 from deconvbench.runner.plan import Plan
 from deconvbench.system.imports import search_current_folder
 from deconvbench.system.paths import make_absolute
 from deconvbench.units import parse_fraction
-from deconvbench.upsamplers import list_sources, load_upsampler
+from deconvbench.upsamplers import get_upsampler, list_sources, load_upsampler
 from deconvbench.upsamplers.sources import identify_sources
+
+_USUAL_KERNEL = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,8 @@ class Selection:
         Measure further replicates of the cases whose interval is wider, such as ``2%``.
     seed : int or None
         Of orders, weights and inputs; None draws one, and records it.
+    baseline : str or None
+        ``NAME`` or ``NAME-kK`` of the layer that all are compared with; None leaves it to the plan.
     conditions : str or None
         The policy under which all is timed; None takes `settled` where it can be had.
     """
@@ -59,6 +63,7 @@ class Selection:
     timeout_s: float | None = None
     precision: str | None = None
     seed: int | None = None
+    baseline: str | None = None
     conditions: str | None = None
 
     @property
@@ -93,7 +98,8 @@ def make_plan(selection: Selection, command: Sequence[str] = ()) -> Plan:
         grid = load_preset("quick" if selection.preset is None else selection.preset)
     grid = _adapt(grid, selection, names)
     cases, speedups = select_all(grid.expand(), grid.list_settings(), selection.keyword)
-    sources = tuple(dict.fromkeys((*selection.upsamplers, *find_sources(grid, cases))))
+    baseline = None if selection.baseline is None else choose_baseline(selection.baseline, cases, "--baseline")
+    sources = tuple(dict.fromkeys((*selection.upsamplers, *find_sources(grid, cases, baseline))))
     return Plan(
         grid=grid,
         cases=tuple(cases),
@@ -104,6 +110,7 @@ def make_plan(selection: Selection, command: Sequence[str] = ()) -> Plan:
         precision=None if selection.precision is None else parse_fraction(selection.precision, "--precision"),
         settings=tuple(speedups),
         keyword=selection.keyword,
+        baseline=baseline,
         conditions=choose_policy(selection.conditions),
     )
 
@@ -126,10 +133,48 @@ def choose_seed(seed: int | None, name: str) -> int:
     return secrets.randbelow(2**31) if seed is None else check_whole(name, seed, 0, LARGEST_SEED)
 
 
-def find_sources(grid: Grid, cases: Sequence[Case]) -> tuple[str, ...]:
+def choose_baseline(text: object, cases: Sequence[Case], name: str) -> tuple[str, int | None]:
+    """Find the layer that a user wants all others compared with.
+
+    Parameters
+    ----------
+    text : object
+        ``NAME`` or ``NAME-kK``. Without a kernel size, that of the cases of this upsampler counts, 3 where there
+        are several or none.
+    cases : sequence of Case
+        What is measured; the layer need not be among them.
+    name : str
+        The option or argument, for the message.
+
+    Raises
+    ------
+    UsageError
+        If it is not such a name, there is no such upsampler, or it cannot be built at any scale of the cases.
+    """
+    upsampler, kernel_size = parse_layer(text, name)
+    try:
+        spec = get_upsampler(upsampler)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from error
+    if not spec.has_kernel and kernel_size is not None:
+        raise UsageError(f"{name}: {quote(text)} has a kernel size, and {upsampler} has no kernel")
+    if spec.has_kernel and kernel_size is None:
+        found = {case.kernel_size for case in cases if case.upsampler == upsampler}
+        kernel_size = found.pop() if len(found) == 1 else _USUAL_KERNEL
+    scales = dict.fromkeys(case.scale_factor for case in cases)
+    reasons = [spec.unsupported_reason(kernel_size, scale) for scale in scales]
+    if reasons and all(reasons):
+        raise UsageError(f"{name}: {quote(text)}: {reasons[0]}")
+    return upsampler, kernel_size
+
+
+def find_sources(
+    grid: Grid, cases: Sequence[Case], baseline: tuple[str, int | None] | None = None
+) -> tuple[str, ...]:
     """Say where workers find the upsamplers that a script registered in this process."""
     interleaved = grid.speedup.list_upsamplers() if grid.speedup is not None else ()
-    return list_sources((*(name for name, _, _ in grid.list_layers(cases)), *interleaved))
+    compared = () if baseline is None else (baseline[0],)
+    return list_sources((*(name for name, _, _ in grid.list_layers(cases)), *interleaved, *compared))
 
 
 def load_upsamplers(paths: Sequence[str]) -> tuple[str, ...]:
