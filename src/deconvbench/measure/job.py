@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deconvbench.errors import UsageError
 from deconvbench.measure.accelerator import TorchAccelerator
-from deconvbench.measure.conditions import hold_conditions
+from deconvbench.measure.conditions import hold_conditions, list_cores
 from deconvbench.measure.latency import LatencyPolicy, measure_accelerator_latency, measure_cpu_latency
 from deconvbench.measure.memory import measure_accelerator_memory, measure_cpu_memory
 from deconvbench.measure.noise import BlockWatch, explain_noise, read_noise_state
@@ -136,7 +136,7 @@ class Measuring:
         yield filled
         accelerator = None if case.device == "cpu" else TorchAccelerator(case.device)
 
-        cores = len(os.sched_getaffinity(0))
+        cores = len(list_cores()) or os.cpu_count() or 1
         pins = (case.device, case.execution) == ("cpu", "eager")
         with hold_conditions(self._conditions, case.threads, pins=pins) as conditions:
             before, started = read_noise_state(), time.monotonic()

@@ -72,6 +72,7 @@ class BenchmarkInfo(TypedDict, total=False):
     replicate_floor_s: list[float]
     machine_id: str | None
     torch_version: str | None
+    conditions: str | None
 
 
 class Benchmark(TypedDict, total=False):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from deconvbench.errors import DeconvbenchError, UnsupportedError, UsageError, describe_failure
+from deconvbench.measure.allocator import give_back_memory
 from deconvbench.records.record import AnyRecord, SpeedupRecord, decode_record, encode_record
 from deconvbench.runner.checkout import take_modules_from, take_products_from
 from deconvbench.runner.child_process import open_channel
@@ -74,6 +75,7 @@ def serve(source: TextIO, answer: Callable[[str], None]) -> None:
     for line in source:
         record = fill(decode_record(line, "job"), measuring.measure)
         changes = state.restore()
+        give_back_memory()
         is_spent = bool(changes.lasting) or record.status == "crashed"
         state_word = "spent" if is_spent else "ready"
         answer(f"{token} {state_word} {encode_record(blame(record, changes))}")
