@@ -133,7 +133,7 @@ def report(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def compare(session: nox.Session) -> None:
-    """Compare the upsamplers of two commits, ``-- BASE [HEAD] [--preset smoke]``; fails if some are slower."""
+    """Compare the upsamplers of two commits, ``-- BASE [HEAD] [--fail-on slower,inconclusive]``."""
     prepare(session)
     words = list(session.posargs)
     if words and not words[0].startswith("-"):

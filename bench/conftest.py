@@ -44,6 +44,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--precision", metavar="SHARE", help="Further replicates of cases whose interval is wider: 2%%."
     )
+    group.addoption(
+        "--conditions", metavar="POLICY", help="settled (memory is kept, an idle core each) or system."
+    )
     group.addoption("--run-dir", metavar="DIR", help="The run folder; default results/runs/<time>-<preset>.")
     group.addoption("--force", action="store_true", help="Write into a --run-dir that holds other things too.")
     group.addoption("--resume", action="store_true", help="Go on with the run in --run-dir, or the newest.")
@@ -71,6 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
             device=config.getoption("--device"),
             replicates=_read_whole(config, "--replicates"),
             precision=config.getoption("--precision"),
+            conditions=config.getoption("--conditions"),
         )
         folder = _read_path(config, "--run-dir")
         if config.getoption("--resume"):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TextIO
 
+from deconvbench.records.case import name_layer
 from deconvbench.records.pairs import PairRecord
 from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
 from deconvbench.system.texts import tidy_line
@@ -66,8 +67,7 @@ def describe_record(record: AnyRecord) -> str:
             rounds = len(record.samples_s.get(record.case.case_id, ()))
             return f"{name}: {len(record.samples_s)} layers, {rounds} rounds"
     else:
-        kernel = "" if record.kernel_size is None else f"-k{record.kernel_size}"
-        name = f"{record.KIND} of {record.upsampler}{kernel}-s{record.scale_factor}"
+        name = f"{record.KIND} of {name_layer(record.upsampler, record.kernel_size, record.scale_factor)}"
     return name if record.status == "ok" else f"{name}: {record.status}: {record.message}"
 
 

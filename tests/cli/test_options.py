@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deconvbench.__main__ import main
-from deconvbench.cli.options import make_selection
+from deconvbench.cli.options import make_selection, parse_fail_on
 from deconvbench.workflows.selection import Selection
 
 
@@ -21,6 +21,7 @@ def test_words_become_a_selection() -> None:
         timeout_s=2.0,
         precision="2%",
         seed=1,
+        conditions="system",
     )
     assert found == Selection(
         grid=Path("own.toml"),
@@ -32,11 +33,25 @@ def test_words_become_a_selection() -> None:
         timeout_s=2.0,
         precision="2%",
         seed=1,
+        conditions="system",
     )
 
 
 def test_no_words_are_the_default() -> None:
     assert make_selection(None, None, None, "", None, "", None).is_default
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (None, ("slower",)),
+        (["inconclusive"], ("inconclusive",)),
+        (["slower,inconclusive"], ("slower", "inconclusive")),
+        (["inconclusive", " slower ", "slower"], ("inconclusive", "slower")),
+    ],
+)
+def test_verdicts_to_fail_on_are_repeated_or_listed(words: list[str] | None, expected: tuple[str, ...]) -> None:
+    assert parse_fail_on(words) == expected
 
 
 TAKES_PATHS = [
@@ -52,6 +67,8 @@ TAKES_PATHS = [
     "compare base.json base.json --html",
     "compare base.json base.json --markdown",
     "compare-commits HEAD --markdown",
+    "compare-commits HEAD --html",
+    "compare-commits HEAD --out",
     "compare-commits HEAD --base-python",
     "selftest --out",
     "validate --out",

@@ -36,6 +36,30 @@ def test_only_slower_cases_make_it_exit_1(
     assert capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "fail_on", "code"),
+    [
+        (("same", "inconclusive"), ("inconclusive",), 1),
+        (("slower",), ("inconclusive",), 0),
+        (("slower",), ("slower", "inconclusive"), 1),
+        (("same", "faster"), ("slower", "inconclusive"), 0),
+    ],
+)
+def test_other_verdicts_can_make_it_fail(
+    verdicts: tuple[str, ...], fail_on: tuple[str, ...], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert show_comparison(make_comparison(*verdicts), "a against b", fail_on=fail_on) == code
+    assert capsys.readouterr().out
+
+
+def test_notes_stand_in_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page, summary = tmp_path / "c.html", tmp_path / "c.md"
+    show_comparison(make_comparison("slower"), "a against b", page=page, markdown=summary, notes=["control: <1%>"])
+    assert "control: <1%>" in capsys.readouterr().out
+    assert "control: &lt;1%&gt;" in page.read_text(encoding="utf-8")
+    assert "control: " in summary.read_text(encoding="utf-8")
+
+
 def test_page_and_summary_are_written(tmp_path: Path) -> None:
     show_comparison(make_comparison("slower"), "a against b", page=tmp_path / "c.html", markdown=tmp_path / "c.md")
     assert "a against b" in (tmp_path / "c.html").read_text(encoding="utf-8")

@@ -79,6 +79,37 @@ def test_layers_are_those_of_the_cases_and_of_the_quality_axes() -> None:
     assert grid.list_layers(grid.expand()) == [("nearest_conv", 3, 2), ("transposed", 3, 2), ("transposed", 4, 2)]
 
 
+@pytest.mark.parametrize(
+    ("keyword", "expected"),
+    [
+        ("nearest", []),
+        ("transposed or 8x8", [("transposed", 3, 2), ("transposed", 4, 2)]),
+        ("k4", [("transposed", 4, 2)]),
+        ("", [("transposed", 3, 2), ("transposed", 4, 2)]),
+    ],
+)
+def test_a_keyword_filters_the_layers_of_the_quality_axes(keyword: str, expected: list[Any]) -> None:
+    quality = {"upsampler": ["transposed"], "kernel_size": [3, 4], "scale_factor": [2]}
+    grid = Grid.from_dict({"axes": AXES, "quality": quality}, "mine.toml")
+    # those of the cases were chosen with the cases
+    assert grid.list_layers(grid.expand(), keyword) == [("nearest_conv", 3, 2), *expected]
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("kernel_size=4,5", [("transposed", 4, 2), ("transposed", 4, 3)]),
+        ("scale_factor=3", [("transposed", 3, 3), ("transposed", 4, 3)]),
+        ("upsampler=nearest_conv", []),
+        ("height=4", [("transposed", k, s) for k in (3, 4) for s in (2, 3)]),
+    ],
+)
+def test_an_override_leaves_fewer_layers_of_the_quality_axes(setting: str, expected: list[Any]) -> None:
+    quality = {"upsampler": ["transposed"], "kernel_size": [3, 4], "scale_factor": [2, 3]}
+    grid = Grid.from_dict({"axes": AXES, "quality": quality}, "mine.toml").override([setting])
+    assert grid.list_layers([]) == expected
+
+
 def test_round_trip_through_plain_data() -> None:
     grid = load_preset("quick")
     assert Grid.from_record(grid.to_dict()) == grid

@@ -1,7 +1,7 @@
 import gc
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from deconvbench.measure.latency import (
     measure_accelerator_latency,
     measure_cpu_latency,
 )
+from deconvbench.measure.noise import BlockWatch
 from tests.measure.simulated_device import SimulatedDevice
 
 MICROSECOND, MILLISECOND, SECOND = 1_000, 1_000_000, 1_000_000_000
@@ -51,6 +52,19 @@ def no_real_collection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gc, "collect", lambda: 0)
 
 
+class ScriptedWatch(BlockWatch):
+    """Finds the blocks of given numbers disturbed."""
+
+    def __init__(self, disturbed: Collection[int]) -> None:
+        super().__init__(sources=())
+        self._disturbed = disturbed
+        self.blocks = 0
+
+    def end(self, seconds: float) -> str:
+        self.blocks += 1
+        return f"block {self.blocks - 1} was robbed" if self.blocks - 1 in self._disturbed else ""
+
+
 def never_settling() -> Iterable[int]:
     """Two values in turn, far apart: their interval stays as wide as it is, whatever the number of samples."""
     return itertools.cycle([2 * MILLISECOND, 3 * MILLISECOND])
@@ -75,6 +89,33 @@ def test_blocks_are_long_enough_for_the_clock(step_ns: int, reading_ns: int, cal
     assert calls * step_ns >= 1000 * reading_ns
     # what a sample has too much is the reading of the clock, under a thousandth
     assert found.samples_s == pytest.approx([step_ns * 1e-9] * 10, rel=1.001e-3)
+
+
+def test_a_disturbed_block_is_taken_again_and_kept() -> None:
+    host = FakeHost(itertools.repeat(MILLISECOND))
+    found = measure_cpu_latency(host.step, make_policy(), host.clock, ScriptedWatch({2, 5, 6}))
+    # ten that nothing disturbed, and three more
+    assert len(found.samples_s) == 13
+    assert found.repeated == ((2, "block 2 was robbed"), (5, "block 5 was robbed"), (6, "block 6 was robbed"))
+    assert found.stop_reason == "precision"
+
+
+@pytest.mark.parametrize(
+    ("changes", "samples", "repeats"),
+    [
+        ({}, 20, 10),
+        ({"time_cap_s": 0.004}, 13, 3),
+        ({"max_samples": 12}, 12, 10),
+    ],
+    ids=["ten at most", "within the time cap", "within the cap on samples"],
+)
+def test_where_all_is_disturbed_repeating_ends(changes: dict[str, Any], samples: int, repeats: int) -> None:
+    host = FakeHost(itertools.repeat(MILLISECOND))
+    watch = ScriptedWatch(range(10**6))
+    found = measure_cpu_latency(host.step, make_policy(**changes), host.clock, watch)
+    assert (len(found.samples_s), len(found.repeated)) == (samples, repeats)
+    # the last was taken, not one that would have been repeated
+    assert max(index for index, _ in found.repeated) < samples - 1
 
 
 def test_the_first_call_is_told_apart() -> None:

@@ -1,10 +1,12 @@
 """The page: whole, well formed, self-contained, whatever the run."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from deconvbench.analysis.results import RunResults
@@ -333,6 +335,24 @@ def test_a_killed_and_resumed_run_says_so() -> None:
 )
 def test_half_filled_descriptions_are_rendered(info: dict[str, Any], shown: str) -> None:
     assert shown in read(make_empty_results(), info).words
+
+
+SETTLED = "settled; huge pages malloc; pinned"
+
+
+@pytest.mark.parametrize(
+    ("texts", "shown"),
+    [
+        ([SETTLED, SETTLED, SETTLED], f"Conditions {SETTLED} Grid"),
+        ([SETTLED, "settled", SETTLED], f"Conditions {SETTLED} (2 of 3 timings), settled (1 of 3 timings) Grid"),
+        ([None, None, None], "Conditions system Grid"),
+    ],
+    ids=["all alike", "not all alike", "not recorded"],
+)
+def test_the_conditions_of_timing_stand_beside_machine_and_code(texts: list[str | None], shown: str) -> None:
+    results = make_run_results()
+    table = results.table.iloc[:3].assign(conditions=pd.Series(texts, dtype="str"))
+    assert shown in read(replace(results, table=table), {**RUN_INFO, "conditions": "system"}).words
 
 
 def test_a_figure_of_ones_own_is_shown_too() -> None:

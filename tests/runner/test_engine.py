@@ -186,6 +186,13 @@ def test_a_full_disk_ends_the_run_and_the_worker(tmp_path: Path, monkeypatch: py
     assert setting.workers[-1].killed
 
 
+@pytest.mark.parametrize("policy", ["settled", "system"])
+def test_workers_are_started_under_the_conditions_of_the_plan(tmp_path: Path, policy: str) -> None:
+    setting = Setting(make_plan(conditions=policy))
+    setting.run(tmp_path)
+    assert {options.conditions for options in setting.options} == {policy}
+
+
 def test_tasks_are_interleaved_replicate_by_replicate(tmp_path: Path) -> None:
     setting = Setting(make_plan(make_grid(replicates=4)))
     tasks = []

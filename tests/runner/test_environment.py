@@ -83,3 +83,13 @@ def test_differences_are_named() -> None:
     before = {"machine_id": "a", "torch_version": "2", "code_version": "1", "load_average": 1}
     assert name_differences(before, {**before, "load_average": 2}) == []
     assert name_differences(before, {**before, "code_version": "3"}) == ["code was 1, is 3"]
+
+
+def test_another_allocator_is_a_difference_and_other_variables_are_none() -> None:
+    before = {"variables": {"OMP_NUM_THREADS": "1", "LD_PRELOAD": "libjemalloc.so.2"}}
+    now = {"variables": {"OMP_NUM_THREADS": "2", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}}
+    assert name_differences(before, now) == [
+        "GLIBC_TUNABLES was unset, is glibc.malloc.hugetlb=1",
+        "LD_PRELOAD was libjemalloc.so.2, is unset",
+    ]
+    assert name_differences(before, before) == name_differences({}, {"variables": None}) == []

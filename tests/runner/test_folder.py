@@ -12,6 +12,7 @@ import pytest
 from deconvbench.errors import DeconvbenchError, RunFolderError, SurroundingsError
 from deconvbench.records.record import Record
 from deconvbench.records.run_folder import JOURNAL_NAME, hold_folder, read_journal, read_run_info, write_run_info
+from deconvbench.runner import folder as folder_module
 from deconvbench.runner.engine import run_plan
 from deconvbench.runner.folder import close_folder, make_new_folder, open_folder, reopen_folder
 from deconvbench.runner.plan import Plan
@@ -87,6 +88,25 @@ def test_a_changed_surrounding_is_refused_and_named_unless_told_otherwise(
         reopen_folder(tmp_path, now)
     assert reopen_folder(tmp_path, now, anyway=True) == make_plan()
     assert read_run_info(tmp_path)["resumed"][-1]["differences"] == [f"{word} was {ENVIRONMENT[key]}, is other"]
+
+
+def test_the_variables_of_the_children_are_described_and_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, str] = {}
+    monkeypatch.setattr(
+        folder_module, "list_variables", lambda policy: {"GLIBC_TUNABLES": f"{policy}{given.get('more', '')}"}
+    )
+    plan = make_plan(conditions="settled")
+    open_folder(plan, tmp_path, {**ENVIRONMENT, "variables": {"OMP_NUM_THREADS": "2"}})
+    info = read_run_info(tmp_path)
+    assert info["conditions"] == "settled"
+    assert info["environment"]["variables"] == {"OMP_NUM_THREADS": "2", "GLIBC_TUNABLES": "settled"}
+    assert reopen_folder(tmp_path, ENVIRONMENT) == plan
+    given["more"] = ":mine"
+    with pytest.raises(RunFolderError, match=r"GLIBC_TUNABLES was settled, is settled:mine\)"):
+        reopen_folder(tmp_path, ENVIRONMENT)
+    assert reopen_folder(tmp_path, ENVIRONMENT, anyway=True) == plan
 
 
 def test_a_foreign_folder_cannot_be_resumed(tmp_path: Path) -> None:

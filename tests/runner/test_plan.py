@@ -21,6 +21,17 @@ def test_jobs_are_quality_and_numerics_once_then_every_case_per_replicate() -> N
     assert len(set(keys)) == len(keys)
 
 
+def test_a_keyword_filters_the_layers_whose_artifacts_alone_are_measured() -> None:
+    quality = {"upsampler": ["transposed"], "kernel_size": [3], "scale_factor": [2], "seeds": 2}
+    grid = make_grid(quality=quality)
+    counts = []
+    for keyword in ("", "nearest"):
+        plan = Plan.from_dict(make_plan(grid, keyword=keyword).to_dict())
+        assert plan.keyword == keyword
+        counts.append(sum(isinstance(job, QualityRecord) for job in list_jobs(plan)[0]))
+    assert counts == [4, 2]
+
+
 def test_numerics_do_not_depend_on_the_size() -> None:
     plan = make_plan(make_grid(axes={"dtype": ["float32", "bfloat16"], "step": ["forward", "train"]}))
     numerics = [job for job in list_jobs(plan)[0] if isinstance(job, NumericsRecord)]
@@ -81,6 +92,18 @@ def test_a_plan_of_before_speedups_is_read() -> None:
     assert Plan.from_dict(info) == make_plan()
     plan = make_plan(make_speedup_grid())
     assert Plan.from_dict(plan.to_dict()) == plan
+
+
+def test_a_plan_of_before_policies_is_of_the_system() -> None:
+    settled = make_plan(conditions="settled").to_dict()
+    assert Plan.from_dict(settled).conditions == "settled"
+    for earlier in (
+        {name: settled[name] for name in settled if name != "conditions"},
+        {**settled, "conditions": None},
+    ):
+        assert Plan.from_dict(earlier).conditions == "system"
+    with pytest.raises(UsageError, match="conditions: 'quiet' is not one of settled, system"):
+        make_plan(conditions="quiet")
 
 
 @pytest.mark.parametrize(

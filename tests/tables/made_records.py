@@ -24,6 +24,7 @@ DESIGN_COLUMNS = [
     "workspace_bytes", "macs", "overlap_cv", "phase_ripple", "noise_gain_cv", "image_rejection_db",
     "border_error", "flat_field_ripple", "checkerboard", "numerical_error", "machine_id", "torch_version",
     "code_version",
+    "conditions",
 ]  # fmt: skip  # fmt: skip
 
 

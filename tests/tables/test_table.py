@@ -1,5 +1,6 @@
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deconvbench.errors import UsageError
+from deconvbench.records.conditions import Conditions
 from deconvbench.records.record import (
     AnyRecord,
     Latency,
@@ -105,7 +107,17 @@ def test_what_was_not_measured_is_null() -> None:
     table = build_table([make_record(status="oom", message="boom")])
     null = table.columns[table.isna().iloc[0]]
     start, end = DESIGN_COLUMNS.index("latency_s"), DESIGN_COLUMNS.index("machine_id")
-    assert list(null) == DESIGN_COLUMNS[start:end]
+    assert list(null) == [*DESIGN_COLUMNS[start:end], "conditions"]
+
+
+def test_the_conditions_of_a_timing_are_one_text_and_replicates_under_others_show_both() -> None:
+    held = Conditions(policy="settled", allocator="settled", huge_pages="malloc", pinned_cores=(1,))
+    cores = [held, replace(held, pinned_cores=(0,)), replace(held, pinned_cores=())]
+    records = [make_record(replicate=index, conditions=found) for index, found in enumerate(cores)]
+    table = build_table(records)
+    pinned, free = "settled; huge pages malloc; pinned", "settled; huge pages malloc"
+    assert table["conditions"].tolist() == [pinned, pinned, free]
+    assert summarise(table)["conditions"].tolist() == [f"{pinned}, {free}"]
 
 
 def test_a_latency_without_samples_is_not_measured() -> None:
@@ -298,7 +310,7 @@ def test_lines_without_the_later_metrics_are_read(tmp_path: Path) -> None:
     assert line["schema_version"] == 1
     assert not {*LATER_COLUMNS} & {*line["metrics"]}
     quality = read_tables(write_run(tmp_path, [make_quality()])).quality
-    assert quality[list(LATER_COLUMNS)].isna().all(axis=None)
+    assert quality[[name for name in LATER_COLUMNS if name in quality]].isna().all(axis=None)
     assert quality["phase_ripple"].tolist() == [0.5]
 
 

@@ -18,7 +18,7 @@ from deconvbench.records.pairs import PairRecord
 from deconvbench.records.run_folder import read_journal
 from deconvbench.runner.engine import PlannedRun, RunOutcome
 from deconvbench.runner.worker import WorkerOptions
-from deconvbench.workflows import commits
+from deconvbench.workflows import commits, paired_measuring
 from deconvbench.workflows.commits import CommitComparison, CommitSelection, compare_commits, parse_slowdowns
 from tests.repositories import SOURCE, git, list_worktrees, make_own_repository, make_users_repository
 
@@ -74,7 +74,7 @@ def untimed(monkeypatch: pytest.MonkeyPatch) -> list[PlannedRun]:
             (task.folder / "journal.jsonl").touch()
             finish(task.folder, RunOutcome(records=(), measuring_share=None))
 
-    monkeypatch.setattr(commits, "run_tasks", look)
+    monkeypatch.setattr(paired_measuring, "run_tasks", look)
     monkeypatch.setattr(commits, "PairSetup", lambda **words: PairSetup(**words, find_core=lambda: None))
     return found
 
@@ -173,7 +173,7 @@ def test_another_comparison_in_that_folder_is_refused(
 def test_cases_that_are_not_decided_get_further_replicates(
     repository: Path, untimed: list[PlannedRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commits, "list_open", lambda records, *_: [OTHER] if len(records) < 60 else [])
+    monkeypatch.setattr(paired_measuring, "list_open", lambda records, *_: [OTHER] if len(records) < 60 else [])
     done = compare(repository, CommitSelection(settings=SETTINGS))
     counts: dict[tuple[str, str], int] = {}
     for record in read_journal(done.folder):
@@ -234,7 +234,8 @@ def test_the_slower_upsampler_is_caught_and_named(repository: Path, tmp_path: Pa
     selection = CommitSelection(settings=SETTINGS, replicates=2, margin=0.5)
     done = compare_commits(repository, "HEAD~1", "HEAD", selection, results=tmp_path / "results")
     table = done.found.table
-    ratios = {row.case_id: row.ratio for row in table.itertuples() if row.metric == "latency_s"}
+    timed = table[table["metric"] == "latency_s"]
+    ratios = {str(case): float(ratio) for case, ratio in zip(timed["case_id"], timed["ratio"], strict=True)}
     assert ratios[NEAREST] > 10
     assert ratios[OTHER] < 5
     values = table[table["metric"] != "latency_s"]
@@ -269,7 +270,7 @@ def test_a_terminated_comparison_leaves_no_worktree_and_says_how_to_go_on(reposi
         rest = process.stderr.read()
         process.wait(60)
     assert process.returncode == 128 + signal.SIGTERM
-    assert "Continue with: deconvbench compare-commits HEAD~1 HEAD --preset smoke --out " in rest
+    assert "Continue with: deconvbench compare-commits 'HEAD~1' HEAD --preset smoke --out " in rest
     assert len(list_worktrees(repository)) == 1
     assert psutil.wait_procs(children, 10)[1] == []
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deconvbench.errors import UnsupportedError
+from deconvbench.records.conditions import Conditions
 from deconvbench.records.journal import Journal
 from deconvbench.records.record import Latency, QualityRecord, Record
 from deconvbench.records.schema import ARTIFACT_COLUMNS
@@ -46,7 +47,10 @@ def test_layers_of_one_setting_compete(changes: dict[str, object], group: str) -
 
 def make_timed(replicate: int, *samples_s: float) -> Record:
     latency = Latency(samples_s=samples_s, calls_per_sample=1, first_call_s=1.0, stop_reason="precision")
-    return make_record(replicate=replicate, latency=latency, macs=12, machine_id="m", torch_version="2")
+    held = Conditions(huge_pages="never")
+    return make_record(
+        replicate=replicate, latency=latency, macs=12, machine_id="m", torch_version="2", conditions=held
+    )
 
 
 def test_results_are_gathered_over_replicates(tmp_path: Path) -> None:
@@ -61,6 +65,7 @@ def test_results_are_gathered_over_replicates(tmp_path: Path) -> None:
     assert ok.extra_info["replicate_latency_s"] == [2.0, 4.0]
     assert ok.extra_info["replicate_floor_s"] == [1.0, 3.0]
     assert (ok.extra_info["macs"], ok.extra_info["peak_memory_bytes"]) == (12.0, None)
+    assert (ok.extra_info["conditions"], failed.extra_info["conditions"]) == ("system; huge pages never", "")
     assert (ok.extra_info["machine_id"], ok.extra_info["torch_version"]) == ("m", "2")
     assert (failed.status, failed.message, failed.samples_s) == ("oom", "too large", ())
 

@@ -14,6 +14,7 @@ from deconvbench.errors import UsageError
 from deconvbench.progress import JobDone
 from deconvbench.records.record import Latency, Record
 from deconvbench.runner import folder as run_folders
+from deconvbench.runner.conditions import choose_policy
 from deconvbench.runner.engine import RunOutcome
 from deconvbench.runner.plan import Plan
 from deconvbench.upsamplers import register_upsampler, registry
@@ -85,11 +86,14 @@ def test_run_takes_presets_and_files_too(monkeypatch: pytest.MonkeyPatch, tmp_pa
     file.write_text("[axes]\nupsampler='subpixel'\nkernel_size=3\nscale_factor=2\nin_channels=4\nheight=8\n")
     assert deconvbench.run("smoke", keyword="subpixel") == tmp_path
     deconvbench.run(file)
-    deconvbench.run(make_grid())
+    deconvbench.run(make_grid(), conditions="system")
     assert [plan.grid.name for plan in plans] == ["smoke", "mine", "test"]
+    assert [plan.conditions for plan in plans] == [choose_policy(None), choose_policy(None), "system"]
     assert {case.upsampler for case in plans[0].cases} == {"subpixel_icnr"}
     with pytest.raises(UsageError, match="'no' is not one of"):
         deconvbench.run("no")
+    with pytest.raises(UsageError, match="^conditions: 'no' is not one of settled, system$"):
+        deconvbench.run("smoke", conditions="no")
 
 
 def test_resume_takes_everything_from_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

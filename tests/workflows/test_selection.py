@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from deconvbench.errors import UsageError
+from deconvbench.runner import conditions as policies
 from deconvbench.upsamplers import registry
 from deconvbench.workflows.selection import Selection, make_plan
 
@@ -38,6 +39,18 @@ def test_choices_reach_the_plan() -> None:
     assert {(case.upsampler, case.height) for case in plan.cases} == {("nearest_conv", 4)}
     assert (plan.grid.replicates, plan.grid.timeout_s, plan.precision, plan.seed) == (7, 3.5, 0.02, 11)
     assert plan.command == ("deconvbench", "run")
+
+
+def test_all_is_timed_settled_where_that_can_be_had_and_nothing_else_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for version, policy in (((2, 36), "settled"), ((), "system")):
+        monkeypatch.setattr(sys, "platform", "linux")
+        monkeypatch.setattr(policies, "read_glibc_version", lambda version=version: version)
+        assert make_plan(Selection(preset="smoke")).conditions == policy
+        assert make_plan(Selection(preset="smoke", conditions="system")).conditions == "system"
+    with pytest.raises(UsageError, match=r"^--conditions: 'x' is not one of settled, system$"):
+        make_plan(Selection(preset="smoke", conditions="x"))
 
 
 def test_speedups_join_the_plan_and_are_chosen_by_the_same_words() -> None:

@@ -19,7 +19,7 @@ from deconvbench.runner.worker import WorkerOptions
 from deconvbench.workflows.selection import Selection
 from deconvbench.workflows.selftest import run_selftest
 
-SMALL = Selection(preset="selftest", keyword="8x8 and k3", replicates=10, seed=3)
+SMALL = Selection(preset="selftest", keyword="8x8 and k3", replicates=10, seed=3, conditions="system")
 
 
 class Side:
@@ -56,7 +56,7 @@ class Side:
 
 
 def run(out: Path, selection: Selection = SMALL, slowdown: float = 0.2, **options: Any) -> Any:
-    return run_selftest(selection, slowdown, out, conditions="system", start=Side, **options)
+    return run_selftest(selection, slowdown, out, start=Side, **options)
 
 
 def test_pairs_are_measured_and_the_result_is_written(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_folder_with_files_of_others_is_refused_before_anything_is_made(tmp_pa
 @pytest.mark.slow
 def test_real_processes_find_a_slowdown_of_a_half(tmp_path: Path) -> None:
     selection = replace(SMALL, keyword="8x8 and k3 and (nearest_conv or subpixel)", replicates=3)
-    result, folder = run_selftest(selection, 0.5, tmp_path / "out", conditions="system")
+    result, folder = run_selftest(selection, 0.5, tmp_path / "out")
     assert result.replicates == 3
     assert result.slowed.ratio > 1.2
     records = [record for record in read_journal(folder / "pairs") if isinstance(record, PairRecord)]

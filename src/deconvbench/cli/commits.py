@@ -1,12 +1,14 @@
 """The command that compares two commits of a repository."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from deconvbench.cli.options import (
+    ConditionsOption,
     FailOnOption,
     ForceOption,
     KeywordOption,
@@ -72,14 +74,7 @@ def compare_commits(
         Path | None,
         typer.Option("--markdown", metavar="FILE", parser=parse_path, help="Write a summary as Markdown."),
     ] = None,
-    conditions: Annotated[
-        str | None,
-        typer.Option(
-            "--conditions",
-            metavar="POLICY",
-            help="settled (memory kept, idle core; default) or system.",
-        ),
-    ] = None,
+    conditions: ConditionsOption = None,
     slow_down: Annotated[list[str] | None, typer.Option("--slow-down", hidden=True)] = None,
     force: ForceOption = False,
 ) -> int:
@@ -105,7 +100,7 @@ def compare_commits(
     )
     started: list[Path] = []
 
-    def announce(lines: tuple[str, ...], folder: Path) -> None:
+    def announce(lines: Sequence[str], folder: Path) -> None:
         started.append(folder)
         print_text("\n".join(lines), sys.stderr)
 

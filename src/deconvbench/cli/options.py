@@ -55,6 +55,14 @@ PrecisionOption = Annotated[
 SeedOption = Annotated[
     int | None, typer.Option("--seed", metavar="N", help="Random seed of case order, weights and inputs.")
 ]
+ConditionsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--conditions",
+        metavar="POLICY",
+        help="settled (memory is kept, a single thread gets an idle core; default on Linux) or system.",
+    ),
+]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Write into a folder, or over a file, that holds other things too.")
 ]
@@ -95,6 +103,7 @@ def make_selection(
     timeout_s: float | None = None,
     precision: str | None = None,
     seed: int | None = None,
+    conditions: str | None = None,
 ) -> "Selection":
     """Make a selection from a command's options; torch is imported only here."""
     from deconvbench.workflows.selection import Selection
@@ -110,4 +119,5 @@ def make_selection(
         timeout_s=timeout_s,
         precision=precision,
         seed=seed,
+        conditions=conditions,
     )

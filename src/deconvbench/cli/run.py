@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deconvbench.cli.options import (
+    ConditionsOption,
     DeviceOption,
     ForceOption,
     GridOption,
@@ -91,6 +92,7 @@ def run(
     timeout: TimeoutOption = None,
     precision: PrecisionOption = None,
     seed: SeedOption = None,
+    conditions: ConditionsOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -123,6 +125,7 @@ def run(
         timeout_s=timeout,
         precision=precision,
         seed=seed,
+        conditions=conditions,
     )
     if resume or resume_anyway:
         plan, folder = resume_plan(out, selection, anyway=resume_anyway)

@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from deconvbench.cli.options import ForceOption, JsonOption, KeywordOption, SetOption, make_selection, parse_path
+from deconvbench.cli.options import (
+    ConditionsOption,
+    ForceOption,
+    JsonOption,
+    KeywordOption,
+    SetOption,
+    make_selection,
+    parse_path,
+)
 from deconvbench.cli.output import OWN_CLAIMS, print_rows
 from deconvbench.system.texts import print_text
 from deconvbench.system.writing import check_target
@@ -20,12 +28,7 @@ def selftest(
     slowdown: Annotated[
         str, typer.Option("--slowdown", metavar="SHARE", help="Slowdown of the cases made slower.")
     ] = "10%",
-    conditions: Annotated[
-        str | None,
-        typer.Option(
-            "--conditions", metavar="POLICY", help="settled (memory kept, idle core; default) or system."
-        ),
-    ] = None,
+    conditions: ConditionsOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", parser=parse_path, help="Output folder of records and result."),
@@ -39,10 +42,10 @@ def selftest(
     from deconvbench.units import parse_fraction
     from deconvbench.workflows.selftest import run_selftest
 
-    selection = make_selection(preset, None, settings, keyword, None, "", replicates)
+    selection = make_selection(preset, None, settings, keyword, None, "", replicates, conditions=conditions)
     share = parse_fraction(slowdown, "--slowdown")
     with show_progress(sys.stderr) as observer:
-        result, folder = run_selftest(selection, share, out, observer, conditions=conditions, force=force)
+        result, folder = run_selftest(selection, share, out, observer, force=force)
     if as_json:
         print_rows("selftest", list_rows(result))
     else:

@@ -28,7 +28,7 @@ from deconvbench.grid.reading import (
     read_whole,
 )
 from deconvbench.grid.speedup import SpeedupGrid
-from deconvbench.records.case import CASE_DEFAULTS, CASE_FIELDS, Case
+from deconvbench.records.case import CASE_DEFAULTS, CASE_FIELDS, Case, name_layer
 from deconvbench.system.paths import check_path
 from deconvbench.system.reading import decode_text, read_file
 from deconvbench.upsamplers import get_upsampler
@@ -211,8 +211,15 @@ class Grid:
         if speedup is not None:
             own = {name: values for name, values in changes.items() if name in speedup.axes}
             speedup = replace(speedup, axes={**speedup.axes, **own})
+        # layers of which artifacts alone are measured become fewer, never others
+        quality = {
+            name: tuple(value for value in values if value in changes.get(name, values))
+            for name, values in self.quality_axes.items()
+        }
+        if not all(quality.values()):
+            quality = {}
         source = f"{self.source} with {' '.join(words)}"
-        return replace(self, axes={**self.axes, **changes}, speedup=speedup, source=source)
+        return replace(self, axes={**self.axes, **changes}, quality_axes=quality, speedup=speedup, source=source)
 
     def expand(self) -> list[Case]:
         """List the cases, in the order of the axes.
@@ -251,21 +258,27 @@ class Grid:
         constraints = self.constraints if speedup.constraints is None else speedup.constraints
         return expand_axes({**self.axes, **speedup.axes, **layer}, constraints, where)
 
-    def list_layers(self, cases: Sequence[Case]) -> list[LayerKey]:
+    def list_layers(self, cases: Sequence[Case], keyword: str = "") -> list[LayerKey]:
         """List the layers whose artifacts are to be measured: those of the cases, then the quality axes'.
 
         Parameters
         ----------
         cases : sequence of Case
             The cases that will run.
+        keyword : str
+            As pytest's ``-k``: of the quality axes' layers, those are left whose names match, such as
+            ``transposed-k3-s2``; empty keeps all.
         """
+        matches = compile_keyword(keyword) if keyword else None
         layers = {(case.upsampler, case.kernel_size, case.scale_factor): None for case in cases}
         if self.quality_axes:
             check_upsamplers(self.quality_axes["upsampler"], f"{self.source}: quality.upsampler")
             for name, kernel_size, scale_factor in itertools.product(
                 *(self.quality_axes[a] for a in _QUALITY_AXES)
             ):
-                layers[(name, kernel_size if get_upsampler(name).has_kernel else None, scale_factor)] = None
+                layer = (name, kernel_size if get_upsampler(name).has_kernel else None, scale_factor)
+                if matches is None or matches(name_layer(*layer)):
+                    layers[layer] = None
         return list(layers)
 
 

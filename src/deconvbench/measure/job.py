@@ -18,7 +18,7 @@ from deconvbench.measure.accelerator import TorchAccelerator
 from deconvbench.measure.conditions import hold_conditions
 from deconvbench.measure.latency import LatencyPolicy, measure_accelerator_latency, measure_cpu_latency
 from deconvbench.measure.memory import measure_accelerator_memory, measure_cpu_memory
-from deconvbench.measure.noise import explain_noise, read_noise_state
+from deconvbench.measure.noise import BlockWatch, explain_noise, read_noise_state
 from deconvbench.measure.numerics import measure_numerics
 from deconvbench.measure.quality import measure_quality
 from deconvbench.measure.slowing import slow_down
@@ -142,11 +142,12 @@ class Measuring:
             before, started = read_noise_state(), time.monotonic()
             if accelerator is None:
                 timed_step = slow_down(step.run, self._slowdown) if self._slowdown else step.run
-                latency = measure_cpu_latency(timed_step, self._policy)
+                with BlockWatch(case.threads, block_s=self._policy.min_block_s) as watch:
+                    latency = measure_cpu_latency(timed_step, self._policy, watch=watch)
             else:
                 latency = measure_accelerator_latency(step.run, accelerator, self._policy)
             after, timed = read_noise_state(), time.monotonic()
-        reason = explain_noise(before, after, timed - started, latency, cores)
+        reason = explain_noise(before, after, timed - started, latency, cores, conditions.pinned_cores)
         filled = replace(
             filled,
             latency=latency,

@@ -14,6 +14,7 @@ from statistics import median
 from deconvbench.errors import UsageError
 from deconvbench.measure.accelerator import Accelerator, E
 from deconvbench.measure.blocks import NS, Clock, find_block_length, pause_collector, time_block, warm_up
+from deconvbench.measure.noise import BlockWatch
 from deconvbench.records.record import Latency
 from deconvbench.statistics import relative_half_width
 
@@ -25,6 +26,8 @@ _MIN_SAMPLES = 6
 _LEAST_FALL_PER_DOUBLING = 0.10
 _DOUBLINGS_COMPARED = 3
 _SAMPLES_PER_BATCH = 10
+# of one case; where more blocks are disturbed, their repeats would be too
+MOST_REPEATS = 10
 _CALIBRATION_CALLS = 5
 # the host is on time even when it takes this many times longer than in calibration
 _FILLER_MARGIN = 1.5
@@ -106,7 +109,7 @@ class StopRule:
         self._next_look = policy.min_samples
         self._half_widths: list[float] = []
 
-    def find_reason(self, samples_s: Sequence[float], elapsed_s: float) -> str | None:
+    def find_reason(self, samples_s: Sequence[float], elapsed_s: float, repeats: int = 0) -> str | None:
         """Say why to stop now, or None to go on.
 
         Parameters
@@ -115,6 +118,8 @@ class StopRule:
             All samples so far.
         elapsed_s : float
             Seconds since the first of them began.
+        repeats : int
+            How many of them were disturbed and taken again; these are no reason to stop earlier.
 
         Returns
         -------
@@ -124,11 +129,11 @@ class StopRule:
             ``sample_cap``.
         """
         policy = self._policy
-        count = len(samples_s)
+        count = len(samples_s) - repeats
         cap = None
         if count >= policy.min_samples and elapsed_s >= policy.time_cap_s:
             cap = "time_cap"
-        elif count >= policy.max_samples:
+        elif len(samples_s) >= policy.max_samples:
             cap = "sample_cap"
         if count < self._next_look and cap is None:
             return None
@@ -151,7 +156,10 @@ class StopRule:
 
 
 def measure_cpu_latency(
-    step: Callable[[], object], policy: LatencyPolicy, clock: Clock = time.perf_counter_ns
+    step: Callable[[], object],
+    policy: LatencyPolicy,
+    clock: Clock = time.perf_counter_ns,
+    watch: BlockWatch | None = None,
 ) -> Latency:
     """Time a step on the CPU by the wall clock.
 
@@ -162,6 +170,9 @@ def measure_cpu_latency(
     `torch.utils.benchmark.Timer`, whose blocks last about 20 ms for short steps, can read a few per cent more on a
     busy machine; with blocks of one length the two agree.
 
+    A block from which something took time, as far as `watch` can tell, is taken again, at most ten times and
+    within the time cap. Both samples are kept.
+
     Parameters
     ----------
     step : callable
@@ -170,6 +181,8 @@ def measure_cpu_latency(
         How long to measure.
     clock : callable
         Nanoseconds.
+    watch : BlockWatch, optional
+        Tells which blocks were disturbed; by default none is.
 
     Returns
     -------
@@ -182,13 +195,27 @@ def measure_cpu_latency(
         calls = warm_up(step, policy.warmup_s, min_block_s, clock)
         rule = StopRule(policy)
         samples_s: list[float] = []
+        repeated: list[tuple[int, str]] = []
+        watch = watch or BlockWatch(sources=())
         started = clock()
         reason = None
         while reason is None:
-            samples_s.append(time_block(step, calls, clock) / calls)
-            reason = rule.find_reason(samples_s, (clock() - started) * NS)
+            watch.begin()
+            block_s = time_block(step, calls, clock)
+            disturbance = watch.end(block_s)
+            samples_s.append(block_s / calls)
+            elapsed_s = (clock() - started) * NS
+            may_repeat = len(samples_s) < policy.max_samples and elapsed_s < policy.time_cap_s
+            if disturbance and may_repeat and len(repeated) < MOST_REPEATS:
+                repeated.append((len(samples_s) - 1, disturbance))
+                continue
+            reason = rule.find_reason(samples_s, elapsed_s, len(repeated))
     return Latency(
-        samples_s=tuple(samples_s), calls_per_sample=calls, first_call_s=first_call_s, stop_reason=reason
+        samples_s=tuple(samples_s),
+        calls_per_sample=calls,
+        first_call_s=first_call_s,
+        stop_reason=reason,
+        repeated=tuple(repeated),
     )
 
 

@@ -121,11 +121,8 @@ class Case:
     @property
     def case_id(self) -> str:
         """The stable, readable name: ``nearest_conv-k3-s2-c64x32-64x64``."""
-        parts = [self.upsampler]
-        if self.kernel_size is not None:
-            parts.append(f"k{self.kernel_size}")
-        parts += [
-            f"s{self.scale_factor}",
+        parts = [
+            name_layer(self.upsampler, self.kernel_size, self.scale_factor),
             f"c{self.in_channels}x{self.out_channels}",
             f"{self.height}x{self.width}",
         ]
@@ -171,6 +168,22 @@ class Case:
         values: dict[str, Any] = {n: v if n in TEXT_FIELDS else int(v) for n, v in found.items()}
         values.setdefault("kernel_size", None)
         return cls(**values)
+
+
+def name_layer(upsampler: str, kernel_size: int | None, scale_factor: int) -> str:
+    """Name a layer as the ids of its cases begin: ``transposed-k3-s2``, or without k where there is no kernel.
+
+    Parameters
+    ----------
+    upsampler : str
+        Name in the registry.
+    kernel_size : int or None
+        Kernel size k.
+    scale_factor : int
+        Scale s.
+    """
+    kernel = "" if kernel_size is None else f"-k{kernel_size}"
+    return f"{upsampler}{kernel}-s{scale_factor}"
 
 
 def format_layer(upsampler: str, kernel_size: int | None, scale_factor: int) -> str:

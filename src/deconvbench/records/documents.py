@@ -27,6 +27,8 @@ class RunInfo(TypedDict, total=False):
     upsamplers: list[str]
     command: list[str] | str | None
     precision: float | None
+    keyword: str
+    conditions: str | None
     environment: dict[str, Any] | None
 
 

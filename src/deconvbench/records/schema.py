@@ -16,7 +16,7 @@ NUMERICAL_COLUMNS = tuple(name for name, metric in METRICS.items() if metric.gro
 # of what a trained network makes of images
 TRAINED_COLUMNS = tuple(name for name, metric in METRICS.items() if metric.group == "trained")
 # not in tables of versions before them; their values are null there
-LATER_COLUMNS = tuple(name for name, metric in METRICS.items() if metric.is_later)
+LATER_COLUMNS = (*(name for name, metric in METRICS.items() if metric.is_later), "conditions")
 LAYER_COLUMNS = ("upsampler", "kernel_size", "scale_factor")
 _TEXT_FIELDS = {"upsampler", "dtype", "memory_format", "step", "device", "execution"}
 BYTE_COLUMNS = ("peak_memory_bytes", "peak_reserved_bytes", "input_bytes", "output_bytes", "parameter_bytes")
@@ -41,6 +41,7 @@ MEASURED_DTYPES = {
     "machine_id": "str",
     "torch_version": "str",
     "code_version": "str",
+    "conditions": "str",
 }
 # the columns of each frame, in order, with the dtype of each
 TABLE_DTYPES: Mapping[str, str] = {

@@ -166,7 +166,7 @@ def render_report(
     ]
     return load_template("template.html.j2").render(
         title=f"deconvbench: {grid.get('name') or 'a run'}",
-        facts=_list_facts(run_info, environment, grid, summary),
+        facts=_list_facts(run_info, environment, grid, results),
         findings=[*describe_speedups(results), *describe_findings(results)],
         speedups=_show_speedups(results, pictures.get("speedups")),
         state=_describe_state(run_info, summary),
@@ -253,7 +253,7 @@ def _count_statuses(summary: pd.DataFrame) -> str:
 
 
 def _list_facts(
-    run_info: Mapping[str, Any], environment: Mapping[str, Any], grid: Mapping[str, Any], summary: pd.DataFrame
+    run_info: Mapping[str, Any], environment: Mapping[str, Any], grid: Mapping[str, Any], results: RunResults
 ) -> list[tuple[str, str]]:
     replicates = grid.get("replicates")
     share = run_info.get("measuring_share")
@@ -263,12 +263,21 @@ def _list_facts(
         ("Took", _write_span(run_info)),
         ("torch", environment.get("torch_version")),
         ("Code", environment.get("code_version")),
+        ("Conditions", _describe_conditions(run_info, results.table)),
         ("Grid", grid.get("name")),
-        ("Cells", _count_statuses(summary)),
+        ("Cells", _count_statuses(results.summary)),
         ("Replicates", replicates),
         ("Time spent measuring", f"{share:.0%}" if isinstance(share, int | float) else None),
     ]
     return [(name, str(value)) for name, value in pairs if value is not None and value != ""]
+
+
+def _describe_conditions(run_info: Mapping[str, Any], table: pd.DataFrame) -> Any:
+    """Say under which conditions was timed, the most usual first; what was asked for where nothing is recorded."""
+    counts = Counter(table["conditions"].dropna())
+    if len(counts) > 1:
+        return ", ".join(f"{text} ({count} of {counts.total()} timings)" for text, count in counts.most_common())
+    return next(iter(counts), run_info.get("conditions"))
 
 
 def _describe_state(run_info: Mapping[str, Any], summary: pd.DataFrame) -> list[str]:

@@ -65,7 +65,7 @@ class PlannedRun:
     folder : Path
         The run folder; it must exist. What it holds already is kept and not measured again.
     options : WorkerOptions
-        Policy, upsamplers and log are taken from plan and folder.
+        Policies, upsamplers and log are taken from plan and folder.
     """
 
     plan: Plan
@@ -80,6 +80,7 @@ class PlannedRun:
             upsamplers=self.plan.upsamplers,
             upsampler_digests=self.plan.upsampler_digests,
             policy=tuple(policy.items()),
+            conditions=self.plan.conditions,
             log=self.folder / LOG_NAME,
         )
 

@@ -15,6 +15,15 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("deconvbench", "torch", "numpy", "scipy", "pandas", "pyarrow", "memray", "pytest-benchmark")
+# what decides whether a large buffer is kept or mapped anew, which makes layers two-speed
+_ALLOCATOR_VARIABLES = (
+    "GLIBC_TUNABLES",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_TRIM_THRESHOLD_",
+    "MALLOC_TOP_PAD_",
+    "MALLOC_ARENA_MAX",
+    "LD_PRELOAD",
+)
 _RELEVANT_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -23,8 +32,7 @@ _RELEVANT_VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "PYTORCH_CUDA_ALLOC_CONF",
     "ONEDNN_MAX_CPU_ISA",
-    "MALLOC_MMAP_THRESHOLD_",
-    "LD_PRELOAD",
+    *_ALLOCATOR_VARIABLES,
 )
 
 
@@ -108,7 +116,7 @@ def name_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
     Returns
     -------
     list of str
-        One line for each of machine, torch and code that differs; empty where all agree.
+        One line for each of machine, torch, code and what sets the allocator that differs; empty where all agree.
     """
     watched = {
         "machine_id": "machine",
@@ -116,11 +124,10 @@ def name_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
         "code_version": "code",
         "python_version": "python",
     }
-    return [
-        f"{word} was {before.get(key)}, is {now.get(key)}"
-        for key, word in watched.items()
-        if before.get(key) != now.get(key)
-    ]
+    values = [(word, before.get(key), now.get(key)) for key, word in watched.items()]
+    variables = [environment.get("variables") or {} for environment in (before, now)]
+    values += [(name, *(found.get(name, "unset") for found in variables)) for name in _ALLOCATOR_VARIABLES]
+    return [f"{word} was {earlier}, is {present}" for word, earlier, present in values if earlier != present]
 
 
 def _ask_git(folder: Path, *arguments: str) -> str:

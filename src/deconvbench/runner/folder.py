@@ -12,6 +12,7 @@ from deconvbench.records.record import (
     decode_journal,
 )
 from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, hold_folder, read_run_info, write_run_info
+from deconvbench.runner.conditions import list_variables
 from deconvbench.runner.environment import name_differences
 from deconvbench.runner.limits import check_threads
 from deconvbench.runner.plan import Plan, format_now
@@ -94,7 +95,22 @@ def open_folder(plan: Plan, folder: Path, environment: Mapping[str, Any], *, for
             "measuring_share": None,
             "resumed": [],
         }
-        write_run_info(folder, {**info, **plan.to_dict(), "environment": dict(environment)})
+        timed_in = describe_children(environment, plan.conditions)
+        write_run_info(folder, {**info, **plan.to_dict(), "environment": timed_in})
+
+
+def describe_children(environment: Mapping[str, Any], policy: str) -> dict[str, Any]:
+    """Describe the environment of the processes that measure, which get variables that this one has not.
+
+    Parameters
+    ----------
+    environment : mapping
+        From `collect_environment`.
+    policy : str
+        One of `POLICIES`.
+    """
+    given = environment.get("variables") or {}
+    return {**environment, "variables": {**given, **list_variables(policy)}}
 
 
 def _refuse_run(folder: Path) -> None:
@@ -135,7 +151,7 @@ def reopen_folder(
     info = read_run_info(folder)
     try:
         plan = Plan.from_dict(info)
-        differences = name_differences(info["environment"], environment)
+        differences = name_differences(info["environment"], describe_children(environment, plan.conditions))
         resumptions = list(info["resumed"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunFolderError(f"--resume: {folder / RUN_NAME} does not describe a run: {error!r}") from error

@@ -22,6 +22,7 @@ from deconvbench.records.record import (
     Record,
     SpeedupRecord,
 )
+from deconvbench.runner.conditions import choose_policy
 
 # a month and more
 _MAX_MEASUREMENTS = 2_000_000
@@ -56,13 +57,17 @@ class Plan:
         Of the source of each; none where they were not recorded.
     command : tuple of str
         What the user typed, for the report.
+    keyword : str
+        The ``-k`` by which cases were selected; it filters the layers whose artifacts alone are measured too.
     precision : float or None
         Measure further replicates of the cases whose interval is wider than ± this share of the latency.
+    conditions : str
+        The policy under which all is timed, one of `POLICIES`.
 
     Raises
     ------
     UsageError
-        If it would take more than two million measurements, or the seed is not one.
+        If it would take more than two million measurements, or seed or policy is not one.
     """
 
     grid: Grid
@@ -73,9 +78,12 @@ class Plan:
     precision: float | None = None
     settings: tuple[Case, ...] = ()
     upsampler_digests: tuple[str, ...] = ()
+    keyword: str = ""
+    conditions: str = "system"
 
     def __post_init__(self) -> None:
         check_whole("seed", self.seed, 0, LARGEST_SEED)
+        choose_policy(self.conditions, "conditions")
         grid, cases = self.grid, len(self.cases) + len(self.settings)
         layers = len({(case.upsampler, case.kernel_size, case.scale_factor) for case in self.cases})
         if grid.quality_axes:
@@ -98,7 +106,9 @@ class Plan:
             "upsampler_digests": list(self.upsampler_digests),
             "command": list(self.command),
             "precision": self.precision,
+            "keyword": self.keyword,
             "setting_ids": [case.case_id for case in self.settings],
+            "conditions": self.conditions,
         }
 
     @classmethod
@@ -112,8 +122,11 @@ class Plan:
             command=tuple(info["command"]),
             precision=info["precision"],
             upsampler_digests=tuple(info.get("upsampler_digests", ())),
+            keyword=info.get("keyword", ""),
             # runs of versions before speed-ups have none
             settings=tuple(Case.from_id(case_id) for case_id in info.get("setting_ids", ())),
+            # those of versions before policies were timed as the system would have it
+            conditions=info.get("conditions") or "system",
         )
 
 
@@ -147,7 +160,7 @@ def list_jobs(plan: Plan) -> list[list[AnyRecord]]:
             channels=plan.grid.quality_channels,
             **_NOT_MEASURED,
         )
-        for name, kernel_size, scale_factor in plan.grid.list_layers(plan.cases)
+        for name, kernel_size, scale_factor in plan.grid.list_layers(plan.cases, plan.keyword)
         for seed in range(plan.grid.quality_seeds)
     ]
     numerics: dict[tuple[Any, ...], AnyRecord] = {}

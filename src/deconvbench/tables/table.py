@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 import pandas as pd
 
 from deconvbench.records.case import CASE_FIELDS, Case
+from deconvbench.records.conditions import describe_conditions
 from deconvbench.records.record import (
     RECORD_FIELDS,
     AnyRecord,
@@ -102,6 +103,7 @@ def _order_case(case: Case) -> tuple[Any, ...]:
 def _describe_record(record: Record) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(record.case, name) for name in ("case_id", *CASE_FIELDS)}
     row |= {name: getattr(record, name) for name in RECORD_FIELDS if name in TABLE_DTYPES}
+    row["conditions"] = describe_conditions(record.conditions) or None
     latency, memory = record.latency, record.memory
     # what is not a time was not measured, whatever program wrote it
     samples_s = [] if latency is None else [sample for sample in latency.samples_s if 0 < sample < math.inf]

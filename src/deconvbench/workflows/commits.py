@@ -15,36 +15,23 @@ from typing import Any
 
 from deconvbench.analysis.comparison import DEFAULT_MARGIN
 from deconvbench.analysis.comparison_input import read_side
-from deconvbench.analysis.paired_comparison import (
-    MOST_FAILURES,
-    PairedComparison,
-    compare_pairs,
-    count_failures,
-    list_open,
-)
+from deconvbench.analysis.paired_comparison import PairedComparison, compare_pairs
 from deconvbench.analysis.pairing import PairedPlan
 from deconvbench.arguments import check_whole
 from deconvbench.errors import RunFolderError, UsageError, quote
 from deconvbench.measure.accelerator import check_device
-from deconvbench.progress import JobDone, JobObserver
-from deconvbench.records.case import Case
+from deconvbench.progress import JobObserver
 from deconvbench.records.decoding import DecodingError, parse_json
-from deconvbench.records.journal import Journal
-from deconvbench.records.pairs import PairRecord
 from deconvbench.records.record import SCHEMA_VERSION
-from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME
+from deconvbench.records.run_folder import JOURNAL_NAME
 from deconvbench.runner.checkout import CheckoutFinder
 from deconvbench.runner.conditions import choose_policy
-from deconvbench.runner.engine import PlannedRun, run_tasks
-from deconvbench.runner.folder import make_new_folder, open_folder
+from deconvbench.runner.folder import make_new_folder
 from deconvbench.runner.pairing import (
     WAITING_VARIABLES,
     PairProcess,
     PairSetup,
     StartSide,
-    draw_control,
-    list_pair_jobs,
-    measure_pairs,
 )
 from deconvbench.runner.plan import Plan, format_now
 from deconvbench.runner.worker import WorkerError, WorkerOptions
@@ -54,16 +41,13 @@ from deconvbench.system.writing import write_whole
 from deconvbench.units import parse_fraction
 from deconvbench.workflows.changes import SourceTree
 from deconvbench.workflows.extent import Layers, check_choice, choose_extent, find_layers
-from deconvbench.workflows.run import RESULTS, check_sizes, finish_folder, read_environment
+from deconvbench.workflows.paired_measuring import SIDES, measure_replicates, measure_values
+from deconvbench.workflows.run import RESULTS, check_sizes, read_environment
 from deconvbench.workflows.selection import choose_seed, load_upsamplers
 from deconvbench.workflows.worktrees import Commit, check_out, list_changed_files
 
 # describes a comparison in its folder, beside the journal
 COMPARISON_NAME = "comparison.json"
-# part of the cases in which BASE is measured against itself too
-_CONTROL_SHARE, _FEWEST_CONTROLS = 0.25, 4
-# what is found once needs no precise latency beside it
-_HASTY = (("time_cap_s", 0.0), ("min_time_s", 0.0), ("warmup_s", 0.0))
 _MOST_REPLICATES = 1000
 # what two parts of one comparison must have in common
 _IDENTITY = ("base_sha", "head_sha", "case_ids", "replicates", "margin", "conditions", "slowdowns")
@@ -201,7 +185,13 @@ def compare_commits(
         }  # fmt: skip
         grid = replace(extent.grid, name=f"{one.sha}-{two.sha}")
         folder, seed = _open(description, grid.name, results, out)
-        values = Plan(grid=grid, cases=extent.cases, seed=seed, upsamplers=selection.upsamplers)
+        values = Plan(
+            grid=grid,
+            cases=extent.cases,
+            seed=seed,
+            upsamplers=selection.upsamplers,
+            conditions=str(selection.conditions),
+        )
         check_sizes(values)
         announce(extent.lines, folder)
         options = [
@@ -209,17 +199,26 @@ def compare_commits(
             for commit, python in ((one, selection.base_python), (two, None))
         ]
         try:
-            _measure_values(values, (one, two), options, folder, observer)
+            measure_values(values, options, folder, observer)
             setup = PairSetup(
                 base=options[0],
                 head=replace(options[1], slowdowns=selection.slowdowns),
                 timeout_s=grid.timeout_s,
                 logs=folder,
             )
-            records = _measure_pairs(setup, values, selection, folder, observer, start)
+            records = measure_replicates(
+                setup,
+                extent.cases,
+                folder,
+                plan=plan,
+                margin=selection.margin,
+                seed=seed,
+                observer=observer,
+                start=start,
+            )
         except WorkerError as error:
             raise UsageError(f"{base!r} or {head!r} cannot be driven by this engine: {error}") from error
-    sides = [read_side(folder / name) for name in ("base", "head")]
+    sides = [read_side(folder / name) for name in SIDES]
     found = compare_pairs(records, sides[0], sides[1], selection.margin, plan=plan)
     return CommitComparison(found=found, folder=folder, lines=extent.lines)
 
@@ -323,91 +322,3 @@ def _check_same(path: Path, description: Mapping[str, Any]) -> int:
             f"--out: {str(path.parent)!r} holds another comparison ({', '.join(differing)} differ); name another"
         )
     return seed
-
-
-def _measure_values(
-    plan: Plan,
-    commits: tuple[Commit, Commit],
-    options: Sequence[WorkerOptions],
-    folder: Path,
-    observer: JobObserver,
-) -> None:
-    """Find once on each side what is not timed: memory, multiply-accumulates and artifacts."""
-    environment = read_environment()
-    tasks = []
-    for name, commit, chosen in zip(("base", "head"), commits, options, strict=True):
-        target = folder / name
-        if not (target / RUN_NAME).exists():
-            open_folder(plan, target, {**environment, "code_version": commit.sha})
-        tasks.append(PlannedRun(plan=plan, folder=target, options=replace(chosen, policy=_HASTY)))
-    run_tasks(tasks, observer=observer, finish=finish_folder)
-
-
-def _measure_pairs(
-    setup: PairSetup,
-    values: Plan,
-    selection: CommitSelection,
-    folder: Path,
-    observer: JobObserver,
-    start: StartSide,
-) -> list[PairRecord]:
-    """Measure replicates until every case is decided, or has had as many as the plan allows."""
-    plan = selection.plan
-    control = draw_control(values.cases, _CONTROL_SHARE, _FEWEST_CONTROLS, values.seed)
-    with Journal(folder) as journal:
-        progress = _Progress(observer, plan.first * (len(values.cases) + len(control)))
-        due: Sequence[Case] = values.cases
-        done = 0
-        for look in plan.looks:
-            for replicate in range(done, look):
-                jobs = _list_due(journal, due, control, values.seed, replicate)
-                for record in measure_pairs(setup, jobs, start=start):
-                    journal.append(record)
-                    progress.add(record, journal)
-            done = look
-            # judged by what came before the look alone: what was interrupted behind it chooses the same again
-            wanted = set(list_open(_list_pairs(journal, look), selection.margin, plan))
-            due = [case for case in values.cases if case.case_id in wanted]
-            if not due:
-                break
-            progress.expect(len(due) + len(control))
-        journal.check_place()
-        return _list_pairs(journal, plan.most)
-
-
-def _list_pairs(journal: Journal, before: int) -> list[PairRecord]:
-    return [r for r in journal.records if isinstance(r, PairRecord) and r.replicate < before]
-
-
-def _list_due(
-    journal: Journal, due: Sequence[Case], control: Sequence[Case], seed: int, replicate: int
-) -> list[PairRecord]:
-    """List the jobs of a replicate that are not in the journal, without those that failed too often before."""
-    earlier = _list_pairs(journal, replicate)
-    failed = {pair: count_failures(earlier, pair) for pair in ("head", "control")}
-    jobs = list_pair_jobs(due, control, seed=seed, replicate=replicate)
-    return [
-        job for job in jobs if job.key not in journal and failed[job.pair].get(job.case.case_id, 0) < MOST_FAILURES
-    ]
-
-
-class _Progress:
-    """Tells how many pairs are done, and how long those that are left will take."""
-
-    def __init__(self, observer: JobObserver, expected: int) -> None:
-        self._observer = observer
-        self._expected = expected
-        self._spent_s = 0.0
-        self._measured = 0
-
-    def expect(self, in_each: int) -> None:
-        """Expect further replicates, of so many jobs each; how many there will be is not known."""
-        self._expected = max(self._expected, self._measured) + in_each
-
-    def add(self, record: PairRecord, journal: Journal) -> None:
-        self._measured += 1
-        self._spent_s += record.total_s
-        done = len(journal.records)
-        total = max(done, self._expected)
-        left = (total - done) * self._spent_s / self._measured
-        self._observer(JobDone(done=done, total=total, record=record, remaining_s=left))

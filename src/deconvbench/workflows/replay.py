@@ -16,6 +16,7 @@ import torch
 
 from deconvbench.errors import UnsupportedError
 from deconvbench.records.case import Case
+from deconvbench.records.conditions import describe_conditions
 from deconvbench.records.record import Record
 from deconvbench.records.run_folder import read_journal
 from deconvbench.records.schema import ARTIFACT_COLUMNS, NUMERICAL_COLUMNS
@@ -139,6 +140,7 @@ def _join(replicates: Sequence[Record], shown: dict[str, Any]) -> CaseResult:
         "replicate_floor_s": [min(samples) for samples in timed],
         "machine_id": told.machine_id,
         "torch_version": told.torch_version,
+        "conditions": describe_conditions(told.conditions),
         # pandas' missing values have no JSON
         **{name: None if pd.isna(value) else float(value) for name, value in shown.items()},
     }

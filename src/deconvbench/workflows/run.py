@@ -17,6 +17,7 @@ from deconvbench.measure.capacity import count_host_bytes, explain_size
 from deconvbench.progress import JobObserver
 from deconvbench.records.record import Record, SpeedupRecord
 from deconvbench.records.run_folder import find_newest_run
+from deconvbench.runner.conditions import choose_policy
 from deconvbench.runner.engine import RunOutcome, run_plan
 from deconvbench.runner.environment import collect_environment
 from deconvbench.runner.folder import close_folder, make_new_folder, open_folder, reopen_folder
@@ -203,6 +204,7 @@ def run(
     out: str | Path | None = None,
     keyword: str = "",
     seed: int | None = None,
+    conditions: str | None = None,
     force: bool = False,
     observer: JobObserver = lambda _: None,
 ) -> Path:
@@ -218,6 +220,9 @@ def run(
         As pytest's ``-k``.
     seed : int, optional
         From 0 to 2**63 - 1; drawn, and recorded, by default.
+    conditions : str, optional
+        ``settled``: malloc keeps large buffers, and a thread that computes alone gets an idle core; or ``system``.
+        By default ``settled`` on Linux with glibc.
     force : bool
         Take a folder that holds files of others too.
     observer : callable
@@ -239,6 +244,7 @@ def run(
     check_kind("keyword", keyword, str, "text")
     check_callable("observer", observer)
     seed = choose_seed(seed, "seed")
+    policy = choose_policy(conditions, "conditions")
     if isinstance(grid, Grid):
         cases, settings = select_all(grid.expand(), grid.list_settings(), keyword)
         sources = find_sources(grid, cases)
@@ -249,9 +255,11 @@ def run(
             upsamplers=sources,
             upsampler_digests=identify_sources(sources),
             settings=tuple(settings),
+            keyword=keyword,
+            conditions=policy,
         )
     else:
-        plan = make_plan(Selection(**_name_grid(grid), keyword=keyword, seed=seed))
+        plan = make_plan(Selection(**_name_grid(grid), keyword=keyword, seed=seed, conditions=policy))
     folder = start_folder(plan, target, force=force)
     measure(plan, folder, observer)
     return folder

@@ -10,6 +10,7 @@ from deconvbench.errors import UsageError
 from deconvbench.grid.grid import Grid, load_grid, load_preset, select_all
 from deconvbench.grid.reading import read_positive, read_whole
 from deconvbench.records.case import Case
+from deconvbench.runner.conditions import choose_policy
 from deconvbench.runner.plan import Plan
 from deconvbench.system.imports import search_current_folder
 from deconvbench.system.paths import make_absolute
@@ -44,6 +45,8 @@ class Selection:
         Measure further replicates of the cases whose interval is wider, such as ``2%``.
     seed : int or None
         Of orders, weights and inputs; None draws one, and records it.
+    conditions : str or None
+        The policy under which all is timed; None takes `settled` where it can be had.
     """
 
     preset: str | None = None
@@ -56,6 +59,7 @@ class Selection:
     timeout_s: float | None = None
     precision: str | None = None
     seed: int | None = None
+    conditions: str | None = None
 
     @property
     def is_default(self) -> bool:
@@ -99,6 +103,8 @@ def make_plan(selection: Selection, command: Sequence[str] = ()) -> Plan:
         command=tuple(command),
         precision=None if selection.precision is None else parse_fraction(selection.precision, "--precision"),
         settings=tuple(speedups),
+        keyword=selection.keyword,
+        conditions=choose_policy(selection.conditions),
     )
 
 

@@ -1,6 +1,7 @@
 """The comparison tested on itself: identical code measured against itself in pairs, and once made slower."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,6 @@ from deconvbench.records.pairs import PairRecord
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.records.run_folder import JOURNAL_NAME
 from deconvbench.report.selftest import format_selftest, to_dict
-from deconvbench.runner.conditions import choose_policy
 from deconvbench.runner.pairing import (
     WAITING_VARIABLES,
     PairPolicy,
@@ -37,8 +37,8 @@ _RESULT_NAME = "selftest.json"
 # below the folder, so that it is not taken for a run
 _PAIRS_NAME = "pairs"
 # a case takes a fifth of a second: both sides prepare (.03 s), find an idle core (.05 s), warm up (.04 s), and
-# take sixteen rounds of two blocks of 2 ms (.08 s). Sixty cases and twelve slowed ones are 15 s, three processes to
-# start 7 s: 24 replicates take nine minutes. Processes differ by more than rounds do, so rounds are few
+# take sixteen rounds of two blocks of 2 ms (.08 s). Sixty cases and twelve slowed ones are 15 s, three processes
+# to start 7 s: 24 replicates take nine minutes. Processes differ by more than rounds do, so rounds are few
 _POLICY = PairPolicy(min_block_s=2e-3, warmup_s=0.02, rounds=16, fewest_rounds=8, time_cap_s=0.2)
 _SLOWED_SHARE, _FEWEST_SLOWED = 0.2, 4
 
@@ -49,7 +49,6 @@ def run_selftest(
     out: Path | None = None,
     observer: JobObserver = lambda _: None,
     *,
-    conditions: str | None = None,
     force: bool = False,
     start: StartSide = PairProcess,
 ) -> tuple[SelftestResult, Path]:
@@ -65,8 +64,6 @@ def run_selftest(
         Gets what was measured and the result; a new folder below ``results/runs`` by default.
     observer : callable
         Receives each job done.
-    conditions : str, optional
-        Policy of `runner.conditions.choose_policy`.
     force : bool
         Take a folder that holds files of others too.
     start : callable
@@ -91,7 +88,6 @@ def run_selftest(
     for device in dict.fromkeys(case.device for case in plan.cases):
         if device != "cpu":
             raise UsageError(f"--set device: {device!r} cannot be made slower by a busy loop; selftest takes cpu")
-    policy = choose_policy(conditions)
     if out is None:
         target = make_run_folder(plan)
     else:
@@ -101,14 +97,15 @@ def run_selftest(
             raise UsageError(f"--out: {str(target)!r} holds a selftest already; name another folder")
     folder = make_absolute(target)
     make_folder(folder / _PAIRS_NAME, "--out")
-    environment = read_environment()
+    environment, started = read_environment(), time.monotonic()
     with Journal(folder / _PAIRS_NAME) as journal:
         records = []
-        for record in _measure(plan, slowdown, policy, folder / _PAIRS_NAME, observer, start):
+        for record in _measure(plan, slowdown, folder / _PAIRS_NAME, observer, start):
             journal.append(record)
             records.append(record)
     result = judge_selftest(records, slowdown)
-    facts = {"schema_version": SCHEMA_VERSION, "conditions": policy, "environment": environment}
+    facts = {"schema_version": SCHEMA_VERSION, "conditions": plan.conditions, "environment": environment}
+    facts["total_s"] = time.monotonic() - started
     text = json.dumps({**facts, **to_dict(result)}, indent=1, allow_nan=False)
     pages = {"selftest.md": format_selftest(result), _RESULT_NAME: text}
     write_files(folder, {name: f"{page}\n".encode() for name, page in pages.items()})
@@ -116,10 +113,10 @@ def run_selftest(
 
 
 def _measure(
-    plan: Plan, slowdown: float, policy: str, logs: Path, observer: JobObserver, start: StartSide
+    plan: Plan, slowdown: float, logs: Path, observer: JobObserver, start: StartSide
 ) -> Iterator[PairRecord]:
     """Measure all replicates: every case against itself, and some against themselves made slower."""
-    options = WorkerOptions(upsamplers=plan.upsamplers, environment=WAITING_VARIABLES, conditions=policy)
+    options = WorkerOptions(upsamplers=plan.upsamplers, environment=WAITING_VARIABLES, conditions=plan.conditions)
     slowdowns = tuple((name, slowdown) for name in dict.fromkeys(case.upsampler for case in plan.cases))
     setup = PairSetup(
         base=options,
