@@ -334,7 +334,7 @@ LINES: dict[str, list[tuple[str, str]]] = {
         ("compare-commits HEAD --preset no", "--preset: 'no' is not one of"),
         ("compare-commits HEAD --replicates 1", "--replicates: 1 is not"),
         ("compare-commits HEAD --fail-on faster", "--fail-on: 'faster' is not one of slower, inconclusive"),
-        ("compare-commits HEAD --fail-on slower,incon", "(did you mean 'inconclusive'?)"),
+        ("compare-commits HEAD --fail-on slower,inconclusiv", "(did you mean 'inconclusive'?)"),
         ("compare-commits HEAD --slow-down carafe", "--slow-down: 'carafe' is not of the form LAYER=SHARE"),
         ("compare-commits HEAD --upsampler mine", "is not a git checkout"),
         ("compare-commits HEAD --replicates x", "'--replicates'"),
@@ -592,7 +592,7 @@ def test_there_are_three_hundred_and_none_twice() -> None:
 BEGINNINGS = (
     (workflows_run, "run_plan"),
     (workflows_selftest, "measure_pairs"),
-    (workflows_commits, "run_tasks"),
+    (workflows_commits, "measure_values"),
     (training_workflow, "TrainingPool"),
     (validation_workflow, "run_study"),
 )

@@ -1,6 +1,7 @@
 """What a comparison records of a pair of processes."""
 
 import math
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_case_replicate_and_pair_say_which_measurement_it_is() -> None:
     ],
     ids=["status", "pair", "rounds"],
 )
-def test_what_cannot_be_is_refused(changes: dict[str, object], message: str) -> None:
+def test_what_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_pair_record(**changes)
 

@@ -17,6 +17,7 @@ from deconvbench.progress import JobDone
 from deconvbench.records.pairs import PairRecord
 from deconvbench.records.run_folder import read_journal
 from deconvbench.runner.engine import PlannedRun, RunOutcome
+from deconvbench.runner.pairing import PairSetup
 from deconvbench.runner.worker import WorkerOptions
 from deconvbench.workflows import commits, paired_measuring
 from deconvbench.workflows.commits import CommitComparison, CommitSelection, compare_commits, parse_slowdowns
@@ -77,9 +78,6 @@ def untimed(monkeypatch: pytest.MonkeyPatch) -> list[PlannedRun]:
     monkeypatch.setattr(paired_measuring, "run_tasks", look)
     monkeypatch.setattr(commits, "PairSetup", lambda **words: PairSetup(**words, find_core=lambda: None))
     return found
-
-
-PairSetup = commits.PairSetup
 
 
 def compare(repository: Path, selection: CommitSelection = SMALL, **changes: Any) -> CommitComparison:

@@ -121,7 +121,7 @@ def test_the_layers_of_a_user_are_found_by_their_modules(tmp_path: Path) -> None
 def test_a_repository_without_layers_says_how_to_name_them(tmp_path: Path) -> None:
     commits = [make_commit(tmp_path / name, has_products=False, other="") for name in ("base", "head")]
     with pytest.raises(UsageError, match="name them with --upsampler pkg.mod:factory"):
-        find_layers(*commits, [])
+        find_layers(commits[0], commits[1], [])
 
 
 PATH = "deconvbench__slash__upsamplers__slash__conv_resize"

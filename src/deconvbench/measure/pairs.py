@@ -167,7 +167,7 @@ def find_gradients(layer: nn.Module, case: Case, seed: int) -> list[Tensor]:
     generator = torch.Generator("cpu").manual_seed(seed)
     gradient = torch.randn(output.shape, dtype=torch.float32, device="cpu", generator=generator).to(output)
     trained = [parameter for parameter in layer.parameters() if parameter.requires_grad]
-    gradients = torch.autograd.grad(output, (x, *trained), gradient, allow_unused=True)
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(output, (x, *trained), gradient, allow_unused=True)
     return [output, *(found for found in gradients if found is not None)]
 
 

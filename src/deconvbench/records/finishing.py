@@ -29,7 +29,8 @@ def finish_record(record: Any) -> None:
     """
     if record.status not in STATUSES:
         raise ValueError(f"status: {record.status!r} is not one of {', '.join(STATUSES)}")
-    for name in _list_texts(type(record)):
+    kind: Any = type(record)
+    for name in _list_texts(kind):
         text = getattr(record, name)
         if (line := tidy_line(text)) != text:
             object.__setattr__(record, name, line)

@@ -234,7 +234,7 @@ def measure_pairs(
             sides = {name: processes.find(name) for name in order}
             record = _measure_pair(setup, job, sides, folder / "outputs.pt", clock)
             processes.drop(sides)
-            yield replace(record, total_s=clock() - started, **_identify(sides, names))
+            yield _identify(replace(record, total_s=clock() - started), sides, names)
 
 
 class _Processes:
@@ -268,14 +268,16 @@ class _Processes:
             process.kill()
 
 
-def _identify(sides: Mapping[str, SideProcess], names: tuple[str, str]) -> dict[str, str]:
+def _identify(record: PairRecord, sides: Mapping[str, SideProcess], names: tuple[str, str]) -> PairRecord:
+    """Say where, and of which code, a record is."""
     base, head = (sides[name].environment for name in names)
-    return {
-        "machine_id": str(base.get("machine_id", "")),
-        "torch_version": str(base.get("torch_version", "")),
-        "base_code": str(base.get("code_version", "")),
-        "head_code": str(head.get("code_version", "")),
-    }
+    return replace(
+        record,
+        machine_id=str(base.get("machine_id", "")),
+        torch_version=str(base.get("torch_version", "")),
+        base_code=str(base.get("code_version", "")),
+        head_code=str(head.get("code_version", "")),
+    )
 
 
 def _measure_pair(

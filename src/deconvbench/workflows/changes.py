@@ -151,10 +151,9 @@ def _walk(tree: ast.AST) -> Iterator[ast.AST]:
 def _strip_docstrings(tree: ast.AST) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
-            first = node.body[0]
-            is_constant = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-            if is_constant and isinstance(first.value.value, str):
-                node.body = node.body[1:]
+            match node.body[0]:
+                case ast.Expr(value=ast.Constant(value=str())):
+                    node.body = node.body[1:]
 
 
 def _only_imports(node: ast.stmt) -> bool:

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deconvbench.analysis.comparison import DEFAULT_MARGIN
 from deconvbench.analysis.comparison_input import read_side
+from deconvbench.analysis.intervals import DEFAULT_MARGIN
 from deconvbench.analysis.paired_comparison import PairedComparison, compare_pairs
 from deconvbench.analysis.pairing import PairedPlan
 from deconvbench.arguments import check_whole

@@ -164,7 +164,8 @@ def choose_extent(
     matches = compile_keyword(keyword) if keyword else _is_any
     # what -k names is measured whether or not its code differs
     for shares in (_share_out(layers, preset, asked), _share_out(layers, preset, (*layers.changed, *layers.same))):
-        grids, found = [], {}
+        grids: list[Grid] = []
+        found: dict[str, list[Case]] = {}
         for name, upsamplers in shares:
             grid = load_preset(name).override(axes)
             grid = replace(grid, axes={**grid.axes, "upsampler": tuple(upsamplers)}, quality_axes={}, speedup=None)
@@ -178,10 +179,10 @@ def choose_extent(
         raise UsageError(
             f"-k: {quote(keyword)} matches none of the cases" if keyword else "no case is left to compare"
         )
-    cases = {case.case_id: case for members in found.values() for case in members}
+    chosen = {case.case_id: case for members in found.values() for case in members}
     grid = replace(grids[0], replicates=1, timeout_s=max(grid.timeout_s for grid in grids))
     sizes = {name: list(dict.fromkeys(case.upsampler for case in members)) for name, members in found.items()}
-    return Extent(grid=grid, cases=tuple(cases.values()), lines=tuple(_describe(layers, sizes)))
+    return Extent(grid=grid, cases=tuple(chosen.values()), lines=tuple(_describe(layers, sizes)))
 
 
 def check_choice(preset: str | None, settings: Sequence[str], keyword: str) -> None:
