@@ -1,8 +1,9 @@
-"""How often the rule for pairs of processes is wrong, and what it finds: ``python -m bench.pairing_simulation``.
+"""How often the rules of comparisons are wrong, and what they find: ``python -m bench.pairing_simulation``.
 
 Draws log ratios of process pairs from models of noise, lets `analysis.pairing.judge_pairs` judge them and prints a
-Markdown table: false alarms of identical code, and how often a slowdown is found. Nothing is measured, so the
-numbers depend on the seed and not on the machine.
+Markdown table: false alarms of identical code, and how often a slowdown is found. With ``--unpaired`` it draws the
+replicates of two runs, which `analysis.intervals.ratio_intervals` judges. Nothing is measured, so the numbers
+depend on the seed and not on the machine.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deconvbench.analysis.intervals import judge_interval, ratio_intervals
 from deconvbench.analysis.pairing import PairedPlan, judge_pairs
 from deconvbench.statistics import Floats
 
@@ -96,6 +98,34 @@ NOISES: Mapping[str, Noise] = {
 }
 
 
+def _make_process(spread: float, step: float = 0.0, share: float = 0.0) -> Noise:
+    """Make the logarithms of single processes: normal, and in a share of the cases some slower by a step."""
+
+    def draw(rng: np.random.Generator, cases: int, count: int) -> Floats:
+        slow = rng.random((cases, count)) < _SLOW_SHARE
+        slow[round(share * cases) :] = False
+        return np.asarray(spread * rng.standard_normal((cases, count)) + math.log1p(step) * slow)
+
+    return draw
+
+
+def draw_disturbed(rng: np.random.Generator, cases: int, count: int) -> Floats:
+    """Slow each process by a lognormal share of its own, standard deviation 3 %."""
+    return np.asarray(0.03 / math.sqrt(math.e * (math.e - 1)) * rng.lognormal(0.0, 1.0, (cases, count)))
+
+
+# of unpaired runs, which see all of a process and not what two in turns have in common
+PROCESSES: Mapping[str, Noise] = {
+    "normal, 2 %": _make_process(0.02),
+    "normal, 4 %": _make_process(0.04),
+    "lognormal, 3 %": draw_disturbed,
+    "normal, 2 %; two speeds, +20 %": _make_process(0.02, 0.20, 1.0),
+    "normal, 2 %; two speeds, +43 %": _make_process(0.02, 0.43, 1.0),
+    "normal, 2 %; two speeds in a sixth of the cases, +20 %": _make_process(0.02, 0.20, 1 / 6),
+    "normal, 2 %; two speeds in a sixth of the cases, +43 %": _make_process(0.02, 0.43, 1 / 6),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What the rule did with one model of noise.
@@ -107,7 +137,7 @@ class Outcome:
     cases : int
         In each comparison.
     margin, slowdown : float
-        Differences up to the first should not count; the second was looked for, in one case of four at least one.
+        Differences up to the first should not count; the second was looked for, in a quarter of the cases.
     comparisons : int
         How many were drawn.
     false_alarms : float
@@ -210,6 +240,37 @@ def draw_table(
             yield f"| {noise} | {count} | {' | '.join(cells)} |"
 
 
+def draw_unpaired_table(comparisons: int, seed: int, cases: int = 60) -> Iterator[str]:
+    """Simulate the rule for saved runs and lay the outcomes out as Markdown, line by line as they come.
+
+    Parameters
+    ----------
+    comparisons : int
+        For each line.
+    seed : int
+        Of the draws.
+    cases : int
+        In each comparison.
+    """
+    heads = [f"margin {margin:.0%}: false alarms | finds +{share:.0%}" for margin, share in MARGINS]
+    yield f"| noise of a process | replicates | {' | '.join(heads)} |"
+    yield "|---|" + "---:|" * (1 + 2 * len(MARGINS))
+    for number, (name, draw) in enumerate(PROCESSES.items()):
+        for count in (5, 10):
+            rng = np.random.default_rng([seed, number, count])
+            alarms, found = dict.fromkeys(MARGINS, 0), {pair: list[float]() for pair in MARGINS}
+            for _ in range(comparisons):
+                base, new = (np.exp(draw(rng, cases, count)).tolist() for _ in range(2))
+                intervals = ratio_intervals(base, new)
+                for margin, share in MARGINS:
+                    verdicts = [judge_interval(interval, margin) for interval in intervals]
+                    alarms[margin, share] += any(word in ("slower", "faster") for word in verdicts)
+                    slow = np.mean([interval.low * (1 + share) > 1 + margin for interval in intervals])
+                    found[margin, share].append(float(slow))
+            cells = [f"{alarms[pair] / comparisons:.1%} | {np.mean(found[pair]):.0%}" for pair in MARGINS]
+            yield f"| {name} | {count} | {' | '.join(cells)} |"
+
+
 def main(arguments: Sequence[str] | None = None, write: Callable[[str], None] = print) -> None:
     """Print the table.
 
@@ -225,7 +286,14 @@ def main(arguments: Sequence[str] | None = None, write: Callable[[str], None] = 
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the draws [1]")
     parser.add_argument("--cases", type=int, nargs="+", default=list(CASES), help="numbers of cases [1 16 60]")
     parser.add_argument("--noise", choices=list(NOISES), nargs="+", default=list(NOISES), help="models of noise")
+    parser.add_argument("--unpaired", action="store_true", help="the rule for saved runs, sixty cases")
     options = parser.parse_args(arguments)
+    if options.unpaired:
+        for line in draw_unpaired_table(options.comparisons, options.seed):
+            write(line)
+        write("")
+        write(f"{options.comparisons} comparisons a line, seed {options.seed}, 60 cases.")
+        return
     for line in draw_table(options.comparisons, options.seed, options.cases, options.noise):
         write(line)
     looks = ", ".join(map(str, PairedPlan().looks))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.pairing_simulation import NOISES, SPREAD, main, simulate
+from bench.pairing_simulation import NOISES, PROCESSES, SPREAD, main, simulate
 
 ONE_SIDED = ("two speeds of one side, +20 %", "two speeds of one side, +43 %")
 # what is that noisy is found late or not within thirty replicates
@@ -52,3 +52,14 @@ def test_it_prints_a_table_with_seed_and_counts() -> None:
     assert lines[0].startswith("| noise | cases | margin 2%: false alarms | finds +5% | replicates | margin 5%")
     assert [line.count("|") for line in lines[:4]] == [9] * 4
     assert lines[-1] == "2 comparisons a line, seed 5; looks after 10, 15, 20, 25, 30 replicates."
+
+
+def test_the_rule_for_saved_runs_has_a_table_too() -> None:
+    lines: list[str] = []
+    main(["--comparisons", "2", "--unpaired"], lines.append)
+    assert len(lines) == 2 + 2 * len(PROCESSES) + 2
+    assert {line.count("|") for line in lines[:-2]} == {7}
+    rows = {tuple(cell.strip() for cell in line.split("|")[1:3]): line.split("|")[3:7] for line in lines[2:-2]}
+    alarms, found = (float(cell.strip(" %")) for cell in rows["normal, 2 %", "10"][2:])
+    assert alarms == 0
+    assert found > 85

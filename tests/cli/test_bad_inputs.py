@@ -440,7 +440,6 @@ LINES: dict[str, list[tuple[str, str]]] = {
         ("selftest -k nothing_like_it", "-k: 'nothing_like_it' matches none of the"),
         ("selftest --set device=cuda", "--set device: 'cuda' cannot be made slower by a busy loop"),
         ("selftest --set upsampler=deconv", "--set upsampler: 'deconv' is unknown"),
-        ("selftest --conditions cosy", "--conditions: 'cosy' is not one of"),
         ("selftest --out file", "--out: 'file' is a file, not a folder"),
         ("selftest --grid g.toml", "--grid"),
         ("selftest extra", "extra"),

@@ -17,7 +17,7 @@ def test_selftest_prints_what_each_rule_did(
     from deconvbench.workflows import selftest as workflow
 
     def measure_nothing(
-        selection: object, slowdown: float, out: object, observer: object, conditions: object, force: bool
+        selection: object, slowdown: float, out: object, observer: object, force: bool
     ) -> tuple[object, Path]:
         return judge_selftest(draw_pairs(cases=4, replicates=4, spread=0.001), slowdown), Path("there")
 

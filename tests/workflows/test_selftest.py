@@ -19,7 +19,7 @@ from deconvbench.runner.worker import WorkerOptions
 from deconvbench.workflows.selection import Selection
 from deconvbench.workflows.selftest import run_selftest
 
-SMALL = Selection(conditions="system", preset="selftest", keyword="8x8 and k3", replicates=10, seed=3)
+SMALL = Selection(preset="selftest", keyword="8x8 and k3", replicates=10, seed=3, conditions="system")
 
 
 class Side:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from deconvbench.analysis.comparison import COMPARISON_COLUMNS, Row, join_reasons, judge_values, make_row
 from deconvbench.analysis.comparison_input import Side
-from deconvbench.analysis.intervals import DEFAULT_LEVEL
+from deconvbench.analysis.intervals import DEFAULT_LEVEL, median_log_ratio
 from deconvbench.analysis.pairing import (
     ControlJudgement,
     PairedJudgement,
@@ -23,7 +23,6 @@ from deconvbench.analysis.pairing import (
     list_undecided,
 )
 from deconvbench.records.pairs import OUTPUT_TOLERANCES, PairRecord
-from deconvbench.statistics import median_log_ratio
 
 # of the cases that are inconclusive: how many replicates would decide them, null where that is not known
 PAIRED_COLUMNS = (*COMPARISON_COLUMNS, "replicates", "replicates_needed")

@@ -1,6 +1,7 @@
 """The comparison tested on itself: identical code measured against itself in pairs, and once made slower."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -96,7 +97,7 @@ def run_selftest(
             raise UsageError(f"--out: {str(target)!r} holds a selftest already; name another folder")
     folder = make_absolute(target)
     make_folder(folder / _PAIRS_NAME, "--out")
-    environment = read_environment()
+    environment, started = read_environment(), time.monotonic()
     with Journal(folder / _PAIRS_NAME) as journal:
         records = []
         for record in _measure(plan, slowdown, folder / _PAIRS_NAME, observer, start):
@@ -104,6 +105,7 @@ def run_selftest(
             records.append(record)
     result = judge_selftest(records, slowdown)
     facts = {"schema_version": SCHEMA_VERSION, "conditions": plan.conditions, "environment": environment}
+    facts["total_s"] = time.monotonic() - started
     text = json.dumps({**facts, **to_dict(result)}, indent=1, allow_nan=False)
     pages = {"selftest.md": format_selftest(result), _RESULT_NAME: text}
     write_files(folder, {name: f"{page}\n".encode() for name, page in pages.items()})
