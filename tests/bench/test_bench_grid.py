@@ -63,6 +63,7 @@ def test_progress_and_the_run_folder_are_seen(saved: tuple[Path, subprocess.Comp
     _, ended = saved
     assert " left  quality of " in ended.stderr
     assert "run folder: run-1" in ended.stdout
+    assert "ratio: latency over that of transposed k3 s2" in ended.stdout
     assert "8 ok" in ended.stdout
 
 

@@ -2,14 +2,17 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from deconvbench.analysis.comparison import COMPARISON_COLUMNS
-from deconvbench.cli.output import print_rows, show_comparison
-from deconvbench.records.record import SCHEMA_VERSION
+from deconvbench.cli.output import print_rows, show_comparison, show_standings
+from deconvbench.records.record import SCHEMA_VERSION, Latency
+from tests.builders import make_case, make_record
+from tests.tables.made_records import write_run
 
 
 def make_comparison(*verdicts: str) -> pd.DataFrame:
@@ -26,6 +29,32 @@ def test_rows_are_one_strict_object(capsys: pytest.CaptureFixture[str]) -> None:
     }
     with pytest.raises(ValueError, match="not JSON compliant"):
         print_rows("grid", [{"a": math.nan}])
+
+
+def test_standings_are_a_table_on_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    latency = Latency(samples_s=(1e-3, 1e-3), calls_per_sample=1, first_call_s=1.0, stop_reason="precision")
+    slow = replace(latency, samples_s=(2e-3, 2e-3))
+    folder = write_run(
+        tmp_path,
+        [
+            make_record(case=make_case(upsampler="transposed"), latency=latency),
+            make_record(case=make_case(upsampler="nearest_conv"), latency=slow),
+        ],
+    )
+    show_standings(folder)
+    out, err = capsys.readouterr()
+    assert out == ""
+    head, columns, first, second = err.strip().splitlines()
+    assert head.startswith("forward, cpu, input 8×8; ratio: latency over that of transposed k3 s2;")
+    assert columns.split() == ["layer", "ratio", "ripple", "verdict"]
+    assert first.split()[:4] == ["transposed", "k3", "s2", "1.00"]
+    assert second.split()[:4] == ["nearest_conv", "k3", "s2", "2.00"]
+
+
+def test_one_layer_stands_nowhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    latency = Latency(samples_s=(1e-3,), calls_per_sample=1, first_call_s=1.0, stop_reason="precision")
+    show_standings(write_run(tmp_path, [make_record(latency=latency)]))
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(("verdicts", "code"), [(("same", "slower"), 1), (("faster", "inconclusive"), 0), ((), 0)])

@@ -138,6 +138,28 @@ def test_whatever_fails_here_costs_nothing(error: Exception, capfd: pytest.Captu
     assert capfd.readouterr().out == "still there\n"
 
 
+def test_the_profiler_ends_where_a_layer_closed_its_output(capfd: pytest.CaptureFixture[str]) -> None:
+    torch_c: Any = torch._C
+    kept = os.dup(2)
+    calls: list[int] = []
+
+    def work() -> Tensor:
+        if torch_c._autograd._profiler_enabled() and not calls:
+            calls.append(1)
+            os.close(2)
+        time.sleep(0.02)
+        return torch.zeros(1)
+
+    try:
+        # later calls cannot be profiled without their output
+        assert name_kernels(make_step(work)) in {"", "outside torch's operators"}
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+    assert calls
+    assert not torch_c._autograd._profiler_enabled()
+
+
 def fail_under_the_profiler(error: Exception) -> Tensor:
     torch_c: Any = torch._C
     if torch_c._autograd._profiler_enabled():

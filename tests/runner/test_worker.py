@@ -61,6 +61,20 @@ def test_a_case_is_measured_in_another_process(shared: Worker) -> None:
     assert record.latency_pass_s + record.memory_pass_s <= record.total_s
 
 
+def test_the_kernel_is_named_and_what_names_it_is_not_logged(shared: Worker, options: WorkerOptions) -> None:
+    shape = {"in_channels": 64, "out_channels": 32, "height": 32, "width": 32}
+    for step in ("forward", "train"):
+        record = shared.measure(make_job("nearest_conv", **shape, step=step), 60)
+        assert (record.status, record.message) == ("ok", "")
+        assert record.kernel
+        # nothing of it is left that another layer would be measured with
+        assert shared.alive
+    assert options.log is not None
+    words = options.log.read_text(errors="replace")
+    assert "_verbose" not in words
+    assert "profiler" not in words
+
+
 def test_quality_and_numerics_are_measured_too(shared: Worker) -> None:
     job = QualityRecord(upsampler="transposed", kernel_size=3, scale_factor=2, seed=0, channels=4, status="error")
     record = shared.measure(job, 60)

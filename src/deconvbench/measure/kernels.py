@@ -5,10 +5,11 @@ the profiler alone on an accelerator. Names only: which of them is shown is deci
 that is measured too roughly to be a result.
 """
 
+import contextlib
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -106,10 +107,28 @@ def _choose_calls(run: Callable[[], object]) -> int:
     return max(1, min(_MOST_CALLS, int(_WATCHED_S / max(elapsed_s, 1e-9))))
 
 
+@contextlib.contextmanager
+def _watch(**settings: Any) -> Iterator[Any]:
+    """Run the profiler, whose start and end are reported on standard error, without these words.
+
+    What a layer says there meanwhile, its last words perhaps, goes where it should.
+    """
+    profiler = _profile(**settings)
+    with capture_output():
+        profiler.__enter__()
+    try:
+        yield profiler
+    finally:
+        with contextlib.ExitStack() as stack:
+            # a layer that closed a descriptor must not keep the profiler on
+            with contextlib.suppress(OSError):
+                stack.enter_context(capture_output())
+            profiler.__exit__(None, None, None)
+
+
 def _profile_operators(run: Callable[[], object]) -> Primitives:
     """Collect the time that operators spend in themselves, not in operators that they call."""
-    # the profiler reports its start and its end on standard error
-    with capture_output(), _profile() as profiler:
+    with _watch() as profiler:
         started = time.perf_counter()
         run()
         wall_s = time.perf_counter() - started
@@ -185,7 +204,7 @@ def _name_on_accelerator(step: PreparedStep) -> str:
     activity = getattr(tools.ProfilerActivity, device.type.upper(), None)
     if activity is None or activity not in tools.supported_activities():
         return ""
-    with capture_output(), _profile(use_cpu=False, use_device=device.type, use_kineto=True) as profiler:
+    with _watch(use_cpu=False, use_device=device.type, use_kineto=True) as profiler:
         step.run()
         torch.accelerator.synchronize(device)
     return join_names(sum_kernels(profiler.kineto_results.events()))

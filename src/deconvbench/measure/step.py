@@ -184,9 +184,13 @@ def prepare_step(case: Case, seed: int, adjust: Callable[[nn.Module], object] = 
 def _check_native(layer: nn.Module, x: Tensor, case: Case) -> None:
     """Refuse to time the layer that is the compiled form where that form does not compute it."""
     if isinstance(layer, NativeResizeConv2d):
-        reason = layer.explain_absence(x) if case.execution == "eager" else f"{case.execution} leaves it out"
+        reason = (
+            layer.explain_absence(x)
+            if case.execution == "eager"
+            else f"{case.execution} leaves the compiled form out"
+        )
         if reason is not None:
-            raise UnsupportedError(f"{case.upsampler}: {reason}")
+            raise UnsupportedError(reason)
 
 
 def _name_implementation(layer: nn.Module, x: Tensor, case: Case) -> str:
