@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from statistics import median
 from typing import TextIO
 
 from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
@@ -51,7 +52,9 @@ def describe_record(record: AnyRecord) -> str:
         if record.latency is not None and record.status == "ok":
             samples = sorted(record.latency.samples_s)
             peak = record.memory.peak_memory_bytes if record.memory else None
-            return f"{name}: {format_seconds(samples[len(samples) // 2])}, {format_bytes(peak)}"
+            is_compared = record.ratios and record.baseline_id != name
+            ratio = f" ({median(record.ratios):.3g} of the baseline's)" if is_compared else ""
+            return f"{name}: {format_seconds(samples[len(samples) // 2])}{ratio}, {format_bytes(peak)}"
     elif isinstance(record, SpeedupRecord):
         name = f"speed-ups over {record.case.case_id}{', frozen' if record.is_frozen else ''}"
         if record.status == "ok":

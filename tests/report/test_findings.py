@@ -111,3 +111,19 @@ def test_precision_is_told() -> None:
 
 def test_an_empty_run_has_no_findings() -> None:
     assert describe_findings(make_empty_results()) == []
+
+
+def test_a_price_is_the_ratio_with_its_interval_where_the_two_were_timed_together() -> None:
+    summary = make_summary(steps=("forward",))
+    baselines = summary[(summary["upsampler"] == "transposed") & (summary["kernel_size"] == 3)]
+    ids = summary["height"].map(dict(zip(baselines["height"], baselines["case_id"], strict=True)))
+    clean = summary["upsampler"] == "conv_nearest"
+    compared = summary.assign(
+        baseline_id=ids.astype("str"),
+        ratio=np.where(clean, 0.3, 1.0),
+        ratio_low=np.where(clean, 0.2951, 1.0),
+        ratio_high=np.where(clean, 0.3049, 1.0),
+    )
+    sentences = describe_findings(tables_of(compared))
+    assert "0.3 (0.295 to 0.305) times the latency of transposed k3 s2" in sentences[0]
+    assert "and of those of ratios to the baseline than ±" in sentences[-1]
