@@ -122,3 +122,11 @@ def test_steps_on_a_terminal_get_a_bar_and_their_notes() -> None:
         observe(make_step(40))
     assert "part 40" in stream.getvalue()
     assert "part [20] failed" in stream.getvalue()
+
+
+def test_a_case_is_described_with_its_latency_and_its_ratio() -> None:
+    latency = Latency(samples_s=(2e-3, 1e-3, 3e-3), calls_per_sample=1, first_call_s=1.0, stop_reason="precision")
+    baseline = make_record(latency=latency, baseline_id=make_case().case_id, ratios=(1.0, 1.0))
+    assert describe_record(baseline) == "nearest_conv-k3-s2-c4x2-8x8: 2 ms, –"
+    other = make_record(latency=latency, baseline_id="transposed-k3-s2-c4x2-8x8", ratios=(0.5, 0.7123, 2.0))
+    assert describe_record(other) == "nearest_conv-k3-s2-c4x2-8x8: 2 ms (0.712 of the baseline's), –"

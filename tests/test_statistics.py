@@ -13,6 +13,7 @@ from deconvbench.statistics import (
     mean_interval,
     median_interval,
     pareto_front,
+    pool_cases,
     pool_replicates,
     relative_half_width,
     shrink_variances,
@@ -387,3 +388,23 @@ def test_pareto_front_by_hand() -> None:
 def test_pareto_front_wants_one_length(cost: list[float], quality: list[float]) -> None:
     with pytest.raises(ValueError, match="are not one length"):
         pareto_front(cost, quality)
+
+
+def test_cases_are_pooled_with_variances_of_all() -> None:
+    cases = [[1.0, 1.1, 0.9], [], [2.0], [3.0, 3.01]]
+    first, second, third, fourth = pool_cases(cases)
+    assert second is None
+    assert first is not None
+    assert third is not None
+    assert fourth is not None
+    assert [pooled.replicates for pooled in (first, third, fourth)] == [3, 1, 2]
+    assert math.isnan(third.low)
+    # what varies little alone is drawn towards the others
+    alone = pool_replicates([3.0, 3.01])
+    shrunk = shrink_variances(
+        [float(np.var(np.log([1.0, 1.1, 0.9]), ddof=1)), float(np.var(np.log([3.0, 3.01]), ddof=1))], [2, 1]
+    )
+    again = pool_replicates([3.0, 3.01], variance=float(shrunk.variances[1]), dof=float(shrunk.dof[1]))
+    assert (fourth.low, fourth.high) == pytest.approx((again.low, again.high))
+    assert fourth.high != pytest.approx(alone.high)
+    assert pool_cases([]) == []

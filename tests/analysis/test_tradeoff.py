@@ -348,3 +348,37 @@ def test_the_fast_forms_are_those_of_the_registry() -> None:
     assert speedup is not None
     # the compiled form is what the tiled one is there, where it was built
     assert (*speedup.twins, NATIVE_UPSAMPLER) == FAST_UPSAMPLERS
+
+
+def add_ratios(summary: pd.DataFrame, ratios: dict[str, float], baseline: str = "transposed") -> pd.DataFrame:
+    """Give the layers of one setting ratios of their own."""
+    (baseline_id,) = summary[summary["upsampler"] == baseline]["case_id"]
+    known = summary["upsampler"].map(ratios)
+    return summary.assign(ratio=known, baseline_id=pd.Series([baseline_id] * len(summary), dtype="str"))
+
+
+def test_layers_that_were_timed_together_are_set_against_each_other_by_their_ratios() -> None:
+    # in their latencies the two are the other way round
+    points: dict[Layer, tuple[float | None, float | None]] = {
+        ("transposed", 3): (1.0, 0.5), ("nearest_conv", 3): (1.2, 0.3), ("subpixel", 3): (1.1, 0.3),
+    }  # fmt: skip
+    summary = summarise(make_table(points))
+    by_latency = join_tradeoff(summary).set_index("upsampler")
+    assert by_latency["on_frontier"].to_dict() == {"transposed": True, "nearest_conv": False, "subpixel": True}
+    ratios = {"transposed": 1.0, "nearest_conv": 0.8, "subpixel": 0.9}
+    by_ratio = join_tradeoff(add_ratios(summary, ratios)).set_index("upsampler")
+    assert by_ratio["relative_latency"].to_dict() == pytest.approx(
+        {"transposed": 1.25, "nearest_conv": 1.0, "subpixel": 1.125}
+    )
+    assert by_ratio["on_frontier"].to_dict() == {"transposed": False, "nearest_conv": True, "subpixel": False}
+
+
+def test_where_a_ratio_is_missing_or_of_another_baseline_latencies_count() -> None:
+    summary = summarise(make_table({("transposed", 3): (1.0, 0.5), ("subpixel", 3): (2.0, 0.3)}))
+    lacking = add_ratios(summary, {"transposed": 1.0})
+    other = add_ratios(summary, {"transposed": 1.0, "subpixel": 7.0})
+    other.loc[other["upsampler"] == "subpixel", "baseline_id"] = "another"
+    for frame in (lacking, other):
+        assert join_tradeoff(frame)["relative_latency"].tolist() == pytest.approx([2.0, 1.0]) or join_tradeoff(
+            frame
+        )["relative_latency"].tolist() == pytest.approx([1.0, 2.0])

@@ -137,3 +137,19 @@ def test_types_that_the_cpu_has_not_are_said() -> None:
     summary["kernel"] = ["convolution ref", "convolution ref; computed in float32: this CPU has no bfloat16"]
     (sentence,) = [s for s in describe_findings(tables_of(summary)) if "float32:" in s]
     assert sentence == "This CPU computes bfloat16 in float32: latencies in it say little of a CPU that has it."
+
+
+def test_a_price_is_the_ratio_with_its_interval_where_the_two_were_timed_together() -> None:
+    summary = make_summary(steps=("forward",))
+    baselines = summary[(summary["upsampler"] == "transposed") & (summary["kernel_size"] == 3)]
+    ids = summary["height"].map(dict(zip(baselines["height"], baselines["case_id"], strict=True)))
+    clean = summary["upsampler"] == "conv_nearest"
+    compared = summary.assign(
+        baseline_id=ids.astype("str"),
+        ratio=np.where(clean, 0.3, 1.0),
+        ratio_low=np.where(clean, 0.2951, 1.0),
+        ratio_high=np.where(clean, 0.3049, 1.0),
+    )
+    sentences = describe_findings(tables_of(compared))
+    assert "0.3 (0.295 to 0.305) times the latency of transposed k3 s2" in sentences[0]
+    assert "and of those of ratios to the baseline than ±" in sentences[-1]

@@ -1,5 +1,7 @@
 """Cases whose interval is wide get further replicates."""
 
+from dataclasses import replace
+
 import pytest
 
 from deconvbench.records.record import Latency, Record
@@ -56,3 +58,28 @@ def test_records_of_other_cases_and_kinds_do_not_matter() -> None:
     others = [*list_jobs(plan)[0], *measured(99, 1.0, 2.0)]
     records = [*QUIET[4], *measured(8, 1.0, 1.5, 0.7), *QUIET[16]]
     assert list_imprecise(plan, [*others, *records]) == list_imprecise(plan, records)
+
+
+def compared(height: int, latencies: list[float], ratios: list[float]) -> list[Record]:
+    """Records of a case that was timed with a baseline, one replicate for each ratio."""
+    baseline_id = make_case(upsampler="transposed", height=height, width=height, out_channels=4).case_id
+    return [
+        replace(record, baseline_id=baseline_id, ratios=(ratio / 2, ratio, ratio * 2))
+        for record, ratio in zip(measured(height, *latencies), ratios, strict=True)
+    ]
+
+
+def test_a_case_is_judged_by_its_ratio_where_it_has_one() -> None:
+    plan = make_plan(precision=0.05)
+    steady, wide = [1.0, 1.001, 0.999], [1.0, 1.5, 0.7]
+    # what drifts in all is precise, what wanders against the baseline is not
+    records = [*compared(4, wide, steady), *compared(8, steady, wide), *compared(16, wide, steady)]
+    assert [case.height for case in list_imprecise(plan, records)] == [8]
+
+
+def test_a_baseline_is_judged_by_its_latency() -> None:
+    plan = make_plan(precision=0.05)
+    own = [
+        replace(record, baseline_id=record.case.case_id, ratios=(1.0,)) for record in measured(8, 1.0, 1.5, 0.7)
+    ]
+    assert [case.height for case in list_imprecise(plan, [*QUIET[4], *own, *QUIET[16]])] == [8]

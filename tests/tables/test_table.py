@@ -15,6 +15,7 @@ from deconvbench.records.conditions import Conditions
 from deconvbench.records.record import (
     AnyRecord,
     Latency,
+    Record,
     encode_record,
 )
 from deconvbench.records.schema import (
@@ -22,10 +23,11 @@ from deconvbench.records.schema import (
     LATER_COLUMNS,
     QUALITY_DTYPES,
     QUALITY_SUMMARY_DTYPES,
+    RATIO_COLUMNS,
     SUMMARY_DTYPES,
     TABLE_DTYPES,
 )
-from deconvbench.statistics import mean_interval, median_interval
+from deconvbench.statistics import mean_interval, median_interval, pool_cases, pool_replicates
 from deconvbench.tables.files import (
     read_tables,
 )
@@ -374,3 +376,70 @@ def test_a_frame_that_is_no_table_is_refused(columns: list[str], message: str) -
 
 
 # the newest run
+
+
+# ratios to a baseline
+
+
+def make_pair(*pairs: tuple[float, float], baseline_ratio: float = 1.0) -> list[AnyRecord]:
+    """A baseline and another layer, whose latency and ratio in each replicate are given."""
+    records: list[AnyRecord] = []
+    baseline = make_case(upsampler="transposed")
+    for replicate, (latency_s, ratio) in enumerate(pairs):
+        for case, own, ratios in ((baseline, 1.0, (1.0, 1.0, 1.0)), (make_case(), latency_s, (9.0, ratio, 0.1))):
+            records.append(
+                make_record(
+                    case=case,
+                    replicate=replicate,
+                    process_index=replicate,
+                    latency=make_latency(own),
+                    baseline_id=baseline.case_id,
+                    ratios=ratios,
+                )
+            )
+    return records
+
+
+def test_a_ratio_is_the_median_over_rounds_and_then_pooled_over_replicates() -> None:
+    # the latencies drift, the ratios do not
+    table = build_table(make_pair((2.0, 0.50), (4.0, 0.51), (8.0, 0.49)))
+    other = table[table["upsampler"] == "nearest_conv"]
+    assert other["ratio"].tolist() == [0.50, 0.51, 0.49]
+    assert set(table["baseline_id"]) == {make_case(upsampler="transposed").case_id}
+    summary = summarise(table).set_index("upsampler")
+    ours: dict[Any, Any] = summary.loc["nearest_conv"].to_dict()
+    expected = pool_replicates([0.50, 0.51, 0.49])
+    assert [ours[name] for name in RATIO_COLUMNS] == pytest.approx([expected.value, expected.low, expected.high])
+    assert ours["latency_ci_high_s"] / ours["latency_ci_low_s"] > 2
+    assert summary.loc[["transposed"], list(RATIO_COLUMNS)].to_numpy().tolist() == [[1.0, 1.0, 1.0]]
+
+
+def test_a_single_replicate_has_a_ratio_and_no_interval() -> None:
+    summary = summarise(build_table(make_pair((2.0, 0.5)))).set_index("upsampler")
+    assert summary.loc["nearest_conv", "ratio"] == 0.5
+    assert summary["ratio_low"].isna().to_dict() == {"nearest_conv": True, "transposed": False}
+
+
+def test_replicates_that_were_timed_without_the_baseline_have_no_ratio() -> None:
+    records = make_pair((2.0, 0.5), (2.0, 0.6))
+    records += [make_record(replicate=2, process_index=2, latency=make_latency(2.0))]
+    table = build_table(records)
+    assert table[table["replicate"] == 2]["ratio"].isna().all()
+    assert table[table["replicate"] == 2]["baseline_id"].isna().all()
+    ours = summarise(table).set_index("upsampler").loc["nearest_conv"]
+    assert ours["ratio"] == pytest.approx(0.55)
+    assert ours["replicates"] == 3
+
+
+def test_the_ratios_of_many_cases_tell_how_much_each_varies_but_not_those_of_baselines() -> None:
+    records: list[AnyRecord] = []
+    for height in (4, 8, 16):
+        for record in make_pair((2.0, 0.5), (2.0, 0.5 + 0.01 * height)):
+            assert isinstance(record, Record)
+            case = replace(record.case, height=height, width=height)
+            baseline = make_case(upsampler="transposed", height=height, width=height)
+            records.append(replace(record, case=case, baseline_id=baseline.case_id))
+    summary = summarise(build_table(records))
+    others = summary[summary["upsampler"] == "nearest_conv"]
+    expected = pool_cases([[0.5, 0.5 + 0.01 * height] for height in (4, 8, 16)])
+    assert others["ratio_high"].tolist() == pytest.approx([pooled.high for pooled in expected if pooled])

@@ -16,7 +16,7 @@ from deconvbench.records.schema import (
     TRAINED_COLUMNS,
     name_interval,
 )
-from deconvbench.statistics import pareto_front
+from deconvbench.statistics import Floats, pareto_front
 from deconvbench.tables.frames import require_columns
 from deconvbench.tables.table import summarise, summarise_quality
 
@@ -52,9 +52,10 @@ def join_tradeoff(
         One row per case that is `ok` and has a latency, in the order of `df`, with the columns of the summary and
 
         - ``layer``: what a reader calls it, such as ``transposed k3 s2``;
-        - ``relative_latency``: over that of the cheapest layer among the comparable cases, 1 and up;
-        - ``on_frontier``: whether no comparable case is at least as good in both latency and quality and better
-          in one. A case without that metric is never on the frontier and dominates no other;
+        - ``relative_latency``: over that of the cheapest layer among the comparable cases, 1 and up; from the
+          ratios to one baseline where all of them have one, taken in the same moments, else from the latencies;
+        - ``on_frontier``: whether no comparable case is at least as good in both relative latency and quality and
+          better in one. A case without that metric is never on the frontier and dominates no other;
         - ``on_frontier_without_fast``: the same among the layers that are not `FAST_UPSAMPLERS`;
         - with `quality_table`, ``<quality>_ci_low`` and ``<quality>_ci_high``: null where the layer has no
           interval (a single seed, or `numerical_error`, which does not depend on seeds).
@@ -87,7 +88,6 @@ def join_tradeoff(
     kept = summary[(summary["status"] == "ok") & summary["latency_s"].notna()].reset_index(drop=True)
     fields = [*COMPARABLE_FIELDS, *(name for name in _ORIGIN_FIELDS if name in kept)]
     group = kept.groupby(fields, dropna=False, sort=False).ngroup().to_numpy()
-    latency = kept["latency_s"].to_numpy(dtype=np.float64)
     metric = kept[quality].to_numpy(dtype=np.float64, na_value=np.nan)
     declared = METRICS[quality]
     metric = np.where(np.abs(metric) < declared.zero_below, 0.0, metric)
@@ -95,16 +95,17 @@ def join_tradeoff(
         metric = np.maximum(metric, 0.0)
     if declared.best == "high":
         metric = -metric
-    relative = np.full(latency.shape, np.nan)
-    frontier = np.zeros(latency.shape, dtype=np.bool_)
-    without_fast = np.zeros(latency.shape, dtype=np.bool_)
+    relative = np.full(metric.shape, np.nan)
+    frontier = np.zeros(metric.shape, dtype=np.bool_)
+    without_fast = np.zeros(metric.shape, dtype=np.bool_)
     is_slow = ~kept["upsampler"].isin(FAST_UPSAMPLERS).to_numpy(dtype=np.bool_)
     for number in np.unique(group):
         members = group == number
-        relative[members] = latency[members] / latency[members].min()
-        frontier[members] = pareto_front(latency[members], metric[members])
+        cost = _find_costs(kept[members])
+        relative[members] = cost / cost.min()
+        frontier[members] = pareto_front(relative[members], metric[members])
         slow = members & is_slow
-        without_fast[slow] = pareto_front(latency[slow], metric[slow])
+        without_fast[slow] = pareto_front(relative[slow], metric[slow])
     layers = [
         format_layer(upsampler, None if pd.isna(kernel) else int(kernel), int(scale))
         for upsampler, kernel, scale in zip(*(kept[name] for name in LAYER_COLUMNS), strict=True)
@@ -117,6 +118,14 @@ def join_tradeoff(
     )
     # a metric that no seed changes has no interval there
     return joined if pooled is None else _join_layers(joined, pooled, *name_interval(quality))
+
+
+def _find_costs(comparable: pd.DataFrame) -> Floats:
+    """Find what comparable cases cost beside each other: their ratios to one baseline, or their latencies."""
+    has_ratios = {"ratio", "baseline_id"} <= {*comparable} and comparable["ratio"].notna().all()
+    if has_ratios and len({*comparable["baseline_id"]}) == 1:
+        return comparable["ratio"].to_numpy(dtype=np.float64)
+    return comparable["latency_s"].to_numpy(dtype=np.float64)
 
 
 def _join_layers(frame: pd.DataFrame, pooled: pd.DataFrame, *columns: str) -> pd.DataFrame:

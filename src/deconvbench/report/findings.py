@@ -74,7 +74,7 @@ def describe_setting(panel: Panel, size: tuple[int, int]) -> list[str]:
         Height and width of the input.
     """
     where = f"{panel.title[0].upper()}{panel.title[1:]}, input {size[0]}×{size[1]}"
-    frame = panel.frame.sort_values("latency_s", kind="stable")
+    frame = panel.frame.sort_values("relative_latency", kind="stable")
     # a layer that is not linear has no phase ripple, but what it makes of a flat field was measured
     ripple = frame["phase_ripple"].fillna(frame["flat_field_ripple"])
     rippleless = frame[ripple.abs() < ARTIFACT_ZERO_BELOW]
@@ -86,8 +86,7 @@ def describe_setting(panel: Panel, size: tuple[int, int]) -> list[str]:
     text = f"{where}: the cheapest layer without ripple at initialisation is {_name_with_price(best)}"
     baseline = frame[(frame["upsampler"] == "transposed") & (frame["kernel_size"] == 3)]
     if len(baseline):
-        ratio = best["latency_s"] / baseline["latency_s"].iloc[0]
-        price = f"{ratio:.2g} times the latency of {baseline['layer'].iloc[0]}"
+        price = f"{_write_ratio(best, baseline.iloc[0])} times the latency of {baseline['layer'].iloc[0]}"
         text += f", {price} (phase ripple {format_metric(baseline['phase_ripple'].iloc[0], 'phase_ripple')})"
     if pd.notna(best["image_rejection_db"]):
         text += (
@@ -99,6 +98,15 @@ def describe_setting(panel: Panel, size: tuple[int, int]) -> list[str]:
         if pd.notna(fastest["phase_ripple"]):
             text += f", phase ripple {format_metric(fastest['phase_ripple'], 'phase_ripple')}"
     return [text + "."]
+
+
+def _write_ratio(row: "pd.Series[Any]", baseline: "pd.Series[Any]") -> str:
+    """Write a latency over another: with its interval where the two were timed together, round by round."""
+    is_paired = row["baseline_id"] == baseline["case_id"] and pd.notna(row["ratio"])
+    if not is_paired:
+        return f"{row['latency_s'] / baseline['latency_s']:.2g}"
+    interval = f" ({row['ratio_low']:.3g} to {row['ratio_high']:.3g})" if pd.notna(row["ratio_low"]) else ""
+    return f"{row['ratio']:.3g}{interval}"
 
 
 def _name_with_price(row: "pd.Series[Any]") -> str:
@@ -186,6 +194,15 @@ def _describe_precision(measured: pd.DataFrame) -> str:
     text = f"{noisy} of {len(measured)} measured cases are marked noisy"
     if half_widths.notna().any():
         text += f"; half of the 95 % intervals are narrower than ±{half_widths.median():.1%} of the latency"
+        text += _describe_ratios(measured)
     else:
         text += "; none has an interval, which takes at least two replicates"
     return text + "."
+
+
+def _describe_ratios(measured: pd.DataFrame) -> str:
+    compared = measured[measured["baseline_id"] != measured["case_id"]]
+    half_widths = (compared["ratio_high"] - compared["ratio_low"]) / 2 / compared["ratio"]
+    if half_widths.notna().any():
+        return f", and of those of ratios to the baseline than ±{half_widths.median():.1%}"
+    return ""

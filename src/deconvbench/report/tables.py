@@ -85,6 +85,10 @@ def _format_count(value: float) -> str:
     return f"{value:.0f}"
 
 
+def _format_ratio(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3f}"
+
+
 def _write_metric(metric: str) -> _Writer:
     return _write_number(lambda value: format_metric(value, metric))
 
@@ -99,6 +103,9 @@ _SUMMARY_COLUMNS: tuple[tuple[str, str, _Writer], ...] = (
     ("latency_s", "latency (median)", _write_number(format_seconds)),
     ("latency_ci_low_s", "95 % from", _write_number(format_seconds)),
     ("latency_ci_high_s", "95 % to", _write_number(format_seconds)),
+    ("ratio", "over the baseline's", _write_number(_format_ratio)),
+    ("ratio_low", "95 % from", _write_number(_format_ratio)),
+    ("ratio_high", "95 % to", _write_number(_format_ratio)),
     ("peak_memory_bytes", "peak memory", _write_number(format_bytes)),
     ("workspace_bytes", "hidden workspace", _write_number(format_bytes)),
     ("parameter_bytes", "parameters", _write_number(format_bytes)),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from deconvbench.grid.grid import Grid
 from deconvbench.measure.capacity import explain_size
 from deconvbench.records.record import AnyRecord, SpeedupRecord
-from deconvbench.runner.plan import Plan, guess_case_seconds, list_speedups
+from deconvbench.runner.plan import Plan, find_baselines, guess_case_seconds, list_speedups
 from deconvbench.units import format_duration
 
 # What a core of today gives a plain convolution, what another layer takes beside it, and how often each is called
@@ -50,6 +50,11 @@ def guess_speedup_seconds(grid: Grid, jobs: Sequence[AnyRecord]) -> float:
     return seconds
 
 
+def _count_timed(plan: Plan) -> int:
+    """Count the cases of one replicate, with the baselines that are timed along and not among them."""
+    return len({*plan.cases, *find_baselines(plan).values()})
+
+
 def describe_extent(plan: Plan) -> str:
     """Say in a line how much a plan measures, and about how long that takes.
 
@@ -61,7 +66,7 @@ def describe_extent(plan: Plan) -> str:
     replicates = plan.grid.replicates
     jobs = list_speedups(plan, 0)
     seconds = replicates * (
-        len(plan.cases) * guess_case_seconds(plan.grid) + guess_speedup_seconds(plan.grid, jobs)
+        _count_timed(plan) * guess_case_seconds(plan.grid) + guess_speedup_seconds(plan.grid, jobs)
     )
     turns = f" and {len(jobs)} settings with interleaved timing" if jobs else ""
     line = f"{len(plan.cases)} cases{turns} × {replicates} replicates, about {format_duration(seconds)}"

@@ -306,6 +306,6 @@ def guess_case_seconds(grid: Grid) -> float:
     Parameters
     ----------
     grid : Grid
-        Its `time_cap_s` bounds the sampling; building, warm-up and the memory pass come on top.
+        Its `time_cap_s` is the case's share of the rounds; building, warm-up and the memory pass come on top.
     """
     return grid.time_cap_s + 0.5

@@ -181,3 +181,20 @@ def test_what_the_fast_form_does_follows_from_the_numbers(fast: dict[int, float]
             f"fast_latency_ratio_k{kernel}_ci_high": fast[kernel],
         }
     assert text in judge_efficiency(evidence).sentence
+
+
+def test_latencies_that_were_taken_together_are_compared_by_their_ratios() -> None:
+    summary = make_summary((("transposed", 3), ("nearest_conv", 3)), sizes=(64,), steps=("forward",))
+    (baseline_id,) = summary[summary["upsampler"] == "transposed"]["case_id"]
+    is_baseline = summary["upsampler"] == "transposed"
+    together = summary.assign(
+        baseline_id=pd.Series([baseline_id] * len(summary), dtype="str"),
+        ratio=is_baseline.map({True: 1.0, False: 2.5}),
+        ratio_low=is_baseline.map({True: 1.0, False: 2.4}),
+        ratio_high=is_baseline.map({True: 1.0, False: 2.6}),
+    )
+    evidence = measure_efficiency(make_context(together))
+    assert evidence["latency_ratio_k3"] == pytest.approx(2.5)
+    half = math.sqrt(2.6 / 2.4)
+    assert evidence["latency_ratio_k3_ci_low"] == pytest.approx(2.5 / half)
+    assert evidence["latency_ratio_k3_cells"] == 1

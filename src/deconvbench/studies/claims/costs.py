@@ -199,13 +199,27 @@ def _list_measured(summary: pd.DataFrame) -> list[Row]:
 def _compare_layers(
     rows: Iterable[Row], layer: NamedLayer, base: NamedLayer, column: str = "latency_s"
 ) -> list[Ratio]:
-    """Set a layer against another in all cases of a summary that have both."""
+    """Set a layer against another in all cases of a summary that have both.
 
-    def find_width(row: Row) -> float:
-        low, high = row["latency_ci_low_s"], row["latency_ci_high_s"]
-        return math.log(high / low) / 2 if low and high and column == "latency_s" else math.nan
+    Latencies that were taken together with those of one baseline are compared by their ratios to it.
+    """
+    if column != "latency_s":
+        return _match(rows, layer, base, lambda row: (row[column], math.nan), COMPARABLE_FIELDS)
+    every = list(rows)
+    ratios, latencies = (
+        lambda row: (row["ratio"], _find_width(row["ratio_low"], row["ratio_high"])),
+        lambda row: (row["latency_s"], _find_width(row["latency_ci_low_s"], row["latency_ci_high_s"])),
+    )
+    together = [row for row in every if row["ratio"]]
+    alone = [row for row in every if not row["ratio"]]
+    return [
+        *_match(together, layer, base, ratios, (*COMPARABLE_FIELDS, "baseline_id")),
+        *_match(alone, layer, base, latencies, COMPARABLE_FIELDS),
+    ]
 
-    return _match(rows, layer, base, lambda row: (row[column], find_width(row)), COMPARABLE_FIELDS)
+
+def _find_width(low: float | None, high: float | None) -> float:
+    return math.log(high / low) / 2 if low and high else math.nan
 
 
 def _compare_interleaved(
