@@ -130,10 +130,11 @@ def test_what_is_not_ok_is_skipped_with_its_reason(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--preset", "quik"], "--preset: 'quik' is not one of smoke, quick"),
+        (["--conditions", "quiet"], "--conditions: 'quiet' is not one of settled, system"),
         (["--set", "height=0"], "--set height: 0 is not a whole number"),
         (["--resume", "--run-dir", "none"], "run folder: 'none' does not exist"),
     ],
-    ids=["preset", "axis", "resume"],
+    ids=["preset", "conditions", "axis", "resume"],
 )
 def test_wrong_words_cost_one_line_and_exit_code_2(tmp_path: Path, words: list[str], message: str) -> None:
     ended = bench(tmp_path, *words)

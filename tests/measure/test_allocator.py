@@ -103,23 +103,30 @@ def test_another_c_library_has_no_version(monkeypatch: pytest.MonkeyPatch) -> No
     assert read_glibc_version() == ()
 
 
+ASK = (
+    "from deconvbench.measure.allocator import identify_allocator, read_huge_pages\n"
+    "print(identify_allocator()); print(read_huge_pages())"
+)
+
+
 def ask(environment: dict[str, str], preload: Path | None = None) -> list[str]:
     """Ask a process with these variables what its memory comes from, and how large its pages are."""
-    code = (
-        "from deconvbench.measure.allocator import identify_allocator, read_huge_pages\n"
-        "print(identify_allocator()); print(read_huge_pages())"
-    )
-    clean = drop_settled_tunables(os.environ)
     added = {} if preload is None else {"LD_PRELOAD": str(preload)}
+    return run_with({**environment, **added}, ASK).split("\n")[:2]
+
+
+def run_with(environment: dict[str, str], code: str) -> str:
+    """Run code in a process with these variables, and none else of malloc."""
+    clean = drop_settled_tunables(os.environ)
     search = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     answer = subprocess.run(
         [sys.executable, "-c", code],
-        env={**clean, **search, **environment, **added},
+        env={**clean, **search, **environment},
         capture_output=True,
         text=True,
         check=True,
     )
-    return answer.stdout.split("\n")[:2]
+    return answer.stdout
 
 
 @pytest.mark.process
@@ -158,6 +165,36 @@ def test_an_allocator_that_took_mallocs_place_is_named(tmp_path: Path) -> None:
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
     found, _ = ask(list_settled_tunables({}, read_glibc_version()), library)
     assert found == "libothermalloc.so.2"
+
+
+KEEPS = """
+import ctypes, re
+from pathlib import Path
+from deconvbench.measure.allocator import give_back_memory
+def read_mib():
+    return int(re.search(r"VmRSS:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+give_back_memory()
+before = read_mib()
+malloc = ctypes.CDLL(None).malloc
+malloc.restype, malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+free = ctypes.CDLL(None).free
+free.argtypes = [ctypes.c_void_p]
+blocks = [malloc(100 << 20) for _ in range(2)]
+for block in blocks:
+    ctypes.memset(block, 1, 100 << 20)
+    free(block)
+kept = read_mib()
+give_back_memory()
+print(round(kept - before), round(read_mib() - before))
+"""
+
+
+@pytest.mark.process
+@needs_glibc
+def test_what_a_settled_process_keeps_is_given_back_when_it_should() -> None:
+    kept, left = map(int, run_with(list_settled_tunables({}, read_glibc_version()), KEEPS).split())
+    assert kept >= 190
+    assert left <= 10
 
 
 class Library:

@@ -3,6 +3,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,8 +59,44 @@ class Watch:
 )
 def test_an_idle_core_is_found_by_watching(after: Ticks, allowed: list[int], core: int | None) -> None:
     watch = Watch(after)
-    assert find_idle_core(read=watch.read, wait=watch.wait, allowed=allowed) == core
+    alone: dict[str, Any] = {"allowed": allowed, "list_siblings": lambda core: []}
+    assert find_idle_core(read=watch.read, wait=watch.wait, **alone) == core
     assert watch.waited_s == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("busy", "core"),
+    [([], 3), ([2], 1), ([0, 2], 3), ([0, 2, 3], 1), ([0, 3], 2), ([0, 1, 2], 3)],
+    ids=[
+        "all idle",
+        "a core to itself",
+        "all shared",
+        "one is left",
+        "of the shared the last",
+        "busy pair beside",
+    ],
+)
+def test_a_core_whose_hyper_thread_computes_is_the_second_choice(busy: list[int], core: int) -> None:
+    # 0 and 1 share their arithmetic, and 2 and 3
+    watch = Watch({number: (105, 1000) if number in busy else (100, 1005) for number in range(4)})
+    pairs = {number: [number, number ^ 1] for number in range(4)}
+    found = find_idle_core(read=watch.read, wait=watch.wait, allowed=range(4), list_siblings=pairs.__getitem__)
+    assert found == core
+
+
+@pytest.mark.parametrize(
+    ("text", "siblings"),
+    [("0-1\n", [0, 1]), ("0,32\n", [0, 32]), ("0-1,8-9\n", [0, 1, 8, 9]), ("0\n", [0]), ("odd", []), (None, [])],
+)
+def test_siblings_are_read_from_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, siblings: list[int]
+) -> None:
+    monkeypatch.setattr(conditions, "_CORES", tmp_path)
+    folder = tmp_path / "cpu0" / "topology"
+    folder.mkdir(parents=True)
+    if text is not None:
+        (folder / "thread_siblings_list").write_text(text)
+    assert conditions._list_siblings(0) == siblings
 
 
 STAT = """\

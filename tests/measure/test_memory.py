@@ -234,12 +234,15 @@ def answer_with(
 
 
 def test_the_fresh_process_gives_freed_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    # as in a process that is timed
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=2:glibc.malloc.mmap_threshold=4294967296")
     runs = answer_with(monkeypatch, stdout='{"resident_peak_bytes": 4096}')
     case_id = make_case().case_id
     assert measure_resident_peak(case_id, seed=3, timeout_s=7) == 4096
     assert runs[0]["command"][-3:] == ["deconvbench.measure.memory", case_id, "3"]
     assert runs[0]["timeout"] == 7
     assert runs[0]["env"]["MALLOC_MMAP_THRESHOLD_"] == runs[0]["env"]["MALLOC_TRIM_THRESHOLD_"] == "65536"
+    assert runs[0]["env"]["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=2"
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ _ALIASES = {
     "MALLOC_TOP_PAD_": "glibc.malloc.top_pad",
 }
 TUNABLES = "GLIBC_TUNABLES"
-# the largest threshold to which glibc goes by itself is 32 MiB
+# glibc's threshold adapts to what is freed, up to 32 MiB; freeing one that is larger leaves it where it is
 _LARGE_BYTES = 33 << 20
 _MAPS = Path("/proc/self/maps")
 _SMAPS = Path("/proc/self/smaps")
@@ -102,6 +102,12 @@ def identify_allocator() -> str:
     if file and not _SYSTEM_LIBRARY.fullmatch(file):
         return file
     return "settled" if read_glibc_version() and _keeps_large_buffers(library) else "system"
+
+
+def give_back_memory() -> None:
+    """Give the kernel what a settled malloc keeps though it is free, so that it does not pile up between cases."""
+    if identify_allocator() == "settled":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _find_file(address: int) -> str:

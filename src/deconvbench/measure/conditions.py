@@ -17,8 +17,14 @@ from deconvbench.records.conditions import Conditions
 
 _STAT = Path("/proc/stat")
 _TASKS = Path("/proc/self/task")
+_CORES = Path("/sys/devices/system/cpu")
 # five of the ticks that /proc/stat counts in
 _WATCHED_S = 0.05
+
+
+def list_cores() -> tuple[int, ...]:
+    """List the cores that the calling thread may use; none where the system does not tell."""
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
 
 
 def read_conditions(policy: str) -> Conditions:
@@ -29,7 +35,7 @@ def read_conditions(policy: str) -> Conditions:
     policy : str
         What was asked for.
     """
-    cores = _list_cores()
+    cores = list_cores()
     return Conditions(
         policy=policy,
         allocator=identify_allocator(),
@@ -66,7 +72,7 @@ def hold_conditions(
         What holds.
     """
     core = None
-    if policy == "settled" and pins and threads == 1 and len(_list_cores()) > 1:
+    if policy == "settled" and pins and threads == 1 and len(list_cores()) > 1:
         core = (find_core or find_idle_core)()
     with pin_to(() if core is None else (core,)):
         yield read_conditions(policy)
@@ -86,7 +92,7 @@ def pin_to(cores: Collection[int]) -> Iterator[tuple[int, ...]]:
     tuple of int
         Those that it is bound to; none where the system does not let it.
     """
-    before = frozenset(_list_cores())
+    before = frozenset(list_cores())
     wanted = frozenset(cores)
     if not wanted or not before:
         yield ()
@@ -112,6 +118,7 @@ def find_idle_core(
     read: Callable[[], Mapping[int, tuple[int, int]]] | None = None,
     wait: Callable[[float], object] = time.sleep,
     allowed: Collection[int] | None = None,
+    list_siblings: Callable[[int], Collection[int]] | None = None,
 ) -> int | None:
     """Find a core that has nothing to do, by watching all for a twentieth of a second.
 
@@ -123,15 +130,17 @@ def find_idle_core(
         Waits seconds.
     allowed : collection of int, optional
         Cores to choose from; those of the calling thread by default.
+    list_siblings : callable, optional
+        Lists the cores that share the arithmetic of one with it (hyper-threads); as the system tells by default.
 
     Returns
     -------
     int or None
-        The last of the idlest, as the first serve most interrupts; None where each was busy for a tick, or the
-        system does not tell.
+        One whose siblings had least to do, among these one of the idlest, and of them the last, as the first serve
+        most interrupts; None where each was busy for a tick, or the system does not tell.
     """
     read = read or _read_ticks
-    cores = _list_cores() if allowed is None else allowed
+    cores = list_cores() if allowed is None else allowed
     before = read()
     wait(_WATCHED_S)
     after = read()
@@ -140,12 +149,24 @@ def find_idle_core(
         for core in cores
         if core in before and core in after and after[core][0] == before[core][0]
     }
-    return max(idle, key=lambda core: (idle[core], core)) if any(idle.values()) else None
+    if not any(idle.values()):
+        return None
+    busy = {core: after[core][0] - before[core][0] for core in before.keys() & after.keys()}
+    siblings = {core: (list_siblings or _list_siblings)(core) for core in idle}
+    shared = {core: sum(busy.get(sibling, 0) for sibling in siblings[core]) for core in idle}
+    return max(idle, key=lambda core: (-shared[core], idle[core], core))
 
 
-def _list_cores() -> tuple[int, ...]:
-    """List the cores that the calling thread may use; none where the system does not tell."""
-    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+def _list_siblings(core: int) -> list[int]:
+    """Read which cores share the arithmetic of one, as in ``0-1,8`` (Linux: admin-guide/cputopology)."""
+    try:
+        words = (
+            (_CORES / f"cpu{core}" / "topology" / "thread_siblings_list").read_text(encoding="ascii").split(",")
+        )
+        ends = [[int(end) for end in word.split("-")] for word in words]
+    except (OSError, ValueError):
+        return []
+    return [sibling for first, *last in ends for sibling in range(first, max(last, default=first) + 1)]
 
 
 def _list_threads() -> frozenset[int]:
