@@ -51,6 +51,21 @@ def test_compare_writes_a_page_and_a_summary(capsys: pytest.CaptureFixture[str])
     assert "deconvbench: cannot write to none/c.html" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("here")
+def test_every_difference_of_the_environments_stands_in_the_head(capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.loads(Path("base.json").read_text())
+    for name, release in (("one.json", "5.15.0"), ("two.json", "6.1.0")):
+        machine = {**document["machine_info"], "release": release, "python_version": f"3.1{release[0]}.0"}
+        Path(name).write_text(json.dumps({**document, "machine_info": machine}))
+    assert main(["compare", "one.json", "two.json", "--html", "c.html", "--markdown", "c.md"]) == 0
+    note = "environments differ: release 5.15.0 against 6.1.0; Python 3.15.0 against 3.16.0"
+    assert note in capsys.readouterr().out
+    assert note in Path("c.html").read_text()
+    assert note in Path("c.md").read_text().replace("\\", "")
+    assert main(["compare", "one.json", "one.json"]) == 0
+    assert "environments differ" not in capsys.readouterr().out
+
+
 OPTIONS = ["--html", "--markdown"]
 
 

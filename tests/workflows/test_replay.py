@@ -1,6 +1,7 @@
 """Replaying samples: the clock gives back what was measured, and results are gathered by case."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,21 @@ def test_results_are_gathered_over_replicates(tmp_path: Path) -> None:
     assert (ok.extra_info["conditions"], failed.extra_info["conditions"]) == ("system; huge pages never", "")
     assert (ok.extra_info["machine_id"], ok.extra_info["torch_version"]) == ("m", "2")
     assert (failed.status, failed.message, failed.samples_s) == ("oom", "too large", ())
+
+
+def test_ratios_go_along_where_all_are_of_one_baseline(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        for replicate in range(3):
+            journal.append(
+                replace(make_timed(replicate, 1.0), baseline_id="base", ratios=(2.0, 3.0, 2.5 + replicate))
+            )
+    case = "nearest_conv-k3-s2-c4x2-8x8"
+    info = collect_results(tmp_path)[case].extra_info
+    assert (info["baseline_id"], info["replicate_ratio"]) == ("base", [2.5, 3.0, 3.0])
+    with Journal(tmp_path) as journal:
+        journal.append(replace(make_timed(3, 1.0), baseline_id="another", ratios=(2.0,)))
+    info = collect_results(tmp_path)[case].extra_info
+    assert (info["baseline_id"], info["replicate_ratio"]) == (None, [])
 
 
 def test_every_artifact_of_the_layer_goes_along(tmp_path: Path) -> None:

@@ -190,13 +190,15 @@ def _judge_case(records: Sequence[PairRecord], verdict: PairedVerdict, margin: f
         word = "slower" if {failure.failed_side for failure in failures} == {"head"} else "inconclusive"
     elif word == "inconclusive":
         reasons.insert(0, _explain_open(verdict, margin))
+    else:
+        reasons.insert(0, verdict.reason)
     row = make_row(case, "latency_s", verdict.ratio, word, join_reasons(*reasons))
     numbers = {"low": verdict.low, "high": verdict.high, "replicates": verdict.replicates}
     return [{**row, **numbers, "replicates_needed": needed}]
 
 
 def _explain_open(verdict: PairedVerdict, margin: float) -> str:
-    reason = f"the interval reaches beyond ±{margin * 100:g}%"
+    reason = verdict.reason or f"the interval reaches beyond ±{margin * 100:g}%"
     if math.isnan(verdict.ratio):
         reason = f"{verdict.replicates} replicate{'' if verdict.replicates == 1 else 's'}, too few"
     if verdict.replicates_needed is not None:
