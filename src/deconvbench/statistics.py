@@ -162,6 +162,17 @@ def relative_half_width(samples: ArrayLike, level: float = 0.95) -> float:
     return _divide(max(high - median, median - low), abs(median))
 
 
+def median_log_ratio(base: ArrayLike, new: ArrayLike) -> float:
+    """Median over rounds of log(new/base): what one replicate says of a case timed in turns.
+
+    Parameters
+    ----------
+    base, new : array_like, shape (rounds,)
+        Seconds, positive; those of equal index are of one round.
+    """
+    return float(np.median(np.log(np.asarray(new, dtype=np.float64)) - np.log(np.asarray(base, dtype=np.float64))))
+
+
 def spread(samples: ArrayLike) -> float:
     """Robust relative spread: median absolute deviation over median, scaled to agree with σ/μ of a normal.
 

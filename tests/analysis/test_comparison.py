@@ -228,6 +228,17 @@ class TestRefusals:
         assert set(comparison["metric"]) == {"latency_s", "macs"}
         assert set(comparison["reason"]) == {note}
 
+    def test_other_conditions_are_refused_in_one_line_that_names_both(self) -> None:
+        base = make(conditions=frozenset(["settled"]))
+        with pytest.raises(UsageError, match="a run was timed under settled, b under system; measure"):
+            compare(base, make(name="b", conditions=frozenset(["system"])))
+
+    @pytest.mark.parametrize(
+        ("known", "reason"), [(["settled"], "conditions of BASE not recorded"), ([], "")], ids=["one", "neither"]
+    )
+    def test_unknown_conditions_are_said_where_the_other_side_knows(self, known: list[str], reason: str) -> None:
+        assert pick(compare(make(), make(conditions=frozenset(known))))["reason"] == reason
+
     def test_an_unknown_accelerator_is_said(self) -> None:
         side = make({f"{CASE}-cuda:1": STEADY}, accelerators=("H100",))
         row = pick(compare(side, replace(side, accelerators=())), f"{CASE}-cuda:1")
@@ -264,3 +275,38 @@ def test_threads_and_dtypes_are_never_mixed() -> None:
     for other in sides[1:]:
         with pytest.raises(UsageError, match="no measured case in common"):
             compare(sides[0], other)
+
+
+class TestRatiosToABaseline:
+    def make(self, drift: float = 1.0, change: float = 1.0, **changes: Any) -> Side:
+        latencies: dict[str, Sequence[float]] = {OTHER: [drift * v for v in STEADY]}
+        latencies[CASE] = [2 * drift * change * v for v in STEADY]
+        ratios = {CASE: [2 * change * v for v in (1.0, 1.001, 0.999)]}
+        return make(latencies, **{"ratios": ratios, "baselines": {CASE: OTHER}, **changes})
+
+    def test_a_drift_of_all_cancels_but_shows_in_the_baseline(self) -> None:
+        comparison = compare(self.make(), self.make(drift=1.5))
+        row = pick(comparison)
+        assert (row["verdict"], row["reason"]) == ("same", f"by the ratio to {OTHER}")
+        assert row["ratio"] == pytest.approx(1)
+        assert pick(comparison, OTHER)["ratio"] == pytest.approx(1.5)
+        assert pick(comparison, OTHER)["reason"] == ""
+
+    def test_a_change_of_the_case_shows(self) -> None:
+        row = pick(compare(self.make(), self.make(drift=0.7, change=1.2)))
+        assert row["verdict"] == "slower"
+        assert row["ratio"] == pytest.approx(1.2)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"baselines": {CASE: "something else"}},
+            {"baselines": {}, "ratios": {}},
+            {"ratios": {CASE: [2.0, 2.0]}},
+        ],
+        ids=["another baseline", "none", "too few replicates"],
+    )
+    def test_without_a_common_baseline_latencies_are_compared(self, changes: dict[str, Any]) -> None:
+        row = pick(compare(self.make(), self.make(drift=1.5, **changes)))
+        assert row["reason"] == ""
+        assert row["ratio"] == pytest.approx(1.5)

@@ -112,7 +112,53 @@ def test_no_commit_is_no_problem(tmp_path: Path) -> None:
     assert read_side(write(tmp_path / "a.json", document)).code_versions == frozenset()
 
 
+def test_ratios_are_taken_where_all_replicates_have_one_baseline() -> None:
+    other = make_case(upsampler="subpixel")
+    table = build_table([measured(r, case=case) for r in range(3) for case in (make_case(), other)])
+    is_case = table["case_id"] == CASE
+    table["baseline_id"] = other.case_id
+    table["ratio"] = [2.0 if flag else 1.0 for flag in is_case]
+    side = make_side(table, "x")
+    # the baseline's own ratio, 1, says nothing
+    assert (side.ratios, side.baselines) == ({CASE: [2.0, 2.0, 2.0]}, {CASE: other.case_id})
+    table.loc[is_case & (table["replicate"] == 1), "ratio"] = math.nan
+    assert make_side(table, "x").ratios == {CASE: [2.0, 2.0]}
+    table.loc[is_case & (table["replicate"] == 2), "baseline_id"] = "something else"
+    assert make_side(table, "x").ratios == {}
+
+
+def test_conditions_that_must_agree_are_policy_and_allocator(tmp_path: Path) -> None:
+    table = build_table([measured(replicate) for replicate in range(3)])
+    assert make_side(table, "x").conditions == frozenset()
+    table["conditions"] = ["settled; huge pages malloc; pinned", "settled; huge pages malloc", None]
+    assert make_side(table, "x").conditions == {"settled"}
+    table["conditions"] = "system; allocator libjemalloc.so.2; nice 5"
+    assert make_side(table, "x").conditions == {"system; allocator libjemalloc.so.2"}
+    saved = write(tmp_path / "a.json", make_document(conditions="settled; pinned"))
+    assert read_side(saved).conditions == {"settled"}
+
+
+def test_what_was_saved_with_ratios_is_read(tmp_path: Path) -> None:
+    info = {"baseline_id": "base", "replicate_ratio": [1.5, 1.6, 1.4]}
+    side = read_side(write(tmp_path / "a.json", make_document(**info)))
+    assert (side.ratios, side.baselines) == ({CASE: [1.5, 1.6, 1.4]}, {CASE: "base"})
+    own = read_side(write(tmp_path / "b.json", make_document(baseline_id=CASE, replicate_ratio=[1.0] * 3)))
+    assert own.ratios == {}
+
+
+def test_the_environment_of_either_source_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with Journal(folder) as journal:
+        journal.append(measured(0))
+    write_run_info(folder, {"environment": {"python_version": "3.11.2", "variables": {"OMP_NUM_THREADS": "1"}}})
+    facts = read_side(folder).environment
+    assert facts == {"python_version": "3.11.2", "variables": "", "variables: OMP_NUM_THREADS": "1"}
+    assert read_side(write(tmp_path / "a.json", make_document())).environment["system"] == "Linux"
+
+
 WRONG: dict[str, Any] = {
+    "no ratio": make_document(baseline_id="base", replicate_ratio=[0.0]),
     "a list": [],
     "no benchmarks": {},
     "another project's": {"benchmarks": [{"extra_info": {}}]},

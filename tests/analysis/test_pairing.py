@@ -1,5 +1,6 @@
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,8 +66,38 @@ class TestJudgePairs:
         early = draw(0.02, 0.1, cases=4, count=10)
         late = {case: [*logs, *[-0.5] * 20] for case, logs in early.items()}
         first, last = (judge_pairs(logs, margin=0.05) for logs in (early, late))
-        assert first.verdicts == last.verdicts
+        assert [replace(found, reason="") for found in first.verdicts.values()] == list(last.verdicts.values())
         assert {found.verdict for found in last.verdicts.values()} == {"slower"}
+
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_a_second_speed_of_some_processes_is_not_a_slower_layer(self, sign: int) -> None:
+        logs = [0.3, 0.31, 0.0, 0.01, 0.3, 0.0, 0.31, 0.0, 0.3, 0.0] * 3
+        judgement = judge_pairs({"a": [sign * value for value in logs]}, margin=0.02)
+        found = judgement.verdicts["a"]
+        word = "slower" if sign > 0 else "faster"
+        assert max(found.low, 1 / found.high) > 1.02
+        assert (found.verdict, found.reason) == ("inconclusive", f"{word} in 15 of 30 pairs only: two speeds")
+        assert found.replicates_needed is not None
+        assert found.replicates_needed > 30
+
+    def test_too_few_pairs_cannot_exclude_a_second_speed(self) -> None:
+        logs = {str(index): [0.3, 0.301, 0.302, 0.299] for index in range(60)}
+        plan = PairedPlan(first=4, most=4)
+        found = judge_pairs(logs, margin=0.02, plan=plan).verdicts["0"]
+        reason = "slower in all 4 pairs, too few to tell from a second speed of some processes"
+        assert (found.verdict, found.reason, found.replicates_needed) == ("inconclusive", reason, 8)
+
+    def test_a_majority_of_slow_processes_is(self) -> None:
+        found = judge_pairs({"a": [0.3, 0.31, 0.3, 0.0, 0.29] * 6}, margin=0.02).verdicts["a"]
+        assert (found.verdict, found.reason) == ("slower", "")
+
+    def test_the_noise_of_an_odd_case_is_its_own(self) -> None:
+        logs = draw(0.01, cases=30, count=10)
+        logs["odd"] = [0.2 * (-1) ** index + 0.1 for index in range(10)]
+        found = judge_pairs(logs, margin=0.05, level=0.9, plan=PairedPlan(first=10, most=10)).verdicts["odd"]
+        tail = (1 - 0.9 ** (1 / 31)) / 2
+        half = -stats.t.ppf(tail, 9) * stats.sem(logs["odd"])
+        assert math.log(found.high) == pytest.approx(0.1 + half)
 
     def test_an_undecided_case_is_looked_at_again(self) -> None:
         logs = draw(0.02, 0.05, cases=6)
@@ -169,10 +200,17 @@ class TestReplicatesNeeded:
 
 class TestCommonRatio:
     def test_a_slowdown_of_all_is_common_and_each_is_slower(self) -> None:
-        judgement = judge_pairs(draw(0.02, math.log(1.1), count=15), margin=0.05)
+        judgement = judge_pairs(draw(0.01, math.log(1.1), count=15), margin=0.05)
         assert judgement.common_low < 1.1 < judgement.common_high
         assert judgement.common_low > 1.09
         assert {found.verdict for found in judgement.verdicts.values()} == {"slower"}
+        reasons = {found.reason for found in judgement.verdicts.values()}
+        assert reasons == {f"as most cases are ({judgement.common_ratio:.3f})"}
+
+    def test_what_is_slower_than_all_others_is_not_excused_by_them(self) -> None:
+        logs = {**draw(0.01, math.log(1.1), count=15), "odd": [0.4, 0.41, 0.42] * 5}
+        found = judge_pairs(logs, margin=0.05).verdicts["odd"]
+        assert (found.verdict, found.reason) == ("slower", "")
 
     def test_a_few_slow_cases_do_not_move_it(self) -> None:
         logs = draw(0.01)

@@ -19,6 +19,7 @@ from bench.goals import (
     time_claims,
 )
 from deconvbench.studies.claims import CLAIMS, Claim, Evidence, Finding
+from deconvbench.units import format_duration
 
 
 def test_goals_are_printed_with_limit_and_machine() -> None:
@@ -101,18 +102,22 @@ def test_the_share_is_read_from_the_newest_run(tmp_path: Path) -> None:
 
 def test_rates_are_read_from_the_newest_selftest(tmp_path: Path) -> None:
     assert list(read_selftest(tmp_path)) == []
-    row = {"runs": "adjacent", "rule": "ours", "margin": 0.05, "comparisons": 120, "false_alarms": 0.02}
+    row = {"runs": "pairs", "rule": "paired", "margin": 0.05, "comparisons": 60, "false_alarms": 0.02}
     rows = [
-        {**row, "narrow_power": {"10%": 0.95}},
-        {**row, "rule": "Mann-Whitney", "narrow_power": {"10%": 1.0}},
-        {**row, "margin": 0.02, "narrow_power": {"10%": 1.0}},
-        {**row, "runs": "separate", "false_alarms": 0.0, "narrow_power": {"10%": None}},
+        {**row, "power": {"5%": 0.1, "10%": 0.95}},
+        {**row, "rule": "Mann-Whitney", "power": {"5%": 1.0, "10%": 1.0}},
+        {**row, "margin": 0.02, "false_alarms": 0.0, "power": {"5%": 0.8, "10%": 1.0}},
     ]
     folder = tmp_path / "runs" / "one"
     folder.mkdir(parents=True)
-    (folder / "selftest.json").write_text(json.dumps({"rows": rows}))
+    (folder / "selftest.json").write_text(json.dumps({"rows": rows, "total_s": 630.0}))
     assert [(goal.measured, goal.met) for goal in read_selftest(tmp_path)] == [
         ("2.0%", False),
         ("95%", True),
         ("0.0%", True),
+        ("80%", False),
+        (format_duration(630), False),
     ]
+    # of versions before there were pairs
+    (folder / "selftest.json").write_text(json.dumps({"rows": [{**row, "rule": "ours"}]}))
+    assert list(read_selftest(tmp_path)) == []

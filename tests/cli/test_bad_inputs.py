@@ -591,7 +591,7 @@ def test_there_are_three_hundred_and_none_twice() -> None:
 # where work would begin, that of hours included
 BEGINNINGS = (
     (workflows_run, "run_plan"),
-    (workflows_selftest, "run_tasks"),
+    (workflows_selftest, "measure_pairs"),
     (workflows_commits, "measure_values"),
     (training_workflow, "TrainingPool"),
     (validation_workflow, "run_study"),

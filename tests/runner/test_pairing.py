@@ -117,6 +117,7 @@ def test_blocks_alternate_in_pairs_of_rounds() -> None:
     [record] = measure(jobs)
     assert list_times(CASES[0].case_id) == ["base", "head", "head", "base"] * 2
     assert (record.status, record.message, record.failed_side) == ("ok", "", "")
+    assert record.first_side == "base"
     assert record.base_samples_s == (1.0,) * 4
     assert record.head_samples_s == (2.0,) * 4
     assert record.calls_per_sample == 8

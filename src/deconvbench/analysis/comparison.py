@@ -44,7 +44,9 @@ def compare(
     With [l, u] the interval of NEW over BASE, at a level corrected for the number of cases: `slower` if
     l > 1 + margin, `faster` if u < 1/(1 + margin), `same` if the interval lies between the two, else
     `inconclusive`. The interval is Student's t on logarithms of replicates, with the variance of each case drawn
-    towards that of all (`statistics.shrink_variances`).
+    towards that of all (`intervals.ratio_intervals`). Where both sides timed a case together with the same
+    baseline, the ratios to it are compared, in which drift and clocks cancel; the baseline itself, and what was
+    timed alone, by latencies.
 
     Parameters
     ----------
@@ -65,8 +67,8 @@ def compare(
     Raises
     ------
     UsageError
-        If machines or accelerators differ, no case stands in both with three replicates, margin or level is off,
-        or a side is something else or a table without the columns of one.
+        If machines, accelerators or conditions differ, no case stands in both with three replicates, margin or
+        level is off, or a side is something else or a table without the columns of one.
     """
     check_thresholds(margin, level)
     base, new = _as_side(a, "a", "BASE"), _as_side(b, "b", "NEW")
@@ -96,9 +98,18 @@ def _count(case: str, *sides: Side) -> int:
     return min(len(side.latencies_s[case]) for side in sides)
 
 
+def _find_baseline(case: str, base: Side, new: Side) -> str | None:
+    """Name the baseline by which a case can be compared: that of both sides, with ratios of enough replicates."""
+    if base.baselines.get(case, "") != new.baselines.get(case):
+        return None
+    counts = [len(side.ratios.get(case, ())) for side in (base, new)]
+    return base.baselines[case] if min(counts) >= MIN_REPLICATES else None
+
+
 def _check_comparable(base: Side, new: Side, shared: Sequence[str]) -> str:
     """Refuse what cannot be compared; return what a reader must know of the rest."""
     _check_machines(base, new)
+    _check_conditions(base, new)
     if not shared and not any(case in new.failures for case in base.latencies_s):
         examples = " and ".join(
             f"{next(iter(side.latencies_s), 'nothing')} in {side.name}" for side in (base, new)
@@ -115,6 +126,8 @@ def _check_comparable(base: Side, new: Side, shared: Sequence[str]) -> str:
         )
     sides = (("BASE", base), ("NEW", new))
     notes = [f"machine of {word} not recorded" for word, side in sides if not side.machine_ids]
+    if base.conditions or new.conditions:
+        notes += [f"conditions of {word} not recorded" for word, side in sides if not side.conditions]
     if any(Case.from_id(case).device != CASE_DEFAULTS["device"] for case in shared):
         notes += [f"accelerator of {word} not recorded" for word, side in sides if not side.accelerators]
         if base.accelerators and new.accelerators and base.accelerators != new.accelerators:
@@ -142,6 +155,15 @@ def _check_machines(base: Side, new: Side) -> None:
         )
 
 
+def _check_conditions(base: Side, new: Side) -> None:
+    if base.conditions and new.conditions and base.conditions != new.conditions:
+        words = [" and ".join(sorted(side.conditions)) for side in (base, new)]
+        raise UsageError(
+            f"conditions differ: {base.name} was timed under {words[0]}, {new.name} under {words[1]}; measure "
+            "both with the same --conditions"
+        )
+
+
 def _find_intervals(base: Side, new: Side, cases: Sequence[str], level: float) -> dict[str, RatioInterval]:
     """Find the intervals device by device: what is usual noise on one is not on another."""
     devices: dict[str, list[str]] = {}
@@ -151,12 +173,16 @@ def _find_intervals(base: Side, new: Side, cases: Sequence[str], level: float) -
     for members in devices.values():
         # the power shares the level out, so that all intervals of all devices hold at once
         intervals = ratio_intervals(
-            [base.latencies_s[case] for case in members],
-            [new.latencies_s[case] for case in members],
+            [_take_values(base, case, base, new) for case in members],
+            [_take_values(new, case, base, new) for case in members],
             level ** (len(members) / len(cases)),
         )
         found.update(zip(members, intervals, strict=True))
     return found
+
+
+def _take_values(side: Side, case: str, base: Side, new: Side) -> Sequence[float]:
+    return side.latencies_s[case] if _find_baseline(case, base, new) is None else side.ratios[case]
 
 
 def _judge_latency(
@@ -166,6 +192,8 @@ def _judge_latency(
     reasons = [
         f"some replicates in {w} {side.failures[case]}" for w, side in sides.items() if case in side.failures
     ]
+    if baseline := _find_baseline(case, base, new):
+        reasons.append(f"by the ratio to {baseline}")
     if interval is None:
         counts = " and ".join(f"{len(side.latencies_s[case])} in {word}" for word, side in sides.items())
         reasons.insert(0, f"fewer than {MIN_REPLICATES} replicates: {counts}")

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from deconvbench.analysis.environments import list_facts
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error
 from deconvbench.records.case import Case
 from deconvbench.records.decoding import DecodingError, build, parse_json
@@ -53,6 +54,15 @@ class Side:
         Where it was measured, empty where that is not known.
     accelerators : tuple of str
         Names of the machine's accelerators, in their order; empty where there is none, or that is not known.
+    ratios : mapping of str to sequence of float
+        By `case_id`, for each replicate that is `ok`: latency over that of the baseline in the same rounds. Only
+        cases that were timed together with one; not the baseline itself.
+    baselines : mapping of str to str
+        By `case_id` of `ratios`: the baseline's.
+    conditions : frozenset of str
+        Policy and allocator that held while it was timed, empty where that is not known.
+    environment : mapping of str to str
+        What else was recorded, from `environments.list_facts`.
     """
 
     name: str
@@ -63,6 +73,10 @@ class Side:
     torch_versions: frozenset[str] = frozenset()
     code_versions: frozenset[str] = frozenset()
     accelerators: tuple[str, ...] = ()
+    ratios: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    baselines: Mapping[str, str] = field(default_factory=dict)
+    conditions: frozenset[str] = frozenset()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_side(path: str | Path) -> Side:
@@ -82,11 +96,16 @@ def read_side(path: str | Path) -> Side:
     if where.is_file():
         return _read_saved(where)
     side = make_side(load(where), str(where))
-    return replace(side, accelerators=_read_accelerators(where)) if (where / RUN_NAME).is_file() else side
+    if not (where / RUN_NAME).is_file():
+        return side
+    environment = read_run_info(where).get("environment")
+    if not isinstance(environment, dict):
+        return side
+    return replace(side, accelerators=_list_accelerators(environment), environment=list_facts(environment))
 
 
-def _read_accelerators(folder: Path) -> tuple[str, ...]:
-    match read_run_info(folder).get("environment"):
+def _list_accelerators(environment: Mapping[str, Any]) -> tuple[str, ...]:
+    match environment:
         case {"accelerator": {"devices": [*devices]}}:
             return tuple(tidy_line(str(device.get("name"))) for device in devices if isinstance(device, dict))
     return ()
@@ -110,8 +129,8 @@ def make_side(table: pd.DataFrame, name: str) -> Side:
     require_columns(table, name, _COMPARED, ("latency_s", "latency_floor_s", *TOLERANCES))
     is_ok = (table["status"] == "ok") & table["latency_s"].notna()
     ok, failed = table[is_ok], table[~is_ok].drop_duplicates("case_id")
-    processes = ok.groupby(["case_id", "replicate", "process_index"], sort=False)["latency_floor_s"].min()
-    latencies = {str(case): [float(v) for v in group] for case, group in processes.groupby("case_id", sort=False)}
+    latencies = _take_replicates(ok, "latency_floor_s")
+    ratios, baselines = _take_ratios(ok)
     values = ok.groupby("case_id", sort=False)[list(TOLERANCES)].median()
     return Side(
         name=name,
@@ -123,6 +142,35 @@ def make_side(table: pd.DataFrame, name: str) -> Side:
         machine_ids=_tidy_names(table["machine_id"].dropna()),
         torch_versions=_tidy_names(table["torch_version"].dropna()),
         code_versions=_tidy_names(table["code_version"].dropna()),
+        ratios=ratios,
+        baselines=baselines,
+        conditions=_name_conditions(ok["conditions"].dropna()) if "conditions" in ok else frozenset(),
+    )
+
+
+def _take_replicates(ok: pd.DataFrame, column: str) -> dict[str, list[float]]:
+    """Take one number for each process, by case."""
+    processes = ok.groupby(["case_id", "replicate", "process_index"], sort=False)[column].min()
+    return {str(case): [float(v) for v in group] for case, group in processes.groupby("case_id", sort=False)}
+
+
+def _take_ratios(ok: pd.DataFrame) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """Take the ratios to a baseline that every replicate of a case shares; earlier tables have none."""
+    if not {"ratio", "baseline_id"} <= {*ok}:
+        return {}, {}
+    timed = ok[ok["ratio"].notna() & ok["baseline_id"].notna() & (ok["baseline_id"] != "")]
+    timed = timed[timed["baseline_id"] != timed["case_id"]]
+    found = {str(case): {*map(str, group)} for case, group in timed.groupby("case_id")["baseline_id"]}
+    baselines = {case: names.pop() for case, names in found.items() if len(names) == 1}
+    return _take_replicates(timed[timed["case_id"].isin([*baselines])], "ratio"), baselines
+
+
+def _name_conditions(texts: Iterable[str | None]) -> frozenset[str]:
+    """Take from the texts of `records.conditions.describe_conditions` what must agree: policy and allocator."""
+    parts = [tidy_line(text).split("; ") for text in {*texts} if text]
+    return frozenset(
+        "; ".join([policy, *(part for part in others if part.startswith("allocator "))])
+        for policy, *others in parts
     )
 
 
@@ -155,6 +203,9 @@ def _read_document(document: SavedBenchmarks, name: str) -> Side:
     for case, values in latencies.items():
         if not all(0 < value < math.inf for value in values):
             raise ValueError(f"replicate_latency_s of {case} holds what is not a latency")
+    ratios = {case: info.get("replicate_ratio", []) for case, info in cases.items() if info.get("baseline_id")}
+    if not all(0 < value < math.inf for values in ratios.values() for value in values):
+        raise ValueError("replicate_ratio holds what is not a ratio")
     machine = document["machine_info"]
     origin = "|".join(str(machine.get(key)) for key in ("node", "machine", "system"))
     return Side(
@@ -165,4 +216,8 @@ def _read_document(document: SavedBenchmarks, name: str) -> Side:
         machine_ids=_tidy_names(info.get("machine_id") for info in infos) or frozenset([tidy_line(origin)]),
         torch_versions=_tidy_names(info.get("torch_version") for info in infos),
         code_versions=_tidy_names([(document.get("commit_info") or {}).get("id")]),
+        ratios={case: values for case, values in ratios.items() if values and cases[case]["baseline_id"] != case},
+        baselines={case: str(cases[case].get("baseline_id")) for case in ratios},
+        conditions=_name_conditions(info.get("conditions") for info in infos),
+        environment=list_facts(machine),
     )

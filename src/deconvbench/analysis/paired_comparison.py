@@ -7,7 +7,6 @@ found once on each side and are compared with tolerances, as `comparison` does. 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 import pandas as pd
 
@@ -24,6 +23,7 @@ from deconvbench.analysis.pairing import (
     list_undecided,
 )
 from deconvbench.records.pairs import OUTPUT_TOLERANCES, PairRecord
+from deconvbench.statistics import median_log_ratio
 
 # of the cases that are inconclusive: how many replicates would decide them, null where that is not known
 PAIRED_COLUMNS = (*COMPARISON_COLUMNS, "replicates", "replicates_needed")
@@ -76,8 +76,7 @@ def collect_log_ratios(records: Sequence[PairRecord], pair: str) -> dict[str, li
         if record.pair == pair:
             values = found.setdefault(record.case.case_id, [])
             if record.status == "ok" and record.base_samples_s:
-                rounds = zip(record.base_samples_s, record.head_samples_s, strict=True)
-                values.append((record.replicate, median(math.log(head / base) for base, head in rounds)))
+                values.append((record.replicate, median_log_ratio(record.base_samples_s, record.head_samples_s)))
     return {case: [value for _, value in sorted(values)] for case, values in found.items()}
 
 

@@ -8,7 +8,7 @@ holds at once. No replicate is left out. Takes plain numbers; knows no records a
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
@@ -17,20 +17,24 @@ from deconvbench.analysis.intervals import (
     DEFAULT_LEVEL,
     RatioInterval,
     check_thresholds,
-    doubt_prior,
     judge_interval,
     make_interval,
+    moderate_variances,
 )
 from deconvbench.errors import UsageError
-from deconvbench.statistics import Floats, mean_interval, shrink_variances
+from deconvbench.statistics import Floats, mean_interval
 
 # how sure a stated number of replicates is to decide: four fifths
 _POWER_QUANTILE = float(special.ndtri(0.8))
 # more replicates than this nobody measures
 _MOST_NEEDED = 1000
+# a slow mode in up to this share of the processes is a second speed, not a slower layer
+_MINORITY = 0.375
 # logarithms of ratios carry sixteen digits: less spread is rounding
 _LEAST_VARIANCE = 1e-28
 _LEAST_PAIRS = 2
+# fewer cases than this have little in common that one of them could be like
+_LEAST_CASES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,8 @@ class PairedVerdict:
     replicates_needed : int or None
         Of an inconclusive case: how many replicates would decide it, in four of five tries, if ratio and spread
         are what was found. None for a decided case, and where even a thousand would not.
+    reason : str
+        What a reader must know beside the verdict; mostly empty.
     """
 
     case_id: str
@@ -97,6 +103,7 @@ class PairedVerdict:
     verdict: str
     replicates: int
     replicates_needed: int | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +133,11 @@ def judge_pairs(
     plan: PairedPlan | None = None,
 ) -> PairedJudgement:
     """Judge every case by its pairs of processes.
+
+    With [l, u] Student's t interval of a case's mean logarithm, its variance moderated by those of all cases:
+    `slower` if l is above the margin, and clearly more than three eighths of its pairs are, so that a second speed
+    of some processes is not taken for a slower layer; `faster` likewise; `same` if the interval lies within the
+    margin; else `inconclusive`.
 
     Parameters
     ----------
@@ -158,7 +170,8 @@ def judge_pairs(
     for case, found in values.items():
         if not np.isfinite(found).all():
             raise ValueError(f"log_ratios: {case} holds what is not finite")
-    tail = (1 - level ** (1 / max(len(values), 1))) / 2
+    rule = _Rule(margin=margin, tail=(1 - level ** (1 / max(len(values), 1))) / 2, looks=len(plan.looks))
+    common = _find_common(list(values.values()), level)
     verdicts: dict[str, PairedVerdict] = {}
     for index, look in enumerate(plan.looks):
         # a case that is decided, or has no further replicates, keeps what an earlier look said
@@ -168,11 +181,26 @@ def judge_pairs(
             break
         estimates = _estimate({case: found[:look] for case, found in values.items()})
         for case in news:
-            verdicts[case] = _judge(case, estimates.get(case), len(values[case]), look, margin, tail, plan)
-    common = _find_common(list(values.values()), level)
+            is_last = look == plan.most or len(values[case]) < plan.looks[index + 1]
+            verdicts[case] = _judge(case, estimates.get(case), values[case], look, rule, is_last=is_last)
     return PairedJudgement(
-        verdicts=verdicts, common_ratio=common.ratio, common_low=common.low, common_high=common.high
+        verdicts={
+            case: _compare_with_common(found, common, margin) if len(values) >= _LEAST_CASES else found
+            for case, found in verdicts.items()
+        },
+        common_ratio=common.ratio,
+        common_low=common.low,
+        common_high=common.high,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rule:
+    """The margin, how often one end of a case's interval may be wrong in all looks together, and their number."""
+
+    margin: float
+    tail: float
+    looks: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,28 +224,35 @@ def _estimate(values: Mapping[str, Floats]) -> dict[str, _Estimate]:
     known = {case: found for case, found in values.items() if len(found) >= _LEAST_PAIRS}
     if not known:
         return {}
-    own = [float(np.var(found, ddof=1)) for found in known.values()]
+    own = np.array([float(np.var(found, ddof=1)) for found in known.values()])
+    own[own <= _LEAST_VARIANCE] = 0.0
     dof = np.array([len(found) - 1.0 for found in known.values()])
-    shrunk = shrink_variances([v if v > _LEAST_VARIANCE else 0.0 for v in own], dof)
-    found = zip(known.items(), shrunk.variances, doubt_prior(shrunk, dof), strict=True)
+    variances, freedoms = moderate_variances(own, dof)
     return {
         case: _Estimate(centre=float(np.mean(logs)), variance=float(variance), dof=float(freedom), count=len(logs))
-        for (case, logs), variance, freedom in found
+        for (case, logs), variance, freedom in zip(known.items(), variances, freedoms, strict=True)
     }
 
 
 def _judge(
-    case: str, estimate: _Estimate | None, count: int, look: int, margin: float, tail: float, plan: PairedPlan
+    case: str, estimate: _Estimate | None, logs: Floats, look: int, rule: _Rule, *, is_last: bool
 ) -> PairedVerdict:
     if estimate is None:
         return PairedVerdict(
             case_id=case, ratio=math.nan, low=math.nan, high=math.nan, verdict="inconclusive",
-            replicates=count, replicates_needed=None,
+            replicates=len(logs), replicates_needed=None,
         )  # fmt: skip
-    half = estimate.find_half_width(tail / len(plan.looks))
+    half = estimate.find_half_width(rule.tail / rule.looks)
     interval = make_interval(estimate.centre, estimate.centre - half, estimate.centre + half)
-    verdict = judge_interval(interval, margin) if count >= look else "inconclusive"
-    is_open = verdict == "inconclusive"
+    verdict, reason = judge_interval(interval, rule.margin) if len(logs) >= look else "inconclusive", ""
+    beyond = _count_beyond(logs[:look], estimate.centre, rule.margin)
+    if verdict in ("slower", "faster") and not _is_majority(beyond, estimate.count, rule.tail / rule.looks):
+        reason = (
+            f"{verdict} in all {beyond} pairs, too few to tell from a second speed of some processes"
+            if beyond == estimate.count
+            else f"{verdict} in {beyond} of {estimate.count} pairs only: two speeds"
+        )
+        verdict = "inconclusive"
     return PairedVerdict(
         case_id=case,
         ratio=interval.ratio,
@@ -225,15 +260,45 @@ def _judge(
         high=interval.high,
         verdict=verdict,
         replicates=estimate.count,
-        replicates_needed=_find_needed(estimate, margin, tail) if is_open else None,
+        replicates_needed=_find_needed(estimate, beyond, rule) if is_last and verdict == "inconclusive" else None,
+        reason=reason,
     )
 
 
-def _find_needed(estimate: _Estimate, margin: float, tail: float) -> int | None:
-    """Find how many replicates of a plan with one look would keep the interval to one side of the margin."""
-    distance = abs(abs(estimate.centre) - math.log1p(margin))
-    counts = range(estimate.count + 1, _MOST_NEEDED + 1)
-    return next((n for n in counts if estimate.find_half_width(tail, _POWER_QUANTILE, n) <= distance), None)
+def _count_beyond(logs: Floats, centre: float, margin: float) -> int:
+    """Count the pairs that lie beyond the margin, on the side on which their mean lies."""
+    return int(np.count_nonzero(math.copysign(1.0, centre) * logs > math.log1p(margin)))
+
+
+def _is_majority(beyond: int, count: int, tail: float) -> bool:
+    """Say whether so many pairs beyond the margin are more than a minority gives by chance (sign test)."""
+    return float(special.bdtrc(beyond - 1, count, _MINORITY)) <= tail
+
+
+def _find_needed(estimate: _Estimate, beyond: int, rule: _Rule) -> int | None:
+    """Find by bisection how many replicates a plan with one look needs to decide."""
+
+    def decides(count: int) -> bool:
+        far = abs(estimate.centre) - math.log1p(rule.margin)
+        expected = round(count * beyond / estimate.count)
+        is_clear = estimate.find_half_width(rule.tail, _POWER_QUANTILE, count) <= abs(far)
+        return is_clear and (far < 0 or _is_majority(expected, count, rule.tail))
+
+    low, high = estimate.count, _MOST_NEEDED
+    if not decides(high):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if decides(middle) else (middle, high)
+    return high
+
+
+def _compare_with_common(found: PairedVerdict, common: RatioInterval, margin: float) -> PairedVerdict:
+    """Say of a case that differs whether it differs from the others: what all share has one cause, not many."""
+    if found.verdict not in ("slower", "faster") or judge_interval(common, margin) != found.verdict:
+        return found
+    is_alike = abs(math.log(found.ratio / common.ratio)) <= math.log1p(margin)
+    return replace(found, reason=f"as most cases are ({common.ratio:.3f})") if is_alike else found
 
 
 def _find_common(values: Sequence[Floats], level: float) -> RatioInterval:

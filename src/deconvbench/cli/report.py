@@ -82,10 +82,21 @@ def compare(
 ) -> int:
     """Compare two runs case by case (faster, slower, same, inconclusive); exit 1 if any case is slower."""
     from deconvbench.analysis.comparison import compare as compare_runs
+    from deconvbench.analysis.comparison_input import read_side
+    from deconvbench.analysis.environments import describe_differences
     from deconvbench.units import parse_margin
 
     failing = parse_fail_on(fail_on)
     check_comparison_files(page, markdown, force=force)
-    comparison = compare_runs(base, new, parse_margin(margin))
-    title = f"{new} against {base}"
-    return show_comparison(comparison, title, as_json=as_json, page=page, markdown=markdown, fail_on=failing)
+    share = parse_margin(margin)
+    sides = read_side(base), read_side(new)
+    notes = describe_differences(*(side.environment for side in sides))
+    return show_comparison(
+        compare_runs(*sides, share),
+        f"{new} against {base}",
+        as_json=as_json,
+        page=page,
+        markdown=markdown,
+        notes=notes,
+        fail_on=failing,
+    )

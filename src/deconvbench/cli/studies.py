@@ -24,23 +24,21 @@ def selftest(
     preset: Annotated[str, typer.Option("--preset", metavar="NAME", help="Preset to measure.")] = "selftest",
     settings: SetOption = None,
     keyword: KeywordOption = "",
-    replicates: Annotated[
-        int, typer.Option("--replicates", metavar="N", help="Replicates of each of the five runs.")
-    ] = 5,
+    replicates: Annotated[int, typer.Option("--replicates", metavar="N", help="Pairs of fresh processes.")] = 24,
     slowdown: Annotated[
-        str, typer.Option("--slowdown", metavar="SHARE", help="Slowdown added to the fifth run.")
+        str, typer.Option("--slowdown", metavar="SHARE", help="Slowdown of the cases made slower.")
     ] = "10%",
     conditions: ConditionsOption = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", parser=parse_path, help="Output folder of the runs and the result."),
+        typer.Option("--out", metavar="DIR", parser=parse_path, help="Output folder of records and result."),
     ] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare identical code with itself on this machine: false-positive rate and power of each rule."""
-    from deconvbench.analysis.selftest import format_selftest, list_rows
     from deconvbench.progress import show_progress
+    from deconvbench.report.selftest import format_selftest, list_rows
     from deconvbench.units import parse_fraction
     from deconvbench.workflows.selftest import run_selftest
 
@@ -52,7 +50,7 @@ def selftest(
         print_rows("selftest", list_rows(result))
     else:
         print_text(format_selftest(result))
-    print_text(f"runs and result: {folder}", sys.stderr)
+    print_text(f"records and result: {folder}", sys.stderr)
 
 
 def validate(

@@ -72,6 +72,8 @@ class BenchmarkInfo(TypedDict, total=False):
     replicate_floor_s: list[float]
     machine_id: str | None
     torch_version: str | None
+    baseline_id: str | None
+    replicate_ratio: list[float]
     conditions: str | None
 
 

@@ -39,6 +39,8 @@ class PairRecord:
     base_samples_s, head_samples_s : tuple of float
         Seconds per call, one for each round. Samples of equal index are of one round, and so adjacent in time;
         which side comes first alternates.
+    first_side : str
+        ``base`` or ``head``: which prepared first and began the first round; the next round begins with the other.
     calls_per_sample : int
         Calls in the block behind each sample, the same on both sides.
     output_difference : float or None
@@ -61,6 +63,7 @@ class PairRecord:
     failed_side: str = ""
     base_samples_s: tuple[float, ...] = ()
     head_samples_s: tuple[float, ...] = ()
+    first_side: str = ""
     calls_per_sample: int = 0
     output_difference: float | None = None
     conditions: Conditions | None = None

@@ -296,7 +296,7 @@ def _measure_pair(
             raise SideError(name, answer["status"], answer["message"])
         return answer
 
-    filled = job
+    filled = replace(job, first_side="base" if next(iter(sides)) == base else "head")
     try:
         digests = _prepare_both(ask, job, sides)
         difference = 0.0
