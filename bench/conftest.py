@@ -24,6 +24,7 @@ from deconvbench.system.texts import tidy_line
 from deconvbench.workflows.replay import CaseResult, ReplayClock, collect_results, run_once
 from deconvbench.workflows.run import measure, resume_plan, start_folder, summarise_outcome
 from deconvbench.workflows.selection import Selection, make_plan
+from deconvbench.workflows.standings import describe_standings
 
 STORAGE = "file://results/.benchmarks"  # relative to the repository, as pytest-benchmark wants it
 INTERRUPTED = 130
@@ -158,6 +159,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """End with where everything is."""
     if SUMMARY in config.stash:
         terminalreporter.write_line(config.stash[SUMMARY])
+        if standings := describe_standings(config.stash[FOLDER]):
+            terminalreporter.write_line(standings)
         terminalreporter.write_line(f"run folder: {config.stash[FOLDER]}")
 
 

@@ -18,7 +18,7 @@ import torch
 from bench.fusion_networks import NETWORKS, TrialNetwork
 from deconvbench.errors import DeconvbenchError, UsageError
 from deconvbench.measure.latency import LatencyPolicy
-from deconvbench.measure.speedup import divide_rounds, take_rounds
+from deconvbench.measure.rounds import divide_rounds, take_rounds
 from deconvbench.networks.fusion.report import FuseReport
 from deconvbench.networks.fusion.rewriting import fuse
 from deconvbench.statistics import median_interval

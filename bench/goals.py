@@ -18,9 +18,10 @@ import torch
 from torch.utils.benchmark import Timer
 
 from deconvbench.errors import UsageError
-from deconvbench.measure.latency import LatencyPolicy, measure_cpu_latency
+from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.measure.memory import measure_cpu_memory, measure_resident_peak
-from deconvbench.measure.speedup import divide_rounds, measure_speedup
+from deconvbench.measure.rounds import divide_rounds, take_rounds
+from deconvbench.measure.speedup import measure_speedup
 from deconvbench.measure.step import PreparedStep, prepare_step
 from deconvbench.records.case import Case
 from deconvbench.records.record import SpeedupRecord
@@ -134,7 +135,7 @@ def _interleave(step: PreparedStep, rounds: int, threads: int) -> float:
     timer = Timer("step()", globals={"step": step.run}, num_threads=threads)
     ours, theirs = [], []
     for _ in range(rounds):
-        ours.append(median(measure_cpu_latency(step.run, policy).samples_s))
+        ours.append(median(take_rounds({"step": step.run}, "step", policy).samples_s["step"]))
         theirs.append(timer.blocked_autorange(min_run_time=0.3).median)
     return median(ours) / median(theirs)
 

@@ -90,8 +90,8 @@ class Outcome:
 
 def _make_plan() -> Plan:
     axes = {
-        "upsampler": ["nearest_conv"], "kernel_size": [3], "scale_factor": [2], "in_channels": [2],
-        "height": list(range(1, 9)),
+        "upsampler": ["nearest_conv", "transposed", "subpixel"], "kernel_size": [3], "scale_factor": [2],
+        "in_channels": [2], "height": list(range(1, 5)),
     }  # fmt: skip
     grid = Grid.from_dict({"replicates": 2, "axes": axes, "quality": {"seeds": 1}}, "trial")
     return Plan(grid=grid, cases=tuple(grid.expand()), seed=1)

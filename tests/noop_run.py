@@ -6,6 +6,7 @@ Its children are forked from a server that imported torch once, so that one more
 import os
 import random
 import signal
+from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,6 +17,7 @@ from deconvbench.records.record import Latency, Record
 from deconvbench.records.run_folder import RUN_NAME
 from deconvbench.runner.engine import run_plan
 from deconvbench.runner.folder import open_folder, reopen_folder
+from deconvbench.runner.messages import Breakdown
 from deconvbench.runner.plan import Plan
 from deconvbench.runner.worker import R, WorkerOptions
 
@@ -34,17 +36,26 @@ class NoopWorker:
         self.options = options
 
     def measure(self, job: R, timeout_s: float) -> R:
-        done = replace(job, status="ok", message="")
-        if isinstance(done, Record):
-            # cases of even height differ between replicates by a few percent, the others hardly
-            width = 0.05 if done.case.height % 2 == 0 else 0.0005
-            drawn = 1 + random.Random(str(done.key)).uniform(-width, width)
-            latency = Latency(samples_s=(drawn,), calls_per_sample=1, first_call_s=1, stop_reason="precision")
-            done = replace(done, latency=latency)
-        return done
+        return replace(job, status="ok", message="")
+
+    def measure_together(self, jobs: Sequence[Record], timeout_s: float) -> list[Record] | Breakdown:
+        return [measure_case(job, jobs) for job in jobs]
 
     def kill(self) -> None:
         """Nothing to end."""
+
+
+def measure_case(job: Record, jobs: Sequence[Record]) -> Record:
+    """Fill a case in; its ratios are what its baseline draws."""
+    latency = Latency(samples_s=(draw(job),), calls_per_sample=1, first_call_s=1, stop_reason="precision")
+    ratios = [draw(job) / draw(other) for other in jobs if other.case.case_id == job.baseline_id]
+    return replace(job, status="ok", message="", latency=latency, ratios=tuple(ratios))
+
+
+def draw(job: Record) -> float:
+    # cases of even height differ between replicates by a few percent, the others hardly
+    width = 0.05 if job.case.height % 2 == 0 else 0.0005
+    return 1 + random.Random(str(job.key)).uniform(-width, width)
 
 
 def measure(plan: Plan, folder: Path, limit: int) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 # what it does must not be seen by other tests: columns follow from the declarations when modules are imported
 PROGRAM = """

@@ -81,9 +81,17 @@ def check_process_indexes(records: Sequence[AnyRecord], boundaries: set[int]) ->
 
 
 HEIGHTS = {"height": list(range(1, 41))}
+# ten groups of four, one of which is what the others are compared with
+GROUPS = {
+    "upsampler": ["nearest_conv", "transposed", "subpixel", "bilinear_conv"],
+    "height": list(range(1, 11)),
+}
 PLANS = {
     "planned replicates": make_plan(make_grid(axes=HEIGHTS, replicates=3)),
     "further replicates for precision": make_plan(make_grid(axes=HEIGHTS, replicates=2), precision=0.03),
+    "groups": make_plan(make_grid(axes=GROUPS, replicates=3)),
+    "groups with another baseline": make_plan(make_grid(axes=GROUPS, replicates=3), baseline=("carafe", 3)),
+    "further replicates of groups": make_plan(make_grid(axes=GROUPS, replicates=2), precision=0.03),
 }
 
 
@@ -115,6 +123,11 @@ def test_killed_at_random_moments_nothing_is_lost_or_repeated(plan: Plan, tmp_pa
         r.order for r in undisturbed if isinstance(r, Record)
     ]
     check_process_indexes(records, set(boundaries))
+    for record, other in zip(records, undisturbed, strict=True):
+        if isinstance(record, Record) and isinstance(other, Record):
+            # whether its baseline was measured in the same process, or before it was killed
+            assert record.baseline_id == other.baseline_id
+            assert record.ratios == other.ratios != ()
     table = load(killed)
     assert not table.duplicated(["case_id", "replicate"]).any()
     columns = ["case_id", "replicate", "order", "status", "latency_s"]

@@ -64,6 +64,7 @@ def test_what_was_trained_is_read_with_its_pictures() -> None:
     assert all((trained.folder / crop).exists() for crop in trained.images["crop"])
 
 
+@pytest.mark.slow
 def test_the_report_shows_run_and_training(run: Path) -> None:
     assert main(["report", str(run), "--results", str(SAMPLES / "experiments")]) == 0
     page = (run / "report.html").read_text(encoding="utf-8")

@@ -34,7 +34,7 @@ from deconvbench.runner.engine import PlannedRun, RunOutcome, run_plan, run_task
 from deconvbench.runner.folder import open_folder, reopen_folder
 from deconvbench.runner.plan import Plan, list_jobs
 from deconvbench.runner.worker import Worker, WorkerOptions
-from deconvbench.runner.worker_main import fill
+from deconvbench.runner.worker_main import classify_failure, fill
 from deconvbench.tables.files import load
 from deconvbench.upsamplers import load_upsampler, register_upsampler, registry
 from tests import faulty_upsamplers
@@ -125,7 +125,10 @@ def measure_here(job: AnyRecord) -> AnyRecord:
     """Fill a job in as a worker does, without its process."""
     policy = {"time_cap_s": 0.0, "min_time_s": 0.0, "warmup_s": 0.0}
     measuring = Measuring(environment=ENVIRONMENT, policy=policy, measures_memory=False)
-    return fill(job, measuring.measure)
+    if isinstance(job, Record):
+        return measuring.measure_together([job], judge=classify_failure)[0]
+    other: AnyRecord = job
+    return fill(other, measuring.measure)
 
 
 def make_layer_job(upsampler: str, kind: str) -> AnyRecord:

@@ -46,6 +46,7 @@ def test_wrong_words_are_one_line(words: list[str], capsys: pytest.CaptureFixtur
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_module_runs_as_a_program() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "deconvbench", "run", "--preset", "no"], capture_output=True, text=True, check=False

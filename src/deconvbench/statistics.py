@@ -6,6 +6,7 @@ case; the two are different functions here. Works on numpy arrays with numpy and
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -162,17 +163,6 @@ def relative_half_width(samples: ArrayLike, level: float = 0.95) -> float:
     return _divide(max(high - median, median - low), abs(median))
 
 
-def median_log_ratio(base: ArrayLike, new: ArrayLike) -> float:
-    """Median over rounds of log(new/base): what one replicate says of a case timed in turns.
-
-    Parameters
-    ----------
-    base, new : array_like, shape (rounds,)
-        Seconds, positive; those of equal index are of one round.
-    """
-    return float(np.median(np.log(np.asarray(new, dtype=np.float64)) - np.log(np.asarray(base, dtype=np.float64))))
-
-
 def spread(samples: ArrayLike) -> float:
     """Robust relative spread: median absolute deviation over median, scaled to agree with σ/μ of a normal.
 
@@ -320,6 +310,29 @@ def _invert_trigamma(value: float) -> float:
         step = trigamma * (1 - trigamma / value) / float(special.polygamma(2, y))
         y += step
     return y
+
+
+def pool_cases(cases: Sequence[Sequence[float]], level: float = 0.95) -> list[Pooled | None]:
+    """Pool the replicates of many cases, with variances drawn towards what is usual among them.
+
+    Parameters
+    ----------
+    cases : sequence of sequence of float
+        For each case what each replicate gave, as for `pool_replicates`; none is allowed.
+    level : float
+        Probability of covering, between 0 and 1.
+
+    Returns
+    -------
+    list of Pooled or None
+        In order; None for a case without any replicate.
+    """
+    variances = [float(np.var(np.log(values), ddof=1)) if len(values) > 1 else math.nan for values in cases]
+    shrunk = shrink_variances(variances, [max(len(values) - 1, 0) for values in cases])
+    return [
+        pool_replicates(values, level, variance=float(variance), dof=float(dof)) if values else None
+        for values, variance, dof in zip(cases, shrunk.variances, shrunk.dof, strict=True)
+    ]
 
 
 def pareto_front(cost: ArrayLike, quality: ArrayLike) -> NDArray[np.bool_]:

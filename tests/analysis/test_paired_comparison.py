@@ -179,3 +179,17 @@ def test_what_all_cases_share_is_told_and_is_no_verdict_of_its_own() -> None:
     found = judge(draw(ratios=dict.fromkeys(IDS, 1.02)) + draw("control"))
     assert set(found.table["verdict"]) == {"same"}
     assert found.notes[-1].startswith("all cases together: HEAD/BASE 1.019 (")
+
+
+def test_what_the_rule_says_beside_a_verdict_is_a_reason() -> None:
+    shared = judge(draw(ratios=dict.fromkeys(IDS, 1.2)))
+    assert find_row(shared, IDS[0])["verdict"] == "slower"
+    assert find_row(shared, IDS[0])["reason"].startswith("as most cases are (1.")
+    slow = [replicate % 2 for replicate in range(30)]
+    records = [
+        make_pair_record(case=CASES[0], replicate=replicate, log_ratio=0.3 * is_slow)
+        for replicate, is_slow in enumerate(slow)
+    ]
+    row = find_row(judge(records), IDS[0])
+    assert row["verdict"] == "inconclusive"
+    assert row["reason"].startswith("slower in 15 of 30 pairs only: two speeds; about ")

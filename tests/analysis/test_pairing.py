@@ -108,6 +108,7 @@ class TestJudgePairs:
     def test_before_the_first_look_nothing_is_decided(self) -> None:
         found = judge_pairs({"a": [0.5, 0.5001] * 4}, margin=0.05).verdicts["a"]
         assert (found.verdict, found.replicates) == ("inconclusive", 8)
+        assert found.reason == "8 of the 10 replicates of the first look"
         assert found.low < found.ratio < found.high
 
     def test_what_the_plan_leaves_out_changes_nothing(self) -> None:

@@ -166,6 +166,7 @@ def test_other_answers_are_found(monkeypatch: pytest.MonkeyPatch, answer: Any, e
     assert found.startswith(f"step 0: {expected}")
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_a_difference_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "_work", die_at_two)
     found = {trial.seed: trial.outcome.difference for trial in trials.try_all(range(5), 2)}

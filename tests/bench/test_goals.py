@@ -38,6 +38,7 @@ def test_latency_is_compared_with_torchs_timer() -> None:
     assert goal.met == (abs(float(goal.measured.split()[0]) - 1) < 0.03)
 
 
+@pytest.mark.slow
 def test_speedups_are_compared_with_their_goals_beside_the_deconvolution() -> None:
     found = list(compare_with_plain(((4, 4), (8, 4)), time_cap_s=0.0))
     assert [goal.limit for goal in found] == ["3.0", "3.5", "2.6", "2.6", "1.8"]

@@ -41,6 +41,7 @@ def _few_upsamplers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_REGISTRY", {name: ours[name] for name in few})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_few_upsamplers")
 def test_upsamplers_are_measured_and_listed(capsys: pytest.CaptureFixture[str]) -> None:
     own = [word for kind in ("Sound", "WrongSize", "Segfaults") for word in ("--upsampler", f"{FAULTY}:{kind}")]
@@ -103,6 +104,7 @@ def test_env_prints_the_record(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["torch_version"] == torch.__version__
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_its_folder_and_a_report(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", *TINY, "--out", "mine"]) == 0
     out, err = capsys.readouterr()

@@ -16,8 +16,9 @@ ASKED = [signal.SIGTERM, signal.SIGHUP]
 
 @pytest.fixture(autouse=True)
 def _defaults(monkeypatch: pytest.MonkeyPatch) -> object:
-    """No handlers of those who run the tests."""
+    """No handlers of those who run the tests; in the background a shell has Ctrl-C ignored."""
     before = {number: signal.signal(number, signal.SIG_DFL) for number in ASKED}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

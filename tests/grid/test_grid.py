@@ -31,11 +31,14 @@ def test_presets_expand(name: str) -> None:
 
 def test_quick_has_every_upsampler_at_three_sizes_and_one_training_step_of_each() -> None:
     cases = load_preset("quick").expand()
-    # the forms of nearest_conv_fast are the preset fast's
-    known = {name for name in list_upsamplers() if name == "nearest_conv_fast" or "nearest_conv_" not in name}
+    # the other forms of nearest_conv_fast are the preset fast's
+    shown = {"nearest_conv_fast", "nearest_conv_native"}
+    known = {name for name in list_upsamplers() if name in shown or "nearest_conv_" not in name}
     assert {case.upsampler for case in cases} == known
     layers = {case.layer_name for case in cases}
-    assert len(layers) == len(known) + 1 == 22
+    # transposed has three kernels
+    assert len(layers) == len(known) + 2 == 24
+    assert {"transposed k2 s2", "transposed k3 s2", "transposed k4 s2", "nearest_conv_native k3 s2"} <= layers
     for layer in layers:
         found = sorted((case.step, case.height) for case in cases if case.layer_name == layer)
         assert found == [("forward", 16), ("forward", 64), ("forward", 128), ("train", 64)]

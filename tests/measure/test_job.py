@@ -1,15 +1,11 @@
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
 
 import pytest
-from torch import nn
 
-from deconvbench.errors import UsageError
-from deconvbench.measure.job import Measuring, count_macs
-from deconvbench.records.record import AnyRecord, NumericsRecord, QualityRecord, Record
-from deconvbench.upsamplers import register_upsampler, registry
-from tests.builders import make_case, make_record
+from deconvbench.measure.job import Measuring
+from deconvbench.records.record import AnyRecord, NumericsRecord, QualityRecord
+from deconvbench.runner.worker_main import classify_failure
+from tests.builders import make_record
 
 ENVIRONMENT = {"machine_id": "m", "torch_version": "2", "code_version": "1"}
 
@@ -19,26 +15,8 @@ def measuring() -> Measuring:
     return Measuring(environment=ENVIRONMENT, policy={"time_cap_s": 0.01})
 
 
-@pytest.fixture
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
-
-
 def finish(steps: Iterator[AnyRecord]) -> AnyRecord:
     return list(steps)[-1]
-
-
-def test_a_case_is_filled_in_step_by_step(measuring: Measuring) -> None:
-    job = make_record(status="error", message="not measured", replicate=3, order=5)
-    steps = [step for step in measuring.measure(job) if isinstance(step, Record)]
-    assert [step.status for step in steps] == ["error"] * (len(steps) - 1) + ["ok"]
-    assert [step.latency is not None for step in steps] == sorted(step.latency is not None for step in steps)
-    last = steps[-1]
-    assert (last.replicate, last.order, last.message, last.machine_id) == (3, 5, "", "m")
-    assert last.memory is not None
-    assert last.memory.output_bytes == 4 * 2 * 16 * 16
-    assert last.latency_pass_s > 0
-    assert last.memory_pass_s > 0
 
 
 def test_quality_and_numerics(measuring: Measuring) -> None:
@@ -66,25 +44,9 @@ def test_quality_and_numerics(measuring: Measuring) -> None:
     assert 1e-4 < answer.numerical_error < 1e-1
 
 
-def test_macs_are_those_of_the_whole_batch() -> None:
-    case = make_case(batch=3)
-    assert count_macs(case) == 3 * count_macs(replace(case, batch=1)) == 3 * 16 * 16 * 9 * 4 * 2
-
-
-@pytest.mark.usefixtures("own_registry")
-def test_an_upsampler_without_a_formula_is_counted() -> None:
-    @register_upsampler("uncounted")
-    def build(in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> nn.Module:
-        conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
-        return nn.Sequential(nn.Upsample(scale_factor=scale_factor), conv)
-
-    case = make_case(batch=2)
-    assert count_macs(replace(case, upsampler="uncounted")) == count_macs(case)
-
-
-@pytest.mark.usefixtures("own_registry")
-@pytest.mark.parametrize("count", [1.5, -1, "12", None])
-def test_a_formula_that_gives_no_whole_number_is_an_error(count: Any) -> None:
-    register_upsampler("miscounted", macs=lambda *_: count)(nn.Identity)
-    with pytest.raises(UsageError, match=f"'miscounted': macs gave {count!r}, not a whole number of at least 0"):
-        count_macs(make_case(upsampler="miscounted"))
+def test_a_case_says_where_it_was_measured_and_keeps_what_it_said_of_itself(measuring: Measuring) -> None:
+    job = make_record(status="error", message="not measured", replicate=3, order=5)
+    (done,) = measuring.measure_together([job], judge=classify_failure)
+    assert (done.status, done.message, done.replicate, done.order) == ("ok", "", 3, 5)
+    assert (done.machine_id, done.torch_version, done.code_version) == ("m", "2", "1")
+    assert done.conditions is not None

@@ -2,14 +2,17 @@
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from deconvbench.errors import UnsupportedError, UsageError
-from deconvbench.measure.layers import build_seeded_layer, check_declarations, copy_layer, run_layer
+from deconvbench.measure.layers import build_seeded_layer, check_declarations, copy_layer, count_macs, run_layer
 from deconvbench.upsamplers import register_upsampler, registry
+from tests.builders import make_case
 
 
 @pytest.fixture(autouse=True)
@@ -168,3 +171,25 @@ def test_declarations_are_checked_where_the_default_device_is_another() -> None:
     layer = nn.ConvTranspose2d(2, 2, 4, 2, 1)
     with torch.device("meta"):
         check_declarations(layer, 2, 2, 3, linear=True, shift_equivariant=True)
+
+
+def test_macs_are_those_of_the_whole_batch() -> None:
+    case = make_case(batch=3)
+    assert count_macs(case) == 3 * count_macs(replace(case, batch=1)) == 3 * 16 * 16 * 9 * 4 * 2
+
+
+def test_an_upsampler_without_a_formula_is_counted() -> None:
+    @register_upsampler("uncounted")
+    def build(in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> nn.Module:
+        conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+        return nn.Sequential(nn.Upsample(scale_factor=scale_factor), conv)
+
+    case = make_case(batch=2)
+    assert count_macs(replace(case, upsampler="uncounted")) == count_macs(case)
+
+
+@pytest.mark.parametrize("count", [1.5, -1, "12", None])
+def test_a_formula_that_gives_no_whole_number_is_an_error(count: Any) -> None:
+    register_upsampler("miscounted", macs=lambda *_: count)(nn.Identity)
+    with pytest.raises(UsageError, match=f"'miscounted': macs gave {count!r}, not a whole number of at least 0"):
+        count_macs(make_case(upsampler="miscounted"))

@@ -1,7 +1,5 @@
-"""Interleaved timing: with a simulated clock what is decided, on tiny layers what is filled in."""
+"""Speed-ups of tiny layers: what is filled in, and what is refused."""
 
-from collections.abc import Callable, Iterator
-from statistics import median
 from typing import Any
 
 import pytest
@@ -9,13 +7,7 @@ from torch import Tensor, nn
 
 from deconvbench.errors import UnsupportedError, UsageError
 from deconvbench.measure.latency import LatencyPolicy
-from deconvbench.measure.speedup import (
-    FEWEST_ROUNDS,
-    MIN_ROUNDS,
-    divide_rounds,
-    measure_speedup,
-    take_rounds,
-)
+from deconvbench.measure.speedup import measure_speedup
 from deconvbench.records.record import SpeedupRecord, decode_record, encode_record
 from deconvbench.upsamplers import register_upsampler, registry
 from tests.builders import make_case
@@ -23,100 +15,8 @@ from tests.builders import make_case
 MILLISECOND = 1_000_000
 
 
-class Host:
-    """A clock that only its steps move; remembers who had the turn."""
-
-    def __init__(self) -> None:
-        self.now_ns = 0
-        self.turns: list[str] = []
-
-    def clock(self) -> int:
-        return self.now_ns
-
-    def make_step(self, name: str, duration_ns: Callable[[], float]) -> Callable[[], None]:
-        def step() -> None:
-            self.turns.append(name)
-            self.now_ns += round(duration_ns())
-
-        return step
-
-
 def make_policy(**changes: Any) -> LatencyPolicy:
     return LatencyPolicy(**{"min_time_s": 0.0, "warmup_s": 0.0, "time_cap_s": 10.0, **changes})
-
-
-def drift(host: Host) -> Iterator[float]:
-    """A machine that becomes slower all the time."""
-    while True:
-        yield 1 + host.now_ns / (300 * MILLISECOND)
-
-
-def test_what_drifts_cancels_from_ratios() -> None:
-    host = Host()
-    slow = drift(host)
-    steps = {
-        "plain": host.make_step("plain", lambda: 6 * MILLISECOND * next(slow)),
-        "fast": host.make_step("fast", lambda: 2 * MILLISECOND * next(slow)),
-    }
-    found = take_rounds(steps, "plain", make_policy(time_cap_s=0.3), clock=host.clock)
-    plain = found.samples_s["plain"]
-    assert plain[-1] > 1.5 * plain[0]
-    assert median(divide_rounds(found.samples_s, "plain", "fast")) == pytest.approx(3, rel=0.03)
-
-
-def test_each_round_visits_all_in_an_order_of_its_own_that_follows_from_the_seed() -> None:
-    def run(seed: int) -> list[tuple[str, ...]]:
-        host = Host()
-        steps = {name: host.make_step(name, lambda: 3 * MILLISECOND) for name in "abcd"}
-        found = take_rounds(steps, "a", make_policy(), seed=seed, clock=host.clock)
-        assert {len(samples) for samples in found.samples_s.values()} == {MIN_ROUNDS}
-        turns = host.turns[4:]  # the first of each was its warm-up
-        return [tuple(turns[i : i + 4]) for i in range(0, len(turns), 4)]
-
-    first = run(1)
-    assert all(sorted(visited) == list("abcd") for visited in first)
-    assert len(set(first)) > 3
-    assert first == run(1) != run(2)
-
-
-def test_short_steps_are_called_in_blocks() -> None:
-    host = Host()
-    steps = {name: host.make_step(name, lambda: MILLISECOND / 4) for name in "ab"}
-    found = take_rounds(steps, "a", make_policy(), clock=host.clock)
-    assert set(found.samples_s["b"]) == {2.5e-4}
-    assert len(host.turns) == 2 * (1 + 2 + 4 + 8) + 2 * 8 * MIN_ROUNDS
-
-
-@pytest.mark.parametrize(
-    ("settings", "rounds", "reason"),
-    [
-        ({}, 15, "precision"),
-        ({"min_time_s": 0.3}, 60, "precision"),
-        ({"wobble": 0.5, "time_cap_s": 0.4}, 64, "time_cap"),
-        ({"wobble": 0.5, "max_samples": 40}, 40, "sample_cap"),
-        ({"wobble": 0.5, "time_cap_s": 0.08}, 15, "time_cap"),
-        ({"wobble": 0.5, "time_cap_s": 0.004}, FEWEST_ROUNDS, "time_cap"),
-        ({"wobble": 0.5, "time_cap_s": 0.08, "unjudged": {"b"}}, 15, "precision"),
-    ],
-    ids=["precise", "not before its time", "time", "samples", "fifteen whatever happens", "nine", "nobody judged"],
-)
-def test_when_there_are_enough_rounds(settings: dict[str, Any], rounds: int, reason: str) -> None:
-    policy = {name: value for name, value in settings.items() if name not in {"wobble", "unjudged"}}
-    wobble: float = settings.get("wobble", 0.0)
-    unjudged: set[str] = settings.get("unjudged", set())
-    host = Host()
-    state = [0]
-
-    def wander() -> float:
-        state[0] += 1
-        return 3 * MILLISECOND * (1 + wobble * (state[0] % 2))
-
-    steps = {"a": host.make_step("a", lambda: 3 * MILLISECOND), "b": host.make_step("b", wander)}
-    found = take_rounds(steps, "a", make_policy(**policy), unjudged=unjudged, clock=host.clock)
-    assert found.stop_reason == reason
-    # a time cap falls where the steps happen to wander
-    is_capped = reason == "time_cap" and rounds > MIN_ROUNDS
-    assert len(found.samples_s["a"]) == pytest.approx(rounds, abs=10 if is_capped else 0)
 
 
 CASE = make_case(in_channels=8, out_channels=4, height=4, width=6)
@@ -153,7 +53,7 @@ def test_a_setting_is_filled_in(memory_format: str, step: str, is_frozen: bool) 
     assert set(done.samples_s) == set(done.peak_memory_bytes) == names
     rounds = len(done.ceiling_flops_per_s)
     assert {len(samples) for samples in done.samples_s.values()} == {rounds}
-    assert rounds >= FEWEST_ROUNDS
+    assert rounds >= LatencyPolicy().min_samples
     assert set(done.macs) == (names if step == "forward" else set())
     assert list(done.implementations) == [job.twins[0]]
     assert done.measuring_s > 0

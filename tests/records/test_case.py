@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 
 from deconvbench.errors import UsageError
-from deconvbench.records.case import CASE_DEFAULTS, CASE_FIELDS, Case, check_field, format_layer
+from deconvbench.records.case import CASE_DEFAULTS, CASE_FIELDS, Case, check_field, format_layer, name_group
 from tests.builders import make_case
 from tests.strategies import cases
 
@@ -149,3 +149,16 @@ def test_a_case_is_frozen_and_can_be_a_key() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         case.height = 5  # type: ignore[misc] # the error is what is tested
     assert {case: 1}[make_case()] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "group"),
+    [
+        ({}, "s2-c4x2-8x8"),
+        ({"step": "train", "threads": 2}, "s2-c4x2-8x8-train-t2"),
+        ({"kernel_size": None}, "s2-c4x2-8x8"),
+    ],
+    ids=["plain", "train", "no kernel"],
+)
+def test_layers_of_one_setting_compete(changes: dict[str, object], group: str) -> None:
+    assert name_group(make_case(**changes)) == group

@@ -24,4 +24,7 @@ def test_frames_of_layers_have_an_interval_for_each_metric_that_seeds_change() -
 
 
 def test_what_came_later_is_declared_so() -> None:
-    assert schema.LATER_COLUMNS == ("flat_field_ripple", "checkerboard", "conditions")
+    assert {"flat_field_ripple", "checkerboard", "conditions", "baseline_id", "ratio", "kernel"} <= {
+        *schema.LATER_COLUMNS
+    }
+    assert {*schema.LATER_COLUMNS} <= {*schema.TABLE_DTYPES}

@@ -111,3 +111,29 @@ def test_precision_is_told() -> None:
 
 def test_an_empty_run_has_no_findings() -> None:
     assert describe_findings(make_empty_results()) == []
+
+
+def test_what_takes_far_longer_than_its_arithmetic_says_is_named_with_its_kernel() -> None:
+    layers = (("transposed", 3), ("nearest_conv", 3), ("bilinear_conv", 3), ("carafe", None), ("dysample", None))
+    summary = make_summary(layers, (32,), ("forward",))
+    summary["kernel"] = "convolution jit:avx2"
+    summary["macs"] = 10**6
+    summary["latency_s"] = [1e-3, 1.1e-3, 1.2e-3, 2e-2, 5e-3]
+    summary.loc[summary["upsampler"] == "carafe", "kernel"] = "aten::copy_"
+    (sentence,) = [s for s in describe_findings(tables_of(summary)) if "multiply-accumulate" in s]
+    assert sentence == (
+        "Forward, cpu, input 32×32: for each multiply-accumulate, beside the middle layer, carafe s2 takes 16.7"
+        " times as long (aten::copy_); dysample s2 takes 4.2 times as long (convolution jit:avx2); in brackets"
+        " what most of the time is spent in."
+    )
+    # runs of before have no kernels, and nothing is explained
+    assert not any("bracket" in s for s in describe_findings(tables_of(summary.assign(kernel=None))))
+
+
+def test_types_that_the_cpu_has_not_are_said() -> None:
+    summary = make_summary((("transposed", 3), ("nearest_conv", 3)), (32,), ("forward",))
+    summary["dtype"] = ["float32", "bfloat16"]
+    assert not any("float32:" in sentence for sentence in describe_findings(tables_of(summary)))
+    summary["kernel"] = ["convolution ref", "convolution ref; computed in float32: this CPU has no bfloat16"]
+    (sentence,) = [s for s in describe_findings(tables_of(summary)) if "float32:" in s]
+    assert sentence == "This CPU computes bfloat16 in float32: latencies in it say little of a CPU that has it."

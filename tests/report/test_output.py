@@ -100,9 +100,8 @@ def test_tables_of_an_older_version_without_a_journal_are_reported(tmp_path: Pat
     write_tables(folder)
     (folder / JOURNAL_NAME).unlink()
     for name in (TABLE_NAME, QUALITY_NAME):
-        pd.read_parquet(folder / name).drop(columns=list(LATER_COLUMNS), errors="ignore").to_parquet(
-            folder / name, index=False
-        )
+        frame = pd.read_parquet(folder / name).drop(columns=list(LATER_COLUMNS), errors="ignore")
+        frame.to_parquet(folder / name, index=False)
     html = write_report(folder).read_text(encoding="utf-8")
     assert "No case has both a latency and a checkerboard, so there is no tradeoff to draw." in html
     assert "the cheapest layer without ripple at initialisation is nearest_conv k3 s2 (2.5 ms)" in html
@@ -122,6 +121,7 @@ def test_a_run_where_everything_failed(tmp_path: Path) -> None:
     assert "SIGSEGV" in html
 
 
+@pytest.mark.slow
 def test_writing_again_replaces_the_page(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", [])
     first = write_report(folder).read_text(encoding="utf-8")
@@ -144,6 +144,7 @@ def test_a_page_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         write_report(folder, blocker / "report.html")
 
 
+@pytest.mark.slow
 def test_what_was_trained_is_in_the_page_the_tables_and_the_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -167,3 +167,14 @@ def test_the_environment_is_flattened() -> None:
         ("empty", "–"),
         ("note", "–"),
     ]
+
+
+def test_what_the_time_is_spent_in_has_a_column_where_it_is_known() -> None:
+    summary = make_summary()
+    assert "spends its time in" not in view_summary(summary).headings
+    summary["kernel"] = "deconvolution ref; computed in float32: this CPU has no bfloat16"
+    view = view_summary(summary)
+    column = view.headings.index("spends its time in")
+    assert {row[column].text for row in view.rows} == {
+        "deconvolution ref; computed in float32: this CPU has no bfloat16"
+    }

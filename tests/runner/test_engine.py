@@ -1,7 +1,8 @@
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,11 +11,13 @@ from deconvbench.progress import JobDone
 from deconvbench.records.journal import Journal
 from deconvbench.records.record import Latency, Record, SpeedupRecord
 from deconvbench.records.run_folder import JOURNAL_NAME
+from deconvbench.runner import engine
 from deconvbench.runner.engine import REFINEMENT_LIMIT, PlannedRun, RunOutcome, run_plan, run_tasks
+from deconvbench.runner.messages import Breakdown
 from deconvbench.runner.plan import Plan, list_jobs
 from deconvbench.runner.precision import list_imprecise
-from deconvbench.runner.worker import MeasuringProcess, R, WorkerOptions
-from tests.builders import make_grid, make_plan, make_record, make_speedup_grid
+from deconvbench.runner.worker import MeasuringProcess, R, WorkerError, WorkerOptions
+from tests.builders import make_case, make_grid, make_plan, make_record, make_speedup_grid
 
 
 class Clock:
@@ -39,26 +42,40 @@ class FakeWorker:
         self._counter = counter
 
     def measure(self, job: R, timeout_s: float) -> R:
+        if status := self._count():
+            return replace(job, status=status, message="died", total_s=2.0)
+        done = replace(job, status="ok", message="", total_s=2.0)
+        return replace(done, measuring_s=1.0) if isinstance(done, SpeedupRecord) else done
+
+    def measure_together(self, jobs: Sequence[Record], timeout_s: float) -> list[Record] | Breakdown:
+        for job in jobs:
+            if status := self._count():
+                return Breakdown(
+                    status=status, message="died", suspect=job.case.case_id, is_fatal=True, total_s=2.0
+                )
+        return [self._fill(job, jobs) for job in jobs]
+
+    def _fill(self, job: Record, jobs: Sequence[Record]) -> Record:
+        done = replace(job, status="ok", message="", total_s=2.0, latency_pass_s=1.0, memory_pass_s=0.5)
+        if any(other.case.case_id == job.baseline_id for other in jobs):
+            done = replace(done, ratios=(1.0,))
+        if self.latencies:
+            median = self.latencies[done.case.height][done.replicate]
+            latency = Latency(samples_s=(median,), calls_per_sample=1, first_call_s=1, stop_reason="precision")
+            done = replace(done, latency=latency)
+        return done
+
+    def _count(self) -> str | None:
+        """Let a job's time pass, and say what becomes of it, if not what should."""
         assert self.alive
         number = self._counter[0]
         self._counter[0] += 1
         self._clock.now += 2.0
-        match self._accidents.get(number):
-            case "interrupt":
-                raise KeyboardInterrupt
-            case str(status):
-                self.alive = False
-                return replace(job, status=status, message="died", total_s=2.0)
-        done = replace(job, status="ok", message="", total_s=2.0)
-        if isinstance(done, SpeedupRecord):
-            done = replace(done, measuring_s=1.0)
-        if isinstance(done, Record):
-            done = replace(done, latency_pass_s=1.0, memory_pass_s=0.5)
-            if self.latencies:
-                median = self.latencies[done.case.height][done.replicate]
-                latency = Latency(samples_s=(median,), calls_per_sample=1, first_call_s=1, stop_reason="precision")
-                done = replace(done, latency=latency)
-        return done
+        status = self._accidents.get(number)
+        if status == "interrupt":
+            raise KeyboardInterrupt
+        self.alive = status is None
+        return status
 
     def kill(self) -> None:
         self.killed = True
@@ -397,3 +414,24 @@ def test_an_imprecise_case_that_fails_later_is_not_measured_for_ever(tmp_path: P
 def test_a_run_of_which_nothing_was_measured_is_a_failure(statuses: list[str], is_failure: bool) -> None:
     records = tuple(make_record(status=status) for status in statuses)
     assert RunOutcome(records=records, measuring_share=None).is_failure is is_failure
+
+
+@pytest.mark.parametrize(("upsampler", "count"), [("nearest_conv_native", 1), ("nearest_conv", 0)])
+def test_the_layer_that_must_be_compiled_is_compiled_before_any_worker_starts(
+    upsampler: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    def compile_it() -> str:
+        events.append("compiled")
+        return "no C compiler"
+
+    def start(options: WorkerOptions) -> Any:
+        events.append("started")
+        raise WorkerError("seen enough")
+
+    monkeypatch.setattr(engine, "ensure_native", compile_it)
+    plan = make_plan(cases=(make_case(upsampler=upsampler),))
+    with pytest.raises(WorkerError, match="seen enough"):
+        run_plan(plan, tmp_path, start_worker=start)
+    assert events == ["compiled"] * count + ["started"]

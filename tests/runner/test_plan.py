@@ -1,9 +1,11 @@
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import pytest
 
 from deconvbench.errors import UsageError
+from deconvbench.records.case import name_group
 from deconvbench.records.record import NumericsRecord, QualityRecord, Record, SpeedupRecord
 from deconvbench.runner.plan import Plan, guess_case_seconds, list_jobs, list_replicate, list_speedups
 from tests.builders import make_grid, make_plan, make_speedup_grid
@@ -47,12 +49,71 @@ def test_orders_are_fresh_in_each_replicate_and_follow_the_seed() -> None:
 
 
 def test_a_further_replicate_lists_some_cases_in_an_order_of_its_own() -> None:
-    cases = make_plan(make_grid(axes={"height": list(range(1, 30))})).cases[:20]
-    jobs = list_replicate(cases, 7, 5)
+    plan = make_plan(make_grid(axes={"height": list(range(1, 30))}))
+    cases = plan.cases[:20]
+    jobs = list_replicate(plan, 5, cases)
     assert {job.key for job in jobs} == {("record", case.case_id, 5) for case in cases}
     assert [job.order for job in jobs if isinstance(job, Record)] == list(range(20))
     assert [job.key for job in jobs] != [("record", case.case_id, 5) for case in cases]
-    assert jobs == list_replicate(cases, 7, 5)
+    assert jobs == list_replicate(plan, 5, cases)
+
+
+LAYERS = {"upsampler": ["nearest_conv", "transposed", "subpixel"], "kernel_size": [3, 4]}
+
+
+def list_groups(plan: Plan, replicate: int = 0) -> list[list[Record]]:
+    jobs = [job for job in list_replicate(plan, replicate) if isinstance(job, Record)]
+    return [list(members) for _, members in groupby(jobs, lambda job: name_group(job.case))]
+
+
+def test_the_cases_of_a_group_are_neighbours_and_the_baseline_is_the_first() -> None:
+    plan = make_plan(make_grid(axes={**LAYERS, "step": ["forward", "train"]}))
+    orders = []
+    for replicate in (0, 1):
+        groups = list_groups(plan, replicate)
+        assert len(groups) == len({name_group(case) for case in plan.cases}) == 6
+        for members in groups:
+            assert len({job.case.case_id for job in members}) == 6
+            assert members[0].case.layer_name == "transposed k3 s2"
+            assert {job.baseline_id for job in members} == {members[0].case.case_id}
+        orders.append([[job.case for job in members] for members in groups])
+    assert [{*members} for members in orders[0]] != [{*members} for members in orders[1]]
+    assert [case.layer_name for case in orders[0][0]] != [case.layer_name for case in orders[0][1]]
+
+
+@pytest.mark.parametrize(
+    ("axes", "baseline", "expected"),
+    [
+        ({}, None, "transposed-k3"),
+        ({"upsampler": ["subpixel", "nearest_conv"], "kernel_size": [5, 3]}, None, "subpixel-k5"),
+        ({"kernel_size": [4, 5]}, None, "nearest_conv-k4"),
+        ({}, ("subpixel", 4), "subpixel-k4"),
+        ({}, ("bilinear_conv", 3), "bilinear_conv-k3"),
+        ({}, ("sinc_conv", None), "sinc_conv"),
+    ],
+    ids=[
+        "deconvolution",
+        "first of the group",
+        "another kernel",
+        "asked for",
+        "not in the grid",
+        "without a kernel",
+    ],
+)
+def test_what_a_group_is_compared_with(
+    axes: dict[str, Any], baseline: tuple[str, int | None] | None, expected: str
+) -> None:
+    plan = make_plan(make_grid(axes={**LAYERS, **axes}), baseline=baseline)
+    assert {job.baseline_id.partition("-s2-")[0] for members in list_groups(plan) for job in members} == {expected}
+    assert Plan.from_dict(plan.to_dict()) == plan
+    # a part of the plan is compared with the same
+    part = list_replicate(plan, 3, plan.cases[-2:])
+    assert {job.baseline_id.partition("-s2-")[0] for job in part if isinstance(job, Record)} == {expected}
+
+
+def test_a_plan_of_before_baselines_is_read() -> None:
+    info = {name: value for name, value in make_plan().to_dict().items() if name != "baseline"}
+    assert Plan.from_dict(info) == make_plan()
 
 
 def test_the_guess_grows_with_the_cap() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from deconvbench.errors import UnsupportedError
-from deconvbench.measure import job as measuring
+from deconvbench.measure import group as measuring
 from deconvbench.records.record import Latency, Record, decode_record, encode_record
 from deconvbench.runner import worker_main as worker_module
 from deconvbench.runner.worker import WorkerOptions

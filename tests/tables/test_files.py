@@ -304,7 +304,10 @@ def test_old_tables_without_a_journal_lack_what_came_later(tmp_path: Path) -> No
 
 def test_older_tables_without_a_journal_are_named_with_what_they_lack(tmp_path: Path) -> None:
     _age_tables(tmp_path, *LATER_COLUMNS, "macs")
-    with pytest.raises(RunFolderError, match="another version: it lacks macs, flat_field_ripple, checkerboard"):
+    with pytest.raises(
+        RunFolderError,
+        match="another version: it lacks baseline_id, ratio, macs, kernel, flat_field_ripple, checkerboard",
+    ):
         load(tmp_path)
     with pytest.raises(RunFolderError, match=f"no {JOURNAL_NAME} to build it anew from"):
         read_tables(tmp_path)

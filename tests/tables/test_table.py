@@ -50,7 +50,9 @@ def test_columns_are_those_that_scripts_depend_on() -> None:
     assert list(build_table(make_run()).columns) == DESIGN_COLUMNS
     left_out = {"replicate", "process_index", "order", "started_at"}
     expected = [name for name in DESIGN_COLUMNS if name not in left_out]
-    assert list(summarise(build_table(make_run())).columns) == [*expected, "replicates"]
+    assert list(summarise(build_table(make_run())).columns) == [
+        *expected, "ratio_low", "ratio_high", "replicates",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("records", [[], make_run(), [make_record(status="crashed", message="x")]], ids=len)
@@ -118,6 +120,14 @@ def test_the_conditions_of_a_timing_are_one_text_and_replicates_under_others_sho
     pinned, free = "settled; huge pages malloc; pinned", "settled; huge pages malloc"
     assert table["conditions"].tolist() == [pinned, pinned, free]
     assert summarise(table)["conditions"].tolist() == [f"{pinned}, {free}"]
+
+
+def test_kernels_that_were_found_in_one_replicate_stand_for_all() -> None:
+    found = "convolution jit:avx2"
+    table = build_table([make_record(kernel=found), make_record(replicate=1), make_record(replicate=2)])
+    assert table["kernel"].isna().tolist() == [False, True, True]
+    assert summarise(table)["kernel"].tolist() == [found]
+    assert summarise(build_table([make_record()]))["kernel"].isna().all()
 
 
 def test_a_latency_without_samples_is_not_measured() -> None:
@@ -310,7 +320,7 @@ def test_lines_without_the_later_metrics_are_read(tmp_path: Path) -> None:
     assert line["schema_version"] == 1
     assert not {*LATER_COLUMNS} & {*line["metrics"]}
     quality = read_tables(write_run(tmp_path, [make_quality()])).quality
-    assert quality[[name for name in LATER_COLUMNS if name in quality]].isna().all(axis=None)
+    assert quality[[name for name in LATER_COLUMNS if name in ARTIFACT_COLUMNS]].isna().all(axis=None)
     assert quality["phase_ripple"].tolist() == [0.5]
 
 

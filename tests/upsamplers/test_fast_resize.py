@@ -13,6 +13,7 @@ NAMES = {
     "nearest_conv_subpixel": "subpixel",
     "nearest_conv_minimal": "minimal",
     "nearest_conv_tiled": "tiled",
+    "nearest_conv_native": "tiled",
 }
 LAYERS = [
     (name, kernel_size, scale_factor)

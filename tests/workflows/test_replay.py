@@ -1,6 +1,7 @@
 """Replaying samples: the clock gives back what was measured, and results are gathered by case."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from deconvbench.records.journal import Journal
 from deconvbench.records.record import Latency, QualityRecord, Record
 from deconvbench.records.schema import ARTIFACT_COLUMNS
 from deconvbench.upsamplers import load_upsampler, registry
-from deconvbench.workflows.replay import ReplayClock, collect_results, name_group, run_once
+from deconvbench.workflows.replay import ReplayClock, collect_results, run_once
 from tests.builders import make_case, make_record
 
 
@@ -30,19 +31,6 @@ def test_the_clock_advances_by_what_was_measured(samples: list[float]) -> None:
     before = clock()
     clock.advance()  # pytest-benchmark may call the target once more
     assert clock() == before
-
-
-@pytest.mark.parametrize(
-    ("changes", "group"),
-    [
-        ({}, "s2-c4x2-8x8"),
-        ({"step": "train", "threads": 2}, "s2-c4x2-8x8-train-t2"),
-        ({"kernel_size": None}, "s2-c4x2-8x8"),
-    ],
-    ids=["plain", "train", "no kernel"],
-)
-def test_layers_of_one_setting_compete(changes: dict[str, object], group: str) -> None:
-    assert name_group(make_case(**changes)) == group
 
 
 def make_timed(replicate: int, *samples_s: float) -> Record:
@@ -68,6 +56,21 @@ def test_results_are_gathered_over_replicates(tmp_path: Path) -> None:
     assert (ok.extra_info["conditions"], failed.extra_info["conditions"]) == ("system; huge pages never", "")
     assert (ok.extra_info["machine_id"], ok.extra_info["torch_version"]) == ("m", "2")
     assert (failed.status, failed.message, failed.samples_s) == ("oom", "too large", ())
+
+
+def test_ratios_go_along_where_all_are_of_one_baseline(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        for replicate in range(3):
+            journal.append(
+                replace(make_timed(replicate, 1.0), baseline_id="base", ratios=(2.0, 3.0, 2.5 + replicate))
+            )
+    case = "nearest_conv-k3-s2-c4x2-8x8"
+    info = collect_results(tmp_path)[case].extra_info
+    assert (info["baseline_id"], info["replicate_ratio"]) == ("base", [2.5, 3.0, 3.0])
+    with Journal(tmp_path) as journal:
+        journal.append(replace(make_timed(3, 1.0), baseline_id="another", ratios=(2.0,)))
+    info = collect_results(tmp_path)[case].extra_info
+    assert (info["baseline_id"], info["replicate_ratio"]) == (None, [])
 
 
 def test_every_artifact_of_the_layer_goes_along(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def test_folders_are_named_after_time_and_grid_and_never_reused(
     assert make_run_folder(plan, tmp_path).name == "20260102T030405Z-test-2"
 
 
+@pytest.mark.slow
 def test_run_and_load(tmp_path: Path) -> None:
     grid = make_grid(axes={"height": [4]}, replicates=1, time_cap_s=0.01)
     seen: list[JobDone] = []
@@ -173,6 +174,7 @@ def test_workers_are_told_where_a_script_registered_its_upsamplers(monkeypatch: 
         make_plan(replace(selection, settings=("upsampler=local",)))
 
 
+@pytest.mark.slow
 def test_a_run_stays_in_its_folder_wherever_the_process_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_default_is_the_quick_preset() -> None:
     plan = make_plan(Selection())
     assert plan.grid.name == "quick"
-    assert len(plan.cases) == 88
+    assert len(plan.cases) == 96
 
 
 def test_choices_reach_the_plan() -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from deconvbench.analysis.comparison import COMPARISON_COLUMNS, Row, join_reasons, judge_values, make_row
 from deconvbench.analysis.comparison_input import Side
-from deconvbench.analysis.intervals import DEFAULT_LEVEL
+from deconvbench.analysis.intervals import DEFAULT_LEVEL, median_log_ratio
 from deconvbench.analysis.pairing import (
     ControlJudgement,
     PairedJudgement,
@@ -23,7 +23,6 @@ from deconvbench.analysis.pairing import (
     list_undecided,
 )
 from deconvbench.records.pairs import OUTPUT_TOLERANCES, PairRecord
-from deconvbench.statistics import median_log_ratio
 
 # of the cases that are inconclusive: how many replicates would decide them, null where that is not known
 PAIRED_COLUMNS = (*COMPARISON_COLUMNS, "replicates", "replicates_needed")
@@ -191,13 +190,15 @@ def _judge_case(records: Sequence[PairRecord], verdict: PairedVerdict, margin: f
         word = "slower" if {failure.failed_side for failure in failures} == {"head"} else "inconclusive"
     elif word == "inconclusive":
         reasons.insert(0, _explain_open(verdict, margin))
+    else:
+        reasons.insert(0, verdict.reason)
     row = make_row(case, "latency_s", verdict.ratio, word, join_reasons(*reasons))
     numbers = {"low": verdict.low, "high": verdict.high, "replicates": verdict.replicates}
     return [{**row, **numbers, "replicates_needed": needed}]
 
 
 def _explain_open(verdict: PairedVerdict, margin: float) -> str:
-    reason = f"the interval reaches beyond ±{margin * 100:g}%"
+    reason = verdict.reason or f"the interval reaches beyond ±{margin * 100:g}%"
     if math.isnan(verdict.ratio):
         reason = f"{verdict.replicates} replicate{'' if verdict.replicates == 1 else 's'}, too few"
     if verdict.replicates_needed is not None:

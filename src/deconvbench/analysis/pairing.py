@@ -244,7 +244,9 @@ def _judge(
         )  # fmt: skip
     half = estimate.find_half_width(rule.tail / rule.looks)
     interval = make_interval(estimate.centre, estimate.centre - half, estimate.centre + half)
-    verdict, reason = judge_interval(interval, rule.margin) if len(logs) >= look else "inconclusive", ""
+    verdict, reason = judge_interval(interval, rule.margin), ""
+    if len(logs) < look:
+        verdict, reason = "inconclusive", f"{len(logs)} of the {look} replicates of the first look"
     beyond = _count_beyond(logs[:look], estimate.centre, rule.margin)
     if verdict in ("slower", "faster") and not _is_majority(beyond, estimate.count, rule.tail / rule.looks):
         reason = (

@@ -12,13 +12,13 @@ from statistics import fmean, median
 
 import numpy as np
 
-from deconvbench.analysis.intervals import MIN_REPLICATES, RatioInterval, make_interval
+from deconvbench.analysis.intervals import MIN_REPLICATES, RatioInterval, make_interval, median_log_ratio
 from deconvbench.analysis.pairing import judge_pairs
 from deconvbench.analysis.selftest_rules import RULES, Run, find_log_ratios, make_plan, scale_run
 from deconvbench.analysis.two_speeds import TwoSpeeds, find_two_speeds
 from deconvbench.errors import UsageError
 from deconvbench.records.pairs import PairRecord
-from deconvbench.statistics import mean_interval, median_log_ratio
+from deconvbench.statistics import mean_interval
 
 MARGINS = (0.02, 0.05)
 SLOWDOWNS = (0.03, 0.05, 0.10, 0.15)

@@ -8,9 +8,8 @@ from statistics import fmean, median
 
 from scipy import stats
 
-from deconvbench.analysis.intervals import judge_interval, ratio_intervals
+from deconvbench.analysis.intervals import judge_interval, median_log_ratio, ratio_intervals
 from deconvbench.analysis.pairing import PairedPlan, judge_pairs
-from deconvbench.statistics import median_log_ratio
 
 _MANN_WHITNEY_LEVEL = 0.05
 

@@ -1,7 +1,8 @@
-"""What commands print: one JSON object, or a comparison."""
+"""What commands print: one JSON object, where layers stand, or a comparison."""
 
 import json
 import re
+import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,25 @@ def print_rows(kind: str, rows: list[dict[str, Any]]) -> None:
         Plain data.
     """
     print(json.dumps({"schema_version": SCHEMA_VERSION, "kind": kind, "rows": rows}, allow_nan=False))
+
+
+def show_standings(folder: Path) -> None:
+    """Print where each layer of a run stands, on standard error; nothing where there is no more than one.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+
+    Raises
+    ------
+    RunFolderError
+        If the folder holds no run.
+    """
+    from deconvbench.workflows.standings import describe_standings
+
+    if text := describe_standings(folder):
+        print_text(f"\n{text}\n", sys.stderr)
 
 
 def check_comparison_files(page: Path | None = None, markdown: Path | None = None, *, force: bool = False) -> None:

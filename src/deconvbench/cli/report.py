@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deconvbench.cli.options import FailOnOption, ForceOption, JsonOption, parse_fail_on, parse_path
-from deconvbench.cli.output import OWN_PAGE, check_comparison_files, show_comparison
+from deconvbench.cli.output import OWN_PAGE, check_comparison_files, show_comparison, show_standings
 from deconvbench.errors import UsageError
 from deconvbench.system.texts import print_text
 from deconvbench.system.writing import check_target
@@ -53,7 +53,9 @@ def report(
     metrics = TRADEOFF_METRICS if quality is None else tuple(word.strip() for word in quality.split(","))
     trained = find_trained(results)
     for folder in folders:
-        print_text(write_report(folder, out, metrics=metrics, trained=trained))
+        page = write_report(folder, out, metrics=metrics, trained=trained)
+        show_standings(folder)
+        print_text(page)
 
 
 def compare(

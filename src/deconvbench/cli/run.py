@@ -25,7 +25,7 @@ from deconvbench.cli.options import (
     make_selection,
     parse_path,
 )
-from deconvbench.cli.output import print_rows
+from deconvbench.cli.output import print_rows, show_standings
 from deconvbench.errors import SurroundingsError, find_exit_code
 from deconvbench.system.texts import print_text
 
@@ -157,6 +157,7 @@ def _measure(plan: "Plan", folder: Path) -> "RunOutcome":
             f"{error}. What was measured is kept. Continue with: {shlex.join(resume)}"
         ) from error
     print_text(summarise_outcome(plan, outcome), sys.stderr)
+    show_standings(folder)
     return outcome
 
 

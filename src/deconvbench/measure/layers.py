@@ -1,4 +1,4 @@
-"""Building and running the one layer that a measure looks at, without side effects.
+"""Building, running and counting the one layer that a measure looks at, without side effects.
 
 Shared by the measures of quality and of numerics, so that "seeded" and "runs" mean one thing: the global random
 state, the caller's layer and autograd's graph stay untouched, and an output of the wrong size is an error here,
@@ -9,9 +9,11 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from deconvbench.errors import UsageError
-from deconvbench.upsamplers import build_upsampler
+from deconvbench.records.case import Case
+from deconvbench.upsamplers import build_upsampler, get_upsampler
 
 # side of the middle of the map that declarations are tried on, in input pixels, where no padding reaches
 _DECLARED_MIDDLE = 6
@@ -176,3 +178,34 @@ def check_declarations(
                 "upsampler: declares shift_equivariant=True, but an input moved by a pixel does not give the"
                 f" output moved by scale_factor {scale_factor}"
             )
+
+
+def count_macs(case: Case) -> int:
+    """Count the multiply-accumulates of one forward pass over the whole batch.
+
+    Parameters
+    ----------
+    case : Case
+        What is run.
+
+    Returns
+    -------
+    int
+        By the upsampler's own formula, or, where it declares none, half of what torch's flop counter sees.
+
+    Raises
+    ------
+    UsageError
+        If the upsampler's own formula gives anything but a whole number.
+    """
+    spec = get_upsampler(case.upsampler)
+    shape = (case.in_channels, case.out_channels, case.kernel_size, case.scale_factor)
+    if spec.macs is not None:
+        macs: object = spec.macs(*shape, case.height, case.width)
+        if not isinstance(macs, int) or macs < 0:
+            raise UsageError(f"upsampler {case.upsampler!r}: macs gave {macs!r}, not a whole number of at least 0")
+        return case.batch * macs
+    layer = build_upsampler(case.upsampler, *shape).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        layer(torch.zeros(case.input_shape))
+    return int(counter.get_total_flops()) // 2

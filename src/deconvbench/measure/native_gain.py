@@ -9,7 +9,8 @@ from dataclasses import replace
 import torch
 
 from deconvbench.measure.latency import LatencyPolicy
-from deconvbench.measure.speedup import divide_rounds, measure_speedup
+from deconvbench.measure.rounds import divide_rounds
+from deconvbench.measure.speedup import measure_speedup
 from deconvbench.records.case import Case
 from deconvbench.records.record import SpeedupRecord
 

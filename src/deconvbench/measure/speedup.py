@@ -1,15 +1,12 @@
-"""Speed-ups: interleaved timing of the layers of one setting, in one process.
+"""Speed-ups: layers that are said to be equal, and others, timed together in rounds (`rounds`).
 
-Two latencies that were taken minutes apart differ by whatever happened to the machine meanwhile. Here every round
-visits all layers once, in a new random order, and only numbers of one round are divided by each other. Layers that
-are said to be equal get the same weights and have to give the same numbers before anything is timed: a wrong layer
-is an error, never a fast one. Pools nothing; a setting without the CPU is `unsupported`.
+Layers that are said to be equal get the same weights and have to give the same numbers before anything is timed: a
+wrong layer is an error, never a fast one. Pools nothing; a setting without the CPU is `unsupported`.
 """
 
-import random
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,138 +14,24 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from deconvbench.errors import UnsupportedError, UsageError
-from deconvbench.measure.blocks import (
-    NS,
-    Clock,
-    find_block_length,
-    pause_collector,
-    spare_collector,
-    time_block,
-    warm_up,
-)
+from deconvbench.measure.blocks import Clock, spare_collector
 from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.measure.memory import measure_cpu_memory
+from deconvbench.measure.rounds import take_rounds
 from deconvbench.measure.step import PreparedStep, draw_input, prepare_step
 from deconvbench.records.case import Case
 from deconvbench.records.record import SpeedupRecord
-from deconvbench.statistics import relative_half_width
 
-# Fifteen are the fewest whose 95 % interval of the median leaves three out on each side, nine the fewest that
-# leave out one; nine do where fifteen would take many times as long as was allowed.
+# The fewest whose 95 % interval of the median leaves three out on each side; a policy's least samples do, which
+# leave out one, where so many would take many times as long as was allowed.
 MIN_ROUNDS = 15
-FEWEST_ROUNDS = 9
-_MOST_OVERTIME = 10
-# The layer that ran before leaves the caches cold; in a block of so long that wears off for short layers, and
-# long ones do not notice.
-_MIN_BLOCK_S = 2e-3
+OVERTIME = 10.0
 # largest deviation from the baseline, as a share of its largest value
 _TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 5e-2, "float16": 1e-2}
 # Side of the square matrix product that is taken for the ceiling: large enough to reach it, and no larger. Rather
 # a yardstick than a bound: oneDNN's convolution was seen 12 % above it.
 _CEILING_SIDE = 768
 _CEILING = "matrix product"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rounds:
-    """What a number of rounds gave.
-
-    Parameters
-    ----------
-    samples_s : dict of str to tuple of float
-        By step: seconds per call, one for each round.
-    stop_reason : str
-        ``precision``, ``time_cap`` or ``sample_cap``.
-    """
-
-    samples_s: dict[str, tuple[float, ...]]
-    stop_reason: str
-
-
-def take_rounds(
-    steps: Mapping[str, Callable[[], object]],
-    baseline: str,
-    policy: LatencyPolicy,
-    *,
-    seed: int = 0,
-    unjudged: Collection[str] = (),
-    clock: Clock = time.perf_counter_ns,
-) -> Rounds:
-    """Time steps on the CPU, interleaved, until the ratios to one of them are precise.
-
-    Each step is warmed up for its share of the policy's time. A round then times one block of each step, in a new
-    random order.
-
-    Parameters
-    ----------
-    steps : mapping of str to callable
-        By name; what they return is freed at once.
-    baseline : str
-        The step that all are compared with.
-    policy : LatencyPolicy
-        How long to measure; `time_cap_s` is for all steps together. There are 15 rounds at least, or 9 where the
-        time cap is exceeded tenfold by then.
-    seed : int
-        Of the orders.
-    unjudged : collection of str
-        Steps whose ratio need not be precise.
-    clock : callable
-        Nanoseconds.
-
-    Returns
-    -------
-    Rounds
-        Every sample is the mean seconds per call over one block.
-    """
-    shuffler = random.Random(seed)
-    samples: dict[str, list[float]] = {name: [] for name in steps}
-    judged = [name for name in steps if name != baseline and name not in unjudged]
-    order = list(steps)
-    with pause_collector():
-        min_block_s = find_block_length(max(policy.min_block_s, _MIN_BLOCK_S), clock)
-        warmup_s = policy.warmup_s / len(steps)
-        calls = {name: warm_up(step, warmup_s, min_block_s, clock) for name, step in steps.items()}
-        started = clock()
-        next_look = MIN_ROUNDS
-        while True:
-            shuffler.shuffle(order)
-            for name in order:
-                samples[name].append(time_block(steps[name], calls[name], clock) / calls[name])
-            rounds = len(samples[baseline])
-            elapsed_s = (clock() - started) * NS
-            cap = None
-            overtime = _MOST_OVERTIME if rounds < MIN_ROUNDS else 1
-            if rounds >= FEWEST_ROUNDS and elapsed_s >= overtime * policy.time_cap_s:
-                cap = "time_cap"
-            elif rounds >= max(policy.max_samples, MIN_ROUNDS):
-                cap = "sample_cap"
-            if rounds < next_look and cap is None:
-                continue
-            next_look = 2 * rounds
-            reason = cap
-            if cap is not None or elapsed_s >= policy.min_time_s:
-                widths = (relative_half_width(divide_rounds(samples, baseline, n), policy.level) for n in judged)
-                reason = "precision" if all(width <= policy.precision for width in widths) else cap
-            if reason is not None:
-                return Rounds(samples_s={n: tuple(values) for n, values in samples.items()}, stop_reason=reason)
-
-
-def divide_rounds(samples_s: Mapping[str, Sequence[float]], baseline: str, alternative: str) -> list[float]:
-    """Divide the baseline's time by an alternative's, round by round: how many times faster it is.
-
-    Parameters
-    ----------
-    samples_s : mapping of str to sequence of float
-        As in `Rounds`.
-    baseline, alternative : str
-        Names in it.
-
-    Returns
-    -------
-    list of float
-        Above 1 where the alternative is faster.
-    """
-    return [ours / theirs for ours, theirs in zip(samples_s[baseline], samples_s[alternative], strict=True)]
 
 
 def measure_speedup(
@@ -206,6 +89,8 @@ def measure_speedup(
         case.case_id,
         policy,
         seed=job.seed + job.replicate,
+        least=MIN_ROUNDS,
+        overtime=OVERTIME,
         unjudged={_CEILING},
         clock=clock,
     )

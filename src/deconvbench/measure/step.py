@@ -18,6 +18,7 @@ from deconvbench.measure.accelerator import check_device
 from deconvbench.measure.capacity import check_memory
 from deconvbench.measure.layers import build_seeded_layer
 from deconvbench.records.case import Case
+from deconvbench.upsamplers.fast import NativeResizeConv2d, ResizeConv2d
 
 Look = Callable[[Tensor], None]
 # Runs the step once and returns the output; `look`, where given, sees the output of the forward pass before
@@ -45,9 +46,20 @@ class PreparedStep:
     input_bytes, output_bytes, parameter_bytes, gradient_bytes : int
         Sizes of what the step reads and leaves; gradients are those of the input and of the trained parameters,
         0 for `forward`.
+    name_implementation : callable
+        Names the implementation that a layer chooses by itself here; empty for other layers.
     """
 
-    __slots__ = ("_checked", "_work", "case", "gradient_bytes", "input_bytes", "output_bytes", "parameter_bytes")
+    __slots__ = (
+        "_checked",
+        "_work",
+        "case",
+        "gradient_bytes",
+        "input_bytes",
+        "name_implementation",
+        "output_bytes",
+        "parameter_bytes",
+    )
 
     def __init__(
         self,
@@ -58,12 +70,14 @@ class PreparedStep:
         output_bytes: int,
         parameter_bytes: int,
         gradient_bytes: int,
+        name_implementation: Callable[[], str] = str,
     ) -> None:
         self.case = case
         self.input_bytes = input_bytes
         self.output_bytes = output_bytes
         self.parameter_bytes = parameter_bytes
         self.gradient_bytes = gradient_bytes
+        self.name_implementation = name_implementation
         self._work = work
         self._checked = False
 
@@ -145,6 +159,7 @@ def prepare_step(case: Case, seed: int, adjust: Callable[[nn.Module], object] = 
         output_gradient = _draw(case.output_shape, case, generator) if training else None
     layer.train(training)
     adjust(layer)
+    _check_native(layer, x, case)
     parameters = tuple(layer.parameters())
     leaves = (x, *(parameter for parameter in parameters if parameter.requires_grad))
     called: nn.Module | Callable[[Tensor], Tensor] = layer
@@ -162,7 +177,24 @@ def prepare_step(case: Case, seed: int, adjust: Callable[[nn.Module], object] = 
         output_bytes=math.prod(case.output_shape) * x.element_size(),
         parameter_bytes=sum(parameter.nbytes for parameter in parameters),
         gradient_bytes=sum(leaf.nbytes for leaf in leaves) if training else 0,
+        name_implementation=lambda: _name_implementation(layer, x, case),
     )
+
+
+def _check_native(layer: nn.Module, x: Tensor, case: Case) -> None:
+    """Refuse to time the layer that is the compiled form where that form does not compute it."""
+    if isinstance(layer, NativeResizeConv2d):
+        reason = layer.explain_absence(x) if case.execution == "eager" else f"{case.execution} leaves it out"
+        if reason is not None:
+            raise UnsupportedError(f"{case.upsampler}: {reason}")
+
+
+def _name_implementation(layer: nn.Module, x: Tensor, case: Case) -> str:
+    """Ask a layer that chooses its implementation by itself, under the conditions of the step."""
+    if not isinstance(layer, ResizeConv2d) or case.execution != "eager":
+        return ""
+    with torch.inference_mode(case.step != "train"):
+        return layer.choose(x, is_prepared=layer.is_frozen)
 
 
 def draw_input(case: Case, seed: int) -> Tensor:

@@ -59,6 +59,7 @@ _ASSIGNED = {
     "nearest_conv_subpixel": (7, 3),
     "nearest_conv_minimal": (2, 8),
     "nearest_conv_tiled": (5, 4),
+    "nearest_conv_native": (6, 5),
     "bilinear_additive": (2, 6),
     "transposed_fir": (0, 8),
     "sinc_conv": (9, 4),

@@ -170,6 +170,18 @@ class Case:
         return cls(**values)
 
 
+def name_group(case: Case) -> str:
+    """Name the cases that compete with this one, as they differ from it in the layer alone: its id without that.
+
+    Parameters
+    ----------
+    case : Case
+        Any.
+    """
+    kernel = "" if case.kernel_size is None else f"-k{case.kernel_size}"
+    return case.case_id.removeprefix(f"{case.upsampler}{kernel}-")
+
+
 def name_layer(upsampler: str, kernel_size: int | None, scale_factor: int) -> str:
     """Name a layer as the ids of its cases begin: ``transposed-k3-s2``, or without k where there is no kernel.
 

@@ -23,6 +23,7 @@ READING_ORDER = (
     "nearest_conv_subpixel",
     "nearest_conv_minimal",
     "nearest_conv_tiled",
+    "nearest_conv_native",
     "bilinear_additive",
     "transposed_fir",
     "sinc_conv",
@@ -41,8 +42,11 @@ FAST_UPSAMPLERS = (
     "nearest_conv_subpixel",
     "nearest_conv_minimal",
     "nearest_conv_tiled",
+    "nearest_conv_native",
 )
 FAST_ORIGINAL = "nearest_conv"
+# the one that is compiled for the machine at hand, before anything is timed
+NATIVE_UPSAMPLER = "nearest_conv_native"
 
 
 def rank_upsampler(upsampler: str) -> tuple[int, str]:

@@ -110,9 +110,19 @@ class Record:
     macs : int or None
         Multiply-accumulates of one forward pass.
     latency_pass_s, memory_pass_s, total_s : float
-        Wall time spent on the case: timing, memory, everything.
+        Wall time spent on the case: timing, memory, everything. What was spent on all cases that were timed
+        together is divided among them.
+    baseline_id : str
+        Case that it was timed together with, and is compared with; empty for none. Its own where it is the
+        baseline.
+    ratios : tuple of float
+        Its seconds per call over the baseline's in the same round, one for each round; exactly 1 for the baseline,
+        empty where it was timed without.
     conditions : Conditions or None
         What held while it was timed; None in records of versions before they were recorded.
+    kernel : str
+        The primitives or kernels that the step spends its time in (`deconvbench.measure.kernels`); empty where
+        they were not found, and in replicates but the first, which have the same.
     """
 
     KIND: ClassVar[str] = "record"
@@ -136,7 +146,10 @@ class Record:
     machine_id: str = ""
     torch_version: str = ""
     code_version: str = ""
+    baseline_id: str = ""
+    ratios: tuple[float, ...] = ()
     conditions: Conditions | None = None
+    kernel: str = ""
 
     def __post_init__(self) -> None:
         finish_record(self)
@@ -246,7 +259,7 @@ class SpeedupRecord:
     samples_s : dict of str to tuple of float
         By case id, the baseline's included: seconds per call, one for each round, in the order of the rounds.
     stop_reason : str
-        ``precision``, ``time_cap`` or ``sample_cap``.
+        As in `Latency`.
     ceiling_flops_per_s : tuple of float
         Of one large matrix product of the same dtype, one for each round.
     macs : dict of str to int

@@ -15,8 +15,16 @@ ARTIFACT_COLUMNS = tuple(name for name, metric in METRICS.items() if metric.grou
 NUMERICAL_COLUMNS = tuple(name for name, metric in METRICS.items() if metric.group == "numerical")
 # of what a trained network makes of images
 TRAINED_COLUMNS = tuple(name for name, metric in METRICS.items() if metric.group == "trained")
+# of what a case takes over what its baseline took in the same rounds
+RATIO_COLUMNS = ("ratio", "ratio_low", "ratio_high")
 # not in tables of versions before them; their values are null there
-LATER_COLUMNS = (*(name for name, metric in METRICS.items() if metric.is_later), "conditions")
+LATER_COLUMNS = (
+    *(name for name, metric in METRICS.items() if metric.is_later),
+    "conditions",
+    "baseline_id",
+    "ratio",
+    "kernel",
+)
 LAYER_COLUMNS = ("upsampler", "kernel_size", "scale_factor")
 _TEXT_FIELDS = {"upsampler", "dtype", "memory_format", "step", "device", "execution"}
 BYTE_COLUMNS = ("peak_memory_bytes", "peak_reserved_bytes", "input_bytes", "output_bytes", "parameter_bytes")
@@ -29,6 +37,8 @@ MEASURED_DTYPES = {
     "latency_ci_low_s": "float64",
     "latency_ci_high_s": "float64",
     "latency_floor_s": "float64",
+    "baseline_id": "str",
+    "ratio": "float64",
     "samples": "Int64",
     "stop_reason": "str",
     "host_latency_s": "float64",
@@ -36,6 +46,7 @@ MEASURED_DTYPES = {
     **dict.fromkeys(BYTE_COLUMNS, "Int64"),
     "workspace_bytes": "Int64",
     "macs": "Int64",
+    "kernel": "str",
     **dict.fromkeys(ARTIFACT_COLUMNS, "float64"),
     **dict.fromkeys(NUMERICAL_COLUMNS, "float64"),
     "machine_id": "str",
@@ -61,6 +72,8 @@ TABLE_DTYPES: Mapping[str, str] = {
 _ONE_REPLICATE = ("replicate", "process_index", "order", "started_at")
 SUMMARY_DTYPES: Mapping[str, str] = {
     **{name: dtype for name, dtype in TABLE_DTYPES.items() if name not in _ONE_REPLICATE},
+    "ratio_low": "float64",
+    "ratio_high": "float64",
     "replicates": "int64",
 }
 QUALITY_DTYPES: Mapping[str, str] = {

@@ -14,6 +14,7 @@ from deconvbench.analysis.selection import (
     Panel,
     at_size,
     choose_size,
+    describe_rest,
     select_measured,
     split_panels,
 )
@@ -22,6 +23,11 @@ from deconvbench.records.metrics import ARTIFACT_ZERO_BELOW, format_metric
 from deconvbench.units import format_bytes, format_seconds
 
 _MAX_SETTINGS = 6
+# of the time per multiply-accumulate of the middle layer, from where on a layer's kernel is worth a sentence
+_OUTLYING = 3.0
+_MAX_OUTLIERS = 3
+# what `measure.onednn.explain_emulation` writes behind a kernel
+_EMULATED = "computed in float32"
 
 
 def describe_findings(results: RunResults) -> list[str]:
@@ -45,8 +51,11 @@ def describe_findings(results: RunResults) -> list[str]:
     if measured is not None:
         size = choose_size(measured)
         joined = join_tradeoff(at_size(measured, size), quality="phase_ripple")
-        for panel in split_panels(joined, _MAX_SETTINGS)[0]:
+        panels = split_panels(joined, _MAX_SETTINGS)[0]
+        for panel in panels:
             sentences += describe_setting(panel, size)
+        sentences += describe_outliers(panels[0], size)
+        sentences += _describe_emulation(measured)
         sentences += _describe_memory(measured)
     sentences += _describe_kernels(results.quality)
     if measured is not None:
@@ -94,6 +103,43 @@ def describe_setting(panel: Panel, size: tuple[int, int]) -> list[str]:
 
 def _name_with_price(row: "pd.Series[Any]") -> str:
     return f"{row['layer']} ({format_seconds(row['latency_s'])}{', noisy' if row['noisy'] else ''})"
+
+
+def describe_outliers(panel: Panel, size: tuple[int, int]) -> list[str]:
+    """Name what layers spend their time in that take far longer than their arithmetic explains.
+
+    Parameters
+    ----------
+    panel : Panel
+        One setting at one size.
+    size : (int, int)
+        Height and width of the input.
+    """
+    frame = panel.frame[panel.frame["macs"].astype(float) > 0]
+    cost = frame["latency_s"] / frame["macs"].astype(float)
+    ordered = frame.assign(times=cost / cost.median()).sort_values("times", ascending=False, kind="stable")
+    outliers = [
+        f"{row['layer']} takes {row['times']:.1f} times as long ({row['kernel']})"
+        for row in ordered.to_dict("records")
+        if row["times"] >= _OUTLYING and isinstance(row["kernel"], str)
+    ]
+    if not outliers:
+        return []
+    where = f"{panel.title[0].upper()}{panel.title[1:]}, input {size[0]}×{size[1]}"
+    rest = describe_rest(max(len(outliers) - _MAX_OUTLIERS, 0), "layers")
+    named = "; ".join(outliers[:_MAX_OUTLIERS])
+    return [
+        f"{where}: for each multiply-accumulate, beside the middle layer, {named}{rest}; in brackets what most of"
+        " the time is spent in."
+    ]
+
+
+def _describe_emulation(measured: pd.DataFrame) -> list[str]:
+    emulated = measured[measured["kernel"].str.contains(_EMULATED, regex=False, na=False)]
+    dtypes = " and ".join(dict.fromkeys(emulated["dtype"]))
+    return [f"This CPU computes {dtypes} in float32: latencies in it say little of a CPU that has it."] * bool(
+        dtypes
+    )
 
 
 def _describe_memory(measured: pd.DataFrame) -> list[str]:

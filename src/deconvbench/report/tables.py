@@ -103,6 +103,7 @@ _SUMMARY_COLUMNS: tuple[tuple[str, str, _Writer], ...] = (
     ("workspace_bytes", "hidden workspace", _write_number(format_bytes)),
     ("parameter_bytes", "parameters", _write_number(format_bytes)),
     ("macs", "MACs", _write_number(_format_count)),
+    ("kernel", "spends its time in", write_text),
     *_METRIC_COLUMNS,
     ("replicates", "replicates", write_text),
 )

@@ -1,25 +1,29 @@
 """The one engine: pending jobs, a worker, the journal, replicate by replicate.
 
-`run_plan` reads as the story of a run: which jobs there are, which are still to be measured, measure them one
-after another, have each on disk before the next. It draws no tables and prints nothing; progress
+`run_plan` reads as the story of a run: which jobs there are, which are still to be measured, measure them group
+after group, have each on disk before the next. It draws no tables and prints nothing; progress
 is reported to an observer.
 """
 
 import contextlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deconvbench.progress import JobDone, JobObserver
 from deconvbench.records.journal import Journal
+from deconvbench.records.layers import NATIVE_UPSAMPLER
 from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
 from deconvbench.runner.estimate import guess_speedup_seconds
+from deconvbench.runner.grouping import measure_group, split_groups
+from deconvbench.runner.messages import Breakdown
 from deconvbench.runner.plan import Plan, format_now, guess_case_seconds, list_jobs, list_replicate, list_speedups
 from deconvbench.runner.precision import list_imprecise
 from deconvbench.runner.worker import MeasuringProcess, Worker, WorkerOptions
 from deconvbench.system.scratch import sweep_scratch_folders
+from deconvbench.upsamplers.fast.native import ensure_native
 
 LOG_NAME = "worker.log"
 # a case that is still imprecise after this many times the planned replicates stays so
@@ -135,6 +139,7 @@ def run_tasks(
         If no worker can be started.
     """
     sweep_scratch_folders()
+    _compile_native(task.plan for task in tasks)
     with contextlib.ExitStack() as stack:
         journals = [stack.enter_context(Journal(task.folder)) for task in tasks]
         batches = [
@@ -170,6 +175,13 @@ def run_tasks(
         return outcomes
 
 
+def _compile_native(plans: Iterable[Plan]) -> None:
+    """Compile the layer that must be compiled, where a plan has it, lest a worker does so between two cases."""
+    if any(case.upsampler == NATIVE_UPSAMPLER for plan in plans for case in plan.cases):
+        # a reason why not becomes the status of its cases
+        ensure_native()
+
+
 def _guess_seconds(plans: Sequence[Plan]) -> dict[str, float]:
     """Guess how long a job of each kind takes, before any was measured."""
     jobs = [(plan.grid, job) for plan in plans for job in list_speedups(plan, 0)]
@@ -191,39 +203,80 @@ def _list_refinements(plan: Plan, journal: Journal) -> Iterator[list[AnyRecord]]
         wide = list_imprecise(plan, earlier)
         if not wide:
             return
-        yield [job for job in list_replicate(wide, plan.seed, replicate) if job.key not in journal]
+        yield [job for job in list_replicate(plan, replicate, wide) if job.key not in journal]
 
 
 def _measure_batch(
     pending: Sequence[AnyRecord], journal: Journal, task: PlannedRun, timing: "_Timing"
 ) -> Iterator[AnyRecord]:
-    """Measure jobs one after another in a fresh process, and in another one each time that process ends."""
-    worker: MeasuringProcess | None = None
-    process_index = 0
-    try:
-        for job in pending:
-            if worker is None or not worker.alive:
-                if worker is not None:
-                    worker.kill()
-                worker = timing.start_worker(task.complete_options())
-                process_index = _next_process_index(job, journal.records)
-            if isinstance(job, Record):
-                job = replace(job, process_index=process_index, started_at=format_now())  # noqa: PLW2901 -- the same job, dated
-            record = worker.measure(job, task.plan.grid.timeout_s)
-            journal.append(record)
-            timing.add(record)
-            yield record
-    finally:
-        if worker is not None:
-            worker.kill()
+    """Measure jobs group after group in a fresh process, and in another one each time that process ends."""
+    with _Process(task, timing, journal.records) as process:
+        for jobs in split_groups(pending):
+            cases = [job for job in jobs if isinstance(job, Record)]
+            measured = measure_group(cases, process.measure_together) if cases else process.measure(jobs)
+            timing.count_rest(process.take_unreported(measured))
+            for record in measured:
+                journal.append(record)
+                timing.add(record)
+                yield record
 
 
-def _next_process_index(job: AnyRecord, records: Sequence[AnyRecord]) -> int:
-    """One more than any process that measured this replicate before, 0 for the first."""
-    if not isinstance(job, Record):
-        return 0
-    earlier = [r.process_index for r in records if isinstance(r, Record) and r.replicate == job.replicate]
-    return max(earlier, default=-1) + 1
+class _Process:
+    """The process that measures a batch: started when there is something to measure, and when it has ended."""
+
+    def __init__(self, task: PlannedRun, timing: "_Timing", earlier: Sequence[AnyRecord]) -> None:
+        self._task = task
+        self._timing = timing
+        self._earlier = earlier
+        self._worker: MeasuringProcess | None = None
+        # by replicate, of the next process that measures cases of it
+        self._next_indices: dict[int, int] = {}
+        self._index: int | None = None
+        self._unreported: list[Record] = []
+
+    def measure(self, jobs: Sequence[AnyRecord]) -> list[AnyRecord]:
+        """Have jobs measured by themselves."""
+        return [self._find_worker().measure(job, self._task.plan.grid.timeout_s) for job in jobs]
+
+    def measure_together(self, jobs: Sequence[Record]) -> list[Record] | Breakdown:
+        """Have cases measured together."""
+        worker, replicate = self._find_worker(), jobs[0].replicate
+        if self._index is None:
+            self._index = self._next_indices.get(replicate, self._find_next_index(replicate))
+            self._next_indices[replicate] = self._index + 1
+        dated = [replace(job, process_index=self._index, started_at=format_now()) for job in jobs]
+        found = worker.measure_together(dated, self._task.plan.grid.timeout_s)
+        if isinstance(found, Breakdown):
+            return replace(found, process_index=self._index, started_at=dated[0].started_at)
+        self._unreported += found
+        return found
+
+    def take_unreported(self, measured: Sequence[AnyRecord]) -> list[Record]:
+        """Return what was measured beside these records since the last call."""
+        keys = {id(record) for record in measured}
+        rest = [record for record in self._unreported if id(record) not in keys]
+        self._unreported = []
+        return rest
+
+    def _find_worker(self) -> MeasuringProcess:
+        if self._worker is None or not self._worker.alive:
+            if self._worker is not None:
+                self._worker.kill()
+            self._worker = self._timing.start_worker(self._task.complete_options())
+            self._index = None
+        return self._worker
+
+    def _find_next_index(self, replicate: int) -> int:
+        """One more than any process that measured this replicate before, 0 for the first."""
+        earlier = [r.process_index for r in self._earlier if isinstance(r, Record) and r.replicate == replicate]
+        return max(earlier, default=-1) + 1
+
+    def __enter__(self) -> "_Process":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._worker is not None:
+            self._worker.kill()
 
 
 class _Timing:
@@ -266,6 +319,12 @@ class _Timing:
             self._measuring_s += record.latency_pass_s + record.memory_pass_s
         elif isinstance(record, SpeedupRecord):
             self._measuring_s += record.measuring_s
+
+    def count_rest(self, records: Sequence[Record]) -> None:
+        """Count the time of what was measured only to compare others with it."""
+        for record in records:
+            self._spent_s[record.KIND] += record.total_s
+            self._measuring_s += record.latency_pass_s + record.memory_pass_s
 
     def measuring_share(self) -> float | None:
         after_start_up = self._clock() - self._started - self._start_up_s

@@ -16,7 +16,7 @@ from deconvbench.units import format_duration
 # in rounds, and in warm-up, checks and memory pass: good enough to choose between a coffee and a lunch.
 _MACS_PER_S = 35e9
 _ALTERNATIVE_SHARE = 0.42
-_ROUNDS, _FEWEST_ROUNDS, _OVERTIME = 15, 9, 10
+_ROUNDS, _FEWEST_ROUNDS, _OVERTIME = 15, 10, 10
 _CALLS_BESIDE = 5
 # short layers are called in blocks, the large matrix product takes its turns, and the layers are built
 _FIXED_S = 1.2

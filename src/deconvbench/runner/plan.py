@@ -7,14 +7,14 @@ that was interrupted continues as it began.
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self, TypedDict
 
 from deconvbench.arguments import LARGEST_SEED, check_whole
 from deconvbench.errors import UsageError
 from deconvbench.grid.grid import Grid
-from deconvbench.records.case import Case
+from deconvbench.records.case import Case, name_group
 from deconvbench.records.record import (
     AnyRecord,
     NumericsRecord,
@@ -24,6 +24,8 @@ from deconvbench.records.record import (
 )
 from deconvbench.runner.conditions import choose_policy
 
+# what the others replace, or are made of: the transposed convolution with a kernel of 3
+DEFAULT_BASELINE = ("transposed", 3)
 # a month and more
 _MAX_MEASUREMENTS = 2_000_000
 
@@ -55,6 +57,8 @@ class Plan:
         ``pkg.mod:factory`` of further upsamplers.
     upsampler_digests : tuple of str
         Of the source of each; none where they were not recorded.
+    baseline : tuple of str and int or None, optional
+        Upsampler and kernel size of the layer that all are compared with; None leaves that to `find_baselines`.
     command : tuple of str
         What the user typed, for the report.
     keyword : str
@@ -78,6 +82,7 @@ class Plan:
     precision: float | None = None
     settings: tuple[Case, ...] = ()
     upsampler_digests: tuple[str, ...] = ()
+    baseline: tuple[str, int | None] | None = None
     keyword: str = ""
     conditions: str = "system"
 
@@ -108,6 +113,7 @@ class Plan:
             "precision": self.precision,
             "keyword": self.keyword,
             "setting_ids": [case.case_id for case in self.settings],
+            "baseline": None if self.baseline is None else list(self.baseline),
             "conditions": self.conditions,
         }
 
@@ -125,9 +131,18 @@ class Plan:
             keyword=info.get("keyword", ""),
             # runs of versions before speed-ups have none
             settings=tuple(Case.from_id(case_id) for case_id in info.get("setting_ids", ())),
+            # nor have those of versions before ratios a baseline of their own
+            baseline=_read_baseline(info.get("baseline")),
             # those of versions before policies were timed as the system would have it
             conditions=info.get("conditions") or "system",
         )
+
+
+def _read_baseline(value: Any) -> tuple[str, int | None] | None:
+    if value is None:
+        return None
+    upsampler, kernel_size = value
+    return upsampler, kernel_size
 
 
 def format_now() -> str:
@@ -177,8 +192,7 @@ def list_jobs(plan: Plan) -> list[list[AnyRecord]]:
         )
         numerics[record.key] = record
     replicates = (
-        [*list_replicate(plan.cases, plan.seed, number), *list_speedups(plan, number)]
-        for number in range(plan.grid.replicates)
+        [*list_replicate(plan, number), *list_speedups(plan, number)] for number in range(plan.grid.replicates)
     )
     return [[*quality, *numerics.values()], *replicates]
 
@@ -220,37 +234,73 @@ def list_speedups(plan: Plan, replicate: int) -> list[AnyRecord]:
     return [*jobs]
 
 
-def list_replicate(cases: Sequence[Case], seed: int, replicate: int) -> list[AnyRecord]:
+def list_replicate(plan: Plan, replicate: int, cases: Sequence[Case] | None = None) -> list[AnyRecord]:
     """List one pass over cases, in a random order that follows from seed and replicate.
 
     Parameters
     ----------
-    cases : sequence of Case
-        Each is measured once.
-    seed : int
-        The plan's.
+    plan : Plan
+        Says what each case is compared with.
     replicate : int
         From 0.
+    cases : sequence of Case, optional
+        Some of the plan's; by default all.
 
     Returns
     -------
     list of Record
-        Not filled in yet.
+        Not filled in yet. The cases of a group, which are measured together, are neighbours, the baseline first.
     """
-    order = list(cases)
-    random.Random(f"{seed}-{replicate}").shuffle(order)
+    shuffler = random.Random(f"{plan.seed}-{replicate}")
+    baselines = find_baselines(plan)
+    groups: dict[str, list[Case]] = {}
+    for case in plan.cases if cases is None else cases:
+        groups.setdefault(name_group(case), []).append(case)
+    order: list[tuple[Case, str]] = []
+    for name in shuffler.sample([*groups], len(groups)):
+        members, baseline = groups[name], baselines[name]
+        shuffler.shuffle(members)
+        members.sort(key=lambda case: case != baseline)
+        order += ((case, baseline.case_id) for case in members)
     return [
         Record(
             case=case,
             replicate=replicate,
             process_index=0,
-            seed=seed,
+            seed=plan.seed,
             order=position,
             started_at="",
+            baseline_id=baseline_id,
             **_NOT_MEASURED,
         )
-        for position, case in enumerate(order)
+        for position, (case, baseline_id) in enumerate(order)
     ]
+
+
+def find_baselines(plan: Plan) -> dict[str, Case]:
+    """Find what the cases of each group are compared with.
+
+    Parameters
+    ----------
+    plan : Plan
+        Its `baseline`, where it names a layer, is that of every group, among the plan's cases or not; otherwise it
+        is `DEFAULT_BASELINE` where the group has it, and else the first of its cases.
+
+    Returns
+    -------
+    dict of str to Case
+        By the name of the group (`records.case.name_group`).
+    """
+    wanted = DEFAULT_BASELINE if plan.baseline is None else plan.baseline
+    found: dict[str, Case] = {}
+    for case in plan.cases:
+        name = name_group(case)
+        asked = replace(case, upsampler=wanted[0], kernel_size=wanted[1])
+        if plan.baseline is not None or case == asked:
+            found[name] = asked
+        else:
+            found.setdefault(name, case)
+    return found
 
 
 def guess_case_seconds(grid: Grid) -> float:

@@ -1,10 +1,7 @@
 """Which cases are not precise enough yet, and get further replicates."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
-
-import numpy as np
 
 from deconvbench.records.case import Case
 from deconvbench.records.record import (
@@ -12,7 +9,7 @@ from deconvbench.records.record import (
     Record,
 )
 from deconvbench.runner.plan import Plan
-from deconvbench.statistics import pool_replicates, shrink_variances
+from deconvbench.statistics import pool_cases
 
 
 def list_imprecise(plan: Plan, records: Sequence[AnyRecord]) -> list[Case]:
@@ -28,22 +25,40 @@ def list_imprecise(plan: Plan, records: Sequence[AnyRecord]) -> list[Case]:
     Returns
     -------
     list of Case
-        Those that are `ok` in at least two processes and whose interval over them (`statistics.pool_replicates`,
-        variances drawn towards those of all cases) reaches further than the precision from the median.
+        Those that are `ok` in at least two processes and whose interval over them (`statistics.pool_cases`)
+        reaches further than the precision from the median: of the ratio to the baseline, or, where there is none,
+        of the latency.
     """
-    samples: dict[str, dict[tuple[int, int], float]] = {case.case_id: {} for case in plan.cases}
-    for record in records:
-        if isinstance(record, Record) and record.status == "ok" and record.latency is not None:
-            process = (record.replicate, record.process_index)
-            samples.get(record.case.case_id, {})[process] = median(record.latency.samples_s)
-    medians = [list(samples[case.case_id].values()) for case in plan.cases]
-    variances = [float(np.var(np.log(m), ddof=1)) if len(m) > 1 else math.nan for m in medians]
-    shrunk = shrink_variances(variances, [max(len(m) - 1, 0) for m in medians])
+    if plan.precision is None:
+        return []
+    latencies = _collect(plan, records, _find_latency)
+    ratios = _collect(plan, records, _find_ratio)
     wide = []
-    for case, values, variance, dof in zip(plan.cases, medians, shrunk.variances, shrunk.dof, strict=True):
-        if len(values) < 2 or plan.precision is None:
+    for case, latency, ratio in zip(plan.cases, pool_cases(latencies), pool_cases(ratios), strict=True):
+        # a ratio is what a reader compares; the baseline, whose own is 1, is there to be compared with
+        judged = latency if ratio is None else ratio
+        if judged is None or judged.replicates < 2:
             continue
-        pooled = pool_replicates(values, variance=float(variance), dof=float(dof))
-        if max(pooled.high - pooled.value, pooled.value - pooled.low) > plan.precision * pooled.value:
+        if max(judged.high - judged.value, judged.value - judged.low) > plan.precision * judged.value:
             wide.append(case)
     return wide
+
+
+def _collect(
+    plan: Plan, records: Sequence[AnyRecord], find: Callable[[Record], float | None]
+) -> list[list[float]]:
+    """Collect for each case one number for each process that measured it."""
+    samples: dict[str, dict[tuple[int, int], float]] = {case.case_id: {} for case in plan.cases}
+    for record in records:
+        if isinstance(record, Record) and record.status == "ok" and (value := find(record)) is not None:
+            samples.get(record.case.case_id, {})[record.replicate, record.process_index] = value
+    return [list(samples[case.case_id].values()) for case in plan.cases]
+
+
+def _find_latency(record: Record) -> float | None:
+    return None if record.latency is None else median(record.latency.samples_s)
+
+
+def _find_ratio(record: Record) -> float | None:
+    is_compared = record.ratios and record.baseline_id != record.case.case_id
+    return median(record.ratios) if is_compared else None

@@ -58,6 +58,12 @@ class ProcessState:
                 lasting.append(part.name)
         return Changes(disturbing=tuple(disturbing), lasting=tuple(lasting))
 
+    def find_disturbed(self) -> tuple[str, ...]:
+        """Name what has changed that another layer would be measured with; nothing is put back."""
+        return tuple(
+            part.name for part, before in self._kept if part.disturbs and not _try(_is_same, part, before)
+        )
+
     def settle_imports(self) -> None:
         """Put back what imports have changed, but for what their modules need later or what cannot be put back."""
         needed = [(part, part.read()) for part, _ in self._kept if part.serves_imports]

@@ -1,24 +1,26 @@
 """The parent's end of a worker: an isolated child process that measures one job after another.
 
-A job is a record that is not filled in yet. The parent sends it as a line, the child (`worker`) measures and sends
-it back filled in; whatever happens to the child (out of memory, a crash, a hang) happens to that job alone and
-becomes its status. The child is started with `subprocess`, so that daemonic parents can have one too. Measures
-nothing itself.
+A job is a record that is not filled in yet. The parent sends it as a line, or several that are measured together
+as one, the child (`worker_main`) measures and sends them back filled in. Whatever happens to the child (out of
+memory, a crash, a hang) happens to that job alone and becomes its status, or makes a `Breakdown` of several. The
+child is started with `subprocess`, so that daemonic parents can have one too. Measures nothing itself.
 """
 
 import json
 import secrets
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, cast
 
 from deconvbench.errors import DeconvbenchError, SurroundingsError, explain_os_error
-from deconvbench.records.record import AnyRecord, decode_record, encode_record
+from deconvbench.records.record import AnyRecord, Record, decode_record, encode_record
 from deconvbench.runner.child_process import ChannelError, ChildProcess
 from deconvbench.runner.conditions import list_variables
+from deconvbench.runner.messages import PROGRESS, READY, Breakdown, join_lines, split_lines
 
 R = TypeVar("R", bound=AnyRecord)
 
@@ -96,6 +98,9 @@ class MeasuringProcess(Protocol):
 
     def measure(self, job: R, timeout_s: float) -> R:
         """Return the job filled in, with whatever status it earned."""
+
+    def measure_together(self, jobs: Sequence[Record], timeout_s: float) -> list[Record] | Breakdown:
+        """Return the jobs filled in, or why they cannot be measured together."""
 
     def kill(self) -> None:
         """End it at once."""
@@ -182,20 +187,52 @@ class Worker:
         record
             The job filled in, with whatever status it earned. The worker may be gone then: ask `alive`.
         """
+        found = self._exchange([job], timeout_s)
+        if isinstance(found, Breakdown):
+            return replace(job, status=found.status, message=found.message, total_s=found.total_s)
+        return found[0]
+
+    def measure_together(self, jobs: Sequence[Record], timeout_s: float) -> list[Record] | Breakdown:
+        """Have the cases of a group measured, their timing interleaved.
+
+        Parameters
+        ----------
+        jobs : sequence of Record
+            Not filled in yet; see `deconvbench.measure.group.measure_group`.
+        timeout_s : float
+            Seconds for each. The child counts as hanging, and is killed, when it says nothing for so long, or
+            takes longer than all of them may together.
+
+        Returns
+        -------
+        list of Record, or Breakdown
+            The jobs filled in, in order. The worker may be gone then: ask `alive`.
+        """
+        return self._exchange(jobs, timeout_s)
+
+    def _exchange(self, jobs: Sequence[R], timeout_s: float) -> list[R] | Breakdown:
+        """Send jobs that are measured together, and wait for the answer."""
         started = time.monotonic()
+        deadline = started + timeout_s * len(jobs)
+        suspect = ""
         try:
-            self._child.send(encode_record(job))
-            answer = self._child.receive(timeout_s)
-            if answer is not None:
-                return self._read_answer(answer, job)
+            self._child.send(join_lines(map(encode_record, jobs)))
+            while (answer := self._child.receive(min(timeout_s, deadline - time.monotonic()))) is not None:
+                state, content = self._split_answer(answer)
+                if state != PROGRESS:
+                    return self._read_answer(state, content, jobs)
+                suspect = content
             status, message = self._child.explain_end()
         except TimeoutError:
             self.kill()
+            if time.monotonic() >= deadline and len(jobs) > 1:
+                suspect = ""  # it did not hang, it was slow
             status, message = "timeout", f"no answer within {timeout_s:g} s"
         except ChannelError as error:
             self.kill()
             status, message = "crashed", f"the worker {error}"
-        return replace(job, status=status, message=message, total_s=time.monotonic() - started)
+        total_s = time.monotonic() - started
+        return Breakdown(status=status, message=message, suspect=suspect, is_fatal=True, total_s=total_s)
 
     def _take_content(self, answer: str) -> str:
         token, _, content = answer.partition(" ")
@@ -203,16 +240,24 @@ class Worker:
             raise ChannelError("sent something that is not an answer")
         return content
 
-    def _read_answer(self, answer: str, job: R) -> R:
+    def _split_answer(self, answer: str) -> tuple[str, str]:
         state, _, content = self._take_content(answer).partition(" ")
+        return state, content
+
+    def _read_answer(self, state: str, content: str, jobs: Sequence[R]) -> list[R] | Breakdown:
         try:
-            filled = decode_record(content, "answer of the worker")
-        except DeconvbenchError as error:
+            breakdown = Breakdown.decode(content)
+            parts = [] if breakdown is not None else split_lines(content)
+            filled = [decode_record(part, "answer of the worker") for part in parts]
+        except (DeconvbenchError, ValueError, TypeError) as error:
             raise ChannelError(f"sent something that is not a record: {error}") from error
-        if not isinstance(filled, type(job)) or filled.key != job.key:
+        if breakdown is None and [record.key for record in filled] != [job.key for job in jobs]:
             raise ChannelError("sent the record of another job")
-        self._is_spent = state != "ready"
-        return filled
+        self._is_spent = state != READY
+        if breakdown is not None:
+            return breakdown
+        # a key begins with the kind
+        return cast(list[R], filled)
 
     def kill(self) -> None:
         """End the child and all that it started, at once."""

@@ -1,29 +1,33 @@
 """The child's end of a worker, ``python -m deconvbench.runner.worker_main``: measures one job after another.
 
-A job is a record that is not filled in yet. It comes as a line from the parent (`worker`), and goes back
-filled in; what the job raises becomes its status.
+A job is a record that is not filled in yet. It comes as a line from the parent (`worker`), or several that are
+measured together do, and goes back filled in; what the job raises becomes its status. Meanwhile a line says now
+and then that work goes on.
 """
 
 import faulthandler
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from deconvbench.errors import DeconvbenchError, UnsupportedError, UsageError, describe_failure
 from deconvbench.measure.allocator import give_back_memory
-from deconvbench.records.record import AnyRecord, SpeedupRecord, decode_record, encode_record
+from deconvbench.records.record import AnyRecord, Record, SpeedupRecord, decode_record, encode_record
 from deconvbench.runner.checkout import take_modules_from, take_products_from
 from deconvbench.runner.child_process import open_channel
+from deconvbench.runner.messages import PROGRESS, READY, SPENT, Breakdown, join_lines, split_lines
 
 if TYPE_CHECKING:
     from deconvbench.measure.job import Measuring
     from deconvbench.runner.process_state import Changes, ProcessState
 
 R = TypeVar("R", bound=AnyRecord)
+
+_REPORT_EVERY_S = 0.5
 
 _OOM_MESSAGES = re.compile(
     r"out of memory|not enough memory|can't allocate memory|cannot allocate memory|bad_alloc|"
@@ -73,12 +77,20 @@ def serve(source: TextIO, answer: Callable[[str], None]) -> None:
     measuring, state = begun
     token = options["token"]  # by which the parent knows its answers
     for line in source:
-        record = fill(decode_record(line, "job"), measuring.measure)
+        jobs = [decode_record(part, "job") for part in split_lines(line)]
+        found: Sequence[AnyRecord] | Breakdown
+        if isinstance(jobs[0], Record):
+            found = fill_together(jobs, measuring, state, _make_reporter(token, answer))
+        else:
+            job: AnyRecord = jobs[0]
+            found = [fill(job, measuring.measure)]
         changes = state.restore()
         give_back_memory()
-        is_spent = bool(changes.lasting) or record.status == "crashed"
-        state_word = "spent" if is_spent else "ready"
-        answer(f"{token} {state_word} {encode_record(blame(record, changes))}")
+        if not isinstance(found, Breakdown):
+            found = blame(found, changes)
+        is_spent = bool(changes.lasting) or _is_spent(found)
+        content = found.encode() if isinstance(found, Breakdown) else join_lines(map(encode_record, found))
+        answer(f"{token} {SPENT if is_spent else READY} {content}")
 
 
 def greet(options: dict[str, Any], answer: Callable[[str], None]) -> tuple["Measuring", "ProcessState"] | None:
@@ -116,20 +128,80 @@ def greet(options: dict[str, Any], answer: Callable[[str], None]) -> tuple["Meas
     return measuring, state
 
 
-def blame(record: R, changes: "Changes") -> R:
+def _make_reporter(token: str, answer: Callable[[str], None]) -> Callable[[str], None]:
+    """Make what tells the parent which case is next, or now and then that rounds go on."""
+    last_s = time.monotonic()
+
+    def report(case_id: str) -> None:
+        nonlocal last_s
+        now_s = time.monotonic()
+        # a line wakes the parent, which takes its time on another core
+        if case_id or now_s - last_s >= _REPORT_EVERY_S:
+            last_s = now_s
+            answer(f"{token} {PROGRESS} {case_id}")
+
+    return report
+
+
+def blame(records: Sequence[AnyRecord], changes: "Changes") -> Sequence[AnyRecord] | Breakdown:
     """Take back what was timed of several layers, one of which changed the conditions of the others.
 
     Parameters
     ----------
-    record : record
+    records : sequence of record
         Filled in; of one layer it stays as it is, as no other was measured beside it.
     changes : Changes
-        What that left behind.
+        What they left behind.
     """
-    if not isinstance(record, SpeedupRecord) or record.status != "ok" or not changes.disturbing:
-        return record
+    if not changes.disturbing:
+        return records
     message = f"one of these layers changed {', '.join(changes.disturbing)}, and the others were timed with that"
-    return replace(record, status="error", message=message)
+    if len(records) > 1:
+        return Breakdown(status="error", message=message)
+    (record,) = records
+    if not isinstance(record, SpeedupRecord) or record.status != "ok":
+        return records
+    return [replace(record, status="error", message=message)]
+
+
+def fill_together(
+    jobs: Sequence[AnyRecord], measuring: "Measuring", state: "ProcessState", report: Callable[[str], None]
+) -> Sequence[AnyRecord] | Breakdown:
+    """Measure the cases of a group; what each raises becomes its status.
+
+    Parameters
+    ----------
+    jobs : sequence of Record
+        Not filled in yet.
+    measuring : Measuring
+        What measures them.
+    state : ProcessState
+        Asked after each first call whether that layer changed what others are measured with.
+    report : callable
+        Receives the id of the case that is next.
+
+    Returns
+    -------
+    list of Record, or Breakdown
+        The latter where they cannot be measured together.
+    """
+    from deconvbench.measure.group import DisturbanceError
+
+    cases = [job for job in jobs if isinstance(job, Record)]
+    try:
+        return measuring.measure_together(cases, judge=classify_failure, look=state.find_disturbed, report=report)
+    except DisturbanceError as error:
+        return Breakdown(status="error", message=str(error), suspect=error.case_id)
+    except BaseException as error:  # noqa: BLE001 -- as in `fill`
+        status, message = classify_failure(error)
+        return Breakdown(status=status, message=message, is_fatal=True)
+
+
+def _is_spent(found: Sequence[AnyRecord] | Breakdown) -> bool:
+    """Say whether something happened after which nothing should be measured in this process."""
+    if isinstance(found, Breakdown):
+        return found.is_fatal
+    return any(record.status == "crashed" for record in found)
 
 
 def _prepare(options: dict[str, Any]) -> tuple["Measuring", dict[str, Any], "ProcessState"]:

@@ -5,11 +5,9 @@ in which a missing value is None.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
-
-import numpy as np
 
 from deconvbench.records.case import CASE_FIELDS
 from deconvbench.records.metrics import METRICS
@@ -20,7 +18,7 @@ from deconvbench.records.schema import (
     TRAINED_COLUMNS,
     name_interval,
 )
-from deconvbench.statistics import Pooled, mean_interval, pool_replicates, shrink_variances
+from deconvbench.statistics import Pooled, mean_interval, pool_cases
 
 # which failure a case that never succeeded is known by: the one that says most about the case itself
 _TELLING_FIRST = ("ok", "oom", "timeout", "crashed", "error", "unsupported")
@@ -45,36 +43,50 @@ def pool_rows(rows: Iterable[Row]) -> list[dict[str, Any]]:
     for row in rows:
         cases.setdefault((row.get("run"), row["case_id"]), []).append(row)
     chosen = [[row for row in every if row["status"] == "ok"] or every for every in cases.values()]
-    latencies = _pool_latencies(chosen)
-    return [_pool_case(*parts) for parts in zip(cases.values(), chosen, latencies, strict=True)]
+    latencies, ratios = _pool_numbers(chosen, lambda row: row["latency_s"]), _pool_ratios(chosen)
+    return [_pool_case(*parts) for parts in zip(cases.values(), chosen, latencies, ratios, strict=True)]
 
 
-def _pool_latencies(cases: Sequence[Sequence[Row]]) -> list[Pooled | None]:
-    """Pool each case's latencies, with variances shrunk among the cases of one run on one device."""
+def _pool_numbers(cases: Sequence[Sequence[Row]], find: Callable[[Row], float | None]) -> list[Pooled | None]:
+    """Pool a number of each case, with variances shrunk among the cases of one run on one device."""
     groups: dict[Any, list[int]] = {}
     for index, rows in enumerate(cases):
         groups.setdefault((rows[0].get("run"), rows[0]["device"]), []).append(index)
     pooled: list[Pooled | None] = [None] * len(cases)
     for members in groups.values():
-        medians = [_take_medians(cases[index]) for index in members]
-        variances = [float(np.var(np.log(v), ddof=1)) if len(v) > 1 else math.nan for v in medians]
-        shrunk = shrink_variances(variances, [max(len(values) - 1, 0) for values in medians])
-        for index, values, variance, dof in zip(members, medians, shrunk.variances, shrunk.dof, strict=True):
-            if values:
-                pooled[index] = pool_replicates(values, variance=float(variance), dof=float(dof))
+        found = pool_cases([_take_medians(cases[index], find) for index in members])
+        for index, each in zip(members, found, strict=True):
+            pooled[index] = each
     return pooled
 
 
-def _take_medians(rows: Sequence[Row]) -> list[float]:
-    """Take one latency for each process: what one process measured twice is not two replicates."""
+def _pool_ratios(cases: Sequence[Sequence[Row]]) -> list[Pooled | None]:
+    """Pool the ratios to the baseline; its own is 1, and says nothing of how those of others vary."""
+    pooled = _pool_numbers(cases, lambda row: None if _is_baseline(row) else row["ratio"])
+    for index, rows in enumerate(cases):
+        own = [row for row in rows if _is_baseline(row) and row["ratio"] is not None]
+        if pooled[index] is None and own:
+            pooled[index] = Pooled(value=1.0, low=1.0, high=1.0, replicates=len(own))
+    return pooled
+
+
+def _is_baseline(row: Row) -> bool:
+    return bool(row["baseline_id"] == row["case_id"])
+
+
+def _take_medians(rows: Sequence[Row], find: Callable[[Row], float | None]) -> list[float]:
+    """Take one number for each process: what one process measured twice is not two replicates."""
     processes: dict[Any, list[float]] = {}
     for row in rows:
-        if row["latency_s"] is not None:
-            processes.setdefault((row["replicate"], row["process_index"]), []).append(row["latency_s"])
+        value = find(row)
+        if value is not None:
+            processes.setdefault((row["replicate"], row["process_index"]), []).append(value)
     return [median(values) for values in processes.values()]
 
 
-def _pool_case(rows: Sequence[Row], chosen: Sequence[Row], latency: Pooled | None) -> dict[str, Any]:
+def _pool_case(
+    rows: Sequence[Row], chosen: Sequence[Row], latency: Pooled | None, ratio: Pooled | None
+) -> dict[str, Any]:
     statuses = {row["status"] for row in rows}
     failures = {
         row["replicate"]: f"{row['status']}: {row['message']}" if len(statuses) > 1 else row["message"]
@@ -95,6 +107,9 @@ def _pool_case(rows: Sequence[Row], chosen: Sequence[Row], latency: Pooled | Non
         "latency_s": latency.value if latency else None,
         "latency_ci_low_s": latency.low if latency else None,
         "latency_ci_high_s": latency.high if latency else None,
+        "ratio": ratio.value if ratio else None,
+        "ratio_low": ratio.low if ratio else None,
+        "ratio_high": ratio.high if ratio else None,
         "samples": sum(counts) if counts else None,
         "replicates": latency.replicates if latency else 0,
     }

@@ -10,13 +10,12 @@ from dataclasses import replace
 from statistics import median
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from deconvbench.records.case import CASE_FIELDS, Case
 from deconvbench.records.record import AnyRecord, SpeedupRecord
 from deconvbench.records.schema import SPEEDUP_DTYPES
-from deconvbench.statistics import pool_replicates, shrink_variances
+from deconvbench.statistics import pool_cases
 from deconvbench.tables.frames import make_frame
 from deconvbench.units import to_float
 
@@ -121,12 +120,9 @@ def _find_share(case_id: str, good: Sequence[SpeedupRecord]) -> float | None:
 def _pool_ratios(rows: Sequence[_Row], ratios: Sequence[Sequence[float]]) -> list[dict[str, float]]:
     """Pool the replicates of every row; the baseline's ratio to itself is 1 and has no variance."""
     told = [index for index, row in enumerate(rows) if row["case_id"] != row["baseline_id"] and ratios[index]]
-    several = [np.log(ratios[index]) for index in told]
-    variances = [float(np.var(logs, ddof=1)) if len(logs) > 1 else math.nan for logs in several]
-    shrunk = shrink_variances(variances, [len(logs) - 1 for logs in several])
     pooled: list[dict[str, float]] = [{} for _ in rows]
-    for index, variance, dof in zip(told, shrunk.variances, shrunk.dof, strict=True):
-        found = pool_replicates(ratios[index], variance=float(variance), dof=float(dof))
+    for index, found in zip(told, pool_cases([ratios[index] for index in told]), strict=True):
+        assert found is not None
         ends = {"speedup_ci_low": found.low, "speedup_ci_high": found.high}
         pooled[index] = {"speedup": found.value, **ends}
     for index, row in enumerate(rows):

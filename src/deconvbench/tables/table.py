@@ -7,7 +7,7 @@ not part of a run: the caller hands it in where the quality table is to have it.
 
 import math
 from collections.abc import Iterable, Sequence
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any, TypeGuard
 
 import pandas as pd
@@ -104,6 +104,7 @@ def _describe_record(record: Record) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(record.case, name) for name in ("case_id", *CASE_FIELDS)}
     row |= {name: getattr(record, name) for name in RECORD_FIELDS if name in TABLE_DTYPES}
     row["conditions"] = describe_conditions(record.conditions) or None
+    row["kernel"] = record.kernel or None
     latency, memory = record.latency, record.memory
     # what is not a time was not measured, whatever program wrote it
     samples_s = [] if latency is None else [sample for sample in latency.samples_s if 0 < sample < math.inf]
@@ -113,6 +114,9 @@ def _describe_record(record: Record) -> dict[str, Any]:
         row["latency_floor_s"] = min(samples_s)
         row |= {"samples": len(samples_s), "stop_reason": latency.stop_reason}
         row |= {"host_latency_s": latency.host_latency_s, "launch_bound": latency.launch_bound}
+    # as in the table of speed-ups: within a round, and then the median
+    ratios = [ratio for ratio in record.ratios if 0 < ratio < math.inf]
+    row |= {"baseline_id": record.baseline_id or None, "ratio": median(ratios) if ratios else None}
     if memory is not None:
         row |= {name: getattr(memory, name) for name in BYTE_COLUMNS}
         if memory.peak_memory_bytes is not None:
@@ -134,8 +138,9 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     """Pool the replicates of each case.
 
     Latency is the median over the replicates that are `ok`, with an interval over them (`pool_replicates`), whose
-    variance is drawn towards that of the other cases on the same device (`shrink_variances`). A case with a
-    single replicate has no interval. Other numbers are medians, whole ones rounded; `samples` is a sum.
+    variance is drawn towards that of the other cases on the same device (`shrink_variances`). So is the ratio to
+    the baseline, of the replicates that were timed with it. A case with a single replicate has no interval. Other
+    numbers are medians, whole ones rounded; `samples` is a sum.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from deconvbench.errors import UnsupportedError
-from deconvbench.records.case import Case
+from deconvbench.records.case import Case, name_group
 from deconvbench.records.conditions import describe_conditions
 from deconvbench.records.record import Record
 from deconvbench.records.run_folder import read_journal
@@ -91,18 +91,6 @@ class CaseResult:
     extra_info: dict[str, Any]
 
 
-def name_group(case: Case) -> str:
-    """Name the cases that compete with this one: its id without the layer.
-
-    Parameters
-    ----------
-    case : Case
-        Any.
-    """
-    kernel = "" if case.kernel_size is None else f"-k{case.kernel_size}"
-    return case.case_id.removeprefix(f"{case.upsampler}{kernel}-")
-
-
 def collect_results(folder: Path) -> dict[str, CaseResult]:
     """Gather the results of a run folder by case.
 
@@ -133,11 +121,16 @@ def _join(replicates: Sequence[Record], shown: dict[str, Any]) -> CaseResult:
     timed = [
         record.latency.samples_s for record in ordered if record.status == "ok" and record.latency is not None
     ]
+    paired = [record for record in ordered if record.status == "ok" and record.ratios]
+    # replicates with another baseline are not of one kind
+    is_paired = len({record.baseline_id for record in paired}) == 1
     info = {
         "case_id": told.case.case_id,
         "status": told.status,
         "replicate_latency_s": [median(samples) for samples in timed],
         "replicate_floor_s": [min(samples) for samples in timed],
+        "baseline_id": paired[0].baseline_id if is_paired else None,
+        "replicate_ratio": [median(record.ratios) for record in paired] if is_paired else [],
         "machine_id": told.machine_id,
         "torch_version": told.torch_version,
         "conditions": describe_conditions(told.conditions),

@@ -142,5 +142,11 @@ def test_the_size_of_the_output_is_torch_s(data: st.DataObject) -> None:
         device="meta",
     )
     size = draw("size", 4, 9)
-    expected = conv(torch.zeros(1, 1, *size, device="meta")).shape[2:]
-    assert read_shape(conv).measure_output(size) == list(expected)
+    x = torch.zeros(1, 1, *size, device="meta")
+    found = read_shape(conv).measure_output(size)
+    try:
+        expected = conv(x).shape[2:]
+    except RuntimeError:  # torch has no output of such a size
+        assert min(found) < 1
+    else:
+        assert found == list(expected)

@@ -749,3 +749,37 @@ def test_in_inference_mode_it_is_exact_too(name: str) -> None:
     fused = fuse(model, x).model
     with torch.inference_mode():
         assert run_both(model, fused, x) <= 1e-10
+
+
+def switch_on(c: nn.Module, x: Tensor) -> Any:
+    h = up(x)
+    with torch.enable_grad():
+        return c(h)
+
+
+def switch_on_after_activation(c: nn.Module, x: Tensor) -> Any:
+    h = torch.relu(up(x))
+    with torch.enable_grad():
+        return c(h)
+
+
+def switch_on_then_join(c: nn.Module, x: Tensor) -> Any:
+    h = up(x)
+    with torch.enable_grad():
+        return c(h + up(x))
+
+
+@pytest.mark.parametrize("forward", [switch_on, switch_on_after_activation, switch_on_then_join])
+@pytest.mark.parametrize("conv", [{}, {"kernel_size": 1, "padding": 0}], ids=["k3", "k1"])
+@pytest.mark.parametrize("is_training", [True, False])
+def test_gradients_that_are_switched_on_in_inference_mode_are_none(
+    forward: Forward, is_training: bool, conv: dict[str, Any]
+) -> None:
+    torch.manual_seed(0)
+    model, x = written(forward, **conv).double().train(is_training), torch.randn(1, 4, 6, 5, dtype=torch.float64)
+    fused = fuse(model, x).model
+    with torch.inference_mode():
+        assert run_both(model, fused, x) <= 1e-10
+        expected, found = model(x), fused(x)
+    assert (found.requires_grad, found.is_inference()) == (expected.requires_grad, expected.is_inference())
+    assert not found.requires_grad

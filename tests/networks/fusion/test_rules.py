@@ -273,3 +273,52 @@ def test_gradients_reach_the_factors() -> None:
     assert len(report.changed) == 1
     assert report.max_relative_gradient_error is not None
     assert report.max_relative_gradient_error <= 1e-12
+
+
+def test_what_torch_refuses_is_left_to_torch() -> None:
+    interpreter = NamedInterpreter(
+        {**SHAPES, "up": (1, 4, 6, 10), "other": (1, 2, 6, 9), "two": (2, 2, 6, 10)}, {"up": UP}, {}
+    )
+    for image in ("other", "two"):
+        reason = run(torch.cat, ["up", image], 1, interpreter=interpreter)
+        assert reason == "it is joined with an image of another size"
+    assert run(functional.pad, "up", (6,) * 4, mode="reflect", interpreter=interpreter) == (
+        "there are not 6 pixels to reflect"
+    )
+    assert run(functional.interpolate, "up", size=(12, 20), scale_factor=2) is None
+    assert run(functional.dropout, "up", 2.0, training=False) is None
+    assert run(functional.dropout, "up", 0.5, training=False) == UP
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        pytest.param(lambda x, a: torch.cat([a, functional.pad(x, (0, 3, 0, 3))], 1), id="join"),
+        pytest.param(
+            lambda x, a: torch.cat([functional.interpolate(x[:, :, 1:], scale_factor=2), a], 1), id="two"
+        ),
+        pytest.param(lambda _, a: functional.pad(a, (10,) * 4, mode="reflect"), id="reflection"),
+        pytest.param(lambda _, a: functional.dropout(a, 2.0, training=False), id="dropout"),
+        pytest.param(lambda x, _: functional.interpolate(x, size=(10, 10), scale_factor=2), id="two sizes"),
+    ],
+)
+@pytest.mark.parametrize("is_training", [False, True])
+def test_an_error_of_torch_is_not_lost_with_a_result_that_nobody_reads(
+    forward: Callable[[Tensor, Tensor], Tensor], is_training: bool
+) -> None:
+    class Careless(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(2, 2, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Any:
+            up = functional.interpolate(x, scale_factor=2)
+            y = self.conv(up)
+            forward(x, up)
+            return y
+
+    model = Careless().train(is_training)
+    fused = fuse(model).model
+    for network in (model, fused):
+        with pytest.raises((RuntimeError, ValueError)):
+            network(torch.ones(1, 2, 5, 5))

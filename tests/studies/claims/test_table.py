@@ -113,6 +113,7 @@ def test_figures_are_those_that_the_report_can_draw() -> None:
     assert sum(claim.figure is None for claim in CLAIMS) <= 3
 
 
+@pytest.mark.slow
 def test_every_claim_is_judged_from_a_run_and_training_results(elsewhere: Path) -> None:
     run, results = write_run(elsewhere / "run"), write_results(elsewhere / "trained")
     steps: list[PartDone] = []

@@ -143,6 +143,7 @@ def test_a_run_at_its_end_only_tells_its_result_again(tmp_path: Path) -> None:
     assert (run.folder / "log.jsonl").read_bytes() == log
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("roughly")
 def test_killed_at_any_moment_it_ends_with_the_same_bits(tmp_path: Path) -> None:
     settings = replace(TINY, steps=48, seed=1)

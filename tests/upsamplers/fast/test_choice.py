@@ -151,6 +151,7 @@ def measure_peak(call: Callable[[], object], folder: Path) -> int:
     return int(metadata.peak_memory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
 @pytest.mark.parametrize("mode", ["frozen", "live", "train"])
 @pytest.mark.parametrize(

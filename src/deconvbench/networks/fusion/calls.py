@@ -211,12 +211,14 @@ def _read_upsample(args: Sequence[Any], kwargs: Mapping[str, Any]) -> UpsampleCa
     if bound is None:
         return None
     mode = bound.get("mode", "nearest")
-    if mode in NEAREST and (bound.get("antialias") or bound.get("align_corners") is not None):
+    size, scale_factor = bound.get("size"), bound.get("scale_factor")
+    if size is not None and scale_factor is not None:
         # torch raises
         return None
-    return UpsampleCall(
-        image=bound["input"], size=bound.get("size"), scale_factor=bound.get("scale_factor"), mode=mode
-    )
+    if mode in NEAREST and (bound.get("antialias") or bound.get("align_corners") is not None):
+        # here too
+        return None
+    return UpsampleCall(image=bound["input"], size=size, scale_factor=scale_factor, mode=mode)
 
 
 def _read_convolve(args: Sequence[Any], kwargs: Mapping[str, Any]) -> ConvolveCall | None:

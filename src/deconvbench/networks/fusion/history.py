@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from deconvbench.networks.fusion.recorded import RecordedCall
+from deconvbench.upsamplers.fast.recording import can_record_gradients
 
 # shape, dtype and device
 Meta = tuple[tuple[int, ...], torch.dtype, torch.device]
@@ -53,7 +54,7 @@ class Watch:
 
 def are_hooks_active() -> bool:
     """Whether what is saved for gradients is packed by hooks: checkpointing, and saving elsewhere."""
-    return torch.is_grad_enabled() and torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+    return can_record_gradients() and torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
 
 
 class Valued(Protocol):

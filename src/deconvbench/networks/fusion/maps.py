@@ -12,6 +12,7 @@ from deconvbench.networks.fusion.history import Meta, Replay, Watch, attach, kee
 from deconvbench.networks.fusion.recorded import Layout, RecordedCall, describe
 from deconvbench.networks.fusion.resizing import evaluate
 from deconvbench.networks.fusion.tensors import count_changes, find_memory
+from deconvbench.upsamplers.fast.recording import can_record_gradients, records_gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Root:
 
 def cut(tensor: Tensor) -> Root:
     """Let a graph of its own start from a tensor."""
-    needs_gradient = tensor.requires_grad and torch.is_grad_enabled()
+    needs_gradient = records_gradient(tensor)
     leaf = tensor.detach()
     return Root(tensor, leaf.requires_grad_() if needs_gradient else leaf)
 
@@ -102,7 +103,7 @@ class Map:
             root.leaf.stride() == root.tensor.stride() for root in roots
         )
         self.needed: tuple[Map, ...] = ()
-        if not torch.is_grad_enabled():
+        if not can_record_gradients():
             return
         tensors = [one.value if isinstance(one, Map) else one for one in inputs]
         if any(tensor is not None and tensor.requires_grad for tensor in tensors):

@@ -68,8 +68,11 @@ def follow(  # noqa: PLR0911 -- one return for each kind of call
     if expression is None or any(isinstance(value, Tensor) for value in (*rest, *kwargs.values())):
         return None
     if kind == calls.DROP:
+        share = kwargs.get("p", rest[0] if rest else 0.5)
         is_training = kwargs.get("training", rest[1] if len(rest) > 1 else True)
-        return None if is_training else expression
+        # torch raises for what is no share
+        is_share = isinstance(share, (int, float)) and 0 <= share <= 1
+        return None if is_training or not is_share else expression
     if kind == calls.CAST:
         dtype = calls.read_cast(function, rest, kwargs)
         if dtype not in calls.DTYPES:
@@ -106,28 +109,39 @@ def _follow_padding(call: calls.PadCall, interpreter: Interpreter[S]) -> LazyExp
         return padded
     mode = "constant" if padded.padding_mode == "zeros" else padded.padding_mode
     amount = padded.padding
+    if mode == "reflect" and any(type(n) is int and n <= amount for n in interpreter.get_shape(call.image)[2:]):
+        return f"there are not {amount} pixels to reflect"
     return padded.map(
         lambda source: interpreter.settle(source, functional.pad, amount + 1, pad=[amount] * 4, mode=mode)
     )
 
 
-def _follow_join(call: calls.JoinCall, interpreter: Interpreter[S]) -> LazyExpression[S] | str | None:
+def _follow_join(  # noqa: PLR0911 -- one return for each reason
+    call: calls.JoinCall, interpreter: Interpreter[S]
+) -> LazyExpression[S] | str | None:
     if call.axis not in {1, -3}:
         return None
     parts: list[Part[S]] = []
     upsamplings: list[Any] = []
+    sizes: set[tuple[Any, ...]] = set()
     for image in call.images:
         expression = interpreter.find_expression(image)
         if expression is not None and not expression.padding:
             parts.extend(expression.parts)
             upsamplings.extend(expression.upsamplings)
-            continue
-        plain = interpreter.find_plain(image)
-        if plain is None or len(interpreter.get_shape(plain)) != 4:
-            return "it is joined with something that is not an ordinary image"
-        parts.append(Part(source=plain, channels=interpreter.get_shape(plain)[1], scale=1))
+            shape = interpreter.get_shape(image)
+        else:
+            plain = interpreter.find_plain(image)
+            shape = () if plain is None else interpreter.get_shape(plain)
+            if plain is None or len(shape) != 4:
+                return "it is joined with something that is not an ordinary image"
+            parts.append(Part(source=plain, channels=shape[1], scale=1))
+        if all(type(number) is int for number in shape):
+            sizes.add((*shape[:1], *shape[2:]))
     if not any(part.scale > 1 for part in parts):
         return None
+    if len(sizes) > 1:
+        return "it is joined with an image of another size"
     if not all(isinstance(part.channels, int) for part in parts):
         return "the number of joined channels is not known"
     dtypes = [interpreter.get_dtype(part.source) for part in parts]

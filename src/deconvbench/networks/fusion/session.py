@@ -25,7 +25,7 @@ from deconvbench.networks.fusion.resizing import convolve, evaluate, is_faster
 from deconvbench.networks.fusion.rules import find_match, follow
 from deconvbench.networks.fusion.tensors import find_memory, find_tensors, is_usable
 from deconvbench.networks.fusion.weight_cache import WeightCache
-from deconvbench.upsamplers.fast.recording import UnrecordedMode, is_recorded
+from deconvbench.upsamplers.fast.recording import UnrecordedMode, can_record_gradients, is_recorded
 
 
 class SessionListener(Protocol):
@@ -156,7 +156,7 @@ class Session:
             else tensor.map
             for tensor in tensors
         ]
-        if torch.is_grad_enabled() and calls.KINDS[function] in {calls.INTERPOLATE, calls.JOIN}:
+        if can_record_gradients() and calls.KINDS[function] in {calls.INTERPOLATE, calls.JOIN}:
             expression = self._own(expression)
         is_linear = calls.is_linear(function, len(inputs))
         made = Map(expression, self._roots, call, inputs, is_linear=is_linear)
@@ -283,7 +283,7 @@ class Session:
         self.has_gained = True
         options: tuple[Any, ...] = (call.stride, call.padding, call.dilation, call.groups)
         operands = [call.weight] if call.bias is None else [call.weight, call.bias]
-        is_recorded = torch.is_grad_enabled()
+        is_recorded = can_record_gradients()
         # one that gets no gradient stays itself, for which a transformed weight may be kept
         roots = [
             cut(operand) if is_recorded and operand.requires_grad else Root(operand, operand)

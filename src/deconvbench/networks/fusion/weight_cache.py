@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from deconvbench.networks.fusion.expressions import FindPrepared
 from deconvbench.upsamplers.fast.forms import Geometry
 from deconvbench.upsamplers.fast.frozen import FrozenWeights, can_keep
+from deconvbench.upsamplers.fast.recording import records_gradient
 
 
 class WeightCache:
@@ -64,7 +65,7 @@ class WeightCache:
         """
         if not isinstance(weight, nn.Parameter) or not can_keep(weight):
             return None
-        if torch.is_grad_enabled() and weight.requires_grad:
+        if records_gradient(weight):
             return None
         return partial(self._find, weight, start, length)
 

@@ -77,7 +77,7 @@ def find_fastest(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: 
             threads=torch.get_num_threads(),
             is_channels_last=is_channels_last(x, weight),
             is_prepared=is_prepared,
-            is_training=torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad),
+            is_training=records_gradient(x, weight),
             library=_find_library(x),
             is_native=_has_native(x, weight, geometry)
             and fits_native(x, weight.shape[0], is_prepared=is_prepared),

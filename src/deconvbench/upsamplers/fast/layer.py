@@ -16,7 +16,7 @@ from deconvbench.upsamplers.fast.choice import IMPLEMENTATIONS
 from deconvbench.upsamplers.fast.forms import Geometry, choose, run, specify
 from deconvbench.upsamplers.fast.frozen import FrozenWeights, can_keep
 from deconvbench.upsamplers.fast.memory import is_channels_last
-from deconvbench.upsamplers.fast.recording import is_symbol, is_traced
+from deconvbench.upsamplers.fast.recording import is_symbol, is_traced, records_gradient
 
 PADDING_MODES = ("zeros", "reflect", "replicate")
 
@@ -322,7 +322,7 @@ class ResizeConv2d(nn.Module):
         """Find what keeps the transformed weight, unless that is of no use here."""
         if self._frozen is None or not can_keep(weight):
             return None
-        if torch.is_grad_enabled() and weight.requires_grad:
+        if records_gradient(weight):
             # an optimizer may come next
             self._frozen = None
         return self._frozen

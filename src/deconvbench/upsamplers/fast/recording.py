@@ -68,6 +68,12 @@ def is_recorded(*operands: Any) -> bool:
     return choose_recorded("auto", *relevant) is not None
 
 
+def can_record_gradients() -> bool:
+    """Say whether autograd records calls on tensors that require gradients."""
+    # within inference mode gradients may be switched on, and torch's own operations record nothing all the same
+    return torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+
 def records_gradient(*operands: Tensor | None) -> bool:
     """Say whether autograd records a call.
 
@@ -76,12 +82,7 @@ def records_gradient(*operands: Tensor | None) -> bool:
     *operands : Tensor or None
         Its tensors.
     """
-    return (
-        torch.is_grad_enabled()
-        # there gradients may be switched on, and nothing is recorded all the same
-        and not torch.is_inference_mode_enabled()
-        and any(operand is not None and operand.requires_grad for operand in operands)
-    )
+    return can_record_gradients() and any(operand is not None and operand.requires_grad for operand in operands)
 
 
 def is_symbol(operand: Any) -> bool:

@@ -15,6 +15,7 @@ from tests.upsamplers.fast.test_choice import ALLOWED_SHARE, measure_peak
 pytestmark = pytest.mark.usefixtures("native")
 
 
+@pytest.mark.slow
 @over_layouts
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("mode", ["frozen", "live", "train"])

@@ -1,12 +1,15 @@
 """Compiling the native form with the system's own compiler, and trying it before it is kept.
 
-Only on request. What is kept is written whole or not at all.
+Only on request: by name (`build_native`), or by asking for the layer that is nothing else (`ensure_native`). What
+is kept is written whole or not at all.
 """
 
+import functools
 import itertools
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +24,14 @@ from torch.nn import functional
 from deconvbench.errors import SurroundingsError, UsageError, explain_os_error
 from deconvbench.system.scratch import make_scratch_folder, sweep_scratch_folders
 from deconvbench.upsamplers.fast.native.form import prepare_native, run_native
-from deconvbench.upsamplers.fast.native.library import SOURCE, Library, find_library, locate_library
+from deconvbench.upsamplers.fast.native.library import (
+    SOURCE,
+    SWITCH,
+    Library,
+    find_library,
+    is_switched_off,
+    locate_library,
+)
 from deconvbench.upsamplers.fast.native.trust import digest_library, make_private_folder, record_digest
 
 _FLAGS = ("-O3", "-fPIC", "-std=gnu11")
@@ -29,6 +39,7 @@ _FLAGS = ("-O3", "-fPIC", "-std=gnu11")
 _PROCESSOR_FLAGS = (("-march=native",), ("-mcpu=native",), ())
 # as torch's wheels and distributions have it
 _THREADING = re.compile(r"(/\S*/lib(?:gomp|iomp5|omp)\b\S*)$", re.MULTILINE)
+_COMPILER = "cc"
 _TIMEOUT_S = 120
 # (N, C_in, C_out, H, W): parts of blocks, of vectors and of bands, more of each than one, odd sizes and the least
 _TRIALS = ((1, 1, 1, 1, 1), (2, 3, 5, 4, 7), (1, 70, 37, 9, 6), (1, 33, 80, 40, 38), (3, 16, 64, 16, 16))
@@ -96,8 +107,30 @@ def build_native() -> NativeBuild:
     return NativeBuild(path=target, command=command, is_threaded=library.is_threaded, error=deviation)
 
 
+@functools.cache
+def ensure_native() -> str | None:
+    """Compile the native form unless it is there; tried once in a process, and never where a call is timed.
+
+    Returns
+    -------
+    str or None
+        Why it cannot be had, in one line; None where it is found from now on.
+    """
+    if is_switched_off():
+        return f"the compiled form is switched off by {SWITCH}=0"
+    if find_library() is not None:
+        return None
+    if "CC" not in os.environ and shutil.which(_COMPILER) is None:
+        return "no C compiler"
+    try:
+        build_native()
+    except (UsageError, SurroundingsError) as error:
+        return f"the compiled form cannot be built: {' '.join(str(error).split())}"
+    return None if find_library() is not None else "the compiled form was built, but is not found"
+
+
 def _compile(target: Path) -> str:
-    named = os.environ.get("CC", "").strip() or "cc"
+    named = os.environ.get("CC", "").strip() or _COMPILER
     try:
         compiler = shlex.split(named)
     except ValueError as error:
@@ -129,8 +162,9 @@ def _run_compiler(compiler: str, command: list[str]) -> str | None:
         raise UsageError(
             f"CC: {compiler!r} is not a working C compiler; install one (gcc or clang) or set CC to its path"
         ) from error
-    except subprocess.TimeoutExpired:
-        return f"it took longer than {_TIMEOUT_S} s"
+    except subprocess.TimeoutExpired as error:
+        # other flags would not hurry it
+        raise UsageError(f"CC: {compiler!r} took longer than {_TIMEOUT_S} s to compile the native form") from error
     if done.returncode == 0:
         return None
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]

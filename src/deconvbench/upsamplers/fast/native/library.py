@@ -20,7 +20,7 @@ _LOGGER = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("tiled.c")
 _HEADER = SOURCE.with_name("vectors.h")
-_SWITCH = "DECONVBENCH_NATIVE"
+SWITCH = "DECONVBENCH_NATIVE"
 _CPU_FACTS = ("model name", "flags", "Features", "CPU part")
 
 
@@ -176,6 +176,11 @@ def _read_processor() -> list[str]:
     return sorted({line for line in lines if line.startswith(_CPU_FACTS)})
 
 
+def is_switched_off() -> bool:
+    """Whether ``DECONVBENCH_NATIVE=0`` in the environment says not to look for it."""
+    return os.environ.get(SWITCH) == "0"
+
+
 @functools.cache
 def find_library() -> Library | None:
     """Load the library that `build_native` made for this source, processor and torch, if there is one.
@@ -187,7 +192,7 @@ def find_library() -> Library | None:
     -------
     Library or None
     """
-    if os.environ.get(_SWITCH) == "0":
+    if is_switched_off():
         return None
     try:
         path = locate_library()

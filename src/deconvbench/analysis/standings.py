@@ -1,0 +1,164 @@
+"""Where each layer stands in the setting that most readers ask about: the answer of a run in a few lines.
+
+One setting at one size, those of the report's first sentence and of its figures that show one size.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from deconvbench.analysis.selection import (
+    SETTING_FIELDS,
+    SIZE_FIELDS,
+    EmptyFigureError,
+    add_layer_columns,
+    at_size,
+    choose_size,
+    select_measured,
+    split_panels,
+)
+from deconvbench.analysis.tradeoff import join_tradeoff
+
+_QUALITY = "phase_ripple"
+# what is left of the ripple where a layer is not linear
+_QUALITY_OF_OTHERS = "flat_field_ripple"
+_BASELINE = ("transposed", 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One layer beside the others.
+
+    Parameters
+    ----------
+    layer : str
+        As a reader calls it.
+    ratio : float or None
+        Its latency over that of the baseline; None where it has none.
+    ripple : float or None
+        Phase ripple, or the flat-field ripple of a layer that is not linear.
+    is_linear : bool
+        Which of the two it is.
+    verdict : str
+        ``frontier`` where nothing is both faster and cleaner, ``baseline``, ``noisy``, or several of them with
+        commas between; the status and the reason of a case that was not measured.
+    """
+
+    layer: str
+    ratio: float | None
+    ripple: float | None
+    is_linear: bool = True
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standings:
+    """The layers of one setting at one size.
+
+    Parameters
+    ----------
+    setting : str
+        For a reader, with the size.
+    baseline : str
+        The layer whose latency is 1.
+    rows : tuple of Standing
+        The fastest first; those that were not measured come last.
+    left_out : int
+        Layers beyond the limit.
+    """
+
+    setting: str
+    baseline: str
+    rows: tuple[Standing, ...]
+    left_out: int = 0
+
+
+def list_standings(summary: pd.DataFrame, limit: int = 12) -> Standings | None:
+    """Say where each layer stands.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        One row per case.
+    limit : int
+        Most layers; those on the frontier and the baseline come before others, and the fast before the slow.
+
+    Returns
+    -------
+    Standings or None
+        None where fewer than two layers were measured. The baseline is the one that the run was timed against,
+        else the transposed convolution with kernel 3, else the fastest layer. Ratios are those of the table where
+        it has them, taken in the same moments, else of latencies.
+    """
+    try:
+        measured = select_measured(summary, "latency_s")
+    except EmptyFigureError:
+        return None
+    size = choose_size(measured)
+    panel = split_panels(join_tradeoff(at_size(measured, size), quality=_QUALITY), 1)[0][0]
+    if len(panel.frame) < 2:
+        return None
+    frame = panel.frame.sort_values("latency_s", kind="stable").reset_index(drop=True)
+    baseline = _find_baseline(frame)
+    ratios = _take_ratios(frame, baseline)
+    rows = [
+        _place(row, ratio, is_baseline=index == baseline)
+        for index, (row, ratio) in enumerate(zip(frame.to_dict("records"), ratios, strict=True))
+    ]
+    # stable: among equals the fast come first
+    wanted = sorted(range(len(rows)), key=lambda index: (not frame["on_frontier"][index], index != baseline))
+    chosen = {*wanted[:limit]}
+    kept = sorted((rows[index] for index in chosen), key=lambda row: row.ratio or 0.0)
+    return Standings(
+        setting=f"{panel.title}, input {size[0]}×{size[1]}",
+        baseline=str(frame["layer"][baseline]),
+        rows=(*kept, *_list_failures(summary, frame)),
+        left_out=len(rows) - len(chosen),
+    )
+
+
+def _find_baseline(frame: pd.DataFrame) -> int:
+    """Find the row of the baseline in a frame that begins with the fastest."""
+    if "baseline_id" in frame:
+        timed = frame.index[frame["case_id"].isin(frame["baseline_id"].dropna().mode()[:1])]
+        if len(timed):
+            return int(timed[0])
+    known = frame.index[
+        (frame["upsampler"] == _BASELINE[0]) & (frame["kernel_size"] == _BASELINE[1]).fillna(False)
+    ]
+    return int(known[0]) if len(known) else 0
+
+
+def _take_ratios(frame: pd.DataFrame, baseline: int) -> list[float]:
+    computed = frame["latency_s"] / frame["latency_s"][baseline]
+    if "ratio" not in frame:
+        return [float(value) for value in computed]
+    # those of another baseline are not comparable
+    is_same = frame["baseline_id"] == frame["case_id"][baseline]
+    return [float(value) for value in frame["ratio"].where(is_same).fillna(computed)]
+
+
+def _place(row: Mapping[Any, Any], ratio: float, *, is_baseline: bool) -> Standing:
+    is_linear = pd.notna(row[_QUALITY])
+    ripple = row[_QUALITY] if is_linear else row.get(_QUALITY_OF_OTHERS)
+    words = {"frontier": row["on_frontier"], "baseline": is_baseline, "noisy": row["noisy"]}
+    return Standing(
+        layer=row["layer"],
+        ratio=ratio,
+        ripple=None if ripple is None or pd.isna(ripple) else float(ripple),
+        is_linear=bool(is_linear),
+        verdict=", ".join(word for word, applies in words.items() if applies),
+    )
+
+
+def _list_failures(summary: pd.DataFrame, frame: pd.DataFrame) -> list[Standing]:
+    """List the cases of the same setting and size that have no latency."""
+    same = summary[summary["status"] != "ok"]
+    for field in (*SETTING_FIELDS, *SIZE_FIELDS):
+        same = same[same[field] == frame[field][0]]
+    return [
+        Standing(layer=row["layer"], ratio=None, ripple=None, verdict=f"{row['status']}: {row['message']}")
+        for row in (add_layer_columns(same).to_dict("records") if len(same) else ())
+    ]
