@@ -295,8 +295,8 @@ def test_layers_of_anybodys_repository_are_compared(tmp_path: Path, layout: str,
         (folder / layout / "mypkg" / f"{name}.py").write_text("raise RuntimeError('not committed')\n")
     sizes = ("--set", "height=16", "--set", "step=forward", "--set", "in_channels=8", "--set", "out_channels=8")
     ended = run(
-        folder, "HEAD~1", "--upsampler", "mypkg.layers:Mine", *sizes, "--replicates", str(replicates), "--margin", "50%",
-        "--out", "out",
+        folder, "HEAD~1", "--upsampler", "mypkg.layers:Mine", *sizes, "--replicates", str(replicates),
+        "--margin", "50%", "--out", "out",
     )  # fmt: skip
     assert "measured at the sizes of quick: mine" in ended.stderr
     assert "changed: mine, by mypkg.resizing" in ended.stderr
