@@ -79,3 +79,47 @@ def test_too_late_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"deconvbench\.theory.* imported before the other checkout was chosen"):
         take_products_from(tmp_path)
     assert sys.meta_path == before
+
+
+MODULES = "from pathlib import Path; from deconvbench.runner.checkout import take_modules_from\n"
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Path:
+    """A user's checkout, with a package below ``src`` and a module beside it."""
+    (tmp_path / "src" / "mypkg").mkdir(parents=True)
+    (tmp_path / "src" / "mypkg" / "__init__.py").write_text("ORIGIN = 'checkout'\n")
+    (tmp_path / "src" / "mypkg" / "part.py").write_text("ORIGIN = 'checkout'\n")
+    (tmp_path / "beside.py").write_text("ORIGIN = 'checkout'\n")
+    (tmp_path / "json.py").write_text("raise RuntimeError('not this one')\n")
+    # what is installed, or lies in the current folder, has the same names
+    for name in ("mypkg", "beside", "gone"):
+        (tmp_path / "installed").mkdir(exist_ok=True)
+        (tmp_path / "installed" / f"{name}.py").write_text("ORIGIN = 'installed'\n")
+    return tmp_path
+
+
+def run_with(users: Path, code: str) -> subprocess.CompletedProcess[str]:
+    names = ["mypkg", "beside", "gone"]
+    take = f"take_modules_from([Path({str(users / 'src')!r}), Path({str(users)!r})], {names})\n"
+    return run(f"import sys; sys.path.insert(0, {str(users / 'installed')!r})\n{MODULES}{take}{code}")
+
+
+def test_modules_of_a_users_checkout_come_from_there(users: Path) -> None:
+    code = (
+        "import mypkg, mypkg.part, beside, json\n"
+        "print(mypkg.ORIGIN, mypkg.part.ORIGIN, beside.ORIGIN, json.dumps(1))"
+    )
+    answer = run_with(users, code)
+    assert answer.stdout.split() == ["checkout", "checkout", "checkout", "1"], answer.stderr
+
+
+def test_a_module_that_a_commit_lacks_is_not_taken_from_elsewhere(users: Path) -> None:
+    answer = run_with(users, "import gone")
+    assert answer.returncode == 1
+    assert "ModuleNotFoundError: this commit has no module gone" in answer.stderr
+
+
+def test_a_module_that_was_imported_before_cannot_be_taken(users: Path) -> None:
+    answer = run(f"import json\n{MODULES}take_modules_from([Path({str(users)!r})], ['json'])")
+    assert "json imported before the checkout was chosen" in answer.stderr
