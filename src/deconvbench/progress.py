@@ -55,8 +55,8 @@ def describe_record(record: AnyRecord) -> str:
             samples = sorted(record.latency.samples_s)
             peak = record.memory.peak_memory_bytes if record.memory else None
             is_compared = record.ratios and record.baseline_id != name
-            ratio = f" ({median(record.ratios):.3g} of the baseline's)" if is_compared else ""
-            return f"{name}: {format_seconds(samples[len(samples) // 2])}{ratio}, {format_bytes(peak)}"
+            compared = f" ({median(record.ratios):.3g} of the baseline's)" if is_compared else ""
+            return f"{name}: {format_seconds(samples[len(samples) // 2])}{compared}, {format_bytes(peak)}"
     elif isinstance(record, PairRecord):
         name = f"{record.pair} against base: {record.case.case_id}"
         if record.status == "ok":
