@@ -163,7 +163,7 @@ def test_another_comparison_in_that_folder_is_refused(
 ) -> None:
     compare(repository, out=tmp_path / "out")
     with pytest.raises(UsageError, match=r"--out: .* holds another comparison \(margin differ\)"):
-        compare(repository, CommitSelection(settings=SETTINGS, replicates=5, margin=0.02), out=tmp_path / "out")
+        compare(repository, CommitSelection(settings=SETTINGS, replicates=5, margin=0.05), out=tmp_path / "out")
     (tmp_path / "out" / "comparison.json").write_text("[]")
     with pytest.raises(UsageError, match="does not describe a comparison"):
         compare(repository, out=tmp_path / "out")

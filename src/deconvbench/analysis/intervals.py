@@ -18,6 +18,8 @@ from deconvbench.statistics import Floats, ShrunkVariances, shrink_variances
 
 MIN_REPLICATES = 3
 DEFAULT_MARGIN = 0.05
+# pairs of processes that take turns tell smaller differences than two runs do
+PAIRED_MARGIN = 0.02
 DEFAULT_LEVEL = 0.95
 # a sum of squares of logarithms near ten, each with sixteen digits: less is rounding, and equal times are equal
 _LEAST_SPREAD = 1e-26

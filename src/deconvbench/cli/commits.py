@@ -51,7 +51,7 @@ def compare_commits(
     ] = None,
     margin: Annotated[
         str, typer.Option("--margin", metavar="SHARE", help="Largest relative change to ignore.")
-    ] = "5%",
+    ] = "2%",
     fail_on: FailOnOption = None,
     seed: SeedOption = None,
     base_python: Annotated[

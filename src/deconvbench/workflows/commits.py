@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deconvbench.analysis.comparison_input import read_side
-from deconvbench.analysis.intervals import DEFAULT_MARGIN
+from deconvbench.analysis.intervals import PAIRED_MARGIN
 from deconvbench.analysis.paired_comparison import PairedComparison, compare_pairs
 from deconvbench.analysis.pairing import PairedPlan
 from deconvbench.arguments import check_whole
@@ -88,7 +88,7 @@ class CommitSelection:
     keyword: str = ""
     upsamplers: tuple[str, ...] = ()
     replicates: int | None = None
-    margin: float = DEFAULT_MARGIN
+    margin: float = PAIRED_MARGIN
     base_python: str | None = None
     seed: int | None = None
     conditions: str | None = None
