@@ -105,10 +105,10 @@ class Record:
         One of `STATUSES`.
     message : str
         Empty when `ok`; otherwise what happened, in one line, as all texts of a record are (`texts.tidy_line`).
-    noisy : bool
-        True where something disturbed the measurement; `noise_reason` names it.
+    noisy, noise_reason : bool, str
+        Whether something disturbed the measurement, and what.
     macs : int or None
-        Multiply-accumulates of one forward pass.
+        Multiply-accumulates of a forward pass.
     latency_pass_s, memory_pass_s, total_s : float
         Wall time of the case: timing, memory, everything; what was spent on several at once is divided.
     baseline_id : str
@@ -297,11 +297,9 @@ class SpeedupRecord:
 
 
 AnyRecord = Record | QualityRecord | NumericsRecord | SpeedupRecord
-_TYPES = (Record, QualityRecord, NumericsRecord, SpeedupRecord)
-_KINDS: dict[str, type[AnyRecord]] = {kind.KIND: kind for kind in _TYPES}
-_TEXT_FIELDS: dict[type[AnyRecord], tuple[str, ...]] = {
-    kind: tuple(f.name for f in fields(kind) if f.type is str) for kind in _KINDS.values()
-}
+_TYPES: tuple[type[AnyRecord], ...] = (Record, QualityRecord, NumericsRecord, SpeedupRecord)
+_KINDS = {kind.KIND: kind for kind in _TYPES}
+_TEXT_FIELDS = {kind: tuple(f.name for f in fields(kind) if f.type is str) for kind in _TYPES}
 
 
 class _Header(TypedDict):
