@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from deconvbench.measure.accelerator import Accelerator
 from deconvbench.measure.blocks import NS, Clock, find_block_length, pause_collector, time_block, warm_up
+from deconvbench.measure.filling import count_flushes, time_synchronized
 from deconvbench.measure.latency import LatencyPolicy, StopRule
 from deconvbench.statistics import relative_half_width
 
@@ -29,12 +30,6 @@ Failure = Callable[[str, BaseException], object]
 _SAMPLES_PER_BATCH = 10
 # of one step; where more blocks are disturbed, their repeats would be too
 _MOST_REPEATS = 10
-_CALIBRATION_CALLS = 5
-# the host is on time even when it takes this many times longer than in calibration
-_FILLER_MARGIN = 1.5
-# CUDA's launch queue takes 1024 entries and makes the host wait beyond; a batch stays below with 40 flushes a
-# sample and steps of up to 60 kernels
-_MAX_FLUSHES = 40
 _WAITING_SHARE = 0.9
 
 
@@ -286,7 +281,7 @@ def time_first_call(
     if accelerator is None:
         return time_block(step, 1, clock)
     accelerator.synchronize()
-    return _time_synchronized(step, accelerator, clock)
+    return time_synchronized(step, accelerator, clock)
 
 
 class _BlockTimer:
@@ -339,10 +334,10 @@ class _EventTimer:
         self._accelerator.synchronize()
         warm_s = 0.0
         while True:
-            warm_s += _time_synchronized(track.step, self._accelerator, self._clock)
+            warm_s += time_synchronized(track.step, self._accelerator, self._clock)
             if warm_s >= warmup_s:
                 break
-        track.flushes, track.is_covered = _count_flushes(track.step, self._accelerator, self._clock)
+        track.flushes, track.is_covered = count_flushes(track.step, self._accelerator, self._clock)
 
     def time_round(self, order: Sequence[_Track], drop: Callable[[_Track, BaseException], None]) -> None:
         for first in range(0, len(order), _SAMPLES_PER_BATCH):
@@ -370,41 +365,3 @@ class _EventTimer:
             sample_s = accelerator.elapsed_s(start, end)
             track.samples_s.append(sample_s)
             track.rounds_s.append(sample_s)
-
-
-def _time_synchronized(step: Step, accelerator: Accelerator[Any], clock: Clock) -> float:
-    started = clock()
-    step()
-    accelerator.synchronize()
-    return (clock() - started) * NS
-
-
-def _count_flushes(step: Step, accelerator: Accelerator[Any], clock: Clock) -> tuple[int, bool]:
-    """Count the flushes that keep the device busy while the host launches the step and its two events.
-
-    Also say whether they do: their number is limited.
-
-    n flushes take the device n·f seconds and the host n·h to launch; the step reaches the queue in time if
-    n·f ≥ n·h + the launch of the step. So n = launch / (f − h), and a margin.
-    """
-    start, end = accelerator.make_event(), accelerator.make_event()
-    accelerator.flush_l2()  # allocates its buffer
-    launches_s = []
-    for _ in range(_CALIBRATION_CALLS):
-        accelerator.synchronize()
-        began = clock()
-        start.record()
-        step()
-        end.record()
-        launches_s.append((clock() - began) * NS)
-    accelerator.synchronize()
-    start.record()
-    began = clock()
-    for _ in range(_CALIBRATION_CALLS):
-        accelerator.flush_l2()
-    flush_launch_s = (clock() - began) * NS / _CALIBRATION_CALLS
-    end.record()
-    accelerator.synchronize()
-    gain_s = accelerator.elapsed_s(start, end) / _CALIBRATION_CALLS - flush_launch_s
-    needed = math.ceil(_FILLER_MARGIN * median(launches_s) / gain_s) if gain_s > 0 else _MAX_FLUSHES + 1
-    return min(max(1, needed), _MAX_FLUSHES), needed <= _MAX_FLUSHES

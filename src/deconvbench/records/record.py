@@ -24,8 +24,8 @@ from deconvbench.records.pairs import PairRecord
 #    Metrics are names with numbers, so one more needs no new version: flat_field_ripple and checkerboard came
 #    after the first runs, whose lines lack them and are read as None; a version without such a metric ignores
 #    it. Lines of kind speedup came later too: only runs that ask for speed-ups hold them, all others stay as they
-#    were, and a version that knows no such kind names the line instead of misreading it. Conditions came later
-#    still, with a default
+#    were, and a version that knows no such kind names the line instead of misreading it. Conditions and ratios
+#    came later still, with defaults
 SCHEMA_VERSION = 1
 
 
@@ -38,7 +38,7 @@ class Latency:
     samples_s : tuple of float
         Seconds per call, one for each sample, in the order taken; no outlier is removed.
     calls_per_sample : int
-        Calls in the block behind one sample (1 on an accelerator).
+        Calls in the block behind one (1 on an accelerator).
     first_call_s : float
         Seconds of the very first call, which pays for allocation and set-up.
     stop_reason : str
@@ -48,7 +48,7 @@ class Latency:
     launch_bound : bool or None
         True where the host is slower than the device (accelerators only).
     repeated : tuple of (int, str)
-        Index of each sample that was disturbed and taken again, with the reason; the next one is the repeat.
+        Index of each sample that was disturbed and taken again, with the reason; its repeat follows.
     """
 
     samples_s: tuple[float, ...]
@@ -103,21 +103,17 @@ class Record:
     status : str
         One of `STATUSES`.
     message : str
-        Empty when `ok`; otherwise what happened. Made one line, as all texts of a record are: what cannot be seen
-        is written as a number, and what is beyond `texts.MOST_CHARACTERS` is cut off.
-    noisy : bool
-        True where something disturbed the measurement; `noise_reason` names it.
+        Empty when `ok`; otherwise what happened, in one line, as all texts of a record are (`texts.tidy_line`).
+    noisy, noise_reason : bool, str
+        Whether something disturbed the measurement, and what.
     macs : int or None
-        Multiply-accumulates of one forward pass.
+        Multiply-accumulates of a forward pass.
     latency_pass_s, memory_pass_s, total_s : float
-        Wall time spent on the case: timing, memory, everything. What was spent on all cases that were timed
-        together is divided among them.
+        Wall time of the case: timing, memory, everything; what was spent on several at once is divided.
     baseline_id : str
-        Case that it was timed together with, and is compared with; empty for none. Its own where it is the
-        baseline.
+        Case that it is compared with, which may be itself; empty for none.
     ratios : tuple of float
-        Its seconds per call over the baseline's in the same round, one for each round; exactly 1 for the baseline,
-        empty where it was timed without.
+        Its seconds per call over the baseline's, one for each round; empty where it was timed without.
     conditions : Conditions or None
         What held while it was timed; None in records of versions before they were recorded.
     kernel : str
