@@ -24,6 +24,7 @@ from deconvbench.system.texts import (
         ("caf\udce9", r"caf\udce9"),
         ("one\r\ntwo\u2028\x85\v\f", r"one\r\ntwo\u2028\x85\x0b\x0c"),
         ("👩\u200d🔬", "👩\u200d🔬"),
+        ("95\u00a0% of 3\u202fms", "95\u00a0% of 3\u202fms"),
     ],
 )
 def test_what_cannot_be_seen_is_written_as_a_number(text: str, shown: str) -> None:

@@ -11,8 +11,9 @@ from typing import TextIO
 MOST_CHARACTERS = 2000
 """Of a message that is stored; what an exception says can be a whole page, or the whole of its input."""
 
-# joiners within letters of several scripts, and within emoji; all else that cannot be seen is written as a number
-_JOINERS = "\u200c\u200d"
+# joiners within letters of several scripts, and within emoji, and blanks at which no line breaks; all else that
+# cannot be seen is written as a number
+_HARMLESS = "\u200c\u200d\u00a0\u202f"
 # what Markdown obeys anywhere in a line, or at the start of one
 _MARKDOWN = re.compile(r"^(\s*)([-+=])|^(\s*\d+)([.)])(?=\s|$)|()([\\`*_{}\[\]|~#!])")
 # sites make links of these by themselves, and notify whoever is named
@@ -37,7 +38,7 @@ def escape_controls(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        character if character.isprintable() or character in _JOINERS else _name_character(character)
+        character if character.isprintable() or character in _HARMLESS else _name_character(character)
         for character in text
     )
 
