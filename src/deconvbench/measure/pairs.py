@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from deconvbench.measure.accelerator import TorchAccelerator
 from deconvbench.measure.blocks import NS, Clock, find_block_length, pause_collector, time_block, warm_up
 from deconvbench.measure.slowing import slow_down
-from deconvbench.measure.step import draw_input, prepare_step
+from deconvbench.measure.step import find_gradients, prepare_step
 from deconvbench.records.case import Case
 
 
@@ -142,33 +142,6 @@ def _run_once(run: object, layer: nn.Module, case: Case, seed: int) -> list[Tens
             torch.default_generator.manual_seed(seed)
             outputs = find_gradients(layer, case, seed)
     return [output.detach().to("cpu", copy=True).contiguous() for output in outputs]
-
-
-def find_gradients(layer: nn.Module, case: Case, seed: int) -> list[Tensor]:
-    """Run a layer forward and backward.
-
-    Parameters
-    ----------
-    layer : nn.Module
-        In training mode, as `case` says.
-    case : Case
-        Says which input it gets.
-    seed : int
-        Of the input and of the gradient of the output, which has mean 0: sums of thousands of equal signs round
-        badly in torch's own layers too.
-
-    Returns
-    -------
-    list of Tensor
-        The output, the gradient of the input, and those of the parameters that have one.
-    """
-    x = draw_input(case, seed).requires_grad_()
-    output: Tensor = layer(x)
-    generator = torch.Generator("cpu").manual_seed(seed)
-    gradient = torch.randn(output.shape, dtype=torch.float32, device="cpu", generator=generator).to(output)
-    trained = [parameter for parameter in layer.parameters() if parameter.requires_grad]
-    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(output, (x, *trained), gradient, allow_unused=True)
-    return [output, *(found for found in gradients if found is not None)]
 
 
 def find_difference(theirs: Sequence[Tensor], ours: Sequence[Tensor]) -> float:

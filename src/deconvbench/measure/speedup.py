@@ -18,16 +18,15 @@ from deconvbench.measure.blocks import Clock, spare_collector
 from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.measure.memory import measure_cpu_memory
 from deconvbench.measure.rounds import take_rounds
-from deconvbench.measure.step import PreparedStep, draw_input, prepare_step
+from deconvbench.measure.step import PreparedStep, draw_input, find_gradients, prepare_step
 from deconvbench.records.case import Case
+from deconvbench.records.pairs import OUTPUT_TOLERANCES
 from deconvbench.records.record import SpeedupRecord
 
 # The fewest whose 95 % interval of the median leaves three out on each side; a policy's least samples do, which
 # leave out one, where so many would take many times as long as was allowed.
 MIN_ROUNDS = 15
 OVERTIME = 10.0
-# largest deviation from the baseline, as a share of its largest value
-_TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 5e-2, "float16": 1e-2}
 # Side of the square matrix product that is taken for the ceiling: large enough to reach it, and no larger. Rather
 # a yardstick than a bound: oneDNN's convolution was seen 12 % above it.
 _CEILING_SIDE = 768
@@ -148,29 +147,19 @@ def _check_equivalents(
     outputs = {name: step.run() for name, step in steps.items()}
     expected = [outputs[job.case.case_id]]
     is_training = job.case.step == "train"
-    expected += _find_gradients(layers[job.case.case_id], job) if is_training else []
+    expected += find_gradients(layers[job.case.case_id], job.case, job.seed)[1:] if is_training else []
     for name in job.twins:
-        found = [outputs[name], *(_find_gradients(layers[name], job) if is_training else [])]
+        found = [outputs[name], *(find_gradients(layers[name], job.case, job.seed)[1:] if is_training else [])]
         for what, theirs, ours in zip(("output", "gradient of the input"), found, expected, strict=False):
             _check_equal(theirs, ours, what, name, job.case)
         for theirs, ours in zip(found[2:], expected[2:], strict=True):
             _check_equal(theirs, ours, "gradient of a parameter", name, job.case)
 
 
-def _find_gradients(layer: nn.Module, job: SpeedupRecord) -> list[Tensor]:
-    x = draw_input(job.case, job.seed).requires_grad_()
-    output: Tensor = layer(x)
-    # any gradient will do, as long as all get the same; of mean 0, as sums of thousands of equal signs round badly
-    # in torch's own layers too
-    generator = torch.Generator("cpu").manual_seed(job.seed)
-    gradient = torch.randn(output.shape, dtype=output.dtype, device="cpu", generator=generator)
-    return list(torch.autograd.grad(output, (x, *layer.parameters()), gradient))
-
-
 def _check_equal(found: Tensor, expected: Tensor, what: str, name: str, case: Case) -> None:
     theirs, ours = found.detach().double(), expected.detach().double()
     deviation = float((theirs - ours).abs().max() / ours.abs().max())
-    tolerance = _TOLERANCES[case.dtype]
+    tolerance = OUTPUT_TOLERANCES[case.dtype]
     if not deviation <= tolerance:
         raise UsageError(
             f"{name} is not equivalent to {case.case_id}: its {what} differs by {deviation:.1e} of the largest"
