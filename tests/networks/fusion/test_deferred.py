@@ -2,6 +2,7 @@
 
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, rebuild_sequence
 from deconvbench.networks.fusion.expressions import LazyExpression, Part
-from deconvbench.networks.fusion.maps import Map, cut
+from deconvbench.networks.fusion.maps import Map, cut, find_meta
 from deconvbench.networks.fusion.recorded import record_call
 from deconvbench.networks.fusion.session import Session
 
@@ -31,15 +32,12 @@ class Answering(Session):
         self.noticed.append(function)
 
 
-def make_map(source: Tensor, scale: int = 2) -> Map:
+def make(source: Tensor, session: Answering | None = None, scale: int = 2) -> Deferred:
     root = cut(source)
     expression = LazyExpression(parts=(Part(source=root.leaf, channels=source.shape[1], scale=scale),))
     call, inputs = record_call(functional.interpolate, (source,), {"scale_factor": scale}, "cpu")
-    return Map(expression, [root], call, inputs, is_linear=True)
-
-
-def make(source: Tensor, session: Answering | None = None, scale: int = 2) -> Deferred:
-    return defer(make_map(source, scale), session or Answering())
+    make_map = partial(Map, expression, [root], call, inputs, is_linear=True)
+    return defer(find_meta(expression), session or Answering(), make_map)
 
 
 def upsample(x: Tensor) -> Tensor:
@@ -104,8 +102,9 @@ def test_what_torch_holds_stays_what_it_is_until_its_session_ends() -> None:
     deferred.compute(None, is_pure=False)
     assert type(deferred) is Tensor
     assert torch.equal(deferred, upsample(x) + 1)
-    with pytest.raises(RuntimeError, match="changed in place and then read by code"):
-        y.sum().backward()
+    # as torch's own: what a function writes without a record has no gradient
+    y.sum().backward()
+    assert torch.equal(x.grad, torch.full_like(x, 4))  # type: ignore[arg-type] # it is there
 
 
 @pytest.mark.parametrize("transpose", [False, True], ids=["contiguous", "transposed"])
@@ -188,12 +187,51 @@ def test_it_may_stand_for_another_map() -> None:
 
     x, other = (torch.randn(1, 1, 2, 2, requires_grad=True) for _ in range(2))
     deferred = make(x)
-    deferred.turn_into(make_map(other))
+    assert deferred.turn_into(make(other))
     assert torch.equal(deferred + 0, upsample(other))
     y: Any = Doubled.apply(deferred)  # type: ignore[no-untyped-call] # torch has no types here
     y.sum().backward()
     assert x.grad is None
     assert torch.equal(other.grad, torch.full_like(x, 8))  # type: ignore[arg-type] # it is there
+
+
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_what_torch_has_saved_counts_the_changes_of_what_is_computed(requires_grad: bool) -> None:
+    deferred = make(torch.randn(1, 1, 2, 2, requires_grad=requires_grad))
+    saved = torch._C._autograd._make_saved_tensor(deferred, is_output=False)
+    assert saved.unpack() is deferred
+    assert (deferred.is_held, deferred.can_turn) == (True, False)
+    with torch.no_grad():
+        deferred.compute(Tensor.mul_, is_pure=False).mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        saved.unpack()
+
+
+def test_what_was_changed_while_torch_holds_it_is_not_read_with_its_old_gradient() -> None:
+    class Doubled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+            return 2 * gradients[0]
+
+    deferred = make(torch.randn(1, 1, 2, 2, requires_grad=True))
+    saved = torch._C._autograd._make_saved_tensor(deferred, is_output=False)
+    deferred.compute(Tensor.mul_, is_pure=False).mul_(2)
+    y: Any = Doubled.apply(deferred)  # type: ignore[no-untyped-call] # torch has no types here
+    with pytest.raises(RuntimeError, match="changed in place and then read by code"):
+        y.sum().backward()
+    del saved
+
+
+def test_it_stands_for_another_map_only_where_nobody_has_the_first() -> None:
+    fresh, computed = (make(torch.randn(1, 1, 2, 2)) for _ in range(2))
+    computed.compute(None, is_pure=True)
+    assert (fresh.can_turn, computed.can_turn) == (True, False)
+    with torch.inference_mode():
+        assert not fresh.can_turn
 
 
 def test_it_is_computed_in_the_modes_that_it_was_made_in() -> None:

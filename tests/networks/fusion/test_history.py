@@ -1,5 +1,6 @@
 """Gradients of maps that other code looks at, and of what is computed twice: those of the plain network."""
 
+import copy
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -479,3 +480,184 @@ def test_gradients_of_programs(program: Any, form: str, monkeypatch: pytest.Monk
         total = torch.stack([gradient.square().sum() for gradient in known if gradient is not None]).sum()
         penalties.append(torch.autograd.grad(total, leaves, allow_unused=True))
     assert compare_gradients(penalties[0], penalties[1]) <= 1e-8
+
+
+class Normalising(nn.Module):
+    """Checkpoints a region that normalises and convolves an upsampled tensor, and writes into that tensor."""
+
+    def __init__(
+        self,
+        write_inside: Callable[[Tensor], Any],
+        write_after: Callable[[Tensor], Any],
+        *,
+        is_plain: bool,
+        use_reentrant: bool,
+    ) -> None:
+        super().__init__()
+        self.stem, self.norm, self.conv = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, padding=1)
+        self.write_inside, self.write_after = write_inside, write_after
+        self.is_plain, self.use_reentrant = is_plain, use_reentrant
+
+    def region(self, h: Tensor) -> Any:
+        self.write_inside(h)
+        self.norm(h)
+        return self.conv(h)
+
+    def forward(self, x: Tensor) -> Any:
+        h = up(x.detach() if self.is_plain else self.stem(x))
+        y = checkpoint(self.region, h, use_reentrant=self.use_reentrant)
+        self.write_after(h)
+        return y
+
+
+def leave_alone(h: Tensor) -> None:
+    pass
+
+
+def write_unrecorded(h: Tensor) -> None:
+    with torch.no_grad():
+        functional.relu(h, inplace=True)
+
+
+def write_into_a_part(h: Tensor) -> None:
+    h[:, :1] = 0
+
+
+WRITES: dict[str, Callable[[Tensor], Any]] = {
+    "zero": lambda h: h.zero_(),
+    "relu": lambda h: h.relu_(),
+    "functional": lambda h: functional.relu(h, inplace=True),
+    "unrecorded": write_unrecorded,
+    "part": write_into_a_part,
+    "view": lambda h: h.view(-1).mul_(2),
+    "data": lambda h: h.data.mul_(2),
+}
+
+
+def train_once(model: nn.Module, x: Tensor) -> tuple[str, list[Tensor]]:
+    """Make a step; what torch says, and the gradients and buffers afterwards."""
+    given = x.clone().requires_grad_()
+    model.zero_grad()
+    said = ""
+    try:
+        model(given).square().sum().backward()
+    except RuntimeError as error:
+        # the name of a tensor's node is not that of torch
+        said = str(error).split("[")[0]
+    gradients = [p.grad for p in (given, *model.parameters()) if p.grad is not None]
+    return said, [*gradients, *model.buffers()]
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+@pytest.mark.parametrize("is_plain", [False, True])
+@pytest.mark.parametrize("place", ["inside", "after"])
+@pytest.mark.parametrize("name", WRITES)
+# torch warns that a reentrant one without gradients has nothing to compute again
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+def test_a_write_into_what_is_checkpointed_does_what_torch_does(
+    name: str, place: str, is_plain: bool, use_reentrant: bool
+) -> None:
+    torch.manual_seed(0)
+    writes = (WRITES[name], leave_alone) if place == "inside" else (leave_alone, WRITES[name])
+    model = Normalising(*writes, is_plain=is_plain, use_reentrant=use_reentrant).double()
+    fused = fuse(copy.deepcopy(model)).model
+    x = torch.randn(2, 4, 4, 6, dtype=torch.float64)
+    for _ in range(2):
+        (expected, tensors), (said, found) = (train_once(one, x) for one in (model, fused))
+        assert said == expected
+        assert len(found) == len(tensors)
+        assert all(torch.allclose(a, b, rtol=1e-9) for a, b in zip(tensors, found, strict=True))
+
+
+class Squared(torch.autograd.Function):
+    """Saves its input."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        y: Tensor = 2 * ctx.saved_tensors[0] * gradients[0]
+        return y
+
+
+@pytest.mark.parametrize("write", [WRITES["zero"], WRITES["functional"]], ids=["torch", "functional"])
+def test_a_write_into_what_a_custom_function_has_saved_is_refused(write: Callable[[Tensor], Any]) -> None:
+    def square(c: nn.Module, x: Tensor) -> Any:
+        h = up(x)
+        y: Any = Squared.apply(h)  # type: ignore[no-untyped-call] # torch has no types here
+        write(h)
+        return c(y)
+
+    model = written(square).double()
+    x = torch.randn(1, 4, 4, 6, dtype=torch.float64, requires_grad=True)
+    for one in (model, fuse(model).model):
+        y = one(x).sum()
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            y.backward()
+
+
+def write_before(c: nn.Module, x: Tensor) -> Any:
+    h = up(x)
+    functional.relu(h, inplace=True)
+    return checkpoint(c, h, use_reentrant=False)
+
+
+def write_what_nobody_reads_again(c: nn.Module, x: Tensor) -> Any:
+    h = up(x)
+    checkpoint(c, h, use_reentrant=False)
+    functional.relu(h, inplace=True)
+    return c(h)
+
+
+def write_between(c: nn.Module, x: Tensor) -> Any:
+    h = up(x)
+    checkpoint(c, h, use_reentrant=False)
+    h.mul_(2)
+    return checkpoint(c, h, use_reentrant=False)
+
+
+def write_what_is_not_an_argument(c: nn.Module, x: Tensor) -> Any:
+    h = up(x)
+    y = checkpoint(lambda z: c(h) + z.mean(), x, use_reentrant=False)
+    h.data.mul_(2)
+    return y
+
+
+def write_unrecorded_inside(c: nn.Module, x: Tensor) -> Any:
+    def region(h: Tensor) -> Any:
+        write_unrecorded(h)
+        return c(h)
+
+    return checkpoint(region, up(x), use_reentrant=True)
+
+
+def write_in_inference_mode(c: nn.Module, x: Tensor) -> Any:
+    h = up(x.detach())
+    with torch.inference_mode():
+        functional.relu(h, inplace=True)
+    assert not h.is_inference()
+    return c(h) + x.mean()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        *(write_before, write_what_nobody_reads_again, write_between, write_what_is_not_an_argument),
+        *(write_unrecorded_inside, write_in_inference_mode),
+    ],
+    ids=lambda program: program.__name__,
+)
+def test_writes_that_torch_allows_are_allowed(program: Any) -> None:
+    torch.manual_seed(0)
+    model = written(program).double()
+    x = torch.randn(1, 4, 4, 6, dtype=torch.float64, requires_grad=True)
+    gradients = []
+    for one in (model, fuse(copy.deepcopy(model)).model):
+        x.grad = None
+        one.zero_grad()
+        one(x).square().sum().backward()
+        gradients.append([x.grad, *(p.grad for p in one.parameters())])
+    assert all(torch.allclose(a, b, rtol=1e-9) for a, b in zip(*gradients, strict=True))

@@ -6,14 +6,14 @@ gradients flow through it. Where code may keep or change what it gets, the defer
 one. Decisions are left to its session.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from deconvbench.networks.fusion.history import attach, put_on
+from deconvbench.networks.fusion.history import Meta, attach, put_on, reserve_behind
 from deconvbench.networks.fusion.maps import Map
 from deconvbench.networks.fusion.purity import LAYOUT_QUERIES, METADATA, is_pure
 
@@ -96,9 +96,7 @@ class Deferred(Tensor):
         self.is_given_away = True
         self.map.give_away()
         # what torch holds while a custom function runs must stay what it is
-        with torch._C.DisableTorchFunctionSubclass():
-            is_held = not is_last and self._use_count() > 1  # type: ignore[attr-defined] # torch has no types here
-        return value if is_held else _become(self, value)
+        return value if not is_last and self.is_held else _become(self, value)
 
     @property
     def expression(self) -> Any:
@@ -126,42 +124,80 @@ class Deferred(Tensor):
             node = self.grad_fn
         return node is None or getattr(node, "map", None) is self.map
 
-    def turn_into(self, own: Map) -> None:
-        """Stand for another map: a change in place, before it is computed."""
-        self.map = own
-        if own.has_gradient:
-            assert own.value is not None
-            put_on(own, self, own.value)
-        own.watch.follow(self)
+    @property
+    def is_held(self) -> bool:
+        """Whether torch holds it: while a custom function runs, and where it is saved for a gradient."""
+        with torch._C.DisableTorchFunctionSubclass():
+            return bool(self._use_count() > 1)  # type: ignore[attr-defined] # torch has no types here
+
+    @property
+    def can_turn(self) -> bool:
+        """Whether it may stand for another map that is made now: nobody has this one, not even torch."""
+        if self.map.is_inference != torch.is_inference_mode_enabled():
+            # a change in place leaves it what it is, or is refused
+            return False
+        return not (self.is_computed or self.map.watch.is_exposed or self.is_held)
+
+    def turn_into(self, other: "Deferred") -> bool:
+        """Stand for the map of another: a change in place, before it is computed.
+
+        Parameters
+        ----------
+        other : Deferred
+            One that nobody else has.
+
+        Returns
+        -------
+        bool
+            Whether it does.
+        """
+        if not _swap(self, other):
+            return False
+        self.map.watch.follow(self)
+        return True
 
 
-def defer(own: Map, session: "Session") -> Deferred:
+def defer(meta: Meta, session: "Session", make_map: Callable[[Tensor], Map]) -> Deferred:
     """Make a deferred tensor.
 
     Parameters
     ----------
-    own : Map
-        What it stands for.
+    meta : tuple
+        Shape, dtype and device of its map.
     session : Session
         Who decides about calls with it.
+    make_map : callable
+        Makes the map, given the ordinary tensor that is to hold it: they count changes together, so that torch
+        finds a change of one where it has saved the other.
     """
-    shape, dtype, device = own.meta
+    shape, dtype, device = meta
     deferred: Deferred = torch.Tensor._make_wrapper_subclass(Deferred, shape, dtype=dtype, device=device)
     deferred.session, deferred.is_given_away = session, False
-    deferred.turn_into(own)
+    own = deferred.map = make_map(reserve_behind(deferred, meta))
+    if own.has_gradient:
+        assert own.value is not None
+        put_on(own, deferred, own.value)
+    own.watch.follow(deferred)
     return deferred
+
+
+def _swap(one: Tensor, other: Tensor) -> bool:
+    """Make two tensors what the other one was, or leave both alone."""
+    try:
+        torch._C._swap_tensor_impl(one, other)
+    except RuntimeError:
+        # a profiler holds weak references
+        return False
+    one.__class__, other.__class__ = other.__class__, one.__class__
+    one.__dict__, other.__dict__ = other.__dict__, one.__dict__
+    return True
 
 
 def _become(deferred: Deferred, value: Tensor) -> Tensor:
     """Make an ordinary tensor of a deferred one, or return what it stands for."""
     own = deferred.map
-    try:
-        torch._C._swap_tensor_impl(deferred, value)
-    except RuntimeError:
-        # a profiler holds weak references
+    if not _swap(deferred, value):
         return value
-    deferred.__class__, value.__class__ = value.__class__, deferred.__class__  # type: ignore[assignment] # that of each other
-    deferred.__dict__, value.__dict__ = value.__dict__, deferred.__dict__
     own.value = deferred
     return deferred
 

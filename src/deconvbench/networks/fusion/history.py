@@ -27,6 +27,15 @@ def reserve(meta: Meta) -> Tensor:
     return torch.empty_strided(shape, (0,) * len(shape), dtype=dtype, device=device)
 
 
+def reserve_behind(face: Tensor, meta: Meta) -> Tensor:
+    """Make a tensor without memory of its own that counts its changes together with what the user's code holds."""
+    with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
+        reserved = face.detach()
+    # torch compares the counts of what it saved for a gradient
+    reserved.data = reserve(meta)
+    return reserved
+
+
 class Watch:
     """Whether a map may be looked at.
 
@@ -137,11 +146,11 @@ class _Place(torch.autograd.Function):
     """The result of a call as a node of the graph, without memory."""
 
     @staticmethod
-    def forward(ctx: Any, replay: Replay, meta: Meta, *inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, replay: Replay, reserved: list[Tensor], *inputs: Tensor) -> Tensor:
         ctx.set_materialize_grads(False)
         ctx.replay = replay
         ctx.save_for_backward(*replay.take(inputs))
-        return reserve(meta)
+        return reserved[0]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
@@ -156,24 +165,24 @@ class _Place(torch.autograd.Function):
         return (None, None, *found)
 
 
-def put_in_place(replay: Replay, meta: Meta, inputs: Sequence[Tensor]) -> Tensor:
+def put_in_place(replay: Replay, reserved: Tensor, inputs: Sequence[Tensor]) -> Tensor:
     """Put the result of a call into the graph of gradients.
 
     Parameters
     ----------
     replay : Replay
         The call.
-    meta : tuple
-        Shape, dtype and device of the result.
+    reserved : Tensor
+        An ordinary tensor without memory or history, for the result.
     inputs : sequence of Tensor
         The tensors of the call.
 
     Returns
     -------
     Tensor
-        An ordinary tensor without memory: whoever computes it assigns its ``data``.
+        That tensor, with its history: whoever computes it assigns its ``data``.
     """
-    placed: Tensor = _Place.apply(replay, meta, *inputs)  # type: ignore[no-untyped-call] # torch has no types here
+    placed: Tensor = _Place.apply(replay, [reserved], *inputs)  # type: ignore[no-untyped-call] # torch has no types here
     return placed
 
 
@@ -219,7 +228,8 @@ class _Face(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        if ctx.map.is_changed:
+        # a change that is not recorded leaves torch's gradients alone too
+        if ctx.map.has_moved:
             raise RuntimeError(
                 "an upsampled tensor was changed in place and then read by code that fuse() cannot see:"
                 " leave its module out of fuse()"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,6 +44,14 @@ def cut(tensor: Tensor) -> Root:
     return Root(tensor, leaf.requires_grad_() if needs_gradient else leaf)
 
 
+def find_meta(expression: LazyExpression[Tensor]) -> Meta:
+    """Find the shape, dtype and device of a map."""
+    first, padding = expression.parts[0], expression.padding
+    batch, _, height, width = first.source.shape
+    shape = (batch, expression.channels, *(first.scale * size + 2 * padding for size in (height, width)))
+    return shape, first.source.dtype, first.source.device
+
+
 class Map:
     """A map that is known by its expression.
 
@@ -56,6 +65,8 @@ class Map:
         What torch would have done to make it.
     inputs : sequence of Tensor or Map
         With what.
+    reserved : Tensor, optional
+        What is to hold it, an ordinary tensor without memory or history.
     is_linear : bool
         Whether the gradient of that depends on no values.
 
@@ -71,6 +82,8 @@ class Map:
         Whether `value` holds the map.
     is_kept : bool
         Whether a backward pass may ask for its value.
+    is_inference : bool
+        Whether it was made in inference mode.
     """
 
     def __init__(
@@ -79,6 +92,7 @@ class Map:
         roots: Sequence[Root],
         call: RecordedCall,
         inputs: Sequence["Tensor | Map"],
+        reserved: Tensor | None = None,
         *,
         is_linear: bool,
     ) -> None:
@@ -95,14 +109,16 @@ class Map:
         self.value: Tensor | None = None
         self.is_computed = self.is_kept = False
         self._copy: Tensor | None = None
+        self._reserved = reserve(find_meta(expression)) if reserved is None else reserved
         self._version: int | None = None
-        self._is_inference = torch.is_inference_mode_enabled()
+        self.is_inference = torch.is_inference_mode_enabled()
         self._versions = self._count()
         # computing it is what torch would have done to tensors laid out as these
         self._is_direct = self.layout.is_first and all(
             root.leaf.stride() == root.tensor.stride() for root in roots
         )
         self.needed: tuple[Map, ...] = ()
+        self._place: Any = None
         if not can_record_gradients():
             return
         tensors = [one.value if isinstance(one, Map) else one for one in inputs]
@@ -112,22 +128,11 @@ class Map:
                 parent.is_kept = parent.is_kept or not is_linear
                 self.needed += parent.needed if is_linear else (parent, *parent.needed)
             given = [one.reserve() if isinstance(one, Map) else one for one in inputs]
-            self.value = put_in_place(Replay(call, maps, is_linear=is_linear), self.meta, given)
+            self.value = put_in_place(Replay(call, maps, is_linear=is_linear), self._reserved, given)
+            self._place = self.value.grad_fn
             own = [root for root in roots if root.leaf.requires_grad]
             kept = keep_places([root.tensor for root in own])
             self.roots += tuple(Root(tensor, root.leaf) for tensor, root in zip(kept, own, strict=True))
-
-    @property
-    def meta(self) -> Meta:
-        """Shape, dtype and device."""
-        source, scale, padding = (
-            self.expression.parts[0].source,
-            self.expression.parts[0].scale,
-            self.expression.padding,
-        )
-        batch, _, height, width = source.shape
-        shape = (batch, self.expression.channels, *(scale * size + 2 * padding for size in (height, width)))
-        return shape, source.dtype, source.device
 
     @property
     def has_gradient(self) -> bool:
@@ -145,7 +150,7 @@ class Map:
     def reserve(self) -> Tensor:
         """Have a tensor for it, which may be without memory."""
         if self.value is None:
-            self.value = reserve(self.meta)
+            self.value = self._reserved
         return self.value
 
     def fill(self) -> Tensor:
@@ -168,18 +173,20 @@ class Map:
                 value = torch.empty_strided(value.shape, stride, dtype=value.dtype, device=value.device).copy_(
                     value
                 )
-            if self.value is None:
-                self.value = value
-            else:
-                self.value.data = value
+            self.reserve().data = value
         self.is_computed = True
-        self._version = count_changes(self.value)
-        return self.value
+        self._version = count_changes(self.reserve())
+        return self.reserve()
 
     @property
     def is_changed(self) -> bool:
         """Whether its value was changed in place."""
         return self.is_computed and self.value is not None and count_changes(self.value) != self._version
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether a change in place has given its value another place in the graph of gradients."""
+        return self.value is not None and self.value.grad_fn is not self._place
 
     def find_layout(self) -> Tensor:
         """Have a tensor that is laid out as it, without computing it where that is possible."""
@@ -219,5 +226,5 @@ class Map:
     @contextmanager
     def _restore_modes(self) -> Iterator[None]:
         device = self.expression.parts[0].source.device.type
-        with torch.inference_mode(self._is_inference), torch.no_grad(), torch.autocast(device, enabled=False):
+        with torch.inference_mode(self.is_inference), torch.no_grad(), torch.autocast(device, enabled=False):
             yield

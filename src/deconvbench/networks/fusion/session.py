@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -18,7 +19,7 @@ from deconvbench.networks.fusion import calls
 from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, make_plain
 from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Match, name_resizing
 from deconvbench.networks.fusion.history import FastWay, Replay, are_hooks_active, join_ways
-from deconvbench.networks.fusion.maps import Map, Root, cut
+from deconvbench.networks.fusion.maps import Map, Root, cut, find_meta
 from deconvbench.networks.fusion.purity import HANDLES, is_harmless, split_inplace
 from deconvbench.networks.fusion.recorded import record_call, record_operation
 from deconvbench.networks.fusion.resizing import convolve, evaluate, is_faster
@@ -144,9 +145,10 @@ class Session:
         self._roots = []
         return follow(function, args, kwargs, self)
 
-    def _make_map(
+    def _defer(
         self, expression: LazyExpression[Tensor], function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> Map:
+    ) -> Deferred:
+        self.has_tried = True
         call, tensors = record_call(function, args, kwargs, expression.parts[0].source.device.type)
         inputs = [
             tensor
@@ -159,23 +161,17 @@ class Session:
         if can_record_gradients() and calls.KINDS[function] in {calls.INTERPOLATE, calls.JOIN}:
             expression = self._own(expression)
         is_linear = calls.is_linear(function, len(inputs))
-        made = Map(expression, self._roots, call, inputs, is_linear=is_linear)
-        self._kept += [(weakref.ref(one), one.find_memory()) for one in made.needed]
-        return made
+        make_map = partial(Map, expression, self._roots, call, inputs, is_linear=is_linear)
+        deferred = defer(find_meta(expression), self, make_map)
+        self._kept += [(weakref.ref(one), one.find_memory()) for one in deferred.map.needed]
+        self._pending.append(weakref.ref(deferred))
+        return deferred
 
     def _own(self, expression: LazyExpression[Tensor]) -> LazyExpression[Tensor]:
         """Copy what is upsampled or joined, as torch does: no write reaches what gradients are made of."""
         copies = {id(root.leaf): root.copy() for root in self._roots}
         self._roots = list(copies.values())
         return expression.map(lambda source: copies[id(source)].leaf if id(source) in copies else source)
-
-    def _defer(
-        self, expression: LazyExpression[Tensor], function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> Deferred:
-        self.has_tried = True
-        deferred = defer(self._make_map(expression, function, args, kwargs), self)
-        self._pending.append(weakref.ref(deferred))
-        return deferred
 
     def _list_waiting(self) -> list[Deferred]:
         """List the deferred tensors that are alive and not ordinary ones, and forget the others."""
@@ -233,7 +229,7 @@ class Session:
             return self._convolve(args, kwargs)
         image = args[0] if args else None
         args, kwargs, is_inplace = split_inplace(function, args, kwargs)
-        if is_inplace and (not isinstance(image, Deferred) or image.is_computed or image.map.watch.is_exposed):
+        if is_inplace and (not isinstance(image, Deferred) or not image.can_turn):
             return NotImplemented
         if isinstance(image, Deferred) and _is_laid_out(image, function, args, kwargs):
             return image
@@ -247,13 +243,12 @@ class Session:
                 for deferred in find_deferred((*args, *kwargs.values())):
                     self._miss(deferred.map.expression, expression)
             return NotImplemented
-        if isinstance(image, Deferred):
-            if expression is image.map.expression:
-                return image
-            if is_inplace:
-                image.turn_into(self._make_map(expression, function, args, kwargs))
-                return image
-        return self._defer(expression, function, args, kwargs)
+        if isinstance(image, Deferred) and expression is image.map.expression:
+            return image
+        deferred = self._defer(expression, function, args, kwargs)
+        if not isinstance(image, Deferred) or not is_inplace:
+            return deferred
+        return image if image.turn_into(deferred) else NotImplemented
 
     def _can_upsample(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """Whether the argument of an upsampling is deferred, and its expression can be upsampled."""
