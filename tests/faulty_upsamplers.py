@@ -248,8 +248,12 @@ class TalksOfAnother(_Plain):
 class TalksLater(_Plain):
     """A thread of it goes on when the layer was measured."""
 
+    talks = False
+
     def forward(self, x: Tensor) -> Tensor:
-        threading.Thread(target=self._talk, daemon=True).start()
+        if not self.talks:
+            self.talks = True
+            threading.Thread(target=self._talk, daemon=True).start()
         return super().forward(x)
 
     def _talk(self) -> None:

@@ -43,7 +43,7 @@ def test_layers_of_earlier_commits_find_what_has_moved_since(checkout: Path) -> 
 def test_products_come_from_the_checkout_and_what_measures_from_here(checkout: Path) -> None:
     code = (
         f"import sys\n{TAKE}take_products_from(Path(sys.argv[1]))\n"
-        "import deconvbench.measure.job as measuring, deconvbench.upsamplers as upsamplers\n"
+        "import deconvbench.measure.layers as measuring, deconvbench.upsamplers as upsamplers\n"
         "import deconvbench.theory.overlap as overlap, deconvbench.upsamplers.interpolation as interpolation\n"
         "import deconvbench.records.case as case\n"
         "assert interpolation.ORIGIN == 'the other'\n"
@@ -54,7 +54,7 @@ def test_products_come_from_the_checkout_and_what_measures_from_here(checkout: P
     assert answer.returncode == 0, answer.stderr
     ours, theirs = PACKAGE, checkout / "deconvbench"
     assert answer.stdout.split() == [
-        str(ours / "measure" / "job.py"),
+        str(ours / "measure" / "layers.py"),
         str(ours / "records" / "case.py"),
         str(theirs / "upsamplers" / "__init__.py"),
         str(theirs / "upsamplers" / "interpolation.py"),
