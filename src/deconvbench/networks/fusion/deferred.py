@@ -177,6 +177,8 @@ def defer(meta: Meta, session: "Session", make_map: Callable[[Tensor], Map]) -> 
     if own.has_gradient:
         assert own.value is not None
         put_on(own, deferred, own.value)
+        # that was no change of the user's
+        torch._C._autograd._unsafe_set_version_counter((own.value,), (0,))
     own.watch.follow(deferred)
     return deferred
 

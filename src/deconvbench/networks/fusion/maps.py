@@ -186,7 +186,7 @@ class Map:
     @property
     def has_moved(self) -> bool:
         """Whether a change in place has given its value another place in the graph of gradients."""
-        return self.value is not None and self.value.grad_fn is not self._place
+        return self.is_changed and self.value is not None and self.value.grad_fn is not self._place
 
     def find_layout(self) -> Tensor:
         """Have a tensor that is laid out as it, without computing it where that is possible."""
