@@ -200,6 +200,7 @@ def test_what_torch_has_saved_counts_the_changes_of_what_is_computed(requires_gr
     deferred = make(torch.randn(1, 1, 2, 2, requires_grad=requires_grad))
     saved = torch._C._autograd._make_saved_tensor(deferred, is_output=False)
     assert saved.unpack() is deferred
+    assert deferred.compute(None, is_pure=True)._version == 0
     assert (deferred.is_held, deferred.can_turn) == (True, False)
     with torch.no_grad():
         deferred.compute(Tensor.mul_, is_pure=False).mul_(2)

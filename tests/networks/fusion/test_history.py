@@ -642,9 +642,37 @@ def write_in_inference_mode(c: nn.Module, x: Tensor) -> Any:
     return c(h) + x.mean()
 
 
+class Halved(torch.autograd.Function):
+    """Writes into its input, and says so."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.mark_dirty(x)
+        x.mul_(0.5)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0] * 0.5
+
+
+def write_in_a_custom_function(c: nn.Module, x: Tensor) -> Any:
+    h = up(x)
+    y: Any = Halved.apply(h)  # type: ignore[no-untyped-call] # torch has no types here
+    return c(y) + c(h)
+
+
+def detach_what_was_saved(c: nn.Module, x: Tensor) -> Any:
+    h = up(x)
+    y: Any = Squared.apply(h)  # type: ignore[no-untyped-call] # as above
+    h.detach_()
+    return c(y) + c(h)
+
+
 @pytest.mark.parametrize(
     "program",
     [
+        *(write_in_a_custom_function, detach_what_was_saved),
         *(write_before, write_what_nobody_reads_again, write_between, write_what_is_not_an_argument),
         *(write_unrecorded_inside, write_in_inference_mode),
     ],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from deconvbench.networks.fusion.history import Meta, attach, put_on, reserve_behind
+from deconvbench.networks.fusion.history import Meta, put_on, reserve_behind
 from deconvbench.networks.fusion.maps import Map
 from deconvbench.networks.fusion.purity import LAYOUT_QUERIES, METADATA, is_pure
 
@@ -88,8 +88,8 @@ class Deferred(Tensor):
         if not self.map.is_computed:
             self.session.notice(self, function)
         value = self.map.fill()
-        if not self.has_own_history and not value.requires_grad:
-            value = self.map.value = attach(self, value)
+        if not self.has_own_history:
+            value = self.map.follow(self, self._find_node())
         is_last = function is None
         if is_pure or (self.is_given_away and not is_last):
             return value
@@ -120,9 +120,12 @@ class Deferred(Tensor):
         It has another if a custom autograd function has returned it: what such a function does has no history,
         and gets that of the function afterwards.
         """
-        with torch._C.DisableTorchFunctionSubclass():
-            node = self.grad_fn
+        node = self._find_node()
         return node is None or getattr(node, "map", None) is self.map
+
+    def _find_node(self) -> Any:
+        with torch._C.DisableTorchFunctionSubclass():
+            return self.grad_fn
 
     @property
     def is_held(self) -> bool:
@@ -177,6 +180,8 @@ def defer(meta: Meta, session: "Session", make_map: Callable[[Tensor], Map]) -> 
     if own.has_gradient:
         assert own.value is not None
         put_on(own, deferred, own.value)
+        # that was no change of the user's
+        torch._C._autograd._unsafe_set_version_counter((own.value,), (0,))
     own.watch.follow(deferred)
     return deferred
 

@@ -119,6 +119,7 @@ class Map:
         )
         self.needed: tuple[Map, ...] = ()
         self._place: Any = None
+        self._origin: Any = None
         if not can_record_gradients():
             return
         tensors = [one.value if isinstance(one, Map) else one for one in inputs]
@@ -183,10 +184,19 @@ class Map:
         """Whether its value was changed in place."""
         return self.is_computed and self.value is not None and count_changes(self.value) != self._version
 
+    def follow(self, face: Tensor, node: Any) -> Tensor:
+        """Take the place in the graph of gradients that a custom function has given its face."""
+        value = self.fill()
+        if node is not self._origin:
+            self._origin = node
+            self.value = value = attach(face, value.detach() if value.requires_grad else value)
+            self._place = value.grad_fn
+        return value
+
     @property
     def has_moved(self) -> bool:
         """Whether a change in place has given its value another place in the graph of gradients."""
-        return self.value is not None and self.value.grad_fn is not self._place
+        return self.is_changed and self.value is not None and self.value.grad_fn is not self._place
 
     def find_layout(self) -> Tensor:
         """Have a tensor that is laid out as it, without computing it where that is possible."""
