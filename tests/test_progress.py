@@ -129,4 +129,4 @@ def test_a_case_is_described_with_its_latency_and_its_ratio() -> None:
     baseline = make_record(latency=latency, baseline_id=make_case().case_id, ratios=(1.0, 1.0))
     assert describe_record(baseline) == "nearest_conv-k3-s2-c4x2-8x8: 2 ms, –"
     other = make_record(latency=latency, baseline_id="transposed-k3-s2-c4x2-8x8", ratios=(0.5, 0.7123, 2.0))
-    assert describe_record(other) == "nearest_conv-k3-s2-c4x2-8x8: 2 ms (0.712 of the baseline's), –"
+    assert describe_record(other) == "nearest_conv-k3-s2-c4x2-8x8: 2 ms (0.843 of the baseline's), –"

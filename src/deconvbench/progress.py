@@ -11,6 +11,7 @@ from typing import TextIO
 
 from deconvbench.records.case import name_layer
 from deconvbench.records.pairs import PairRecord
+from deconvbench.records.ratio import find_ratio
 from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
 from deconvbench.system.texts import tidy_line
 from deconvbench.units import format_bytes, format_duration, format_seconds
@@ -54,8 +55,8 @@ def describe_record(record: AnyRecord) -> str:
         if record.latency is not None and record.status == "ok":
             samples = sorted(record.latency.samples_s)
             peak = record.memory.peak_memory_bytes if record.memory else None
-            is_compared = record.ratios and record.baseline_id != name
-            compared = f" ({median(record.ratios):.3g} of the baseline's)" if is_compared else ""
+            found = find_ratio(record) if record.baseline_id != name else None
+            compared = "" if found is None else f" ({found:.3g} of the baseline's)"
             return f"{name}: {format_seconds(samples[len(samples) // 2])}{compared}, {format_bytes(peak)}"
     elif isinstance(record, PairRecord):
         name = f"{record.pair} against base: {record.case.case_id}"

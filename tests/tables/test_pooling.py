@@ -139,7 +139,7 @@ def test_replicates_that_failed_alike_with_other_words_are_told_apart() -> None:
     assert pool_rows(rows)[0]["message"] == "replicate 0: why 0; replicate 1: why 1"
 
 
-def test_a_case_is_noisy_when_any_replicate_is() -> None:
+def test_a_case_of_three_replicates_is_noisy_when_any_is() -> None:
     rows = make_rows([1.0, 1.1, 1.2])
     rows[1] |= {"noisy": True, "noise_reason": "load 3.1 on 2 cores"}
     (pooled,) = pool_rows(rows)
@@ -176,3 +176,14 @@ def test_cases_of_other_devices_and_runs_have_no_say() -> None:
     other_run = [row | {"run": "other"} for row in draw_rows(calm, device="cuda")]
     beside_run = pool_rows([*other_run, *draw_rows({99: 0.05}, device="cuda")])[-1]
     assert measure_width(beside_run) == pytest.approx(measure_width(alone))
+
+
+@pytest.mark.parametrize(("disturbed", "is_noisy"), [(0, False), (2, False), (3, True), (8, True)])
+def test_of_many_replicates_a_third_makes_a_case_noisy(disturbed: int, is_noisy: bool) -> None:
+    reason = "samples spread by 12%"
+    rows = [make_row(replicate=number) for number in range(8)]
+    for row in rows[:disturbed]:
+        row |= {"noisy": True, "noise_reason": reason}
+    (pooled,) = pool_rows(rows)
+    # what disturbed them is told in any case
+    assert (pooled["noisy"], reason in pooled["noise_reason"]) == (is_noisy, disturbed > 0)

@@ -308,4 +308,4 @@ def guess_case_seconds(grid: Grid) -> float:
     grid : Grid
         Its `time_cap_s` is the case's share of the rounds; building, warm-up and the memory pass come on top.
     """
-    return grid.time_cap_s + 0.5
+    return grid.time_cap_s + 0.25

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 from deconvbench.records.case import Case
+from deconvbench.records.ratio import find_ratio
 from deconvbench.records.record import (
     AnyRecord,
     Record,
@@ -60,5 +61,4 @@ def _find_latency(record: Record) -> float | None:
 
 
 def _find_ratio(record: Record) -> float | None:
-    is_compared = record.ratios and record.baseline_id != record.case.case_id
-    return median(record.ratios) if is_compared else None
+    return find_ratio(record) if record.baseline_id != record.case.case_id else None

@@ -20,6 +20,8 @@ from deconvbench.records.schema import (
 )
 from deconvbench.statistics import Pooled, mean_interval, pool_cases
 
+# a case is noisy if this many times its disturbed replicates are all of them, or more
+_NOISY_SHARE = 3
 # which failure a case that never succeeded is known by: the one that says most about the case itself
 _TELLING_FIRST = ("ok", "oom", "timeout", "crashed", "error", "unsupported")
 
@@ -102,7 +104,7 @@ def _pool_case(
         **result,
         "status": min(statuses, key=_TELLING_FIRST.index),
         "message": _join_texts(failures, len(rows)),
-        "noisy": bool(reasons),
+        "noisy": _NOISY_SHARE * len(reasons) >= len(chosen) > 0 < len(reasons),
         "noise_reason": _join_texts(reasons, len(chosen)),
         "latency_s": latency.value if latency else None,
         "latency_ci_low_s": latency.low if latency else None,

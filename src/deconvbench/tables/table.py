@@ -7,13 +7,14 @@ not part of a run: the caller hands it in where the quality table is to have it.
 
 import math
 from collections.abc import Iterable, Sequence
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any, TypeGuard
 
 import pandas as pd
 
 from deconvbench.records.case import CASE_FIELDS, Case
 from deconvbench.records.conditions import describe_conditions
+from deconvbench.records.ratio import find_ratio
 from deconvbench.records.record import (
     RECORD_FIELDS,
     AnyRecord,
@@ -114,9 +115,7 @@ def _describe_record(record: Record) -> dict[str, Any]:
         row["latency_floor_s"] = min(samples_s)
         row |= {"samples": len(samples_s), "stop_reason": latency.stop_reason}
         row |= {"host_latency_s": latency.host_latency_s, "launch_bound": latency.launch_bound}
-    # as in the table of speed-ups: within a round, and then the median
-    ratios = [ratio for ratio in record.ratios if 0 < ratio < math.inf]
-    row |= {"baseline_id": record.baseline_id or None, "ratio": median(ratios) if ratios else None}
+    row |= {"baseline_id": record.baseline_id or None, "ratio": find_ratio(record)}
     if memory is not None:
         row |= {name: getattr(memory, name) for name in BYTE_COLUMNS}
         if memory.peak_memory_bytes is not None:

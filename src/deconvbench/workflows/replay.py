@@ -17,6 +17,7 @@ import torch
 from deconvbench.errors import UnsupportedError
 from deconvbench.records.case import Case, name_group
 from deconvbench.records.conditions import describe_conditions
+from deconvbench.records.ratio import find_ratio
 from deconvbench.records.record import Record
 from deconvbench.records.run_folder import read_journal
 from deconvbench.records.schema import ARTIFACT_COLUMNS, NUMERICAL_COLUMNS
@@ -121,16 +122,17 @@ def _join(replicates: Sequence[Record], shown: dict[str, Any]) -> CaseResult:
     timed = [
         record.latency.samples_s for record in ordered if record.status == "ok" and record.latency is not None
     ]
-    paired = [record for record in ordered if record.status == "ok" and record.ratios]
+    found = [(record.baseline_id, find_ratio(record)) for record in ordered if record.status == "ok"]
+    paired = [(baseline_id, ratio) for baseline_id, ratio in found if ratio is not None]
     # replicates with another baseline are not of one kind
-    is_paired = len({record.baseline_id for record in paired}) == 1
+    is_paired = len({baseline_id for baseline_id, _ in paired}) == 1
     info = {
         "case_id": told.case.case_id,
         "status": told.status,
         "replicate_latency_s": [median(samples) for samples in timed],
         "replicate_floor_s": [min(samples) for samples in timed],
-        "baseline_id": paired[0].baseline_id if is_paired else None,
-        "replicate_ratio": [median(record.ratios) for record in paired] if is_paired else [],
+        "baseline_id": paired[0][0] if is_paired else None,
+        "replicate_ratio": [ratio for _, ratio in paired] if is_paired else [],
         "machine_id": told.machine_id,
         "torch_version": told.torch_version,
         "conditions": describe_conditions(told.conditions),
