@@ -21,7 +21,7 @@ from deconvbench.records.schema import (
 from deconvbench.statistics import Pooled, mean_interval, pool_cases
 
 # a case is noisy if this many times its disturbed replicates are all of them, or more
-_NOISY_SHARE = 3
+_NOISY_SHARE = 2
 # which failure a case that never succeeded is known by: the one that says most about the case itself
 _TELLING_FIRST = ("ok", "oom", "timeout", "crashed", "error", "unsupported")
 
