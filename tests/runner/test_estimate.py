@@ -23,9 +23,9 @@ def test_long_speedups_are_guessed_by_their_work_and_short_ones_by_the_cap() -> 
 
 
 def test_the_extent_counts_cases_and_settings() -> None:
-    assert describe_extent(make_plan()) == "3 cases × 2 replicates, about 9 s"
+    assert describe_extent(make_plan()) == "3 cases × 2 replicates, about 8 s"
     # a baseline that is timed along takes its time too
-    assert describe_extent(make_plan(baseline=("transposed", 3))) == "3 cases × 2 replicates, about 18 s"
-    assert describe_extent(make_plan(baseline=("nearest_conv", 3))) == "3 cases × 2 replicates, about 9 s"
+    assert describe_extent(make_plan(baseline=("transposed", 3))) == "3 cases × 2 replicates, about 15 s"
+    assert describe_extent(make_plan(baseline=("nearest_conv", 3))) == "3 cases × 2 replicates, about 8 s"
     text = describe_extent(make_plan(make_speedup_grid()))
     assert text.startswith("1 cases and 6 settings with interleaved timing × 2 replicates, about ")

@@ -389,6 +389,8 @@ def _is_idle(pid: int) -> bool:
     """Say whether a process waits for work of torch's or Python's, or has ended."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except OSError:
         return True
-    return not command or any(word in command for word in _IDLE_CHILDREN)
+    # one that is just being replaced by its program has no words yet, and yet it runs
+    return state in {b"Z", b"X"} or any(word in command for word in _IDLE_CHILDREN)
