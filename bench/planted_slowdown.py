@@ -2,7 +2,7 @@
 
 Each compares HEAD with HEAD on a preset, with a busy loop in one layer of one side, and prints what the comparison
 said of that layer and of the others. Exits with 1 if a try did not find it, or called another layer slower or
-faster. Meant for a quiet machine; ten tries on `smoke` take some ten minutes or more.
+faster. Meant for a quiet machine; a try on `smoke` takes some minutes, ten an hour or more.
 """
 
 import argparse

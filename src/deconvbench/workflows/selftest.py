@@ -38,7 +38,7 @@ _RESULT_NAME = "selftest.json"
 _PAIRS_NAME = "pairs"
 # a case takes a fifth of a second: both sides prepare (.03 s), find an idle core (.05 s), warm up (.04 s), and
 # take sixteen rounds of two blocks of 2 ms (.08 s). Sixty cases and twelve slowed ones are 15 s, three processes
-# to start 7 s: 24 replicates take nine minutes. Processes differ by more than rounds do, so rounds are few
+# to start 7 s: 24 replicates should take nine minutes. Processes differ by more than rounds do, so rounds are few
 _POLICY = PairPolicy(min_block_s=2e-3, warmup_s=0.02, rounds=16, fewest_rounds=8, time_cap_s=0.2)
 _SLOWED_SHARE, _FEWEST_SLOWED = 0.2, 4
 
