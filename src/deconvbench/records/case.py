@@ -179,11 +179,10 @@ def name_group(case: Case) -> str:
     case : Case
         Any.
     """
-    kernel = "" if case.kernel_size is None else f"-k{case.kernel_size}"
-    return case.case_id.removeprefix(f"{case.upsampler}{kernel}-")
+    return case.case_id.removeprefix(f"{name_layer(case.upsampler, case.kernel_size)}-")
 
 
-def name_layer(upsampler: str, kernel_size: int | None, scale_factor: int) -> str:
+def name_layer(upsampler: str, kernel_size: int | None, scale_factor: int | None = None) -> str:
     """Name a layer as the ids of its cases begin: ``transposed-k3-s2``, or without k where there is no kernel.
 
     Parameters
@@ -192,11 +191,11 @@ def name_layer(upsampler: str, kernel_size: int | None, scale_factor: int) -> st
         Name in the registry.
     kernel_size : int or None
         Kernel size k.
-    scale_factor : int
-        Scale s.
+    scale_factor : int, optional
+        Scale s; left out for layers of any scale.
     """
     kernel = "" if kernel_size is None else f"-k{kernel_size}"
-    return f"{upsampler}{kernel}-s{scale_factor}"
+    return f"{upsampler}{kernel}" if scale_factor is None else f"{upsampler}{kernel}-s{scale_factor}"
 
 
 def parse_layer(text: object, name: str) -> tuple[str, int | None]:

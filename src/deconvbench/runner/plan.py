@@ -14,7 +14,7 @@ from typing import Any, Self, TypedDict
 from deconvbench.arguments import LARGEST_SEED, check_whole
 from deconvbench.errors import UsageError
 from deconvbench.grid.grid import Grid
-from deconvbench.records.case import Case, name_group, parse_layer
+from deconvbench.records.case import Case, name_group, name_layer, parse_layer
 from deconvbench.records.record import (
     AnyRecord,
     NumericsRecord,
@@ -113,7 +113,7 @@ class Plan:
             "precision": self.precision,
             "keyword": self.keyword,
             "setting_ids": [case.case_id for case in self.settings],
-            "baseline": None if self.baseline is None else _name_layer(*self.baseline),
+            "baseline": None if self.baseline is None else name_layer(*self.baseline),
             "conditions": self.conditions,
         }
 
@@ -136,10 +136,6 @@ class Plan:
             # those of versions before policies were timed as the system would have it
             conditions=info.get("conditions") or "system",
         )
-
-
-def _name_layer(upsampler: str, kernel_size: int | None) -> str:
-    return upsampler if kernel_size is None else f"{upsampler}-k{kernel_size}"
 
 
 def format_now() -> str:
