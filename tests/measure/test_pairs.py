@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from deconvbench.errors import UnsupportedError
-from deconvbench.measure.pairs import PairedStep, find_difference
+from deconvbench.measure.pairs import PairedStep
 from tests.builders import make_case
 
 
@@ -103,25 +103,3 @@ def test_a_slowdown_reaches_the_blocks() -> None:
 def test_what_cannot_be_built_is_said() -> None:
     with pytest.raises(UnsupportedError):
         PairedStep(make_case(upsampler="transposed", kernel_size=1), 3)
-
-
-@pytest.mark.parametrize(
-    ("theirs", "ours", "expected"),
-    [
-        ([[1.0, -2.0]], [[1.0, -2.0]], 0),
-        ([[1.0, -2.0]], [[1.0, -1.0]], 0.5),
-        ([[1.0]], [[-1.0]], 2),
-        ([[0.0]], [[0.0]], 0),
-        ([[0.0]], [[1e-9]], 1),
-        ([[1.0], [4.0]], [[1.0], [1.0]], 0.75),
-        ([[1.0]], [[1.0], [2.0]], 2),
-        ([[1.0, 2.0]], [[1.0]], 2),
-        ([[float("nan")]], [[1.0]], 2),
-    ],
-    ids=["equal", "half", "sign", "zeros", "tiny", "worst of two", "number", "shape", "nan"],
-)
-def test_deviations_are_shares_of_the_largest_value(
-    theirs: list[list[float]], ours: list[list[float]], expected: float
-) -> None:
-    found = find_difference([torch.tensor(t) for t in theirs], [torch.tensor(t) for t in ours])
-    assert found == pytest.approx(expected)

@@ -6,9 +6,7 @@ when, and what the numbers mean, is not known here.
 
 import contextlib
 import hashlib
-import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,8 +14,9 @@ from torch import Tensor, nn
 
 from deconvbench.measure.accelerator import TorchAccelerator
 from deconvbench.measure.blocks import NS, Clock, find_block_length, pause_collector, time_block, warm_up
+from deconvbench.measure.outputs import find_difference, find_gradients
 from deconvbench.measure.slowing import slow_down
-from deconvbench.measure.step import find_gradients, prepare_step
+from deconvbench.measure.step import prepare_step
 from deconvbench.records.case import Case
 
 
@@ -142,28 +141,3 @@ def _run_once(run: object, layer: nn.Module, case: Case, seed: int) -> list[Tens
             torch.default_generator.manual_seed(seed)
             outputs = find_gradients(layer, case, seed)
     return [output.detach().to("cpu", copy=True).contiguous() for output in outputs]
-
-
-def find_difference(theirs: Sequence[Tensor], ours: Sequence[Tensor]) -> float:
-    """Find the largest deviation between tensors, each as a share of its largest value on either side.
-
-    Parameters
-    ----------
-    theirs, ours : sequence of Tensor
-        Compared by position.
-
-    Returns
-    -------
-    float
-        From 0 to 2; 2 where their number, or a shape, differs.
-    """
-    if [tuple(t.shape) for t in theirs] != [tuple(t.shape) for t in ours]:
-        return 2.0
-    shares = [0.0]
-    for one, two in zip(theirs, ours, strict=True):
-        a, b = one.double(), two.double()
-        largest = max(float(a.abs().max()), float(b.abs().max()))
-        deviation = float((a - b).abs().max())
-        # where a number is none, such as in a gradient, nothing is known
-        shares.append(2.0 if math.isnan(deviation) else min(deviation / largest, 2.0) if largest else 0.0)
-    return max(shares)

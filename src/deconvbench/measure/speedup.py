@@ -17,8 +17,9 @@ from deconvbench.errors import UnsupportedError, UsageError
 from deconvbench.measure.blocks import Clock, spare_collector
 from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.measure.memory import measure_cpu_memory
+from deconvbench.measure.outputs import find_gradients
 from deconvbench.measure.rounds import take_rounds
-from deconvbench.measure.step import PreparedStep, draw_input, find_gradients, prepare_step
+from deconvbench.measure.step import PreparedStep, draw_input, prepare_step
 from deconvbench.records.case import Case
 from deconvbench.records.pairs import OUTPUT_TOLERANCES
 from deconvbench.records.record import SpeedupRecord

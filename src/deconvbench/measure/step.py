@@ -373,30 +373,3 @@ class GraphedWork:
             with torch.cuda.graph(graph, stream=side):
                 output = self._work(None)
         return graph, output
-
-
-def find_gradients(layer: nn.Module, case: Case, seed: int) -> list[Tensor]:
-    """Run a layer forward and backward.
-
-    Parameters
-    ----------
-    layer : nn.Module
-        In training mode, as `case` says.
-    case : Case
-        Says which input it gets.
-    seed : int
-        Of the input and of the gradient of the output, which has mean 0: sums of thousands of equal signs round
-        badly in torch's own layers too.
-
-    Returns
-    -------
-    list of Tensor
-        The output, the gradient of the input, and those of the parameters that have one.
-    """
-    x = draw_input(case, seed).requires_grad_()
-    output: Tensor = layer(x)
-    generator = torch.Generator("cpu").manual_seed(seed)
-    gradient = torch.randn(output.shape, dtype=torch.float32, device="cpu", generator=generator).to(output)
-    trained = [parameter for parameter in layer.parameters() if parameter.requires_grad]
-    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(output, (x, *trained), gradient, allow_unused=True)
-    return [output, *(found for found in gradients if found is not None)]
