@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 
+import pandas as pd
 import torch
 from torch.utils.benchmark import Timer
 
@@ -274,6 +275,44 @@ def read_measuring_share(results: Path = Path("results")) -> Iterator[Goal]:
         )
 
 
+def read_quick(results: Path = Path("results")) -> Iterator[Goal]:
+    """Read from the newest runs of `quick` how well ratios are known, how noisy they are, how two agree.
+
+    Parameters
+    ----------
+    results : Path
+        The folder that holds ``runs``.
+    """
+    folders = sorted(path.parent for path in (results / "runs").glob("*-quick*/summary.csv"))
+    if not folders:
+        return  # nothing was run yet, so there is nothing to tell
+    ratios = [_read_ratios(folder) for folder in folders[-2:]]
+    newest = ratios[-1]
+    widths = (newest["ratio_high"] - newest["ratio_low"]) / 2 / newest["ratio"]
+    yield from _judge_shares(f"half-width of the ratios in {folders[-1].name}", widths, (0.02, 0.05))
+    noisy = float(newest["noisy"].mean())
+    yield Goal(name=f"noisy cases in {folders[-1].name}", measured=f"{noisy:.0%}", limit="10 %", met=noisy <= 0.1)
+    if len(ratios) > 1:
+        apart = (newest["ratio"] / ratios[0]["ratio"]).dropna().map(math.log).abs()
+        yield from _judge_shares(
+            f"ratios in {folders[-2].name} and {folders[-1].name} apart by", apart, (0.03, 0.08)
+        )
+
+
+def _read_ratios(folder: Path) -> pd.DataFrame:
+    """Read what was compared with a baseline, by case."""
+    summary = pd.read_csv(folder / "summary.csv")
+    is_compared = summary["ratio"].notna() & (summary["baseline_id"] != summary["case_id"])
+    return summary[is_compared].set_index("case_id")
+
+
+def _judge_shares(name: str, shares: "pd.Series[float]", limits: tuple[float, float]) -> Iterator[Goal]:
+    """Judge the median and nine tenths of some shares."""
+    for word, quantile, limit in zip(("median", "nine tenths"), (0.5, 0.9), limits, strict=True):
+        found = float(shares.quantile(quantile))
+        yield Goal(name=f"{name}, {word}", measured=f"{found:.1%}", limit=f"{limit:.0%}", met=found <= limit)
+
+
 def read_selftest(results: Path = Path("results")) -> Iterator[Goal]:
     """Read from the newest ``deconvbench selftest`` how often the rule for pairs was wrong, and what it found.
 
@@ -313,6 +352,7 @@ def list_goals() -> Iterator[Goal]:
     yield time_claims()
     yield estimate_budget()
     yield from read_measuring_share()
+    yield from read_quick()
     yield from read_selftest()
 
 

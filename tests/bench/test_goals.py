@@ -15,6 +15,7 @@ from bench.goals import (
     estimate_budget,
     print_goals,
     read_measuring_share,
+    read_quick,
     read_selftest,
     time_claims,
 )
@@ -122,3 +123,32 @@ def test_rates_are_read_from_the_newest_selftest(tmp_path: Path) -> None:
     # of versions before there were pairs
     (folder / "selftest.json").write_text(json.dumps({"rows": [{**row, "rule": "ours"}]}))
     assert list(read_selftest(tmp_path)) == []
+
+
+def write_ratios(folder: Path, ratios: list[float], half_width: float, noisy: int) -> None:
+    lines = [
+        "case_id,baseline_id,ratio,ratio_low,ratio_high,noisy",
+        "base,base,1.0,1.0,1.0,False",
+        "alone,,,,,False",
+    ]
+    for number, ratio in enumerate(ratios):
+        ends = f"{ratio * (1 - half_width)},{ratio * (1 + half_width)}"
+        lines.append(f"case{number},base,{ratio},{ends},{number < noisy}")
+    folder.mkdir(parents=True)
+    (folder / "summary.csv").write_text("\n".join(lines))
+
+
+def test_ratios_are_read_from_the_newest_two_runs_of_quick(tmp_path: Path) -> None:
+    assert list(read_quick(tmp_path)) == []
+    runs = tmp_path / "runs"
+    write_ratios(runs / "20260101T000000Z-quick", [9.0] * 10, 0.5, 10)
+    write_ratios(runs / "20260102T000000Z-quick", [2.0] * 10, 0.5, 10)
+    write_ratios(runs / "20260103T000000Z-quick", [2.0] * 5 + [2.3] * 5, 0.03, 1)
+    write_ratios(runs / "20260104T000000Z-smoke", [7.0] * 10, 0.9, 10)
+    assert [(goal.measured, goal.met) for goal in read_quick(tmp_path)] == [
+        ("3.0%", False),
+        ("3.0%", True),
+        ("10%", True),
+        ("7.0%", False),
+        ("14.0%", False),
+    ]
