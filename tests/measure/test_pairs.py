@@ -93,10 +93,13 @@ def test_a_slowdown_reaches_the_blocks() -> None:
     assert calls == [1, 1, 1]
     side.close()
     slowed = PairedStep(make_case(), 3, slowdown=0.5)
+    # the clock is read as on the other side, and nothing added
+    alike = PairedStep(make_case(), 3, slowdown=0.0)
     plain = PairedStep(make_case(), 3)
     assert slowed._call.__qualname__.startswith("slow_down")
+    assert alike._call.__qualname__.startswith("slow_down")
     assert "slow_down" not in plain._call.__qualname__
-    for side in (slowed, plain):
+    for side in (slowed, alike, plain):
         side.close()
 
 

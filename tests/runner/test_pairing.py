@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -199,6 +200,31 @@ def test_each_side_has_a_log_of_its_own(tmp_path: Path) -> None:
     measure(list_pair_jobs(CASES[:1], CASES[:1], seed=1, replicate=0), logs=tmp_path)
     logs = {side.options.log.name for side in FakeSide.started if side.options.log}
     assert logs == {"base.log", "head.log", "control.log"}
+
+
+def test_where_head_is_slowed_the_clock_is_read_on_all_sides() -> None:
+    setup = PairSetup(base=BASE, head=replace(HEAD, slowdowns=(("carafe", 0.05),)), find_core=lambda: 1)
+    list(measure_pairs(setup, list_pair_jobs(CASES[:1], CASES[:1], seed=1, replicate=0), start=FakeSide))
+    shares = [dict(side.options.slowdowns)["carafe"] for side in FakeSide.started]
+    assert sorted(shares) == [0.0, 0.0, 0.05]
+
+
+def test_all_sides_are_started_before_one_is_waited_for() -> None:
+    events: list[str] = []
+
+    class Slow(FakeSide):
+        def __init__(self, options: WorkerOptions) -> None:
+            super().__init__(options)
+            events.append("started")
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == "environment" and "started" in events[-1:]:
+                events.append("waited")
+            return super().__getattribute__(name)
+
+    jobs = list_pair_jobs(CASES[:1], CASES[:1], seed=1, replicate=0)
+    list(measure_pairs(PairSetup(base=BASE, head=HEAD, find_core=lambda: 1), jobs, start=Slow))
+    assert events == ["started", "started", "started", "waited"]
 
 
 def test_an_interruption_ends_all_processes() -> None:

@@ -47,10 +47,10 @@ def test_a_failure_is_an_answer() -> None:
 def test_only_the_layer_that_is_named_is_slowed(monkeypatch: pytest.MonkeyPatch) -> None:
     from deconvbench.measure import pairs
 
-    shares: list[float] = []
+    shares: list[float | None] = []
 
     class Noted:
-        def __init__(self, case: object, seed: int, *, slowdown: float) -> None:
+        def __init__(self, case: object, seed: int, *, slowdown: float | None) -> None:
             shares.append(slowdown)
 
         def close(self) -> None:
@@ -63,7 +63,7 @@ def test_only_the_layer_that_is_named_is_slowed(monkeypatch: pytest.MonkeyPatch)
     side = Side({"nearest_conv": 0.05})
     prepare(side)
     prepare(side, make_case(upsampler="conv_nearest").case_id)
-    assert shares == [0.05, 0.0]
+    assert shares == [0.05, None]
 
 
 def test_each_line_is_answered_with_the_token_before_it() -> None:

@@ -1,37 +1,13 @@
-import io
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
 
 from deconvbench.errors import UnsupportedError
-from deconvbench.measure import group as measuring
-from deconvbench.records.record import Latency, Record, decode_record, encode_record
-from deconvbench.runner import worker_main as worker_module
-from deconvbench.runner.worker import WorkerOptions
+from deconvbench.records.record import Latency, Record
 from deconvbench.runner.worker_main import classify_failure, fill
-from tests.builders import make_case, make_record
-
-
-@pytest.mark.parametrize("slowdown", [0.0, 0.25])
-def test_the_slowdown_reaches_the_step_that_is_timed(monkeypatch: pytest.MonkeyPatch, slowdown: float) -> None:
-    shares = []
-
-    def note(step: Callable[[], object], share: float) -> Callable[[], object]:
-        shares.append(share)
-        return step
-
-    monkeypatch.setattr(measuring, "slow_down", note)
-    chosen = WorkerOptions(slowdown=slowdown, policy=(("time_cap_s", 0.01),), measures_memory=False)
-    greeting = json.dumps({**asdict(chosen), "token": "t"})
-    answers: list[str] = []
-    lines = f"{greeting}\n{encode_record(make_record(status='error', case=make_case(upsampler='nearest_conv')))}\n"
-    worker_module.serve(io.StringIO(lines), answers.append)
-    token, state, record = answers[-1].split(" ", 2)
-    assert (token, state, decode_record(record, "answer").status) == ("t", "ready", "ok")
-    assert shares == ([slowdown] if slowdown else [])
+from tests.builders import make_record
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ from deconvbench.measure.layers import count_macs
 from deconvbench.measure.memory import measure_accelerator_memory, measure_cpu_memory
 from deconvbench.measure.noise import BlockWatch, explain_noise, read_noise_state
 from deconvbench.measure.rounds import Report, Rounds, divide_rounds, take_rounds, time_first_call
-from deconvbench.measure.slowing import slow_down
 from deconvbench.measure.step import PreparedStep, prepare_step
 from deconvbench.records.record import Latency, Record
 
@@ -92,7 +91,6 @@ def measure_group(
     look: Look = lambda: (),
     report: Report = lambda _: None,
     conditions: str = "system",
-    slowdown: float = 0.0,
     measures_memory: bool = True,
 ) -> list[Record]:
     """Measure the cases of one group.
@@ -117,8 +115,6 @@ def measure_group(
     conditions : str
         The policy under which the rounds are taken, one of `POLICIES`; first calls may start processes, and memory
         passes are not timed.
-    slowdown : float
-        Share by which steps on the CPU are made slower.
     measures_memory : bool
         False leaves the memory pass out.
 
@@ -132,7 +128,7 @@ def measure_group(
     DisturbanceError
         If `look` names something.
     """
-    group = _Group(jobs, policy, judge, report, conditions, slowdown)
+    group = _Group(jobs, policy, judge, report, conditions)
     with _allow_recompilation(jobs):
         group.prepare(look)
         group.time()
@@ -165,7 +161,6 @@ class _Group:
         judge: Judge,
         report: Report,
         conditions: str,
-        slowdown: float,
     ) -> None:
         self._members = [_Member(job) for job in jobs]
         self._case = jobs[0].case
@@ -175,7 +170,6 @@ class _Group:
         self._judge = judge
         self._report = report
         self._conditions = conditions
-        self._slowdown = slowdown
         self._accelerator: TorchAccelerator | None = None
 
     def prepare(self, look: Look) -> None:
@@ -204,7 +198,7 @@ class _Group:
         if not sound:
             return
         steps: dict[str, Callable[[], object]] = {
-            name: self._slow_down(member.step.run) for name, member in sound.items() if member.step is not None
+            name: member.step.run for name, member in sound.items() if member.step is not None
         }
         cores = len(list_cores()) or os.cpu_count() or 1
         # compiled code may be compiled once more, by processes that are not to be held to one core
@@ -252,10 +246,6 @@ class _Group:
                 noise_reason=reason,
                 conditions=conditions,
             )
-
-    def _slow_down(self, step: Callable[[], object]) -> Callable[[], object]:
-        is_slowed = self._slowdown and self._accelerator is None
-        return slow_down(step, self._slowdown) if is_slowed else step
 
     def measure_memory(self) -> None:
         """Measure the memory of every step that was timed, one after another."""

@@ -24,8 +24,6 @@ class Measuring:
         From which the ids of machine and software are taken.
     policy : mapping
         Fields of `LatencyPolicy` that differ from its defaults.
-    slowdown : float
-        Share by which steps on the CPU are made slower.
     measures_memory : bool
         False leaves the memory pass out.
     conditions : str
@@ -37,11 +35,9 @@ class Measuring:
         *,
         environment: Mapping[str, Any],
         policy: Mapping[str, Any],
-        slowdown: float = 0.0,
         measures_memory: bool = True,
         conditions: str = "system",
     ) -> None:
-        self._slowdown = slowdown
         self._conditions = conditions
         self._measures_memory = measures_memory
         self._identity = {key: environment[key] for key in ("machine_id", "torch_version", "code_version")}
@@ -81,7 +77,6 @@ class Measuring:
             look=look,
             report=report,
             conditions=self._conditions,
-            slowdown=self._slowdown,
             measures_memory=self._measures_memory,
         )
 

@@ -74,7 +74,7 @@ class Side:
         from deconvbench.measure.pairs import PairedStep
 
         case = Case.from_id(request["case"])
-        self._step = PairedStep(case, request["seed"], slowdown=self._slowdowns.get(case.upsampler, 0.0))
+        self._step = PairedStep(case, request["seed"], slowdown=self._slowdowns.get(case.upsampler))
         self._held.callback(self._step.close)
         return {"digest": self._step.digest()}
 

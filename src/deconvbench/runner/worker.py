@@ -6,6 +6,7 @@ memory, a crash, a hang) happens to that job alone and becomes its status, or ma
 child is started with `subprocess`, so that daemonic parents can have one too. Measures nothing itself.
 """
 
+import functools
 import json
 import secrets
 import sys
@@ -53,10 +54,9 @@ class WorkerOptions:
         Folders of a user's checkout; from them, and nowhere else, come the modules named by `checked_out`.
     checked_out : tuple of str
         Top-level modules of that checkout.
-    slowdown : float
-        Share by which every step is made slower, to see whether a comparison finds it.
     slowdowns : tuple
-        By upsampler the share by which its steps alone are made slower, where pairs of processes are timed.
+        By upsampler the share by which its steps are made slower where pairs of processes are timed, to see
+        whether a comparison finds it.
     measures_memory : bool
         False leaves the memory pass out.
     conditions : str
@@ -79,7 +79,6 @@ class WorkerOptions:
     python: str | None = None
     checkout: tuple[str, ...] = ()
     checked_out: tuple[str, ...] = ()
-    slowdown: float = 0.0
     slowdowns: tuple[tuple[str, float], ...] = ()
     measures_memory: bool = True
     conditions: str = "system"
@@ -118,8 +117,6 @@ class Worker:
     ----------
     MODULE : str
         What the child runs.
-    environment : dict
-        What the child found about machine and software.
 
     Raises
     ------
@@ -145,9 +142,18 @@ class Worker:
             raise WorkerError(f"the worker process did not start: {python}: {explain_os_error(error)}") from error
         self._token = secrets.token_hex(8)
         self._is_spent = False
+        self._child.send(json.dumps({**asdict(options), "token": self._token}, default=str))
+        self._come_up()
+
+    def _come_up(self) -> None:
+        """Wait until the child is there."""
+        _ = self.environment
+
+    @functools.cached_property
+    def environment(self) -> dict[str, Any]:
+        """What the child found about machine and software; who asks first waits until it has come up."""
         answer = None
         try:
-            self._child.send(json.dumps({**asdict(options), "token": self._token}, default=str))
             answer = self._child.receive(START_TIMEOUT_S)
         except (TimeoutError, ChannelError):
             pass  # reported below, with the child's last words
@@ -165,7 +171,7 @@ class Worker:
         if "failure" in greeting:
             self.kill()
             raise WorkerError(greeting["failure"])
-        self.environment: dict[str, Any] = greeting["environment"]
+        return dict(greeting["environment"])
 
     @property
     def alive(self) -> bool:

@@ -227,7 +227,6 @@ def _prepare(options: dict[str, Any]) -> tuple["Measuring", dict[str, Any], "Pro
     measuring = Measuring(
         environment=environment,
         policy=dict(options["policy"]),
-        slowdown=options["slowdown"],
         measures_memory=options["measures_memory"],
         conditions=options["conditions"],
     )

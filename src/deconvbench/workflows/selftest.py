@@ -17,7 +17,6 @@ from deconvbench.records.run_folder import JOURNAL_NAME
 from deconvbench.report.selftest import format_selftest, to_dict
 from deconvbench.runner.pairing import (
     WAITING_VARIABLES,
-    PairPolicy,
     PairProcess,
     PairSetup,
     StartSide,
@@ -36,10 +35,6 @@ from deconvbench.workflows.selection import Selection, make_plan
 _RESULT_NAME = "selftest.json"
 # below the folder, so that it is not taken for a run
 _PAIRS_NAME = "pairs"
-# a case takes a fifth of a second: both sides prepare (.03 s), find an idle core (.05 s), warm up (.04 s), and
-# take sixteen rounds of two blocks of 2 ms (.08 s). Sixty cases and twelve slowed ones are 15 s, three processes
-# to start 7 s: 24 replicates should take nine minutes. Processes differ by more than rounds do, so rounds are few
-_POLICY = PairPolicy(min_block_s=2e-3, warmup_s=0.02, rounds=16, fewest_rounds=8, time_cap_s=0.2)
 _SLOWED_SHARE, _FEWEST_SLOWED = 0.2, 4
 
 
@@ -121,7 +116,6 @@ def _measure(
     setup = PairSetup(
         base=options,
         head=replace(options, slowdowns=slowdowns),
-        policy=_POLICY,
         timeout_s=plan.grid.timeout_s,
         logs=logs,
     )
