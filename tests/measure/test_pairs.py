@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from deconvbench.errors import UnsupportedError
+from deconvbench.measure.noise import BlockWatch, Source
 from deconvbench.measure.pairs import PairedStep
 from tests.builders import make_case
 
@@ -59,7 +60,15 @@ def test_the_global_random_state_is_left_alone() -> None:
 def test_a_block_is_the_mean_over_its_calls() -> None:
     side = PairedStep(make_case(), 3, clock=Clock())
     # two readings a block, a millisecond apart
-    assert side.time_block(4) == pytest.approx(0.25e-3)
+    seconds, _ = side.time_block(4)
+    assert seconds == pytest.approx(0.25e-3)
+    side.close()
+
+
+def test_a_block_says_what_took_time_from_it() -> None:
+    side = PairedStep(make_case(), 3, clock=Clock())
+    side._watch = BlockWatch(sources=[Source(what="stolen by the test", read=iter([0.0, 5e-4]).__next__)])
+    assert side.time_block(1)[1] == "50% of the block stolen by the test"
     side.close()
 
 

@@ -55,7 +55,7 @@ class FakeSide:
             "differ": {"difference": 0.25},
             "settle": {"conditions": {"policy": "settled", "pinned_cores": request.get("cores", [])}},
             "warm": {"calls": 8 if self.name == "head" else 4},
-            "time": {"seconds": 2.0 if self.name == "head" else 1.0},
+            "time": {"seconds": 2.0 if self.name == "head" else 1.0, "disturbed": ""},
         }
         return {"status": "ok", **answers.get(do, {})}
 
@@ -139,6 +139,27 @@ def test_rounds_end_at_the_time_cap_but_not_before_the_fewest() -> None:
     jobs = list_pair_jobs(CASES[:1], [], seed=1, replicate=0)
     [record] = measure(jobs, policy=PairPolicy(rounds=50, fewest_rounds=3, time_cap_s=0))
     assert len(record.base_samples_s) == 3
+
+
+def test_a_round_with_a_disturbed_block_is_taken_again_and_kept() -> None:
+    disturbed = {"status": "ok", "seconds": 9.0, "disturbed": "30% of the block stolen"}
+    FakeSide.failures = {("head", "time"): disturbed}
+    [record] = measure(list_pair_jobs(CASES[:1], [], seed=1, replicate=0))
+    assert record.repeated == ((0, "head: 30% of the block stolen"),)
+    assert record.head_samples_s == (9.0, 2.0, 2.0, 2.0, 2.0)
+    assert record.base_samples_s == (1.0,) * 5
+
+
+def test_a_machine_that_disturbs_every_block_does_not_hold_a_case_up() -> None:
+    class Disturbed(FakeSide):
+        def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+            return {**super().ask(request, timeout_s), "disturbed": "all of it"}
+
+    setup = PairSetup(base=BASE, head=HEAD, policy=PairPolicy(rounds=4, fewest_rounds=2), find_core=lambda: 1)
+    [record] = measure_pairs(setup, list_pair_jobs(CASES[:1], [], seed=1, replicate=0), start=Disturbed)
+    assert [index for index, _ in record.repeated] == list(range(8))
+    assert len(record.base_samples_s) == 12
+    assert record.repeated[0][1] in ("base: all of it; head: all of it", "head: all of it; base: all of it")
 
 
 def test_a_replicate_is_three_fresh_processes() -> None:
@@ -269,7 +290,8 @@ def test_real_processes_take_turns_and_survive_a_crash(tmp_path: Path) -> None:
     for record in records:
         if record.case.upsampler == "sound":
             assert (record.status, record.message, record.output_difference) == ("ok", "", 0.0)
-            assert 2 <= len(record.base_samples_s) == len(record.head_samples_s) <= 4
+            assert 2 <= len(record.base_samples_s) - len(record.repeated) <= 4
+            assert len(record.head_samples_s) == len(record.base_samples_s)
             assert min(record.base_samples_s + record.head_samples_s) > 0
         else:
             assert record.status == "crashed"

@@ -57,7 +57,7 @@ class FakeSide:
             "prepare": {"digest": "d"},
             "settle": {"conditions": {}},
             "warm": {"calls": 1},
-            "time": {"seconds": 2e-3 if is_slow else 1e-3},
+            "time": {"seconds": 2e-3 if is_slow else 1e-3, "disturbed": ""},
         }
         return {"status": "ok", **answers.get(request["do"], {})}
 

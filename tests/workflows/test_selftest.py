@@ -48,7 +48,7 @@ class Side:
             case "warm":
                 return {"status": "ok", "calls": 4}
             case "time":
-                return {"status": "ok", "seconds": 1e-3 * self._factor}
+                return {"status": "ok", "seconds": 1e-3 * self._factor, "disturbed": ""}
         return {"status": "ok"}
 
     def kill(self) -> None:

@@ -116,7 +116,7 @@ def measure_group(
         The policy under which the rounds are taken, one of `POLICIES`; first calls may start processes, and memory
         passes are not timed.
     measures_memory : bool
-        False leaves the memory pass out.
+        False leaves the memory pass out; it is made in replicate 0 alone.
 
     Returns
     -------
@@ -132,7 +132,8 @@ def measure_group(
     with _allow_recompilation(jobs):
         group.prepare(look)
         group.time()
-        if measures_memory:
+        # memory and kernels are the same each time, so one replicate suffices
+        if measures_memory and jobs[0].replicate == 0:
             group.measure_memory()
     return group.finish()
 
@@ -261,10 +262,7 @@ class _Group:
                         memory = measure_cpu_memory(step)
                     else:
                         memory = measure_accelerator_memory(step, self._accelerator)
-                    member.record = replace(member.record, memory=memory)
-                    # they are the same each time, so one replicate suffices
-                    if member.record.replicate == 0:
-                        member.record = replace(member.record, kernel=name_kernels(step))
+                    member.record = replace(member.record, memory=memory, kernel=name_kernels(step))
                 member.record = replace(member.record, memory_pass_s=time.monotonic() - started)
 
     def _isolate(self, member: _Member) -> PreparedStep:

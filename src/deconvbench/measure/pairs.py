@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from deconvbench.measure.accelerator import TorchAccelerator
 from deconvbench.measure.blocks import NS, Clock, find_block_length, pause_collector, time_block, warm_up
+from deconvbench.measure.noise import BlockWatch
 from deconvbench.measure.outputs import find_difference, find_gradients
 from deconvbench.measure.slowing import slow_down
 from deconvbench.measure.step import prepare_step
@@ -53,6 +54,7 @@ class PairedStep:
         self._call = step.run if slowdown is None or case.device != "cpu" else slow_down(step.run, slowdown)
         self._accelerator = None if case.device == "cpu" else TorchAccelerator(case.device)
         self._held.enter_context(pause_collector())
+        self._watch = self._held.enter_context(BlockWatch(case.threads)) if case.device == "cpu" else None
 
     def digest(self) -> str:
         """Digest what the step gave: equal texts mean that two sides gave the same numbers."""
@@ -101,7 +103,7 @@ class PairedStep:
         self._outputs = []  # compared by now
         return warm_up(self._run, warmup_s, find_block_length(min_block_s, self._clock), self._clock)
 
-    def time_block(self, calls: int) -> float:
+    def time_block(self, calls: int) -> tuple[float, str]:
         """Time one block.
 
         Parameters
@@ -111,16 +113,21 @@ class PairedStep:
 
         Returns
         -------
-        float
-            Seconds per call.
+        seconds : float
+            Per call.
+        reason : str
+            Why the block was disturbed; empty where nothing took time from it, and on an accelerator.
         """
         if self._accelerator is None:
-            return time_block(self._call, calls, self._clock) / calls
+            assert self._watch is not None
+            self._watch.begin()
+            block_s = time_block(self._call, calls, self._clock)
+            return block_s / calls, self._watch.end(block_s)
         self._accelerator.synchronize()
         started = self._clock()
         time_block(self._call, calls, self._clock)
         self._accelerator.synchronize()
-        return (self._clock() - started) * NS / calls
+        return (self._clock() - started) * NS / calls, ""
 
     def _run(self) -> None:
         self._call()

@@ -43,6 +43,9 @@ class PairRecord:
         ``base`` or ``head``: which prepared first and began the first round; the next round begins with the other.
     calls_per_sample : int
         Calls in the block behind each sample, the same on both sides.
+    repeated : tuple of (int, str)
+        Index of each round in which something took time from a side, with side and reason. Another round was taken
+        for it; both are kept, and both count.
     output_difference : float or None
         Largest deviation between the outputs of both sides (where the step is `train`, of the gradients too) as a
         share of the largest value, found before timing; None where they were not compared.
@@ -65,6 +68,7 @@ class PairRecord:
     head_samples_s: tuple[float, ...] = ()
     first_side: str = ""
     calls_per_sample: int = 0
+    repeated: tuple[tuple[int, str], ...] = ()
     output_difference: float | None = None
     conditions: Conditions | None = None
     total_s: float = 0.0
