@@ -1,17 +1,17 @@
 """Showing how far a run is: a bar on a terminal, plain lines elsewhere, always on standard error."""
 
+import math
 import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from statistics import median
 from typing import TextIO
 
 from deconvbench.records.case import name_layer
 from deconvbench.records.pairs import PairRecord
-from deconvbench.records.ratio import find_ratio
+from deconvbench.records.ratio import find_log_ratio, find_ratio
 from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
 from deconvbench.system.texts import tidy_line
 from deconvbench.units import format_bytes, format_duration, format_seconds
@@ -61,8 +61,7 @@ def describe_record(record: AnyRecord) -> str:
     elif isinstance(record, PairRecord):
         name = f"{record.pair} against base: {record.case.case_id}"
         if record.status == "ok":
-            pairs = zip(record.base_samples_s, record.head_samples_s, strict=True)
-            ratio = median(head / base for base, head in pairs)
+            ratio = math.exp(find_log_ratio(record.base_samples_s, record.head_samples_s))
             return f"{name}: {ratio:.3f} in {len(record.base_samples_s)} rounds"
     elif isinstance(record, SpeedupRecord):
         name = f"speed-ups over {record.case.case_id}{', frozen' if record.is_frozen else ''}"

@@ -45,9 +45,9 @@ def test_scaling_makes_slower_by_the_share() -> None:
     assert [list(samples) for samples in scaled["a"]] == [pytest.approx([1.1, 2.2]), pytest.approx([3.3])]
 
 
-def test_a_replicate_is_the_median_of_its_rounds() -> None:
-    found = find_log_ratios({"a": [[1.0, 1.0, 2.0]]}, {"a": [[2.0, 1.0, 4.0]]})
-    assert found == {"a": [pytest.approx(np.log(2))]}
+def test_a_replicate_is_the_median_of_its_rounds_taken_in_twos() -> None:
+    found = find_log_ratios({"a": [[1.0, 1.0, 2.0, 1.0]]}, {"a": [[2.0, 8.0, 4.0, 2.0]]})
+    assert found == {"a": [pytest.approx(np.log(np.sqrt(2 * 8 * 2 * 2) ** 0.5))]}
 
 
 @pytest.mark.parametrize(("count", "looks"), [(4, (4,)), (10, (10,)), (24, (10, 15, 20, 24))])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deconvbench.records.ratio import find_ratio
+from deconvbench.records.ratio import find_log_ratio, find_ratio
 from deconvbench.records.record import Record
 from tests.builders import make_record
 from tests.tables.made_records import make_latency
@@ -44,3 +44,25 @@ def test_where_samples_and_rounds_are_not_as_many_the_middle_ratio_stands() -> N
     assert find_ratio(make_timed([1.0, 2.0], [3.0, 5.0, 4.0])) == 4
     assert find_ratio(replace(make_timed([1.0], [3.0, 5.0]), latency=None)) == 4
     assert find_ratio(make_timed([0.0, 2.0], [3.0, 5.0])) == 4
+
+
+def test_what_the_second_block_of_a_round_costs_favours_no_side() -> None:
+    # the second block takes a fifth longer, and the sides begin in turns
+    base = [1.0, 1.2] * 4
+    new = [1.05 * 1.2, 1.05 * 1.0] * 4
+    assert find_log_ratio(base, new) == pytest.approx(math.log(1.05))
+    assert find_log_ratio(base[:7], new[:7]) == pytest.approx(math.log(1.05))
+
+
+def test_two_rounds_in_which_something_else_ran_do_not_count() -> None:
+    base = [1.0] * 10
+    assert find_log_ratio(base, [9.0, 9.0, *[1.1] * 8]) == pytest.approx(math.log(1.1))
+
+
+def test_a_single_round_is_all_there_is() -> None:
+    assert find_log_ratio([2.0], [3.0]) == pytest.approx(math.log(1.5))
+
+
+def test_sides_have_a_sample_of_each_round() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        find_log_ratio([1.0, 1.0], [1.0])

@@ -60,17 +60,6 @@ def make_interval(centre: float, low: float, high: float) -> RatioInterval:
     return RatioInterval(ratio=float(ratio), low=float(least), high=float(most))
 
 
-def median_log_ratio(base: ArrayLike, new: ArrayLike) -> float:
-    """Median over rounds of log(new/base): what one replicate says of a case timed in turns.
-
-    Parameters
-    ----------
-    base, new : array_like, shape (rounds,)
-        Seconds, positive; those of equal index are of one round.
-    """
-    return float(np.median(np.log(np.asarray(new, dtype=np.float64)) - np.log(np.asarray(base, dtype=np.float64))))
-
-
 def check_thresholds(margin: float, level: float) -> None:
     """Refuse a margin or a level that is none.
 

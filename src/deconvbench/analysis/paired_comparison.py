@@ -12,7 +12,7 @@ import pandas as pd
 
 from deconvbench.analysis.comparison import COMPARISON_COLUMNS, Row, join_reasons, judge_values, make_row
 from deconvbench.analysis.comparison_input import Side
-from deconvbench.analysis.intervals import DEFAULT_LEVEL, median_log_ratio
+from deconvbench.analysis.intervals import DEFAULT_LEVEL
 from deconvbench.analysis.pairing import (
     ControlJudgement,
     PairedJudgement,
@@ -23,6 +23,7 @@ from deconvbench.analysis.pairing import (
     list_undecided,
 )
 from deconvbench.records.pairs import OUTPUT_TOLERANCES, PairRecord
+from deconvbench.records.ratio import find_log_ratio
 
 # of the cases that are inconclusive: how many replicates would decide them, null where that is not known
 PAIRED_COLUMNS = (*COMPARISON_COLUMNS, "replicates", "replicates_needed")
@@ -75,7 +76,7 @@ def collect_log_ratios(records: Sequence[PairRecord], pair: str) -> dict[str, li
         if record.pair == pair:
             values = found.setdefault(record.case.case_id, [])
             if record.status == "ok" and record.base_samples_s:
-                values.append((record.replicate, median_log_ratio(record.base_samples_s, record.head_samples_s)))
+                values.append((record.replicate, find_log_ratio(record.base_samples_s, record.head_samples_s)))
     return {case: [value for _, value in sorted(values)] for case, values in found.items()}
 
 

@@ -12,12 +12,13 @@ from statistics import fmean, median
 
 import numpy as np
 
-from deconvbench.analysis.intervals import MIN_REPLICATES, RatioInterval, make_interval, median_log_ratio
+from deconvbench.analysis.intervals import MIN_REPLICATES, RatioInterval, make_interval
 from deconvbench.analysis.pairing import judge_pairs
 from deconvbench.analysis.selftest_rules import RULES, Run, find_log_ratios, make_plan, scale_run
 from deconvbench.analysis.two_speeds import TwoSpeeds, find_two_speeds
 from deconvbench.errors import UsageError
 from deconvbench.records.pairs import PairRecord
+from deconvbench.records.ratio import find_log_ratio
 from deconvbench.statistics import mean_interval
 
 MARGINS = (0.02, 0.05)
@@ -213,7 +214,7 @@ def find_biases(records: Iterable[PairRecord]) -> dict[str, RatioInterval]:
     for record in records:
         if record.pair != "control" or record.status != "ok":
             continue
-        by_side = median_log_ratio(record.base_samples_s, record.head_samples_s)
+        by_side = find_log_ratio(record.base_samples_s, record.head_samples_s)
         is_base = record.first_side == "base"
         values = {"second process over first": by_side}
         if record.first_side:
@@ -221,7 +222,7 @@ def find_biases(records: Iterable[PairRecord]) -> dict[str, RatioInterval]:
             rounds = list(zip(record.base_samples_s, record.head_samples_s, strict=True))
             # the order alternates from round to round
             firsts = [pair if (index % 2 == 0) == is_base else pair[::-1] for index, pair in enumerate(rounds)]
-            values["second block of a round over first"] = median_log_ratio(*zip(*firsts, strict=True))
+            values["second block of a round over first"] = find_log_ratio(*zip(*firsts, strict=True))
         for name, value in values.items():
             found.setdefault(name, {}).setdefault(record.replicate, []).append(value)
     return {

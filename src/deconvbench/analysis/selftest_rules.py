@@ -8,8 +8,9 @@ from statistics import fmean, median
 
 from scipy import stats
 
-from deconvbench.analysis.intervals import judge_interval, median_log_ratio, ratio_intervals
+from deconvbench.analysis.intervals import judge_interval, ratio_intervals
 from deconvbench.analysis.pairing import PairedPlan, judge_pairs
+from deconvbench.records.ratio import find_log_ratio
 
 _MANN_WHITNEY_LEVEL = 0.05
 
@@ -39,7 +40,7 @@ def find_log_ratios(base: Run, new: Run) -> dict[str, list[float]]:
         With the same cases and replicates; samples of equal index are of one round.
     """
     return {
-        case: [median_log_ratio(one, two) for one, two in zip(base[case], new[case], strict=True)] for case in base
+        case: [find_log_ratio(one, two) for one, two in zip(base[case], new[case], strict=True)] for case in base
     }
 
 

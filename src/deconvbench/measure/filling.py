@@ -60,14 +60,22 @@ def count_flushes(step: Callable[[], object], accelerator: Accelerator[Any], clo
         step()
         end.record()
         launches_s.append((clock() - began) * NS)
+    # what further flushes add: the end of the last one, which the host does not wait for, is in both
+    few, many = (_time_flushes(accelerator, clock, count * _CALIBRATION_CALLS) for count in (1, 2))
+    gain_s = (many[0] - few[0] - (many[1] - few[1])) / _CALIBRATION_CALLS
+    needed = math.ceil(_FILLER_MARGIN * median(launches_s) / gain_s) if gain_s > 0 else _MAX_FLUSHES + 1
+    return min(max(1, needed), _MAX_FLUSHES), needed <= _MAX_FLUSHES
+
+
+def _time_flushes(accelerator: Accelerator[Any], clock: Clock, count: int) -> tuple[float, float]:
+    """Time some flushes on an idle device: seconds that they take there, and that their launch takes the host."""
+    start, end = accelerator.make_event(), accelerator.make_event()
     accelerator.synchronize()
     start.record()
     began = clock()
-    for _ in range(_CALIBRATION_CALLS):
+    for _ in range(count):
         accelerator.flush_l2()
-    flush_launch_s = (clock() - began) * NS / _CALIBRATION_CALLS
+    launch_s = (clock() - began) * NS
     end.record()
     accelerator.synchronize()
-    gain_s = accelerator.elapsed_s(start, end) / _CALIBRATION_CALLS - flush_launch_s
-    needed = math.ceil(_FILLER_MARGIN * median(launches_s) / gain_s) if gain_s > 0 else _MAX_FLUSHES + 1
-    return min(max(1, needed), _MAX_FLUSHES), needed <= _MAX_FLUSHES
+    return accelerator.elapsed_s(start, end), launch_s

@@ -104,7 +104,7 @@ class PairedStep:
         return warm_up(self._run, warmup_s, find_block_length(min_block_s, self._clock), self._clock)
 
     def time_block(self, calls: int) -> tuple[float, str]:
-        """Time one block.
+        """Time one block, behind a call that is not timed: the other side's block has left the caches cold.
 
         Parameters
         ----------
@@ -118,6 +118,7 @@ class PairedStep:
         reason : str
             Why the block was disturbed; empty where nothing took time from it, and on an accelerator.
         """
+        self._call()
         if self._accelerator is None:
             assert self._watch is not None
             self._watch.begin()
