@@ -9,14 +9,13 @@ network, no file.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from deconvbench.measure.artifacts.patches import check_period, choose_patch_size, mean_power, read_images
+from deconvbench.measure.artifacts.images import IMAGE_UNITS, Channels, Picture, find_unit, read_images
+from deconvbench.measure.artifacts.patches import check_period, choose_patch_size, mean_power
+from deconvbench.measure.artifacts.result_text import describe_amplitude
 
 # bins around a line that its floor is read from; ±1 belong to the line, that wide is the window's peak
 _NEAREST, _FARTHEST = 2, 4
@@ -28,7 +27,7 @@ _ROUNDING = 2**-52
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckerboardResult:
-    """What `checkerboard` found; amplitudes are in the image's units.
+    """What `checkerboard` found; amplitudes are in the image's units. ``str()`` says it in words.
 
     Parameters
     ----------
@@ -45,6 +44,8 @@ class CheckerboardResult:
         Period P that was looked for, in pixels.
     patches : int
         Patches per image and channel.
+    unit : str
+        Of the amplitudes: ``8-bit levels``, ``16-bit levels`` or ``image units``.
     """
 
     amplitude: float
@@ -52,6 +53,7 @@ class CheckerboardResult:
     by_scale: Mapping[int, float]
     period: int
     patches: int
+    unit: str = IMAGE_UNITS
 
     @property
     def is_detected(self) -> bool:
@@ -59,15 +61,17 @@ class CheckerboardResult:
         return self.amplitude > self.detection_level
 
     def __str__(self) -> str:
-        if self.amplitude < self.detection_level:
-            return f"< {self.detection_level:.3g} (period {self.period})"
-        known = f"detection level {self.detection_level:.3g}"
-        if math.isnan(self.detection_level):
-            known = f"no detection level from fewer than {_FEWEST_PATCHES} patches"
-        return f"{self.amplitude:.3g} (period {self.period}, {known})"
+        return describe_amplitude(
+            "checkerboard",
+            self.amplitude,
+            self.detection_level,
+            unit=self.unit,
+            period=self.period,
+            shares=self.by_scale,
+        )
 
 
-def checkerboard(image: Tensor | NDArray[np.number[Any]], period: int = 2) -> CheckerboardResult:
+def checkerboard(image: Picture, period: int = 2, *, channels: Channels | None = None) -> CheckerboardResult:
     """Measure the calibrated amplitude of the part of an image that repeats with a period of P pixels.
 
     The power at the grid lines (i/P, j/P) of the mean spectrum of windowed patches, less its floor there, summed
@@ -76,7 +80,8 @@ def checkerboard(image: Tensor | NDArray[np.number[Any]], period: int = 2) -> Ch
     its column), each of power times squared frequency, since natural content falls off with frequency. Signed
     squares are averaged over images and channels, all weighted alike, before the root.
 
-    Unit: that of the image (8-bit levels for images in 0..255). Range: any; negative means below the floor.
+    Unit: that of the image (8-bit levels for uint8 and most Pillow images; floats have whatever unit they were
+    given in, and the result says "image units"). Range: any; negative means below the floor.
     Best: 0, or anything below the detection level.
     Sees: the grid that upsampling leaves in real outputs of whole networks, with no reference. A pure checkerboard
     of ±a reads a. On content of deviation 1, over a dozen images of 256 pixels, amplitudes from .03 read within
@@ -91,11 +96,16 @@ def checkerboard(image: Tensor | NDArray[np.number[Any]], period: int = 2) -> Ch
 
     Parameters
     ----------
-    image : Tensor or ndarray, shape (H, W), (C, H, W) or (N, C, H, W)
-        Any integer or floating-point type, on any device, with or without a graph; channels lie *before* height
-        and width. Computed in float64 on the CPU. H and W at least 32 (P = 2 and 4), 33 (P = 3) or 128 (P from 5).
+    image : Tensor, ndarray or PIL.Image.Image
+        Shape (H, W), (C, H, W), (H, W, C), (N, C, H, W) or (N, H, W, C); any integer or floating-point type, on
+        any device, with or without a graph; or a Pillow image as it is seen, transparent pixels on white and
+        without EXIF's rotation (`read_images` has the rules). Computed in float64 on the CPU. H and W at least 32
+        (P = 2 and 4), 33 (P = 3) or 128 (P from 5).
     period : int
         P in pixels, 2 to 8: the product of the scales of all upsamplers in the network.
+    channels : {"first", "last"} or None
+        Where the channels are. None: a tensor has them first; an array has them at the end whose axis is at most
+        4, and where both ends could be meant, or none, this argument is asked for.
 
     Returns
     -------
@@ -110,9 +120,9 @@ def checkerboard(image: Tensor | NDArray[np.number[Any]], period: int = 2) -> Ch
     Raises
     ------
     UsageError
-        If the image is not a such array (lists are not: their type and layout are guesswork), has masked pixels,
-        is sparse or without values, holds NaN or infinity or is too small for the period, or if the period is not
-        a whole number from 2 to 8.
+        If the image is none of these (lists are not: their type and layout are guesswork), has masked pixels, is
+        sparse or without values, holds NaN or infinity or is too small for the period, if its channels cannot be
+        told, or if the period is not a whole number from 2 to 8.
 
     References
     ----------
@@ -124,12 +134,12 @@ def checkerboard(image: Tensor | NDArray[np.number[Any]], period: int = 2) -> Ch
 
     Examples
     --------
-    >>> board = np.indices((256, 256)).sum(0) % 2 * 0.2
-    >>> round(checkerboard(board, period=2).amplitude, 9)
-    0.1
+    >>> board = torch.arange(256)[:, None].add(torch.arange(256)).remainder(2)
+    >>> print(checkerboard((100 + 4 * board).to(torch.uint8)))
+    checkerboard: 2 8-bit levels (period 2), above the detection level of ...
     """
     period = check_period(period)
-    images = read_images(image)
+    images = read_images(image, channels=channels)
     number, channels, height, width = images.shape
     side = choose_patch_size(height, width, period)
     lines = torch.tensor([(i, j) for i in range(period) for j in range(period)][1:], device=images.device)
@@ -159,6 +169,7 @@ def checkerboard(image: Tensor | NDArray[np.number[Any]], period: int = 2) -> Ch
         by_scale=by_scale,
         period=period,
         patches=patches,
+        unit=find_unit(image),
     )
 
 
