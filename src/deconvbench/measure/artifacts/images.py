@@ -117,7 +117,7 @@ def read_images(image: object, *, channels: Channels | None = None) -> Tensor:
     return images
 
 
-def find_unit(image: object) -> str:
+def find_unit(image: Any) -> str:
     """Name the unit that amplitudes of an image are in.
 
     Parameters

@@ -140,7 +140,7 @@ def checkerboard(image: Picture, period: int = 2, *, channels: Channels | None =
     """
     period = check_period(period)
     images = read_images(image, channels=channels)
-    number, channels, height, width = images.shape
+    number, depth, height, width = images.shape
     side = choose_patch_size(height, width, period)
     lines = torch.tensor([(i, j) for i in range(period) for j in range(period)][1:], device=images.device)
     surroundings = []
@@ -148,7 +148,7 @@ def checkerboard(image: Picture, period: int = 2, *, channels: Channels | None =
         power, patches = mean_power(image_map, side)
         surroundings.append(_look_around(power, lines * side // period))
     near = torch.stack(surroundings)
-    near = near.reshape(number, channels, *near.shape[1:])
+    near = near.reshape(number, depth, *near.shape[1:])
     floor = _estimate_floor(near, _square_frequencies(lines * side // period, side))
     excess = (near[..., _FARTHEST, _FARTHEST] - floor).mean((0, 1))
 
