@@ -157,8 +157,8 @@ def find_excess(layer: nn.Module, maps: Tensor, scale_factor: int) -> tuple[int,
             f"{shape[0]}×{shape[1]} for {size}×{size}" for shape, size in zip(shapes, sizes, strict=True)
         )
         raise UsageError(
-            f"upsampler: outputs of {found}; scale_factor {scale_factor} asks for sides that grow by that"
-            " number with each pixel of the input"
+            f"upsampler: outputs of {found}; scale_factor {scale_factor} asks for sides that grow by"
+            f" {scale_factor} with each pixel of the input"
         )
     down, right = (side - scale_factor * sizes[0] for side in shapes[0])
     return down, right
