@@ -31,9 +31,11 @@ def test_no_submodule_bears_the_name_of_a_public_function() -> None:
 @pytest.mark.parametrize(
     "name",
     [
+        "block_edge",
         "border_error",
         "checkerboard",
         "effective_ripple",
+        "find_period",
         "flat_field_ripple",
         "gradient_overlap_cv",
         "image_rejection_db",

@@ -300,7 +300,14 @@ def test_constants_hold_nothing() -> None:
 
 
 def _make_result(**changes: Any) -> CheckerboardResult:
-    values = {"amplitude": 0.0312, "detection_level": 0.00861, "by_scale": {2: 0.0312}, "period": 2, "patches": 49}
+    values = {
+        "amplitude": 0.0312,
+        "detection_level": 0.00861,
+        "noise_level": 0.004,
+        "by_scale": {2: 0.0312},
+        "period": 2,
+        "patches": 49,
+    }
     return CheckerboardResult(**{**values, **changes})
 
 
