@@ -27,6 +27,7 @@ def _run(page: Path) -> doctest.TestResults:
     return runner.summarize(verbose=False)
 
 
+@pytest.mark.slow
 def test_the_page_on_metrics_alone_holds() -> None:
     result = _run(DOCS / "artifacts_alone.md")
     assert result.attempted > 30
