@@ -299,6 +299,96 @@ def test_an_output_that_no_colour_changes_is_tried_with_two() -> None:
     assert (float(silent), silent.periodicity_error, silent.is_periodic) == (0, 0, True)
 
 
+class _DoubleConv(nn.Sequential):
+    """Two valid convolutions, as the first U-Net had them."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, 3), nn.LeakyReLU(0.1),
+            nn.Conv2d(out_channels, out_channels, 3), nn.LeakyReLU(0.1),
+        )  # fmt: skip
+
+
+class _ValidUNet(nn.Module):
+    """Crops what it passes by: 32 pixels in, 4 out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.ModuleList([_DoubleConv(3, 4), _DoubleConv(4, 4), _DoubleConv(4, 4)])
+        self.up = nn.ModuleList([nn.ConvTranspose2d(4, 4, 2, 2), nn.ConvTranspose2d(4, 4, 2, 2)])
+        self.joined = nn.ModuleList([_DoubleConv(8, 4), _DoubleConv(8, 4)])
+        self.last = nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        passed = []
+        for number, level in enumerate(self.down):
+            x = level(functional.max_pool2d(x, 2) if number else x)
+            passed.append(x)
+        for number, (up, joined) in enumerate(zip(self.up, self.joined, strict=True)):
+            x = up(x)
+            other = passed[-2 - number]
+            cut = (other.shape[-1] - x.shape[-1]) // 2
+            cropped = other[..., cut : cut + x.shape[-2], cut : cut + x.shape[-1]]
+            x = joined(torch.cat([x, cropped], 1))
+        y: Tensor = self.last(x).sigmoid()
+        return y
+
+
+def _dcgan() -> nn.Module:
+    return nn.Sequential(
+        nn.ConvTranspose2d(3, CHANNELS, 4, 1), nn.BatchNorm2d(CHANNELS), nn.ReLU(inplace=True),
+        nn.ConvTranspose2d(CHANNELS, CHANNELS, 4, 2, 1), nn.BatchNorm2d(CHANNELS), nn.ReLU(inplace=True),
+        nn.ConvTranspose2d(CHANNELS, 3, 4, 2, 1), nn.Tanh(),
+    )  # fmt: skip
+
+
+def _style() -> nn.Module:
+    """Instance norms, default padding, a crop and a clamp."""
+    return nn.Sequential(
+        nn.ReflectionPad2d(4), nn.Conv2d(3, CHANNELS, 9), nn.InstanceNorm2d(CHANNELS, affine=True), nn.ReLU(),
+        nn.ConvTranspose2d(CHANNELS, CHANNELS, 3, 2), nn.InstanceNorm2d(CHANNELS, affine=True), nn.ReLU(),
+        nn.ConvTranspose2d(CHANNELS, 3, 4, 2, padding=3), Answer(lambda y: (y / 2 + 0.5).clamp(0, 1)),
+    )  # fmt: skip
+
+
+def _equalise_gains(layer: nn.ConvTranspose2d) -> None:
+    """Give every phase a gain of one between all channels."""
+    s = layer.stride[0]
+    with torch.no_grad():
+        for i in range(s):
+            for j in range(s):
+                taps = layer.weight[..., i::s, j::s]
+                taps += (1 - taps.sum((-2, -1), keepdim=True)) / taps[0, 0].numel()
+
+
+@pytest.mark.parametrize(
+    ("build", "activation", "two_tone"),
+    [
+        pytest.param(_ValidUNet, "sigmoid", False, id="valid U-Net"),
+        pytest.param(_dcgan, "tanh", False, id="DCGAN"),
+        pytest.param(_style, "clamp", True, id="style transfer"),
+    ],
+)
+def test_networks_as_people_have_them_get_a_number(
+    build: Callable[[], nn.Module], activation: str, two_tone: bool
+) -> None:
+    network = seed_weights(build(), 3, deviation=0.4)
+    found = flat_field_ripple(network, 3, 4, colours=3)
+    assert found.is_periodic
+    assert found.periodicity_error < 1e-9
+    assert (found.activation, found.two_tone) == (activation, two_tone)
+    assert found > 1e-3
+    assert found.amplitude_before_activation is not None
+    assert found.amplitude_before_activation > 1e-3
+    # with each upsampler cleaned the network is
+    for module in network.double().modules():
+        if isinstance(module, nn.ConvTranspose2d):
+            _equalise_gains(module)
+    clean = flat_field_ripple(network, 3, 4, colours=3)
+    assert clean < 1e-9
+    assert clean.amplitude_before_activation == pytest.approx(0, abs=1e-9)
+
+
 def test_scales_and_colours_add_up() -> None:
     # a board of period 2 and one of period 4, of ±3 and ±1 times the colour
     rows, columns = torch.arange(4)[:, None], torch.arange(4)
