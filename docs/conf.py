@@ -16,7 +16,7 @@ numpydoc_show_class_members = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"deconvbench {release}"
-# nine pages on one level: the header and the page's own contents lead everywhere
+# ten pages on one level: the header and the page's own contents lead everywhere
 html_sidebars = {"**": []}
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "header_links_before_dropdown": 6}
 html_static_path = ["_static"]

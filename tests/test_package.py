@@ -28,6 +28,29 @@ def test_no_submodule_bears_the_name_of_a_public_function() -> None:
     assert not submodules & set(deconvbench.__all__)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "block_edge",
+        "border_error",
+        "checkerboard",
+        "effective_ripple",
+        "find_period",
+        "flat_field_ripple",
+        "gradient_overlap_cv",
+        "image_rejection_db",
+        "impulse_response",
+        "noise_gain_cv",
+        "overlap_cv",
+        "phase_ripple",
+    ],
+)
+def test_metrics_are_at_the_top(name: str) -> None:
+    artifacts = importlib.import_module("deconvbench.measure.artifacts")
+    assert getattr(deconvbench, name) is getattr(artifacts, name)
+    assert name in dir(deconvbench)
+
+
 def test_unknown_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match="no attribute 'deconvolve'"):
         _ = deconvbench.deconvolve

@@ -1,7 +1,8 @@
 """What does it cost to upsample without checkerboard artifacts, on your device, at your map sizes.
 
-A benchmark and test-matrix harness for learned upsampling layers in PyTorch. The names below are imported
-when they are first used, so that ``import deconvbench`` needs neither torch nor pandas.
+A benchmark and test-matrix harness for learned upsampling layers in PyTorch, and its metrics of checkerboards for
+images, networks and layers of one's own. The names below are imported when they are first used, so that
+``import deconvbench`` needs neither torch nor pandas.
 """
 
 import importlib
@@ -12,6 +13,23 @@ if TYPE_CHECKING:
     from deconvbench.analysis.comparison import compare
     from deconvbench.analysis.tradeoff import join_tradeoff
     from deconvbench.grid.grid import Grid
+    from deconvbench.measure.artifacts import (
+        block_edge,
+        border_error,
+        checkerboard,
+        effective_ripple,
+        find_period,
+        flat_field_ripple,
+        gradient_overlap_cv,
+        image_rejection_db,
+        impulse_response,
+        measure_mean_inputs,
+        noise_gain_cv,
+        overlap_cv,
+        phase_ripple,
+        ripple_amplitude,
+    )
+    from deconvbench.measure.layer_metrics import measure_layer
     from deconvbench.networks.fusion import fuse
     from deconvbench.records.case import Case
     from deconvbench.tables.files import load
@@ -23,13 +41,28 @@ __version__ = "0.1.0"
 _HOMES = {
     "Case": "records.case",
     "Grid": "grid.grid",
+    "block_edge": "measure.artifacts",
+    "border_error": "measure.artifacts",
     "build_upsampler": "upsamplers",
+    "checkerboard": "measure.artifacts",
     "compare": "analysis.comparison",
+    "effective_ripple": "measure.artifacts",
+    "find_period": "measure.artifacts",
+    "flat_field_ripple": "measure.artifacts",
     "fuse": "networks.fusion",
+    "gradient_overlap_cv": "measure.artifacts",
+    "image_rejection_db": "measure.artifacts",
+    "impulse_response": "measure.artifacts",
     "join_tradeoff": "analysis.tradeoff",
     "list_upsamplers": "upsamplers",
     "load": "tables.files",
+    "measure_layer": "measure.layer_metrics",
+    "measure_mean_inputs": "measure.artifacts",
+    "noise_gain_cv": "measure.artifacts",
+    "overlap_cv": "measure.artifacts",
+    "phase_ripple": "measure.artifacts",
     "register_upsampler": "upsamplers",
+    "ripple_amplitude": "measure.artifacts",
     "run": "workflows.run",
 }
 
@@ -37,13 +70,28 @@ __all__ = [
     "Case",
     "Grid",
     "__version__",
+    "block_edge",
+    "border_error",
     "build_upsampler",
+    "checkerboard",
     "compare",
+    "effective_ripple",
+    "find_period",
+    "flat_field_ripple",
     "fuse",
+    "gradient_overlap_cv",
+    "image_rejection_db",
+    "impulse_response",
     "join_tradeoff",
     "list_upsamplers",
     "load",
+    "measure_layer",
+    "measure_mean_inputs",
+    "noise_gain_cv",
+    "overlap_cv",
+    "phase_ripple",
     "register_upsampler",
+    "ripple_amplitude",
     "run",
 ]
 

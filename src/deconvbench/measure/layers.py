@@ -128,6 +128,42 @@ def run_layer(layer: nn.Module, x: Tensor, scale_factor: int | None) -> Tensor:
     return y
 
 
+def find_excess(layer: nn.Module, maps: Tensor, scale_factor: int) -> tuple[int, int]:
+    """Find by how many pixels a layer's output is larger than s times its input: 0 unless it crops or pads.
+
+    Parameters
+    ----------
+    layer : nn.Module
+        The upsampler.
+    maps : Tensor, shape (C_in, n, n)
+        Of the size, type and device to run it on; their values do not matter.
+    scale_factor : int
+        Its scale s.
+
+    Returns
+    -------
+    (int, int)
+        Side of the output less s·n, for rows and columns; negative where the layer crops.
+
+    Raises
+    ------
+    UsageError
+        If a pixel more of input does not give s more pixels of output; or as `run_layer`.
+    """
+    sizes = maps.shape[-1], maps.shape[-1] + 1
+    shapes = [run_layer(layer, maps.new_zeros(1, len(maps), size, size), None).shape[-2:] for size in sizes]
+    if any(after - before != scale_factor for before, after in zip(*shapes, strict=True)):
+        found = " and ".join(
+            f"{shape[0]}×{shape[1]} for {size}×{size}" for shape, size in zip(shapes, sizes, strict=True)
+        )
+        raise UsageError(
+            f"upsampler: outputs of {found}; scale_factor {scale_factor} asks for sides that grow by"
+            f" {scale_factor} with each pixel of the input"
+        )
+    down, right = (side - scale_factor * sizes[0] for side in shapes[0])
+    return down, right
+
+
 def check_declarations(
     layer: nn.Module, in_channels: int, scale_factor: int, reach: int, *, linear: bool, shift_equivariant: bool
 ) -> None:

@@ -127,35 +127,77 @@ def _evaluate(
     layer: nn.Module, spec: UpsamplerSpec, channels: int, scale_factor: int, seed: int
 ) -> dict[str, float | None]:
     exact = copy_layer(layer, torch.float64)
-    reach = _REACHES[0]
+    if spec.linear and spec.shift_equivariant:
+        taps = impulse_response(exact, channels, scale_factor)
+        return evaluate_artifacts(exact, channels, scale_factor, seed, taps=taps)
+    reach = find_reach(exact, channels, scale_factor) if spec.shift_equivariant else _REACHES[0]
+    declared = {"linear": spec.linear, "shift_equivariant": spec.shift_equivariant}
+    check_declarations(exact, channels, scale_factor, reach, **declared)
+    return evaluate_artifacts(exact, channels, scale_factor, seed, reach=reach if spec.shift_equivariant else None)
+
+
+def evaluate_artifacts(
+    layer: nn.Module,
+    in_channels: int,
+    scale_factor: int,
+    seed: int,
+    *,
+    taps: Tensor | None = None,
+    reach: int | None = None,
+    rim: int = 0,
+    has_border: bool = True,
+) -> dict[str, float | None]:
+    """Evaluate every artifact metric that applies to a layer.
+
+    Parameters
+    ----------
+    layer : nn.Module
+        In float64 and evaluation mode, on the CPU; its output has s times the sides of its input.
+    in_channels : int
+        Its input channels.
+    scale_factor : int
+        Scale s.
+    seed : int
+        Of the inputs that are drawn.
+    taps : Tensor or None
+        Its impulse response; None where it has none.
+    reach : int or None
+        Where it has none but is shift-equivariant: input pixels on each side that padding may change.
+    rim : int
+        Further input pixels on each side that do not count.
+    has_border : bool
+        Whether the border of its output is the layer's own.
+
+    Returns
+    -------
+    dict of str to float or None
+        By the metric's name; None where it does not apply or is undefined.
+    """
     # what the functions of each probe are given; a probe that does not apply is left out
     probes: dict[str, Callable[[Callable[..., Any]], float]] = {}
-    if spec.linear and spec.shift_equivariant:
-        taps = impulse_response(layer, channels, scale_factor)
-        probes["layer"] = lambda function: float(function(layer, channels, scale_factor))
+    is_equivariant = taps is not None or reach is not None
+    if taps is not None:
+        probes["layer"] = lambda function: float(function(layer, in_channels, scale_factor))
         probes["taps"] = lambda function: float(function(taps, scale_factor))
         reach = taps.shape[-1] // scale_factor // 2
-    elif spec.shift_equivariant:
-        reach = _find_reach(exact, channels, scale_factor)
-    if not (spec.linear and spec.shift_equivariant):
-        declared = {"linear": spec.linear, "shift_equivariant": spec.shift_equivariant}
-        check_declarations(exact, channels, scale_factor, reach, **declared)
+    reach = rim + (_REACHES[0] if reach is None else reach)
     # two pixels that the border does not reach must remain in the middle
     size = max(_BORDER_SIZE, 2 * reach + 2)
-    answer = run_layer(exact, torch.ones(1, channels, size, size, dtype=torch.float64, device="cpu"), scale_factor)
-    if spec.shift_equivariant:
+    ones = torch.ones(1, in_channels, size, size, dtype=torch.float64, device="cpu")
+    answer = run_layer(layer, ones, scale_factor)
+    if is_equivariant and has_border:
         probes["constant"] = lambda function: float(function(answer, scale_factor))
     if scale_factor > 1:
         # inputs are drawn from it in the order in which the metrics are declared
         source = torch.Generator().manual_seed(seed + _INPUT_STREAM)
         if _crop(answer, (size // 2 - 1) * scale_factor).any():
-            field = _FlatField(exact, scale_factor, reach, is_periodic=spec.shift_equivariant)
+            field = _FlatField(layer, scale_factor, reach, is_periodic=is_equivariant)
             shape = {"size": field.size, "margin": 0, "colours": _COLOURS}
             probes["flat fields"] = lambda function: _check_period(
-                function(field, channels, scale_factor, **shape, generator=source)
+                function(field, in_channels, scale_factor, **shape, generator=source)
             )
         probes["features"] = lambda function: _measure_features(
-            function, exact, channels, scale_factor, reach, source
+            function, layer, in_channels, scale_factor, reach, source
         )
     values = {
         name: probes[metric.probe](load_function(metric)) if metric.probe in probes else math.nan
@@ -165,8 +207,24 @@ def _evaluate(
     return {name: None if math.isnan(value) else value for name, value in values.items()}
 
 
-def _find_reach(layer: nn.Module, channels: int, scale_factor: int) -> int:
-    """Input pixels on each side that padding changes in the answer to a constant, by the steps of `_REACHES`."""
+def find_reach(layer: nn.Module, channels: int, scale_factor: int) -> int:
+    """Find how far padding reaches into the answer of a layer that has no impulse response to a constant.
+
+    Parameters
+    ----------
+    layer : nn.Module
+        In float64 and evaluation mode, on the CPU.
+    channels : int
+        Its input channels.
+    scale_factor : int
+        Scale s.
+
+    Returns
+    -------
+    int
+        Input pixels on each side: 5, 11 or 23, the first behind which the answer repeats every s pixels. At 23 it
+        may still not; what does not repeat is refused where it matters.
+    """
     for reach in _REACHES:
         # the two blocks in the very middle are alike in any answer that is symmetric: more are looked at
         size = 2 * reach + _PERIODIC_SIZE

@@ -300,24 +300,44 @@ def test_constants_hold_nothing() -> None:
 
 
 def _make_result(**changes: Any) -> CheckerboardResult:
-    values = {"amplitude": 0.0312, "detection_level": 0.00861, "by_scale": {2: 0.0312}, "period": 2, "patches": 49}
+    values = {
+        "amplitude": 0.0312,
+        "detection_level": 0.00861,
+        "noise_level": 0.004,
+        "by_scale": {2: 0.0312},
+        "period": 2,
+        "patches": 49,
+    }
     return CheckerboardResult(**{**values, **changes})
 
 
 @pytest.mark.parametrize(
     ("changes", "text", "is_detected"),
     [
-        pytest.param({}, "0.0312 (period 2, detection level 0.00861)", True, id="detected"),
-        pytest.param({"amplitude": 0.005}, "< 0.00861 (period 2)", False, id="below"),
-        pytest.param({"amplitude": -0.5, "period": 4}, "< 0.00861 (period 4)", False, id="negative"),
         pytest.param(
-            {"detection_level": math.nan},
-            "0.0312 (period 2, no detection level from fewer than 4 patches)",
-            False,
-            id="unknown",
+            {},
+            "checkerboard: 0.0312 image units (period 2), above the detection level of 0.00861",
+            True,
+            id="detected",
         ),
         pytest.param(
-            {"amplitude": 0.0, "detection_level": 0.0}, "0 (period 2, detection level 0)", False, id="all-zero"
+            {"amplitude": 0.005, "unit": "8-bit levels"},
+            "no checkerboard found: below the detection level of 0.00861 8-bit levels (period 2)",
+            False,
+            id="below",
+        ),
+        pytest.param(
+            {"amplitude": 2.0, "period": 4, "by_scale": {2: 0.5, 4: 1.94}},
+            "checkerboard: 2 image units (period 4), above the detection level of 0.00861: 0.5 of period 2,"
+            " 1.94 of period 4",
+            True,
+            id="two-scales",
+        ),
+        pytest.param(
+            {"detection_level": math.nan},
+            "checkerboard: 0.0312 image units (period 2), too few patches for a detection level",
+            False,
+            id="unknown",
         ),
     ],
 )
@@ -325,6 +345,13 @@ def test_result_reads_well(changes: dict[str, Any], text: str, is_detected: bool
     result = _make_result(**changes)
     assert str(result) == text
     assert result.is_detected is is_detected
+
+
+def test_result_has_the_unit_of_the_image() -> None:
+    image = np.full((64, 64, 3), 7, np.uint8)
+    assert checkerboard(image).unit == "8-bit levels"
+    assert checkerboard(image / 255).unit == "image units"
+    assert checkerboard(image[None], channels="last").unit == "8-bit levels"
 
 
 def test_result_cannot_be_changed() -> None:
@@ -336,7 +363,7 @@ def test_result_cannot_be_changed() -> None:
     ("image", "period", "message"),
     [
         pytest.param(np.full((64, 64), np.nan), 2, "image: holds NaN or infinity", id="nan"),
-        pytest.param(np.zeros((512, 512, 3)), 2, r"image: 512×3 pixels \(the last two axes\)", id="channels-last"),
+        pytest.param(torch.zeros(512, 512, 3), 2, r"image: shape .* seems to have them last", id="channels-last"),
         pytest.param(np.zeros((31, 64)), 2, "image: 31×64 pixels .* at least 32×32 are needed", id="too-small"),
         pytest.param(np.zeros((127, 200)), 8, "period 8; at least 128×128 are needed", id="too-small-for-8"),
         pytest.param(np.zeros((999, 999)), 9, "period: 9 is not a whole number from 2 to 8", id="period-9"),

@@ -4,6 +4,7 @@ Each metric is a pure function: no files, no global random state, no choice of d
 for what it is given (a response that is zero everywhere) is NaN, never a made-up number.
 """
 
+from deconvbench.measure.artifacts.block_edge import BlockEdgeResult, block_edge
 from deconvbench.measure.artifacts.border import border_error
 from deconvbench.measure.artifacts.effective_ripple import (
     CLEAN_EFFECTIVE_RIPPLE,
@@ -17,6 +18,7 @@ from deconvbench.measure.artifacts.impulse import impulse_response
 from deconvbench.measure.artifacts.mean_inputs import InputMeans, measure_mean_inputs
 from deconvbench.measure.artifacts.noise import noise_gain_cv
 from deconvbench.measure.artifacts.overlap import overlap_cv
+from deconvbench.measure.artifacts.period_search import PeriodResult, find_period
 from deconvbench.measure.artifacts.phases import phase_gains, split_phases
 from deconvbench.measure.artifacts.ripple import phase_ripple
 from deconvbench.measure.artifacts.spectrum import CheckerboardResult, checkerboard
@@ -24,12 +26,16 @@ from deconvbench.measure.artifacts.spectrum import CheckerboardResult, checkerbo
 __all__ = [
     "CLEAN_EFFECTIVE_RIPPLE",
     "FLOOR_DB",
+    "BlockEdgeResult",
     "CheckerboardResult",
     "FlatFieldResult",
     "InputMeans",
+    "PeriodResult",
+    "block_edge",
     "border_error",
     "checkerboard",
     "effective_ripple",
+    "find_period",
     "flat_field_ripple",
     "gradient_overlap_cv",
     "gradient_phase_means",

@@ -1,13 +1,8 @@
-"""Images as people have them, cut into patches: the mean power spectrum that grid lines are looked for in.
+"""Images cut into patches: the mean power spectrum that grid lines are looked for in.
 
-Accepts what an image can reasonably be (torch or numpy, any number type, any device, alone or in a batch), refuses
-everything else in one line, and turns it into float64 on the CPU: not every accelerator has float64, and one that
-has is rarely quicker at it. What counts as a checkerboard is decided in `spectrum`.
+What counts as a checkerboard is decided in `spectrum`, and what is taken for an image in `images`.
 """
 
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,19 +13,8 @@ from deconvbench.errors import UsageError, quote
 _SMALL_PATCH, _PATCH, _LARGE_IMAGE = 32, 64, 128
 # least distance of two grid lines in bins: a line fills ±1, and what surrounds it is read from ±2 to ±4
 _BINS_PER_LINE = 8
-# for which patches of about 64 pixels leave that distance
-_LARGEST_PERIOD = 8
-_INTEGERS = (
-    torch.uint8,
-    torch.int8,
-    torch.int16,
-    torch.int32,
-    torch.int64,
-    torch.uint16,
-    torch.uint32,
-    torch.uint64,
-)
-_REAL_ONLY = "does not hold real numbers; integers and floating point are allowed"
+# pixels; the patches for it have 256, and more are rarely alike
+LARGEST_PERIOD = 32
 
 
 def check_period(period: object) -> int:
@@ -49,107 +33,62 @@ def check_period(period: object) -> int:
     Raises
     ------
     UsageError
-        If it is not a whole number from 2 to 8.
+        If it is not a whole number from 2 to 32.
     """
     try:
-        return check_whole("period", period, 2, _LARGEST_PERIOD)
+        return check_whole("period", period, 2, LARGEST_PERIOD)
     except UsageError as error:
-        raise UsageError(f"period: {quote(period)} is not a whole number from 2 to {_LARGEST_PERIOD}") from error
-
-
-def read_images(image: object) -> Tensor:
-    """Bring an image or a batch of images into one form.
-
-    Parameters
-    ----------
-    image : Tensor or ndarray, shape (H, W), (C, H, W) or (N, C, H, W)
-        Integers or floating-point numbers, on any device, with or without a graph; no pixel masked.
-
-    Returns
-    -------
-    Tensor, shape (N, C, H, W), float64
-        On the CPU, without a graph.
-
-    Raises
-    ------
-    UsageError
-        If it is something else, has another shape, is empty, has masked pixels or none that are stored (sparse,
-        meta), or holds NaN or infinity.
-    """
-    if isinstance(image, np.ndarray):
-        values = _read_array(image)
-    elif isinstance(image, Tensor):
-        values = _read_tensor(image)
-    else:
-        raise UsageError(f"image: a {type(image).__name__} is neither a torch tensor nor a numpy array")
-    shape = tuple(values.shape)
-    if not 2 <= len(shape) <= 4 or 0 in shape:
-        raise UsageError(f"image: shape {shape} is not (H, W), (C, H, W) or (N, C, H, W), none of them 0")
-    images = values.reshape((1,) * (4 - len(shape)) + shape)
-    if not bool(images.isfinite().all()):
-        raise UsageError("image: holds NaN or infinity; every value must be finite")
-    return images
-
-
-def _read_array(image: np.ndarray[Any, Any]) -> Tensor:
-    if image.dtype.kind not in "fiu":
-        raise UsageError(f"image: dtype {image.dtype} {_REAL_ONLY}")
-    masked = int(np.ma.getmaskarray(image).sum()) if isinstance(image, np.ma.MaskedArray) else 0
-    if masked:
-        # a spectrum needs every pixel, and what lies under a mask is not one
-        raise UsageError(
-            f"image: {masked} of {image.size} values are masked; fill them, or cut a part without any"
-        )
-    with np.errstate(over="ignore"):  # what float64 cannot hold is refused as infinite
-        # a copy: torch takes neither every number type of numpy nor read-only or reversed arrays
-        return torch.from_numpy(np.array(image, dtype=np.float64))
-
-
-def _read_tensor(image: Tensor) -> Tensor:
-    if image.is_quantized:
-        raise UsageError("image: a quantised tensor holds no plain numbers; dequantize() makes them")
-    if not (image.dtype.is_floating_point or image.dtype in _INTEGERS):
-        raise UsageError(f"image: dtype {str(image.dtype).removeprefix('torch.')} {_REAL_ONLY}")
-    if image.is_meta:
-        raise UsageError("image: a tensor on the meta device has a shape but no values")
-    if image.is_nested or image.layout is not torch.strided:
-        kind = "nested" if image.is_nested else str(image.layout).removeprefix("torch.")
-        raise UsageError(f"image: a tensor of layout {kind} is not a dense array of pixels")
-    try:
-        return image.detach().cpu().to(torch.float64)
-    except (RuntimeError, TypeError) as error:  # NotImplementedError is a RuntimeError
-        reason = str(error).partition("\n")[0]
-        raise UsageError(f"image: cannot be read as numbers: {quote(reason)}") from error
+        raise UsageError(f"period: {quote(period)} is not a whole number from 2 to {LARGEST_PERIOD}") from error
 
 
 def choose_patch_size(height: int, width: int, period: int) -> int:
-    """Side of the patches for images of this size: P·round(64/P), or P·round(32/P) below 128 pixels.
+    """Side of the patches for images of this size: about 64 pixels, or about 32 below 128, and at least 8·P.
 
     Parameters
     ----------
     height, width : int
         Of the image, in pixels.
     period : int
-        Period P in pixels, 2 to 8.
+        Period P in pixels, 2 to 32.
 
     Returns
     -------
     int
-        Side B of a patch: a multiple of P, at least 8·P.
+        Side B of a patch: P·round(64/P), or P·round(32/P) where the image is smaller than 128 pixels and that is at
+        least 8·P; 8·P from P = 9.
 
     Raises
     ------
     UsageError
         If the image is too small for that.
     """
+    smallest = _BINS_PER_LINE * period
     small, large = (period * round(side / period) for side in (_SMALL_PATCH, _PATCH))
-    needed = small if small >= _BINS_PER_LINE * period else _LARGE_IMAGE
+    large = max(large, smallest)
+    needed = small if small >= smallest else max(_LARGE_IMAGE, large)
     if min(height, width) < needed:
         raise UsageError(
             f"image: {height}×{width} pixels (the last two axes) are too few for period {period};"
             f" at least {needed}×{needed} are needed"
         )
-    return large if min(height, width) >= _LARGE_IMAGE else small
+    return small if min(height, width) < max(_LARGE_IMAGE, large) else large
+
+
+def make_taper(patch_size: int) -> Tensor:
+    """Window that a patch is multiplied with before its spectrum is taken.
+
+    Parameters
+    ----------
+    patch_size : int
+        Side B of a patch.
+
+    Returns
+    -------
+    Tensor, shape (B, B), float64
+        Periodic Hann windows' outer product over its sum: a wave of amplitude 1 reads 1.
+    """
+    window = torch.hann_window(patch_size, periodic=True, dtype=torch.float64, device="cpu")
+    return torch.outer(window, window) / window.sum() ** 2
 
 
 def mean_power(image: Tensor, patch_size: int) -> tuple[Tensor, int]:
@@ -177,8 +116,7 @@ def mean_power(image: Tensor, patch_size: int) -> tuple[Tensor, int]:
     position = torch.arange(patch_size, dtype=torch.float64, device=image.device) - (patch_size - 1) / 2
     # a patch times this, summed, is the slope of its least-squares plane
     slope = position / (patch_size * position.square().sum())
-    window = torch.hann_window(patch_size, periodic=True, dtype=torch.float64, device=image.device)
-    taper = torch.outer(window, window) / window.sum() ** 2
+    taper = make_taper(patch_size)
     rows = image.unfold(0, patch_size, hop).unfold(1, patch_size, hop)
     power = image.new_zeros(patch_size, patch_size // 2 + 1)
     # one row of patches at a time stays in the cache, and takes the same memory for an image of any height

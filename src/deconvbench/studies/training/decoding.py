@@ -4,9 +4,7 @@ Knows what Pillow reads and how each of its modes is to be shown.
 """
 
 import stat
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,23 +17,10 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from deconvbench.errors import explain_os_error
+from deconvbench.measure.artifacts.images import PILLOW_ERRORS
 
 # pixels; Pillow warns of what may be an attack from about here, and refuses twice as many
 _LARGEST = 2**27
-# what Pillow's readers raise on a broken file, each for some format
-_BROKEN = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    ArithmeticError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)
 # what EXIF's orientation asks for
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -108,7 +93,7 @@ def read_image(path: Path) -> Tensor:
         raise UnreadableImageError("too many pixels") from None
     except MemoryError:
         raise UnreadableImageError("does not fit into memory") from None
-    except _BROKEN as error:
+    except PILLOW_ERRORS as error:
         raise UnreadableImageError(_explain(error)) from error
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
@@ -132,7 +117,7 @@ def _find_raw_mode(image: Image.Image) -> str:
 def _turn(image: Image.Image) -> Image.Image:
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except _BROKEN:  # what a camera noted about itself is no reason to lose its photograph
+    except PILLOW_ERRORS:  # what a camera noted about itself is no reason to lose its photograph
         return image
     method = _TURNS.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(method)
