@@ -5,12 +5,13 @@ Draws the counted frame of the validation. What rates are good enough is handed 
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
 from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.style import FONT_PT, GRID_COLOUR, MUTED, figure_style, make_figure
@@ -25,7 +26,8 @@ _BAND = "#e4e4e4"
 # between neighbouring kinds at one period, in periods
 _DODGE = 0.29
 # least height of the axis of false alarms
-_MOST_ALARMS = 0.06
+_MOST_ALARMS = 0.12
+_ALARM_TICKS, _FOUND_TICKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1), (0, 0.25, 0.5, 0.75, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +92,9 @@ def draw_rates(summary: pd.DataFrame, limits: RateLimits) -> Figure:
         first.axhline(limits.nominal, color=MUTED, linewidth=1, zorder=1)
         _draw_points(first, clean, "by_noise", periods, kinds, is_hollow=True)
         _draw_points(first, clean, "rate", periods, kinds)
-        top = max(_MOST_ALARMS, float(clean[["rate", "by_noise"]].max().max()) * 1.15)
-        first.set_ylim(-0.04 * top, top)
+        # a few percent and nearly all are both to be seen
+        first.set_yscale("function", functions=(np.sqrt, np.square))
+        first.set_ylim(0, max(_MOST_ALARMS, float(clean[["rate", "by_noise"]].max().max()) * 1.15))
         first.set_title("no pattern: false alarms")
         for axes, multiple in zip(others, multiples, strict=True):
             _draw_points(axes, rates[rates["multiple"] == multiple], "rate", periods, kinds)
@@ -100,7 +103,7 @@ def draw_rates(summary: pd.DataFrame, limits: RateLimits) -> Figure:
             if multiple == limits.multiple:
                 axes.axhspan(limits.least_found, 1.04, color=_BAND, linewidth=0, zorder=0)
         for axes in (first, *others):
-            _finish(axes, periods)
+            _finish(axes, periods, _ALARM_TICKS if axes is first else _FOUND_TICKS)
         for axes in others[1:]:
             axes.tick_params(labelleft=False)
         first.set_ylabel("share of images")
@@ -128,11 +131,12 @@ def _draw_points(
         )  # fmt: skip
 
 
-def _finish(axes: Axes, periods: list[int]) -> None:
+def _finish(axes: Axes, periods: list[int], ticks: tuple[float, ...]) -> None:
     axes.set_xlim(-0.5, len(periods) - 0.5)
     axes.xaxis.set_major_locator(FixedLocator(range(len(periods))))
     axes.set_xticklabels([str(period) for period in periods])
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.grid(True, axis="y", color=GRID_COLOUR)
     axes.set_axisbelow(True)

@@ -85,7 +85,10 @@ def test_pictures_of_a_photograph_are_read_in_deviations_of_their_own() -> None:
     frame = pd.DataFrame(read_lookalikes(Photograph(name="noise", size=(300, 310), read=lambda: noise)))
     assert set(frame["content"]) == {"noise"}
     assert not frame.duplicated(["picture", "period"]).any()
-    assert not frame.isna().any(axis=None)
+    assert (frame["block_level"].isna() == (frame["period"] < 4)).all()
+    assert not frame.drop(columns=["block_amplitude", "block_level"]).isna().any(axis=None)
+    repeated = frame.set_index("picture").loc["pixels repeated ×8"]
+    assert repeated["block_amplitude"] > repeated["block_level"]
     dithered = frame.set_index("picture").loc["dithered, Bayer matrix 8×8"]
     assert dithered["measured"] > dithered["detection_level"]
 
@@ -105,9 +108,12 @@ def test_pages_are_read_at_every_period() -> None:
 
 def test_answers_are_counted() -> None:
     rows = [
-        {"picture": "a", "content": str(place), "period": 2, "measured": measured, "detection_level": 0.1}
-        for place, measured in enumerate([-0.1, 0.05, 0.3])
-    ]
+        {
+            "picture": "a", "content": str(place), "period": 4, "measured": measured, "detection_level": 0.1,
+            "block_amplitude": blocks, "block_level": 0.2,
+        }
+        for place, (measured, blocks) in enumerate([(-0.1, 0.1), (0.05, 0.3), (0.3, 0.4)])
+    ]  # fmt: skip
     (row,) = summarise_lookalikes(pd.DataFrame(rows)).to_dict("records")
-    assert (row["images"], row["found"]) == (3, 1)
+    assert (row["images"], row["found"], row["blocks_read"], row["blocks_found"]) == (3, 1, 3, 2)
     assert (row["middle"], row["most"], row["amplitude"]) == pytest.approx((0.5, 3, 0.05))

@@ -97,11 +97,14 @@ def test_a_folder_of_ones_own_is_named_as_it_must_be_typed(measured: list[StudyS
     folder = tmp_path / "my images"
     folder.mkdir()
     Image.effect_noise((256, 300), 50).save(folder / "noise.png")
+    (folder / "notes.txt").write_text("no image")
     validate(tmp_path / "out", seeds=1, images=folder)
     assert measured == [StudySettings(seeds=1, crops=17, images=str(folder))]
     info = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
     assert info["command"] == f"deconvbench validate --out {tmp_path / 'out'} --seeds 1 --images '{folder}'"
     assert info["settings"]["images"] == str(folder)
+    assert info["photographs"] == ["noise.png"]
+    assert info["left_out"] == ["notes.txt: not an image that Pillow reads"]
 
 
 @pytest.mark.parametrize("name", ["missing", "empty"])

@@ -5,6 +5,7 @@ itself; it is wrong to take it for a network's checkerboard. Everything here is 
 """
 
 import io
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import ImageDraw, ImageFont
 from scipy import ndimage
 
 from deconvbench.errors import UsageError
+from deconvbench.measure.artifacts.block_edge import block_edge
 from deconvbench.measure.artifacts.spectrum import checkerboard
 from deconvbench.studies.training.photographs import read_bundled
 from deconvbench.studies.validation.calibration import Row
@@ -24,6 +26,8 @@ from deconvbench.studies.validation.photographs import Photograph, Pixels, avera
 _SIDE = 256
 # makes a picture of _SIDE × _SIDE or so, shape (H, W) or (H, W, 3), out of a square of a photograph
 Make = Callable[[Pixels], Image]
+# of the periods that `block_edge` takes
+_LEAST_BLOCK = 4
 _TEXT_PX = (11, 13, 16)
 _LETTERS = "etaoinshrdlucmfwypvbgk,."
 _SCANS = {"a page of text, photographed": "page.png", "handwriting, photographed": "text.png"}
@@ -186,7 +190,8 @@ def read_lookalikes(photograph: Photograph) -> list[Row]:
     Returns
     -------
     list of dict
-        ``picture, content, period, measured, detection_level``; amplitudes in σ of the picture.
+        ``picture, content, period, measured, detection_level, block_amplitude, block_level``: what `checkerboard`
+        and `block_edge` give, in σ of the picture; NaN for blocks of periods below 4.
     """
     pixels = photograph.read()
     top, left = ((length - _SIDE) // 2 for length in pixels.shape[:2])
@@ -248,6 +253,7 @@ def _read(picture: str, content: str, pixels: Image, periods: Sequence[int]) -> 
     rows = []
     for period in periods:
         found = checkerboard(image, period)
+        blocks = block_edge(image, period) if period >= _LEAST_BLOCK else None
         rows.append(
             {
                 "picture": picture,
@@ -255,6 +261,8 @@ def _read(picture: str, content: str, pixels: Image, periods: Sequence[int]) -> 
                 "period": period,
                 "measured": found.amplitude,
                 "detection_level": found.detection_level,
+                "block_amplitude": blocks.amplitude if blocks else math.nan,
+                "block_level": blocks.detection_level if blocks else math.nan,
             }
         )
     return rows
@@ -272,10 +280,12 @@ def summarise_lookalikes(lookalikes: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         ``picture, period, images``; ``found`` (readings above the level); ``middle, most`` (median and largest
-        reading, in detection levels); ``amplitude`` (median, σ).
+        reading, in detection levels); ``amplitude`` (median, σ); ``blocks_read, blocks_found`` (pictures in which
+        block edges were looked for, and found).
     """
     ratio = lookalikes["measured"] / lookalikes["detection_level"]
-    marked = lookalikes.assign(ratio=ratio, found=ratio > 1)
+    has_blocks = lookalikes["block_amplitude"] > lookalikes["block_level"]
+    marked = lookalikes.assign(ratio=ratio, found=ratio > 1, has_blocks=has_blocks)
     groups = marked.groupby(["picture", "period"], sort=False)
     return groups.agg(
         images=("found", "size"),
@@ -283,4 +293,6 @@ def summarise_lookalikes(lookalikes: pd.DataFrame) -> pd.DataFrame:
         middle=("ratio", "median"),
         most=("ratio", "max"),
         amplitude=("measured", "median"),
+        blocks_read=("block_level", "count"),
+        blocks_found=("has_blocks", "sum"),
     ).reset_index()

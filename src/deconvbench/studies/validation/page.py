@@ -64,7 +64,8 @@ _LOOKALIKES = """\
 
 Pictures that no learned upsampler has touched, made of the middle of each photograph or of text. A reading above
 the level here is not a network's checkerboard, though where pixels do repeat (dithering by a matrix, blocks) there
-is a grid to be read. "As it is" has the photographs themselves.
+is a grid to be read. "As it is" has the photographs themselves. The last column is what `block_edge` finds, which
+looks for steps of random sign at the edges of blocks (from 4 pixels): it tells blocks from a checkerboard.
 
 {table}
 """
@@ -224,7 +225,7 @@ def _describe_photographs(photographs: PhotographSet) -> str:
             f"Photographs in the wheel of scikit-image: {', '.join(names)}; {whole} for the calibration, and "
             "squares cut out of them for the other scores"
         )
-    left_out = f"; {len(photographs.left_out)} files left out" if photographs.left_out else ""
+    left_out = f", {len(photographs.left_out)} left out" if photographs.left_out else ""
     return (
         f"Photographs: {len(names)} images of {escape_markdown(photographs.source)}{left_out}; {whole} for the "
         "calibration (at most 512 × 512 pixels), and squares cut out of them for the other scores"

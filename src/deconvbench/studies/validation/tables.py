@@ -11,6 +11,7 @@ from deconvbench.studies.validation.lookalikes import summarise_lookalikes
 from deconvbench.studies.validation.rates import MULTIPLES, summarise_rates
 from deconvbench.studies.validation.scores import summarise_scores
 from deconvbench.studies.validation.separation import SEPARATORS, summarise_separation
+from deconvbench.system.texts import escape_markdown
 
 # rows of one width, the head first
 Table = list[tuple[str, ...]]
@@ -34,7 +35,13 @@ def tabulate_checks(checks: Sequence[Check]) -> Table:
         From `check_study`.
     """
     rows = [
-        (check.line, check.required, check.measured, "yes" if check.is_met else "**no**", check.where)
+        (
+            check.line,
+            check.required,
+            check.measured,
+            "yes" if check.is_met else "**no**",
+            escape_markdown(check.where),
+        )
         for check in checks
     ]
     return [("line", "required", "worst measured", "met", "where"), *rows]
@@ -105,10 +112,14 @@ def tabulate_lookalikes(lookalikes: pd.DataFrame) -> Table:
         (
             row["picture"], str(row["period"]), f"{row['found']} of {row['images']}", f"{row['middle']:+.1f}",
             f"{row['most']:+.1f}", f"{row['amplitude']:+.3f}",
+            f"{row['blocks_found']} of {row['blocks_read']}" if row["blocks_read"] else "–",
         )
         for row in list_rows(summarise_lookalikes(lookalikes))
     ]  # fmt: skip
-    head = ("picture", "P", "above the level", "median, in levels", "largest, in levels", "median amplitude, σ")
+    head = (
+        *("picture", "P", "above the level", "median, in levels", "largest, in levels", "median amplitude, σ"),
+        "block edges found",
+    )
     return [head, *rows]
 
 
@@ -143,7 +154,7 @@ def tabulate_calibration(calibration: pd.DataFrame) -> Table:
     for row in list_rows(summarise_calibration(calibration, "content")):
         cells.setdefault((row["content"], row["period"]), []).append(row)
     rows = [
-        (content, str(period), f"{found[0]['detection_level']:.4f}", *map(_write_error, found))
+        (escape_markdown(content), str(period), f"{found[0]['detection_level']:.4f}", *map(_write_error, found))
         for (content, period), found in cells.items()
     ]
     return [("content", "period", "detection level, σ", *(f"{a:g} σ" for a in amplitudes)), *rows]

@@ -138,7 +138,14 @@ def validate(
         "flat_fields.csv": study.flat_fields,
         CHECKS_NAME: pd.DataFrame([asdict(check) for check in checks]),
     }
-    info = {"kind": "validation", "command": command, "settings": asdict(settings), "environment": environment}
+    info = {
+        "kind": "validation",
+        "command": command,
+        "settings": asdict(settings),
+        "photographs": [photograph.name for photograph in photographs.photographs],
+        "left_out": list(photographs.left_out),
+        "environment": environment,
+    }
     files = {
         **{name: encode_csv(frame, float_format="%.6g") for name, frame in frames.items()},
         **{f"{name}.png": picture for name, picture in pictures.items()},
