@@ -4,6 +4,7 @@ Each metric is a pure function: no files, no global random state, no choice of d
 for what it is given (a response that is zero everywhere) is NaN, never a made-up number.
 """
 
+from deconvbench.measure.artifacts.block_edge import BlockEdgeResult, block_edge
 from deconvbench.measure.artifacts.border import border_error
 from deconvbench.measure.artifacts.flat_field import flat_field_ripple
 from deconvbench.measure.artifacts.gradients import gradient_overlap_cv, gradient_phase_means
@@ -11,15 +12,20 @@ from deconvbench.measure.artifacts.imaging import FLOOR_DB, image_rejection_db
 from deconvbench.measure.artifacts.impulse import impulse_response
 from deconvbench.measure.artifacts.noise import noise_gain_cv
 from deconvbench.measure.artifacts.overlap import overlap_cv
+from deconvbench.measure.artifacts.period_search import PeriodResult, find_period
 from deconvbench.measure.artifacts.phases import phase_gains, split_phases
 from deconvbench.measure.artifacts.ripple import phase_ripple
 from deconvbench.measure.artifacts.spectrum import CheckerboardResult, checkerboard
 
 __all__ = [
     "FLOOR_DB",
+    "BlockEdgeResult",
     "CheckerboardResult",
+    "PeriodResult",
+    "block_edge",
     "border_error",
     "checkerboard",
+    "find_period",
     "flat_field_ripple",
     "gradient_overlap_cv",
     "gradient_phase_means",

@@ -18,8 +18,8 @@ from deconvbench.errors import UsageError, quote
 _SMALL_PATCH, _PATCH, _LARGE_IMAGE = 32, 64, 128
 # least distance of two grid lines in bins: a line fills ±1, and what surrounds it is read from ±2 to ±4
 _BINS_PER_LINE = 8
-# for which patches of about 64 pixels leave that distance
-_LARGEST_PERIOD = 8
+# pixels; the patches for it have 256, and more are rarely alike
+LARGEST_PERIOD = 32
 _INTEGERS = (
     torch.uint8,
     torch.int8,
@@ -49,12 +49,12 @@ def check_period(period: object) -> int:
     Raises
     ------
     UsageError
-        If it is not a whole number from 2 to 8.
+        If it is not a whole number from 2 to 32.
     """
     try:
-        return check_whole("period", period, 2, _LARGEST_PERIOD)
+        return check_whole("period", period, 2, LARGEST_PERIOD)
     except UsageError as error:
-        raise UsageError(f"period: {quote(period)} is not a whole number from 2 to {_LARGEST_PERIOD}") from error
+        raise UsageError(f"period: {quote(period)} is not a whole number from 2 to {LARGEST_PERIOD}") from error
 
 
 def read_images(image: object) -> Tensor:
@@ -123,33 +123,53 @@ def _read_tensor(image: Tensor) -> Tensor:
 
 
 def choose_patch_size(height: int, width: int, period: int) -> int:
-    """Side of the patches for images of this size: P·round(64/P), or P·round(32/P) below 128 pixels.
+    """Side of the patches for images of this size: about 64 pixels, or about 32 below 128, and at least 8·P.
 
     Parameters
     ----------
     height, width : int
         Of the image, in pixels.
     period : int
-        Period P in pixels, 2 to 8.
+        Period P in pixels, 2 to 32.
 
     Returns
     -------
     int
-        Side B of a patch: a multiple of P, at least 8·P.
+        Side B of a patch: P·round(64/P), or P·round(32/P) where the image is smaller than 128 pixels and that is at
+        least 8·P; 8·P from P = 9.
 
     Raises
     ------
     UsageError
         If the image is too small for that.
     """
+    smallest = _BINS_PER_LINE * period
     small, large = (period * round(side / period) for side in (_SMALL_PATCH, _PATCH))
-    needed = small if small >= _BINS_PER_LINE * period else _LARGE_IMAGE
+    large = max(large, smallest)
+    needed = small if small >= smallest else max(_LARGE_IMAGE, large)
     if min(height, width) < needed:
         raise UsageError(
             f"image: {height}×{width} pixels (the last two axes) are too few for period {period};"
             f" at least {needed}×{needed} are needed"
         )
-    return large if min(height, width) >= _LARGE_IMAGE else small
+    return small if min(height, width) < max(_LARGE_IMAGE, large) else large
+
+
+def make_taper(patch_size: int) -> Tensor:
+    """Window that a patch is multiplied with before its spectrum is taken.
+
+    Parameters
+    ----------
+    patch_size : int
+        Side B of a patch.
+
+    Returns
+    -------
+    Tensor, shape (B, B), float64
+        Periodic Hann windows' outer product over its sum: a wave of amplitude 1 reads 1.
+    """
+    window = torch.hann_window(patch_size, periodic=True, dtype=torch.float64, device="cpu")
+    return torch.outer(window, window) / window.sum() ** 2
 
 
 def mean_power(image: Tensor, patch_size: int) -> tuple[Tensor, int]:
@@ -177,8 +197,7 @@ def mean_power(image: Tensor, patch_size: int) -> tuple[Tensor, int]:
     position = torch.arange(patch_size, dtype=torch.float64, device=image.device) - (patch_size - 1) / 2
     # a patch times this, summed, is the slope of its least-squares plane
     slope = position / (patch_size * position.square().sum())
-    window = torch.hann_window(patch_size, periodic=True, dtype=torch.float64, device=image.device)
-    taper = torch.outer(window, window) / window.sum() ** 2
+    taper = make_taper(patch_size)
     rows = image.unfold(0, patch_size, hop).unfold(1, patch_size, hop)
     power = image.new_zeros(patch_size, patch_size // 2 + 1)
     # one row of patches at a time stays in the cache, and takes the same memory for an image of any height

@@ -16,10 +16,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deconvbench.measure.artifacts.patches import check_period, choose_patch_size, mean_power, read_images
+from deconvbench.measure.artifacts.levels import (
+    Lines,
+    estimate_amplitude,
+    find_detection_level,
+    find_noise_level,
+)
+from deconvbench.measure.artifacts.lines import (
+    estimate_floor,
+    find_scale,
+    list_lines,
+    read_surroundings,
+    select_beside,
+)
+from deconvbench.measure.artifacts.patches import check_period, choose_patch_size, read_images
+from deconvbench.measure.artifacts.soft_clip import mean_clipped_power
 
-# bins around a line that its floor is read from; ±1 belong to the line, that wide is the window's peak
-_NEAREST, _FARTHEST = 2, 4
+# bins around a line that its floor is read from; other grid lines are 8 away at least (`choose_patch_size`)
+_FARTHEST = 4
 # with fewer patches than this the spectrum's own scatter cannot be told
 _FEWEST_PATCHES = 4
 # share of the largest value that rounding leaves at a grid line of an image that has nothing else
@@ -36,8 +50,11 @@ class CheckerboardResult:
         Signed RMS amplitude of the grid-periodic part. A checkerboard of ±a reads a. Negative where the grid lines
         hold less than their surroundings: nothing is there.
     detection_level : float
-        What an image without any grid stays below, as a rule: two standard deviations of its spectrum's scatter.
-        NaN where there are fewer than four patches.
+        What a photograph without any grid stays below, as a rule: 2.3 % read more. NaN where there are fewer than
+        four patches.
+    noise_level : float
+        The same for an image whose content is noise from a random generator: two standard deviations of the
+        spectrum's own scatter. NaN where there are fewer than four patches.
     by_scale : mapping of int to float
         Share of each scale: the signed amplitude of the patterns whose smallest period is that many pixels. Their
         signed squares add up to that of `amplitude`.
@@ -49,6 +66,7 @@ class CheckerboardResult:
 
     amplitude: float
     detection_level: float
+    noise_level: float
     by_scale: Mapping[int, float]
     period: int
     patches: int
@@ -130,85 +148,55 @@ def checkerboard(image: Tensor | NDArray[np.number[Any]], period: int = 2) -> Ch
     """
     period = check_period(period)
     images = read_images(image)
-    number, channels, height, width = images.shape
+    channels, height, width = images.shape[1:]
     side = choose_patch_size(height, width, period)
-    lines = torch.tensor([(i, j) for i in range(period) for j in range(period)][1:], device=images.device)
-    surroundings = []
+    lines = list_lines(period)
+    bins = lines * (side // period)
+    independent = (height // side) * (width // side)
+    estimates = []
     for image_map in images.flatten(0, 1):
-        power, patches = mean_power(image_map, side)
-        surroundings.append(_look_around(power, lines * side // period))
-    near = torch.stack(surroundings)
-    near = near.reshape(number, channels, *near.shape[1:])
-    floor = _estimate_floor(near, _square_frequencies(lines * side // period, side))
-    excess = (near[..., _FARTHEST, _FARTHEST] - floor).mean((0, 1))
+        power, patches = mean_clipped_power(image_map, side, period)
+        estimates.append(estimate_amplitude(_read_lines(power, bins), independent))
+    shares = torch.stack([estimate.shares for estimate in estimates]).mean(0)
 
-    scales = [_find_scale(i, j, period) for i, j in lines.tolist()]
+    scales = [find_scale(i, j, period) for i, j in lines.tolist()]
     by_scale = {
-        scale: _take_signed_root(sum(float(e) for e, s in zip(excess, scales, strict=True) if s == scale))
+        scale: _take_signed_root(sum(float(e) for e, s in zip(shares, scales, strict=True) if s == scale))
         for scale in sorted(set(scales))
     }
-    level = math.nan
+    level = noise_level = math.nan
     if patches >= _FEWEST_PATCHES:
-        independent = (height // side) * (width // side)
-        deviations = (2 * floor.square().sum(-1) / independent).sqrt().mean(1)
-        scatter = float(deviations.square().sum().sqrt()) / number
-        level = max(math.sqrt(2 * scatter), _ROUNDING * float(images.abs().max()))
+        least = _ROUNDING * float(images.abs().max())
+        scatter = _pool([estimate.scatter for estimate in estimates], channels)
+        noise = _pool([estimate.noise for estimate in estimates], channels)
+        level, noise_level = max(find_detection_level(scatter, period), least), max(find_noise_level(noise), least)
     return CheckerboardResult(
-        amplitude=_take_signed_root(float(excess.sum())),
+        amplitude=_take_signed_root(float(shares.sum())),
         detection_level=level,
+        noise_level=noise_level,
         by_scale=by_scale,
         period=period,
         patches=patches,
     )
 
 
-def _bins_around(lines: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Rows (L, 9, 1) and columns (L, 1, 9) of the bins up to four away from each line (L, 2), modulo B."""
-    around = torch.arange(-_FARTHEST, _FARTHEST + 1, device=lines.device)
-    bins = (lines[..., None] + around) % side
-    return bins[:, 0, :, None], bins[:, 1, None, :]
+def _pool(deviations: list[float], channels: int) -> float:
+    """Deviation of the mean over images and channels, of which only the images are independent."""
+    single = torch.tensor(deviations, dtype=torch.float64, device="cpu").reshape(-1, channels).mean(1)
+    return float(single.square().sum().sqrt()) / len(single)
 
 
-def _look_around(power: Tensor, lines: Tensor) -> Tensor:
-    """Power (L, 9, 9) of the bins around each line, from the half spectrum of a real image."""
-    side = power.shape[0]
-    rows, columns = _bins_around(lines, side)
-    is_mirrored = columns > side // 2
-    return power[torch.where(is_mirrored, -rows % side, rows), torch.where(is_mirrored, side - columns, columns)]
-
-
-def _square_frequencies(lines: Tensor, side: int) -> Tensor:
-    """|f|² (L, 9, 9) of the bins around each line, f in −½..½ cycle per pixel."""
-    squares: Tensor = torch.fft.fftfreq(side, dtype=torch.float64, device=lines.device).square()
-    rows, columns = _bins_around(lines, side)
-    return squares[rows] + squares[columns]
-
-
-def _estimate_floor(near: Tensor, squares: Tensor) -> Tensor:
-    """Estimate the power (N, C, L) that each line would have if there were no grid.
-
-    Other grid lines are 8 bins away at least (`choose_patch_size`), so none is among the bins up to 4 away.
-    """
-    distance = torch.arange(-_FARTHEST, _FARTHEST + 1, device=near.device).abs()
-    is_far = distance >= _NEAREST
-    # white: what falls off as 1/f has the same median on all sides of the line
-    white = near * squares
-    ring = white[..., torch.maximum(distance[:, None], distance) >= _NEAREST]
-    row, column = white[..., _FARTHEST, is_far], white[..., is_far, _FARTHEST]
-    medians = torch.stack([_take_median(bins) for bins in (ring, row, column)])
-    return medians.amax(0) / squares[:, _FARTHEST, _FARTHEST]
-
-
-def _take_median(values: Tensor) -> Tensor:
-    """Mean of the two middle ones of an even number of values along the last axis (torch takes the lower)."""
-    middle = values.shape[-1] // 2
-    ranked: Tensor = torch.sort(values, -1)[0]
-    return ranked[..., middle - 1 : middle + 1].mean(-1)
-
-
-def _find_scale(i: int, j: int, period: int) -> int:
-    """Smallest period of a pattern at (i/P, j/P): the common multiple of the reduced denominators."""
-    return math.lcm(*(period // math.gcd(index, period) for index in (i, j)))
+def _read_lines(power: Tensor, bins: Tensor) -> Lines:
+    """Read the grid lines (L, 2) of a map and what is beside them, in squared units of the image."""
+    white, squares = read_surroundings(power, bins, _FARTHEST)
+    ring, floor = estimate_floor(white)
+    # where an edge's own row or column has more, there is more scatter too
+    louder = torch.where(ring > 0, floor / ring, 1)
+    return Lines(
+        excess=(white[:, _FARTHEST, _FARTHEST] - floor) / squares,
+        beside=(select_beside(white) - ring[:, None]) * (louder / squares)[:, None],
+        floor=floor / squares,
+    )
 
 
 def _take_signed_root(power: float) -> float:

@@ -1,0 +1,106 @@
+"""What an image's Laplacian has of a periodic pattern, with everything that is not the pattern clipped softly.
+
+Edges of content are rare and strong, a checkerboard is everywhere and weak. The Laplacian lifts what is fine over
+what is smooth; in each patch it is split into the pattern that most of its periods agree on (the median of each
+phase) and a rest, and the rest is clipped at the size that it has on average. Divided by the share of a small
+change that passes the clip, the two add up to a robust estimate of the pattern: a step of the M-estimator of its
+phases. Weak patterns pass the clip like any small change, strong ones are in the medians, so both keep their
+amplitude. Finds no lines and judges nothing: that is `spectrum`.
+"""
+
+import torch
+from torch import Tensor
+
+from deconvbench.measure.artifacts.patches import make_taper
+
+# the rest is clipped at its mean size times this: edges are, and noise loses little of what it knows
+_CLIP = 0.5
+
+
+def apply_laplacian(image: Tensor) -> Tensor:
+    """Laplacian of one map: the sum of the four neighbours less four times the pixel.
+
+    Parameters
+    ----------
+    image : Tensor, shape (H, W), float64
+        One channel of one image.
+
+    Returns
+    -------
+    Tensor, shape (H, W), float64
+        Beyond the borders the image goes on as a straight line, so that a ramp has none.
+    """
+    second = torch.zeros_like(image)
+    second[1:-1] = image[2:] - 2 * image[1:-1] + image[:-2]
+    second[:, 1:-1] += image[:, 2:] - 2 * image[:, 1:-1] + image[:, :-2]
+    return second
+
+
+def measure_transfer(rows: Tensor, columns: Tensor) -> Tensor:
+    """Power of the Laplacian of a wave of power 1.
+
+    Parameters
+    ----------
+    rows, columns : Tensor, float64
+        Frequency of the wave downward and to the right, in cycles per pixel; of shapes that go together.
+
+    Returns
+    -------
+    Tensor, float64
+        |L|² with L = 4·sin²(πu) + 4·sin²(πv).
+    """
+    return (4 * (torch.pi * rows).sin().square() + 4 * (torch.pi * columns).sin().square()).square()
+
+
+def mean_clipped_power(image: Tensor, patch_size: int, period: int) -> tuple[Tensor, int]:
+    """Mean power spectrum of the Laplacian's patches, their pattern kept and their rest clipped.
+
+    Patches lie as in `mean_power`.
+
+    Parameters
+    ----------
+    image : Tensor, shape (H, W), float64
+        One channel of one image.
+    patch_size : int
+        Side B of a patch: a multiple of P, at most H and W.
+    period : int
+        Period P of the pattern in pixels.
+
+    Returns
+    -------
+    power : Tensor, shape (B, B//2 + 1), float64
+        In the layout of ``torch.fft.rfft2``; that of the image's own spectrum is `measure_transfer` times less.
+    patches : int
+        How many there are.
+    """
+    taper = make_taper(patch_size)
+    rows = apply_laplacian(image).unfold(0, patch_size, patch_size // 2).unfold(1, patch_size, patch_size // 2)
+    power = image.new_zeros(patch_size, patch_size // 2 + 1)
+    # one row of patches at a time stays in the cache, and takes the same memory for an image of any height
+    for patches in rows:
+        waves = torch.fft.rfft2(_clip_around_pattern(patches, period, taper) * taper)
+        power += (waves.real.square() + waves.imag.square()).sum(0)
+    count = rows.shape[0] * rows.shape[1]
+    return power / count, count
+
+
+def _clip_around_pattern(patches: Tensor, period: int, taper: Tensor) -> Tensor:
+    """Pattern (medians of the phases) of each patch (K, B, B) plus its clipped rest over the gain of the clip."""
+    count, side = patches.shape[:2]
+    tiles = patches.reshape(count, side // period, period, side // period, period)
+    phases = tiles.permute(0, 2, 4, 1, 3).flatten(3)
+    # torch takes the lower of the two middle values; turned about, the upper one
+    middle = (phases.median(-1)[0] - (-phases).median(-1)[0]) / 2
+    pattern = middle[:, None, :, None, :]
+    rest = (tiles - pattern).reshape(patches.shape)
+    limit = _CLIP * rest.abs().mean((1, 2), keepdim=True)
+    # a patch that is nothing but its pattern has no rest to clip
+    ratio = torch.where(limit > 0, rest / limit, 0)
+    shrinking = (1 + ratio.square()).rsqrt()
+    clipped = rest * shrinking
+    # what a small change of the patch keeps, in the mean under the window; not less than the rest itself does
+    change = (shrinking.pow(3) * taper).sum((1, 2), keepdim=True)
+    energy = (ratio.square() * taper).sum((1, 2), keepdim=True)
+    whole = (ratio.square() * shrinking * taper).sum((1, 2), keepdim=True)
+    clipped /= torch.maximum(change, torch.where(energy > 0, whole / energy, 0))
+    return pattern.expand_as(tiles).reshape(patches.shape) + clipped
