@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -31,12 +32,12 @@ def make_summary(alarms: int = 2) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def list_points(figure: Figure, place: int) -> list[tuple[float, float]]:
+def list_points(figure: Figure, place: int) -> list[np.ndarray]:
     return [
-        (float(x), float(y))
+        point
         for line in figure.axes[place].lines
         if line.get_linestyle() == "None"
-        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)  # type: ignore[arg-type]
+        for point in np.asarray(line.get_xydata(), dtype=float)
     ]
 
 
@@ -57,7 +58,7 @@ def test_every_rate_has_a_point(assert_legible: Legible) -> None:
     assert {y for _, y in alarms} == {0.02, 0.03}
     for place, rate in ((1, 0.5), (2, 0.98), (3, 1.0)):
         points = list_points(figure, place)
-        assert len(set(points)) == 3 * 6
+        assert len({tuple(point) for point in points}) == 3 * 6
         assert {y for _, y in points} == {rate}
 
 

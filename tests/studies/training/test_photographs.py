@@ -36,6 +36,7 @@ def test_a_missing_file_is_not_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_any_picture_of_the_wheel_can_be_read_by_its_file() -> None:
     page = read_bundled("page.png")
-    assert (page.dtype, page.ndim) == (np.uint8, 2)
+    assert page.dtype == np.uint8
+    assert page.ndim == 2
     with pytest.raises(SurroundingsError, match="nothing.png cannot be read"):
         read_bundled("nothing.png")

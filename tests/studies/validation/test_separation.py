@@ -31,9 +31,11 @@ def test_each_image_is_read_clean_and_planted_in_every_way(frame: pd.DataFrame) 
 
 
 def test_areas_tell_what_sees_a_pattern_from_what_does_not(frame: pd.DataFrame) -> None:
-    summary = summarise_separation(frame).set_index(["period", "pattern", "planted"])
+    summary = summarise_separation(frame)
     assert len(summary) == len(SEPARATED_PERIODS) * 2 * len(FAINT_AMPLITUDES)
-    clear = summary.loc[(2, PLAIN, 0.03)]
+    clear = summary[(summary["period"] == 2) & (summary["pattern"] == PLAIN) & (summary["planted"] == 0.03)].iloc[
+        0
+    ]
     assert clear["images"] == 3
     assert clear["checkerboard"] == clear["fine_phase_means"] == 1
     assert clear["npr"] < 0.8

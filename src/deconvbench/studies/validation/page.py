@@ -42,7 +42,8 @@ Squares of photographs are at their own scale and at half of it; levels are medi
 {table}
 
 Squares of one photograph overlap and are not independent: {alarms} of these readings above the detection level on
-photographs without a pattern come from {contents} of {photographs} photographs.
+photographs without a pattern come from {contents} of {photographs} photographs. Where photographs were kept as
+JPEG, a reading at period 8 may be their own blocks.
 """
 _SEPARATION = """\
 ## Telling planted photographs from clean ones
