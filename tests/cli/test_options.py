@@ -74,6 +74,7 @@ TAKES_PATHS = [
     "compare-commits HEAD --base-python",
     "selftest --out",
     "validate --out",
+    "validate --images",
     "train --out",
     "train --images",
     "claims",

@@ -62,6 +62,15 @@ def test_a_row_a_change_and_a_column_a_score(pictures: dict[str, Pictures], asse
     assert "60" in texts
 
 
+def test_a_reading_that_rounds_to_nothing_has_no_sign(
+    pictures: dict[str, Pictures], assert_legible: Legible
+) -> None:
+    readings = {("cba", change): -0.002 for change in CHANGES[2:]}
+    texts = [text for text, _ in assert_legible(draw_scores(make_summary(readings), pictures, ""))]
+    assert "needs no reference\ncheckerboards: ≥ 100 %\nothers: 0 to 0 %" in texts
+    assert "−0" not in texts
+
+
 def test_wrong_readings_differ_in_colour_and_hatching(pictures: dict[str, Pictures]) -> None:
     figure = draw_scores(make_summary({("cba", "noise"): 0.3, ("cba", "sign_flips"): 0.8}), pictures, "")
     bars = list_bars(figure, 1)

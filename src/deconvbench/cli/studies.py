@@ -54,7 +54,18 @@ def selftest(
 
 
 def validate(
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="Number of images of each drawn kind.")] = 12,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", help="Images of each kind; 1 or 2 for a quick look.")
+    ] = 12,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            metavar="DIR",
+            parser=parse_path,
+            help="Folder of your own photographs, from 256 pixels a side, in place of scikit-image's.",
+        ),
+    ] = None,
     out: Annotated[
         Path,
         typer.Option("--out", metavar="DIR", parser=parse_path, help="Output folder of tables, figures and page."),
@@ -63,14 +74,16 @@ def validate(
 ) -> None:
     """Validate the checkerboard score on planted patterns and against other scores.
 
-    The last line on standard output is the path of the page it writes.
+    Prints false alarms and detections, and which requirements are met; the last line on standard output is the
+    path of the page it writes.
     """
     from deconvbench.progress import show_steps
     from deconvbench.studies.validation import validate as validate_score
 
     with show_steps(sys.stderr) as observer:
-        page = validate_score(out, seeds=seeds, observer=observer, force=force)
-    print_text(page)
+        result = validate_score(out, seeds=seeds, images=images, observer=observer, force=force)
+    print_text(result.summary)
+    print_text(result.page)
 
 
 def train(

@@ -205,4 +205,5 @@ def _draw_readings(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _write(share: float) -> str:
-    return f"{100 * share:.0f}".replace("-", "−")
+    # adding 0 takes the sign from a rounded nothing
+    return f"{round(100 * share) + 0:.0f}".replace("-", "−")

@@ -1,12 +1,13 @@
 """A selftest for people, as Markdown that a terminal shows as well, and for programs, as plain data."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
 from deconvbench.analysis.intervals import RatioInterval
 from deconvbench.analysis.selftest import SLOWDOWNS, SelftestResult
+from deconvbench.report.aligned_table import align_table
 
 # more than these are counted, not named
 _MOST_NAMED = 8
@@ -39,7 +40,7 @@ def format_selftest(result: SelftestResult) -> str:
     )
     return "\n".join(
         [
-            *_align(rows),
+            *align_table(rows),
             "",
             f"{result.cases} cases of identical code, {result.replicates} replicates: pairs of fresh processes.",
             f"A replicate's log ratio scatters by {median(result.spreads.values()):.3f} in the median case, by "
@@ -68,17 +69,6 @@ def _describe_speeds(result: SelftestResult) -> str:
     ]
     more = f", and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
     return f"Two speeds: {len(found)} of {result.cases} cases: {', '.join(named)}{more}."
-
-
-def _align(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Write a Markdown table with columns of one width, words to the left and numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        [word.rjust(width) if index else word.ljust(width) for index, (word, width) in enumerate(cells)]
-        for cells in (list(zip(row, widths, strict=True)) for row in rows)
-    ]
-    rule = ["-" * (width - 1) + ":" if index else "-" * width for index, width in enumerate(widths)]
-    return ["| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:])]
 
 
 def _name_share(share: float) -> str:

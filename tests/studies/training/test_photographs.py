@@ -6,7 +6,7 @@ import skimage
 from skimage.io import imread
 
 from deconvbench.errors import SurroundingsError
-from deconvbench.studies.training.photographs import PHOTOGRAPHS, read_photograph
+from deconvbench.studies.training.photographs import PHOTOGRAPHS, read_bundled, read_photograph
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
@@ -32,3 +32,11 @@ def test_a_missing_file_is_not_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(skimage, "__file__", str(tmp_path / "__init__.py"))
     with pytest.raises(SurroundingsError, match="ihc.png cannot be read; reinstall scikit-image"):
         read_photograph("immunohistochemistry")
+
+
+def test_any_picture_of_the_wheel_can_be_read_by_its_file() -> None:
+    page = read_bundled("page.png")
+    assert page.dtype == np.uint8
+    assert page.ndim == 2
+    with pytest.raises(SurroundingsError, match="nothing.png cannot be read"):
+        read_bundled("nothing.png")

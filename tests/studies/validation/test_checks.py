@@ -1,10 +1,13 @@
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from deconvbench.studies.validation.checks import Check, check_study, list_rows
+from deconvbench.studies.validation.rates import LARGE_PERIOD, MULTIPLES, RATE_PERIODS
 from deconvbench.studies.validation.study import Study
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
@@ -15,12 +18,35 @@ def find(checks: list[Check], start: str) -> Check:
     return check
 
 
+def make_rates(
+    kind: str = "", period: int = 0, multiple: int = 0, found: int = 0, contents: int = 1
+) -> pd.DataFrame:
+    """Make 44 images of every kind and period: one false alarm, all patterns found, but where it is said."""
+    rows = []
+    for key in itertools.product(("photographs", "1/f", "discs"), (*RATE_PERIODS, LARGE_PERIOD), MULTIPLES):
+        above = found if key == (kind, period, multiple) else 44 if key[2] else 1
+        about = dict(zip(("kind", "period", "multiple"), key, strict=True))
+        rows += [
+            {
+                **about,
+                "content": str(seed % contents),
+                "seed": seed,
+                "measured": 0.2 if seed < above else 0.05,
+                "detection_level": 0.1,
+                "noise_level": 0.1,
+            }
+            for seed in range(44)
+        ]
+    return pd.DataFrame(rows)
+
+
 @pytest.fixture
 def perfect(small_study: Study) -> Study:
     """As if every reading were exactly what was planted."""
     calibration, invariances = small_study.calibration, small_study.invariances
     return replace(
         small_study,
+        rates=make_rates(),
         calibration=calibration.assign(measured=calibration["planted"]),
         invariances=invariances.assign(measured=invariances["planted"]),
     )
@@ -29,7 +55,7 @@ def perfect(small_study: Study) -> Study:
 def test_a_perfect_score_meets_every_line(perfect: Study) -> None:
     checks = check_study(perfect)
     assert [check.line for check in checks if not check.is_met] == []
-    assert len(checks) == len({check.line for check in checks}) == 20
+    assert len(checks) == len({check.line for check in checks}) == 32
 
 
 CALIBRATION_FAULTS = [
@@ -91,6 +117,48 @@ def test_a_broken_invariance_fails_its_line_alone(
     checks = check_study(replace(perfect, invariances=frame))
     assert [check.line for check in checks if not check.is_met] == [find(checks, line).line]
     assert find(checks, line).measured == worst
+
+
+RATE_FAULTS = [
+    (
+        ("photographs", 2, 0, 2, 2),
+        ["P = 2: false alarms on photographs"],
+        "4.55 %",
+        "2 of 44 squares, of 2 photographs",
+    ),
+    (
+        ("photographs", 16, 0, 3, 1),
+        ["P = 16: false alarms on photographs"],
+        "6.82 %",
+        "3 of 44 squares, of 1 photo",
+    ),
+    (("photographs", 3, 2, 41), ["P = 3: 2 detection levels are found"], "93.2 %", "photographs: 41 of 44"),
+    (("discs", 32, 2, 0), ["P = 32: 2 detection levels are found"], "0 %", "discs: 0 of 44"),
+    (("discs", 2, 0, 40), [], "", ""),
+    (("photographs", 8, 1, 0), [], "", ""),
+    (("photographs", 32, 0, 44), [], "", ""),
+]
+
+
+@pytest.mark.parametrize(("fault", "lines", "worst", "where"), RATE_FAULTS, ids=str)
+def test_a_bad_rate_fails_its_line_alone(
+    perfect: Study, fault: tuple[Any, ...], lines: list[str], worst: str, where: str
+) -> None:
+    checks = check_study(replace(perfect, rates=make_rates(*fault)))
+    failed = [check for check in checks if not check.is_met]
+    assert [check.line for check in failed] == lines
+    for check in failed:
+        assert check.measured == worst
+        assert check.where.startswith(where)
+
+
+def test_too_few_false_alarms_are_not_the_nominal_rate_either(perfect: Study) -> None:
+    rates = make_rates()
+    rates.loc[(rates["multiple"] == 0) & (rates["period"] > 2), "measured"] = 0.0
+    checks = check_study(replace(perfect, rates=rates))
+    (check,) = [check for check in checks if not check.is_met]
+    assert check.line == "false alarms on photographs, P = 2 to 16 together"
+    assert (check.required, check.measured, check.where) == ("1.53 % to 3.45 %", "0.455 %", "1 of 220")
 
 
 @pytest.mark.parametrize("where", ["property == 'bars' and period == 8", "property == 'nearest'"])

@@ -1,25 +1,19 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
-import skimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deconvbench.errors import SurroundingsError, UsageError
+from deconvbench.errors import UsageError
 from deconvbench.studies.validation import images
 from deconvbench.studies.validation.images import (
     CONTENTS,
-    PHOTOGRAPHS,
     draw_bars,
     draw_content,
-    draw_crop,
     draw_discs,
     draw_one_over_f,
     draw_ramp,
     draw_signs,
     draw_tile,
-    load_photograph,
     make_alternating_tile,
     make_rng,
     measure_frequency,
@@ -98,36 +92,6 @@ def test_the_image_of_a_seed_is_the_same_everywhere() -> None:
         np.testing.assert_array_equal(first, draw_content(content, 5, 64))
     assert make_rng(1, "a").integers(2**62) != make_rng(1, "b").integers(2**62)
     assert make_rng(1, "tile", 2).integers(2**62) != make_rng(1, "tile", 3).integers(2**62)
-
-
-@pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_photographs_are_grey_with_unit_contrast(name: str) -> None:
-    image = load_photograph(name)
-    assert image.ndim == 2
-    assert min(image.shape) >= 256
-    assert (image.mean(), image.std()) == pytest.approx((0, 1), abs=1e-9)
-
-
-def test_unknown_photographs_are_listed() -> None:
-    with pytest.raises(UsageError, match="photograph: 'lena' is none of camera, brick, coins, astronaut"):
-        load_photograph("lena")
-
-
-def test_a_missing_file_is_not_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(skimage, "__file__", str(tmp_path / "__init__.py"))
-    with pytest.raises(SurroundingsError, match="camera.png cannot be read; reinstall scikit-image"):
-        load_photograph("camera")
-
-
-def test_crops_are_cut_at_random_and_have_unit_contrast() -> None:
-    photograph = load_photograph("coins")
-    crops = [draw_crop(make_rng(seed), photograph, 64) for seed in range(3)]
-    assert all(crop.shape == (64, 64) and crop.std() == pytest.approx(1) for crop in crops)
-    assert not np.allclose(crops[0], crops[1])
-    whole = draw_crop(make_rng(0), photograph[:200, :200], 200)
-    np.testing.assert_allclose(whole, normalise(photograph[:200, :200]))
-    with pytest.raises(UsageError, match="size: 400 is more than a photograph of 303×384 pixels has"):
-        draw_crop(make_rng(0), photograph, 400)
 
 
 @pytest.mark.parametrize("period", [2, 3, 4, 8])

@@ -2,8 +2,10 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from deconvbench.errors import UsageError
 from deconvbench.studies.validation.images import (
@@ -18,10 +20,13 @@ from deconvbench.studies.validation.other_scores import (
     average_profiles,
     measure_grid_rings,
     measure_high_frequencies,
+    measure_neighbours,
     profile_spectrum,
     psnr_db,
     rms_of_psnr,
     spread_of_phase_means,
+    sum_grid_rings,
+    sum_high_frequencies,
 )
 
 
@@ -124,3 +129,27 @@ def test_equal_images_have_infinite_psnr_and_no_error() -> None:
     clean = draw_one_over_f(make_rng(0), 64)
     assert psnr_db(clean, clean) == math.inf
     assert rms_of_psnr(math.inf, clean) == 0
+
+
+def test_without_a_reference_the_spectrum_is_read_as_a_difference_from_nothing() -> None:
+    image = make_rng(0).standard_normal((64, 64))
+    profile, flat = profile_spectrum(image), profile_spectrum(np.zeros((64, 64)))
+    assert sum_high_frequencies(profile) == pytest.approx(measure_high_frequencies(profile, flat))
+    for period in (2, 4):
+        assert sum_grid_rings(profile, period) == pytest.approx(measure_grid_rings(profile, flat, period))
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (9, 7), (2, 2)], ids=str)
+def test_neighbours_are_compared_as_in_the_paper(shape: tuple[int, int]) -> None:
+    image = make_rng(0).standard_normal(shape)
+    height, width = (side // 2 * 2 for side in shape)
+    x = torch.from_numpy(image[:height, :width])[None, None]
+    down = functional.interpolate(x, scale_factor=0.5, mode="nearest", recompute_scale_factor=True)
+    residual = x - functional.interpolate(down, scale_factor=2.0, mode="nearest")
+    assert measure_neighbours(image) == pytest.approx(float(residual.square().mean().sqrt()))
+
+
+def test_repeated_pixels_have_equal_neighbours() -> None:
+    image = make_rng(0).standard_normal((8, 8)).repeat(2, axis=0).repeat(2, axis=1)
+    assert measure_neighbours(image) == 0
+    assert measure_neighbours(plant(np.zeros((8, 8)), make_alternating_tile(), 0.1)) == pytest.approx(0.1 * 2**0.5)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def test_lines_are_counted_and_failures_stand_out(page: str) -> None:
 
 def test_tables_are_whole(page: str) -> None:
     tables = [block for block in page.split("\n\n") if block.startswith("|")]
-    assert [len(table.splitlines()) - 2 for table in tables] == [2, 12, 8]
+    assert [len(table.splitlines()) - 2 for table in tables] == [2, 16, 12, 32, 12, 8, 7]
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
 
@@ -55,8 +56,8 @@ def test_the_page_says_how_it_was_made(page: str) -> None:
 
 def test_limits_are_told_with_numbers(page: str) -> None:
     assert 'P = 8 an image without any checkerboard ("' in page
-    assert "Of 20 images without any" in page
-    assert "arXiv:2003.01826" in page
+    assert "from 0 of 2 photographs" in page or "of 2 photographs." in page
+    assert all(paper in page for paper in ("arXiv:2003.01826", "arXiv:2312.10461"))
 
 
 def test_a_real_study_fits_the_page(small_study: Study, small_settings: StudySettings) -> None:
@@ -64,3 +65,10 @@ def test_a_real_study_fits_the_page(small_study: Study, small_settings: StudySet
     page = write_page(small_study, checks, small_settings, ENVIRONMENT, "x")
     assert all(f"| {check.line} |" in page for check in checks)
     assert "nan" not in page
+
+
+def test_photographs_of_ones_own_are_named_as_such(small_study: Study, small_settings: StudySettings) -> None:
+    own = replace(small_study.photographs, source="my_images", left_out=("a.txt: not an image",))
+    page = write_page(replace(small_study, photographs=own), [], small_settings, ENVIRONMENT, "x")
+    assert "2 images of my\\_images, 1 left out; coins for the calibration" in page
+    assert "wheel" not in page

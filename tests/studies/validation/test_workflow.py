@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from deconvbench.studies.validation.study import Study, StudySettings
 from deconvbench.studies.validation.workflow import make_pictures
 
 FILES = {
-    "README.md", "calibration.csv", "calibration.png", "checks.csv", "invariances.csv", "rivals.csv", "run.json",
-    "scores.png",
+    "README.md", "calibration.csv", "calibration.png", "checks.csv", "flat_fields.csv", "invariances.csv",
+    "lookalikes.csv", "rates.csv", "rates.png", "rivals.csv", "run.json", "scores.png", "separation.csv",
 }  # fmt: skip
 
 
@@ -26,7 +27,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, small_study: Study) -> list[StudyS
     """Take the small study as what any study finds, and note how much was asked for."""
     asked: list[StudySettings] = []
 
-    def take(settings: StudySettings, observer: Any) -> Study:
+    def take(settings: StudySettings, photographs: Any, observer: Any) -> Study:
         asked.append(settings)
         observer(PartDone(done=1, total=1, title="all"))
         return small_study
@@ -40,22 +41,27 @@ def test_a_folder_holds_all_that_was_found(
 ) -> None:
     out = tmp_path / "new" / "validation"
     steps: list[PartDone] = []
-    page = validate(out, seeds=2, observer=steps.append)
+    result = validate(out, seeds=2, observer=steps.append)
+    page = result.page
     assert page == out / "README.md"
     assert {path.name for path in out.iterdir()} == FILES
-    assert measured == [StudySettings(seeds=2)]
+    assert measured == [StudySettings(seeds=2, crops=33)]
     assert len(steps) == 1
     frames = {
         "calibration": small_study.calibration,
         "invariances": small_study.invariances,
         "rivals": small_study.alternatives,
+        "rates": small_study.rates,
+        "separation": small_study.separation,
+        "lookalikes": small_study.lookalikes,
+        "flat_fields": small_study.flat_fields,
     }
     for name, found in frames.items():
         frame = pd.read_csv(out / f"{name}.csv")
         assert list(frame.columns) == list(found.columns)
         assert len(frame) == len(found)
     assert pd.read_csv(out / "checks.csv")["is_met"].dtype == bool
-    for name in ("calibration", "scores"):
+    for name in ("rates", "calibration", "scores"):
         with Image.open(out / f"{name}.png") as picture:
             assert picture.width == 1350
         assert (out / f"{name}.png").stat().st_size < 200_000
@@ -65,12 +71,15 @@ def test_a_folder_holds_all_that_was_found(
     assert info["settings"]["seeds"] == 2
     assert info["environment"]["packages"]["torch"]
     assert info["command"] == f"deconvbench validate --out {out} --seeds 2"
+    assert re.search(r"^\| photographs +\|  2 \|", result.summary, re.MULTILINE)
+    assert "| P = 2: false alarms on photographs " in result.summary
+    assert re.search(r"^\d+ of \d+ lines met\.$", result.summary, re.MULTILINE)
 
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do without the figures, which take longest."""
-    for draw in ("draw_calibration", "draw_scores"):
+    for draw in ("draw_rates", "draw_calibration", "draw_scores"):
         monkeypatch.setattr(workflow, draw, lambda *_: Figure())
     monkeypatch.setattr(workflow, "encode_figures", lambda figures: dict.fromkeys(figures, b"drawn"))
 
@@ -78,9 +87,35 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_settings_and_command_can_be_given(measured: list[StudySettings], tmp_path: Path) -> None:
     settings = StudySettings(seeds=1, size=128)
-    page = validate(tmp_path, settings=settings, command="as I like it")
+    page = validate(tmp_path, settings=settings, command="as I like it").page
     assert measured == [settings]
     assert "`as I like it`" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_folder_of_ones_own_is_named_as_it_must_be_typed(measured: list[StudySettings], tmp_path: Path) -> None:
+    folder = tmp_path / "my images"
+    folder.mkdir()
+    Image.effect_noise((256, 300), 50).save(folder / "noise.png")
+    (folder / "notes.txt").write_text("no image")
+    validate(tmp_path / "out", seeds=1, images=folder)
+    assert measured == [StudySettings(seeds=1, crops=17, images=str(folder))]
+    info = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    assert info["command"] == f"deconvbench validate --out {tmp_path / 'out'} --seeds 1 --images '{folder}'"
+    assert info["settings"]["images"] == str(folder)
+    assert info["photographs"] == ["noise.png"]
+    assert info["left_out"] == ["notes.txt: not an image that Pillow reads"]
+
+
+@pytest.mark.parametrize("name", ["missing", "empty"])
+def test_a_folder_without_images_is_refused_before_anything_is_made(
+    measured: list[Any], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=f"--images: .*{name}"):
+        validate(tmp_path / "out", images=tmp_path / name)
+    assert measured == []
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -16,6 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from deconvbench.errors import SurroundingsError, explain_os_error
+from deconvbench.progress import PartDone, PartObserver
 from deconvbench.studies.training.decoding import UnreadableImageError, hush_pillow, read_image
 
 _THREADS = 4
@@ -141,7 +142,9 @@ def hash_pixels(pixels: Tensor) -> str:
     return digest.hexdigest()
 
 
-def read_folder(folder: Path, smallest: int, held_bytes: int) -> tuple[list[LoadedImage], list[str]]:
+def read_folder(
+    folder: Path, smallest: int, held_bytes: int, observer: PartObserver = lambda _: None
+) -> tuple[list[LoadedImage], list[str]]:
     """Read all images in a folder and in the folders within it, in the order of their names.
 
     Parameters
@@ -152,6 +155,8 @@ def read_folder(folder: Path, smallest: int, held_bytes: int) -> tuple[list[Load
         Images with fewer pixels a side are skipped.
     held_bytes : int
         So many bytes of pixels stay in memory; images beyond are `FiledImage`.
+    observer : callable
+        Receives each file, with a note where it is left out.
 
     Returns
     -------
@@ -178,7 +183,9 @@ def read_folder(folder: Path, smallest: int, held_bytes: int) -> tuple[list[Load
     with hush_pillow(), ThreadPoolExecutor(_THREADS) as pool:
         for first in range(0, len(paths), _FILES_AT_A_TIME):
             turn = paths[first : first + _FILES_AT_A_TIME]
-            for path, found in zip(turn, pool.map(read, turn), strict=True):
+            for done, (path, found) in enumerate(zip(turn, pool.map(read, turn), strict=True), first + 1):
+                note = f"left out: {found}" if isinstance(found, str) else ""
+                observer(PartDone(done=done, total=len(paths), title=f"read {_name(path, folder)}", note=note))
                 if isinstance(found, str):
                     skipped.append(found)
                     continue

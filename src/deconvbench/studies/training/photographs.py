@@ -53,7 +53,28 @@ def read_photograph(name: str) -> npt.NDArray[np.uint8]:
     SurroundingsError
         If this installation of scikit-image lacks the file.
     """
-    path = Path(skimage.__file__).parent / "data" / PHOTOGRAPHS[name]
+    return read_bundled(PHOTOGRAPHS[name])
+
+
+def read_bundled(file_name: str) -> npt.NDArray[np.uint8]:
+    """Read any picture of scikit-image's wheel.
+
+    Parameters
+    ----------
+    file_name : str
+        In the folder ``data`` of the package.
+
+    Returns
+    -------
+    ndarray, shape (H, W) or (H, W, 3), uint8
+        Grey or colour, 0..255.
+
+    Raises
+    ------
+    SurroundingsError
+        If this installation of scikit-image lacks the file.
+    """
+    path = Path(skimage.__file__).parent / "data" / file_name
     try:
         pixels: npt.NDArray[Any] = imread(path)
     except OSError as error:

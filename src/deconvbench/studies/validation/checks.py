@@ -10,16 +10,20 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from deconvbench.plots.detection_rates import RateLimits
 from deconvbench.studies.validation.calibration import LIMITS, PERIODS, Row, pool_amplitudes, summarise_calibration
 from deconvbench.studies.validation.images import CONTENTS
 from deconvbench.studies.validation.invariances import CLEAR, FAINT
-from deconvbench.studies.validation.study import Study
+from deconvbench.studies.validation.rates import LARGE_PERIOD, NOMINAL_RATE, summarise_rates
+from deconvbench.studies.validation.study import PHOTOGRAPH_KIND, Study
 
 # numbers that are equal but for rounding
 _ROUNDING = 1e-9
 # a checkerboard of .1 reads .1000; the plane that is taken out of each patch holds a trace of long patterns
 _FOUR_DIGITS = 5e-4
 _LEAST_OF_FLIPS = 0.75
+# how far off the nominal rate of false alarms may be on photographs, and what must be found
+RATE_LIMITS = RateLimits(nominal=NOMINAL_RATE, factor=1.5, least_found=0.95, multiple=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +100,74 @@ def check_study(study: Study) -> list[Check]:
         ),
         *_check_invariances(study.invariances),
         _check_bias(shown, "P = 2: 0.03 and 0.1 σ on photographs", {(2, FAINT), (2, CLEAR)}, 0.03),
+        *check_rates(study.rates),
     ]
+
+
+def check_rates(rates: pd.DataFrame) -> list[Check]:
+    """Judge false alarms on photographs and detections everywhere.
+
+    Parameters
+    ----------
+    rates : DataFrame
+        From `measure_rates`.
+
+    Returns
+    -------
+    list of Check
+        False alarms at each period, at most the nominal rate and a half; over all periods, within that factor of
+        it on both sides; detections at twice the level.
+    """
+    rows = list_rows(summarise_rates(rates))
+    alarms = [
+        row
+        for row in rows
+        if (row["kind"], row["multiple"]) == (PHOTOGRAPH_KIND, 0) and row["period"] != LARGE_PERIOD
+    ]
+    twice: dict[int, list[Row]] = {}
+    for row in rows:
+        if row["multiple"] == RATE_LIMITS.multiple:
+            twice.setdefault(row["period"], []).append(row)
+    low, high = RATE_LIMITS.nominal / RATE_LIMITS.factor, RATE_LIMITS.nominal * RATE_LIMITS.factor
+    images, found = (sum(row[name] for row in alarms) for name in ("images", "found"))
+    together = found / images if images else math.nan
+    return [
+        *(
+            Check(
+                line=f"P = {row['period']}: false alarms on photographs",
+                required=f"at most {_write_rate(high)}",
+                measured=_write_rate(row["found"] / row["images"]),
+                is_met=bool(row["found"] / row["images"] <= high),
+                where=f"{row['found']} of {row['images']} squares, of {row['contents']} photographs",
+            )
+            for row in alarms
+        ),
+        Check(
+            line="false alarms on photographs, P = 2 to 16 together",
+            required=f"{_write_rate(low)} to {_write_rate(high)}",
+            measured=_write_rate(together),
+            is_met=bool(low <= together <= high),
+            where=f"{found} of {images}",
+        ),
+        *(_check_detections(period, found) for period, found in twice.items()),
+    ]
+
+
+def _check_detections(period: int, rows: Iterable[Row]) -> Check:
+    """Judge the kind of image with the fewest detections."""
+    worst = min(rows, key=lambda row: float(row["found"] / row["images"]))
+    rate = worst["found"] / worst["images"]
+    return Check(
+        line=f"P = {period}: {RATE_LIMITS.multiple} detection levels are found",
+        required=f"at least {_write_rate(RATE_LIMITS.least_found)}",
+        measured=_write_rate(rate),
+        is_met=bool(rate >= RATE_LIMITS.least_found),
+        where=f"{worst['kind']}: {worst['found']} of {worst['images']}",
+    )
+
+
+def _write_rate(rate: float) -> str:
+    return f"{100 * rate:.3g} %"
 
 
 def list_rows(frame: pd.DataFrame) -> list[Row]:

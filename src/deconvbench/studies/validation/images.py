@@ -1,24 +1,21 @@
 """Images whose checkerboard is known because it was planted: the ground truth of the validation.
 
-Synthetic content, photographs that scikit-image brings along in its own wheel (nothing is ever downloaded), and
-checkerboards of known amplitude to plant on them. Every image has mean 0 and deviation 1, so an amplitude is a
-share of the contrast. numpy in, numpy out, float64; all chance comes from the generator that is handed in.
+Synthetic content, and checkerboards of known amplitude to plant on it or on photographs. Every image has mean 0
+and deviation 1, so an amplitude is a share of the contrast. numpy in, numpy out, float64; all chance comes from
+the generator that is handed in.
 """
 
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
-from skimage.color import rgb2gray
 
 from deconvbench.errors import UsageError
-from deconvbench.studies.training.photographs import read_photograph
 
 Image = npt.NDArray[np.float64]
 # draws one image of (size, size)
 DrawContent = Callable[[np.random.Generator, int], Image]
 
-PHOTOGRAPHS = ("camera", "brick", "coins", "astronaut")
 _DISCS = 60
 _SHAPES = 30
 # below this share of the largest value an image counts as constant: rounding is all that is left
@@ -207,32 +204,6 @@ def draw_content(content: str, seed: int, size: int) -> Image:
     return CONTENTS[content](make_rng(seed, content), size)
 
 
-def load_photograph(name: str) -> Image:
-    """Read one of the photographs in scikit-image's wheel, in grey.
-
-    Parameters
-    ----------
-    name : str
-        One of `PHOTOGRAPHS`.
-
-    Returns
-    -------
-    ndarray, shape (H, W), float64
-        Mean 0, deviation 1.
-
-    Raises
-    ------
-    UsageError
-        If there is no photograph of that name.
-    SurroundingsError
-        If this installation of scikit-image lacks the file.
-    """
-    if name not in PHOTOGRAPHS:
-        raise UsageError(f"photograph: {name!r} is none of {', '.join(PHOTOGRAPHS)}")
-    pixels = read_photograph(name)
-    return normalise(rgb2gray(pixels) if pixels.ndim == 3 else pixels)
-
-
 def make_alternating_tile() -> Image:
     """Make the checkerboard in the plain sense: +1 and −1 in turn, period 2.
 
@@ -329,32 +300,3 @@ def draw_signs(rng: np.random.Generator, shape: tuple[int, ...], region: int) ->
     if np.all(signs == signs.flat[0]):
         signs.flat[-1] *= -1  # a sign that never flips would be a plain checkerboard
     return np.kron(signs, np.ones((region, region)))[:height, :width]
-
-
-def draw_crop(rng: np.random.Generator, photograph: Image, size: int) -> Image:
-    """Cut a random square out of a photograph.
-
-    Parameters
-    ----------
-    rng : Generator
-        Source of chance.
-    photograph : ndarray, shape (H, W)
-        From `load_photograph`.
-    size : int
-        Height and width in pixels.
-
-    Returns
-    -------
-    ndarray, shape (size, size), float64
-        Mean 0, deviation 1.
-
-    Raises
-    ------
-    UsageError
-        If the photograph is smaller.
-    """
-    height, width = photograph.shape
-    if size > min(height, width):
-        raise UsageError(f"size: {size} is more than a photograph of {height}×{width} pixels has")
-    top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
-    return normalise(photograph[top : top + size, left : left + size])

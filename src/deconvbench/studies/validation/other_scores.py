@@ -141,8 +141,7 @@ def measure_high_frequencies(
     float
         Signed RMS amplitude in the image's units; a checkerboard of period 2 and RMS a reads a.
     """
-    first = int(np.ceil(lowest * profile.size))
-    return _excess(profile, reference, np.arange(first, len(profile.energy)))
+    return _excess(profile, reference, _list_high_rings(profile, lowest))
 
 
 def measure_grid_rings(profile: AzimuthalProfile, reference: AzimuthalProfile, period: int) -> float:
@@ -160,15 +159,86 @@ def measure_grid_rings(profile: AzimuthalProfile, reference: AzimuthalProfile, p
     float
         Signed RMS amplitude in the image's units.
     """
+    return _excess(profile, reference, _list_grid_rings(profile, period))
+
+
+def _list_high_rings(profile: AzimuthalProfile, lowest: float) -> npt.NDArray[np.int64]:
+    return np.arange(int(np.ceil(lowest * profile.size)), len(profile.energy), dtype=np.int64)
+
+
+def _list_grid_rings(profile: AzimuthalProfile, period: int) -> npt.NDArray[np.int64]:
     steps = np.arange(period) / period
     steps = np.where(steps > 0.5, steps - 1, steps)
     distance = np.hypot(steps[:, None], steps[None, :]).ravel()[1:]
-    return _excess(profile, reference, np.unique(np.rint(distance * profile.size).astype(np.int64)))
+    return np.unique(np.rint(distance * profile.size).astype(np.int64))
 
 
 def _excess(profile: AzimuthalProfile, reference: AzimuthalProfile, rings: npt.NDArray[np.int64]) -> float:
     energy = float(np.sum(profile.energy[rings] - reference.energy[rings]))
     return float(np.sign(energy) * np.sqrt(abs(energy)))
+
+
+def sum_high_frequencies(profile: AzimuthalProfile, lowest: float = LOWEST_HIGH_FREQUENCY) -> float:
+    """Turn a profile into a number, without a reference: all that lies above a frequency.
+
+    Parameters
+    ----------
+    profile : AzimuthalProfile
+        Of the image.
+    lowest : float
+        Cycles per pixel from which on a ring counts.
+
+    Returns
+    -------
+    float
+        RMS amplitude in the image's units.
+    """
+    return float(np.sqrt(profile.energy[_list_high_rings(profile, lowest)].sum()))
+
+
+def sum_grid_rings(profile: AzimuthalProfile, period: int) -> float:
+    """Turn a profile into a number, without a reference: all that lies in rings that hold lines of the grid.
+
+    Parameters
+    ----------
+    profile : AzimuthalProfile
+        Of the image.
+    period : int
+        P; the rings of all its lines (i/P, j/P) count.
+
+    Returns
+    -------
+    float
+        RMS amplitude in the image's units.
+    """
+    return float(np.sqrt(profile.energy[_list_grid_rings(profile, period)].sum()))
+
+
+def measure_neighbours(image: Image) -> float:
+    """Measure neighbouring pixel relationships (NPR): what halving and doubling by nearest takes from an image.
+
+    Of each 2×2 block the upper left pixel is kept and repeated; the paper feeds x − up(down(x)) to a classifier.
+    Its RMS is what there is of it without training.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W)
+        At least 2×2; an odd last row or column is not used.
+
+    Returns
+    -------
+    float
+        RMS in the image's units, at least 0; 0 for an image upsampled ×2 by repeating pixels. Detail of any kind
+        counts.
+
+    References
+    ----------
+    Tan, Liu, Zhao, Wei, Gu, Liu, Wei, "Rethinking the up-sampling operations in CNN-based generative network for
+    generalizable deepfake detection", CVPR 2024, arXiv:2312.10461, with l = 2 as there.
+    """
+    height, width = (side // 2 * 2 for side in image.shape)
+    kept = image[:height:2, :width:2].repeat(2, axis=0).repeat(2, axis=1)
+    return float(np.sqrt(np.mean((image[:height, :width] - kept) ** 2)))
 
 
 def psnr_db(image: Image, clean: Image) -> float:

@@ -3,27 +3,83 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
-from deconvbench.studies.validation.calibration import PERIODS, Row, pool_amplitudes, summarise_calibration
+from deconvbench.studies.validation.calibration import PERIODS, pool_amplitudes
 from deconvbench.studies.validation.checks import Check, list_rows
-from deconvbench.studies.validation.scores import CHANGE_RMS, summarise_scores
-from deconvbench.studies.validation.study import Study, StudySettings
+from deconvbench.studies.validation.photographs import SCIKIT_IMAGE, PhotographSet
+from deconvbench.studies.validation.rates import NOMINAL_RATE
+from deconvbench.studies.validation.scores import CHANGE_RMS
+from deconvbench.studies.validation.study import PHOTOGRAPH_KIND, Study, StudySettings
+from deconvbench.studies.validation.tables import (
+    Table,
+    tabulate_calibration,
+    tabulate_checks,
+    tabulate_flat_fields,
+    tabulate_lookalikes,
+    tabulate_rates,
+    tabulate_scores,
+    tabulate_separation,
+)
+from deconvbench.system.texts import escape_markdown
 
-_SCORE_NAMES = {
-    "cba": "checkerboard score",
-    "phase_means": "phase means",
-    "spectrum": "azimuthal spectrum",
-    "spectrum_rings": "its grid rings",
-    "spectrum_population": "against other images",
-    "psnr": "PSNR, as RMS error",
-}
 _INTRODUCTION = """\
 # Validation of the checkerboard score
 
 How well `deconvbench.measure.artifacts.checkerboard` reads a checkerboard of known amplitude, what it does not
 mistake for one, and what other scores read on the same images. σ is the standard deviation of the content; every
 image has σ = 1. "Pooled" is the average over images as the score averages over a batch, by signed squares.
+"""
+_RATES = """\
+## False alarms and detections
+
+![False alarms and detections](rates.png)
+
+A reading above the *detection level* counts as found; that level is set to hold on photographs. The *noise level*
+is the scatter of the spectrum alone, which holds on noise that is drawn. Nominal for both is {nominal:.1f} % of
+the images without a pattern. On each image random patterns of 1, 2 and 3 of its own detection levels are planted.
+Squares of photographs are at their own scale and at half of it; levels are medians. At period 32 the images have
+512 pixels a side, elsewhere 256 (192 at half scale).
+
+{table}
+
+Squares of one photograph overlap and are not independent: {alarms} of these readings above the detection level on
+photographs without a pattern come from {contents} of {photographs} photographs. Where photographs were kept as
+JPEG, a reading at period 8 may be their own blocks.
+"""
+_SEPARATION = """\
+## Telling planted photographs from clean ones
+
+The chance that a planted square reads higher than a clean one (area under the curve): .5 is a coin, 1 is perfect.
+No score has a reference here. "Sign flips": the pattern has a random sign in each region of 64 × 64 pixels, as
+that of a network has whose features change.
+
+{table}
+
+- *Phase means of the Laplacian*: high-pass first, then the deviation of the P×P phase means. It loses a pattern
+  whose sign flips, and has no level that tells when to believe it.
+- *Azimuthal spectrum*, *grid rings*: as below, but without a clean image to subtract.
+- *NPR* (neighbouring pixel relationships; Tan et al., CVPR 2024, arXiv:2312.10461): the RMS of x − up(down(x)),
+  nearest, factor 2. The paper trains a classifier on that residual; untrained it is the detail of the image.
+"""
+_LOOKALIKES = """\
+## What else is read as a grid
+
+Pictures that no learned upsampler has touched, made of the middle of each photograph or of text. A reading above
+the level here is not a network's checkerboard, though where pixels do repeat (dithering by a matrix, blocks) there
+is a grid to be read. "As it is" has the photographs themselves. The last column is what `block_edge` finds, which
+looks for steps of random sign at the edges of blocks (from 4 pixels): it tells blocks from a checkerboard.
+
+{table}
+"""
+_FLAT_FIELDS = """\
+## Energy off zero frequency behind a flat field
+
+A score of layers: the share of energy that is not at zero frequency where plain colours went in (random weights,
+16 channels to 3). Of the whole output, as a plain spectrum is taken, it counts the border that zero padding
+leaves, and does not tell resize-convolution from a faint checkerboard; of the middle alone it is the ripple. The
+checkerboard score of the whole output, squared and as a share of its energy, is set beside it. It needs the
+network, and says nothing of a picture.
+
+{table}
 """
 _SCORES = """\
 ## What other scores read on the same images
@@ -47,11 +103,10 @@ images, and in brackets the range of single images. A good score reads 100 in th
 _LIMITS = """\
 ## Where it does not serve
 
-- An amplitude below the detection level counts as none: print `< level`. Of {clean} images without any
-  checkerboard, over all periods, {alarms} read above it. Large periods read content: at
+- An amplitude below the detection level counts as none: print `< level`. Large periods read content: at
   P = {period} an image without any checkerboard ("{content}") reads {most:.3f} σ.
-- It is blind to artifacts that are not periodic, and to blocks: an image upsampled ×2 by repeating pixels reads
-  {nearest:+.3f} σ.
+- It is blind to artifacts that are not periodic, and to most blocks: a drawn image upsampled ×2 by repeating
+  pixels reads {nearest:+.3f} σ; photographs are in the table of what else is read as a grid.
 - Without a target, texture within one bin of a grid line counts as checkerboard. With one, take the score of the
   residual.
 """
@@ -86,73 +141,56 @@ def write_page(
             _INTRODUCTION,
             "![Every score on the same changes](scores.png)\n",
             f"## What it must meet: {met} of {len(checks)} lines met\n",
-            _tabulate(
-                ("line", "required", "worst measured", "met", "where"),
-                [
-                    (check.line, check.required, check.measured, "yes" if check.is_met else "**no**", check.where)
-                    for check in checks
-                ],
-            ),
-            "\n## Calibration\n",
+            write_table(tabulate_checks(checks)),
+            "",
+            _describe_rates(study),
+            _SEPARATION.format(table=write_table(tabulate_separation(study.separation))),
+            _LOOKALIKES.format(table=write_table(tabulate_lookalikes(study.lookalikes))),
+            "## Calibration\n",
             "![Planted against measured](calibration.png)\n",
             "Pooled error in % of what was planted, in brackets the range of single images; for 0 the pooled "
             "reading in σ.\n",
-            _tabulate_calibration(study.calibration),
+            write_table(tabulate_calibration(study.calibration)),
             "",
-            _SCORES.format(rms=CHANGE_RMS, table=_tabulate_scores(study.alternatives)),
+            _SCORES.format(rms=CHANGE_RMS, table=write_table(tabulate_scores(study.alternatives))),
+            _FLAT_FIELDS.format(table=write_table(tabulate_flat_fields(study.flat_fields))),
             _describe_limits(study),
-            _describe_provenance(settings, environment, command),
+            _describe_provenance(study, settings, environment, command),
         ]
     )
 
 
-def _tabulate(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def write_table(table: Table) -> str:
+    """Write a table as Markdown.
+
+    Parameters
+    ----------
+    table : list of tuple of str
+        The head first.
+    """
+    head, *rows = table
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rows))
 
 
-def _tabulate_calibration(calibration: pd.DataFrame) -> str:
-    amplitudes = sorted(calibration["planted"].unique())
-    cells: dict[tuple[str, int], list[Row]] = {}
-    for row in list_rows(summarise_calibration(calibration, "content")):
-        cells.setdefault((row["content"], row["period"]), []).append(row)
-    rows = [
-        (content, str(period), f"{found[0]['detection_level']:.4f}", *map(_write_cell, found))
-        for (content, period), found in cells.items()
-    ]
-    return _tabulate(("content", "period", "detection level, σ", *(f"{a:g} σ" for a in amplitudes)), rows)
-
-
-def _write_cell(row: Row) -> str:
-    planted = row["planted"]
-    if planted == 0:
-        return f"{row['pooled']:+.4f} σ"
-    if row["pooled"] <= row["detection_level"]:
-        return "< level"
-    pooled, low, high = (100 * (row[name] / planted - 1) for name in ("pooled", "low", "high"))
-    return f"{pooled:+.1f} [{low:+.0f}, {high:+.0f}]"
-
-
-def _tabulate_scores(alternatives: pd.DataFrame) -> str:
-    cells: dict[str, dict[str, str]] = {}
-    for row in list_rows(summarise_scores(alternatives)):
-        text = f"{100 * row['reading']:.0f} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
-        cells.setdefault(row["change"], {})[row["score"]] = text
-    rows = [
-        (change.replace("_", " "), *(found[score] for score in _SCORE_NAMES)) for change, found in cells.items()
-    ]
-    return _tabulate(("change", *_SCORE_NAMES.values()), rows)
+def _describe_rates(study: Study) -> str:
+    rates = study.rates
+    clean = rates[(rates["multiple"] == 0) & (rates["kind"] == PHOTOGRAPH_KIND)]
+    above = clean[clean["measured"] > clean["detection_level"]]
+    return _RATES.format(
+        nominal=100 * NOMINAL_RATE,
+        table=write_table(tabulate_rates(rates)),
+        alarms=len(above),
+        contents=above["content"].nunique(),
+        photographs=clean["content"].nunique(),
+    )
 
 
 def _describe_limits(study: Study) -> str:
     calibration, invariances = study.calibration, study.invariances
-    # a photograph without a pattern is the same for every seed
-    clean = calibration[calibration["planted"] == 0].drop_duplicates(["content", "period", "measured"])
-    most = max(list_rows(clean[clean["period"] == PERIODS[-1]]), key=lambda row: float(row["measured"]))
+    clean = calibration[(calibration["planted"] == 0) & (calibration["period"] == PERIODS[-1])]
+    most = max(list_rows(clean), key=lambda row: float(row["measured"]))
     nearest = invariances.loc[invariances["property"] == "nearest", "measured"]
     return _LIMITS.format(
-        clean=len(clean),
-        alarms=int((clean["measured"] > clean["detection_level"]).sum()),
         period=PERIODS[-1],
         content=most["content"],
         most=most["measured"],
@@ -160,17 +198,36 @@ def _describe_limits(study: Study) -> str:
     )
 
 
-def _describe_provenance(settings: StudySettings, environment: Mapping[str, Any], command: str) -> str:
+def _describe_provenance(
+    study: Study, settings: StudySettings, environment: Mapping[str, Any], command: str
+) -> str:
     packages = environment["packages"]
     facts = [
         f"Command: `{command}`",
         f"Seeds 0 to {settings.seeds - 1}; drawn images of {settings.size} × {settings.size} pixels",
-        f"Photographs in the wheel of scikit-image: {', '.join(settings.photographs)}; whole for the calibration, "
-        "squares cut out of them for the other scores",
+        _describe_photographs(study.photographs),
+        f"{settings.crops} squares of photographs for the rates and the separation, half as many drawn images of "
+        "each content; a quarter of both at period 32",
         f"deconvbench {environment['code_version']}, Python {environment['python_version']}, "
         + ", ".join(f"{name} {packages[name]}" for name in ("torch", "numpy", "scipy", "pandas"))
         + f", scikit-image {environment['scikit_image_version']}",
         f"{environment['cpu']}, machine {environment['machine_id']}; `run.json` has the whole record",
-        "`calibration.csv`, `invariances.csv`, `rivals.csv`: every single reading; `checks.csv`: the lines above",
+        "`calibration.csv`, `invariances.csv`, `rivals.csv`, `rates.csv`, `separation.csv`, `lookalikes.csv`, "
+        "`flat_fields.csv`: every single reading; `checks.csv`: the lines above",
     ]
     return "\n".join(["## How it was made", "", *(f"- {fact}" for fact in facts), ""])
+
+
+def _describe_photographs(photographs: PhotographSet) -> str:
+    names = [photograph.name for photograph in photographs.photographs]
+    whole = ", ".join(map(escape_markdown, photographs.whole))
+    if photographs.source == SCIKIT_IMAGE:
+        return (
+            f"Photographs in the wheel of scikit-image: {', '.join(names)}; {whole} for the calibration, and "
+            "squares cut out of them for the other scores"
+        )
+    left_out = f", {len(photographs.left_out)} left out" if photographs.left_out else ""
+    return (
+        f"Photographs: {len(names)} images of {escape_markdown(photographs.source)}{left_out}; {whole} for the "
+        "calibration (at most 512 × 512 pixels), and squares cut out of them for the other scores"
+    )
