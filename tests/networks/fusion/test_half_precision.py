@@ -1,6 +1,6 @@
 """Fused networks in half precision and under autocast: the very numbers of the original, also of gradients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -97,7 +97,7 @@ def compute(net: nn.Module, x: Tensor) -> list[Tensor]:
     y = net(given)
     weights = torch.linspace(-1, 1, y.numel()).view_as(y)
     wanted = [given, *net.parameters()]
-    found = torch.autograd.grad((y.float() * weights).sum(), wanted, allow_unused=True)
+    found: Sequence[Tensor | None] = torch.autograd.grad((y.float() * weights).sum(), wanted, allow_unused=True)
     return [alone, y, *(gradient for gradient in found if gradient is not None)]
 
 
