@@ -87,9 +87,9 @@ class ResizeConv2d(nn.Module):
 
     ``minimal`` and ``tiled`` sum neighbouring pixels before they multiply. So their rounding errors are relative
     to the largest pixel nearby, and sums of numbers near the largest of half precision overflow. On a CPU an
-    output that is not finite is computed again as the plain form. On accelerators, and in what is recorded, one
-    infinite or NaN pixel spoils 36 output pixels in ``subpixel`` and 25 in ``tiled``, where it spoils 16 in the
-    other forms (kernel 3, scale 2). ``implementation="plain"`` is the way out.
+    output that is not finite is computed again as the plain form. On accelerators one infinite or NaN pixel spoils
+    36 output pixels in ``subpixel`` (recorded, on a CPU too) and 25 in ``tiled``, where it spoils 16 in the others
+    (kernel 3, scale 2). ``implementation="plain"`` is the way out.
 
     What is recorded or transformed (traced, exported, compiled, mapped) is the plain or the transposed form, for
     any size; see `recording`.
@@ -248,8 +248,7 @@ class ResizeConv2d(nn.Module):
             raise UsageError(f"x: dtype {x.dtype} is not that of the weight, {weight.dtype}")
         return self._run(x, x, weight)
 
-    def _run(self, given: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        # the input before autocast, and after it
+    def _run(self, given: Tensor, x: Tensor, weight: Tensor) -> Tensor:  # before and after autocast
         # other threads may drop it meanwhile
         frozen = self._find_frozen(weight)
         implementation = self._choose(x, weight, is_prepared=frozen is not None)
