@@ -2,9 +2,9 @@
 
 Each is an ordinary `torch.nn.Module` of (in_channels, out_channels, kernel_size, scale_factor).
 
-- `ResizeConv2d`: nearest-neighbour upsampling and convolution at the price of a deconvolution. The one to take
-  unless there is a reason against it. `build_native` compiles it for the machine at hand, once: then it is faster
-  still.
+- `ResizeConv2d`: nearest-neighbour upsampling and convolution at the price of a deconvolution, in float32; in half
+  precision as it is written. The one to take unless there is a reason against it. `build_native` compiles it for
+  the machine at hand, once: then it is faster still.
 - `EqualGainTransposed`: a transposed convolution that is kept free of checkerboards; freer than the former.
 - `SubpixelIcnrBlur`: sub-pixel convolution that is kept free of them by a blur.
 - `SincConv`: band-limited upsampling and convolution, for those who want no images of the spectrum either.

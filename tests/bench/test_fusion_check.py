@@ -73,6 +73,8 @@ def test_what_differs_is_named(
         return y if len(calls) <= 2 else spoil(y)
 
     monkeypatch.setattr(resizing, "resize_conv2d", resize)
+    # otherwise autocast leaves nothing to it
+    monkeypatch.setattr(resizing, "is_half_precision", lambda *_: False)
     differences = check_architecture(ARCHITECTURE).differences
     assert any(difference.startswith(expected) for difference in differences), differences
 

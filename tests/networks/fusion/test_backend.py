@@ -301,9 +301,9 @@ def test_autocast_around_compiled_code(replaced: list[int]) -> None:
     x = torch.randn(1, 4, 6, 6)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         expected, found = model(x), compiled(x)
-    assert found.dtype == expected.dtype
-    assert (expected - found).abs().max() <= 2e-2 * expected.abs().max()
-    assert replaced == [1]
+    assert torch.equal(found, expected)
+    # no fast form is as precise there
+    assert replaced == [0]
 
 
 def test_autocast_inside_compiled_code() -> None:

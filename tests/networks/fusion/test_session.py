@@ -84,8 +84,12 @@ def test_autocast_answers_in_the_dtype_of_a_convolution(
     with torch.autocast("cpu", dtype=torch.bfloat16):
         expected, found = model(x.to(dtype)), fused(x.to(dtype))
     assert found.dtype == expected.dtype
-    assert (found.double() - expected.double()).abs().max() <= 2e-2 * expected.double().abs().max()
-    assert len(fast_calls) == 1
+    if dtype == torch.float64:
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+    else:
+        assert torch.equal(found, expected)
+    # in half precision no fast form is as precise
+    assert len(fast_calls) == (1 if dtype == torch.float64 else 0)
 
 
 def test_autocast_around_a_concatenation(fast_calls: FastCalls) -> None:
@@ -94,17 +98,16 @@ def test_autocast_around_a_concatenation(fast_calls: FastCalls) -> None:
     x = torch.randn(1, 3, 8, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         expected, found = model(x), fused(x)
-    assert found.dtype == expected.dtype
-    assert (found - expected).abs().max() <= 5e-2 * expected.abs().max()
-    assert len(fast_calls) == 3
+    assert torch.equal(found, expected)
+    assert not fast_calls
 
 
 def test_bfloat16_in_a_class_that_casts_for_it(fast_calls: FastCalls) -> None:
     model = Upsample2D(4).to(torch.bfloat16)
     fused = fuse(model).model
     x = torch.randn(1, 4, 6, 6, dtype=torch.bfloat16)
-    assert (model(x) - fused(x)).abs().max() <= 2e-2 * model(x).abs().max()
-    assert len(fast_calls) == 1
+    assert torch.equal(fused(x), model(x))
+    assert not fast_calls
 
 
 @pytest.mark.parametrize("batch", [0, 1, 64], ids="batch{}".format)

@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from deconvbench.upsamplers.fast import forms, memory
+from deconvbench.upsamplers.fast import gradients, memory
 from deconvbench.upsamplers.fast.forms import prepare, run
 from tests.upsamplers.fast.plain_form import FORMS, Layer, draw, filled_memory, measure_error, over, over_layouts
 
@@ -294,11 +294,11 @@ def test_batched_gradients_are_those_of_the_plain_form(layer: Layer) -> None:
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 def test_batched_gradients_of_a_weight_that_goes_back_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forms, "_LEAST_CHANNELS", 1)
+    monkeypatch.setattr(gradients, "_LEAST_CHANNELS", 1)
     layer = Layer(form="tiled")
     conv, x = layer.make_conv(4, 6), draw(1, 4, 1, 1)
     gradient = layer.run_plain(conv, x).detach()
-    assert len(forms._split_channels(x, conv.weight, gradient, layer.geometry)) > 1
+    assert len(gradients.split_channels(x, conv.weight, gradient, layer.geometry)) > 1
     found, expected = (
         torch.autograd.grad(
             f(conv, x).mean((2, 3)), conv.weight, torch.eye(6).double().view(6, 1, 6), is_grads_batched=True

@@ -20,6 +20,7 @@ from deconvbench.networks.fusion.purity import is_harmless
 from deconvbench.networks.fusion.resizing import LEAST_PIXELS_SPLIT, convolve, resize_conv2d
 from deconvbench.networks.fusion.rules import find_match, follow
 from deconvbench.networks.fusion.tensors import find_tensors
+from deconvbench.upsamplers.fast.dtypes import HALF_PRECISION
 from deconvbench.upsamplers.fast.forms import Geometry, find_fastest
 
 
@@ -184,7 +185,8 @@ class _Writer:
         call, expression, match = found
         if isinstance(match, str):
             return False
-        if not self._gains(expression, call.weight, match):
+        # of gradients in half precision it is not known here whether they are asked for
+        if self.get_dtype(node) in HALF_PRECISION or not self._gains(expression, call.weight, match):
             return False
         dtypes = {self.get_dtype(value) for value in (call.image, *(part.source for part in expression.parts))}
         if len(dtypes) > 1:

@@ -24,6 +24,7 @@ from deconvbench.networks.fusion.reading import find_type_question, list_forward
 from deconvbench.networks.fusion.session import Interceptor, Session, may_intercept
 from deconvbench.networks.fusion.tensors import find_layout, find_numbers, find_tensors
 from deconvbench.networks.fusion.weight_cache import WeightCache
+from deconvbench.upsamplers.fast.dtypes import find_autocast_dtype
 from deconvbench.upsamplers.fast.recording import is_recorded
 
 # more kinds of calls than these are not worth remembering
@@ -124,7 +125,8 @@ def find_weight_cache(module: nn.Module) -> WeightCache | None:
 
 def describe_call(module: nn.Module, values: Sequence[Any]) -> Any:
     """Describe a call by all that decides whether anything is to be gained."""
-    layouts = tuple(find_layout(tensor) for tensor in find_tensors(values))
+    tensors = list(find_tensors(values))
+    layouts = tuple(map(find_layout, tensors))
     # sizes are given as numbers too
     return (
         layouts,
@@ -132,6 +134,7 @@ def describe_call(module: nn.Module, values: Sequence[Any]) -> Any:
         module.training,
         torch.is_grad_enabled(),
         torch.get_num_threads(),
+        *map(find_autocast_dtype, tensors),
     )
 
 

@@ -12,8 +12,10 @@ from torch.nn import functional
 
 from deconvbench.networks.fusion.expressions import FindPrepared, Interpreter, LazyExpression, Match, Part
 from deconvbench.upsamplers.fast.choice import NATIVE
+from deconvbench.upsamplers.fast.dtypes import find_autocast_dtype, is_half_precision
 from deconvbench.upsamplers.fast.forms import Geometry, choose, run
 from deconvbench.upsamplers.fast.memory import is_channels_last
+from deconvbench.upsamplers.fast.recording import records_gradient
 
 S = TypeVar("S")
 
@@ -59,13 +61,12 @@ def resize_conv2d(
     -------
     Tensor, shape (N, C_out, s·H, s·W)
     """
-    device = x.device.type
-    if x.dtype == torch.float64 or not torch.is_autocast_enabled(device):
+    cast = find_autocast_dtype(x)
+    if cast is None:
         return _resize(x, weight, bias, scale_factor, groups, padding_mode, find_prepared)
-    x = x.to(torch.get_autocast_dtype(device))
     # sums of taps are taken of the weight as it is, and rounded once
-    with torch.autocast(device, enabled=False):
-        return _resize(x, weight, bias, scale_factor, groups, padding_mode, find_prepared)
+    with torch.autocast(x.device.type, enabled=False):
+        return _resize(x.to(cast), weight, bias, scale_factor, groups, padding_mode, find_prepared)
 
 
 def _resize(
@@ -86,6 +87,38 @@ def _resize(
         layout = torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
         prepared = find_prepared(implementation, geometry, layout, x.dtype)
     return run(implementation, x, weight, prepared, None if bias is None else bias.to(x.dtype), geometry)
+
+
+def explain_precision(
+    expression: LazyExpression[Tensor], match: Match, weight: Tensor, bias: Tensor | None
+) -> str | None:
+    """Say why a convolution of an expression is left to torch in half precision, or None where it is not.
+
+    Parameters
+    ----------
+    expression : LazyExpression of Tensor
+        The input.
+    match : Match
+        What `plan_convolution` says of it.
+    weight : Tensor, shape (C_out, C_in/groups, k, k)
+        Of the convolution.
+    bias : Tensor, shape (C_out,), or None
+        Of the convolution.
+
+    Returns
+    -------
+    str or None
+        None in other precisions, and for one 1×1 convolution without gradients, whose products and sums are the
+        same before the upsampling as after it. The terms of several pieces would be rounded before they are added,
+        and gradients before they are summed over the image.
+    """
+    sources = [part.source for part in expression.parts]
+    if not is_half_precision(*sources):
+        return None
+    is_same = match.kernel_size == len(match.pieces) == 1
+    if is_same and not torch.compiler.is_compiling() and not records_gradient(*sources, weight, bias):
+        return None
+    return "the convolution after it is computed in half precision, where no fast form is as precise"
 
 
 def is_faster(

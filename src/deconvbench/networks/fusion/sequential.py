@@ -25,7 +25,7 @@ from deconvbench.networks.fusion.modules import (
     note_idle,
 )
 from deconvbench.networks.fusion.originals import are_calls_own, is_call_own, is_plain_weight
-from deconvbench.networks.fusion.resizing import convolve, is_faster
+from deconvbench.networks.fusion.resizing import convolve, explain_precision, is_faster
 from deconvbench.networks.fusion.session import Session
 from deconvbench.networks.fusion.tensors import is_usable
 from deconvbench.networks.fusion.weight_cache import WeightCache
@@ -228,7 +228,10 @@ def _gains(chain: Chain, x: Tensor, *, is_prepared: bool) -> bool:
         return False
     (piece,) = chain.match.pieces
     expression = LazyExpression(parts=(Part(source=x, channels=piece.length, scale=piece.scale),))
-    return is_faster(expression, chain.match, chain.conv.weight, is_prepared=is_prepared)
+    weight, bias = chain.conv.weight, chain.conv.bias
+    return explain_precision(expression, chain.match, weight, bias) is None and is_faster(
+        expression, chain.match, weight, is_prepared=is_prepared
+    )
 
 
 def _run_chain(chain: Chain, x: Tensor, weight_cache: WeightCache | None) -> Tensor:

@@ -22,7 +22,7 @@ from deconvbench.networks.fusion.history import FastWay, Replay, are_hooks_activ
 from deconvbench.networks.fusion.maps import Map, Root, cut, find_meta
 from deconvbench.networks.fusion.purity import HANDLES, is_harmless, split_inplace
 from deconvbench.networks.fusion.recorded import record_call, record_operation
-from deconvbench.networks.fusion.resizing import convolve, evaluate, is_faster
+from deconvbench.networks.fusion.resizing import convolve, evaluate, explain_precision, is_faster
 from deconvbench.networks.fusion.rules import find_match, follow
 from deconvbench.networks.fusion.tensors import find_memory, find_tensors, is_usable
 from deconvbench.networks.fusion.weight_cache import WeightCache
@@ -268,13 +268,16 @@ class Session:
         is_autocast = torch.is_autocast_enabled(call.image.device.type) and torch.float64 not in dtypes
         if len(dtypes) > 1 and not is_autocast:
             return NotImplemented
+        objection = explain_precision(expression, match, call.weight, call.bias)
         # an observer wants to know what is exact, at other sizes too
-        if self._observer is None or match.kernel_size == 1:
+        if objection is None and (self._observer is None or match.kernel_size == 1):
             is_prepared = self.find_prepared(call.weight, 0, call.weight.shape[1]) is not None
             is_computed = call.image.is_computed
             if not is_faster(expression, match, call.weight, is_prepared=is_prepared, is_computed=is_computed):
-                self._miss(expression, "a 1×1 convolution after it would not be faster before it")
-                return NotImplemented
+                objection = "a 1×1 convolution after it would not be faster before it"
+        if objection is not None:
+            self._miss(expression, objection)
+            return NotImplemented
         self.has_gained = True
         options: tuple[Any, ...] = (call.stride, call.padding, call.dilation, call.groups)
         operands = [call.weight] if call.bias is None else [call.weight, call.bias]

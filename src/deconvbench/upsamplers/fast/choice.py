@@ -86,7 +86,8 @@ def choose_implementation(load: Workload) -> str:
     channels the forms that multiply least: `tiled` for kernel 3 and scale 2, `minimal` where scales of 3 and more
     make its products few. Two threads share additions badly, so they double the channels that those need. A form
     that would hold more than 1.1 times what the plain form does (`peaks`) is not taken. What was not measured
-    (other dtypes, groups, accelerators) gets the transposed form: one convolution of torch's own.
+    (float64, groups, accelerators) gets the transposed form: one convolution of torch's own. Half precision is not
+    asked for here: there the plain form is taken (see `dtypes`).
 
     Where `tiled` is there compiled it is the fastest from some hundred values on, in training from some thousand.
 
@@ -159,7 +160,7 @@ def _holds_little(load: Workload, pixels: int) -> bool:
     """Whether the transposed form holds about as much as the plain one at most."""
     if load.is_cpu and load.library is Library.ONEDNN and load.groups > 1:
         is_odd = load.out_channels // load.groups % 8 > 0 and load.groups < load.in_channels
-        if is_odd or not load.is_float32:
+        if is_odd:
             # up to half as much again was seen, with no rule to it
             return False
     sizes = Sizes(

@@ -1,17 +1,20 @@
 """The five forms behind one interface: prepare the weight, then run; or what is right for whoever records.
 
-`plain` is what people write; the others are equal to it but for rounding. Each is differentiable in input, weight
-and bias: those made of torch's convolutions by themselves, `minimal` and `tiled` through the transposed form,
-whose gradients are theirs.
+`plain` is what people write; the others are equal to it but for rounding (see `dtypes`). Each is differentiable in
+input, weight and bias: those made of torch's convolutions by themselves, `minimal` and `tiled` through the
+transposed form, whose gradients are theirs.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn import functional
 
 from deconvbench.upsamplers.fast.choice import NATIVE, Workload, choose_implementation
+from deconvbench.upsamplers.fast.dtypes import is_half_precision
+from deconvbench.upsamplers.fast.gradients import collect_taps, fold_edges, split_channels
 from deconvbench.upsamplers.fast.memory import Products, has_finite_sum, is_channels_last
 from deconvbench.upsamplers.fast.minimal import run_minimal
 from deconvbench.upsamplers.fast.native.form import (
@@ -22,10 +25,9 @@ from deconvbench.upsamplers.fast.native.form import (
     take_library,
 )
 from deconvbench.upsamplers.fast.peaks import Library, goes_with_channels_last
-from deconvbench.upsamplers.fast.preparation import Geometry, prepare, swap_channels
+from deconvbench.upsamplers.fast.preparation import Geometry, prepare
 from deconvbench.upsamplers.fast.recording import choose_recorded, is_symbol, is_traced, records_gradient
 from deconvbench.upsamplers.fast.tiled import run_tiled
-from deconvbench.upsamplers.fast.weights import transform_kernels, transposed_matrix
 
 __all__ = ["PRODUCT_FORMS", "Geometry", "choose", "find_fastest", "prepare", "run", "specify"]
 
@@ -47,7 +49,7 @@ def choose(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: bool) 
     Returns
     -------
     str
-        By the rule of `choice`; where the call is recorded, what `choose_recorded` says.
+        By the rule of `choice`, in half precision ``plain``; where recorded, what `choose_recorded` says.
     """
     recorded = choose_recorded("auto", x, weight)
     return recorded or find_fastest(x, weight, geometry, is_prepared=is_prepared)
@@ -61,6 +63,9 @@ def find_fastest(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: 
     x, weight, geometry, is_prepared
         As for `choose`; of the tensors only what they are counts, not their values.
     """
+    # where no other form is as precise
+    if is_half_precision(x):
+        return "plain"
     batch, in_channels, height, width = x.shape
     chosen = choose_implementation(
         Workload(
@@ -126,6 +131,7 @@ def run(
     prepared: Tensor | None,
     bias: Tensor | None,
     geometry: Geometry,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Upsample and convolve.
 
@@ -143,18 +149,23 @@ def run(
         Added to every pixel.
     geometry : Geometry
         Of the layer.
+    dtype : torch.dtype or None
+        What to compute in, where that is not the type of the input.
 
     Returns
     -------
     Tensor, shape (N, C_out, s·H, s·W)
         With the channels last in memory where input or weight have them so, as torch's convolutions answer.
     """
+    if dtype is not None and not (implementation == "plain" and (is_compiling() or records_gradient(x))):
+        # otherwise the gradients of upsampled pixels are to be summed before they are rounded
+        x = x.to(dtype)
     recorded = choose_recorded(implementation, x, weight, bias)
     if recorded is not None:
-        return _run_recorded(recorded, x, weight, bias, geometry)
+        return _run_recorded(recorded, x, weight, bias, geometry, dtype)
     # an empty batch costs nothing in any form, and torch's PixelShuffle cannot go back through one
     if implementation == "plain" or x.shape[0] == 0:
-        kernel = prepared if implementation == "plain" and prepared is not None else weight.to(x.dtype)
+        kernel = prepared if implementation == "plain" and prepared is not None else weight.to(dtype or x.dtype)
         return _run_plain(x, kernel, bias, geometry)
     layout = torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
     # the compiled form reads any layout
@@ -171,12 +182,17 @@ def run(
 
 
 def _run_recorded(
-    implementation: str, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
+    implementation: str,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    dtype: torch.dtype | None,
 ) -> Tensor:
     """Upsample and convolve by operations of torch that are right for every size."""
     if implementation == "plain":
         # autocast may have chosen another type; a trace would keep it
-        kernel = weight if is_symbol(x) or is_traced() else weight.to(x.dtype)
+        kernel = weight if is_symbol(x) or is_traced() else weight.to(dtype or x.dtype)
         return _run_plain(x, kernel, bias, geometry)
     y = _CONVOLUTIONS[implementation](x, prepare(implementation, weight, geometry, x.dtype), bias, geometry)
     return y.contiguous(
@@ -190,6 +206,8 @@ def _run_plain(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometr
     padding = geometry.padding
     if padding and not geometry.pads_zeros:
         upsampled, padding = functional.pad(upsampled, (padding,) * 4, mode=geometry.padding_mode), 0
+    if not is_symbol(x) and not is_traced():
+        upsampled = upsampled.to(kernel.dtype)
     return functional.conv2d(upsampled, kernel, bias, padding=padding, groups=geometry.groups)
 
 
@@ -205,7 +223,7 @@ def _takes_channels_last(x: Tensor, out_channels: int) -> bool:
     """Whether a transposed convolution takes an image with the channels last, whatever it is."""
     return (
         _find_library(x) is Library.ONEDNN
-        and not torch.compiler.is_compiling()
+        and not is_compiling()
         and goes_with_channels_last(x.shape[1], out_channels)
     )
 
@@ -231,9 +249,6 @@ def _run_subpixel(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geom
 
 _CONVOLUTIONS = {"transposed": _run_transposed, "subpixel": _run_subpixel}
 PRODUCT_FORMS = frozenset({"minimal", "tiled", NATIVE})
-# of the transposed kernel in a backward pass: itself, its gradient, and what the library re-orders of both
-_KERNEL_COPIES = 4
-_LEAST_CHANNELS = 32
 
 
 def _run_products(
@@ -329,7 +344,7 @@ class _TransposedBackward(torch.autograd.Function):
         padded, crop = _pad_input(x, geometry)
         to_input: Tensor | None = None
         to_weights = []
-        for channels in _split_channels(x, weight, gradient, geometry):
+        for channels in split_channels(x, weight, gradient, geometry):
             to_part, to_kernel, _ = torch.ops.aten.convolution_backward(
                 # not an index: batched gradients have no rule for the alias that a whole slice is
                 gradient.narrow(1, channels.start, channels.stop - channels.start),
@@ -347,48 +362,12 @@ class _TransposedBackward(torch.autograd.Function):
             if needs_input:
                 to_input = to_part if to_input is None else to_input + to_part
             if needs_weight:
-                to_weights.append(_collect_taps(to_kernel, geometry, weight.dtype))
+                to_weights.append(collect_taps(to_kernel, geometry, weight.dtype))
         if to_input is not None and padded is not x:
-            to_input = _fold_edges(to_input, geometry.reach)
+            to_input = fold_edges(to_input, geometry.reach)
         to_weight = None
         if needs_weight:
             to_weight = to_weights[0] if len(to_weights) == 1 else torch.cat(to_weights)
         # torch's own sum loses a digit where the gradient's mean is far from zero
         to_bias = gradient.sum((0, 2, 3)) if needs_bias else None
         return to_input, to_weight, None, to_bias, None, None
-
-
-def _fold_edges(gradient: Tensor, reach: int) -> Tensor:
-    """Adjoint of replicate padding; torch's own has no deterministic form on accelerators."""
-    for axis in (2, 3):
-        last = gradient.shape[axis] - 2 * reach - 1
-        inside = gradient.narrow(axis, reach, last + 1).clone()
-        inside.narrow(axis, 0, 1).add_(gradient.narrow(axis, 0, reach).sum(axis, keepdim=True))
-        inside.narrow(axis, last, 1).add_(gradient.narrow(axis, reach + last + 1, reach).sum(axis, keepdim=True))
-        gradient = inside
-    return gradient
-
-
-def _split_channels(x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry) -> list[slice]:
-    """Cut the output channels, lest their kernels and gradients outweigh the plain form's upsampled map."""
-    out_channels = weight.shape[0]
-    if geometry.groups > 1:
-        return [slice(0, out_channels)]
-    size = geometry.kernel_size + geometry.scale_factor - 1
-    kernels = _KERNEL_COPIES * size**2 * weight.shape[1] * out_channels
-    upsampled = geometry.scale_factor**2 * x.numel()
-    # at least so many channels, without which the products are slow
-    chunks = max(min(-(-kernels // max(upsampled, 1)), out_channels // _LEAST_CHANNELS), 1)
-    if is_channels_last(gradient) and gradient.numel() >= (chunks - 1) * kernels:
-        # a part of it would be copied, which holds more than the kernels that it saves
-        chunks = 1
-    step = -(-out_channels // chunks)
-    return [slice(start, min(start + step, out_channels)) for start in range(0, out_channels, step)]
-
-
-def _collect_taps(kernel: Tensor, geometry: Geometry, dtype: torch.dtype) -> Tensor:
-    """Adjoint of `_prepare_transposed`: (C_in, C_out/g, k+s−1, k+s−1) to (C_out, C_in/g, k, k)."""
-    adjoint = tuple(zip(*transposed_matrix(geometry.kernel_size, geometry.scale_factor), strict=True))
-    kernels = swap_channels(kernel, geometry.groups)
-    wide = kernels.float() if kernels.dtype in {torch.float16, torch.bfloat16} else kernels
-    return transform_kernels(wide, adjoint).to(dtype)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from deconvbench.upsamplers.fast.dtypes import HALF_PRECISION
 from deconvbench.upsamplers.fast.peaks import Sizes, count_plain
 
 # a core's share of the cache, within a factor of two on the machines of today; bands are cut to fit it
@@ -102,7 +103,7 @@ def has_finite_sum(y: Tensor) -> bool:
     bool
         False also for a sum beyond the largest float32.
     """
-    wide = torch.float32 if y.dtype in {torch.float16, torch.bfloat16} else y.dtype
+    wide = torch.float32 if y.dtype in HALF_PRECISION else y.dtype
     return math.isfinite(y.sum(dtype=wide).item())
 
 

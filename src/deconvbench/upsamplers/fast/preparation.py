@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from deconvbench.upsamplers.fast.choice import NATIVE
+from deconvbench.upsamplers.fast.dtypes import widen
 from deconvbench.upsamplers.fast.minimal import prepare_minimal
 from deconvbench.upsamplers.fast.native.form import prepare_native, take_library
 from deconvbench.upsamplers.fast.tiled import prepare_tiled
@@ -63,7 +64,7 @@ def prepare(implementation: str, weight: Tensor, geometry: Geometry, dtype: torc
     implementation : str
         ``plain``, ``transposed``, ``subpixel``, ``minimal``, ``tiled`` or ``tiled (native)``.
     weight : Tensor, shape (C_out, C_in/groups, k, k)
-        Differentiable, but for the last. In half precision the sums are taken in float32.
+        Differentiable, but for the last. In half precision the sums are taken in float32, and rounded.
     geometry : Geometry
         Of the layer.
     dtype : torch.dtype
@@ -78,8 +79,7 @@ def prepare(implementation: str, weight: Tensor, geometry: Geometry, dtype: torc
         return weight.to(dtype)
     if implementation == NATIVE:
         return prepare_native(take_library(), weight)
-    wide = weight.float() if weight.dtype in {torch.float16, torch.bfloat16} else weight
-    return _PREPARATIONS[implementation](wide, geometry).to(dtype)
+    return _PREPARATIONS[implementation](widen(weight), geometry).to(dtype)
 
 
 def _prepare_transposed(weight: Tensor, geometry: Geometry) -> Tensor:
