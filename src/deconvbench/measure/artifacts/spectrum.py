@@ -2,8 +2,8 @@
 
 What the phases of an upsampler of scale s do differently repeats every s pixels, so in the spectrum it lies at the
 grid lines (i/s, j/s) cycles per pixel, while the content of an image is spread over all frequencies. The power at
-these lines, less what the bins around them lead to expect, is the checkerboard's. Looks at pixels alone: no
-network, no file.
+these lines, less what the bins around them lead to expect, is the checkerboard's. `soft_clip` makes the spectrum,
+`levels` adds up the lines. Looks at pixels alone: no network, no file.
 """
 
 import math
@@ -88,11 +88,13 @@ class CheckerboardResult:
 def checkerboard(image: Tensor | NDArray[np.number[Any]], period: int = 2) -> CheckerboardResult:
     """Measure the calibrated amplitude of the part of an image that repeats with a period of P pixels.
 
-    The power at the grid lines (i/P, j/P) of the mean spectrum of windowed patches, less its floor there, summed
-    over the P² − 1 lines that are not the mean; the root of it, with its sign. The floor is what the spectrum has
-    around the line: the largest of three medians (over the ring of bins 2 to 4 away, along the line's row, along
-    its column), each of power times squared frequency, since natural content falls off with frequency. Signed
-    squares are averaged over images and channels, all weighted alike, before the root.
+    The power at the grid lines (i/P, j/P) of the mean spectrum of windowed patches, less its floor there, added
+    up over the P² − 1 lines that are not the mean; the root of it, with its sign. The spectrum is that of the
+    Laplacian with everything softly clipped that is not the patch's own pattern, divided by the Laplacian's
+    transfer and the gain of the clip: edges, which are rare and strong, lose their weight, and the pattern keeps
+    its amplitude. A line whose scatter exceeds the mean signal of the lines is taken to be as strong as the
+    others. The floor is what the spectrum has around the line. Signed squares are averaged over images and
+    channels, all weighted alike, before the root.
 
     Unit: that of the image (8-bit levels for images in 0..255). Range: any; negative means below the floor.
     Best: 0, or anything below the detection level.
@@ -102,10 +104,12 @@ def checkerboard(image: Tensor | NDArray[np.number[Any]], period: int = 2) -> Ch
     crops the same to 3 %. Linear in gain, zero for a constant or a ramp. A grid whose sign differs at random from
     region to region keeps three quarters of its amplitude, if the regions are at least a patch (about 64 pixels)
     wide; one that flips with every patch keeps .57.
-    Blind to: artifacts that are not periodic, and block edges of random sign (JPEG, nearest neighbour).
-    Misread: content with energy within a bin of a grid line counts. P = 8 reads textures (a brick wall: about a
-    tenth of its deviation), and long straight edges, whose patches are all alike, exceed the detection level now
-    and then. Where there is a target, take the residual ŷ − y, so that the content cancels.
+    Blind to: artifacts that are not periodic, and block edges of random sign (JPEG, nearest neighbour): see
+    `block_edge`.
+    Misread: content that repeats with a whole number of pixels (a fence, a page of text, a screen), and patterns
+    that cameras and files leave themselves, of two and four pixels above all. A faint pattern whose lines are
+    all at low frequencies, among the content, is taken for weaker than it is. Where there is a target, take the
+    residual ŷ − y, so that the content cancels.
 
     Parameters
     ----------
@@ -113,7 +117,7 @@ def checkerboard(image: Tensor | NDArray[np.number[Any]], period: int = 2) -> Ch
         Any integer or floating-point type, on any device, with or without a graph; channels lie *before* height
         and width. Computed in float64 on the CPU. H and W at least 32 (P = 2 and 4), 33 (P = 3) or 128 (P from 5).
     period : int
-        P in pixels, 2 to 8: the product of the scales of all upsamplers in the network.
+        P in pixels, 2 to 32: the product of the scales of all upsamplers in the network.
 
     Returns
     -------
@@ -122,7 +126,9 @@ def checkerboard(image: Tensor | NDArray[np.number[Any]], period: int = 2) -> Ch
         line stands for. At scale 2^l (level l) the lines come from the l-th upsampler of scale 2 counted from the
         output, or an earlier one. At P = 6 lines of scale 2 (3) come from a last upsampler of scale 2 (3) or from
         earlier ones, those of scale 6 from earlier ones only.
-        The detection level is √(2·sd) with sd² = 2·Σ floor² over the number of patches that do not overlap.
+        The detection level is √(c·sd): sd is the scatter of the same weighted sum at places beside the lines of
+        the same image, c was chosen on photographs for each period. The noise level is √(2·sd) with the sd that
+        the floor of a spectrum of Gaussian noise has over the number of patches that do not overlap.
         Images count as independent, so their sd² are averaged as those of a mean; the channels of an image do not.
 
     Raises
@@ -130,7 +136,7 @@ def checkerboard(image: Tensor | NDArray[np.number[Any]], period: int = 2) -> Ch
     UsageError
         If the image is not a such array (lists are not: their type and layout are guesswork), has masked pixels,
         is sparse or without values, holds NaN or infinity or is too small for the period, or if the period is not
-        a whole number from 2 to 8.
+        a whole number from 2 to 32.
 
     References
     ----------
