@@ -20,6 +20,7 @@ from tests.measure.artifacts.content import (
     draw_rectangles,
     make_checkerboard,
     normalise,
+    repeat_tile,
 )
 
 Draw = Callable[[int], Image]
@@ -65,9 +66,9 @@ def test_planted_amplitude_is_recovered(draw: Draw, period: int, planted: float,
     assert np.mean(amplitudes) == pytest.approx(planted, abs=allowed)
 
 
-@over_contents
-def test_at_period_8_a_small_pattern_drowns_in_content(draw: Draw) -> None:
-    assert abs(_pool(_measure_planted(draw, 8, 0.03)) / 0.03 - 1) > 0.1
+def test_at_period_8_a_small_pattern_does_not_drown_in_edges() -> None:
+    amplitudes = _measure_planted(draw_discs, 8, 0.03)
+    assert amplitudes == pytest.approx([0.03] * len(SEEDS), rel=0.1)
 
 
 def test_batch_is_the_pool_of_its_images() -> None:
@@ -81,21 +82,23 @@ def test_single_images_spread_by_up_to_eight_percent() -> None:
 
 
 @over_contents
-@pytest.mark.parametrize("period", [2, 3, 4, 8], ids="P{}".format)
-def test_content_alone_is_not_detected(draw: Draw, period: int) -> None:
-    images = np.stack([draw(seed) for seed in SEEDS])
-    assert not any(checkerboard(image, period).is_detected for image in images)
-    # a dozen images have a lower detection level
-    assert not checkerboard(images[:, None], period).is_detected
+def test_content_alone_is_rarely_detected(draw: Draw) -> None:
+    found = [checkerboard(draw(seed), period) for period in (2, 3, 4, 8) for seed in SEEDS]
+    # of 48, where 2.3 % is nominal
+    assert sum(result.is_detected for result in found) <= 3
+    assert sum(result.amplitude > result.noise_level for result in found) <= 3
 
 
 @over_contents
-@pytest.mark.parametrize("period", [2, 3, 4, 8], ids="P{}".format)
-def test_what_is_twice_the_detection_level_is_detected(draw: Draw, period: int) -> None:
-    for seed in SEEDS:
-        image = draw(seed)
-        planted = 2 * checkerboard(image, period).detection_level
-        assert checkerboard(image + draw_pattern(seed, period, image.shape, planted), period).is_detected, seed
+def test_what_is_twice_the_detection_level_is_detected(draw: Draw) -> None:
+    detected = []
+    for period in (2, 3, 4, 8):
+        for seed in SEEDS:
+            image = draw(seed)
+            planted = 2 * checkerboard(image, period).detection_level
+            changed = image + draw_pattern(seed, period, image.shape, planted)
+            detected.append(checkerboard(changed, period).is_detected)
+    assert np.mean(detected) >= 0.95
 
 
 @over_contents
@@ -160,10 +163,10 @@ def test_sign_may_flip_from_region_to_region(side: int) -> None:
 
 
 def test_sign_that_flips_with_every_patch_is_the_worst_case() -> None:
-    # of 49 patches only the 16 that lie within a region see a grid: √(16/49) less the floor
+    # of 49 patches 16 lie within a region, the others see both signs alike: √(16/49)
     signs = make_checkerboard((4, 4))
     flipping = np.kron(signs, np.ones((64, 64))) * make_checkerboard((256, 256))
-    assert _measure(flipping) == pytest.approx(math.sqrt(16 / 49), abs=0.01)
+    assert _measure(flipping) == pytest.approx(math.sqrt(16 / 49), abs=0.05)
 
 
 @functools.cache
@@ -181,8 +184,39 @@ def test_photographs(name: str, planted: float) -> None:
     assert measured.is_detected
 
 
-def test_period_8_reads_a_brick_wall_and_a_residual_does_not() -> None:
+def test_photographs_at_period_8_need_no_residual() -> None:
+    # the plain spectrum read a tenth of its deviation in the regular courses of a brick wall
     wall = _take_photograph("brick")[:256, :256]
-    assert checkerboard(wall, 8).amplitude > 0.1
+    assert not checkerboard(wall, 8).is_detected
     planted = draw_pattern(0, 8, wall.shape, 0.03)
+    assert checkerboard(wall + planted, 8).amplitude == pytest.approx(0.03, rel=0.1)
     assert checkerboard((wall + planted) - wall, 8).amplitude == pytest.approx(0.03, rel=1e-6)
+
+
+def _cut_crops(count: int) -> list[Image]:
+    """Cut squares of 192 pixels out of photographs that scikit-image brings along, at full and at half size."""
+    rng = np.random.default_rng(0)
+    crops = []
+    for index in range(count):
+        whole = _take_photograph(("camera", "brick", "coins", "astronaut", "gravel", "moon")[index % 6])
+        if index // 6 % 2 and min(whole.shape) >= 384:
+            height, width = (side // 2 * 2 for side in whole.shape)
+            whole = whole[:height, :width].reshape(height // 2, 2, width // 2, 2).mean((1, 3))
+        top, left = (rng.integers(side - 191) for side in whole.shape)
+        crops.append(normalise(whole[top : top + 192, left : left + 192]))
+    return crops
+
+
+@pytest.mark.parametrize(
+    ("period", "planted"), [(2, 0.01), (3, 0.02), (4, 0.03), (8, 0.03), (16, 0.03)], ids="{}".format
+)
+def test_faint_patterns_are_told_from_photographs(period: int, planted: float) -> None:
+    clean, changed = [], []
+    for index, crop in enumerate(_cut_crops(24)):
+        tile = normalise(np.random.default_rng(index).standard_normal((period, period)))
+        for image, strengths in ((crop, clean), (crop + planted * repeat_tile(tile, crop.shape), changed)):
+            found = checkerboard(image, period)
+            strengths.append(found.amplitude / found.detection_level)
+    # area under the curve: that a changed one reads more than a clean one
+    assert np.mean(np.array(changed)[:, None] > clean) >= 0.97
+    assert np.mean(np.array(clean) > 1) <= 0.1

@@ -67,13 +67,13 @@ def block_edge(image: Picture, period: int = 8, *, channels: Channels | None = N
     At each place where two pixels meet, the step between them less the mean of the two steps beside it; its energy
     in each stretch of P pixels along the boundary, less that of the same two and three pixels to either side. The
     mean over all stretches, weighted by how smooth the image is there (the inverse of the energy beside), at the
-    phase where it stands out most; rows and columns averaged; the root, with its sign. The part that repeats
+    phase where it is largest; rows and columns averaged; the root, with its sign. The part that repeats
     with the same sign in every block is taken out first: that is a checkerboard.
 
     Unit: that of the image. Range: any; negative means fewer steps than beside. Best: anything below the level.
     Sees: JPEG's blocks (period 8, at quality 50 and often at 75), tile seams, enlargement by nearest neighbour.
-    Blind to: blocks that are not on one grid over the whole image (JPEG after resizing), and blocks whose edges are
-    smoothed over more than a pixel.
+    Blind to: blocks that are not on one grid over the whole image (JPEG after resizing), and blocks whose edges
+    are smoothed over more than a pixel.
     Misread: bilinear enlargement has kinks on a grid, which are energy on a grid as well.
 
     Parameters
@@ -136,12 +136,9 @@ def _find_edges(maps: Tensor, period: int) -> tuple[tuple[float, float], int]:
         mean = float((weight * at_edges).sum()) / total
         error = float((weight * (at_edges - mean)).square().sum().sqrt()) / total
         found.append((mean, error))
-    best = max(range(period), key=lambda phase: _stand_out(*found[phase]))
+    # beside an edge there is a quarter of its energy
+    best = max(range(period), key=lambda phase: found[phase][0])
     return found[best], (first + best) % period
-
-
-def _stand_out(mean: float, error: float) -> float:
-    return mean / error if error > 0 else math.copysign(math.inf, mean) if mean else 0.0
 
 
 def _compare_steps(maps: Tensor, period: int) -> tuple[Tensor, Tensor, int]:

@@ -11,8 +11,9 @@ is by chance is read from the same image, at places beside the lines where no gr
 import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
+
+from deconvbench.measure.artifacts.lines import take_median
 
 # from the median of absolute deviations to the standard deviation of a normal distribution
 _NORMAL = 1.4826
@@ -20,10 +21,12 @@ _NORMAL = 1.4826
 _STEPS = 4
 # scatter that rounding leaves, as a share of the strongest line
 _ROUNDING = 1e-9
-# squared detection level in scatters of the image's own null, such that 2.3 % of photographs read more; cameras,
-# scanners and files leave patterns of two and four pixels themselves, so that there it is more
-_SCATTERS = {2: 13.0, 4: 5.0}
-_SCATTERS_ELSE = 2.7
+# squared detection level in scatters of the image's own null, such that 2.3 % of photographs read more. Cameras,
+# scanners and files leave patterns of two and four pixels themselves, so that there it is more; with many lines
+# the sum is nearly normal, and it is less
+_SCATTERS = {2: 15.0, 4: 5.0}
+_SCATTERS_ELSE, _SCATTERS_OF_MANY = 2.3, 1.5
+_MANY = 12
 
 
 class Lines(NamedTuple):
@@ -68,10 +71,10 @@ def estimate_amplitude(lines: Lines, independent: int) -> Estimate:
     if strongest == 0:
         return Estimate(excess, 0.0, 0.0)
     # variance of each line without a grid; never 0, so that each has a weight
-    variance = (_NORMAL * beside.abs().median(1)[0]).square() + (_ROUNDING * strongest) ** 2
+    variance = (_NORMAL * take_median(beside.abs())).square() + (_ROUNDING * strongest) ** 2
     # no line weighs so much that a pattern without it would be missed
     damped = variance + variance.log().mean().exp()
-    signal = torch.zeros((), dtype=excess.dtype)
+    signal = excess.new_zeros(())
     for _ in range(_STEPS):
         weights = 1 / (damped + signal)
         strength = (weights * excess).sum() / weights.sum()
@@ -82,7 +85,7 @@ def estimate_amplitude(lines: Lines, independent: int) -> Estimate:
     chance = weights @ beside
     return Estimate(
         shares=kept * excess + (1 - kept) * strength,
-        scatter=_NORMAL * float(chance.abs().median()),
+        scatter=_NORMAL * float(take_median(chance.abs())),
         noise=float((weights * lines.floor).square().sum() * 2 / independent) ** 0.5,
     )
 
@@ -102,7 +105,8 @@ def find_detection_level(scatter: float, period: int) -> float:
     float
         In units of the image.
     """
-    return math.sqrt(_SCATTERS.get(period, _SCATTERS_ELSE) * scatter)
+    usual = _SCATTERS_ELSE if period < _MANY else _SCATTERS_OF_MANY
+    return math.sqrt(_SCATTERS.get(period, usual) * scatter)
 
 
 def find_noise_level(noise: float) -> float:

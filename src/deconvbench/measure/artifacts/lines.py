@@ -1,7 +1,7 @@
 """The lines that a grid has in a spectrum, and what is around them.
 
-What repeats every P pixels has its energy at the grid lines (i/P, j/P) cycles per pixel. Reads a spectrum at them and
-beside them, made white; what it means is decided in `spectrum` and `period_search`.
+What repeats every P pixels has its energy at the grid lines (i/P, j/P) cycles per pixel. Reads a spectrum at them
+and beside them, made white; what it means is decided in `spectrum` and `period_search`.
 """
 
 import math

@@ -54,8 +54,8 @@ def choose_patch_size(height: int, width: int, period: int) -> int:
     Returns
     -------
     int
-        Side B of a patch: P·round(64/P), or P·round(32/P) where the image is smaller than 128 pixels and that is at
-        least 8·P; 8·P from P = 9.
+        Side B of a patch: P·round(64/P), or P·round(32/P) where the image is smaller than 128 pixels and that is
+        at least 8·P; 8·P from P = 9.
 
     Raises
     ------

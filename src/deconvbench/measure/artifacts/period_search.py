@@ -28,13 +28,13 @@ from deconvbench.measure.artifacts.soft_clip import apply_laplacian
 
 _SHORTEST, _LONGEST = 2, 64
 # side of the patches, about; and how many periods they hold, at best and at least
-_PATCH, _PERIODS, _FEWEST_PERIODS = 128, 8, 4
+_PATCH, _PERIODS, _FEWEST_PERIODS = 64, 8, 4
 # bins around a line that are compared with it, where its neighbours are twice as far
 _FARTHEST = 4
 # the Laplacian is clipped at its mean size times this: edges are, what is weak is not
 _CLIP = 0.5
 # scatters above what is beside its lines that no period of 98 in 100 photographs reaches
-_LEVEL = 8.0
+_LEVEL = 2.5
 # from the median of absolute deviations to the standard deviation of a normal distribution
 _NORMAL = 1.4826
 # share of the strongest line's power that rounding leaves elsewhere
@@ -76,10 +76,10 @@ def find_period(
 ) -> PeriodResult:
     """Find the period of the grid of an image, if it has one.
 
-    For each period P, the spectrum of patches of a whole number of periods, of the Laplacian clipped softly; at the
-    lines (i/P, j/P) that no shorter period has, the mean logarithm of the power, against the same beside the lines,
-    in standard deviations of the latter. The period is the one that stands out most, or the multiple of it that
-    does, and so on: a pattern of period 8 has lines of periods 2 and 4 too, one of period 2 none of period 4.
+    For each period P, the spectrum of patches of a whole number of periods, of the Laplacian clipped softly; at
+    the lines (i/P, j/P) that no shorter period has, the mean logarithm of the power, against the same beside the
+    lines, in standard deviations of the latter. The period is the one that stands out most, or the multiple of it
+    that does, and so on: a pattern of period 8 has lines of periods 2 and 4 too, one of period 2 none of period 4.
 
     Unit: none. Patches have phases of their own, so the sign of the pattern may differ from patch to patch.
     Blind to: patterns of which an image does not show four periods.
@@ -101,8 +101,8 @@ def find_period(
     Raises
     ------
     UsageError
-        If the image is not one, or does not show four of any of the periods, or a period is not a whole number from
-        2 to 64, or there is none.
+        If the image is not one, or does not show four of any of the periods, or a period is not a whole number
+        from 2 to 64, or there is none.
     """
     asked = sorted({_check(period) for period in periods})
     if not asked:
@@ -117,7 +117,9 @@ def find_period(
             f"image: {height}×{width} pixels (the last two axes) are too few for period {asked[0]};"
             f" at least {needed}×{needed} are needed"
         )
-    maps = _clip_softly(torch.stack([apply_laplacian(image_map) for image_map in images.flatten(0, 1)]))
+    sharp = torch.stack([apply_laplacian(image_map) for image_map in images.flatten(0, 1)])
+    # the outermost pixels lack a neighbour: as their neighbours have it
+    maps = torch.nn.functional.pad(_clip_softly(sharp), (1, 1, 1, 1), mode="replicate")
     strengths = {period: _measure_strength(maps, period) for period in shown}
     candidates = dict(sorted(strengths.items(), key=lambda item: -item[1]))
     strength = max(strengths.values())
@@ -173,5 +175,5 @@ def _measure_strength(maps: Tensor, period: int) -> float:
     independent = (height // side) * (width // side)
     # of the mean logarithm of as many exponential variables; lines come in pairs of equal power
     least = math.sqrt(2 / len(lines) / independent)
-    scatter = _NORMAL * float((beside - typical).abs().median())
+    scatter = _NORMAL * float(take_median((beside - typical).abs()))
     return (height_of_lines - float(typical)) / max(scatter, least)

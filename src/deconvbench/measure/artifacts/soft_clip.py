@@ -14,7 +14,7 @@ from torch import Tensor
 from deconvbench.measure.artifacts.patches import make_taper
 
 # the rest is clipped at its mean size times this: edges are, and noise loses little of what it knows
-_CLIP = 0.5
+_CLIP = 1.0
 
 
 def apply_laplacian(image: Tensor) -> Tensor:
@@ -27,13 +27,11 @@ def apply_laplacian(image: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor, shape (H, W), float64
-        Beyond the borders the image goes on as a straight line, so that a ramp has none.
+    Tensor, shape (H − 2, W − 2), float64
+        Of the pixels that have four neighbours.
     """
-    second = torch.zeros_like(image)
-    second[1:-1] = image[2:] - 2 * image[1:-1] + image[:-2]
-    second[:, 1:-1] += image[:, 2:] - 2 * image[:, 1:-1] + image[:, :-2]
-    return second
+    around = image[2:, 1:-1] + image[:-2, 1:-1] + image[1:-1, 2:] + image[1:-1, :-2]
+    return around - 4 * image[1:-1, 1:-1]
 
 
 def measure_transfer(rows: Tensor, columns: Tensor) -> Tensor:
@@ -55,7 +53,7 @@ def measure_transfer(rows: Tensor, columns: Tensor) -> Tensor:
 def mean_clipped_power(image: Tensor, patch_size: int, period: int) -> tuple[Tensor, int]:
     """Mean power spectrum of the Laplacian's patches, their pattern kept and their rest clipped.
 
-    Patches lie as in `mean_power`.
+    Patches lie as in `mean_power`. The outermost pixels, which lack a neighbour, have what is a period further in.
 
     Parameters
     ----------
@@ -74,7 +72,11 @@ def mean_clipped_power(image: Tensor, patch_size: int, period: int) -> tuple[Ten
         How many there are.
     """
     taper = make_taper(patch_size)
-    rows = apply_laplacian(image).unfold(0, patch_size, patch_size // 2).unfold(1, patch_size, patch_size // 2)
+    laplacian = apply_laplacian(image)
+    for axis in (0, 1):
+        before, after = laplacian.select(axis, period - 1), laplacian.select(axis, -period)
+        laplacian = torch.cat([before.unsqueeze(axis), laplacian, after.unsqueeze(axis)], axis)
+    rows = laplacian.unfold(0, patch_size, patch_size // 2).unfold(1, patch_size, patch_size // 2)
     power = image.new_zeros(patch_size, patch_size // 2 + 1)
     # one row of patches at a time stays in the cache, and takes the same memory for an image of any height
     for patches in rows:

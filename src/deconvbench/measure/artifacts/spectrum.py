@@ -2,8 +2,8 @@
 
 What the phases of an upsampler of scale s do differently repeats every s pixels, so in the spectrum it lies at the
 grid lines (i/s, j/s) cycles per pixel, while the content of an image is spread over all frequencies. The power at
-these lines, less what the bins around them lead to expect, is the checkerboard's. Looks at pixels alone: no
-network, no file.
+these lines, less what the bins around them lead to expect, is the checkerboard's. `soft_clip` makes the spectrum,
+`levels` adds up the lines. Looks at pixels alone: no network, no file.
 """
 
 import math
@@ -92,11 +92,13 @@ class CheckerboardResult:
 def checkerboard(image: Picture, period: int = 2, *, channels: Channels | None = None) -> CheckerboardResult:
     """Measure the calibrated amplitude of the part of an image that repeats with a period of P pixels.
 
-    The power at the grid lines (i/P, j/P) of the mean spectrum of windowed patches, less its floor there, summed
-    over the P² − 1 lines that are not the mean; the root of it, with its sign. The floor is what the spectrum has
-    around the line: the largest of three medians (over the ring of bins 2 to 4 away, along the line's row, along
-    its column), each of power times squared frequency, since natural content falls off with frequency. Signed
-    squares are averaged over images and channels, all weighted alike, before the root.
+    The power at the grid lines (i/P, j/P) of the mean spectrum of windowed patches, less its floor there, added
+    up over the P² − 1 lines that are not the mean; the root of it, with its sign. The spectrum is that of the
+    Laplacian with everything softly clipped that is not the patch's own pattern, divided by the Laplacian's
+    transfer and the gain of the clip: edges, which are rare and strong, lose their weight, and the pattern keeps
+    its amplitude. A line whose scatter exceeds the mean signal of the lines is taken to be as strong as the
+    others. The floor is what the spectrum has around the line. Signed squares are averaged over images and
+    channels, all weighted alike, before the root.
 
     Unit: that of the image (8-bit levels for uint8 and most Pillow images; floats have whatever unit they were
     given in, and the result says "image units"). Range: any; negative means below the floor.
@@ -107,10 +109,12 @@ def checkerboard(image: Picture, period: int = 2, *, channels: Channels | None =
     crops the same to 3 %. Linear in gain, zero for a constant or a ramp. A grid whose sign differs at random from
     region to region keeps three quarters of its amplitude, if the regions are at least a patch (about 64 pixels)
     wide; one that flips with every patch keeps .57.
-    Blind to: artifacts that are not periodic, and block edges of random sign (JPEG, nearest neighbour).
-    Misread: content with energy within a bin of a grid line counts. P = 8 reads textures (a brick wall: about a
-    tenth of its deviation), and long straight edges, whose patches are all alike, exceed the detection level now
-    and then. Where there is a target, take the residual ŷ − y, so that the content cancels.
+    Blind to: artifacts that are not periodic, and block edges of random sign (JPEG, nearest neighbour): see
+    `block_edge`.
+    Misread: content that repeats with a whole number of pixels (a fence, a page of text, a screen), and patterns
+    that cameras and files leave themselves, of two and four pixels above all. A faint pattern whose lines are
+    all at low frequencies, among the content, is taken for weaker than it is. Where there is a target, take the
+    residual ŷ − y, so that the content cancels.
 
     Parameters
     ----------
@@ -120,7 +124,7 @@ def checkerboard(image: Picture, period: int = 2, *, channels: Channels | None =
         without EXIF's rotation (`read_images` has the rules). Computed in float64 on the CPU. H and W at least 32
         (P = 2 and 4), 33 (P = 3) or 128 (P from 5).
     period : int
-        P in pixels, 2 to 8: the product of the scales of all upsamplers in the network.
+        P in pixels, 2 to 32: the product of the scales of all upsamplers in the network.
     channels : {"first", "last"} or None
         Where the channels are. None: a tensor has them first; an array has them at the end whose axis is at most
         4, and where both ends could be meant, or none, this argument is asked for.
@@ -132,7 +136,9 @@ def checkerboard(image: Picture, period: int = 2, *, channels: Channels | None =
         line stands for. At scale 2^l (level l) the lines come from the l-th upsampler of scale 2 counted from the
         output, or an earlier one. At P = 6 lines of scale 2 (3) come from a last upsampler of scale 2 (3) or from
         earlier ones, those of scale 6 from earlier ones only.
-        The detection level is √(2·sd) with sd² = 2·Σ floor² over the number of patches that do not overlap.
+        The detection level is √(c·sd): sd is the scatter of the same weighted sum at places beside the lines of
+        the same image, c was chosen on photographs for each period. The noise level is √(2·sd) with the sd that
+        the floor of a spectrum of Gaussian noise has over the number of patches that do not overlap.
         Images count as independent, so their sd² are averaged as those of a mean; the channels of an image do not.
 
     Raises
@@ -140,7 +146,7 @@ def checkerboard(image: Picture, period: int = 2, *, channels: Channels | None =
     UsageError
         If the image is none of these (lists are not: their type and layout are guesswork), has masked pixels, is
         sparse or without values, holds NaN or infinity or is too small for the period, if its channels cannot be
-        told, or if the period is not a whole number from 2 to 8.
+        told, or if the period is not a whole number from 2 to 32.
 
     References
     ----------

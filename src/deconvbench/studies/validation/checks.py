@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import pandas as pd
+from scipy.stats import binomtest
 
 from deconvbench.plots.detection_rates import RateLimits
 from deconvbench.studies.validation.calibration import LIMITS, PERIODS, Row, pool_amplitudes, summarise_calibration
@@ -138,7 +139,8 @@ def check_rates(rates: pd.DataFrame) -> list[Check]:
                 required=f"at most {_write_rate(high)}",
                 measured=_write_rate(row["found"] / row["images"]),
                 is_met=bool(row["found"] / row["images"] <= high),
-                where=f"{row['found']} of {row['images']} squares, of {row['contents']} photographs",
+                where=f"{row['found']} of {row['images']} squares, of {row['contents']} photographs; "
+                + _write_interval(row["found"], row["images"]),
             )
             for row in alarms
         ),
@@ -147,7 +149,7 @@ def check_rates(rates: pd.DataFrame) -> list[Check]:
             required=f"{_write_rate(low)} to {_write_rate(high)}",
             measured=_write_rate(together),
             is_met=bool(low <= together <= high),
-            where=f"{found} of {images}",
+            where=f"{found} of {images}; {_write_interval(found, images)}" if images else "",
         ),
         *(_check_detections(period, found) for period, found in twice.items()),
     ]
@@ -164,6 +166,12 @@ def _check_detections(period: int, rows: Iterable[Row]) -> Check:
         is_met=bool(rate >= RATE_LIMITS.least_found),
         where=f"{worst['kind']}: {worst['found']} of {worst['images']}",
     )
+
+
+def _write_interval(found: int, images: int) -> str:
+    """Wilson's interval of a rate, as if the images were independent."""
+    interval = binomtest(found, images).proportion_ci(method="wilson")
+    return f"95 % interval {100 * interval.low:.1f} to {100 * interval.high:.1f} %"
 
 
 def _write_rate(rate: float) -> str:

@@ -206,8 +206,8 @@ def _describe_provenance(
         f"Command: `{command}`",
         f"Seeds 0 to {settings.seeds - 1}; drawn images of {settings.size} × {settings.size} pixels",
         _describe_photographs(study.photographs),
-        f"{settings.crops} squares of photographs for the rates and the separation, half as many drawn images of "
-        "each content; a quarter of both at period 32",
+        f"{settings.crops} squares of photographs for the rates and the separation, a quarter as many drawn "
+        "images of each content; a quarter of both at period 32",
         f"deconvbench {environment['code_version']}, Python {environment['python_version']}, "
         + ", ".join(f"{name} {packages[name]}" for name in ("torch", "numpy", "scipy", "pandas"))
         + f", scikit-image {environment['scikit_image_version']}",

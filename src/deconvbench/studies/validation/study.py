@@ -41,7 +41,7 @@ _MOST_SEEDS = 1000
 _MIN_SIZE = 128  # below this the patches are too small for period 8
 _CROPS_PER_SEED = 200 / 12
 # drawn images of each kind, of the squares of photographs; large squares, of which few are at hand
-_DRAWN_SHARE, _LARGE_SHARE = 0.5, 0.25
+_DRAWN_SHARE, _LARGE_SHARE = 0.25, 0.25
 # of a photograph that a calibration curve is drawn on, in pixels
 _MOST_PX = 512
 # photographs that pictures are made of to be mistaken
@@ -57,7 +57,7 @@ class StudySettings:
     seeds : int
         Images of each drawn content, and patterns planted on each photograph.
     crops : int
-        Squares of photographs for the rates and the separation; of each drawn content half as many images.
+        Squares of photographs for the rates and the separation; of each drawn content a quarter as many images.
     size : int
         Side of the drawn images, in pixels.
     photographs : tuple of str
