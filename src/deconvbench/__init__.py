@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from deconvbench.records.case import Case
     from deconvbench.tables.files import load
     from deconvbench.upsamplers import build_upsampler, list_upsamplers, register_upsampler
+    from deconvbench.workflows.recommendation import recommend
     from deconvbench.workflows.run import run
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ _HOMES = {
     "join_tradeoff": "analysis.tradeoff",
     "list_upsamplers": "upsamplers",
     "load": "tables.files",
+    "recommend": "workflows.recommendation",
     "register_upsampler": "upsamplers",
     "run": "workflows.run",
 }
@@ -43,6 +45,7 @@ __all__ = [
     "join_tradeoff",
     "list_upsamplers",
     "load",
+    "recommend",
     "register_upsampler",
     "run",
 ]

@@ -15,6 +15,7 @@ import typer
 
 from deconvbench import __version__
 from deconvbench.cli.commits import compare_commits
+from deconvbench.cli.recommendation import recommend
 from deconvbench.cli.report import compare, report
 from deconvbench.cli.run import env, grid, native, run
 from deconvbench.cli.studies import claims, selftest, train, validate
@@ -55,7 +56,20 @@ def set_up(
 
 
 # in the order of --help
-for command in (grid, run, report, compare, compare_commits, selftest, validate, train, claims, native, env):
+for command in (
+    grid,
+    run,
+    report,
+    recommend,
+    compare,
+    compare_commits,
+    selftest,
+    validate,
+    train,
+    claims,
+    native,
+    env,
+):
     app.command()(command)
 
 
