@@ -136,7 +136,7 @@ def parse_bytes(text: object, name: str) -> int:
     """
     match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*(?:([kmgt]?)(i?)b)?\s*", str(text).lower(), re.ASCII)
     if match is not None and not (match[3] and not match[2]):
-        size = round(float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2] or " "))
+        size = round(float(match[1]) * (1024.0 if match[3] else 1000.0) ** " kmgt".index(match[2] or " "))
         if size > 0:
             return size
     raise UsageError(f"{name}: {quote(text)} is not a number of bytes above 0; write for example 64MiB or 1.5GB")

@@ -40,7 +40,41 @@ def test_a_fixed_share_is_no_power() -> None:
     assert isinstance(found, str)
     assert found.startswith("does not scale as a power of the pixels: off by ")
     small = [(size, 1e-3 * (1 + (LARGEST_RESIDUAL / 2) * (size == 1024))) for size in SIZES]
-    assert isinstance(*estimate_at([small], 2000), Quantity)
+    assert take(*estimate_at([small], 2000)).value == pytest.approx(1e-3, rel=0.03)
+
+
+@pytest.mark.parametrize("pixels", [600, 10**6])
+def test_memory_is_a_fixed_share_and_one_for_each_pixel(pixels: int) -> None:
+    points = [(size, 7e5 + 512.0 * size) for size in SIZES]
+    found = take(*estimate_at([points], pixels, has_fixed_share=True))
+    exact = pytest.approx(7e5 + 512 * pixels)
+    assert (found.value, found.low, found.high) == (exact, exact, exact)
+    bumped = [(size, cost * (1.2 if size == 1024 else 1)) for size, cost in points]
+    (reason,) = estimate_at([bumped], pixels, has_fixed_share=True)
+    assert isinstance(reason, str)
+    assert reason.startswith("does not scale in proportion to the pixels beside a fixed share: off by ")
+    # what falls would be negative far away
+    falling = [(size, 1e6 - 50.0 * size) for size in SIZES]
+    assert isinstance(estimate_at([falling], 1e6, has_fixed_share=True)[0], str)
+    assert take(*estimate_at([falling], 5000, has_fixed_share=True)).value == pytest.approx(1e6 - 250000)
+
+
+def test_the_interval_of_memory_covers_too() -> None:
+    random = np.random.default_rng(2)
+    inside = total = 0
+    for _ in range(60):
+        draws = np.exp(0.01 * random.standard_normal((20, 4)))
+        costs = [7e5 + 512.0 * size for size in (*SIZES[:3], 2000)]
+        series = [
+            [(size, cost * f) for size, cost, f in zip(SIZES[:3], costs, row, strict=False)] for row in draws
+        ]
+        for found, row in zip(estimate_at(series, 2000, has_fixed_share=True), draws, strict=True):
+            quantity = take(found)
+            assert quantity.low is not None
+            assert quantity.high is not None
+            inside += quantity.low <= costs[3] * row[3] <= quantity.high
+            total += 1
+    assert 0.93 < inside / total < 0.985
 
 
 def test_one_line_is_student_with_what_is_left() -> None:

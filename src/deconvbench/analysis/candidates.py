@@ -131,8 +131,8 @@ def list_candidates(
     cases_here = select_rows(summary, setting.fields)
     rows = list_rows(cases_here[[name for name in _COLUMNS if name in summary]], "summary", CASE_FIELDS)
     layers: dict[Layer, list[Row]] = {}
-    for row in rows:
-        layers.setdefault((row["upsampler"], row["kernel_size"]), []).append(row)
+    for each in rows:
+        layers.setdefault((each["upsampler"], each["kernel_size"]), []).append(each)
     here = [row for row in rows if _get_size(row) == setting.size]
     if not here:
         _check_size(layers, setting.size, extrapolate=extrapolate)
@@ -142,7 +142,7 @@ def list_candidates(
     missing: list[Missing] = []
     unmeasured: dict[Layer, list[Row]] = {}
     for layer, cases in layers.items():
-        row = next((row for row in cases if _get_size(row) == setting.size), None)
+        row: Row | None = next((case for case in cases if _get_size(case) == setting.size), None)
         if row is None:
             unmeasured[layer] = cases
         elif _is_timed(row):
@@ -294,7 +294,7 @@ def _estimate(
         else:
             timed[layer] = kept
 
-    def read_off(column: str) -> list[Quantity | str]:
+    def read_off(column: str, *, has_fixed_share: bool = False) -> list[Quantity | str]:
         # the baseline's ratio is 1 at any size, and says nothing of how far others are off their lines
         series = [
             [(row["height"] * row["width"], row[column]) for row in rows if (row.get(column) or 0) > 0]
@@ -302,12 +302,12 @@ def _estimate(
             else []
             for rows in timed.values()
         ]
-        return estimate_at(series, pixels)
+        return estimate_at(series, pixels, has_fixed_share=has_fixed_share)
 
     costs, latencies, memories = (
         read_off("latency_s" if baseline is None else "ratio"),
         read_off("latency_s"),
-        read_off(_MEMORY),
+        read_off(_MEMORY, has_fixed_share=True),
     )
     for (layer, rows), read, latency, memory in zip(timed.items(), costs, latencies, memories, strict=True):
         is_baseline = bool(rows) and _name(rows[0]) == baseline

@@ -1,8 +1,8 @@
 """What something costs at a size that was not measured: a line through the measured sizes, both logarithmic.
 
-Between measured sizes a cost that grows as a power of the pixels can be read off; one that does not, because a
-fixed share or another algorithm takes over, has no estimate. Decides nothing: who asks beyond the measured sizes
-must know it.
+Between measured sizes a cost that grows as a power of the pixels can be read off; one that does not, because
+another algorithm takes over, has no estimate. Memory is a fixed share and one for each pixel. Who asks beyond the
+measured sizes must know it.
 """
 
 import math
@@ -37,7 +37,11 @@ class Quantity:
 
 
 def estimate_at(
-    series: Sequence[Sequence[tuple[float, float]]], pixels: float, level: float = 0.95
+    series: Sequence[Sequence[tuple[float, float]]],
+    pixels: float,
+    level: float = 0.95,
+    *,
+    has_fixed_share: bool = False,
 ) -> list[Quantity | str]:
     """Read costs off the lines through their measured sizes.
 
@@ -53,6 +57,9 @@ def estimate_at(
         Of the size that is asked for.
     level : float
         Probability of covering, between 0 and 1.
+    has_fixed_share : bool
+        Whether the cost is a fixed share and one for each pixel, as memory is, so that the line is one of the cost
+        over the pixels, not of their logarithms. Deviations count as shares of the cost all the same.
 
     Returns
     -------
@@ -60,47 +67,61 @@ def estimate_at(
         In order; for a series of fewer than `FEWEST_SIZES` different sizes, or one that is off its line by more
         than `LARGEST_RESIDUAL`, the reason why there is no estimate.
     """
-    lines = [_fit_line(points, pixels) for points in series]
+    lines = [_fit_line(points, pixels, has_fixed_share=has_fixed_share) for points in series]
     fits = [line for line in lines if isinstance(line, _Line)]
     shrunk = shrink_variances([line.variance for line in fits], [line.dof for line in fits])
     known = iter(zip(shrunk.variances, shrunk.dof, strict=True))
-    return [line if isinstance(line, str) else _predict(line, *map(float, next(known)), level) for line in lines]
+    answers: list[Quantity | str] = []
+    for line in lines:
+        if isinstance(line, str):
+            answers.append(line)
+        else:
+            variance, dof = next(known)
+            half = float(special.stdtrit(dof, (1 + level) / 2)) * math.sqrt(float(variance) * line.leverage)
+            ends = (line.value * math.exp(-half), line.value * math.exp(half))
+            answers.append(Quantity(value=line.value, low=ends[0], high=ends[1]))
+    return answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
-    """A fit: the logarithm that it says, variance about it, and how much surer or less sure than one point."""
+    """A fit: what it says, the variance of logarithms about it, and how much less sure it is than one point."""
 
-    centre: float
+    value: float
     variance: float
     dof: int
     leverage: float
 
 
-def _fit_line(points: Sequence[tuple[float, float]], pixels: float) -> _Line | str:
+def _fit_line(points: Sequence[tuple[float, float]], pixels: float, *, has_fixed_share: bool) -> _Line | str:
     sizes = len({size for size, _ in points})
     if sizes < FEWEST_SIZES:
         return f"measured at {sizes} size{'s' * (sizes != 1)}; an estimate needs {FEWEST_SIZES}"
-    x, y = np.log(np.asarray(points, dtype=np.float64)).T
-    middle = float(x.mean())
-    spread = float(((x - middle) ** 2).sum())
-    slope = float(((x - middle) * (y - y.mean())).sum()) / spread
-    residuals = y - y.mean() - slope * (x - middle)
+    x, y = np.asarray(points, dtype=np.float64).T
+    if has_fixed_share:
+        # in units of the pixels asked for; divided by the cost, so that a deviation is a share of it
+        design, target, asked = np.stack((1 / y, x / pixels / y), axis=1), np.ones_like(y), np.ones(2)
+    else:
+        design, target, asked = (
+            np.stack((np.ones_like(x), np.log(x / pixels)), axis=1),
+            np.log(y),
+            np.array((1, 0)),
+        )
+    inverse = np.linalg.inv(design.T @ design)
+    line = inverse @ design.T @ target
+    residuals = target - design @ line
     largest = float(np.abs(residuals).max())
-    if largest > math.log1p(LARGEST_RESIDUAL):
-        return f"does not scale as a power of the pixels: off by {math.expm1(largest):.0%}"
+    value = float(asked @ line)
+    if largest > LARGEST_RESIDUAL or (has_fixed_share and value <= 0):
+        kind = (
+            "in proportion to the pixels beside a fixed share" if has_fixed_share else "as a power of the pixels"
+        )
+        return f"does not scale {kind}: off by {largest:.0%}"
     dof = len(points) - 2
-    distance = math.log(pixels) - middle
+    scale = value if has_fixed_share else 1.0
     return _Line(
-        centre=float(y.mean()) + slope * distance,
+        value=value if has_fixed_share else math.exp(value),
         variance=float((residuals**2).sum()) / dof,
         dof=dof,
-        leverage=1 + 1 / len(points) + distance**2 / spread,
-    )
-
-
-def _predict(line: _Line, variance: float, dof: float, level: float) -> Quantity:
-    half = float(special.stdtrit(dof, (1 + level) / 2)) * math.sqrt(variance * line.leverage)
-    return Quantity(
-        value=math.exp(line.centre), low=math.exp(line.centre - half), high=math.exp(line.centre + half)
+        leverage=1 + float(asked @ inverse @ asked) / scale**2,
     )

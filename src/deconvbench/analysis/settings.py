@@ -70,7 +70,8 @@ def resolve_setting(summary: pd.DataFrame, asked: Mapping[str, Any], size: Size 
         check_field(name, value)
         if name in asked and name not in FIELDS:
             raise UsageError(f"{name}: is not part of a setting, which is {', '.join(FIELDS)}")
-    rows, values = summary, {}
+    rows = summary
+    values: dict[str, Any] = {}
     others: dict[str, tuple[Any, ...]] = {}
     # what was asked for narrows down first, whatever the order of the rest
     for field in sorted(FIELDS, key=lambda name: name not in asked):
