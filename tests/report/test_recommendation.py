@@ -197,3 +197,11 @@ def test_the_data_is_strict_json_and_every_layer_has_a_verdict() -> None:
     empty = describe_answer(answer(make_pair(), make_quality(), limits={"psnr": 9}))
     assert (empty["case_id"], empty["nearest"], empty["left"]) == (None, None, [{"limit": "psnr", "layers": 0}])
     assert not any(math.isnan(v) for row in rows[0] for v in (row["cost"]["value"],))
+
+
+def test_code_of_any_length_is_cut_to_the_screen() -> None:
+    found = answer(make_pair())
+    known = {each.name: getattr(found, each.name) for each in fields(Answer)}
+    lines = format_text(Answer(**{**known, "code": "\n".join(["pass"] * 50)})).splitlines()
+    assert len(lines) == HEIGHT - 1
+    assert lines[0].startswith("Take ")

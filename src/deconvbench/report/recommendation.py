@@ -22,9 +22,8 @@ from deconvbench.units import format_bytes, format_seconds
 WIDTH, HEIGHT = 80, 24
 # the prompt comes below
 _LINES = HEIGHT - 1
-_MOST_ROWS, _FEWEST_ROWS = 6, 2
-# lines of a paragraph on a screen: as a rule, and where there is no room
-_MOST_PARAGRAPH, _LEAST_PARAGRAPH = 3, 1
+# rows of the table and lines of a paragraph: as a rule, and the less room there is
+_LAYOUTS = ((6, 3), (6, 2), (5, 2), (4, 2), (3, 2), (3, 1), (2, 1))
 _SHORT = {"memory": "memory", "ripple": "ripple", "checkerboard": "checkerboard", "psnr": "PSNR"}
 _METRICS = {
     "ripple": "phase_ripple",
@@ -68,13 +67,11 @@ def format_text(answer: Answer) -> str:
         Any.
     """
     code = [f"  {line}" for line in answer.code.splitlines() if line.strip()]
-    for rows in range(_MOST_ROWS, _FEWEST_ROWS - 1, -1):
-        for paragraph in range(_MOST_PARAGRAPH, _LEAST_PARAGRAPH - 1, -1):
-            lines = _lay_out(answer, code, rows, paragraph)
-            if len(lines) <= _LINES:
-                return "\n".join(lines)
-    spare = [line for line in lines if line]
-    return "\n".join(spare[:_LINES])
+    layouts = (_lay_out(answer, code, *layout) for layout in _LAYOUTS)
+    fitting = (lines for lines in layouts if len(lines) <= _LINES)
+    # a registration of somebody else's may have code of any length
+    lines = next(fitting, None) or [line for line in _lay_out(answer, code, *_LAYOUTS[-1]) if line][:_LINES]
+    return "\n".join(lines)
 
 
 def _lay_out(answer: Answer, code: Sequence[str], rows: int, paragraph: int) -> list[str]:
