@@ -70,6 +70,27 @@ def test_speeds_are_in_words(second: float, text: str) -> None:
     assert text in format_text(answer(make_pair(second), limits={"ripple": 0}))
 
 
+def test_without_a_baseline_it_is_the_latency() -> None:
+    rows = [make_row(make_case(upsampler=n), None) for n in ("transposed", "nearest_conv")]
+    found = format_text(answer(make_rows(*rows)))
+    assert found.startswith("Take nearest_conv k3 s2: 1 ms\n")
+    (heads,) = [line for line in found.splitlines() if line.startswith("layer  ")]
+    assert heads.split() == ["layer", "latency", "interval", "memory", "ripple", "levels", "dB"]
+    assert "950 µs–1.05 ms" in found
+
+
+def test_what_has_no_latency_has_a_ratio() -> None:
+    # a fixed share of each call, which the baseline has too
+    rows = [
+        make_row(make_case(height=s, width=s, threads=threads), 2.0, latency_s=1e-3 + 1e-6 * s * s)
+        for s in (8, 16, 64)
+        for threads in (1, 2)
+    ]
+    found = say(answer(make_rows(*rows), size=(12, 12)))
+    assert found.startswith("Take nearest_conv k3 s2: 2.0 times as slow as transposed k3 s2 for cpu")
+    assert "with threads 2: nearest_conv k3 s2 " in found
+
+
 def test_the_baseline_is_called_that() -> None:
     assert "Take transposed k3 s2: 1 ms, the baseline of the ratios" in format_text(answer(make_pair()))
 

@@ -23,6 +23,8 @@ Layer = tuple[str, int | None]
 _RATIO = ("ratio", "ratio_low", "ratio_high")
 _LATENCY = ("latency_s", "latency_ci_low_s", "latency_ci_high_s")
 _MEMORY = "peak_memory_bytes"
+_RIPPLES = ("phase_ripple", "flat_field_ripple")
+_TRAINED = ("trained_checkerboard_levels", "trained_psnr_db")
 # what is read of a case; those that an older table lacks are unknown
 _COLUMNS = (
     *CASE_FIELDS,
@@ -30,7 +32,11 @@ _COLUMNS = (
     *_RATIO,
     *_LATENCY,
     _MEMORY,
-    *("phase_ripple", "flat_field_ripple"),
+    *_RIPPLES,
+)
+_QUALITY_COLUMNS = (
+    *LAYER_COLUMNS,
+    *(name for metric in (*_RIPPLES, *_TRAINED) for name in (metric, *name_interval(metric))),
 )
 
 
@@ -219,11 +225,8 @@ def _name_baseline(row: Row) -> str:
 
 
 def _list_pooled(quality: pd.DataFrame, setting: Setting) -> list[dict[str, Any]]:
-    return [
-        row
-        for row in list_rows(quality, "quality", LAYER_COLUMNS)
-        if row["scale_factor"] == setting.fields["scale_factor"]
-    ]
+    same = select_rows(quality, {"scale_factor": setting.fields["scale_factor"]})
+    return list_rows(same[[name for name in _QUALITY_COLUMNS if name in same]], "quality", LAYER_COLUMNS)
 
 
 def _make_candidate(row: Row, pooled: Row, cost: Quantity, latency: Quantity | None, **facts: Any) -> Candidate:
@@ -231,8 +234,8 @@ def _make_candidate(row: Row, pooled: Row, cost: Quantity, latency: Quantity | N
     found = {
         "memory": memory,
         "ripple": _find_ripple({**row, **{k: v for k, v in pooled.items() if v is not None}}),
-        "checkerboard": _find_metric(pooled, "trained_checkerboard_levels"),
-        "psnr": _find_metric(pooled, "trained_psnr_db"),
+        "checkerboard": _find_metric(pooled, _TRAINED[0]),
+        "psnr": _find_metric(pooled, _TRAINED[1]),
     }
     return Candidate(
         **{name: row[name] for name in LAYER_COLUMNS},
@@ -256,7 +259,7 @@ def _find_ripple(row: Row) -> Quantity | None:
     The flat-field ripple is an amplitude over the RMS of the output, so its square is that share too; it is taken
     for what is not linear, of which there is no phase ripple.
     """
-    linear, flat = _find_metric(row, "phase_ripple"), _find_metric(row, "flat_field_ripple")
+    linear, flat = (_find_metric(row, metric) for metric in _RIPPLES)
     if linear is not None:
         return _map(linear, lambda value: value)
     return None if flat is None else _map(flat, lambda value: value**2)
@@ -331,7 +334,7 @@ def _estimate(
 def _list_absent(summary: pd.DataFrame, setting: Setting, layers: Mapping[Layer, Any]) -> list[Missing]:
     """List the layers that only other settings of the run have, and the upsamplers that it lacks altogether."""
     scale = setting.fields["scale_factor"]
-    same_scale = summary[summary["scale_factor"] == scale].drop_duplicates(list(LAYER_COLUMNS))
+    same_scale = select_rows(summary[list(LAYER_COLUMNS)], {"scale_factor": scale}).drop_duplicates()
     elsewhere = [
         Missing(layer=_name(row), reason="not measured in this setting")
         for row in list_rows(same_scale, "summary", LAYER_COLUMNS)

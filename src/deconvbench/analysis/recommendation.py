@@ -18,6 +18,7 @@ from deconvbench.errors import UsageError, quote, suggest
 from deconvbench.records.case import CASE_FIELDS, Case
 from deconvbench.records.schema import LAYER_COLUMNS
 from deconvbench.tables.frames import require_columns
+from deconvbench.units import to_float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +219,7 @@ def _check_bound(name: str, bound: object) -> float:
     if name not in LIMITS:
         raise UsageError(f"limit: {quote(name)} is not one of {', '.join(LIMITS)}{suggest(name, LIMITS)}")
     limit = LIMITS[name]
-    number = float(bound) if is_number(bound) else math.nan  # type: ignore[arg-type] # which is_number says
+    number = to_float(bound) if is_number(bound) else math.nan  # type: ignore[arg-type] # which is_number says
     if not math.isfinite(number) or (limit.best == "low" and number < 0):
         kind = "a number of at least 0" if limit.best == "low" else "a finite number"
         raise UsageError(f"{name}: {quote(bound)} is not {kind} ({limit.unit})")
@@ -309,7 +310,7 @@ def _run_otherwise(
             fastest = min(
                 (each for each in fitting if each.latency is not None),
                 key=lambda each: each.latency.value if each.latency else math.inf,
-                default=None,
+                default=next(iter(fitting), None),
             )
             speedup = None
             if fastest is not None and chosen is not None and fastest.latency and chosen.latency:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from deconvbench.analysis.selection import SIZE_FIELDS, choose_size
@@ -118,9 +119,10 @@ def select_rows(summary: pd.DataFrame, values: Mapping[str, Any]) -> pd.DataFram
     values : mapping
         By field of a case.
     """
+    is_kept = np.ones(len(summary), dtype=np.bool_)
     for field, value in values.items():
-        summary = summary[summary[field] == value]
-    return summary
+        is_kept &= (summary[field] == value).to_numpy(dtype=np.bool_)
+    return summary[is_kept]
 
 
 def list_sizes(rows: pd.DataFrame) -> list[Size]:
