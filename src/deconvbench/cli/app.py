@@ -34,6 +34,7 @@ _LONG_WORD = re.compile(rf"\S{{{_MAX_WORD + 1},}}")
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
+    rich_markup_mode=None,  # which takes [default: quick] for markup, and shows nothing of it
     help="Benchmark of upsampling layers in PyTorch: latency, memory and checkerboard artifacts in one table.",
 )
 
