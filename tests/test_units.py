@@ -5,7 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deconvbench.errors import UsageError
-from deconvbench.units import format_bytes, format_duration, format_seconds, parse_fraction, parse_margin
+from deconvbench.units import (
+    format_bytes,
+    format_duration,
+    format_seconds,
+    parse_bytes,
+    parse_fraction,
+    parse_margin,
+)
 
 
 @pytest.mark.parametrize(
@@ -135,3 +142,33 @@ def test_parse_margin_names_the_argument_and_the_value(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_margin(text)
     assert str(caught.value).startswith(f"--margin: {text!r} is not a share")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1", 1),
+        (4096, 4096),
+        ("64MiB", 64 * 2**20),
+        ("1.5 GB", 1_500_000_000),
+        (" 2kb ", 2000),
+        ("3 B", 3),
+        ("1TiB", 2**40),
+    ],
+)
+def test_bytes_are_read(text: object, size: int) -> None:
+    assert parse_bytes(text, "memory") == size
+
+
+@given(st.integers(1, 999), st.sampled_from(["B", "KiB", "MiB", "GiB", "TiB"]))
+def test_bytes_are_read_as_they_are_written(number: int, unit: str) -> None:
+    text = f"{number} {unit}"
+    assert format_bytes(parse_bytes(text, "memory")) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "MiB", "1iB", "1 QB", "1e9", "٣", "1.5.2GB", "nan", True, None, 0.2, "9" * 99]
+)
+def test_no_bytes(text: object) -> None:
+    with pytest.raises(UsageError, match="memory: .* is not a number of bytes above 0; write for example 64MiB"):
+        parse_bytes(text, "memory")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from deconvbench.records.case import Case
     from deconvbench.tables.files import load
     from deconvbench.upsamplers import build_upsampler, list_upsamplers, register_upsampler
+    from deconvbench.workflows.recommendation import recommend
     from deconvbench.workflows.run import run
 
 __version__ = "0.1.0"
@@ -61,6 +62,7 @@ _HOMES = {
     "noise_gain_cv": "measure.artifacts",
     "overlap_cv": "measure.artifacts",
     "phase_ripple": "measure.artifacts",
+    "recommend": "workflows.recommendation",
     "register_upsampler": "upsamplers",
     "ripple_amplitude": "measure.artifacts",
     "run": "workflows.run",
@@ -90,6 +92,7 @@ __all__ = [
     "noise_gain_cv",
     "overlap_cv",
     "phase_ripple",
+    "recommend",
     "register_upsampler",
     "ripple_amplitude",
     "run",

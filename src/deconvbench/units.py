@@ -7,7 +7,7 @@ passes through here. Standard library only.
 import math
 import re
 
-from deconvbench.errors import UsageError
+from deconvbench.errors import UsageError, quote
 
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
@@ -117,3 +117,26 @@ def parse_fraction(text: str, name: str) -> float:
     if not 0 < value < 1:
         raise UsageError(f"{name}: {text!r} is not a share between 0 and 1; write for example 2% or 0.02")
     return value
+
+
+def parse_bytes(text: object, name: str) -> int:
+    """Read ``64MiB``, ``1.5 GB`` or a plain number as bytes.
+
+    Parameters
+    ----------
+    text : object
+        What the user gave; units of 1024 have an i, those of 1000 do not.
+    name : str
+        The argument's name, for the message.
+
+    Raises
+    ------
+    UsageError
+        If it is not a number above 0 with one of these units.
+    """
+    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*(?:([kmgt]?)(i?)b)?\s*", str(text).lower(), re.ASCII)
+    if match is not None and not (match[3] and not match[2]):
+        size = round(float(match[1]) * (1024.0 if match[3] else 1000.0) ** " kmgt".index(match[2] or " "))
+        if size > 0:
+            return size
+    raise UsageError(f"{name}: {quote(text)} is not a number of bytes above 0; write for example 64MiB or 1.5GB")

@@ -53,3 +53,16 @@ def test_what_is_too_long_to_be_read_loses_its_middle(capsys: pytest.CaptureFixt
 def test_no_word_may_hold_a_nul(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert "holds a NUL character" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("report", "[default: the newest]"),
+        ("recommend", "[default: the newest, else results/reference]"),
+        ("compare-commits", "[default: 10, and up to 30 for cases not decided]"),
+    ],
+)
+def test_help_shows_what_the_default_is(command: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert shown in " ".join(capsys.readouterr().out.split())

@@ -27,6 +27,8 @@ def test_rows_are_one_strict_object(capsys: pytest.CaptureFixture[str]) -> None:
         "kind": "grid",
         "rows": [{"a": 1, "b": None}],
     }
+    print_rows("grid", [], {"limits": {}})
+    assert json.loads(capsys.readouterr().out)["limits"] == {}
     with pytest.raises(ValueError, match="not JSON compliant"):
         print_rows("grid", [{"a": math.nan}])
 

@@ -15,6 +15,7 @@ import typer
 
 from deconvbench import __version__
 from deconvbench.cli.commits import compare_commits
+from deconvbench.cli.recommendation import recommend
 from deconvbench.cli.report import compare, report
 from deconvbench.cli.run import env, grid, native, run
 from deconvbench.cli.studies import claims, selftest, train, validate
@@ -33,6 +34,7 @@ _LONG_WORD = re.compile(rf"\S{{{_MAX_WORD + 1},}}")
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
+    rich_markup_mode=None,  # which takes [default: quick] for markup, and shows nothing of it
     help="Benchmark of upsampling layers in PyTorch: latency, memory and checkerboard artifacts in one table.",
 )
 
@@ -55,7 +57,20 @@ def set_up(
 
 
 # in the order of --help
-for command in (grid, run, report, compare, compare_commits, selftest, validate, train, claims, native, env):
+for command in (
+    grid,
+    run,
+    report,
+    recommend,
+    compare,
+    compare_commits,
+    selftest,
+    validate,
+    train,
+    claims,
+    native,
+    env,
+):
     app.command()(command)
 
 

@@ -3,8 +3,9 @@
 import json
 import re
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from deconvbench.records.record import SCHEMA_VERSION
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 # how files begin that commands of this package wrote
 OWN_PAGE = re.compile(rb"\s*<!DOCTYPE html>.*?<title>deconvbench: ", re.DOTALL)
 OWN_SUMMARY = re.compile(rb"### [^\n]*\n\n[0-9]+ cases?: [0-9]+ slower")
+OWN_RECOMMENDATION = re.compile(rb"### deconvbench recommend: ")
 OWN_CLAIMS = re.compile(rb'\{\s*"schema_version": [0-9]+,\s*"kind": "claims"')
 
 
-def print_rows(kind: str, rows: list[dict[str, Any]]) -> None:
+def print_rows(kind: str, rows: list[dict[str, Any]], facts: Mapping[str, Any] = MappingProxyType({})) -> None:
     """Print the one object that every ``--json`` prints.
 
     Parameters
@@ -29,8 +31,10 @@ def print_rows(kind: str, rows: list[dict[str, Any]]) -> None:
         The command's name.
     rows : list of dict
         Plain data.
+    facts : mapping
+        Plain data that is not about a row: further keys of the object.
     """
-    print(json.dumps({"schema_version": SCHEMA_VERSION, "kind": kind, "rows": rows}, allow_nan=False))
+    print(json.dumps({"schema_version": SCHEMA_VERSION, "kind": kind, "rows": rows, **facts}, allow_nan=False))
 
 
 def show_standings(folder: Path) -> None:

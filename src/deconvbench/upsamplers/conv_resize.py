@@ -12,6 +12,7 @@ from deconvbench.theory.macs import conv_macs
 from deconvbench.upsamplers.convolution import SameConv2d
 from deconvbench.upsamplers.interpolation import interpolation_macs
 from deconvbench.upsamplers.registry import register_upsampler
+from deconvbench.upsamplers.torch_code import write_modules, write_same_conv, write_upsample
 
 
 def _count_conv_resize(
@@ -19,6 +20,11 @@ def _count_conv_resize(
 ) -> int:
     convolving = conv_macs(in_channels, out_channels, kernel_size, height, width)
     return convolving + interpolation_macs(mode, out_channels, scale_factor * height, scale_factor * width)
+
+
+def _write_code(mode: str, in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> str:
+    convolving = write_same_conv(in_channels, out_channels, kernel_size)
+    return write_modules(*convolving, write_upsample(mode, scale_factor))
 
 
 class _ConvResize(nn.Module):
@@ -48,6 +54,7 @@ class _ConvResize(nn.Module):
     linear=True,
     shift_equivariant=True,
     macs=functools.partial(_count_conv_resize, "nearest"),
+    code=functools.partial(_write_code, "nearest"),
 )
 class ConvNearest(_ConvResize):
     """Convolution with zero padding, then nearest-neighbour upsampling.
@@ -83,6 +90,7 @@ class ConvNearest(_ConvResize):
     linear=True,
     shift_equivariant=True,
     macs=functools.partial(_count_conv_resize, "bilinear"),
+    code=functools.partial(_write_code, "bilinear"),
 )
 class ConvBilinear(_ConvResize):
     """Convolution with zero padding, then half-pixel bilinear upsampling: the end of segmentation networks.

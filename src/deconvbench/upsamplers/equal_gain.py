@@ -12,6 +12,7 @@ from torch.nn import functional
 from deconvbench.theory.overlap import phase_counts
 from deconvbench.theory.sizes import exact_padding
 from deconvbench.upsamplers.registry import register_upsampler
+from deconvbench.upsamplers.torch_code import write_ours
 from deconvbench.upsamplers.transposed import count_transposed, find_objection
 
 
@@ -84,6 +85,7 @@ class GainProjection(nn.Module):
     shift_equivariant=True,
     objection=find_objection,
     macs=count_transposed,
+    code=write_ours("EqualGainTransposed"),
 )
 class EqualGainTransposed(nn.Module):
     """Transposed convolution with the kernel P(w), where P makes the phase gains of every kernel equal.

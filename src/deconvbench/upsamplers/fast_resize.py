@@ -6,6 +6,7 @@ change what is computed.
 
 from deconvbench.upsamplers.fast import NativeResizeConv2d, ResizeConv2d
 from deconvbench.upsamplers.registry import register_upsampler
+from deconvbench.upsamplers.torch_code import write_call, write_ours
 
 _FORMULA = "conv_k(nearest_s(x))"
 _OURS = "ours; the layer: Odena et al. 2016"
@@ -46,6 +47,14 @@ def find_tiled_objection(kernel_size: int, scale_factor: int) -> str | None:
     return None
 
 
+def _write_native_code(in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> str:
+    layer = write_call(
+        "ResizeConv2d", in_channels, out_channels, kernel_size, scale_factor, implementation="tiled"
+    )
+    build = "build_native()  # once on each machine; needs a C compiler"
+    return f"from deconvbench.nn import ResizeConv2d, build_native\n\n{build}\nlayer = {layer}"
+
+
 @register_upsampler(
     "nearest_conv_fast",
     summary="nearest_conv in the exact form that is fastest for the input",
@@ -55,6 +64,7 @@ def find_tiled_objection(kernel_size: int, scale_factor: int) -> str | None:
     linear=True,
     shift_equivariant=True,
     objection=find_objection,
+    code=write_ours("ResizeConv2d"),
 )
 def build_fast(in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> ResizeConv2d:
     """Build a `ResizeConv2d` that chooses its form by itself.
@@ -80,6 +90,7 @@ def build_fast(in_channels: int, out_channels: int, kernel_size: int, scale_fact
     linear=True,
     shift_equivariant=True,
     objection=find_objection,
+    code=write_ours("ResizeConv2d", implementation="transposed"),
 )
 def build_transposed(in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> ResizeConv2d:
     """Build a `ResizeConv2d` in its transposed form.
@@ -105,6 +116,7 @@ def build_transposed(in_channels: int, out_channels: int, kernel_size: int, scal
     linear=True,
     shift_equivariant=True,
     objection=find_objection,
+    code=write_ours("ResizeConv2d", implementation="subpixel"),
 )
 def build_subpixel(in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> ResizeConv2d:
     """Build a `ResizeConv2d` in its sub-pixel form.
@@ -130,6 +142,7 @@ def build_subpixel(in_channels: int, out_channels: int, kernel_size: int, scale_
     linear=True,
     shift_equivariant=True,
     objection=find_objection,
+    code=write_ours("ResizeConv2d", implementation="minimal"),
 )
 def build_minimal(in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> ResizeConv2d:
     """Build a `ResizeConv2d` in its minimal form.
@@ -155,6 +168,7 @@ def build_minimal(in_channels: int, out_channels: int, kernel_size: int, scale_f
     linear=True,
     shift_equivariant=True,
     objection=find_tiled_objection,
+    code=write_ours("ResizeConv2d", implementation="tiled"),
 )
 def build_tiled(in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> ResizeConv2d:
     """Build a `ResizeConv2d` in its tiled form.
@@ -178,6 +192,7 @@ def build_tiled(in_channels: int, out_channels: int, kernel_size: int, scale_fac
     linear=True,
     shift_equivariant=True,
     objection=find_tiled_objection,
+    code=_write_native_code,
 )
 def build_native_layer(
     in_channels: int, out_channels: int, kernel_size: int, scale_factor: int

@@ -39,6 +39,8 @@ _LOGGER = logging.getLogger(__name__)
 Factory = Callable[[int, int, Any, int], nn.Module]
 # (in_channels, out_channels, kernel_size, scale_factor, height, width) of one image -> multiply-accumulates
 MacCount = Callable[[int, int, Any, int, int, int], int]
+# (in_channels, out_channels, kernel_size, scale_factor) -> code that builds it, ending in a variable `layer`
+Code = Callable[[int, int, Any, int], str]
 # (kernel_size, scale_factor) -> why it cannot be built, or None
 Objection = Callable[[Any, int], str | None]
 
@@ -71,6 +73,9 @@ class UpsamplerSpec:
         ``(kernel_size, scale_factor)`` to the reason why it cannot be built, or None where it can.
     macs : callable or None
         Exact multiply-accumulates of one image; None: counted with torch's flop counter.
+    code : callable or None
+        ``(in_channels, out_channels, kernel_size, scale_factor)`` to the code that builds the layer, as a reader
+        may paste it (`deconvbench.upsamplers.torch_code`); None: a call of the factory or of `build_upsampler`.
     module : str
         The module that registered it.
     package : str
@@ -90,6 +95,7 @@ class UpsamplerSpec:
     has_kernel: bool = True
     objection: Objection | None = None
     macs: MacCount | None = None
+    code: Code | None = None
     module: str = ""
     package: str = ""
     digest: str = ""
@@ -124,6 +130,7 @@ def register_upsampler(
     has_kernel: bool = True,
     objection: Objection | None = None,
     macs: MacCount | None = None,
+    code: Code | None = None,
 ) -> Callable[[Factory], Factory]:
     """Decorate a function or class so that the grid knows it by name.
 
@@ -131,7 +138,7 @@ def register_upsampler(
     ----------
     name : str
         Lower-case letters, digits and underscores.
-    summary, formula, macs_formula, reference, linear, shift_equivariant, has_kernel, objection, macs
+    summary, formula, macs_formula, reference, linear, shift_equivariant, has_kernel, objection, macs, code
         See `UpsamplerSpec`.
 
     Returns
@@ -162,7 +169,7 @@ def register_upsampler(
     for field, text in texts.items():
         if not isinstance(text, str):
             raise UsageError(f"upsampler: {name!r}: {field} is {text!r}, not text")
-    for field, value in {"objection": objection, "macs": macs}.items():
+    for field, value in {"objection": objection, "macs": macs, "code": code}.items():
         if value is not None and not callable(value):
             raise UsageError(f"upsampler: {name!r}: {field} is {quote(value)}, not a function")
     module = str(sys._getframe(1).f_globals["__name__"])  # of the caller: what to import to have it registered
@@ -183,6 +190,7 @@ def register_upsampler(
             has_kernel=has_kernel,
             objection=objection,
             macs=macs,
+            code=code,
             module=module,
             digest=_digest_foreign(module),
         )

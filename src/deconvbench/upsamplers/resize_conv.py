@@ -12,6 +12,7 @@ from deconvbench.theory.macs import conv_macs
 from deconvbench.upsamplers.convolution import SameConv2d
 from deconvbench.upsamplers.interpolation import interpolation_macs
 from deconvbench.upsamplers.registry import register_upsampler
+from deconvbench.upsamplers.torch_code import write_modules, write_same_conv, write_upsample
 
 
 def _count_resize_conv(
@@ -20,6 +21,11 @@ def _count_resize_conv(
     out_height, out_width = scale_factor * height, scale_factor * width
     resizing = interpolation_macs(mode, in_channels, out_height, out_width)
     return resizing + conv_macs(in_channels, out_channels, kernel_size, out_height, out_width)
+
+
+def _write_code(mode: str, in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> str:
+    convolving = write_same_conv(in_channels, out_channels, kernel_size)
+    return write_modules(write_upsample(mode, scale_factor), *convolving)
 
 
 class _ResizeConv(nn.Module):
@@ -49,6 +55,7 @@ class _ResizeConv(nn.Module):
     linear=True,
     shift_equivariant=True,
     macs=functools.partial(_count_resize_conv, "nearest"),
+    code=functools.partial(_write_code, "nearest"),
 )
 class NearestConv(_ResizeConv):
     """Nearest-neighbour upsampling, then a convolution with zero padding.
@@ -86,6 +93,7 @@ class NearestConv(_ResizeConv):
     linear=True,
     shift_equivariant=True,
     macs=functools.partial(_count_resize_conv, "bilinear"),
+    code=functools.partial(_write_code, "bilinear"),
 )
 class BilinearConv(_ResizeConv):
     """Half-pixel bilinear upsampling, then a convolution with zero padding.
@@ -122,6 +130,7 @@ class BilinearConv(_ResizeConv):
     linear=True,
     shift_equivariant=True,
     macs=functools.partial(_count_resize_conv, "bicubic"),
+    code=functools.partial(_write_code, "bicubic"),
 )
 class BicubicConv(_ResizeConv):
     """Half-pixel bicubic upsampling, then a convolution with zero padding.

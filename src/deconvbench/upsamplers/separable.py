@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from deconvbench.theory.macs import conv_macs, transposed_conv_macs
 from deconvbench.theory.sizes import exact_padding
 from deconvbench.upsamplers.registry import register_upsampler
+from deconvbench.upsamplers.torch_code import write_modules, write_same_conv, write_transposed
 from deconvbench.upsamplers.transposed import find_objection
 
 
@@ -17,6 +18,13 @@ def _count_separable(
 ) -> int:
     depthwise = transposed_conv_macs(in_channels, in_channels, kernel_size, height, width, groups=in_channels)
     return depthwise + conv_macs(in_channels, out_channels, 1, scale_factor * height, scale_factor * width)
+
+
+def _write_code(in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> str:
+    upsample = write_transposed(
+        in_channels, in_channels, kernel_size, scale_factor, groups=in_channels, bias=False
+    )
+    return write_modules(upsample, *write_same_conv(in_channels, out_channels, 1))
 
 
 @register_upsampler(
@@ -29,6 +37,7 @@ def _count_separable(
     shift_equivariant=True,
     objection=find_objection,
     macs=_count_separable,
+    code=_write_code,
 )
 class SeparableTransposed(nn.Module):
     """Depthwise transposed convolution that upsamples exactly by the scale, then a 1×1 convolution.

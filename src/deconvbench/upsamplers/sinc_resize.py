@@ -11,6 +11,7 @@ from torch.nn import functional
 from deconvbench.theory.macs import conv_macs, transposed_conv_macs
 from deconvbench.upsamplers.convolution import SameConv2d
 from deconvbench.upsamplers.registry import register_upsampler
+from deconvbench.upsamplers.torch_code import write_ours
 
 # input pixels under the filter, so taps per output value and axis; StyleGAN3's `filter_size`
 TAPS_PER_PHASE = 6
@@ -143,6 +144,7 @@ class SincResize(nn.Module):
     linear=True,
     shift_equivariant=True,
     macs=_count_sinc_conv,
+    code=write_ours("SincConv"),
 )
 class SincConv(nn.Module):
     """Upsampling by a separable windowed sinc, as in StyleGAN3, then a convolution with zero padding.

@@ -11,12 +11,30 @@ from torch.nn import functional
 from deconvbench.theory.macs import conv_macs
 from deconvbench.upsamplers.convolution import SameConv2d
 from deconvbench.upsamplers.registry import register_upsampler
+from deconvbench.upsamplers.torch_code import write_call, write_modules, write_ours, write_same_conv
 
 
 def _count_subpixel(
     in_channels: int, out_channels: int, kernel_size: int, scale_factor: int, height: int, width: int
 ) -> int:
     return conv_macs(in_channels, out_channels * scale_factor**2, kernel_size, height, width)
+
+
+def _write_code(in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> str:
+    convolving = write_same_conv(in_channels, out_channels * scale_factor**2, kernel_size)
+    return write_modules(*convolving, write_call("nn.PixelShuffle", scale_factor))
+
+
+def _write_icnr_code(in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> str:
+    *padding, conv = write_same_conv(in_channels, out_channels * scale_factor**2, kernel_size)
+    modules = [*padding, "conv", write_call("nn.PixelShuffle", scale_factor)]
+    return (
+        f"import torch\nfrom torch import nn\n\nconv = {conv}\n"
+        "with torch.no_grad():  # ICNR: all phases start alike\n"
+        "    for values in conv.parameters():\n"
+        f"        values.copy_(values[::{scale_factor**2}].repeat_interleave({scale_factor**2}, dim=0))\n"
+        f"layer = nn.Sequential({', '.join(modules)})"
+    )
 
 
 @register_upsampler(
@@ -28,6 +46,7 @@ def _count_subpixel(
     linear=True,
     shift_equivariant=True,
     macs=_count_subpixel,
+    code=_write_code,
 )
 class Subpixel(nn.Module):
     """Convolution with zero padding to C_out·s² channels, then PixelShuffle.
@@ -73,6 +92,7 @@ class Subpixel(nn.Module):
     linear=True,
     shift_equivariant=True,
     macs=_count_subpixel,
+    code=_write_icnr_code,
 )
 class SubpixelIcnr(Subpixel):
     """Sub-pixel convolution with ICNR: all phases of a channel start with the same kernel and bias.
@@ -125,6 +145,7 @@ def _count_blurred(
     linear=True,
     shift_equivariant=True,
     macs=_count_blurred,
+    code=write_ours("SubpixelIcnrBlur"),
 )
 class SubpixelIcnrBlur(SubpixelIcnr):
     """Sub-pixel convolution with ICNR, then an s×s mean of stride 1: without a checkerboard whatever is learned.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from deconvbench.theory.macs import conv_macs, transposed_conv_macs
 from deconvbench.theory.sizes import exact_padding
 from deconvbench.upsamplers.registry import register_upsampler
+from deconvbench.upsamplers.torch_code import write_call, write_modules, write_transposed
 
 # the article says "a large filter"; 9 is what style-transfer networks use (Johnson et al. 2016)
 SMOOTHING_KERNEL_SIZE = 9
@@ -84,6 +85,16 @@ def _count_smoothed(
     return upsampling + conv_macs(out_channels, out_channels, SMOOTHING_KERNEL_SIZE, out_height, out_width)
 
 
+def _write_code(in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> str:
+    return write_modules(write_transposed(in_channels, out_channels, kernel_size, scale_factor))
+
+
+def _write_smoothed_code(in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> str:
+    padding = SMOOTHING_KERNEL_SIZE // 2
+    smooth = write_call("nn.ConvTranspose2d", out_channels, out_channels, SMOOTHING_KERNEL_SIZE, padding=padding)
+    return write_modules(write_transposed(in_channels, out_channels, kernel_size, scale_factor), smooth)
+
+
 @register_upsampler(
     "transposed",
     summary="transposed convolution",
@@ -94,6 +105,7 @@ def _count_smoothed(
     shift_equivariant=True,
     objection=find_objection,
     macs=count_transposed,
+    code=_write_code,
 )
 class Transposed(nn.ConvTranspose2d):
     """Transposed convolution that upsamples exactly by the scale.
@@ -147,6 +159,7 @@ class Transposed(nn.ConvTranspose2d):
     shift_equivariant=True,
     objection=find_objection,
     macs=_count_smoothed,
+    code=_write_smoothed_code,
 )
 class TransposedSmoothed(nn.Module):
     """Transposed convolution followed by a transposed convolution of stride 1 with a large kernel.
