@@ -57,6 +57,7 @@ def test_the_sign_may_flip_from_region_to_region() -> None:
     assert find_period(draw_one_over_f(0) + signs * pattern).period == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["camera", "brick", "coins", "astronaut"])
 def test_photographs_have_no_period_until_one_is_planted(name: str) -> None:
     photograph = _take_photograph(name)

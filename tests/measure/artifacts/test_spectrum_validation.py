@@ -89,6 +89,7 @@ def test_content_alone_is_rarely_detected(draw: Draw) -> None:
     assert sum(result.amplitude > result.noise_level for result in found) <= 3
 
 
+@pytest.mark.slow
 @over_contents
 def test_what_is_twice_the_detection_level_is_detected(draw: Draw) -> None:
     detected = []

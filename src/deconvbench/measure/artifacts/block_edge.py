@@ -22,7 +22,7 @@ _FEWEST_EDGES = 4
 # what an edge is compared with: steps that many pixels beside it, which an edge itself does not reach
 _BESIDE = (2, 3)
 # standard errors above the mean that the best phase of a photograph without blocks stays below, as a rule
-_ERRORS = 4.0
+_ERRORS = 6.5
 _ROUNDING = 2**-40
 
 
@@ -66,7 +66,8 @@ def block_edge(image: Picture, period: int = 8, *, channels: Channels | None = N
 
     At each place where two pixels meet, the step between them less the mean of the two steps beside it; its energy
     in each stretch of P pixels along the boundary, less that of the same two and three pixels to either side. The
-    mean over all stretches, weighted by how smooth the image is there (the inverse of the energy beside), at the
+    mean over all stretches, weighted by how smooth the image is there (the inverse of the energy beside the next
+    stretches), at the
     phase where it is largest; rows and columns averaged; the root, with its sign. The part that repeats
     with the same sign in every block is taken out first: that is a checkerboard.
 
@@ -157,9 +158,12 @@ def _compare_steps(maps: Tensor, period: int) -> tuple[Tensor, Tensor, int]:
     shifts = [sign * n for n in beside for sign in (-1, 1)]
     around = torch.stack([energies[..., reach + s : reach + s + count] for s in shifts]).mean(0)
     excess = energies[..., reach : reach + count] - around
+    # from the stretches before and after: its own would weigh it more where it is low by chance
+    ends = torch.cat([around[:, 1:2], around, around[:, -2:-1]], 1)
     typical = around.mean()
+    smooth = (ends[:, :-2] + ends[:, 2:]) / 2 + typical
     # an image without any steps beside the edges has all its stretches alike
-    weights = 1 / (around + typical) if float(typical) > 0 else torch.ones_like(around)
+    weights = 1 / smooth if float(typical) > 0 else torch.ones_like(around)
     return excess, weights, reach + 2
 
 
