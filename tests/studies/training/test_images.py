@@ -18,7 +18,7 @@ from deconvbench.studies.training.images import (
     mean_colour,
     shrink,
 )
-from deconvbench.studies.training.photographs import PHOTOGRAPHS
+from deconvbench.measure.photographs import PHOTOGRAPHS
 
 
 @pytest.fixture(scope="module")

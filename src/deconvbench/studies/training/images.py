@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from deconvbench.errors import UsageError
 from deconvbench.studies.training.folder import ImageLike, LoadedImage, NamedImage, hash_pixels, read_folder
-from deconvbench.studies.training.photographs import PHOTOGRAPHS, read_photograph
+from deconvbench.measure.photographs import PHOTOGRAPHS, read_photograph
 from deconvbench.system.paths import check_path
 
 SCIKIT_IMAGE = "scikit-image"

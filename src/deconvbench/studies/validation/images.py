@@ -12,7 +12,7 @@ import numpy.typing as npt
 from skimage.color import rgb2gray
 
 from deconvbench.errors import UsageError
-from deconvbench.studies.training.photographs import read_photograph
+from deconvbench.measure.photographs import read_photograph
 
 Image = npt.NDArray[np.float64]
 # draws one image of (size, size)
