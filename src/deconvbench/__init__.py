@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from deconvbench.analysis.tradeoff import join_tradeoff
     from deconvbench.grid.grid import Grid
     from deconvbench.networks.fusion import fuse
+    from deconvbench.networks.inspection import audit
     from deconvbench.records.case import Case
     from deconvbench.tables.files import load
     from deconvbench.upsamplers import build_upsampler, list_upsamplers, register_upsampler
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Case": "records.case",
     "Grid": "grid.grid",
+    "audit": "networks.inspection",
     "build_upsampler": "upsamplers",
     "compare": "analysis.comparison",
     "fuse": "networks.fusion",
@@ -37,6 +39,7 @@ __all__ = [
     "Case",
     "Grid",
     "__version__",
+    "audit",
     "build_upsampler",
     "compare",
     "fuse",

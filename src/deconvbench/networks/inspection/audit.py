@@ -1,0 +1,403 @@
+"""The audit of a network: where it upsamples, whether it draws checkerboards, which site causes them, what to do.
+
+The one function here reads from top to bottom as what is done. The model is left as it was (see
+`fusion.snapshot`), and no weight of it is written to meanwhile.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from deconvbench.arguments import check_kind, check_whole
+from deconvbench.errors import UsageError, describe_failure
+from deconvbench.measure.artifacts.spectrum import CheckerboardResult
+from deconvbench.networks.frames import FrameStack
+from deconvbench.networks.fusion.observation import find_tensors, keep_state, observe, split_input
+from deconvbench.networks.inspection import sites as kinds
+from deconvbench.networks.inspection.attribution import (
+    Meter,
+    Views,
+    attribute_flat,
+    attribute_real,
+    choose_output,
+    find_common_period,
+    find_period,
+)
+from deconvbench.networks.inspection.description import describe_site
+from deconvbench.networks.inspection.findings import Finding, list_findings
+from deconvbench.networks.inspection.inputs import check_range, guess_range, make_flat_inputs, make_photographs
+from deconvbench.networks.inspection.periodic import PeriodicPart
+from deconvbench.networks.inspection.report import (
+    AT_RISK,
+    CHECKERBOARDS,
+    CLEAN,
+    Attribution,
+    Audit,
+    SiteReport,
+)
+from deconvbench.networks.inspection.running import Runner
+from deconvbench.networks.inspection.sites import TracedSite, collect_sites
+from deconvbench.networks.inspection.timing import measure_fuse_speedup, measure_shares
+from deconvbench.networks.inspection.tracing import NORMS, Tracer
+
+# amplitudes in levels from which a network draws checkerboards, and from which it may
+CHECKERBOARD_LEVELS, RISK_LEVELS = 1.0, 0.25
+# photographs whose outputs are compared with equal gains at each site; every one takes a run
+_COMPARED = 1
+# sites whose gains are made equal, those with the largest ripple; every one takes some runs
+_MOST_CANDIDATES = 8
+# ripple of a layer, over its output, that is rounding
+_NEGLIGIBLE = 1e-6
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def audit(
+    model: nn.Module,
+    example_input: Any,
+    *,
+    images: Sequence[Any] | None = None,
+    output_range: tuple[float, float] | None = None,
+    colours: int = 3,
+    photographs: int = 2,
+    measure_fuse: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Audit:
+    """Find where a network upsamples, whether it draws checkerboards, and which site causes them.
+
+    Every upsampling is found as it is executed: modules, functions (``interpolate``, ``pixel_shuffle``,
+    ``conv_transpose*d``, ``repeat_interleave``) and values that are moved by reshaping (einops), in 1-D, 2-D and
+    3-D, in any control flow. Then plain colours and photographs are looked at, as the network is and with the
+    phase gains of one site at a time made equal: the site that removes most of a ripple causes it.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any network, in any mode; it is run in evaluation mode and left as it was: weights, buffers, modes,
+        gradients, random states.
+    example_input : Tensor, tuple, list or dict
+        Its arguments, in a dict by name; of the shape and in the range that the network is meant for.
+    images : sequence, optional
+        Real inputs, each like the example. Without: photographs in scikit-image's wheel, brought to the example's
+        shape and range, in the place of arguments of shape (N, 1 or 3, H, W); the example itself if there are
+        none such.
+    output_range : (float, float), optional
+        Black and white in the output, for levels. Without: a usual range, guessed from outputs.
+    colours : int
+        Plain colours that are looked at.
+    photographs : int
+        How many, at most 3.
+    measure_fuse : bool
+        Time what `deconvbench.fuse` would gain, where it can do something.
+    progress : callable, optional
+        Is given a line before each part.
+
+    Returns
+    -------
+    Audit
+        `judgement` is ``checkerboards`` from one level on in plain colours, or in images from one site;
+        ``at risk`` from a quarter of a level on, or with a finding that is a risk; ``clean`` otherwise.
+
+    Raises
+    ------
+    UsageError
+        If an argument is not allowed, or the model raises; in one line.
+
+    Notes
+    -----
+    Not seen: what TorchScript does, zeros that are put between pixels by indexing, ``grid_sample``; `not_covered`
+    names what was met. A last activation that saturates hides ripple. Half precision is measured in single where
+    the model can be copied and converted. The ranges of input and output are guesses where they are not given.
+    """
+    check_kind("model", model, nn.Module, "a module")
+    colours, photographs = check_whole("colours", colours, 1), check_whole("photographs", photographs, 1, 3)
+    split_input(example_input)
+    given_range = None if output_range is None else check_range(output_range)
+    say = progress or _say_nothing
+    with keep_state(model), _run_eagerly():
+        return _Auditor(model, example_input, say).audit(
+            images, given_range, colours, photographs, measure_fuse=measure_fuse
+        )
+
+
+@dataclass(slots=True)
+class _Measured:
+    """What was measured of a whole network."""
+
+    flat: PeriodicPart | None
+    is_two_tone: bool
+    real: CheckerboardResult | None
+    attributions: list[Attribution]
+
+
+class _Auditor:
+    """One audit of one model, whose state somebody else keeps."""
+
+    def __init__(self, model: nn.Module, example: Any, say: Callable[[str], None]) -> None:
+        self._original, self._own_example = model, example
+        self._say = say
+        self._missing: list[str] = _list_unseen(model)
+        self._model, self._example = self._widen(model, example)
+
+    def audit(
+        self,
+        images: Sequence[Any] | None,
+        given_range: Any,
+        colours: int,
+        photographs: int,
+        *,
+        measure_fuse: bool,
+    ) -> Audit:
+        """Do it."""
+        self._say("finding the upsampling sites")
+        own_stack = FrameStack()
+        with own_stack.follow(self._original):
+            own_runner = Runner(self._original, own_stack)
+            own_tracer = Tracer(own_stack)
+            own_runner.run(self._own_example, own_tracer)
+            own_sites = collect_sites(own_tracer.upsamplings)
+            self._say("timing them")
+            times, memory = measure_shares(self._original, own_runner, self._own_example, own_sites)
+        stack = FrameStack()
+        with stack.follow(self._model):
+            runner = Runner(self._model, stack)
+            tracer = Tracer(stack)
+            outputs = runner.run(self._example, tracer)
+            traced = collect_sites(tracer.upsamplings)
+            if len(traced) != len(own_sites):
+                raise UsageError("model: upsamples elsewhere in single precision than in its own")
+            real, inputs = self._choose_real(images, photographs)
+            self._say("running images")
+            collector = runner.collect(traced)
+            shown = [runner.run(example, collector) for example in real]
+            reports = [
+                replace(
+                    describe_site(own.site, one, collector),
+                    time_share=times[own.site.number],
+                    memory_share=memory[own.site.number],
+                    network_dtype=_name_dtype(self._original),
+                )
+                for own, one in zip(own_sites, traced, strict=True)
+            ]
+            self._missing += [
+                f"{one.site.name}: phase gains of a {one.site.kind.replace('_', ' ')}, for no layer decides about them"
+                for one in reports
+                if not one.gains_from
+            ]
+            number = choose_output(outputs)
+            chosen = given_range or guess_range([] if number is None else [one[number] for one in shown])
+            measured = _Measured(None, False, None, [])
+            if number is None:
+                self._missing.append("the output: no tensor of shape (N, C, ...) with spatial axes")
+            elif reports:
+                reports = [replace(one, period=find_period(one.site, outputs[number].shape)) for one in reports]
+                measured, reports = self._measure(
+                    runner, traced, reports, outputs, number, real, chosen, colours, bool(tracer.functions & NORMS)
+                )
+        reports = self._find_fusible(reports, measure_fuse=measure_fuse)
+        findings = list_findings(reports)
+        flat = measured.flat
+        return Audit(
+            judgement=_judge(reports, findings, measured),
+            sites=tuple(reports),
+            findings=tuple(findings),
+            flat_field={} if flat is None else {key: math.sqrt(power) for key, power in flat.power.items()},
+            flat_noise_levels=math.nan if flat is None else math.sqrt(flat.scatter),
+            periodicity_error=math.nan if flat is None else flat.periodicity_error,
+            is_two_tone=measured.is_two_tone,
+            real={} if measured.real is None else dict(measured.real.by_scale),
+            real_detection_level=math.nan if measured.real is None else measured.real.detection_level,
+            attributions=tuple(measured.attributions),
+            output_range=(chosen.low, chosen.high),
+            is_range_guessed=chosen.is_guessed,
+            inputs=inputs,
+            not_covered=tuple(dict.fromkeys(self._missing)),
+        )
+
+    def _widen(self, model: nn.Module, example: Any) -> tuple[nn.Module, Any]:
+        """Copy a model of half precision in single precision, if that can be run."""
+        if not any(tensor.dtype in _HALF for tensor in (*model.parameters(), *find_tensors(example))):
+            return model, example
+        widened = pytree.tree_map(_to_single, example)
+        try:
+            single = copy.deepcopy(model).float()
+            args, kwargs = split_input(widened)
+            with torch.no_grad():
+                single(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 -- code of the user's may raise anything
+            self._missing.append(f"single precision: {describe_failure(error)}; ripple has the noise of rounding")
+            return model, example
+        return single, widened
+
+    def _choose_real(self, images: Sequence[Any] | None, photographs: int) -> tuple[list[Any], str]:
+        if images is not None:
+            if not images:
+                raise UsageError("images: is empty; give at least one, or None for photographs")
+            return [
+                pytree.tree_map(_to_single, image) if self._is_widened else image for image in images
+            ], "images"
+        made = make_photographs(self._example, photographs)
+        return (made, "photographs") if made else ([self._example], "the example")
+
+    @property
+    def _is_widened(self) -> bool:
+        return self._model is not self._original
+
+    def _measure(
+        self,
+        runner: Runner,
+        traced: Sequence[TracedSite],
+        reports: list[SiteReport],
+        outputs: Sequence[Tensor],
+        number: int,
+        real: Sequence[Any],
+        chosen: Any,
+        colours: int,
+        normalises: bool,
+    ) -> tuple[_Measured, list[SiteReport]]:
+        """Look at plain colours and images, with equal gains at one site at a time."""
+        periods = [report.period for report in reports]
+        if not any(periods):
+            self._missing.append("ripple of the output: no site has a period of whole pixels there")
+            return _Measured(None, normalises, None, []), reports
+        parts = 2 if normalises else 1
+        views = Views(
+            flat=make_flat_inputs(self._example, colours, parts),
+            parts=parts,
+            real=real,
+            output=number,
+            period=find_common_period(periods),
+        )
+        meter = Meter(runner, views, chosen)
+        self._say("looking at plain colours")
+        flat = meter.measure_flat()
+        if flat is None:
+            sides = "×".join(map(str, outputs[number].shape[2:]))
+            self._missing.append(
+                f"plain colours: an output of {sides} pixels has too few periods of {views.period}"
+                if views.flat
+                else "plain colours: no input is a map of more than one pixel"
+            )
+        images = meter.run_real()
+        score = meter.score(images)
+        if score is None:
+            self._missing.append("the score of outputs for images: too small, or not two spatial axes")
+        candidates = self._choose_candidates(traced, reports)
+        after: dict[int, PeriodicPart | None] = {}
+        changes: dict[int, CheckerboardResult | None] = {}
+        for one in candidates:
+            self._say(f"equal gains at {one.site.name}")
+            if flat is not None and flat.total > 0:
+                after[one.site.number] = meter.measure_flat([one])
+            if score is not None:
+                equal = meter.run_real([one], _COMPARED)
+                pairs = zip(images, equal, strict=False)
+                changes[one.site.number] = meter.score([image - other for image, other in pairs])
+        paths = {report.site.number: report.site.path for report in reports}
+        attributions = [] if flat is None else attribute_flat(flat, after, paths)
+        if flat is None and score is not None:
+            attributions = attribute_real(score, changes, paths)
+        described = [
+            replace(
+                report,
+                flat_levels=_find_flat_levels(report, flat, after.get(report.site.number)),
+                real_levels=None if (change := changes.get(report.site.number)) is None else change.amplitude,
+            )
+            for report in reports
+        ]
+        return _Measured(flat, normalises, score, attributions), described
+
+    def _choose_candidates(self, traced: Sequence[TracedSite], reports: Sequence[SiteReport]) -> list[TracedSite]:
+        """Choose the sites whose gains can differ, those with the largest ripple."""
+        ripples = {
+            report.site.number: math.inf if report.relative_ripple is None else report.relative_ripple
+            for report in reports
+            if report.period is not None and report.gains_from != "construction"
+        }
+        ranked = sorted(ripples, key=ripples.__getitem__, reverse=True)
+        kept = {number for number in ranked[:_MOST_CANDIDATES] if ripples[number] > _NEGLIGIBLE}
+        left = [number for number in ranked[_MOST_CANDIDATES:] if ripples[number] > _NEGLIGIBLE]
+        if left:
+            self._missing.append(
+                f"equal gains at {len(left)} sites with less ripple than {_MOST_CANDIDATES} others"
+            )
+        return [one for one in traced if one.site.number in kept]
+
+    def _find_fusible(self, reports: list[SiteReport], *, measure_fuse: bool) -> list[SiteReport]:
+        """Mark the resize-convolutions that `fuse` has a faster form for."""
+        nearest = [report for report in reports if report.site.operation.startswith("interpolate(mode=nearest")]
+        if not any(report.site.kind == kinds.RESIZE_CONVOLUTION for report in nearest):
+            return reports
+        self._say("looking for what can be fused")
+        try:
+            seen, _ = observe(self._original, self._own_example)
+            speedup = measure_fuse_speedup(self._original, self._own_example) if measure_fuse else None
+        except Exception as error:  # noqa: BLE001 -- code of the user's may raise anything
+            self._missing.append(f"what fuse would gain: {describe_failure(error)}")
+            return reports
+        paths = {path for fusion in seen.fusions for path, _ in fusion.upsampled}
+        return [
+            replace(report, is_fusible=True, fuse_speedup=speedup)
+            if report in nearest and report.site.path in paths
+            else report
+            for report in reports
+        ]
+
+
+def _judge(reports: Sequence[SiteReport], findings: Sequence[Finding], measured: _Measured) -> str:
+    flat = measured.flat
+    levels = [attribution.levels for attribution in measured.attributions if flat is not None]
+    levels += [report.real_levels for report in reports if report.real_levels is not None]
+    worst = max(levels, default=0.0)
+    if worst >= CHECKERBOARD_LEVELS:
+        return CHECKERBOARDS
+    return AT_RISK if worst >= RISK_LEVELS or any(finding.is_risk for finding in findings) else CLEAN
+
+
+def _find_flat_levels(report: SiteReport, before: PeriodicPart | None, after: PeriodicPart | None) -> float | None:
+    """Levels that plain colours lose with equal gains at a site."""
+    if before is None or (after is None and report.gains_from != "construction"):
+        return None
+    return 0.0 if after is None else _take_root(before.total - after.total)
+
+
+def _take_root(power: float) -> float:
+    return math.copysign(math.sqrt(abs(power)), power)
+
+
+def _list_unseen(model: nn.Module) -> list[str]:
+    return [
+        f"{path or '(the model)'}: TorchScript, whose calls are not seen"
+        for path, module in model.named_modules()
+        if isinstance(module, torch.jit.ScriptModule)
+        and not isinstance(dict(model.named_modules()).get(path.rpartition(".")[0]), torch.jit.ScriptModule)
+    ]
+
+
+def _name_dtype(model: nn.Module) -> str:
+    counts: dict[torch.dtype, int] = {}
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            counts[parameter.dtype] = counts.get(parameter.dtype, 0) + parameter.numel()
+    return str(max(counts, key=counts.__getitem__, default=torch.float32)).removeprefix("torch.")
+
+
+def _to_single(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.dtype in _HALF else value
+
+
+def _say_nothing(text: str) -> None:
+    del text
+
+
+@contextmanager
+def _run_eagerly() -> Iterator[None]:
+    """Run what is compiled as it was written, so that its calls are seen."""
+    with torch.compiler.set_stance("force_eager"):
+        yield
