@@ -186,7 +186,7 @@ class _Auditor:
                 for own, one in zip(own_sites, traced, strict=True)
             ]
             self._missing += [
-                f"{one.site.name}: phase gains of a {one.site.kind.replace('_', ' ')}, for no layer decides about them"
+                f"{one.site.name}: phase gains, since no layer right before it decides about them"
                 for one in reports
                 if not one.gains_from
             ]

@@ -102,7 +102,7 @@ RULES: Mapping[str, Rule] = {
             title="dense kernel that is diagonal",
             explanation="Only the weights from each channel to itself differ from zero, but all are multiplied (a"
             " bilinear kernel without groups, as in FCN).",
-            remedy="give the layer groups=channels with the diagonal as its weight, or replace it by interpolation",
+            remedy="give the layer groups=channels with the diagonal as its weight, or interpolate",
             is_risk=False,
         ),
         Rule(
