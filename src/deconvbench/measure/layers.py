@@ -76,7 +76,7 @@ def copy_layer(layer: nn.Module, dtype: torch.dtype, device: torch.device | str 
     return copy.deepcopy(layer).to(device=device, dtype=dtype).eval()
 
 
-def run_layer(layer: nn.Module, x: Tensor, scale_factor: int) -> Tensor:
+def run_layer(layer: nn.Module, x: Tensor, scale_factor: int | None) -> Tensor:
     """Run a layer without a graph and check what comes back.
 
     Parameters
@@ -85,8 +85,8 @@ def run_layer(layer: nn.Module, x: Tensor, scale_factor: int) -> Tensor:
         The upsampler.
     x : Tensor, shape (N, C_in, H, W)
         Its input.
-    scale_factor : int
-        Scale s.
+    scale_factor : int or None
+        Scale s; None: height and width of the output may be anything (layers that crop or pad).
 
     Returns
     -------
@@ -115,7 +115,10 @@ def run_layer(layer: nn.Module, x: Tensor, scale_factor: int) -> Tensor:
         raise UsageError(f"upsampler: returned a {type(y).__name__}, not a tensor")
     batch, _, height, width = x.shape
     found = tuple(y.shape)
-    if len(found) != 4 or (found[0], *found[2:]) != (batch, scale_factor * height, scale_factor * width):
+    if scale_factor is None:
+        if len(found) != 4 or found[0] != batch:
+            raise UsageError(f"upsampler: output of shape {found}; ({batch}, C_out, H, W) is what it must give")
+    elif len(found) != 4 or (found[0], *found[2:]) != (batch, scale_factor * height, scale_factor * width):
         raise UsageError(
             f"upsampler: output of shape {found} for an input of shape {tuple(x.shape)}; scale_factor"
             f" {scale_factor} asks for ({batch}, C_out, {scale_factor * height}, {scale_factor * width})"

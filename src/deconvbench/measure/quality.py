@@ -24,8 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deconvbench.errors import UnsupportedError
-from deconvbench.measure.artifacts import CheckerboardResult, impulse_response
+from deconvbench.errors import UnsupportedError, UsageError
+from deconvbench.measure.artifacts import CheckerboardResult, FlatFieldResult, impulse_response
 from deconvbench.measure.layers import build_seeded_layer, check_declarations, copy_layer, run_layer
 from deconvbench.records.metrics import METRICS, Metric
 from deconvbench.records.record import QualityRecord
@@ -151,7 +151,7 @@ def _evaluate(
         if _crop(answer, (size // 2 - 1) * scale_factor).any():
             field = _FlatField(exact, scale_factor, reach, is_periodic=spec.shift_equivariant)
             shape = {"size": field.size, "margin": 0, "colours": _COLOURS}
-            probes["flat fields"] = lambda function: float(
+            probes["flat fields"] = lambda function: _check_period(
                 function(field, channels, scale_factor, **shape, generator=source)
             )
         probes["features"] = lambda function: _measure_features(
@@ -213,6 +213,16 @@ class _FlatField(nn.Module):
             blocks = y.reshape(*y.shape[:2], count, s, count, s)
             y = blocks.mean((2, 4)).repeat(1, 1, count, count)
         return y / level
+
+
+def _check_period(found: Any) -> float:
+    """Take the number of a metric of flat fields, whose answers must repeat."""
+    if isinstance(found, FlatFieldResult) and found.periodicity_error > _SAME:
+        raise UsageError(
+            f"upsampler: its output for a plain colour does not repeat with scale_factor {found.period} away from"
+            " borders, as that of a shift-equivariant one would"
+        )
+    return float(found)
 
 
 def _measure_features(

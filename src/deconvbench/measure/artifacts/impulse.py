@@ -4,7 +4,7 @@ It is read off the layer's outputs, so it is the same for every way to write the
 against the layer's answer to noise before it is returned. Nothing here looks inside a layer.
 """
 
-import itertools
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from deconvbench.arguments import check_kind, check_whole
 from deconvbench.errors import UsageError
+from deconvbench.measure.artifacts.periodic import find_device
 from deconvbench.measure.layers import copy_layer, run_layer
 
 # side of the first map tried, in input pixels: room for a kernel of 8 at low resolution, which reaches 4
@@ -31,6 +32,10 @@ def impulse_response(layer: nn.Module, in_channels: int, scale_factor: int, *, m
     middle of the answer to noise, otherwise larger maps are tried. (A tap more than 6 input pixels away would be
     missed if there were none between 4 pixels and it.)
 
+    Layers that crop or pad are taken as they are: the output's side may be s·H + d with any constant d (a
+    transposed convolution with the default padding=0 has d = k − s, one of k4 s2 that crops by padding=3 has −4, a
+    valid 3×3 convolution before an upsampling by 2 too), and its first pixel may lie anywhere; d is found out.
+
     Parameters
     ----------
     layer : nn.Module
@@ -46,14 +51,18 @@ def impulse_response(layer: nn.Module, in_channels: int, scale_factor: int, *, m
     -------
     Tensor, shape (O, I, T, T), float64
         Response of each output channel to an impulse in each input channel; T = s·(2r+1), where r is the reach in
-        input pixels. Index a lies a − s·r output pixels from the first one of the impulse's block, so it belongs
-        to phase a mod s.
+        input pixels. Index a along an axis is output pixel s·(n + q) + a − s·r of an impulse at input pixel n, both
+        counted from the first pixel of their map, so it belongs to phase a mod s of the *output as it is*. q is 0
+        where the output's side is s times the input's; otherwise it is d/(2s) rounded (half to even), a whole
+        number of blocks for each axis, which keeps the response of a symmetric crop in the middle. What a crop by c
+        pixels does is thus to rotate the phases by c mod s: index a of the uncropped layer becomes a − c, but for
+        whole blocks. No metric of taps depends on that: they treat all phases alike.
 
     Raises
     ------
     UsageError
         If the layer is not linear and shift-equivariant, or its response is larger than `max_size`, or its output
-        has the wrong size.
+        does not grow by s pixels with each pixel of the input.
     """
     check_kind("layer", layer, nn.Module, "a module")
     in_channels, scale_factor = (
@@ -62,21 +71,18 @@ def impulse_response(layer: nn.Module, in_channels: int, scale_factor: int, *, m
     )
     check_whole("max_size", max_size, 1)
     probe = copy_layer(layer, torch.float64)
-    first = next(itertools.chain(probe.parameters(), probe.buffers()), None)
-    device = torch.device("cpu") if first is None else first.device
     generator = torch.Generator().manual_seed(0)
     size = _FIRST_SIZE
     while size <= max_size:
-        noise = torch.randn(in_channels, size, size, dtype=torch.float64, device="cpu", generator=generator).to(
-            device
-        )
-        reach, answer, scale = _run_probe(probe, noise, scale_factor)
-        # the taps fill the smaller map: reflection padding would mirror the impulse into it, and needs the larger
-        for side in (2 * reach + 1, size) if reach < size // 2 else ():
-            taps = _read_taps(probe, in_channels, reach, side, scale_factor, device)
-            error = (answer - _predict(taps, noise, scale_factor)).abs().max()
-            if float(error) <= _TOLERANCE * scale:
-                return taps
+        noise = torch.randn(in_channels, size, size, dtype=torch.float64, device="cpu", generator=generator)
+        taps = None
+        try:
+            taps = _read_and_check(probe, noise.to(find_device(probe)), scale_factor)
+        except RuntimeError:  # torch's, where a valid convolution has more taps than the map has pixels
+            if 2 * size - 1 > max_size:
+                raise
+        if taps is not None:
+            return taps
         size = 2 * size - 1
     raise UsageError(
         f"upsampler: no impulse response within {max_size} input pixels explains its output; the layer is not"
@@ -84,32 +90,100 @@ def impulse_response(layer: nn.Module, in_channels: int, scale_factor: int, *, m
     )
 
 
-def _run_probe(probe: nn.Module, noise: Tensor, scale_factor: int) -> tuple[int, Tensor, float]:
-    """Reach of an impulse in input pixels, middle (O, 3s, 3s) of the answer to noise (I, n, n), largest value."""
-    middle = noise.shape[-1] // 2
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """Where a layer's output lies: scale s, and for rows and columns d = side of the output − s·side of the input."""
+
+    scale_factor: int
+    excess: tuple[int, int]
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Blocks q that the response is moved by, for rows and columns."""
+        down, right = (round(excess / (2 * self.scale_factor)) for excess in self.excess)
+        return down, right
+
+    @property
+    def crop(self) -> int:
+        """Input pixels by which a map must be larger on each side for the cropped output to hold the response."""
+        return max(-(excess // self.scale_factor) for excess in (*self.excess, 0))
+
+    def window(self, axis: int, pixel: int, reach: int) -> slice:
+        """Output pixels of the blocks that lie up to a reach around an input pixel."""
+        first = pixel + self.blocks[axis] - reach
+        return slice(self.scale_factor * first, self.scale_factor * (first + 2 * reach + 1))
+
+    def find_room(self, size: int) -> int:
+        """Input pixels around the middle one whose blocks are in the output."""
+        rooms = []
+        for axis, excess in enumerate(self.excess):
+            middle = size // 2 + self.blocks[axis]
+            rooms.append(min(middle, (self.scale_factor * size + excess) // self.scale_factor - 1 - middle))
+        return min(rooms)
+
+
+def _read_and_check(probe: nn.Module, noise: Tensor, scale_factor: int) -> Tensor | None:
+    """Read the taps (O, I, T, T) and let them predict the answer to noise (I, n, n); None where they fail."""
+    frame = _find_frame(probe, noise, scale_factor)
+    found = _run_probe(probe, noise, frame)
+    if found is None:
+        return None
+    reach, answer, scale = found
+    # the taps fill the smaller map: reflection padding would mirror the impulse into it, and needs the larger
+    for side in (2 * (reach + frame.crop) + 1, noise.shape[-1]):
+        taps = _read_taps(probe, noise, reach, side, frame)
+        if float((answer - _predict(taps, noise, scale_factor)).abs().max()) <= _TOLERANCE * scale:
+            return taps
+    return None
+
+
+def _find_frame(probe: nn.Module, noise: Tensor, scale_factor: int) -> _Frame:
+    """Run a layer on maps (I, n, n) of two sizes: a pixel more must give s more pixels of output."""
+    sizes = noise.shape[-1], noise.shape[-1] + 1
+    shapes = [
+        run_layer(probe, noise.new_zeros(1, len(noise), size, size), None).shape[-2:] for size in sizes
+    ]
+    if any(after - before != scale_factor for before, after in zip(*shapes, strict=True)):
+        found = " and ".join(f"{shape[0]}×{shape[1]} for {size}×{size}" for shape, size in zip(shapes, sizes, strict=True))
+        raise UsageError(
+            f"upsampler: outputs of {found}; scale_factor {scale_factor} asks for sides that grow by {scale_factor}"
+            " with each pixel of the input"
+        )
+    down, right = (side - scale_factor * sizes[0] for side in shapes[0])
+    return _Frame(scale_factor, (down, right))
+
+
+def _run_probe(probe: nn.Module, noise: Tensor, frame: _Frame) -> tuple[int, Tensor, float] | None:
+    """Reach of an impulse in input pixels, middle (O, 3s, 3s) of the answer to noise (I, n, n), largest value.
+
+    None where the answer does not stay off the rim.
+    """
+    size = noise.shape[-1]
+    middle, room = size // 2, frame.find_room(size)
+    if room < 1:
+        return None
     x = noise.new_zeros(3, *noise.shape)
     x[1, :, middle, middle] = noise[:, middle, middle]
     x[2] = noise
-    y = run_layer(probe, x, scale_factor)
+    y = run_layer(probe, x, None)
     response = (y[1] - y[0]).abs()
-    touched = (response > _NEGLIGIBLE * response.max()).any(0).nonzero() // scale_factor
-    reach = int((touched - middle).abs().max()) if len(touched) else 0
+    touched = (response > _NEGLIGIBLE * response.max()).any(0).nonzero() // frame.scale_factor
+    centre = middle + torch.tensor(frame.blocks, device=touched.device)
+    reach = int((touched - centre).abs().max()) if len(touched) else 0
     # three blocks a side: a layer that depends on the position could explain a single one
-    blocks = slice(scale_factor * (middle - 1), scale_factor * (middle + 2))
-    return reach, (y[2] - y[0])[:, blocks, blocks], float(y.abs().max())
+    rows, columns = (frame.window(axis, middle, 1) for axis in (0, 1))
+    return (reach, (y[2] - y[0])[:, rows, columns], float(y.abs().max())) if reach < room else None
 
 
-def _read_taps(
-    probe: nn.Module, in_channels: int, reach: int, side: int, scale_factor: int, device: torch.device
-) -> Tensor:
-    """Taps (O, I, T, T) from one impulse per channel in the middle of a map."""
-    middle = side // 2
-    x = torch.zeros(in_channels + 1, in_channels, side, side, dtype=torch.float64, device=device)
-    channel = torch.arange(in_channels, device=device)
+def _read_taps(probe: nn.Module, noise: Tensor, reach: int, side: int, frame: _Frame) -> Tensor:
+    """Taps (O, I, T, T) from one impulse per channel in the middle of a map, of the kind of noise (I, n, n)."""
+    in_channels, middle = len(noise), side // 2
+    x = noise.new_zeros(in_channels + 1, in_channels, side, side)
+    channel = torch.arange(in_channels, device=noise.device)
     x[channel, channel, middle, middle] = 1
-    y = run_layer(probe, x, scale_factor)
-    kept = slice(scale_factor * (middle - reach), scale_factor * (middle + reach + 1))
-    return (y[:-1] - y[-1]).transpose(0, 1)[..., kept, kept].contiguous()
+    y = run_layer(probe, x, None)
+    rows, columns = (frame.window(axis, middle, reach) for axis in (0, 1))
+    return (y[:-1] - y[-1]).transpose(0, 1)[..., rows, columns].contiguous()
 
 
 def _predict(taps: Tensor, noise: Tensor, scale_factor: int) -> Tensor:

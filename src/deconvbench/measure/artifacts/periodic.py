@@ -1,8 +1,10 @@
 """The interior of a map, cut into blocks of one period: what the metrics of whole networks and gradients look at.
 
-How far padding reaches into a network's output cannot be known from outside. So the middle is taken and, where the
-answer has to be periodic, checked: a margin that is too small is an error, not a wrong number.
+How far padding reaches into a network's output cannot be known from outside. So the middle is taken, and how well
+it repeats is measured with it: a margin that is too small is told, not a wrong number.
 """
+
+import math
 
 import torch
 from torch import Tensor
@@ -65,6 +67,58 @@ def is_periodic(blocks: Tensor) -> bool:
     """
     spread = (blocks - blocks[:, :, :1, :1]).abs().max()
     return bool(spread <= _TOLERANCE * blocks.abs().max())
+
+
+def measure_aperiodicity(blocks: Tensor) -> float:
+    """Measure how much of maps does not repeat from block to block.
+
+    Parameters
+    ----------
+    blocks : Tensor, shape (N, C, n, m, P, P)
+        As from `split_interior`.
+
+    Returns
+    -------
+    float
+        RMS of the blocks less their mean over n and m, over the RMS of the blocks: a share, 0 to 1. 0 where they
+        are zero.
+    """
+    # differences first: means of equal numbers differ by rounding
+    changes = blocks - blocks[:, :, :1, :1]
+    level = float(blocks.square().mean())
+    left = float((changes - changes.mean((2, 3), keepdim=True)).square().mean())
+    return math.sqrt(left / level) if level else 0.0
+
+
+def average_phases(blocks: Tensor) -> Tensor:
+    """Average each phase over the blocks, less what a slope across the map adds to it.
+
+    Parameters
+    ----------
+    blocks : Tensor, shape (N, C, n, m, P, P)
+        As from `split_interior`.
+
+    Returns
+    -------
+    Tensor, shape (N, C, P, P)
+        Means of the phases about that of the first, which is 0. The slope is the least-squares one of the blocks'
+        means: exactly 0 where the map repeats.
+    """
+    # differences first: means of equal numbers differ by rounding
+    changes = blocks - blocks[:, :, :1, :1, :1, :1]
+    phases = changes.mean((2, 3))
+    period = blocks.shape[-1]
+    levels = (blocks - blocks[:, :, :1, :1]).mean((-2, -1))
+    place = torch.arange(period, dtype=blocks.dtype, device=blocks.device) / period
+    for axis in (-2, -1):
+        count = levels.shape[axis]
+        along = torch.arange(count, dtype=blocks.dtype, device=blocks.device)
+        along = along - along.mean()
+        # of the level from block to block
+        slope = (levels.mean(-1 if axis == -2 else -2) * along).sum(-1) / along.square().sum()
+        ramp = slope[..., None, None] * (place[:, None] if axis == -2 else place)
+        phases = phases - ramp
+    return phases - phases[..., :1, :1]
 
 
 def find_device(module: torch.nn.Module) -> torch.device:
