@@ -23,7 +23,7 @@ class Unassigned(nn.Module):
         super().__init__()
 
         def step(x: Tensor) -> Any:
-            return later(x)  # noqa: F821 -- what it closes over is gone again
+            return later(x)
 
         self.step = step
         later = step

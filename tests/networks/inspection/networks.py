@@ -58,7 +58,9 @@ class UNet(nn.Module):
     @staticmethod
     def _block(channels: int, out_channels: int) -> nn.Module:
         return nn.Sequential(
-            nn.Conv2d(channels, out_channels, 3, padding=1, bias=False), nn.BatchNorm2d(out_channels), nn.ReLU(True)
+            nn.Conv2d(channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(True),
         )
 
     @staticmethod

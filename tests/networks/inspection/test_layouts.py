@@ -49,11 +49,14 @@ def _spell(order: str) -> Callable[[Tensor], Tensor]:
 @pytest.mark.parametrize("channels", [6, 12])
 def test_depth_to_space_is_found_in_every_order(order: str, channels: int) -> None:
     (found,) = trace(_spell(order), (1, channels, 4, 5))
-    assert found.layout is not None and found.layout.channels is not None
+    assert found.layout is not None
+    assert found.layout.channels is not None
     assert found.layout.scale == (2, 3)
     orders = dict(list_orders(channels // 6, (2, 3)))
     assert torch.equal(found.layout.channels, orders[" ".join(order)])
-    assert found.layout.describe_order() in {name for name, one in orders.items() if torch.equal(one, found.layout.channels)}
+    assert found.layout.describe_order() in {
+        name for name, one in orders.items() if torch.equal(one, found.layout.channels)
+    }
     assert found.out_shape == (1, channels // 6, 8, 15)
 
 
@@ -140,7 +143,9 @@ def _reverse_windows(x: Tensor) -> Tensor:
         pytest.param(_reverse_windows, (4, 4, 4, 8), id="windows"),
         pytest.param(_reverse_windows, (4, 16, 8), id="windows of tokens"),
         pytest.param(lambda x: functional.pixel_unshuffle(x, 2), (1, 3, 8, 8), id="space to depth"),
-        pytest.param(lambda x: x.view(1, 2, 3, 4, 4).transpose(1, 2).reshape(1, 6, 4, 4), (1, 6, 4, 4), id="groups"),
+        pytest.param(
+            lambda x: x.view(1, 2, 3, 4, 4).transpose(1, 2).reshape(1, 6, 4, 4), (1, 6, 4, 4), id="groups"
+        ),
         pytest.param(lambda x: x.flatten(2).transpose(1, 2), (1, 6, 4, 4), id="tokens"),
         pytest.param(lambda x: x.expand(-1, -1, 4, 4).reshape(1, -1, 4, 4), (1, 6, 1, 1), id="broadcast"),
         pytest.param(lambda x: x.repeat(1, 1, 2, 2).view(1, 3, 8, 8), (1, 3, 4, 4), id="tiled"),

@@ -8,11 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from deconvbench.networks.frames import FrameStack
-from deconvbench.networks.fusion.observation import keep_state
-from deconvbench.networks.inspection.running import Runner
-from deconvbench.networks.inspection.sites import Site, collect_sites
-from deconvbench.networks.inspection.tracing import Tracer
+from deconvbench.networks.inspection.sites import Site
 from tests.networks.inspection.networks import (
     Fcn,
     MaskDecoder,
@@ -21,14 +17,11 @@ from tests.networks.inspection.networks import (
     make_diffusion_decoder,
     make_espcn,
 )
+from tests.networks.inspection.tracing_helpers import trace_sites
 
 
 def list_sites(model: nn.Module, example: Any) -> list[Site]:
-    stack = FrameStack()
-    with keep_state(model), stack.follow(model):
-        tracer = Tracer(stack)
-        Runner(model, stack).run(example, tracer)
-    return [traced.site for traced in collect_sites(tracer.upsamplings)]
+    return [traced.site for traced in trace_sites(model, example)]
 
 
 def summarise(sites: list[Site]) -> list[tuple[Any, ...]]:
@@ -81,7 +74,8 @@ def test_unet_with_bilinear_upsampling_whose_convolutions_follow_a_skip() -> Non
 def test_espcn() -> None:
     (site,) = list_sites(make_espcn(), torch.rand(1, 1, 12, 12))
     assert summarise([site]) == [("5", "subpixel_convolution", (3,), 3, (9, 12, 12), (1, 36, 36))]
-    assert site.convolution is not None and site.convolution.path == "4"
+    assert site.convolution is not None
+    assert site.convolution.path == "4"
     assert (site.in_channels, site.out_channels, site.order, site.is_last) == (8, 1, "c i j", True)
 
 

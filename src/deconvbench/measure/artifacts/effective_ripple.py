@@ -105,7 +105,9 @@ def ripple_amplitude(taps: Tensor, scale_factor: int, mean_input: MeanInput) -> 
 
 def _weigh_gains(taps: Tensor, scale_factor: int, mean_input: MeanInput) -> Tensor:
     """Answer (..., O, s, s) of each phase to the mean input."""
-    gains = phase_gains(check_kind("taps", taps, Tensor, "a tensor, as from impulse_response").double(), scale_factor)
+    gains = phase_gains(
+        check_kind("taps", taps, Tensor, "a tensor, as from impulse_response").double(), scale_factor
+    )
     if gains.ndim < 4:
         raise UsageError(f"taps: shape {tuple(taps.shape)} is not (..., O, I, T, T)")
     try:

@@ -140,11 +140,11 @@ def _read_and_check(probe: nn.Module, noise: Tensor, scale_factor: int) -> Tenso
 def _find_frame(probe: nn.Module, noise: Tensor, scale_factor: int) -> _Frame:
     """Run a layer on maps (I, n, n) of two sizes: a pixel more must give s more pixels of output."""
     sizes = noise.shape[-1], noise.shape[-1] + 1
-    shapes = [
-        run_layer(probe, noise.new_zeros(1, len(noise), size, size), None).shape[-2:] for size in sizes
-    ]
+    shapes = [run_layer(probe, noise.new_zeros(1, len(noise), size, size), None).shape[-2:] for size in sizes]
     if any(after - before != scale_factor for before, after in zip(*shapes, strict=True)):
-        found = " and ".join(f"{shape[0]}×{shape[1]} for {size}×{size}" for shape, size in zip(shapes, sizes, strict=True))
+        found = " and ".join(
+            f"{shape[0]}×{shape[1]} for {size}×{size}" for shape, size in zip(shapes, sizes, strict=True)
+        )
         raise UsageError(
             f"upsampler: outputs of {found}; scale_factor {scale_factor} asks for sides that grow by {scale_factor}"
             " with each pixel of the input"

@@ -3,9 +3,11 @@
 Rules look at plain data only. Codes are never used again for something else.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from deconvbench.measure.artifacts.effective_ripple import CLEAN_EFFECTIVE_RIPPLE
 from deconvbench.networks.inspection import sites as kinds
 from deconvbench.networks.inspection.report import SiteReport
 
@@ -151,8 +153,8 @@ RULES: Mapping[str, Rule] = {
     )
 }
 
-# share of a layer's mean output, as RMS over the phases, from which weights ripple
-LEAST_RELATIVE_RIPPLE = 0.02
+# RMS over the phases, over the RMS of a layer's output, from which its weights ripple
+LEAST_RELATIVE_RIPPLE = math.sqrt(CLEAN_EFFECTIVE_RIPPLE)
 
 
 def list_findings(reports: list[SiteReport]) -> list[Finding]:
@@ -192,7 +194,7 @@ def _check_overlap(report: SiteReport) -> Iterator[str]:
 
 def _check_ripple(report: SiteReport) -> Iterator[str]:
     if report.relative_ripple is not None and report.relative_ripple > LEAST_RELATIVE_RIPPLE:
-        yield f"its phases differ by {report.relative_ripple:.1%} of its mean output (RMS)"
+        yield f"its phases differ by {report.relative_ripple:.2%} of its output (RMS)"
 
 
 def _check_slow_form(report: SiteReport) -> Iterator[str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from deconvbench.networks.inspection.layouts import list_orders
 
 # roughness of the smoothest order over that of the order in use, from which that is suspect
-_SUSPECT = 0.8
+_SUSPECT = 0.85
 
 
 def find_smoother_order(shuffled: Tensor, channels: Tensor, scale: tuple[int, ...]) -> str:

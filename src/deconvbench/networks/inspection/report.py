@@ -178,7 +178,9 @@ class Audit:
     def __str__(self) -> str:
         black, white = self.output_range
         guessed = " (guessed)" if self.is_range_guessed else ""
-        lines = [f"{self.judgement}: {len(self.sites)} upsampling sites, {len(self.findings)} findings"]
+        lines = [
+            f"{self.judgement}: {_count(len(self.sites), 'upsampling site')}, {_count(len(self.findings), 'finding')}"
+        ]
         lines.append(f"levels are 1/255 of an output range of {black:.4g} to {white:.4g}{guessed}")
         lines += [f"  {report}" for report in self.sites]
         lines += [f"  {attribution}" for attribution in self.attributions]
@@ -204,3 +206,7 @@ def _to_plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
