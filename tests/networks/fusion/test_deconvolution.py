@@ -118,7 +118,7 @@ def test_second_derivatives_and_batched_gradients_are_torch_s(answers: list[bool
     conv, x = make(2, 1, kernel_size=4, stride=3), draw(1, 2, 2, 2)
 
     def measure(f: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        compute: Any = lambda z: f(z).tanh().sum((0, 1, 2))
+        compute: Any = lambda z: f(z).tanh().sum((0, 1, 2))  # noqa: E731 -- used twice
         jacobian = torch.autograd.functional.jacobian(compute, x, vectorize=True)  # type: ignore[no-untyped-call] # torch has no types here
         z = x.clone().requires_grad_()
         (first,) = torch.autograd.grad(compute(z).sum(), z, create_graph=True)

@@ -29,7 +29,7 @@ def test_wrong_inputs_raise_what_they_raised(name: str) -> None:
         model = Up().double()
         fused = fuse(model).model
     for wrong in (x.float(), x[:, :3], x[0, 0], x.to(torch.complex128)):
-        with pytest.raises(Exception) as expected:
+        with pytest.raises(Exception) as expected:  # noqa: PT011 -- whatever torch raises
             model(wrong)
         with pytest.raises(type(expected.value)) as found:
             fused(wrong)
@@ -129,7 +129,7 @@ def test_a_transposed_convolution(dtype: torch.dtype, has_output_size: bool) -> 
 class Registered(nn.Module):
     """Keeps a list of its subclasses, as packages with registries do."""
 
-    known: list[str] = []
+    known: list[str] = []  # noqa: RUF012 -- what a registry is
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

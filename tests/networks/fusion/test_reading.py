@@ -23,7 +23,7 @@ class Unassigned(nn.Module):
         super().__init__()
 
         def step(x: Tensor) -> Any:
-            return later(x)
+            return later(x)  # noqa: F821 -- what it closes over is gone again
 
         self.step = step
         later = step

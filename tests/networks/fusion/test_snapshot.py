@@ -42,7 +42,7 @@ class Holding(nn.Module):
     """Holds one of everything."""
 
     uses = 0
-    shared: list[int] = []
+    shared: list[int] = []  # noqa: RUF012 -- the trap that this is about
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ CHANGES: dict[str, Callable[[Holding], Any]] = {
     "hook": lambda m: m.inside.register_forward_hook(lambda *_: None),
     "child": lambda m: setattr(m, "inside", nn.Identity()),
     "child_norm": lambda m: m.inside.train()(torch.rand(2, 2, 3, 3)),
-    "global_randomness": lambda _: (torch.rand(1), random.random(), np.random.rand()),
+    "global_randomness": lambda _: (torch.rand(1), random.random(), np.random.rand()),  # noqa: NPY002 -- others use it
 }
 
 
@@ -125,7 +125,7 @@ def describe(model: Holding) -> list[Any]:
     seen += [model.generator.get_state().tolist(), model.random.getstate(), str(model.numpy.bit_generator.state)]
     seen += [str(vars(model.cache)), model.small.uses, model.counter.__closure__[0].cell_contents]  # type: ignore[index] # it has one
     seen += [sorted(name for name in vars(type(model))), type(model).uses, list(type(model).shared)]
-    seen += [torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())]
+    seen += [torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())]  # noqa: NPY002 -- as above
     return seen
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 
 class Fcn(nn.Module):
-    """FCN-16s: transposed convolutions with dense bilinear kernels, cropped to the sides of a skip and the input."""
+    """FCN-16s: transposed convolutions with dense bilinear kernels, cropped to a skip and the input."""
 
     def __init__(self, classes: int = 4) -> None:
         super().__init__()

@@ -152,8 +152,8 @@ def test_the_model_is_left_as_it_was() -> None:
     modes = [module.training for module in model.modules()]
     held = {name: (id(one), one._version, one.requires_grad) for name, one in model.named_parameters()}
     calls, cached = model.calls, len(model.cache)
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # type: ignore[union-attr]
     example = torch.rand(1, 3, 64, 64, requires_grad=True)
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # type: ignore[union-attr] # noqa: NPY002
     audit = deconvbench.audit(model, example)
     assert audit.judgement == "checkerboards"
     assert audit.attributions[0].path == "up"
@@ -168,7 +168,7 @@ def test_the_model_is_left_as_it_was() -> None:
         assert torch.equal(one.grad, grad)
     assert torch.equal(torch.get_rng_state(), states[0])
     assert random.getstate() == states[1]
-    assert (np.random.get_state()[1] == states[2]).all()
+    assert (np.random.get_state()[1] == states[2]).all()  # noqa: NPY002
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
@@ -178,8 +178,8 @@ def test_half_precision_is_measured_in_single(dtype: torch.dtype) -> None:
     model = make_two(make_transposed(), make_resize()).to(dtype)
     audit = deconvbench.audit(model, IMAGE.to(dtype))
     assert [report.site.dtype for report in audit.sites] == [str(dtype).removeprefix("torch.")] * 2
-    assert [one.path for one in audit.attributions] == ["2"]
-    assert audit.flat_field[2] < 1e-3
+    assert {one.path for one in audit.attributions} == {"2"}
+    assert not audit.not_covered
     assert next(model.parameters()).dtype == dtype
 
 
@@ -210,6 +210,16 @@ def test_instance_norm_gets_two_colours() -> None:
     assert audit.attributions[0].path == "1"
 
 
+def test_plain_colours_that_borders_reach_into_are_not_believed() -> None:
+    torch.manual_seed(0)
+    small, large = (
+        deconvbench.audit(make_diffusion_decoder(), torch.randn(1, 4, side, side)) for side in (16, 32)
+    )
+    assert small.flat_field == {}
+    assert any("does not repeat" in text for text in small.not_covered)
+    assert set(large.flat_field.values()) == {0.0}
+
+
 def test_unpooling_has_no_gains_and_is_levelled_in_its_output() -> None:
     class Unpooling(nn.Module):
         def __init__(self) -> None:
@@ -228,8 +238,9 @@ def test_unpooling_has_no_gains_and_is_levelled_in_its_output() -> None:
     assert any("phase gains" in text for text in audit.not_covered)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
 def test_what_runs_in_torchscript_is_named() -> None:
-    scripted = torch.jit.trace(nn.ConvTranspose2d(3, 3, 4, 2), torch.rand(1, 3, 8, 8))
+    scripted = torch.jit.trace(nn.ConvTranspose2d(3, 3, 4, 2), torch.rand(1, 3, 8, 8))  # type: ignore[no-untyped-call] # no types
     audit = deconvbench.audit(nn.Sequential(scripted), torch.rand(1, 3, 8, 8))
     assert audit.sites == ()
     assert audit.judgement == "clean"

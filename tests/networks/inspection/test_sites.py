@@ -166,11 +166,11 @@ class _Calls(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.half = nn.Parameter(torch.rand(4, 2, 3, 3))
+        self.narrow = nn.Parameter(torch.rand(4, 2, 3, 3))
         self.wide = nn.Parameter(torch.rand(8, 2, 3, 3))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = functional.conv_transpose2d(x, 2 * self.half, stride=2, padding=1, output_padding=1)
+        y = functional.conv_transpose2d(x, 2 * self.narrow, stride=2, padding=1, output_padding=1)
         return functional.pixel_shuffle(torch.relu(torch.conv2d(y, self.wide, padding="same")), 2)
 
 

@@ -53,6 +53,8 @@ CHECKERBOARD_LEVELS, RISK_LEVELS = 1.0, 0.25
 _COMPARED = 1
 # sites whose gains are made equal, those with the largest ripple; every one takes some runs
 _MOST_CANDIDATES = 8
+# of what does not repeat in plain colours over what does, above which they say nothing
+_MOST_APERIODIC = 1.0
 # ripple of a layer, over its output, that is rounding
 _NEGLIGIBLE = 1e-6
 _HALF = (torch.float16, torch.bfloat16)
@@ -277,13 +279,19 @@ class _Auditor:
         meter = Meter(runner, views, chosen)
         self._say("looking at plain colours")
         flat = meter.measure_flat()
+        sides = "×".join(map(str, outputs[number].shape[2:]))
         if flat is None:
-            sides = "×".join(map(str, outputs[number].shape[2:]))
             self._missing.append(
                 f"plain colours: an output of {sides} pixels has too few periods of {views.period}"
                 if views.flat
                 else "plain colours: no input is a map of more than one pixel"
             )
+        elif flat.periodicity_error > _MOST_APERIODIC:
+            self._missing.append(
+                f"plain colours: the middle of an output of {sides} pixels does not repeat, for borders reach into it"
+                f" (what does not is {flat.periodicity_error:.2g} times what does); a larger example is needed"
+            )
+            flat = None
         images = meter.run_real()
         score = meter.score(images)
         if score is None:

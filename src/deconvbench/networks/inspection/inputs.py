@@ -170,6 +170,7 @@ def _fit_photograph(name: str, like: Tensor) -> Tensor:
         image = functional.interpolate(image, size, mode="bicubic")
     top, left = (image.shape[-2] - rows) // 2, (image.shape[-1] - columns) // 2
     image = image[..., top : top + rows, left : left + columns]
+    like = like.detach()
     low, high = float(like.min()), float(like.max())
     if not 0 <= low <= high <= 1:
         if low >= 0 and high > 2:

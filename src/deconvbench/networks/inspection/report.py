@@ -178,9 +178,8 @@ class Audit:
     def __str__(self) -> str:
         black, white = self.output_range
         guessed = " (guessed)" if self.is_range_guessed else ""
-        lines = [
-            f"{self.judgement}: {_count(len(self.sites), 'upsampling site')}, {_count(len(self.findings), 'finding')}"
-        ]
+        counts = _count(len(self.sites), "upsampling site"), _count(len(self.findings), "finding")
+        lines = [f"{self.judgement}: {', '.join(counts)}"]
         lines.append(f"levels are 1/255 of an output range of {black:.4g} to {white:.4g}{guessed}")
         lines += [f"  {report}" for report in self.sites]
         lines += [f"  {attribution}" for attribution in self.attributions]
