@@ -228,7 +228,7 @@ def plant(seed: int, channels: int = 12) -> Planted:
         return make_subpixel(channels, left=0.01, order=kind.removeprefix("order "))
 
     def make_good() -> nn.Module:
-        return draw(
+        layer: nn.Module = draw(
             lambda: level_gains(nn.ConvTranspose2d(channels, channels, 4, 2, 1), left=0.01),
             lambda: level_gains(nn.ConvTranspose2d(channels, channels, 3, 2, 1, 1), left=0.01),
             lambda: _Nearest(channels),
@@ -237,6 +237,7 @@ def plant(seed: int, channels: int = 12) -> Planted:
             ),
             lambda: make_subpixel(channels, left=0.01),
         )()
+        return layer
 
     def make_norm() -> nn.Module:
         if norm == "instance":

@@ -7,6 +7,7 @@ import torch
 
 from deconvbench.measure.artifacts.spectrum import CheckerboardResult
 from deconvbench.networks.inspection.attribution import (
+    attribute_alone,
     attribute_flat,
     attribute_real,
     choose_output,
@@ -89,6 +90,16 @@ def test_what_no_site_removes_has_no_cause() -> None:
     (two,) = attribute_flat(make_part(3.0, 0.01), {1: make_part(2.9, 0.0), 2: make_part(4.0, 0.0), 3: None}, PATHS)
     assert two.site is None
     assert "no single site" in str(two)
+
+
+def test_where_ripples_cancel_the_site_that_has_most_alone_is_the_cause() -> None:
+    found = attribute_flat(make_part(3.0, 2.0), {1: make_part(2.9, 0.1), 2: make_part(4.0, 4.0)}, PATHS)
+    two, four = attribute_alone(found, {1: make_part(1.0, 5.0), 2: make_part(4.0, 0.0)}, PATHS)
+    assert (two.site, two.path, two.alone_levels) == (2, "up2", 4.0)
+    assert "which alone has 4.00" in str(two)
+    assert (four.site, four.alone_levels) == (1, None)
+    (left, _) = attribute_alone(found, {1: make_part(0.1, 0.0), 2: None}, PATHS)
+    assert left.site is None
 
 
 def test_chance_is_not_attributed() -> None:

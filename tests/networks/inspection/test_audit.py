@@ -153,7 +153,7 @@ def test_the_model_is_left_as_it_was() -> None:
     held = {name: (id(one), one._version, one.requires_grad) for name, one in model.named_parameters()}
     calls, cached = model.calls, len(model.cache)
     example = torch.rand(1, 3, 64, 64, requires_grad=True)
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # type: ignore[union-attr] # noqa: NPY002
+    states = torch.get_rng_state(), random.getstate(), str(np.random.get_state())  # noqa: NPY002 -- what others use
     audit = deconvbench.audit(model, example)
     assert audit.judgement == "checkerboards"
     assert audit.attributions[0].path == "up"
@@ -168,7 +168,7 @@ def test_the_model_is_left_as_it_was() -> None:
         assert torch.equal(one.grad, grad)
     assert torch.equal(torch.get_rng_state(), states[0])
     assert random.getstate() == states[1]
-    assert (np.random.get_state()[1] == states[2]).all()  # noqa: NPY002
+    assert str(np.random.get_state()) == states[2]  # noqa: NPY002 -- what others use
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
@@ -228,7 +228,7 @@ def test_unpooling_has_no_gains_and_is_levelled_in_its_output() -> None:
 
         def forward(self, x: Tensor) -> Tensor:
             y, indices = functional.max_pool2d(x, 2, return_indices=True)
-            z: Tensor = self.conv(functional.max_unpool2d(y, indices, 2))
+            z: Tensor = self.conv(functional.max_unpool2d(y, indices, (2, 2)))
             return z
 
     torch.manual_seed(0)

@@ -22,7 +22,7 @@ def find_codes(model: nn.Module, example: Any = None) -> set[str]:
 class _Pooled(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y, indices = functional.max_pool2d(x, 2, return_indices=True)
-        return functional.max_unpool2d(y, indices, 2)
+        return functional.max_unpool2d(y, indices, (2, 2))
 
 
 class _Cast(nn.Module):

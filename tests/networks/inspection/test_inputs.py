@@ -1,5 +1,7 @@
 """What networks are shown."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -38,7 +40,12 @@ def test_normalised_photographs_have_the_examples_mean_and_deviation() -> None:
 
 
 def test_only_images_are_replaced() -> None:
-    example = {"x": torch.rand(1, 3, 32, 32), "t": torch.tensor([7]), "z": torch.randn(1, 4, 8, 8), "flag": True}
+    example: dict[str, Any] = {
+        "x": torch.rand(1, 3, 32, 32),
+        "t": torch.tensor([7]),
+        "z": torch.randn(1, 4, 8, 8),
+        "flag": True,
+    }
     (made,) = make_photographs(example, 1)
     assert made["flag"] is True
     assert torch.equal(made["z"], example["z"])

@@ -32,6 +32,7 @@ def test_local_means_average_to_the_mean_and_their_power_is_that_of_the_output()
 
 def test_what_a_shuffle_gets_is_kept() -> None:
     model, x = make_espcn(2), torch.rand(1, 1, 8, 8)
+    assert isinstance(model, nn.Sequential)
     sites = trace_sites(model, x)
     stack = FrameStack()
     with stack.follow(model):

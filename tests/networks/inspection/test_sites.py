@@ -127,7 +127,8 @@ class _Shared(nn.Module):
     def forward(self, x: Tensor, repeats: int = 2) -> Tensor:
         for _ in range(repeats):
             x = self.up(x)
-        return self.up(x) + self.up(x)
+        y: Tensor = self.up(x) + self.up(x)
+        return y
 
 
 def test_shared_layers_are_sites_at_each_size_with_their_uses() -> None:
@@ -149,7 +150,7 @@ class _Branches(nn.Module):
             same = functional.interpolate(same, scale_factor=2.0, mode="bicubic")
         else:
             same = functional.interpolate(same, x.shape[-2:], mode="nearest-exact")
-        return same + functional.max_unpool2d(pooled, indices, 2)
+        return same + functional.max_unpool2d(pooled, indices, (2, 2))
 
 
 @pytest.mark.parametrize(("sign", "mode"), [(1, "bicubic"), (-1, "nearest-exact")])

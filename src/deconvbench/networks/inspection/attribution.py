@@ -6,7 +6,7 @@ content cancels.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -186,6 +186,39 @@ def attribute_flat(
             continue
         removed = {number: 1 - part.power[period] / power for number, part in after.items() if part is not None}
         found.append(_name_cause(period, math.sqrt(power), removed, paths, is_flat=True))
+    return found
+
+
+def attribute_alone(
+    attributions: Sequence[Attribution], alone: Mapping[int, PeriodicPart | None], paths: Mapping[int, str]
+) -> list[Attribution]:
+    """Find the cause where no site removes a ripple by itself, as ripples of several sites cancel in part.
+
+    Parameters
+    ----------
+    attributions : sequence of Attribution
+        In plain colours.
+    alone : mapping of int to PeriodicPart or None
+        With equal gains at all other sites, by the number of the one that is left.
+    paths : mapping of int to str
+        Of all sites.
+
+    Returns
+    -------
+    list of Attribution
+        The same, with a cause more.
+    """
+    found = []
+    for attribution in attributions:
+        powers = {number: part.power[attribution.period] for number, part in alone.items() if part is not None}
+        best = max(powers, key=powers.__getitem__, default=None)
+        if attribution.site is None and best is not None:
+            levels = math.sqrt(powers[best])
+            if levels**2 >= _LEAST_SHARE * attribution.levels**2:
+                attribution = replace(  # noqa: PLW2901 -- the same, with a cause
+                    attribution, site=best, path=paths[best], removed_share=math.nan, alone_levels=levels
+                )
+        found.append(attribution)
     return found
 
 

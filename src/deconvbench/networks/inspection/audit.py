@@ -24,6 +24,7 @@ from deconvbench.networks.inspection import sites as kinds
 from deconvbench.networks.inspection.attribution import (
     Meter,
     Views,
+    attribute_alone,
     attribute_flat,
     attribute_real,
     choose_output,
@@ -288,8 +289,8 @@ class _Auditor:
             )
         elif flat.periodicity_error > _MOST_APERIODIC:
             self._missing.append(
-                f"plain colours: the middle of an output of {sides} pixels does not repeat, for borders reach into it"
-                f" (what does not is {flat.periodicity_error:.2g} times what does); a larger example is needed"
+                f"plain colours: the middle of an output of {sides} pixels does not repeat, for borders reach into"
+                f" it (what does not is {flat.periodicity_error:.2g} times what does); a larger example is needed"
             )
             flat = None
         images = meter.run_real()
@@ -309,6 +310,13 @@ class _Auditor:
                 changes[one.site.number] = meter.score([image - other for image, other in pairs])
         paths = {report.site.number: report.site.path for report in reports}
         attributions = [] if flat is None else attribute_flat(flat, after, paths)
+        if len(candidates) > 1 and any(one.site is None for one in attributions):
+            self._say("equal gains at all sites but one")
+            alone = {
+                one.site.number: meter.measure_flat([other for other in candidates if other is not one])
+                for one in candidates
+            }
+            attributions = attribute_alone(attributions, alone, paths)
         if flat is None and score is not None:
             attributions = attribute_real(score, changes, paths)
         described = [
@@ -361,7 +369,10 @@ class _Auditor:
 def _judge(reports: Sequence[SiteReport], findings: Sequence[Finding], measured: _Measured) -> str:
     flat = measured.flat
     levels = [attribution.levels for attribution in measured.attributions if flat is not None]
-    levels += [report.real_levels for report in reports if report.real_levels is not None]
+    if measured.real is not None:
+        # equal gains at one site also uncover what another had cancelled, which is not in the output
+        shown = max(measured.real.amplitude, 0.0)
+        levels += [min(report.real_levels, shown) for report in reports if report.real_levels is not None]
     worst = max(levels, default=0.0)
     if worst >= CHECKERBOARD_LEVELS:
         return CHECKERBOARDS

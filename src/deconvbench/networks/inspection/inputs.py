@@ -6,6 +6,7 @@ Numbers are brought into the example's range; shapes are the example's own. Runs
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -82,10 +83,7 @@ def make_photographs(example: Any, count: int) -> list[Any]:
     """
     if not any(is_photograph(value) for value in pytree.tree_leaves(example)):
         return []
-    return [
-        _replace(example, is_photograph, lambda value, name=name: _fit_photograph(name, value))
-        for name in PHOTOGRAPH_NAMES[:count]
-    ]
+    return [_replace(example, is_photograph, partial(_fit_photograph, name)) for name in PHOTOGRAPH_NAMES[:count]]
 
 
 def make_flat_inputs(example: Any, count: int, parts: int) -> list[Any]:

@@ -182,7 +182,7 @@ def _read(  # noqa: PLR0911 -- one return for each reason
     scale = tuple(one for one in scales if one is not None)
     if len(scale) < dims or max(scale) == 1:
         return None
-    corner = image[(slice(None), *(slice(one) for one in scale))].flatten(1)
+    corner = _slice(image, 1, [slice(one) for one in scale]).flatten(1)
     base = torch.stack(torch.unravel_index(corner, shape))
     if bool((corner == corner[:, :1]).all()):
         # heads of attention are repeated too, but along one axis before the last
@@ -191,16 +191,24 @@ def _read(  # noqa: PLR0911 -- one return for each reason
         return Layout(step=step, scale=scale, is_channels_last=is_channels_last, channels=None, channel_axis=-1)
     moving = {axis for axis in range(len(shape)) if bool((base[axis] != base[axis, :, :1]).any())}
     between = {axis for axis in range(len(shape)) if bool((base[axis] != base[axis, :1]).any())}
-    blocks = torch.stack(torch.unravel_index(image[(0, *(slice(None, None, one) for one in scale))], shape))
+    blocks = torch.stack(
+        torch.unravel_index(_slice(image[0], 0, [slice(None, None, one) for one in scale]), shape)
+    )
     if len(moving) != 1 or 0 in moving:
         return None
     (axis,) = moving
     is_spread = bool((blocks[axis] != blocks[axis].flatten()[0]).any())
-    if between - moving or is_spread or len(corner[0].unique()) < math.prod(scale):
+    if between - moving or is_spread or len(set(corner[0].tolist())) < math.prod(scale):
         return None
     return Layout(
         step=step, scale=scale, is_channels_last=is_channels_last, channels=base[axis], channel_axis=axis
     )
+
+
+def _slice(tensor: Tensor, first: int, parts: Sequence[slice]) -> Tensor:
+    """Cut some axes, from the first on."""
+    where: tuple[slice, ...] = (*(slice(None) for _ in range(first)), *parts)
+    return tensor[where]
 
 
 def _find_scale(plane: Tensor, axis: int) -> int | None:

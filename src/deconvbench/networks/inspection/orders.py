@@ -44,7 +44,8 @@ def find_smoother_order(shuffled: Tensor, channels: Tensor, scale: tuple[int, ..
 def _measure_roughness(x: Tensor, channels: Tensor, scale: tuple[int, ...]) -> float:
     """Mean absolute difference of neighbours in the shuffled map."""
     dims = len(scale)
-    blocks = x[:, channels].unflatten(2, scale)
+    picked = x[:, channels]
+    blocks = picked.reshape(*picked.shape[:2], *scale, *picked.shape[3:])
     order = [axis for one in range(dims) for axis in (2 + dims + one, 2 + one)]
     sides = [side * one for side, one in zip(x.shape[2:], scale, strict=True)]
     y = blocks.permute(0, 1, *order).reshape(*blocks.shape[:2], *sides)

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# side of the middle: that many periods, and that many pixels
+_PERIODS, _SMALLEST = 6, 24
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeriodicPart:
@@ -71,13 +74,13 @@ def _read_part(y: Tensor, period: int, dims: int) -> PeriodicPart | None:
     count = 1
     for axis in range(2, 2 + dims):
         side = rest.shape[axis]
-        left_out = side // 4
-        middle = side - 2 * left_out
+        # what is near a border is left out as far as there is room: plain colours have no noise to average
+        middle = min(side - 2 * (side // 4), max(_PERIODS * period, _SMALLEST))
         # a short axis (a few rows of a sequence) is averaged over
         one = period if middle >= 3 * period else 1
         if axis == 1 + dims and one == 1:
             return None
-        rest = rest.narrow(axis, left_out, middle)
+        rest = rest.narrow(axis, (side - middle) // 2, middle)
         periods.append(one)
     rest = _remove_slope(rest, periods)
     for axis, one in enumerate(periods, start=2):

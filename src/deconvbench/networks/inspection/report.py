@@ -101,11 +101,15 @@ class Attribution:
     levels : float
         Their RMS amplitude in 8-bit levels.
     site : int or None
-        The site whose equal gains remove most of their power; None if none removes a quarter.
+        The site whose equal gains remove most of their power. If none removes a quarter, the ripples of several
+        sites cancel in part: then the one that has the largest when all others have equal gains. None if that has
+        not a quarter either.
     path : str
         Of its module.
     removed_share : float
-        Of the power, at most 1.
+        Of the power, at most 1; NaN where nothing is removed.
+    alone_levels : float or None
+        What the site has when all others have equal gains, if it was chosen for that.
     is_flat : bool
         Whether it was read off plain colours, or off the outputs for real images.
     """
@@ -115,12 +119,15 @@ class Attribution:
     site: int | None
     path: str
     removed_share: float
+    alone_levels: float | None = None
     is_flat: bool = True
 
     def __str__(self) -> str:
         where = "plain colours" if self.is_flat else "images"
         cause = "no single site" if self.site is None else f"{self.site}. {self.path or '(the model)'}"
         share = "" if self.site is None else f", which has {self.removed_share:.0%} of it"
+        if self.alone_levels is not None:
+            share = f", which alone has {self.alone_levels:.2f} (ripples of several sites cancel in part)"
         return f"period {self.period}: {self.levels:.2f} levels in {where}, from {cause}{share}"
 
 

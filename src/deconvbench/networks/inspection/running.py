@@ -190,12 +190,12 @@ def _pool(x: Tensor, *, is_last: bool) -> Tensor:
     if is_last:
         flat = x.flatten(0, -2).double()
         regions = max(one for one in range(1, _MOST_REGIONS + 1) if len(flat) % one == 0)
-        return flat.unflatten(0, (regions, -1)).mean(1).cpu()
+        return flat.reshape(regions, -1, flat.shape[1]).mean(1).cpu()
     y = x.double()
     for axis in range(2, x.ndim):
         side = y.shape[axis]
         regions = max(one for one in range(1, _REGIONS + 1) if side % one == 0)
-        y = y.unflatten(axis, (regions, -1)).mean(axis + 1)
+        y = y.reshape(*y.shape[:axis], regions, -1, *y.shape[axis + 1 :]).mean(axis + 1)
     return y.movedim(1, -1).flatten(0, -2).cpu()
 
 

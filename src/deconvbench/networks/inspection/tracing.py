@@ -292,8 +292,8 @@ class Tracer(Watcher):
         if name in {"interpolate", "pixel_shuffle", "fold"} | UNPOOLINGS:
             if name == "interpolate" and not _enlarges(shapes[0], tuple(output.shape)):
                 return Flow(pending=pending)
-            layer = first.origin if name == "pixel_shuffle" else None
-            found = self._note(place, bound or {}, shapes[0], output, weighted=layer, between=list(first.between))
+            origin = first.origin if name == "pixel_shuffle" else None
+            found = self._note(place, bound or {}, shapes[0], output, weighted=origin, between=list(first.between))
             return Flow(pending=(*pending, found))
         if name in LAYOUT_FUNCTIONS and len(flows) == 1:
             step = _make_step(function, place, args, kwargs, output)

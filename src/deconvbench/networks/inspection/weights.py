@@ -47,7 +47,8 @@ class PhaseGains:
         -------
         Tensor, shape (..., O, S), float64
         """
-        parts = mean_input.to(self.values).unflatten(-1, (self.values.shape[0], -1))
+        groups = self.values.shape[0]
+        parts = mean_input.to(self.values).reshape(*mean_input.shape[:-1], groups, -1)
         answer = torch.einsum("goip,...gi->...gop", self.values, parts).flatten(-3, -2)
         return answer if self.offsets is None else answer + self.offsets
 
@@ -85,7 +86,10 @@ def read_gains(upsampling: Upsampling) -> PhaseGains | None:
     sums = weight.flatten(2).sum(-1) if weight.ndim > 2 else weight
     if layer.groups > 1:
         rows = sums.reshape(layer.groups, -1, sums.shape[-1])
-        sums = torch.block_diag(*rows)
+        spread = rows.new_zeros(*rows.shape[:2], layer.groups, rows.shape[2])
+        for group, part in enumerate(rows):
+            spread[group, :, group] = part
+        sums = spread.flatten(2).flatten(0, 1)
     offsets = None if layer.bias is None else layer.bias.detach().double().cpu()[channels]
     return PhaseGains(sums[channels].transpose(1, 2)[None], offsets)
 
@@ -142,7 +146,7 @@ def equalise(upsampling: Upsampling, arguments: dict[str, Any]) -> dict[str, Any
         axes = tuple(range(-len(phases), 0))
         excess = (gains - gains.mean(axes, keepdim=True)) / counts.to(weight)
         mesh = torch.meshgrid(*(phase for phase, _ in phases), indexing="ij")
-        return {**arguments, "weight": (weight - excess[(..., *mesh)]).to(arguments["weight"].dtype)}
+        return {**arguments, "weight": (weight - _pick(excess, mesh)).to(arguments["weight"].dtype)}
     channels = find_channels(upsampling)
     if channels is None:
         return None
@@ -209,7 +213,8 @@ def measure_rejection(traced: TracedSite) -> float | None:  # noqa: PLR0911 -- o
         if weight.shape[-1] != weight.shape[-2]:
             return None
         # an impulse reaches the block m pixels on through tap K − 1 − m
-        blocks = weight.flip(-1, -2)[channels].unflatten(1, (scale, scale))
+        blocks = weight.flip(-1, -2)[channels]
+        blocks = blocks.reshape(len(blocks), scale, scale, *blocks.shape[2:])
         taps = torch.einsum("oijcmn->ocminj", blocks)
         side = weight.shape[-1] * scale
         return image_rejection_db(taps.reshape(*taps.shape[:2], side, side), scale)
@@ -246,6 +251,13 @@ def _sum_phases(taps: Tensor, phases: Sequence[tuple[Tensor, int]]) -> Tensor:
         shape[axis] = scale
         taps = taps.new_zeros(shape).index_add(axis, phase.to(taps.device), taps)
     return taps
+
+
+def _pick(values: Tensor, mesh: Sequence[Tensor]) -> Tensor:
+    """Take a value (..., s, s) for each tap, by its phases."""
+    index: Any = (..., *mesh)
+    picked: Tensor = values[index]
+    return picked
 
 
 def _count_taps(phases: Sequence[tuple[Tensor, int]]) -> Tensor:
