@@ -4,14 +4,11 @@ The one function here reads from top to bottom as what is done. The model is lef
 `fusion.snapshot`), and no weight of it is written to meanwhile.
 """
 
-import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -19,7 +16,7 @@ from deconvbench.arguments import check_kind, check_whole
 from deconvbench.errors import UsageError, describe_failure
 from deconvbench.measure.artifacts.spectrum import CheckerboardResult
 from deconvbench.networks.frames import FrameStack
-from deconvbench.networks.fusion.observation import find_tensors, keep_state, observe, split_input
+from deconvbench.networks.fusion.observation import keep_state, observe, split_input
 from deconvbench.networks.inspection import sites as kinds
 from deconvbench.networks.inspection.attribution import (
     Meter,
@@ -32,13 +29,12 @@ from deconvbench.networks.inspection.attribution import (
     find_period,
 )
 from deconvbench.networks.inspection.description import describe_site
-from deconvbench.networks.inspection.findings import Finding, list_findings
+from deconvbench.networks.inspection.findings import list_findings
 from deconvbench.networks.inspection.inputs import check_range, guess_range, make_flat_inputs, make_photographs
+from deconvbench.networks.inspection.judgement import judge
 from deconvbench.networks.inspection.periodic import PeriodicPart
+from deconvbench.networks.inspection.preparation import list_unseen, name_dtype, run_eagerly, to_single, widen
 from deconvbench.networks.inspection.report import (
-    AT_RISK,
-    CHECKERBOARDS,
-    CLEAN,
     Attribution,
     Audit,
     SiteReport,
@@ -48,8 +44,6 @@ from deconvbench.networks.inspection.sites import TracedSite, collect_sites
 from deconvbench.networks.inspection.timing import measure_fuse_speedup, measure_shares
 from deconvbench.networks.inspection.tracing import NORMS, Tracer
 
-# amplitudes in levels from which a network draws checkerboards, and from which it may
-CHECKERBOARD_LEVELS, RISK_LEVELS = 1.0, 0.25
 # photographs whose outputs are compared with equal gains at each site; every one takes a run
 _COMPARED = 1
 # sites whose gains are made equal, those with the largest ripple; every one takes some runs
@@ -58,7 +52,6 @@ _MOST_CANDIDATES = 8
 _MOST_APERIODIC = 1.0
 # ripple of a layer, over its output, that is rounding
 _NEGLIGIBLE = 1e-6
-_HALF = (torch.float16, torch.bfloat16)
 
 
 def audit(
@@ -123,7 +116,7 @@ def audit(
     split_input(example_input)
     given_range = None if output_range is None else check_range(output_range)
     say = progress or _say_nothing
-    with keep_state(model), _run_eagerly():
+    with keep_state(model), run_eagerly():
         return _Auditor(model, example_input, say).audit(
             images, given_range, colours, photographs, measure_fuse=measure_fuse
         )
@@ -145,8 +138,9 @@ class _Auditor:
     def __init__(self, model: nn.Module, example: Any, say: Callable[[str], None]) -> None:
         self._original, self._own_example = model, example
         self._say = say
-        self._missing: list[str] = _list_unseen(model)
-        self._model, self._example = self._widen(model, example)
+        self._missing: list[str] = list_unseen(model)
+        self._model, self._example, problem = widen(model, example)
+        self._missing += [problem] if problem else []
 
     def audit(
         self,
@@ -184,7 +178,7 @@ class _Auditor:
                     describe_site(own.site, one, collector),
                     time_share=times[own.site.number],
                     memory_share=memory[own.site.number],
-                    network_dtype=_name_dtype(self._original),
+                    network_dtype=name_dtype(self._original),
                 )
                 for own, one in zip(own_sites, traced, strict=True)
             ]
@@ -207,7 +201,7 @@ class _Auditor:
         findings = list_findings(reports)
         flat = measured.flat
         return Audit(
-            judgement=_judge(reports, findings, measured),
+            judgement=judge(reports, findings, measured.attributions, measured.real),
             sites=tuple(reports),
             findings=tuple(findings),
             flat_field={} if flat is None else {key: math.sqrt(power) for key, power in flat.power.items()},
@@ -223,28 +217,11 @@ class _Auditor:
             not_covered=tuple(dict.fromkeys(self._missing)),
         )
 
-    def _widen(self, model: nn.Module, example: Any) -> tuple[nn.Module, Any]:
-        """Copy a model of half precision in single precision, if that can be run."""
-        if not any(tensor.dtype in _HALF for tensor in (*model.parameters(), *find_tensors(example))):
-            return model, example
-        widened = pytree.tree_map(_to_single, example)
-        try:
-            single = copy.deepcopy(model).float()
-            args, kwargs = split_input(widened)
-            with torch.no_grad():
-                single(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 -- code of the user's may raise anything
-            self._missing.append(f"single precision: {describe_failure(error)}; ripple has the noise of rounding")
-            return model, example
-        return single, widened
-
     def _choose_real(self, images: Sequence[Any] | None, photographs: int) -> tuple[list[Any], str]:
         if images is not None:
             if not images:
                 raise UsageError("images: is empty; give at least one, or None for photographs")
-            return [
-                pytree.tree_map(_to_single, image) if self._is_widened else image for image in images
-            ], "images"
+            return [pytree.tree_map(to_single, image) if self._is_widened else image for image in images], "images"
         made = make_photographs(self._example, photographs)
         return (made, "photographs") if made else ([self._example], "the example")
 
@@ -366,19 +343,6 @@ class _Auditor:
         ]
 
 
-def _judge(reports: Sequence[SiteReport], findings: Sequence[Finding], measured: _Measured) -> str:
-    flat = measured.flat
-    levels = [attribution.levels for attribution in measured.attributions if flat is not None]
-    if measured.real is not None:
-        # equal gains at one site also uncover what another had cancelled, which is not in the output
-        shown = max(measured.real.amplitude, 0.0)
-        levels += [min(report.real_levels, shown) for report in reports if report.real_levels is not None]
-    worst = max(levels, default=0.0)
-    if worst >= CHECKERBOARD_LEVELS:
-        return CHECKERBOARDS
-    return AT_RISK if worst >= RISK_LEVELS or any(finding.is_risk for finding in findings) else CLEAN
-
-
 def _find_flat_levels(report: SiteReport, before: PeriodicPart | None, after: PeriodicPart | None) -> float | None:
     """Levels that plain colours lose with equal gains at a site."""
     if before is None or (after is None and report.gains_from != "construction"):
@@ -390,33 +354,5 @@ def _take_root(power: float) -> float:
     return math.copysign(math.sqrt(abs(power)), power)
 
 
-def _list_unseen(model: nn.Module) -> list[str]:
-    return [
-        f"{path or '(the model)'}: TorchScript, whose calls are not seen"
-        for path, module in model.named_modules()
-        if isinstance(module, torch.jit.ScriptModule)
-        and not isinstance(dict(model.named_modules()).get(path.rpartition(".")[0]), torch.jit.ScriptModule)
-    ]
-
-
-def _name_dtype(model: nn.Module) -> str:
-    counts: dict[torch.dtype, int] = {}
-    for parameter in model.parameters():
-        if parameter.is_floating_point():
-            counts[parameter.dtype] = counts.get(parameter.dtype, 0) + parameter.numel()
-    return str(max(counts, key=counts.__getitem__, default=torch.float32)).removeprefix("torch.")
-
-
-def _to_single(value: Any) -> Any:
-    return value.float() if isinstance(value, Tensor) and value.dtype in _HALF else value
-
-
 def _say_nothing(text: str) -> None:
     del text
-
-
-@contextmanager
-def _run_eagerly() -> Iterator[None]:
-    """Run what is compiled as it was written, so that its calls are seen."""
-    with torch.compiler.set_stance("force_eager"):
-        yield
