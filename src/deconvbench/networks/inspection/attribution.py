@@ -15,7 +15,7 @@ from torch import Tensor
 from deconvbench.errors import UsageError
 from deconvbench.measure.artifacts.spectrum import CheckerboardResult, checkerboard
 from deconvbench.networks.inspection.inputs import OutputRange
-from deconvbench.networks.inspection.periodic import PeriodicPart, read_periodic
+from deconvbench.networks.inspection.periodic import PeriodicPart, average_parts, read_periodic
 from deconvbench.networks.inspection.report import Attribution
 from deconvbench.networks.inspection.running import Runner
 from deconvbench.networks.inspection.sites import Site, TracedSite
@@ -120,7 +120,7 @@ class Meter:
             if part is None:
                 return None
             parts.append(part)
-        return _average(parts) if parts else None
+        return average_parts(parts) if parts else None
 
     def run_real(self, sites: Sequence[TracedSite] = (), count: int | None = None) -> list[Tensor]:
         """Run images, in levels."""
@@ -143,17 +143,6 @@ class Meter:
             except UsageError:  # too large a period, or too small an image
                 continue
         return None
-
-
-def _average(parts: Sequence[PeriodicPart]) -> PeriodicPart:
-    count = len(parts)
-    power = {scale: sum(part.power[scale] for part in parts) / count for scale in parts[0].power}
-    errors = [part.periodicity_error for part in parts]
-    return PeriodicPart(
-        power=power,
-        scatter=sum(part.scatter for part in parts) / count,
-        periodicity_error=math.sqrt(sum(error**2 for error in errors) / count),
-    )
 
 
 def is_significant(part: PeriodicPart, period: int) -> bool:

@@ -30,6 +30,7 @@ from deconvbench.networks.inspection.attribution import (
 )
 from deconvbench.networks.inspection.description import describe_site
 from deconvbench.networks.inspection.findings import list_findings
+from deconvbench.networks.inspection.hidden import HiddenRipple, measure_hidden
 from deconvbench.networks.inspection.inputs import check_range, guess_range, make_flat_inputs, make_photographs
 from deconvbench.networks.inspection.judgement import judge
 from deconvbench.networks.inspection.periodic import PeriodicPart
@@ -108,7 +109,7 @@ def audit(
     Notes
     -----
     Not seen: what TorchScript does, zeros that are put between pixels by indexing, ``grid_sample``; `not_covered`
-    names what was met. A last activation that saturates hides ripple. Half precision is measured in single where
+    names what was met. Half precision is measured in single where
     the model can be copied and converted. The ranges of input and output are guesses where they are not given.
     """
     check_kind("model", model, nn.Module, "a module")
@@ -130,6 +131,7 @@ class _Measured:
     is_two_tone: bool
     real: CheckerboardResult | None
     attributions: list[Attribution]
+    hidden: HiddenRipple | None = None
 
 
 class _Auditor:
@@ -199,15 +201,23 @@ class _Auditor:
                 )
         reports = self._find_fusible(reports, measure_fuse=measure_fuse)
         findings = list_findings(reports)
-        flat = measured.flat
+        flat, hidden = measured.flat, measured.hidden
         return Audit(
-            judgement=judge(reports, findings, measured.attributions, measured.real),
+            judgement=judge(
+                reports,
+                findings,
+                measured.attributions,
+                measured.real,
+                tuple(hidden.levels.values() if hidden else ()),
+            ),
             sites=tuple(reports),
             findings=tuple(findings),
             flat_field={} if flat is None else {key: math.sqrt(power) for key, power in flat.power.items()},
             flat_noise_levels=math.nan if flat is None else math.sqrt(flat.scatter),
             periodicity_error=math.nan if flat is None else flat.periodicity_error,
             is_two_tone=measured.is_two_tone,
+            hidden={} if hidden is None else hidden.levels,
+            last_activation="" if hidden is None else hidden.activation,
             real={} if measured.real is None else dict(measured.real.by_scale),
             real_detection_level=math.nan if measured.real is None else measured.real.detection_level,
             attributions=tuple(measured.attributions),
@@ -270,6 +280,7 @@ class _Auditor:
                 f" it (what does not is {flat.periodicity_error:.2g} times what does); a larger example is needed"
             )
             flat = None
+        hidden = None if flat is None else measure_hidden(runner, views, chosen.levels_per_unit)
         images = meter.run_real()
         score = meter.score(images)
         if score is None:
@@ -304,7 +315,7 @@ class _Auditor:
             )
             for report in reports
         ]
-        return _Measured(flat, normalises, score, attributions), described
+        return _Measured(flat, normalises, score, attributions, hidden), described
 
     def _choose_candidates(self, traced: Sequence[TracedSite], reports: Sequence[SiteReport]) -> list[TracedSite]:
         """Choose the sites whose gains can differ, those with the largest ripple."""

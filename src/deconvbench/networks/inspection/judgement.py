@@ -15,6 +15,7 @@ def judge(
     findings: Sequence[Finding],
     attributions: Sequence[Attribution],
     real: CheckerboardResult | None,
+    hidden: Sequence[float] = (),
 ) -> str:
     """Judge a network.
 
@@ -28,12 +29,15 @@ def judge(
         Of its ripple.
     real : CheckerboardResult or None
         Of its outputs for real images.
+    hidden : sequence of float
+        Levels before a saturating last activation.
 
     Returns
     -------
     str
         ``checkerboards`` from one level on at some period in plain colours, or in images from one site;
-        ``at risk`` from a quarter of a level on, or with a finding that is a risk; ``clean`` otherwise.
+        ``at risk`` from a quarter of a level on, if a last activation hides a level, or with a finding that is a
+        risk; ``clean`` otherwise.
     """
     levels = [attribution.levels for attribution in attributions if attribution.is_flat]
     if real is not None:
@@ -43,4 +47,6 @@ def judge(
     worst = max(levels, default=0.0)
     if worst >= CHECKERBOARD_LEVELS:
         return CHECKERBOARDS
+    if max(hidden, default=0.0) >= CHECKERBOARD_LEVELS:
+        return AT_RISK
     return AT_RISK if worst >= RISK_LEVELS or any(finding.is_risk for finding in findings) else CLEAN

@@ -5,7 +5,7 @@ The mean over one period is taken from every pixel first, so that slopes (what i
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,6 +66,18 @@ def read_periodic(maps: Tensor, period: int, dims: int, parts: int = 1) -> Perio
     power = {scale: sum(part.power[scale] for part in kept) / parts for scale in kept[0].power}
     error = math.sqrt(sum(part.periodicity_error**2 for part in kept) / parts)
     return PeriodicPart(power=power, scatter=sum(part.scatter for part in kept) / parts, periodicity_error=error)
+
+
+def average_parts(parts: Sequence[PeriodicPart]) -> PeriodicPart:
+    """Average what repeats in several maps."""
+    count = len(parts)
+    power = {scale: sum(part.power[scale] for part in parts) / count for scale in parts[0].power}
+    errors = [part.periodicity_error for part in parts]
+    return PeriodicPart(
+        power=power,
+        scatter=sum(part.scatter for part in parts) / count,
+        periodicity_error=math.sqrt(sum(error**2 for error in errors) / count),
+    )
 
 
 def _read_part(y: Tensor, period: int, dims: int) -> PeriodicPart | None:

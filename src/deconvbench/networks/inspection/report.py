@@ -151,6 +151,11 @@ class Audit:
         RMS of what does not repeat in the middle of those outputs, over that of what does.
     is_two_tone : bool
         Whether each half had a colour of its own, because the network normalises images.
+    hidden : mapping of int to float
+        The same before a saturating last activation, as it would be in the output where that is steepest; empty
+        where the network ends in something else.
+    last_activation : str
+        Name of that activation.
     real : mapping of int to float
         Checkerboard amplitude of outputs for real images, by period; content that repeats counts too.
     real_detection_level : float
@@ -174,6 +179,8 @@ class Audit:
     flat_noise_levels: float
     periodicity_error: float
     is_two_tone: bool
+    hidden: Mapping[int, float]
+    last_activation: str
     real: Mapping[int, float]
     real_detection_level: float
     attributions: tuple[Attribution, ...]
@@ -192,6 +199,9 @@ class Audit:
         lines += [f"  {attribution}" for attribution in self.attributions]
         if not self.attributions and self.flat_field:
             lines.append("  plain colours stay plain")
+        if self.hidden:
+            levels = ", ".join(f"{level:.2f} at period {period}" for period, level in self.hidden.items())
+            lines.append(f"  before the last {self.last_activation}, which may hide ripple: levels of {levels}")
         for finding in self.findings:
             lines += [f"  {finding}", f"    {finding.remedy}"]
         lines += [f"  not covered: {text}" for text in self.not_covered]
