@@ -79,7 +79,7 @@ def make_part(small: float, large: float, scatter: float = 0.0) -> PeriodicPart:
 
 def test_the_site_that_removes_most_of_a_scale_is_its_cause() -> None:
     after = {1: make_part(2.9, 0.1), 2: make_part(0.3, 1.0)}
-    two, four = attribute_flat(make_part(3.0, 1.0), after, PATHS)
+    two, four = attribute_flat(make_part(3.0, 1.0), make_part(3.0, 1.0), after, PATHS)
     assert (two.period, two.site, two.path, two.levels) == (2, 2, "up2", 3.0)
     assert two.removed_share == pytest.approx(0.99)
     assert (four.period, four.site, four.path) == (4, 1, "up1")
@@ -87,13 +87,20 @@ def test_the_site_that_removes_most_of_a_scale_is_its_cause() -> None:
 
 
 def test_what_no_site_removes_has_no_cause() -> None:
-    (two,) = attribute_flat(make_part(3.0, 0.01), {1: make_part(2.9, 0.0), 2: make_part(4.0, 0.0), 3: None}, PATHS)
+    (two,) = attribute_flat(
+        make_part(3.0, 0.01),
+        make_part(3.0, 0.01),
+        {1: make_part(2.9, 0.0), 2: make_part(4.0, 0.0), 3: None},
+        PATHS,
+    )
     assert two.site is None
     assert "no single site" in str(two)
 
 
 def test_where_ripples_cancel_the_site_that_has_most_alone_is_the_cause() -> None:
-    found = attribute_flat(make_part(3.0, 2.0), {1: make_part(2.9, 0.1), 2: make_part(4.0, 4.0)}, PATHS)
+    found = attribute_flat(
+        make_part(3.0, 2.0), make_part(3.0, 2.0), {1: make_part(2.9, 0.1), 2: make_part(4.0, 4.0)}, PATHS
+    )
     two, four = attribute_alone(found, {1: make_part(1.0, 5.0), 2: make_part(4.0, 0.0)}, PATHS)
     assert (two.site, two.path, two.alone_levels) == (2, "up2", 4.0)
     assert "which alone has 4.00" in str(two)
@@ -103,7 +110,10 @@ def test_where_ripples_cancel_the_site_that_has_most_alone_is_the_cause() -> Non
 
 
 def test_chance_is_not_attributed() -> None:
-    assert attribute_flat(make_part(1.0, 1.0, scatter=0.5), {1: make_part(0.0, 0.0)}, PATHS) == []
+    assert (
+        attribute_flat(make_part(1.0, 1.0, scatter=0.5), make_part(1.0, 1.0), {1: make_part(0.0, 0.0)}, PATHS)
+        == []
+    )
 
 
 def test_in_images_the_changes_count_and_not_the_content() -> None:

@@ -37,12 +37,16 @@ def test_what_is_hidden_is_a_risk() -> None:
     model = _Ended(nn.Sigmoid(), 1.0)
     with torch.no_grad():
         for phase in (0, 1):
-            model.up.weight[..., phase::2, :].mul_(0).add_(0.1 + 0.001 * phase)
+            model.up.weight[..., phase::2, :].mul_(0).add_(0.1 + 0.01 * phase)
         model.up.bias.add_(12.0)  # type: ignore[union-attr] # it has one
     audit = deconvbench.audit(model, torch.rand(1, 3, 32, 32), output_range=(0, 1))
     assert max(audit.flat_field.values()) < 0.01
-    assert audit.hidden[2] > 0.05
-    assert audit.judgement in {"clean", "at risk"}
+    assert audit.hidden[2] > 1
+    assert audit.attributions == ()
+    assert audit.judgement == "at risk"
+    with torch.no_grad():
+        model.up.weight.fill_(0.1)
+    assert deconvbench.audit(model, torch.rand(1, 3, 32, 32), output_range=(0, 1)).judgement == "clean"
 
 
 def test_a_last_relu_hides_nothing() -> None:

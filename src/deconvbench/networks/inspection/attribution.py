@@ -15,10 +15,11 @@ from torch import Tensor
 from deconvbench.errors import UsageError
 from deconvbench.measure.artifacts.spectrum import CheckerboardResult, checkerboard
 from deconvbench.networks.inspection.inputs import OutputRange
-from deconvbench.networks.inspection.periodic import PeriodicPart, average_parts, read_periodic
+from deconvbench.networks.inspection.periodic import PeriodicPart, read_periodic
 from deconvbench.networks.inspection.report import Attribution
 from deconvbench.networks.inspection.running import Runner
 from deconvbench.networks.inspection.sites import Site, TracedSite
+from deconvbench.networks.inspection.tracing import Watcher
 
 # largest period that is looked for, in output pixels
 LARGEST_PERIOD = 64
@@ -107,30 +108,30 @@ class Meter:
         self._views = views
         self._unit = output_range.levels_per_unit
 
-    def measure_flat(self, sites: Sequence[TracedSite] = ()) -> PeriodicPart | None:
-        """Measure plain colours, in levels; None where the output is too small."""
-        views = self._views
-        parts = []
-        for example in views.flat:
-            outputs = self._runner.run(example, self._runner.equalise(sites) if sites else None)
-            y = self._unit * outputs[views.output].double().cpu()
-            if not bool(y.isfinite().all()):
-                return None
-            part = read_periodic(y, views.period, y.ndim - 2, views.parts)
-            if part is None:
-                return None
-            parts.append(part)
-        return average_parts(parts) if parts else None
+    def measure_flat(self) -> list[PeriodicPart]:
+        """Measure each plain colour, in levels; none where the output is too small or not finite."""
+        parts = [self._measure_colour(example) for example in self._views.flat]
+        found = [part for part in parts if part is not None]
+        return found if len(found) == len(parts) else []
 
-    def run_real(self, sites: Sequence[TracedSite] = (), count: int | None = None) -> list[Tensor]:
-        """Run images, in levels."""
-        return [
-            self._unit
-            * self._runner.run(example, self._runner.equalise(sites) if sites else None)[self._views.output]
-            .double()
-            .cpu()
-            for example in self._views.real[:count]
-        ]
+    def measure_equal(self, sites: Sequence[TracedSite], colour: int) -> PeriodicPart | None:
+        """Measure one plain colour with equal gains at some sites."""
+        return self._measure_colour(self._views.flat[colour], self._runner.equalise(sites))
+
+    def _measure_colour(self, example: Any, *watchers: Watcher) -> PeriodicPart | None:
+        y = self.to_levels(self._runner.run(example, *watchers)[self._views.output])
+        if not bool(y.isfinite().all()):
+            return None
+        return read_periodic(y, self._views.period, y.ndim - 2, self._views.parts)
+
+    def to_levels(self, output: Tensor) -> Tensor:
+        """Convert an output to levels, float64, on the CPU."""
+        return self._unit * output.double().cpu()
+
+    def run_real(self, sites: Sequence[TracedSite], count: int) -> list[Tensor]:
+        """Run the first few images with equal gains at some sites, in levels."""
+        shown = [self._runner.run(example, self._runner.equalise(sites)) for example in self._views.real[:count]]
+        return [self.to_levels(one[self._views.output]) for one in shown]
 
     def score(self, images: Sequence[Tensor]) -> CheckerboardResult | None:
         """Score images with two spatial axes, at the largest period that they have room for; None if none."""
@@ -151,14 +152,19 @@ def is_significant(part: PeriodicPart, period: int) -> bool:
 
 
 def attribute_flat(
-    before: PeriodicPart, after: Mapping[int, PeriodicPart | None], paths: Mapping[int, str]
+    before: PeriodicPart,
+    colour: PeriodicPart,
+    after: Mapping[int, PeriodicPart | None],
+    paths: Mapping[int, str],
 ) -> list[Attribution]:
     """Find the cause of each period in plain colours.
 
     Parameters
     ----------
     before : PeriodicPart
-        Of the network as it is.
+        Of the network as it is, over all colours.
+    colour : PeriodicPart
+        The same of the one colour that `after` is of.
     after : mapping of int to PeriodicPart or None
         With equal gains at one site, by its number.
     paths : mapping of int to str
@@ -173,7 +179,10 @@ def attribute_flat(
     for period, power in before.power.items():
         if not is_significant(before, period):
             continue
-        removed = {number: 1 - part.power[period] / power for number, part in after.items() if part is not None}
+        own = colour.power[period]
+        removed = {
+            number: 1 - part.power[period] / own for number, part in after.items() if part is not None and own > 0
+        }
         found.append(_name_cause(period, math.sqrt(power), removed, paths, is_flat=True))
     return found
 

@@ -30,10 +30,10 @@ from deconvbench.networks.inspection.attribution import (
 )
 from deconvbench.networks.inspection.description import describe_site
 from deconvbench.networks.inspection.findings import list_findings
-from deconvbench.networks.inspection.hidden import HiddenRipple, measure_hidden
+from deconvbench.networks.inspection.hidden import HiddenRipple, may_hide, measure_hidden
 from deconvbench.networks.inspection.inputs import check_range, guess_range, make_flat_inputs, make_photographs
 from deconvbench.networks.inspection.judgement import judge
-from deconvbench.networks.inspection.periodic import PeriodicPart
+from deconvbench.networks.inspection.periodic import PeriodicPart, average_parts
 from deconvbench.networks.inspection.preparation import list_unseen, name_dtype, run_eagerly, to_single, widen
 from deconvbench.networks.inspection.report import (
     Attribution,
@@ -42,7 +42,7 @@ from deconvbench.networks.inspection.report import (
 )
 from deconvbench.networks.inspection.running import Runner
 from deconvbench.networks.inspection.sites import TracedSite, collect_sites
-from deconvbench.networks.inspection.timing import measure_fuse_speedup, measure_shares
+from deconvbench.networks.inspection.timing import choose_synchronise, measure_fuse_speedup, take_shares
 from deconvbench.networks.inspection.tracing import NORMS, Tracer
 
 # photographs whose outputs are compared with equal gains at each site; every one takes a run
@@ -156,48 +156,52 @@ class _Auditor:
         """Do it."""
         self._say("finding the upsampling sites")
         own_stack = FrameStack()
+        watches = []
         with own_stack.follow(self._original):
             own_runner = Runner(self._original, own_stack)
-            own_tracer = Tracer(own_stack)
-            own_runner.run(self._own_example, own_tracer)
+            own_tracer, synchronise = own_runner.trace(), choose_synchronise(self._original)
+            watches.append(own_runner.time(synchronise))
+            outputs = own_runner.run(self._own_example, watches[0], own_tracer)
             own_sites = collect_sites(own_tracer.upsamplings)
-            self._say("timing them")
-            times, memory = measure_shares(self._original, own_runner, self._own_example, own_sites)
         stack = FrameStack()
         with stack.follow(self._model):
-            runner = Runner(self._model, stack)
-            tracer = Tracer(stack)
-            outputs = runner.run(self._example, tracer)
-            traced = collect_sites(tracer.upsamplings)
+            runner, tracer, traced = Runner(self._model, stack), own_tracer, own_sites
+            if self._is_widened:
+                tracer = runner.trace()
+                runner.run(self._example, tracer)
+                traced = collect_sites(tracer.upsamplings)
             if len(traced) != len(own_sites):
                 raise UsageError("model: upsamples elsewhere in single precision than in its own")
             real, inputs = self._choose_real(images, photographs)
             self._say("running images")
-            collector = runner.collect(traced)
-            shown = [runner.run(example, collector) for example in real]
-            reports = [
-                replace(
-                    describe_site(own.site, one, collector),
-                    time_share=times[own.site.number],
-                    memory_share=memory[own.site.number],
-                    network_dtype=name_dtype(self._original),
+            collector, shown = runner.collect(traced), []
+            for example in real:
+                watch = runner.time(synchronise)
+                shown.append(runner.run(example, watch, collector))
+                watches += [] if self._is_widened else [watch]
+            reports = []
+            for own, one in zip(own_sites, traced, strict=True):
+                time_share, memory_share = take_shares(watches, own)
+                report = describe_site(own.site, one, collector)
+                dtype = name_dtype(self._original)
+                reports.append(
+                    replace(report, time_share=time_share, memory_share=memory_share, network_dtype=dtype)
                 )
-                for own, one in zip(own_sites, traced, strict=True)
-            ]
             self._missing += [
                 f"{one.site.name}: phase gains, since no layer right before it decides about them"
                 for one in reports
                 if not one.gains_from
             ]
             number = choose_output(outputs)
-            chosen = given_range or guess_range([] if number is None else [one[number] for one in shown])
+            maps = [] if number is None else [one[number] for one in shown]
+            chosen = given_range or guess_range(maps)
             measured = _Measured(None, False, None, [])
             if number is None:
                 self._missing.append("the output: no tensor of shape (N, C, ...) with spatial axes")
             elif reports:
                 reports = [replace(one, period=find_period(one.site, outputs[number].shape)) for one in reports]
                 measured, reports = self._measure(
-                    runner, traced, reports, outputs, number, real, chosen, colours, bool(tracer.functions & NORMS)
+                    runner, tracer, traced, reports, maps, number, real, chosen, colours
                 )
         reports = self._find_fusible(reports, measure_fuse=measure_fuse)
         findings = list_findings(reports)
@@ -242,17 +246,17 @@ class _Auditor:
     def _measure(
         self,
         runner: Runner,
+        tracer: Tracer,
         traced: Sequence[TracedSite],
         reports: list[SiteReport],
-        outputs: Sequence[Tensor],
+        maps: Sequence[Tensor],
         number: int,
         real: Sequence[Any],
         chosen: Any,
         colours: int,
-        normalises: bool,
     ) -> tuple[_Measured, list[SiteReport]]:
         """Look at plain colours and images, with equal gains at one site at a time."""
-        periods = [report.period for report in reports]
+        periods, normalises = [report.period for report in reports], bool(tracer.functions & NORMS)
         if not any(periods):
             self._missing.append("ripple of the output: no site has a period of whole pixels there")
             return _Measured(None, normalises, None, []), reports
@@ -266,8 +270,9 @@ class _Auditor:
         )
         meter = Meter(runner, views, chosen)
         self._say("looking at plain colours")
-        flat = meter.measure_flat()
-        sides = "×".join(map(str, outputs[number].shape[2:]))
+        tones = meter.measure_flat()
+        flat = average_parts(tones) if tones else None
+        sides = "×".join(map(str, maps[0].shape[2:]))
         if flat is None:
             self._missing.append(
                 f"plain colours: an output of {sides} pixels has too few periods of {views.period}"
@@ -280,28 +285,34 @@ class _Auditor:
                 f" it (what does not is {flat.periodicity_error:.2g} times what does); a larger example is needed"
             )
             flat = None
-        hidden = None if flat is None else measure_hidden(runner, views, chosen.levels_per_unit)
-        images = meter.run_real()
+        hidden = None
+        if flat is not None and may_hide(tracer.ends):
+            hidden = measure_hidden(runner, views, chosen.levels_per_unit)
+        images = [meter.to_levels(one) for one in maps]
         score = meter.score(images)
         if score is None:
             self._missing.append("the score of outputs for images: too small, or not two spatial axes")
+        # one colour is enough to compare sites
+        strongest = max(range(len(tones)), key=lambda number: tones[number].total, default=0)
         candidates = self._choose_candidates(traced, reports)
         after: dict[int, PeriodicPart | None] = {}
         changes: dict[int, CheckerboardResult | None] = {}
         for one in candidates:
             self._say(f"equal gains at {one.site.name}")
             if flat is not None and flat.total > 0:
-                after[one.site.number] = meter.measure_flat([one])
+                after[one.site.number] = meter.measure_equal([one], strongest)
             if score is not None:
                 equal = meter.run_real([one], _COMPARED)
                 pairs = zip(images, equal, strict=False)
                 changes[one.site.number] = meter.score([image - other for image, other in pairs])
         paths = {report.site.number: report.site.path for report in reports}
-        attributions = [] if flat is None else attribute_flat(flat, after, paths)
+        attributions = [] if flat is None else attribute_flat(flat, tones[strongest], after, paths)
         if len(candidates) > 1 and any(one.site is None for one in attributions):
             self._say("equal gains at all sites but one")
             alone = {
-                one.site.number: meter.measure_flat([other for other in candidates if other is not one])
+                one.site.number: meter.measure_equal(
+                    [other for other in candidates if other is not one], strongest
+                )
                 for one in candidates
             }
             attributions = attribute_alone(attributions, alone, paths)
@@ -310,7 +321,9 @@ class _Auditor:
         described = [
             replace(
                 report,
-                flat_levels=_find_flat_levels(report, flat, after.get(report.site.number)),
+                flat_levels=_find_flat_levels(
+                    report, None if flat is None else tones[strongest], after.get(report.site.number)
+                ),
                 real_levels=None if (change := changes.get(report.site.number)) is None else change.amplitude,
             )
             for report in reports

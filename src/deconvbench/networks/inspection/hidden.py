@@ -10,6 +10,7 @@ from deconvbench.measure.artifacts.last_activation import CallWatch, find_last_a
 from deconvbench.networks.inspection.attribution import Views
 from deconvbench.networks.inspection.periodic import average_parts, read_periodic
 from deconvbench.networks.inspection.running import Runner
+from deconvbench.networks.inspection.tracing import CONVOLUTIONS, NORMS, TRANSPOSED
 
 # slope where it is largest; of all others it is 1
 _SLOPES = {"sigmoid": 1 / 4, "expit": 1 / 4, "hardsigmoid": 1 / 6}
@@ -43,6 +44,11 @@ class _Shown(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # noqa: ARG002 -- the example is what it is shown
         runner, example, output = self._shown
         return runner.run(example)[output]
+
+
+def may_hide(ends: set[str]) -> bool:
+    """Whether a network whose output comes from these functions may end in a saturating one."""
+    return not ends <= CONVOLUTIONS | TRANSPOSED | NORMS | {"linear", "interpolate", "pixel_shuffle", "batch_norm"}
 
 
 def measure_hidden(runner: Runner, views: Views, levels_per_unit: float) -> HiddenRipple | None:

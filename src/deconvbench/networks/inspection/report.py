@@ -41,8 +41,8 @@ class SiteReport:
     period : int or None
         Of its ripple, in pixels of the network's output; None where that is not a whole number.
     flat_levels : float or None
-        RMS amplitude, in 8-bit levels of the output, that plain colours lose with equal gains here; negative
-        where they gain as much. None where it was not measured.
+        RMS amplitude, in 8-bit levels of the output, that the plain colour with most ripple loses with equal gains
+        here; negative where it gains as much. None where it was not measured.
     real_levels : float or None
         Checkerboard amplitude of what equal gains here change in outputs for real images.
     time_share, memory_share : float

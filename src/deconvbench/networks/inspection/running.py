@@ -6,6 +6,7 @@ Nothing of the model is written to: another weight is given to the function that
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -38,15 +39,15 @@ class Runner:
         self._model = model
         self._stack = stack
 
-    def run(self, example: Any, watcher: Watcher | None = None) -> list[Tensor]:
+    def run(self, example: Any, *watchers: Watcher) -> list[Tensor]:
         """Run the model.
 
         Parameters
         ----------
         example : Any
             Its arguments, as of `audit`.
-        watcher : Watcher or None
-            Sees every call.
+        *watchers : Watcher
+            See every call, each what the ones after it make of it.
 
         Returns
         -------
@@ -61,14 +62,17 @@ class Runner:
         args, kwargs = split_input(copy_input(example))
         torch.manual_seed(_SEED)
         try:
-            with torch.no_grad(), watcher or Watcher(self._stack):
+            with torch.no_grad(), ExitStack() as stack:
+                for watcher in watchers:
+                    stack.enter_context(watcher)
                 output = self._model(*args, **kwargs)
         except DeconvbenchError:
             raise
         except Exception as error:
             raise UsageError(f"model: raised {describe_failure(error)}") from error
-        if isinstance(watcher, Tracer):
-            watcher.finish(output)
+        for watcher in watchers:
+            if isinstance(watcher, Tracer):
+                watcher.finish(output)
         return list(find_tensors(output))
 
     def equalise(self, sites: Sequence[TracedSite]) -> "Equaliser":
@@ -79,9 +83,13 @@ class Runner:
         """Make what collects the mean input of the sites."""
         return Collector(self._stack, sites)
 
-    def time(self, sites: Sequence[TracedSite], synchronise: Callable[[], None]) -> "Stopwatch":
-        """Make what times the sites."""
-        return Stopwatch(self._stack, sites, synchronise)
+    def trace(self) -> Tracer:
+        """Make what notes every upsampling."""
+        return Tracer(self._stack)
+
+    def time(self, synchronise: Callable[[], None]) -> "Stopwatch":
+        """Make what times every call."""
+        return Stopwatch(self._stack, synchronise)
 
 
 def _key(place: Place, shape: Sequence[int]) -> tuple[Place, tuple[int, ...]]:
@@ -200,29 +208,21 @@ def _pool(x: Tensor, *, is_last: bool) -> Tensor:
 
 
 class Stopwatch(Watcher):
-    """Times the calls of each site, and adds up the memory of what all calls return.
+    """Times every call, and adds up the memory of what calls return.
 
-    Attributes
+    Parameters
     ----------
-    seconds : dict of int to float
-        By the site's number.
-    bytes_made : dict of int to int
-        The same of memory; under 0 that of all calls.
+    stack : FrameStack
+        Follows the model.
+    synchronise : callable
+        Waits for the device.
     """
 
-    def __init__(self, stack: FrameStack, sites: Sequence[TracedSite], synchronise: Callable[[], None]) -> None:
+    def __init__(self, stack: FrameStack, synchronise: Callable[[], None]) -> None:
         super().__init__(stack)
         self._synchronise = synchronise
-        self._numbers: dict[Any, list[int]] = {}
-        self.seconds = dict.fromkeys((traced.site.number for traced in sites), 0.0)
-        self.bytes_made = dict.fromkeys([0, *self.seconds], 0)
-        for traced in sites:
-            upsampling, site = traced.upsampling, traced.site
-            layers = [upsampling.weighted, upsampling.after if site.kind == RESIZE_CONVOLUTION else None]
-            keys = {_key(upsampling.place, upsampling.out_shape)}
-            keys |= {_key(layer.place, layer.out_shape) for layer in layers if layer is not None}
-            for key in keys:
-                self._numbers.setdefault(key, []).append(site.number)
+        self._seconds: dict[Any, float] = {}
+        self._bytes: dict[Any, int] = {}
 
     def watch(self, function: Any, place: Place, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Time a call."""
@@ -231,13 +231,21 @@ class Stopwatch(Watcher):
         answer = function(*args, **kwargs)
         self._synchronise()
         seconds = time.perf_counter() - start
-        if not isinstance(answer, Tensor):
-            return answer
-        held = {tensor.untyped_storage().data_ptr() for tensor in find_tensors([args, kwargs])}
-        storage = answer.untyped_storage()
-        size = 0 if storage.data_ptr() in held else storage.nbytes()
-        self.bytes_made[0] += size
-        for number in self._numbers.get(_key(place, answer.shape), ()):
-            self.seconds[number] += seconds
-            self.bytes_made[number] += size
+        if isinstance(answer, Tensor):
+            key = (place.path, place.name, tuple(answer.shape[1:]))
+            held = {tensor.untyped_storage().data_ptr() for tensor in find_tensors([args, kwargs])}
+            storage = answer.untyped_storage()
+            size = 0 if storage.data_ptr() in held else storage.nbytes()
+            self._seconds[key] = self._seconds.get(key, 0.0) + seconds
+            self._bytes[key] = self._bytes.get(key, 0) + size
         return answer
+
+    def find_shares(self, traced: TracedSite) -> tuple[float, float]:
+        """Share of time and memory of all calls that a site has, with its convolution."""
+        upsampling, site = traced.upsampling, traced.site
+        layers = [upsampling.weighted, upsampling.after if site.kind == RESIZE_CONVOLUTION else None]
+        parts = {(upsampling.place, upsampling.out_shape)}
+        parts |= {(layer.place, layer.out_shape) for layer in layers if layer is not None}
+        keys = {(place.path, place.name, tuple(shape[1:])) for place, shape in parts}
+        seconds, size = (sum(found.get(key, 0) for key in keys) for found in (self._seconds, self._bytes))
+        return seconds / max(sum(self._seconds.values()), 1e-9), size / max(sum(self._bytes.values()), 1)

@@ -229,14 +229,18 @@ class Tracer(Watcher):
         In the order in which they were executed.
     functions : set of str
         Names of all functions that were called.
+    ends : set of str
+        Names of those whose answers the model returned.
     """
 
     def __init__(self, stack: FrameStack) -> None:
         super().__init__(stack)
         self.upsamplings: list[Upsampling] = []
         self.functions: set[str] = set()
+        self.ends: set[str] = set()
         # no tensor is kept alive, and none is compared with another
         self._flows: Any = WeakIdKeyDictionary()
+        self._makers: Any = WeakIdKeyDictionary()
         self._found: dict[int, tuple[Step, Upsampling]] = {}
 
     def watch(self, function: Any, place: Place, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -251,6 +255,7 @@ class Tracer(Watcher):
         answer = function(*args, **kwargs)
         bound = bind(place, args, kwargs)
         for output in find_tensors(answer):
+            self._makers[output] = place.name
             flow = self._follow(function, place, args, kwargs, flows, shapes, output, bound)
             if flow != Flow():
                 self._flows[output] = flow
@@ -263,6 +268,7 @@ class Tracer(Watcher):
         tensors = list(find_tensors(output))
         self._close_chains(tensors)
         for tensor in tensors:
+            self.ends.add(self._makers.get(tensor, ""))
             for upsampling in self._flows.get(tensor, Flow()).pending:
                 upsampling.is_last = True
 
