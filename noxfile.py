@@ -27,7 +27,10 @@ GROUPS = ("test", "lint", "typecheck", "docs")
 # what cog keeps up to date: tables made from results/reference and from the registry
 GENERATED = (
     "README.md",
-    *(f"docs/{name}.md" for name in ("results", "metrics", "fast_layers", "article", "comparing", "upsamplers")),
+    *(
+        f"docs/{name}.md"
+        for name in ("results", "metrics", "fast_layers", "article", "comparing", "upsamplers", "audit")
+    ),
 )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import deconvbench
+from deconvbench import nn as ours
 from deconvbench.errors import UsageError
 from deconvbench.networks.inspection import Audit
 from tests.networks.inspection.networks import (
@@ -255,6 +256,35 @@ def test_images_and_range_can_be_given() -> None:
     ten = deconvbench.audit(model, torch.rand(1, 3, 64, 64), images=images, output_range=(0, 10))
     assert (one.inputs, one.is_range_guessed, one.output_range) == ("images", False, (0, 1))
     assert one.real[2] == pytest.approx(10 * ten.real[2])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [ours.ResizeConv2d(12, 12), ours.EqualGainTransposed(12, 12, 4, 2), ours.SubpixelIcnrBlur(12, 12, 3, 2)],
+    ids=["resize", "equal gain", "sub-pixel"],
+)
+def test_our_own_layers_are_clean_whatever_their_weights(layer: nn.Module) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 12, 3, 2, 1), nn.ReLU(), layer, nn.Conv2d(12, 3, 3, 1, 1))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    audit = deconvbench.audit(model, IMAGE)
+    assert audit.judgement == "clean"
+
+
+def test_images_of_other_sizes_are_named() -> None:
+    torch.manual_seed(0)
+    images = [torch.rand(1, 3, side, side) for side in (96, 64)]
+    audit = deconvbench.audit(make_transposed(3, 3), torch.rand(1, 3, 64, 64), images=images)
+    assert any("1 of 2 images" in text for text in audit.not_covered)
+
+
+def test_a_fused_model_is_named() -> None:
+    fused = deconvbench.fuse(make_two(make_resize(), make_resize()), IMAGE).model
+    assert any(
+        "fused; audit the model as it was before" in text for text in deconvbench.audit(fused, IMAGE).not_covered
+    )
 
 
 def test_progress_is_said() -> None:

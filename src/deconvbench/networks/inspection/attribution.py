@@ -90,6 +90,15 @@ def choose_output(outputs: Sequence[Tensor]) -> int | None:
     return -max(maps)[1] if maps else None
 
 
+def pick(outputs: Sequence[Tensor], number: int) -> Tensor:
+    """Pick one of a model's outputs, whose number may depend on what it is shown."""
+    if number >= len(outputs):
+        raise UsageError(
+            f"model: returned {len(outputs)} tensors for one input, and more than {number} for another"
+        )
+    return outputs[number]
+
+
 class Meter:
     """Measures a network's ripple, with or without equal gains at some of its sites.
 
@@ -119,7 +128,7 @@ class Meter:
         return self._measure_colour(self._views.flat[colour], self._runner.equalise(sites))
 
     def _measure_colour(self, example: Any, *watchers: Watcher) -> PeriodicPart | None:
-        y = self.to_levels(self._runner.run(example, *watchers)[self._views.output])
+        y = self.to_levels(pick(self._runner.run(example, *watchers), self._views.output))
         if not bool(y.isfinite().all()):
             return None
         return read_periodic(y, self._views.period, y.ndim - 2, self._views.parts)
@@ -131,16 +140,16 @@ class Meter:
     def run_real(self, sites: Sequence[TracedSite], count: int) -> list[Tensor]:
         """Run the first few images with equal gains at some sites, in levels."""
         shown = [self._runner.run(example, self._runner.equalise(sites)) for example in self._views.real[:count]]
-        return [self.to_levels(one[self._views.output]) for one in shown]
+        return [self.to_levels(pick(one, self._views.output)) for one in shown]
 
     def score(self, images: Sequence[Tensor]) -> CheckerboardResult | None:
-        """Score images with two spatial axes, at the largest period that they have room for; None if none."""
+        """Score images as large as the first, at the largest period that they have room for; None if for none."""
         period = self._views.period
         if not images or images[0].ndim != 4 or not all(bool(image.isfinite().all()) for image in images):
             return None
         for part in (period // one for one in range(1, period // 2 + 1) if period % one == 0):
             try:
-                return checkerboard(torch.cat(list(images)), part)
+                return checkerboard(torch.cat([one for one in images if one.shape == images[0].shape]), part)
             except UsageError:  # too large a period, or too small an image
                 continue
         return None

@@ -27,6 +27,7 @@ from deconvbench.networks.inspection.attribution import (
     choose_output,
     find_common_period,
     find_period,
+    pick,
 )
 from deconvbench.networks.inspection.description import describe_site
 from deconvbench.networks.inspection.findings import list_findings
@@ -109,8 +110,8 @@ def audit(
     Notes
     -----
     Not seen: what TorchScript does, zeros that are put between pixels by indexing, ``grid_sample``; `not_covered`
-    names what was met. Half precision is measured in single where
-    the model can be copied and converted. The ranges of input and output are guesses where they are not given.
+    names what was met. Half precision is measured in single where the model can be copied and converted. The ranges
+    of input and output are guesses where they are not given.
     """
     check_kind("model", model, nn.Module, "a module")
     colours, photographs = check_whole("colours", colours, 1), check_whole("photographs", photographs, 1, 3)
@@ -193,7 +194,12 @@ class _Auditor:
                 if not one.gains_from
             ]
             number = choose_output(outputs)
-            maps = [] if number is None else [one[number] for one in shown]
+            maps = [] if number is None else [pick(one, number) for one in shown]
+            others = sum(one.shape != maps[0].shape for one in maps)
+            if others:
+                self._missing.append(
+                    f"{others} of {len(maps)} images, whose outputs are not as large as the first's"
+                )
             chosen = given_range or guess_range(maps)
             measured = _Measured(None, False, None, [])
             if number is None:
@@ -304,7 +310,8 @@ class _Auditor:
             if score is not None:
                 equal = meter.run_real([one], _COMPARED)
                 pairs = zip(images, equal, strict=False)
-                changes[one.site.number] = meter.score([image - other for image, other in pairs])
+                differences = [image - other for image, other in pairs if image.shape == other.shape]
+                changes[one.site.number] = meter.score(differences)
         paths = {report.site.number: report.site.path for report in reports}
         attributions = [] if flat is None else attribute_flat(flat, tones[strongest], after, paths)
         if len(candidates) > 1 and any(one.site is None for one in attributions):

@@ -158,6 +158,10 @@ RULES: Mapping[str, Rule] = {
 LEAST_RELATIVE_RIPPLE = math.sqrt(CLEAN_EFFECTIVE_RIPPLE)
 
 
+# amplitude in the output, in levels, from which a ripple is there
+NO_LEVELS = 0.05
+
+
 def list_findings(reports: list[SiteReport]) -> list[Finding]:
     """Apply every rule to every site.
 
@@ -178,7 +182,7 @@ def list_findings(reports: list[SiteReport]) -> list[Finding]:
             path=report.site.path,
             message=message,
             remedy=RULES[code].remedy,
-            is_risk=RULES[code].is_risk,
+            is_risk=RULES[code].is_risk and not (code == "DB002" and _is_removed_later(report)),
         )
         for report in reports
         for code, check in _CHECKS.items()
@@ -195,7 +199,8 @@ def _check_overlap(report: SiteReport) -> Iterator[str]:
 
 def _check_ripple(report: SiteReport) -> Iterator[str]:
     if report.relative_ripple is not None and report.relative_ripple > LEAST_RELATIVE_RIPPLE:
-        yield f"its phases differ by {report.relative_ripple:.2%} of its output (RMS)"
+        removed = ", which does not reach the network's output" if _is_removed_later(report) else ""
+        yield f"its phases differ by {report.relative_ripple:.2%} of its output (RMS){removed}"
 
 
 def _check_slow_form(report: SiteReport) -> Iterator[str]:
@@ -242,6 +247,12 @@ def _check_holes(report: SiteReport) -> Iterator[str]:
         yield "max-unpooling fills one pixel of each block and leaves zeros"
     elif _has_holes(report):
         yield f"kernel {report.site.kernel_size[0]} is smaller than stride {report.site.stride[0]}"
+
+
+def _is_removed_later(report: SiteReport) -> bool:
+    """Whether the ripple of a layer was seen not to reach the output: a blur behind it removes it."""
+    levels = [one for one in (report.flat_levels, report.real_levels) if one is not None]
+    return report.flat_levels is not None and max(map(abs, levels)) < NO_LEVELS
 
 
 def _has_holes(report: SiteReport) -> bool:

@@ -24,6 +24,8 @@ LAYOUT_FUNCTIONS = frozenset(
 # among them those without which nothing is upsampled
 _PERMUTING = frozenset({"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "einsum"})
 _REPEATING = frozenset({"expand", "repeat", "broadcast_to", "repeat_interleave"})
+# of a map that is looked at: a position takes eight bytes
+_MOST_VALUES = 2**26
 _SPLITTING = frozenset({"view", "reshape", "flatten", "unflatten"})
 
 
@@ -157,7 +159,7 @@ def read_layout(chain: Chain) -> Layout | None:
         That of the last call which has an upsampled tensor: blocks of s×s pixels that come from one pixel, or from
         channels at one place. None for other chains (heads of attention, windows, patches made of an image).
     """
-    if not chain.may_upsample:
+    if not chain.may_upsample or math.prod(chain.shape) > _MOST_VALUES:
         return None
     index = torch.arange(math.prod(chain.shape)).reshape(chain.shape)
     found = None

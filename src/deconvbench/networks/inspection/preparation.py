@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from deconvbench.errors import describe_failure
+from deconvbench.networks.fusion.modules import find_fused
 from deconvbench.networks.fusion.observation import find_tensors, split_input
 
 _HALF = (torch.float16, torch.bfloat16)
@@ -54,7 +55,12 @@ def to_single(value: Any) -> Any:
 
 def list_unseen(model: nn.Module) -> list[str]:
     """Name the parts of a model whose calls are not seen."""
-    return [
+    fused = [
+        f"{path or '(the model)'}: fused; audit the model as it was before"
+        for path, module in model.named_modules()
+        if find_fused(module) is not None
+    ]
+    return fused + [
         f"{path or '(the model)'}: TorchScript, whose calls are not seen"
         for path, module in model.named_modules()
         if isinstance(module, torch.jit.ScriptModule)
