@@ -13,6 +13,7 @@ import pytest
 import deconvbench
 from deconvbench.__main__ import main
 from deconvbench.records.run_folder import read_journal, read_run_info
+from deconvbench.records.schema import LATER_SCORE_COLUMNS
 from deconvbench.runner.plan import Plan, list_jobs
 from deconvbench.tables.files import TABLE_NAME, read_tables
 from deconvbench.tables.trained import read_trained
@@ -62,6 +63,10 @@ def test_what_was_trained_is_read_with_its_pictures() -> None:
     assert list(trained.results["upsampler"]) == ["transposed"]
     assert trained.folder is not None
     assert all((trained.folder / crop).exists() for crop in trained.images["crop"])
+    # what was not scored then
+    for name in LATER_SCORE_COLUMNS:
+        assert trained.results[name].isna().all()
+        assert trained.curves[name].isna().all()
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import os
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ def score_roughly(
     *,
     period: int,
     uses_instance_norm: bool,
+    upsamplers: Mapping[str, int] | None = None,
 ) -> Scores:
     """Score in a millisecond, by a number that depends on every weight."""
     with torch.no_grad():

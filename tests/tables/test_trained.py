@@ -14,6 +14,7 @@ from deconvbench.errors import RunFolderError
 from deconvbench.records.layers import FAST_UPSAMPLERS
 from deconvbench.records.schema import (
     ARTIFACT_COLUMNS,
+    CURVE_DTYPES,
     LAYER_COLUMNS,
     QUALITY_DTYPES,
     TRAINED_COLUMNS,
@@ -117,6 +118,18 @@ def test_what_is_not_there_yet_is_empty(one: Path, name: str) -> None:
     lengths = {f"{key}.csv": len(getattr(found, key)) for key in FILES} | {"experiment.json": len(found.info)}
     assert [key for key, length in lengths.items() if not length] == [name]
     assert found.is_empty == (name == "results.csv")
+
+
+def test_what_an_earlier_version_did_not_score_is_null(one: Path) -> None:
+    for name, dtypes in (("results", TRAINED_DTYPES), ("curves", CURVE_DTYPES)):
+        frame = pd.read_csv(one / f"{name}.csv").drop(
+            columns=["effective_ripple_scale1", "effective_ripple_scale2"]
+        )
+        frame.to_csv(one / f"{name}.csv", index=False)
+        found = getattr(read_trained(one), name)
+        assert list(found) == list(dtypes)
+        assert found["effective_ripple_scale1"].isna().all()
+        assert found["checkerboard_levels"].notna().any()
 
 
 def test_a_file_of_headings_alone_has_no_rows(one: Path) -> None:

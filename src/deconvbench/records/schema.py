@@ -103,7 +103,11 @@ SCORE_COLUMNS = (
     "checkerboard_scale2_levels",
     "detection_levels",
     "flat_field_ripple_levels",
+    "effective_ripple_scale1",
+    "effective_ripple_scale2",
 )
+# not in results of versions before them; their values are null there
+LATER_SCORE_COLUMNS = ("effective_ripple_scale1", "effective_ripple_scale2")
 CURVE_DTYPES: Mapping[str, str] = {
     **RUN_KEYS,
     "step": "int64",

@@ -26,6 +26,7 @@ from deconvbench.records.run_folder import list_hardware
 from deconvbench.records.schema import (
     CURVE_DTYPES,
     IMAGE_DTYPES,
+    LATER_SCORE_COLUMNS,
     LAYER_COLUMNS,
     QUALITY_DTYPES,
     RUN_KEYS,
@@ -327,10 +328,15 @@ def _read_frame(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
         raise RunFolderError(f"results: cannot read {str(path)!r}: {reason}") from error
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
-        lacking = [name for name in dtypes if name not in (reader.fieldnames or ())]
+        headings = reader.fieldnames or ()
+        # what earlier versions did not score is null
+        known = {
+            name: dtype for name, dtype in dtypes.items() if name in headings or name not in LATER_SCORE_COLUMNS
+        }
+        lacking = [name for name in known if name not in headings]
         if lacking:
             raise RunFolderError(f"results: {str(path)!r} lacks the column {lacking[0]}")
-        rows = [{name: _parse(row, name, dtype) for name, dtype in dtypes.items()} for row in reader]
+        rows = [{name: _parse(row, name, dtype) for name, dtype in known.items()} for row in reader]
     except (csv.Error, ValueError) as error:
         raise RunFolderError(f"results: {str(path)!r}, line {reader.line_num}: {error}") from error
     return make_frame(rows, dtypes)

@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deconvbench.errors import UsageError
-from deconvbench.measure.artifacts import impulse_response
+from deconvbench.measure.artifacts import (
+    effective_ripple,
+    image_rejection_db,
+    impulse_response,
+    noise_gain_cv,
+    overlap_cv,
+    phase_gains,
+    phase_ripple,
+)
 from tests.measure.artifacts.local_layers import (
     ZeroInsertion,
     conv_resize,
@@ -78,6 +86,93 @@ def test_taps_are_the_kernel_in_its_place(s: int, extra: int, inputs: int, outpu
     before = (taps.shape[-1] - s) // 2 - (k - s + 1) // 2
     after = taps.shape[-1] - before - k
     torch.testing.assert_close(taps, functional.pad(weight, (before, after, before, after)), rtol=0, atol=1e-12)
+
+
+class _Crop(nn.Module):
+    """Cuts pixels off an output, or puts zeros around it, at the top, bottom, left and right."""
+
+    def __init__(self, layer: nn.Module, cut: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.layer = layer
+        self.cut = cut
+
+    def forward(self, x: Tensor) -> Tensor:
+        top, bottom, left, right = self.cut
+        return functional.pad(self.layer(x), (-left, -right, -top, -bottom))
+
+
+def _stamp(taps: Tensor, s: int, blocks: tuple[int, int], pixel: int, side: tuple[int, int]) -> Tensor:
+    """Where the convention puts the response to an impulse at one pixel: output (O, I, *side)."""
+    reach = taps.shape[-1] // s // 2
+    output = torch.zeros(*taps.shape[:2], *side, dtype=taps.dtype)
+    for a in range(taps.shape[-1]):
+        for b in range(taps.shape[-1]):
+            row, column = s * (pixel + blocks[0]) + a - s * reach, s * (pixel + blocks[1]) + b - s * reach
+            if 0 <= row < side[0] and 0 <= column < side[1]:
+                output[..., row, column] = taps[..., a, b]
+    return output
+
+
+CROPS = {
+    "default padding k3": (nn.ConvTranspose2d(3, 2, 3, 2), 2),
+    "default padding k4": (nn.ConvTranspose2d(3, 2, 4, 2), 2),
+    "default padding k9 s4": (nn.ConvTranspose2d(3, 2, 9, 4), 4),
+    "crop by padding 3": (nn.ConvTranspose2d(3, 2, 4, 2, padding=3), 2),
+    "crop by padding 7": (nn.ConvTranspose2d(3, 2, 8, 4, padding=7), 4),
+    "valid before": (nn.Sequential(nn.Conv2d(3, 2, 3), resize("nearest", 2)), 2),
+    "valid behind": (nn.Sequential(resize("nearest", 2), nn.Conv2d(3, 2, 3)), 2),
+    "valid k9": (nn.Sequential(nn.Conv2d(3, 2, 9), resize("nearest", 2)), 2),
+    "valid k13": (nn.Sequential(nn.Conv2d(3, 2, 13), resize("nearest", 2)), 2),
+    "scale 1": (nn.Conv2d(3, 2, 5), 1),
+    "oblong": (nn.ConvTranspose2d(3, 2, (3, 6), 2, padding=(0, 4)), 2),
+    "top alone": (_Crop(transposed((3, 2), 4, 2), (5, 0, 0, 0)), 2),
+    "bottom right": (_Crop(transposed((3, 2), 4, 2), (0, 3, 0, 5)), 2),
+    "moved": (_Crop(transposed((3, 2), 4, 2), (3, -3, -1, 1)), 2),
+    "wide rim of zeros": (_Crop(transposed((3, 2), 3, 3), (-9, -9, -8, -4)), 3),
+}
+
+
+@pytest.mark.parametrize("name", CROPS)
+def test_layers_that_crop_or_pad_have_taps_where_the_convention_says(name: str) -> None:
+    layer, s = CROPS[name]
+    taps = impulse_response(layer, 3, s)
+    twin = copy.deepcopy(layer).double().eval()
+    side, pixel = 31, 15
+    zero = torch.zeros(1, 3, side, side, dtype=torch.float64)
+    answers = []
+    for channel in range(3):
+        x = zero.clone()
+        x[0, channel, pixel, pixel] = 1
+        answers.append((twin(x) - twin(zero))[0].detach())
+    expected = torch.stack(answers, 1)
+    sides = (expected.shape[-2], expected.shape[-1])
+    blocks = tuple(round((found - s * side) / (2 * s)) for found in sides)
+    found = _stamp(taps, s, (blocks[0], blocks[1]), pixel, sides)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("cut", [(3, 3, 3, 3), (1, 0, 0, 2), (-2, 5, 4, -1), (0, 0, 7, 7)], ids=str)
+def test_metrics_do_not_depend_on_where_the_output_begins(cut: tuple[int, int, int, int]) -> None:
+    whole = seed_weights(transposed((3, 2), 5, 2), 4)
+    layer = _Crop(whole, cut)
+    taps, cropped = impulse_response(whole, 3, 2), impulse_response(layer, 3, 2)
+    for metric in (phase_ripple, noise_gain_cv, image_rejection_db):
+        assert metric(cropped, 2) == pytest.approx(metric(taps, 2), rel=1e-9)
+    means = [0.2, 0.5, 1.0]
+    assert effective_ripple(cropped, 2, means) == pytest.approx(effective_ripple(taps, 2, means), rel=1e-9)
+    assert overlap_cv(layer, 3, 2) == pytest.approx(overlap_cv(whole, 3, 2), rel=1e-9)
+    # rotated by what was cut off at the top and on the left
+    rotated = phase_gains(taps, 2).roll((-cut[0], -cut[2]), (-2, -1))
+    torch.testing.assert_close(phase_gains(cropped, 2), rotated, rtol=0, atol=1e-12)
+
+
+def test_a_published_upscalers_crop_is_the_layer_without_it() -> None:
+    """k4 s2 with padding=3, as one of the published upscalers has four times."""
+    cropped, exact = nn.ConvTranspose2d(4, 4, 4, 2, padding=3), nn.ConvTranspose2d(4, 4, 4, 2, padding=1)
+    exact.load_state_dict(seed_weights(cropped, 0).state_dict())
+    assert phase_ripple(impulse_response(cropped, 4, 2), 2) == pytest.approx(
+        phase_ripple(impulse_response(exact, 4, 2), 2), rel=1e-12
+    )
 
 
 def test_layer_and_random_state_are_untouched() -> None:
@@ -178,8 +273,14 @@ def test_noise_shows_a_tap_that_cancels_in_the_probe() -> None:
 
 
 def test_wrong_size_is_an_error() -> None:
-    with pytest.raises(UsageError, match="scale_factor 3 asks for"):
+    message = "outputs of 22×22 for 11×11 and 24×24 for 12×12; scale_factor 3 asks for sides that grow by 3"
+    with pytest.raises(UsageError, match=message):
         impulse_response(resize("nearest", 2), 1, 3)
+
+
+def test_a_layer_that_no_map_suits_fails_as_it_does() -> None:
+    with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
+        impulse_response(nn.Conv2d(1, 1, 50), 1, 1)
 
 
 @pytest.mark.cuda

@@ -28,6 +28,8 @@ def make_result(upsampler: str, kernel_size: int | None, seed: int = 0, **change
         "checkerboard_scale2_levels": 0.05 + 0.01 * seed,
         "detection_levels": 0.2,
         "flat_field_ripple_levels": 0.0,
+        "effective_ripple_scale1": 1e-6,
+        "effective_ripple_scale2": 2e-6 * (1 + seed),
         "target_checkerboard_levels": -0.1,
         "output_checkerboard_levels": 0.1,
         "colour_distance_correlation": 0.3 + 0.01 * seed,

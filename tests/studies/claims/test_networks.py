@@ -132,6 +132,16 @@ def test_a_row_of_the_curve_has_a_floor_of_its_own() -> None:
     assert run.find_excess({**early, "checkerboard_levels": None}) is None
 
 
+def test_the_upsampler_that_ripples_most_speaks_for_the_network() -> None:
+    def find(last: float | None, other: float | None) -> float | None:
+        row = make_result("transposed", 3, effective_ripple_scale1=last, effective_ripple_scale2=other)
+        return Ended(row=row, curve=()).find_effective_ripple()
+
+    assert find(0.1, 0.2) == 0.2
+    assert find(0.1, None) == 0.1
+    assert find(None, None) is None
+
+
 def test_views_name_the_network_and_drop_its_name() -> None:
     evidence: Evidence = {
         "overlap_cv": 0.5,

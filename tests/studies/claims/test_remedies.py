@@ -75,6 +75,13 @@ def test_divisible_kernels_even_the_noise_but_not_the_ripple() -> None:
     finding = judge_divisibility(evidence)
     assert finding.verdict is Verdict.PARTLY
     assert "2.01 (1.99 to 2.03) levels with k4" in finding.sentence
+    # the largest of each network's upsamplers, over three seeds
+    assert evidence[f"{NAME}_plain_effective_ripple"] == pytest.approx(4e-6)
+    assert evidence[f"{NAME}_remedied_effective_ripple"] == pytest.approx(4e-6)
+    assert "where the upsamplers' effective ripple is 4e-06 (" in finding.sentence
+    # results from before it was measured have no such evidence
+    earlier = {name: value for name, value in evidence.items() if "effective_ripple" not in name}
+    assert "effective ripple" not in judge_divisibility(earlier).sentence
 
 
 def test_resizing_has_no_ripple_but_images_and_borders() -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deconvbench.errors import UsageError
-from deconvbench.measure.artifacts import checkerboard
+from deconvbench.measure.artifacts import checkerboard, effective_ripple, impulse_response, measure_mean_inputs
 from deconvbench.records.schema import SCORE_COLUMNS
 from deconvbench.studies.training.scores import Scores, score_finally, score_network
 
@@ -283,3 +283,34 @@ def test_final_scores_of_a_network_that_diverged_are_nan() -> None:
     known = found.pop("target_checkerboard_levels")
     assert math.isfinite(known)
     assert all(math.isnan(number) for number in found.values())
+
+
+class TwoUpsamplers(nn.Module):
+    """Features of images, halved twice and brought back by two layers."""
+
+    def __init__(self, first: nn.Module, last: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.down = nn.Sequential(nn.Conv2d(3, 2, 4, 4), nn.ReLU())
+        self.first, self.last = first, last
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.last(self.first(self.down(x)))
+        return torch.cat([y, y[:, :1]], 1)
+
+
+def test_effective_ripple_is_that_of_each_upsampler_with_what_it_gets() -> None:
+    images = draw_images()
+    network = TwoUpsamplers(make_resize_conv(), make_transposed())
+    names = {"first": 2, "last": 2}
+    scores = score_network(network, images, images, NAMES, period=4, uses_instance_norm=False, upsamplers=names)
+    assert scores.row["effective_ripple_scale2"] == pytest.approx(0, abs=1e-20)
+    means = measure_mean_inputs(network, ["last"], images)["last"]
+    expected = effective_ripple(impulse_response(network.last, 2, 2), 2, means)
+    assert expected > 0.01
+    assert scores.row["effective_ripple_scale1"] == pytest.approx(expected, rel=1e-5)
+    one = score_network(network, images, images, NAMES, period=4, uses_instance_norm=False, upsamplers={"last": 2})
+    assert one.row["effective_ripple_scale1"] == scores.row["effective_ripple_scale1"]
+    assert math.isnan(one.row["effective_ripple_scale2"])
+    assert math.isnan(score(network, period=4).row["effective_ripple_scale1"])
+    assert not network.last._forward_pre_hooks

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from deconvbench.records.schema import SCORE_COLUMNS, TRAINED_DTYPES
+from deconvbench.records.schema import LATER_SCORE_COLUMNS, SCORE_COLUMNS, TRAINED_DTYPES
 from deconvbench.studies.training import training
-from deconvbench.studies.training.checkpoints import load_checkpoint, read_json, read_log
+from deconvbench.studies.training.checkpoints import load_checkpoint, read_json, read_log, save_checkpoint
 from deconvbench.studies.training.held_out import hold_out
 from deconvbench.studies.training.images import draw_batch
 from deconvbench.studies.training.settings import TrainingSettings
@@ -95,6 +95,42 @@ def test_a_run_leaves_log_result_checkpoint_and_pictures(task: str, tmp_path: Pa
             assert image["crop"] == f"crops/{settings.run_id}/{image['image']}-step{row['step']}.png"
             with Image.open(tmp_path / image["crop"]) as picture:
                 assert (picture.size, picture.mode) == ((32, 32), "RGB")
+
+
+@pytest.mark.parametrize(
+    ("upsampler", "task", "scales"),
+    [
+        pytest.param("transposed", "reconstruction", {1, 2}, id="two"),
+        pytest.param("transposed", "super-resolution", {1}, id="one"),
+        pytest.param("carafe", "reconstruction", set(), id="not linear"),
+    ],
+)
+def test_the_ripple_of_the_trained_upsamplers_is_in_log_and_result(
+    upsampler: str, task: str, scales: set[int], tmp_path: Path
+) -> None:
+    kernel_size = 3 if upsampler == "transposed" else None
+    settings = replace(TINY, task=task, upsampler=upsampler, kernel_size=kernel_size, steps=1)
+    run = TrainingRun(settings, IMAGES, tmp_path)
+    result = run.run()
+    for row in (*read_log(run.folder), result):
+        found = {scale for scale in (1, 2) if row[f"effective_ripple_scale{scale}"] is not None}
+        assert found == scales
+    for scale in scales:
+        assert 0 < result[f"effective_ripple_scale{scale}"] < 1
+
+
+@pytest.mark.usefixtures("roughly")
+def test_a_checkpoint_from_before_a_score_came_is_ended(tmp_path: Path) -> None:
+    run = TrainingRun(TINY, IMAGES, tmp_path)
+    run.run()
+    state = load_checkpoint(run.folder, "cpu")
+    assert state is not None
+    for name in LATER_SCORE_COLUMNS:
+        del state["row"][name]
+    save_checkpoint(run.folder, state)
+    result = TrainingRun(TINY, IMAGES, tmp_path).run()
+    assert {result[name] for name in LATER_SCORE_COLUMNS} == {None}
+    assert result["psnr_db"] is not None
 
 
 def test_training_learns(tmp_path: Path) -> None:

@@ -27,10 +27,9 @@ CLEAN_EFFECTIVE_RIPPLE = 1e-5
 def effective_ripple(taps: Tensor, scale_factor: int, mean_input: MeanInput) -> float:
     """Share of the mean input's output power that alternates with the phase.
 
-    With the gains G_φ[o, i] of `phase_gains` and the mean activation m_i of input channel i,
-    g_φ[o] = Σ_i G_φ[o, i]·m_i is what phase φ makes of a flat area, but for the bias: Σ_o Var_φ(g) / Σ_o mean_φ(g²).
-    Sums run over the output channels, and over leading axes (uses of a shared layer, images, seeds), before the
-    division.
+    Σ_o Var_φ(g) / Σ_o mean_φ(g²), where g_φ[o] = Σ_i G_φ[o, i]·m_i is what phase φ makes of a flat area, but for
+    the bias: G_φ[o, i] are the `phase_gains`, m_i is the mean activation of input channel i. Sums run over the
+    output channels, and over leading axes (uses of a shared layer, images, seeds), before the division.
 
     Unit: none (a share of power). Range: 0 to 1. Best: 0; below 1e-5 (`CLEAN_EFFECTIVE_RIPPLE`) a layer counts as
     clean.
@@ -116,8 +115,8 @@ def _weigh_gains(taps: Tensor, scale_factor: int, mean_input: MeanInput) -> Tens
         raise UsageError(f"mean_input: {quote(mean_input)} is not an array of numbers") from error
     if means.ndim == 0 or means.shape[-1] != gains.shape[-3]:
         raise UsageError(
-            f"mean_input: shape {tuple(means.shape)} does not hold a number for each of the {gains.shape[-3]} input"
-            " channels that the taps have"
+            f"mean_input: shape {tuple(means.shape)} does not hold a number for each of the"
+            f" {gains.shape[-3]} input channels of the taps"
         )
     try:
         return torch.einsum("...oiyx,...i->...oyx", gains, means)

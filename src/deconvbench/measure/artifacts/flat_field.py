@@ -127,13 +127,13 @@ def flat_field_ripple(
     Unit: that of the output. Range: 0 and up. Best: 0, a plain colour stays plain. Nearest resize-convolution
     through pointwise nonlinearities has exactly 0 with any weights (bilinear: 0 to rounding).
     Sees: the checkerboard in flat areas, of networks and single layers (period = their scale), linear or not.
-    Where the network ends in a sigmoid, tanh, clamp or the like (scaled or moved behind it, or not), which squeezes
-    ripple near its limits, the amplitude before it is given too, in units of that function's input.
+    Where the network ends in a sigmoid, tanh, clamp or the like (scaled or moved behind it, or not), which
+    squeezes ripple near its limits, the amplitude before it is given too, in units of that function's input.
     Blind to: artifacts that appear only at edges and textures, and to borders.
-    Degenerate under InstanceNorm (and GroupNorm of single channels, or LayerNorm over pixels): it subtracts a plain
-    colour, or blows up the little that is left of it. Two plain halves serve there: there is a contrast to
-    normalise, and each half is still plain away from its edges. (A slow wave would not do: its ripple changes sign
-    with it and averages out.)
+    Degenerate under InstanceNorm (and GroupNorm of single channels, or LayerNorm over pixels): it subtracts a
+    plain colour, or blows up the little that is left of it. Two plain halves serve there: there is a contrast to
+    normalise, and each half is still plain away from its edges. (A slow wave would not do: its ripple changes
+    sign with it and averages out.)
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def flat_field_ripple(
     low, high = _check_range(colour_range)
     if not is_number(tolerance) or not tolerance >= 0:
         raise UsageError(f"tolerance: {quote(tolerance)} is not a share of 0 or above")
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+    if not check_kind("dtype", dtype, torch.dtype, "a type of torch").is_floating_point:
         raise UsageError(f"dtype: {quote(dtype)} is not a floating-point type of torch")
     if generator is not None:
         check_kind("generator", generator, torch.Generator, "a torch.Generator")
@@ -228,7 +228,7 @@ class _TooSmallError(UsageError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
-    """Phases (N, C, P, P) of each part of the output, and of what is before the last activation; see the result."""
+    """Phases (N, C, P, P) of each part of the output, and of what is before its last activation."""
 
     phases: list[Tensor]
     phases_before: list[Tensor]
@@ -290,8 +290,10 @@ class _Probe:
             y = _run_network(self.network, x)
         blocks = self._split(y, parts)
         activation, before = self._find_activation(x, y, watch)
-        change = (y - y[:1]).abs().max()
-        is_constant = len(y) > 1 and bool(change <= _SAME * y.abs().max())
+        # a saturated end does not depend on the colour either
+        seen = y if before is None else before
+        change = (seen - seen[:1]).abs().max()
+        is_constant = len(y) > 1 and bool(change <= _SAME * seen.abs().max())
         return _Reading(
             phases=[average_phases(part) for part in blocks],
             phases_before=[] if before is None else [average_phases(part) for part in self._split(before, parts)],
@@ -318,9 +320,11 @@ class _Probe:
             return None, None
         number, name = found
         if number != watch.number:
-            with torch.no_grad(), CallWatch(number) as watch:
+            with torch.no_grad(), CallWatch(number) as again:
                 self.network(x)
-        before = watch.before
+            before = again.before
+        else:
+            before = watch.before
         if before is None or before.shape != y.shape or not bool(before.isfinite().all()):
             return name, None
         return name, before

@@ -51,12 +51,12 @@ def impulse_response(layer: nn.Module, in_channels: int, scale_factor: int, *, m
     -------
     Tensor, shape (O, I, T, T), float64
         Response of each output channel to an impulse in each input channel; T = s·(2r+1), where r is the reach in
-        input pixels. Index a along an axis is output pixel s·(n + q) + a − s·r of an impulse at input pixel n, both
-        counted from the first pixel of their map, so it belongs to phase a mod s of the *output as it is*. q is 0
-        where the output's side is s times the input's; otherwise it is d/(2s) rounded (half to even), a whole
-        number of blocks for each axis, which keeps the response of a symmetric crop in the middle. What a crop by c
-        pixels does is thus to rotate the phases by c mod s: index a of the uncropped layer becomes a − c, but for
-        whole blocks. No metric of taps depends on that: they treat all phases alike.
+        input pixels. Index a along an axis is output pixel s·(n + q) + a − s·r of an impulse at input pixel n,
+        both counted from the first pixel of their map, so it belongs to phase a mod s of the *output as it is*.
+        q is 0 where the output's side is s times the input's; otherwise it is d/(2s) rounded (half to even), a
+        whole number of blocks for each axis, which keeps the response of a symmetric crop in the middle. A crop of
+        c pixels at the top or on the left thus rotates the phases: index a of the uncropped layer becomes a − c,
+        but for whole blocks. No metric of taps depends on that: they treat all phases alike.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def impulse_response(layer: nn.Module, in_channels: int, scale_factor: int, *, m
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """Where a layer's output lies: scale s, and for rows and columns d = side of the output − s·side of the input."""
+    """Where an output lies: scale s, and for rows and columns d = side of the output − s·side of the input."""
 
     scale_factor: int
     excess: tuple[int, int]
@@ -146,8 +146,8 @@ def _find_frame(probe: nn.Module, noise: Tensor, scale_factor: int) -> _Frame:
             f"{shape[0]}×{shape[1]} for {size}×{size}" for shape, size in zip(shapes, sizes, strict=True)
         )
         raise UsageError(
-            f"upsampler: outputs of {found}; scale_factor {scale_factor} asks for sides that grow by {scale_factor}"
-            " with each pixel of the input"
+            f"upsampler: outputs of {found}; scale_factor {scale_factor} asks for sides that grow by"
+            f" {scale_factor} with each pixel of the input"
         )
     down, right = (side - scale_factor * sizes[0] for side in shapes[0])
     return _Frame(scale_factor, (down, right))

@@ -1,7 +1,7 @@
-"""What a network is before its last activation: a sigmoid, tanh or clamp at the end squeezes ripple until it is gone.
+"""What a network is before its last activation: a sigmoid, tanh or clamp at the end squeezes ripple out of sight.
 
-The calls of torch are watched while the network runs, so it does not matter whether the activation is a module or a
-function, nor where it stands. Nothing of the network is changed, and nothing is measured here.
+The calls of torch are watched while the network runs, so it does not matter whether the activation is a module or
+a function, nor where it stands. Nothing of the network is changed, and nothing is measured here.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 # by the names of torch's functions and methods; in-place forms have an underscore behind
-_SATURATING = frozenset(
-    "arctan atan clamp clamp_max clamp_min clip erf expit hardsigmoid hardtanh relu relu6 sigmoid softsign tanh".split()
+_SATURATING = frozenset({"clamp", "clamp_max", "clamp_min", "clip", "hardtanh", "relu", "relu6"}) | frozenset(
+    {"arctan", "atan", "erf", "expit", "hardsigmoid", "sigmoid", "softsign", "tanh"}
 )
 # share of the largest value: what is scaled and moved is the same but for rounding, in float32 too
 _SAME = 1e-5
@@ -123,9 +123,11 @@ def find_last_activation(network: nn.Module, x: Tensor) -> tuple[int, str] | Non
 
 
 def _is_rescaled(y: Tensor, x: Tensor) -> bool:
-    """Whether y is a·x + b with numbers a and b."""
+    """Whether y is a·x + b with numbers a and b; where the activation is saturated, both are constant."""
     if y.shape != x.shape or not y.numel():
         return False
+    if bool((y == y.flatten()[0]).all()):
+        return bool((x == x.flatten()[0]).all())
     y, x = y.double(), x.double()
     moved, given = y - y.mean(), x - x.mean()
     power = float(given.square().sum())

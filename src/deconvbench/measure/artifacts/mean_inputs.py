@@ -52,9 +52,9 @@ class InputMeans:
             if name not in known:
                 raise UsageError(f"modules: {quote(name)} is not a module of this network{suggest(name, known)}")
             self._modules[name] = known[name]
-        # for each use in a forward pass: sum over images and pixels (I,), in float64, and how many there were
-        self._sums: dict[str, list[Tensor]] = {}
-        self._counts: dict[str, list[int]] = {}
+        # for each use in a pass: of each image the mean over its pixels (I,), in float64, and how many there were
+        self._means: dict[str, list[list[Tensor]]] = {}
+        self._pixels: dict[str, list[list[int]]] = {}
         self._uses: dict[str, int] = {}
         self._handles: list[RemovableHandle] = []
 
@@ -71,29 +71,39 @@ class InputMeans:
         while self._handles:
             self._handles.pop().remove()
 
-    def read(self) -> dict[str, Tensor]:
+    def read(self, *, per_image: bool = False) -> dict[str, Tensor]:
         """Mean of each input channel, for each module and use.
+
+        Parameters
+        ----------
+        per_image : bool
+            Give the mean of each image on its own.
 
         Returns
         -------
-        dict of str to Tensor, shape (U, I), float64
-            On the CPU. U is how often the module is used in one pass through the network, in order; all images and
-            pixels of a use count alike. Not finite where an activation was not.
+        dict of str to Tensor, shape (U, I) or (U, N, I), float64
+            On the CPU. U is how often the module is used in one pass through the network, in order (passes are
+            told apart by calls of the network itself); all images and pixels of a use count alike. Not finite
+            where an activation was not.
 
         Raises
         ------
         UsageError
-            If a module has not been used since.
+            If a module has not been used since; for means per image, if its uses had different numbers of images.
         """
         for name in self._modules:
-            if name not in self._sums:
+            if name not in self._means:
                 raise UsageError(f"modules: {quote(name)} was not used when the network ran")
-        return {
-            name: torch.stack(
-                [total.cpu() / count for total, count in zip(self._sums[name], self._counts[name], strict=True)]
-            )
-            for name in self._modules
-        }
+        return {name: self._average(name, per_image) for name in self._modules}
+
+    def _average(self, name: str, per_image: bool) -> Tensor:
+        uses = [torch.stack(means) for means in self._means[name]]
+        if not per_image:
+            counts = (torch.tensor(pixels, dtype=torch.float64, device="cpu") for pixels in self._pixels[name])
+            return torch.stack([(use.T @ count) / count.sum() for use, count in zip(uses, counts, strict=True)])
+        if len({len(use) for use in uses}) > 1:
+            raise UsageError(f"modules: the uses of {quote(name)} had different numbers of images")
+        return torch.stack(uses)
 
     def _start(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         del module, args
@@ -110,20 +120,20 @@ class InputMeans:
 
     def _add(self, name: str, values: Tensor) -> None:
         """Add values (N, I, pixels) of the next use."""
-        sums, counts = self._sums.setdefault(name, []), self._counts.setdefault(name, [])
+        means, pixels = self._means.setdefault(name, []), self._pixels.setdefault(name, [])
         use = self._uses.get(name, 0)
         self._uses[name] = use + 1
-        # summed in float64 without a copy in it: half precision ends at 65504 or counts to 256
-        total = values.sum((0, 2), dtype=torch.float64)
-        if use == len(sums):
-            sums.append(torch.zeros_like(total))
-            counts.append(0)
-        if total.shape != sums[use].shape:
+        if use == len(means):
+            means.append([])
+            pixels.append([])
+        # in float64 from the start: sums in half precision end at 65504, or lose all but three digits
+        found = values.mean(2, dtype=torch.float64).cpu()
+        if means[use] and found.shape[1:] != means[use][0].shape:
             raise UsageError(
-                f"modules: {quote(name)} is given {len(total)} channels here and {len(sums[use])} before"
+                f"modules: {quote(name)} is given {found.shape[1]} channels here and {len(means[use][0])} before"
             )
-        sums[use] += total.to(sums[use].device)
-        counts[use] += values.shape[0] * values.shape[2]
+        means[use] += found.unbind()
+        pixels[use] += [values.shape[2]] * len(found)
 
 
 def _flatten_channels(module: nn.Module, given: Tensor, name: str) -> Tensor:
@@ -139,7 +149,9 @@ def _flatten_channels(module: nn.Module, given: Tensor, name: str) -> Tensor:
     return held.flatten(2) if held.ndim > 2 else held[..., None]
 
 
-def measure_mean_inputs(model: nn.Module, modules: Iterable[str], inputs: Iterable[Any]) -> dict[str, Tensor]:
+def measure_mean_inputs(
+    model: nn.Module, modules: Iterable[str], inputs: Iterable[Any], *, per_image: bool = False
+) -> dict[str, Tensor]:
     """Run a network on images and measure the mean activation of each input channel of some of its modules.
 
     Parameters
@@ -152,11 +164,13 @@ def measure_mean_inputs(model: nn.Module, modules: Iterable[str], inputs: Iterab
         What each pass is given: one tensor such as images (N, C, H, W), a tuple of arguments, or a mapping of
         keywords. Tensors are moved to the network's device; those of floating point get its parameters' type. A
         single tensor is one pass.
+    per_image : bool
+        Give the mean of each image on its own: what cancels on the mean of all, and not in each, then shows.
 
     Returns
     -------
-    dict of str to Tensor, shape (U, I), float64
-        For each name, a row per use in a pass: what `effective_ripple` takes. Sums run in float64.
+    dict of str to Tensor, shape (U, I) or (U, N, I), float64
+        For each name and use in a pass what `effective_ripple` takes. Sums run in float64.
 
     Raises
     ------
@@ -173,12 +187,12 @@ def measure_mean_inputs(model: nn.Module, modules: Iterable[str], inputs: Iterab
             count += 1
     if not count:
         raise UsageError("inputs: there are none; at least one is needed")
-    return means.read()
+    return means.read(per_image=per_image)
 
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without a graph; each module gets its own mode back."""
+    """Put a network into evaluation mode, without a graph; each module gets its own mode back."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -16,7 +16,9 @@ def phase_ripple(taps: Tensor, scale_factor: int) -> float:
     Unit: none (a share of power). Range: 0 to 1. Best: 0, the constant stays constant.
     Sees: a flat area that turns into a checkerboard, at any kernel size. Weights of zero mean, drawn alike, tend
     to 1 − 1/s² even where the kernel is divisible by the stride.
-    Blind to: artifacts that appear only where the input changes, and to borders.
+    Blind to: artifacts that appear only where the input changes, and to borders. For weights as they are
+    initialised: those of a trained layer cancel over the inputs, which each pair on its own does not show
+    (`effective_ripple` is for them).
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from typing import Any
 
 from deconvbench.records.case import format_layer
 from deconvbench.records.layers import NamedLayer
-from deconvbench.records.schema import CURVE_DTYPES, RUN_KEYS, TRAINED_DTYPES
+from deconvbench.records.schema import CURVE_DTYPES, LATER_SCORE_COLUMNS, RUN_KEYS, TRAINED_DTYPES
 from deconvbench.studies.claims.claim import Evidence, Finding
 from deconvbench.studies.claims.judging import Judge
 from deconvbench.tables.frames import list_rows
@@ -72,6 +72,11 @@ class Ended:
         amplitude: float | None = (self.row if row is None else row)["checkerboard_levels"]
         floor = self.find_floor(row)
         return None if amplitude is None or floor is None else amplitude - floor
+
+    def find_effective_ripple(self) -> float | None:
+        """Find the largest effective ripple of the network's upsamplers; None where none was measured."""
+        known = [self.row[name] for name in LATER_SCORE_COLUMNS if self.row[name] is not None]
+        return max(known, default=None)
 
     def find_floor(self, row: Row | None = None) -> float | None:
         """Find the level that a checkerboard has to exceed; see `find_excess`."""

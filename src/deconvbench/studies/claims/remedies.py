@@ -100,7 +100,23 @@ def _describe_remedy(seeds: Sequence[tuple[Ended, ...]]) -> Evidence:
         **put_interval("plain_checkerboard_levels", [plain.row["checkerboard_levels"] for _, plain in seeds]),
         **put_interval("remedied_excess_levels", [remedied.find_excess() for remedied, _ in seeds]),
         **put_interval("remedied_over_plain_ratio", ratios),
+        **_gather_effective_ripple("remedied", [remedied for remedied, _ in seeds]),
+        **_gather_effective_ripple("plain", [plain for _, plain in seeds]),
     }
+
+
+def _gather_effective_ripple(name: str, runs: Sequence[Ended]) -> Evidence:
+    """Lay out the largest of each network's upsamplers; nothing in results from before it was measured."""
+    return put_interval(f"{name}_effective_ripple", [run.find_effective_ripple() for run in runs])
+
+
+def _tell_effective_ripple(evidence: Evidence, first: str, second: str) -> str:
+    """Compare what the trained weights of two layers make of their mean input, where that was measured."""
+    names = [f"{name}_effective_ripple" for name in (first, second)]
+    if any(evidence.get(name) is None for name in names):
+        return ""
+    one, other = (read_interval(evidence, name) for name in names)
+    return f", where the upsamplers' effective ripple is {one} instead of {other}"
 
 
 @tell_few_steps
@@ -134,7 +150,7 @@ def judge_smoothing(evidence: Evidence) -> Finding:
             is_weak = ratio.is_above(EFFECTIVE)
             odena = {True: "does not hold", False: "holds", None: "stays open"}[is_weak]
             text += f" ({ratio} of it: Odena's “quite effective” {odena})"
-        told.append(text)
+        told.append(text + _tell_effective_ripple(view.evidence, "remedied", "plain"))
     if not told:
         parts.append(None)
         told.append(describe_missing(evidence, [SMOOTHED, TRANSPOSED]))
@@ -208,7 +224,8 @@ def judge_divisibility(evidence: Evidence) -> Finding:
             continue
         ratio = read_interval(view.evidence, "remedied_over_plain_ratio")
         parts.append(negate(ratio.is_above(REDUCED)))
-        told.append(f"{view.title} {even} levels with k4, {uneven} with k3, {ratio} of it")
+        text = f"{view.title} {even} levels with k4, {uneven} with k3, {ratio} of it"
+        told.append(text + _tell_effective_ripple(view.evidence, "remedied", "plain"))
     if not told:
         parts.append(None)
         told.append(describe_missing(evidence, [TRANSPOSED_DIVISIBLE, TRANSPOSED]))
@@ -254,6 +271,8 @@ def _describe_resizing(seeds: Sequence[tuple[Ended, ...]]) -> Evidence:
         **put_interval("nearest_excess_levels", [run.find_excess() for run in nearest]),
         **put_interval("nearest_border_over_interior_ratio", compare_border(nearest)),
         **put_interval("transposed_border_over_interior_ratio", compare_border(transposed)),
+        **_gather_effective_ripple("nearest", nearest),
+        **_gather_effective_ripple("transposed", transposed),
     }
 
 
@@ -294,7 +313,7 @@ def judge_resizing(evidence: Evidence) -> Finding:
             ratio = read_interval(view.evidence, "nearest_border_over_interior_ratio")
             parts.append(negate(ratio.is_above(EVEN_RESIDUAL)))
             text += f", and at the border {ratio} times the residual inside"
-        told.append(text)
+        told.append(text + _tell_effective_ripple(view.evidence, "nearest", "transposed"))
     if not told:
         told.append(describe_missing(evidence, [NEAREST, TRANSPOSED]))
         parts.append(None)
@@ -336,6 +355,7 @@ def _describe_subpixel(seeds: Sequence[tuple[Ended, ...]]) -> Evidence:
         runs = [pair[number] for pair in seeds]
         evidence |= put_interval(f"{name}_checkerboard_levels", [run.row["checkerboard_levels"] for run in runs])
         evidence |= put_interval(f"{name}_excess_levels", [run.find_excess() for run in runs])
+        evidence |= _gather_effective_ripple(name, runs)
     first = [row["flat_field_ripple_levels"] for _, icnr in seeds for row in icnr.curve if row["step"] == 0]
     evidence |= put_interval("icnr_step0_flat_field_ripple_levels", first)
     last = [icnr.row["flat_field_ripple_levels"] for _, icnr in seeds]
@@ -367,7 +387,7 @@ def judge_subpixel(evidence: Evidence) -> Finding:
         if all(view.evidence.get(name) is not None for name in ripples):
             start, end = (read_interval(view.evidence, name) for name in ripples)
             text += f", whose ripple of plain colours goes from {start} to {end} levels"
-        told.append(text)
+        told.append(text + _tell_effective_ripple(view.evidence, "icnr", "subpixel"))
     if not told:
         parts.append(None)
         told.append(describe_missing(evidence, [SUBPIXEL, ICNR]))

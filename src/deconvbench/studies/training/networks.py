@@ -13,7 +13,7 @@ COLOURS = 3
 _MIDDLE_GREY = 0.5  # of images from 0 to 1: what the network sees as zero, and starts from at its output
 
 
-def build_network(settings: TrainingSettings) -> nn.Module:
+def build_network(settings: TrainingSettings) -> "TransformationNetwork | SuperResolutionNetwork":
     """Build the network of a training run, with the first weights that its seed draws.
 
     Networks of one task, width and seed share the first weights of all layers but the upsamplers. The global
@@ -26,8 +26,8 @@ def build_network(settings: TrainingSettings) -> nn.Module:
 
     Returns
     -------
-    nn.Module
-        A `TransformationNetwork` or a `SuperResolutionNetwork`, float32, on the CPU.
+    TransformationNetwork or SuperResolutionNetwork
+        In float32, on the CPU.
 
     Raises
     ------
@@ -62,6 +62,9 @@ class TransformationNetwork(nn.Module):
     arXiv:1603.08155, and its supplement.
     The article, figures 5 and 7.
     """
+
+    # names of its upsamplers, the first one first; a norm and a ReLU follow each
+    upsamplers = ("decoder.0", "decoder.3")
 
     def __init__(self, settings: TrainingSettings) -> None:
         super().__init__()
@@ -114,6 +117,9 @@ class SuperResolutionNetwork(nn.Module):
     Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel convolutional
     neural network", arXiv:1609.05158 (5×5 first, upsampling last).
     """
+
+    # name of its upsampler
+    upsamplers = ("decoder",)
 
     def __init__(self, settings: TrainingSettings) -> None:
         super().__init__()

@@ -15,9 +15,13 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
 
 from deconvbench.errors import UsageError
+from deconvbench.measure.artifacts.effective_ripple import effective_ripple
 from deconvbench.measure.artifacts.flat_field import flat_field_ripple
+from deconvbench.measure.artifacts.impulse import impulse_response
+from deconvbench.measure.artifacts.mean_inputs import InputMeans
 from deconvbench.measure.artifacts.periodic import find_device
 from deconvbench.measure.artifacts.spectrum import checkerboard
+from deconvbench.measure.layers import copy_layer
 from deconvbench.records.schema import SCORE_COLUMNS
 from deconvbench.studies.training.colour_distance import correlate_with_colour
 
@@ -28,6 +32,8 @@ LEVELS = 255
 # transformation network, whatever its upsampler, and 8 more with each residual block beyond five.
 _PLAIN_MARGINS = (32, 96)
 _TWO_TONE_MARGINS = (68, 96)
+# share of the output's RMS that rounding leaves; more of it means that a larger margin is worth a try
+_REPEATS = 1e-9
 # output pixels that are left to look at, each way
 _MIDDLE = 8
 # plain colours, or pairs of colours: a pair takes four times the pixels, and more because of the margin
@@ -61,6 +67,7 @@ def score_network(
     *,
     period: int,
     uses_instance_norm: bool,
+    upsamplers: Mapping[str, int] | None = None,
 ) -> Scores:
     """Score a network on images.
 
@@ -68,7 +75,9 @@ def score_network(
     over all channels; the row has their means over the images. The checkerboard is that of the residual
     output − target, not clipped, as `checkerboard` reads it: scale 1 has the lines that a last upsampler of scale
     2 leaves, scale 2 those of the one before. The ripple is what `flat_field_ripple` finds for plain colours in
-    0..1; for two colours side by side where the norm is instance, which subtracts a plain one.
+    0..1; for two colours side by side where the norm is instance, which subtracts a plain one. The effective
+    ripple of an upsampler is that of its weights with its mean input over the test images: scale 1 is the last
+    one, scale 2 the one before.
 
     Parameters
     ----------
@@ -84,13 +93,16 @@ def score_network(
         P in output pixels: the product of the scales of all upsamplers.
     uses_instance_norm : bool
         Whether it normalises over the pixels of an image.
+    upsamplers : mapping of str to int, optional
+        Names of its upsamplers with the scale of each, the first one first: linear and shift-equivariant ones,
+        whose effective ripple is wanted.
 
     Returns
     -------
     Scores
         NaN where an output is not finite, and infinite PSNR where it equals the target. The ripple is NaN too
         where the network's output for plain colours does not repeat, not even 96 pixels from the borders
-        (max-unpooling).
+        (max-unpooling), and the effective ripple where there is no upsampler of that scale.
 
     Raises
     ------
@@ -102,7 +114,8 @@ def score_network(
     Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to structural similarity",
     IEEE Trans. Image Processing 13 (2004).
     """
-    outputs = _run_network(network, inputs)
+    with InputMeans(network, upsamplers or ()) as means:
+        outputs = _run_network(network, inputs)
     truth = targets.detach().cpu()
     if outputs.shape != truth.shape:
         raise UsageError(f"network: outputs of shape {tuple(outputs.shape)} for targets of {tuple(truth.shape)}")
@@ -129,6 +142,7 @@ def score_network(
                 network, period, truth.shape[-1] // inputs.shape[-1], two_tone=uses_instance_norm
             ),
         }
+        row |= _measure_effective_ripples(network, upsamplers or {}, means)
     return Scores(row=row, images=tuple(images), outputs=outputs)
 
 
@@ -177,10 +191,11 @@ class _ColourInput(nn.Module):
 def _measure_ripple(network: nn.Module, period: int, upsampling: int, *, two_tone: bool) -> float:
     """Measure the ripple in levels; two colours lie side by side, so half the rows of the square are enough."""
     colours, parts, margins = (_PAIRS, 2, _TWO_TONE_MARGINS) if two_tone else (_PLAIN_COLOURS, 1, _PLAIN_MARGINS)
+    ripple = math.nan
     for margin in margins:
         rows = (2 * margin + _MIDDLE) // upsampling
         try:
-            ripple = flat_field_ripple(
+            found = flat_field_ripple(
                 _ColourInput(network, rows),
                 3,
                 period,
@@ -189,10 +204,29 @@ def _measure_ripple(network: nn.Module, period: int, upsampling: int, *, two_ton
                 colours=colours,
                 two_tone=two_tone,
             )
-        except UsageError:  # what is near a border reaches further in, or nothing repeats
-            continue
-        return LEVELS * ripple
-    return math.nan
+        except UsageError:  # the answer to a plain colour is not finite, though those to the images are
+            return math.nan
+        ripple = LEVELS * found if found.is_periodic else math.nan
+        # otherwise what is near a border reaches further in, or nothing repeats
+        if found.periodicity_error <= _REPEATS:
+            break
+    return ripple
+
+
+def _measure_effective_ripples(
+    network: nn.Module, upsamplers: Mapping[str, int], means: InputMeans
+) -> dict[str, float]:
+    """Measure the effective ripple of the last upsampler, and of the one before, with their inputs' means."""
+    columns = ("effective_ripple_scale1", "effective_ripple_scale2")
+    found = means.read()
+    ripples = {}
+    for column, name in zip(columns, reversed(list(upsamplers)), strict=False):
+        layer = copy_layer(network.get_submodule(name), torch.float64, "cpu")
+        scale = upsamplers[name]
+        ripples[column] = effective_ripple(
+            impulse_response(layer, found[name].shape[-1], scale), scale, found[name]
+        )
+    return ripples
 
 
 def score_finally(outputs: Tensor, targets: Tensor, mean_colour: Tensor, *, period: int) -> dict[str, float]:

@@ -34,6 +34,7 @@ from deconvbench.studies.training.scores import Scores, score_finally, score_net
 from deconvbench.studies.training.settings import TrainingSettings
 from deconvbench.system.paths import make_folder
 from deconvbench.system.writing import remove_abandoned_drafts
+from deconvbench.upsamplers import get_upsampler
 
 CHECKPOINT_EVERY = 50
 THREADS = 1  # on a CPU; the number of threads decides the order of sums, and so the bits
@@ -194,6 +195,8 @@ class TrainingRun:
 
     def _score(self) -> Scores:
         held_out, settings = self._held_out, self.settings
+        spec = get_upsampler(settings.upsampler)
+        has_taps = spec.linear and spec.shift_equivariant
         return score_network(
             self.network,
             held_out.inputs,
@@ -201,6 +204,7 @@ class TrainingRun:
             held_out.names,
             period=settings.period,
             uses_instance_norm=settings.norm == "instance",
+            upsamplers=dict.fromkeys(self.network.upsamplers if has_taps else (), settings.scale_factor),
         )
 
     def _save(self) -> None:
@@ -240,7 +244,8 @@ class TrainingRun:
         settings = self.settings
         result: Row = {"status": status, "message": message, **settings.keys, "steps": self.step}
         if status == "ok":
-            result |= {name: self._last_row[name] for name in ("loss", *SCORE_COLUMNS)}
+            # a checkpoint of an earlier version lacks the columns that came later
+            result |= {name: self._last_row.get(name) for name in ("loss", *SCORE_COLUMNS)}
             outputs = (self._last_scores or self._score()).outputs  # not kept where the checkpoint was the end
             targets, mean_colour = self._held_out.targets, self._held_out.mean_colour
             final = score_finally(outputs, targets, mean_colour, period=settings.period)
