@@ -110,8 +110,8 @@ def audit(
     Notes
     -----
     Not seen: what TorchScript does, zeros that are put between pixels by indexing, ``grid_sample``; `not_covered`
-    names what was met. Half precision is measured in single where the model can be copied and converted. The ranges
-    of input and output are guesses where they are not given.
+    names what was met. Half precision is measured in single where the model can be copied and converted. The
+    ranges of input and output are guesses where they are not given.
     """
     check_kind("model", model, nn.Module, "a module")
     colours, photographs = check_whole("colours", colours, 1), check_whole("photographs", photographs, 1, 3)

@@ -1,6 +1,6 @@
 """Runs of a model that change or measure something at its sites, and leave the model alone.
 
-Nothing of the model is written to: another weight is given to the function that is called, in that run only.
+Nothing of the model is written to: what a function answers is changed, in that run only.
 """
 
 import math
@@ -17,7 +17,7 @@ from deconvbench.networks.frames import FrameStack
 from deconvbench.networks.fusion.observation import copy_input, find_tensors, split_input
 from deconvbench.networks.inspection.sites import RESIZE_CONVOLUTION, TracedSite, read_scale
 from deconvbench.networks.inspection.tracing import Place, Tracer, Watcher, bind
-from deconvbench.networks.inspection.weights import equalise, level_phases
+from deconvbench.networks.inspection.weights import find_excess, level_phases, read_gains
 
 _SEED = 0
 # of a map, along each axis; of a sequence
@@ -98,7 +98,7 @@ def _key(place: Place, shape: Sequence[int]) -> tuple[Place, tuple[int, ...]]:
 
 
 class Equaliser(Watcher):
-    """Gives the layers of sites equal phase gains.
+    """Gives sites equal phase gains: takes the excess from what their layers answer.
 
     Where the weights do not decide about them, all phases of the site's output get the same mean.
 
@@ -116,21 +116,18 @@ class Equaliser(Watcher):
         self._outputs: dict[Any, TracedSite] = {}
         for traced in sites:
             upsampling, layer = traced.upsampling, traced.upsampling.weighted
-            arguments = None if layer is None else equalise(upsampling, layer.arguments)
-            if layer is not None and arguments is not None:
+            if layer is not None and read_gains(upsampling) is not None:
                 self._layers[_key(layer.place, layer.in_shape)] = traced
             else:
                 self._outputs[_key(upsampling.place, upsampling.out_shape)] = traced
 
     def watch(self, function: Any, place: Place, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Answer a call, with another weight if it is one of the sites'."""
+        """Answer a call, without what unequal gains make of it if it is one of the sites'."""
         bound = bind(place, args, kwargs)
+        answer = function(*args, **kwargs)
         if bound is not None and "weight" in bound:
             traced = self._layers.get(_key(place, bound["input"].shape))
-            if traced is not None:
-                changed = equalise(traced.upsampling, bound)
-                return function(**(bound if changed is None else changed))
-        answer = function(*args, **kwargs)
+            return answer if traced is None else answer - find_excess(traced.upsampling, bound, answer)
         if isinstance(answer, Tensor):
             traced = self._outputs.get(_key(place, answer.shape))
             if traced is not None:

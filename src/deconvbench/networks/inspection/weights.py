@@ -1,4 +1,4 @@
-"""Phase gains of a site's actual weights, and weights whose gains are equal.
+"""Phase gains of a site's actual weights, and what they do to a constant.
 
 For any number of axes, groups and dilations, in float64. A transposed convolution's are read off its kernel, those
 of a sub-pixel convolution off the layer before the shuffle, biases included. A resize has equal gains by
@@ -7,12 +7,13 @@ construction. Runs no model.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from deconvbench.measure.artifacts.imaging import image_rejection_db
 from deconvbench.networks.inspection.sites import TRANSPOSED_CONVOLUTION, TracedSite, read_scale
@@ -59,13 +60,15 @@ def take_ripple_share(gains: Tensor) -> float:
     return float(gains.var(-1, correction=0).sum()) / power if power else math.nan
 
 
-def read_gains(upsampling: Upsampling) -> PhaseGains | None:
+def read_gains(upsampling: Upsampling, arguments: Mapping[str, Any] | None = None) -> PhaseGains | None:
     """Read the phase gains of a site.
 
     Parameters
     ----------
     upsampling : Upsampling
         As it was executed.
+    arguments : mapping or None
+        Of another call of its layer; None: of the one that was seen.
 
     Returns
     -------
@@ -75,7 +78,9 @@ def read_gains(upsampling: Upsampling) -> PhaseGains | None:
     layer = upsampling.weighted
     if layer is None:
         return None
-    weight = layer.weight.detach().double().cpu()
+    given = layer.arguments if arguments is None else arguments
+    weight: Tensor = given["weight"].detach().double().cpu()
+    bias: Tensor | None = given.get("bias")
     if upsampling.place.name in TRANSPOSED:
         phases = _find_phases(upsampling)
         taps = weight.reshape(layer.groups, -1, *weight.shape[1:])
@@ -90,14 +95,14 @@ def read_gains(upsampling: Upsampling) -> PhaseGains | None:
         for group, part in enumerate(rows):
             spread[group, :, group] = part
         sums = spread.flatten(2).flatten(0, 1)
-    offsets = None if layer.bias is None else layer.bias.detach().double().cpu()[channels]
+    offsets = None if bias is None else bias.detach().double().cpu()[channels]
     return PhaseGains(sums[channels].transpose(1, 2)[None], offsets)
 
 
 def find_channels(upsampling: Upsampling) -> Tensor | None:
     """Channels (O, S) of the layer before a shuffle that become the phases of each output channel."""
     layer, layout = upsampling.weighted, upsampling.layout
-    if layer is None:
+    if layer is None or upsampling.place.name in TRANSPOSED:
         return None
     # not what a reshape has made of them since
     is_own = layout is None or (layout.channel_axis == 1 if layer.weight.ndim > 2 else True)
@@ -118,49 +123,59 @@ def count_overlap(traced: TracedSite) -> float:
     return float(counts.std(correction=0) / counts.mean())
 
 
-def equalise(upsampling: Upsampling, arguments: dict[str, Any]) -> dict[str, Any] | None:
-    """Change the weights of a call so that all phases have the mean gain.
+def find_excess(upsampling: Upsampling, bound: Mapping[str, Any], y: Tensor) -> Tensor:
+    """Find the part of a layer's answer that phase gains unlike their mean make of the local mean of its input.
 
-    The difference is spread evenly over the taps of a phase.
+    Without it all phases have one gain; edges, and ripple that comes in, pass as before.
 
     Parameters
     ----------
     upsampling : Upsampling
         The site.
-    arguments : dict
-        Of the call of its layer, with a weight as it is now.
+    bound : mapping
+        Arguments of the call of its layer.
+    y : Tensor
+        Its answer.
 
     Returns
     -------
-    dict or None
-        The same with another weight and bias; None where some phase has no taps.
+    Tensor
+        Of the shape of the answer.
+
+    Raises
+    ------
+    ValueError
+        If no weights decide about the gains.
     """
-    weight: Tensor = arguments["weight"].detach().double()
-    bias: Tensor | None = arguments.get("bias")
-    if upsampling.place.name in TRANSPOSED:
-        phases = _find_phases(upsampling)
-        counts = _count_taps(phases)
-        if bool((counts == 0).any()):
-            return None
-        gains = _sum_phases(weight, phases)
-        axes = tuple(range(-len(phases), 0))
-        excess = (gains - gains.mean(axes, keepdim=True)) / counts.to(weight)
-        mesh = torch.meshgrid(*(phase for phase, _ in phases), indexing="ij")
-        return {**arguments, "weight": (weight - _pick(excess, mesh)).to(arguments["weight"].dtype)}
+    gains = read_gains(upsampling, bound)
+    if gains is None:
+        raise ValueError(f"{upsampling.place}: has no phase gains")
+    excess = (gains.values - gains.values.mean(-1, keepdim=True)).to(y)
+    offsets = None if gains.offsets is None else (gains.offsets - gains.offsets.mean(-1, keepdim=True)).to(y)
+    x: Tensor = bound["input"].to(y.dtype)
     channels = find_channels(upsampling)
-    if channels is None:
-        return None
-    taps = weight.shape[2:].numel()
-    gains = (weight.flatten(2).sum(-1) if weight.ndim > 2 else weight)[channels]
-    excess = torch.zeros_like(weight.flatten(2).sum(-1) if weight.ndim > 2 else weight)
-    excess[channels] = (gains - gains.mean(1, keepdim=True)) / taps
-    equal = weight - excess.reshape(*excess.shape, *(1 for _ in weight.shape[2:]))
-    changed = {**arguments, "weight": equal.to(arguments["weight"].dtype)}
-    if bias is not None:
-        offsets = bias.detach().clone()
-        offsets[channels] = offsets[channels].mean(1, keepdim=True).expand(channels.shape).contiguous()
-        changed["bias"] = offsets
-    return changed
+    if bound["weight"].ndim == 2:
+        assert channels is not None
+        part = torch.einsum("oip,...i->...op", excess[0], x)
+        found = torch.zeros_like(y)
+        found[..., channels] = part if offsets is None else part + offsets
+        return found
+    dims = x.ndim - 2
+    means = _smooth(x)
+    parts = means.reshape(len(x), len(excess), -1, *means.shape[2:])
+    part = torch.einsum("goip,ngi...->ngop...", excess, parts).flatten(1, 2)
+    if offsets is not None:
+        part = part + offsets.reshape(*offsets.shape, *(1 for _ in range(dims)))
+    if upsampling.place.name in TRANSPOSED and upsampling.weighted is not None:
+        scale = upsampling.weighted.read_sizes("stride", 1)
+        start = upsampling.weighted.read_sizes("padding", 0)
+        return _fit(_spread(part, scale), start, y.shape[2:])
+    assert channels is not None
+    flat = part.flatten(1, 2)
+    lost = [(before - after) // 2 for before, after in zip(flat.shape[2:], y.shape[2:], strict=True)]
+    found = torch.zeros_like(y)
+    found[:, channels.flatten()] = _fit(flat, lost, y.shape[2:])
+    return found
 
 
 def level_phases(y: Tensor, scale: Sequence[int], first_axis: int) -> Tensor:
@@ -204,7 +219,7 @@ def measure_rejection(traced: TracedSite) -> float | None:  # noqa: PLR0911 -- o
             return None
         side = -(-max(site.kernel_size) // scale) * scale
         rows, columns = weight.shape[-2:]
-        taps = torch.nn.functional.pad(weight, (0, side - columns, 0, side - rows))
+        taps = functional.pad(weight, (0, side - columns, 0, side - rows))
         return image_rejection_db(taps, scale)
     channels = find_channels(upsampling)
     if channels is not None and upsampling.weighted is not None:
@@ -228,8 +243,34 @@ def measure_rejection(traced: TracedSite) -> float | None:  # noqa: PLR0911 -- o
         profile = torch.from_numpy(bilinear_kernel(scale))
     else:
         return None
-    profile = torch.nn.functional.pad(profile, (0, -len(profile) % scale))
+    profile = functional.pad(profile, (0, -len(profile) % scale))
     return image_rejection_db(torch.outer(profile, profile)[None, None], scale)
+
+
+def _smooth(x: Tensor) -> Tensor:
+    """Mean over four pixels along each axis: of what alternates from pixel to pixel nothing is left."""
+    dims = x.ndim - 2
+    pool = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)[dims - 1]
+    around = functional.pad(x, (1, 2) * dims, mode="replicate")
+    y: Tensor = pool(around, 4, stride=1)
+    return y
+
+
+def _spread(part: Tensor, scale: Sequence[int]) -> Tensor:
+    """Put phases (N, O, S, ...) at their pixels (N, O, ...)."""
+    dims = len(scale)
+    blocks = part.reshape(*part.shape[:2], *scale, *part.shape[3:])
+    order = [axis for one in range(dims) for axis in (2 + dims + one, 2 + one)]
+    sides = [side * one for side, one in zip(part.shape[3:], scale, strict=True)]
+    return blocks.permute(0, 1, *order).reshape(*part.shape[:2], *sides)
+
+
+def _fit(y: Tensor, start: Sequence[int], sides: Sequence[int]) -> Tensor:
+    """Cut a map from a pixel on, or from before its first; zeros where it ends."""
+    amounts: list[int] = []
+    for first, side, own in zip(start, sides, y.shape[2:], strict=True):
+        amounts = [-first, side + first - own, *amounts]
+    return functional.pad(y, amounts)
 
 
 def _find_phases(upsampling: Upsampling) -> list[tuple[Tensor, int]]:
@@ -251,13 +292,6 @@ def _sum_phases(taps: Tensor, phases: Sequence[tuple[Tensor, int]]) -> Tensor:
         shape[axis] = scale
         taps = taps.new_zeros(shape).index_add(axis, phase.to(taps.device), taps)
     return taps
-
-
-def _pick(values: Tensor, mesh: Sequence[Tensor]) -> Tensor:
-    """Take a value (..., s, s) for each tap, by its phases."""
-    index: Any = (..., *mesh)
-    picked: Tensor = values[index]
-    return picked
 
 
 def _count_taps(phases: Sequence[tuple[Tensor, int]]) -> Tensor:
