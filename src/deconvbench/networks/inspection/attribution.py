@@ -15,6 +15,7 @@ from torch import Tensor
 from deconvbench.errors import UsageError
 from deconvbench.measure.artifacts.spectrum import CheckerboardResult, checkerboard
 from deconvbench.networks.inspection.inputs import OutputRange
+from deconvbench.networks.inspection.norms import Statistics
 from deconvbench.networks.inspection.periodic import PeriodicPart, read_periodic
 from deconvbench.networks.inspection.report import Attribution
 from deconvbench.networks.inspection.running import Runner
@@ -116,16 +117,21 @@ class Meter:
         self._runner = runner
         self._views = views
         self._unit = output_range.levels_per_unit
+        self._norms: list[Statistics] = []
 
     def measure_flat(self) -> list[PeriodicPart]:
         """Measure each plain colour, in levels; none where the output is too small or not finite."""
-        parts = [self._measure_colour(example) for example in self._views.flat]
-        found = [part for part in parts if part is not None]
-        return found if len(found) == len(parts) else []
+        recorders = [self._runner.record() for _ in self._views.flat]
+        pairs = zip(self._views.flat, recorders, strict=True)
+        found = [self._measure_colour(example, recorder) for example, recorder in pairs]
+        self._norms = [recorder.statistics for recorder in recorders]
+        parts = [part for part in found if part is not None]
+        return parts if len(parts) == len(found) else []
 
     def measure_equal(self, sites: Sequence[TracedSite], colour: int) -> PeriodicPart | None:
-        """Measure one plain colour with equal gains at some sites."""
-        return self._measure_colour(self._views.flat[colour], self._runner.equalise(sites))
+        """Measure one plain colour with equal gains at some sites, and norms as they were without."""
+        replayer = self._runner.replay(self._norms[colour])
+        return self._measure_colour(self._views.flat[colour], replayer, self._runner.equalise(sites))
 
     def _measure_colour(self, example: Any, *watchers: Watcher) -> PeriodicPart | None:
         y = self.to_levels(pick(self._runner.run(example, *watchers), self._views.output))
@@ -137,9 +143,12 @@ class Meter:
         """Convert an output to levels, float64, on the CPU."""
         return self._unit * output.double().cpu()
 
-    def run_real(self, sites: Sequence[TracedSite], count: int) -> list[Tensor]:
-        """Run the first few images with equal gains at some sites, in levels."""
-        shown = [self._runner.run(example, self._runner.equalise(sites)) for example in self._views.real[:count]]
+    def run_real(self, sites: Sequence[TracedSite], norms: Sequence[Statistics]) -> list[Tensor]:
+        """Run the first few images with equal gains at some sites and norms as they were without, in levels."""
+        shown = [
+            self._runner.run(example, self._runner.replay(statistics), self._runner.equalise(sites))
+            for example, statistics in zip(self._views.real, norms, strict=False)
+        ]
         return [self.to_levels(pick(one, self._views.output)) for one in shown]
 
     def score(self, images: Sequence[Tensor]) -> CheckerboardResult | None:

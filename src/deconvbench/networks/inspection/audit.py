@@ -34,6 +34,7 @@ from deconvbench.networks.inspection.findings import list_findings
 from deconvbench.networks.inspection.hidden import HiddenRipple, may_hide, measure_hidden
 from deconvbench.networks.inspection.inputs import check_range, guess_range, make_flat_inputs, make_photographs
 from deconvbench.networks.inspection.judgement import judge
+from deconvbench.networks.inspection.norms import Statistics
 from deconvbench.networks.inspection.periodic import PeriodicPart, average_parts
 from deconvbench.networks.inspection.preparation import list_unseen, name_dtype, run_eagerly, to_single, widen
 from deconvbench.networks.inspection.report import (
@@ -175,10 +176,11 @@ class _Auditor:
                 raise UsageError("model: upsamples elsewhere in single precision than in its own")
             real, inputs = self._choose_real(images, photographs)
             self._say("running images")
-            collector, shown = runner.collect(traced), []
+            collector, shown, norms = runner.collect(traced), [], []
             for example in real:
-                watch = runner.time(synchronise)
-                shown.append(runner.run(example, watch, collector))
+                watch, recorder = runner.time(synchronise), runner.record()
+                shown.append(runner.run(example, watch, collector, recorder))
+                norms.append(recorder.statistics)
                 watches += [] if self._is_widened else [watch]
             reports = []
             for own, one in zip(own_sites, traced, strict=True):
@@ -207,7 +209,7 @@ class _Auditor:
             elif reports:
                 reports = [replace(one, period=find_period(one.site, outputs[number].shape)) for one in reports]
                 measured, reports = self._measure(
-                    runner, tracer, traced, reports, maps, number, real, chosen, colours
+                    runner, tracer, traced, reports, maps, number, real, norms, chosen, colours
                 )
         reports = self._find_fusible(reports, measure_fuse=measure_fuse)
         findings = list_findings(reports)
@@ -258,6 +260,7 @@ class _Auditor:
         maps: Sequence[Tensor],
         number: int,
         real: Sequence[Any],
+        norms: Sequence[Statistics],
         chosen: Any,
         colours: int,
     ) -> tuple[_Measured, list[SiteReport]]:
@@ -308,7 +311,7 @@ class _Auditor:
             if flat is not None and flat.total > 0:
                 after[one.site.number] = meter.measure_equal([one], strongest)
             if score is not None:
-                equal = meter.run_real([one], _COMPARED)
+                equal = meter.run_real([one], norms[:_COMPARED])
                 pairs = zip(images, equal, strict=False)
                 differences = [image - other for image, other in pairs if image.shape == other.shape]
                 changes[one.site.number] = meter.score(differences)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from deconvbench.errors import DeconvbenchError, UsageError, describe_failure
 from deconvbench.networks.frames import FrameStack
 from deconvbench.networks.fusion.observation import copy_input, find_tensors, split_input
+from deconvbench.networks.inspection.norms import NormRecorder, NormReplayer, Statistics
 from deconvbench.networks.inspection.sites import RESIZE_CONVOLUTION, TracedSite, read_scale
 from deconvbench.networks.inspection.tracing import Place, Tracer, Watcher, bind
 from deconvbench.networks.inspection.weights import find_excess, level_phases, read_gains
@@ -78,6 +79,14 @@ class Runner:
     def equalise(self, sites: Sequence[TracedSite]) -> "Equaliser":
         """Make what runs the model with equal phase gains at some sites."""
         return Equaliser(self._stack, sites)
+
+    def record(self) -> NormRecorder:
+        """Make what notes the statistics of norms."""
+        return NormRecorder(self._stack)
+
+    def replay(self, statistics: Statistics) -> NormReplayer:
+        """Make what normalises with noted statistics."""
+        return NormReplayer(self._stack, statistics)
 
     def collect(self, sites: Sequence[TracedSite]) -> "Collector":
         """Make what collects the mean input of the sites."""
