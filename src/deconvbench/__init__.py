@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from deconvbench.measure.layer_metrics import measure_layer
     from deconvbench.networks.fusion import fuse
+    from deconvbench.networks.inspection import audit
     from deconvbench.records.case import Case
     from deconvbench.tables.files import load
     from deconvbench.upsamplers import build_upsampler, list_upsamplers, register_upsampler
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Case": "records.case",
     "Grid": "grid.grid",
+    "audit": "networks.inspection",
     "block_edge": "measure.artifacts",
     "border_error": "measure.artifacts",
     "build_upsampler": "upsamplers",
@@ -72,6 +74,7 @@ __all__ = [
     "Case",
     "Grid",
     "__version__",
+    "audit",
     "block_edge",
     "border_error",
     "build_upsampler",
