@@ -71,8 +71,8 @@ def block_edge(image: Tensor | NDArray[np.number[Any]], period: int = 8) -> Bloc
     with the same sign in every block is taken out first: that is a checkerboard.
 
     Unit: that of the image. Range: any; negative means fewer steps than beside. Best: anything below the level.
-    Sees: JPEG's blocks (period 8, in most photographs at quality 50), tile seams, enlargement by nearest
-    neighbour. Blind to: blocks that are not on one grid over the whole image (JPEG after resizing), and blocks whose edges
+    Sees: JPEG's blocks (period 8, in most photographs at quality 50), tile seams, nearest neighbour.
+    Blind to: blocks that are not on one grid over the whole image (JPEG after resizing), and blocks whose edges
     are smoothed over more than a pixel.
     Misread: bilinear enlargement has kinks on a grid, which are energy on a grid as well.
 
