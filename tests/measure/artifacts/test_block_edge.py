@@ -19,8 +19,7 @@ def _draw_blocks(seed: int, period: int, side: int) -> Image:
     """Blocks of random level, deviation 1: steps of RMS √2."""
     count = -(-side // period)
     blocks = np.random.default_rng(seed).standard_normal((count, count))
-    found: Image = np.kron(blocks, np.ones((period, period)))[:side, :side]
-    return found
+    return np.asarray(np.kron(blocks, np.ones((period, period)))[:side, :side], np.float64)
 
 
 def _compress(image: Image, quality: int) -> Image:
@@ -78,7 +77,7 @@ def test_flat_and_sloping_images_have_none() -> None:
         assert abs(found.amplitude) < 1e-9
 
 
-@pytest.mark.parametrize("name", ["camera", "coins", "astronaut", "gravel", "moon"])
+@pytest.mark.parametrize("name", ["camera", "coins", "astronaut", "gravel"])
 def test_jpeg_and_nearest_are_found_in_photographs_and_clean_ones_are_clean(name: str) -> None:
     photograph = np.asarray(getattr(skimage.data, name)(), np.float64)
     photograph = photograph.mean(-1) if photograph.ndim == 3 else photograph

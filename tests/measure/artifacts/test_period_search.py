@@ -64,7 +64,7 @@ def test_photographs_have_no_period_until_one_is_planted(name: str) -> None:
     assert find_period(photograph).period is None
     for period in (2, 3, 4, 8, 16):
         if 8 * period <= min(photograph.shape):
-            assert find_period(_plant(photograph, period, 0.05)).period == period
+            assert find_period(_plant(photograph, period, 0.1)).period == period
 
 
 def test_constants_have_none() -> None:

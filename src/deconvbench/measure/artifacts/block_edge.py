@@ -72,7 +72,7 @@ def block_edge(image: Picture, period: int = 8, *, channels: Channels | None = N
     with the same sign in every block is taken out first: that is a checkerboard.
 
     Unit: that of the image. Range: any; negative means fewer steps than beside. Best: anything below the level.
-    Sees: JPEG's blocks (period 8, at quality 50 and often at 75), tile seams, enlargement by nearest neighbour.
+    Sees: JPEG's blocks (period 8, in most photographs at quality 50), tile seams, nearest neighbour.
     Blind to: blocks that are not on one grid over the whole image (JPEG after resizing), and blocks whose edges
     are smoothed over more than a pixel.
     Misread: bilinear enlargement has kinks on a grid, which are energy on a grid as well.
@@ -114,10 +114,10 @@ def block_edge(image: Picture, period: int = 8, *, channels: Channels | None = N
     down, row = _find_edges(maps.transpose(-2, -1), period)
     right, column = _find_edges(maps, period)
     energy = (down[0] + right[0]) / 2
-    error = math.hypot(down[1], right[1]) / 2
+    scatter = math.hypot(down[1], right[1]) / 2
     return BlockEdgeResult(
         amplitude=math.copysign(math.sqrt(abs(energy)), energy),
-        detection_level=max(math.sqrt(_ERRORS * error), _ROUNDING * float(images.abs().max())),
+        detection_level=max(math.sqrt(_ERRORS * scatter), _ROUNDING * float(images.abs().max())),
         period=period,
         offset=(row, column),
         unit=find_unit(image),
@@ -151,7 +151,8 @@ def _compare_steps(maps: Tensor, period: int) -> tuple[Tensor, Tensor, int]:
     bends = steps[..., 1:-1] - (steps[..., :-2] + steps[..., 2:]) / 2
     bends = _remove_tile(bends, period)
     rows = bends.shape[-2] // period * period
-    energies = bends[..., :rows, :].square().unflatten(-2, (-1, period)).mean(-2)
+    stretches = bends[:, :rows].reshape(len(bends), rows // period, period, bends.shape[-1])
+    energies = stretches.square().mean(2)
     beside = [n for n in _BESIDE if period - n > 1]
     reach = max(beside)
     count = energies.shape[-1] - 2 * reach
@@ -175,7 +176,8 @@ def _remove_tile(values: Tensor, period: int) -> Tensor:
     filled = torch.nn.functional.pad(values, padding)
 
     def fold(numbers: Tensor) -> Tensor:
-        return numbers.unflatten(-1, (-1, period)).unflatten(-3, (-1, period)).sum((-4, -2))
+        down, right = (side // period for side in numbers.shape[-2:])
+        return numbers.reshape(-1, down, period, right, period).sum((1, 3))
 
     tile = fold(filled) / fold(ones)
     repeats = (1, *(side // period for side in filled.shape[-2:]))
