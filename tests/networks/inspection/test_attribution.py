@@ -119,7 +119,7 @@ def test_chance_is_not_attributed() -> None:
 def test_in_images_the_changes_count_and_not_the_content() -> None:
     def score(small: float, large: float) -> CheckerboardResult:
         return CheckerboardResult(
-            amplitude=1.0, detection_level=0.1, by_scale={2: small, 4: large}, period=4, patches=9
+            amplitude=1.0, detection_level=0.1, noise_level=0.1, by_scale={2: small, 4: large}, period=4, patches=9
         )
 
     (two,) = attribute_real(score(5.0, 5.0), {1: score(0.1, 0.0), 2: score(2.0, 0.01)}, PATHS)

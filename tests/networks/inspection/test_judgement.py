@@ -24,6 +24,8 @@ def test_words(flat: float, real: float, changed: float, risk: bool, word: str) 
     report = SiteReport(site=make_site(), real_levels=changed)
     finding = Finding(code="DB001", site=1, path="", message="", remedy="", is_risk=risk)
     attribution = Attribution(period=2, levels=flat, site=1, path="", removed_share=1.0)
-    score = CheckerboardResult(amplitude=real, detection_level=0.1, by_scale={2: real}, period=2, patches=9)
+    score = CheckerboardResult(
+        amplitude=real, detection_level=0.1, noise_level=0.1, by_scale={2: real}, period=2, patches=9
+    )
     assert judge([report], [finding], [attribution], score) == word
     assert judge([], [], [], None) == "clean"
