@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from deconvbench.analysis.tradeoff import join_tradeoff
     from deconvbench.grid.grid import Grid
     from deconvbench.networks.fusion import fuse
+    from deconvbench.networks.replacement import replace
     from deconvbench.records.case import Case
     from deconvbench.tables.files import load
     from deconvbench.upsamplers import build_upsampler, list_upsamplers, register_upsampler
@@ -30,6 +31,7 @@ _HOMES = {
     "list_upsamplers": "upsamplers",
     "load": "tables.files",
     "register_upsampler": "upsamplers",
+    "replace": "networks.replacement",
     "run": "workflows.run",
 }
 
@@ -44,6 +46,7 @@ __all__ = [
     "list_upsamplers",
     "load",
     "register_upsampler",
+    "replace",
     "run",
 ]
 

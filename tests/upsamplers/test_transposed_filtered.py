@@ -39,7 +39,7 @@ def test_is_stylegan2s_upsampling_convolution(kernel_size: int) -> None:
 
 def test_stylegan2s_own_kernel_pads_a_pixel_on_each_side_without_a_copy() -> None:
     layer = TransposedFir(1, 1, 3, 2)
-    assert (layer.symmetric_padding, layer.copied_padding) == (1, None)
+    assert layer.find_padding(layer.output_padding) == ((1, 1), None)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,8 @@ def test_stylegan2s_own_kernel_pads_a_pixel_on_each_side_without_a_copy() -> Non
 def test_padding_is_split_evenly_with_more_before(
     kernel_size: int, scale_factor: int, padding: tuple[int, ...] | None
 ) -> None:
-    assert TransposedFir(1, 1, kernel_size, scale_factor).copied_padding == padding
+    layer = TransposedFir(1, 1, kernel_size, scale_factor)
+    assert layer.find_padding(layer.output_padding)[1] == padding
 
 
 @over_layers
