@@ -9,7 +9,7 @@ from torch import nn
 
 from deconvbench.networks.fusion.report import Left
 
-# relative error of what is exact but for rounding
+# relative error of what is exact but for rounding, in double precision
 ROUNDING = 1e-12
 
 
@@ -54,6 +54,8 @@ class Replacement:
         What else is different; empty where nothing is.
     keys : tuple of KeyChange
         Its entries in the state_dict.
+    rounding : float
+        Relative errors up to this are those of rounding, in the dtype of the weights.
     """
 
     paths: tuple[str, ...]
@@ -63,17 +65,18 @@ class Replacement:
     bias_error: float = 0.0
     remark: str = ""
     keys: tuple[KeyChange, ...] = ()
+    rounding: float = ROUNDING
 
     @property
     def is_exact(self) -> bool:
         """Whether the new layer computes what the old one did, but for rounding."""
         error = self.relative_error
-        return error is not None and max(error, self.bias_error) <= ROUNDING and not self.remark
+        return error is not None and max(error, self.bias_error) <= self.rounding and not self.remark
 
     def __str__(self) -> str:
         where = ", ".join(path or "(the model)" for path in self.paths)
         words = [self._describe_mapping()]
-        if self.bias_error > ROUNDING:
+        if self.bias_error > self.rounding:
             words.append(f"bias averaged over the phases, error {self.bias_error:.1%}")
         if self.remark:
             words.append(self.remark)
@@ -82,7 +85,7 @@ class Replacement:
     def _describe_mapping(self) -> str:
         if self.relative_error is None:
             return "weights drawn anew"
-        if self.relative_error <= ROUNDING:
+        if self.relative_error <= self.rounding:
             return "weights carried over exactly"
         return f"weights carried over by least squares, error {self.relative_error:.1%} of the kernel"
 

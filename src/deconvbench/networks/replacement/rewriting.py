@@ -10,6 +10,7 @@ from dataclasses import replace as alter
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from deconvbench.arguments import check_kind, is_text
@@ -18,8 +19,8 @@ from deconvbench.networks.fusion.observation import run_once
 from deconvbench.networks.fusion.report import Left
 from deconvbench.networks.fusion.tensors import compare
 from deconvbench.networks.replacement.building import Built, build_layer
-from deconvbench.networks.replacement.finding import Found, find_layers
-from deconvbench.networks.replacement.report import KeyChange, Replacement, ReplaceReport
+from deconvbench.networks.replacement.finding import Found, find_layers, list_parameters
+from deconvbench.networks.replacement.report import ROUNDING, KeyChange, Replacement, ReplaceReport
 from deconvbench.networks.replacement.specification import parse_specification
 from deconvbench.networks.replacement.tree import ModuleTree, Slot, is_scripted
 
@@ -207,6 +208,7 @@ def _describe(
             KeyChange(before=was, after=now, shape_before=tuple(old.shape), shape_after=tuple(new.shape))
             for was, now in zip(before[id(old)], after[id(new)], strict=True)
         ]
+    weight, _ = list_parameters(built.layer)
     return Replacement(
         paths=found.paths,
         was=found.was,
@@ -215,4 +217,5 @@ def _describe(
         bias_error=built.bias_error,
         remark=built.remark,
         keys=tuple(keys),
+        rounding=max(ROUNDING, torch.finfo(weight.dtype).eps),
     )

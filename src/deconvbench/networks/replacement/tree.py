@@ -81,6 +81,8 @@ class ModuleTree:
         module : nn.Module
             One of the model.
         """
+        if any(nn.parameter.is_lazy(one) for one in module._parameters.values()):
+            return "its weights have no shape yet: call the model once"
         if parametrize.is_parametrized(module) or "weight" in _list_computed(module):
             return (
                 "its weight is computed by a parametrization, which is not covered:"
@@ -101,9 +103,6 @@ class ModuleTree:
         owners = self._owners[id(parameter)]
         if len(owners) > 1:
             return f"its {name} is shared by {' and '.join(owners)}"
-        is_lazy: bool = nn.parameter.is_lazy(parameter)
-        if is_lazy:
-            return f"its {name} has no shape yet: call the model once"
         if not is_plain_weight(parameter):
             return f"its {name} is a {type(parameter).__name__}, with code of its own"
         if parameter.is_meta:
