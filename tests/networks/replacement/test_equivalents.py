@@ -33,7 +33,7 @@ def read(layer: nn.Module, source: str) -> Equivalent:
 
 def has_output(layer: nn.Module, size: tuple[int, int]) -> bool:
     try:
-        return min(layer(draw_input(size)).shape[2:]) > 0
+        return bool(min(layer(draw_input(size)).shape[2:]) > 0)
     except RuntimeError:
         return False
 

@@ -123,7 +123,7 @@ def change_weight(layer: nn.ConvTranspose2d, value: Tensor) -> nn.Module:
 
 
 def patch(layer: nn.Module) -> nn.Module:
-    layer.forward = lambda x: x  # type: ignore[method-assign] # what people do
+    layer.forward = lambda x: x
     return layer
 
 
@@ -152,7 +152,7 @@ LEFT: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "weight_norm": (lambda: parametrizations.weight_norm(make_transposed()), "computed by a parametrization"),
     "old-spectral_norm": (lambda: spectral_norm(make_transposed()), "computed by a parametrization"),
     "prune": (
-        lambda: prune.random_unstructured(make_transposed(), "weight", 0.5),
+        lambda: prune.random_unstructured(make_transposed(), "weight", 0.5),  # type: ignore[no-untyped-call]
         "computed by a parametrization",
     ),
     "bias": (

@@ -18,7 +18,6 @@ from deconvbench.measure.artifacts import impulse_response, phase_ripple
 from deconvbench.networks.replacement import ReplaceReport, replace
 from deconvbench.networks.replacement.specification import TARGETS
 from deconvbench.upsamplers.equal_gain import EqualGainConvTranspose2d
-from deconvbench.upsamplers.resize_modes import ResizeConv2d
 from deconvbench.upsamplers.subpixel import SubpixelConv2d
 from tests.networks.replacement.layers import (
     draw_input,
@@ -173,7 +172,7 @@ def test_shared_modules_stay_shared_and_every_key_is_told() -> None:
     new = report.model
     assert isinstance(new, Decoder)
     assert new.block is new.again
-    assert isinstance(new.up, ResizeConv2d)
+    assert type(new.up).__name__ == "ResizeConv2d"
     assert report.keys == {
         "up.weight": "up.weight",
         "up.bias": "up.bias",
@@ -283,7 +282,8 @@ class NeedsSize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Upsample by 2."""
-        return self.up(x, output_size=[2 * n for n in x.shape[2:]])
+        y: Tensor = self.up(x, output_size=[2 * n for n in x.shape[2:]])
+        return y
 
 
 @pytest.mark.parametrize("inplace", [True, False])

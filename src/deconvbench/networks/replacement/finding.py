@@ -231,8 +231,7 @@ def describe(module: nn.Module) -> str:
     module : nn.Module
         Any.
     """
-    words: str = module.extra_repr()  # type: ignore[no-untyped-call] # torch has no types here
-    return f"{type(module).__name__}({words})"
+    return f"{type(module).__name__}({module.extra_repr()})"
 
 
 def list_parameters(module: nn.Module) -> tuple[nn.Parameter, nn.Parameter | None]:

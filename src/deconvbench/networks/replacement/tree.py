@@ -81,7 +81,7 @@ class ModuleTree:
         module : nn.Module
             One of the model.
         """
-        if any(nn.parameter.is_lazy(one) for one in module._parameters.values()):
+        if any(one is not None and nn.parameter.is_lazy(one) for one in module._parameters.values()):
             return "its weights have no shape yet: call the model once"
         if parametrize.is_parametrized(module) or "weight" in _list_computed(module):
             return (
