@@ -53,7 +53,7 @@ def test_weights_share_no_memory_with_the_old_ones() -> None:
     assert before.any()
 
 
-def test_a_smaller_output_is_cropped_at_the_bottom_and_right() -> None:
+def test_a_smaller_output_is_cropped() -> None:
     old = nn.ConvTranspose2d(2, 3, 3, (2, 2), (1, 1), (0, 1)).double().eval()
     built = build_fine(old, "transposed -> subpixel")
     assert [type(part).__name__ for part in built.module.children()] == ["SubpixelConv2d", "ZeroPad2d"]
@@ -105,3 +105,14 @@ def test_a_layer_that_is_one_already_stays(text: str, layer: nn.Module) -> None:
 )
 def test_what_differs_at_the_border_is_said(old: nn.Module, text: str, remark: str) -> None:
     assert build_fine(nn.Sequential(old, nn.Conv2d(2, 2, 3, padding=1)), text).remark == remark
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_a_convolution_without_padding_is_cropped_on_all_sides_and_keeps_its_kernel(mode: str) -> None:
+    old = nn.Sequential(nn.Upsample(scale_factor=2, mode=mode), nn.Conv2d(2, 3, 3)).double()
+    built = build_fine(old, f"{mode}_conv -> {mode}_conv")
+    assert "kernel_size=3" in built.now
+    assert built.now.endswith("ZeroPad2d((-1, -1, -1, -1))")
+    assert built.relative_error == pytest.approx(0, abs=1e-12)
+    x = torch.randn(1, 2, 4, 5, dtype=torch.float64)
+    torch.testing.assert_close(built.module(x), old(x), rtol=1e-10, atol=1e-10)

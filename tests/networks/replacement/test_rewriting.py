@@ -125,8 +125,8 @@ def test_no_step_from_the_carried_weights_comes_nearer(layer: nn.Module, target:
     key = report.replaced[0].keys[0].after
     weight = dict(report.model.named_parameters())[key]
     # every pixel alone, so that the output is the kernel, and no border near
-    x = torch.zeros(2, 2, 21, 21, dtype=torch.float64)
-    x[0, 0, 10, 10] = x[1, 1, 10, 10] = 1
+    x = torch.zeros(2, 2, 41, 41, dtype=torch.float64)
+    x[0, 0, 20, 20] = x[1, 1, 20, 20] = 1
     zero = torch.zeros_like(x)
     with torch.no_grad():
         wanted = model(x) - model(zero)
@@ -284,6 +284,22 @@ class NeedsSize(nn.Module):
         """Upsample by 2."""
         y: Tensor = self.up(x, output_size=[2 * n for n in x.shape[2:]])
         return y
+
+
+@pytest.mark.parametrize(
+    ("specification", "lost"),
+    [
+        # of 16 free taps 9, 13 and 4 remain
+        ("transposed -> nearest_conv-k3", 7 / 16),
+        ("transposed -> equal_gain", 3 / 16),
+        ("transposed -> transposed-k2", 12 / 16),
+    ],
+)
+def test_of_random_kernels_the_dimensions_that_are_missing_are_lost(specification: str, lost: float) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.ConvTranspose2d(64, 64, 4, 2, 1)
+    assert replace(model, specification).replaced[0].relative_error == pytest.approx(lost**0.5, rel=0.01)
 
 
 @pytest.mark.parametrize("inplace", [True, False])

@@ -70,9 +70,10 @@ def build_layer(found: Found, specification: Specification, *, carry_weights: bo
         relative_error, bias_error = _carry(layer, plan, equivalent)
     _adopt(layer, found.module)
     module = layer
-    if any(plan.crop):
-        rows, columns = plan.crop
-        module = nn.Sequential(layer, nn.ZeroPad2d((0, -columns, 0, -rows))).train(found.module.training)
+    (top, bottom), (left, right) = plan.crop
+    if any((top, bottom, left, right)):
+        cropping = nn.ZeroPad2d((-left, -right, -top, -bottom))
+        module = nn.Sequential(layer, cropping).train(found.module.training)
     return Built(
         module=module,
         layer=layer,

@@ -84,7 +84,8 @@ def replace(
     ``nn.Identity`` takes the place of the other), so its keys stay, ``NAME.weight`` and ``NAME.bias``, with
     other shapes. Only where it has to be cropped it is the first module of a Sequential, with the keys
     ``NAME.0.weight`` and ``NAME.0.bias``. It has the dtype, device, memory format, ``requires_grad`` and mode of
-    the old one. A module that is used in several places stays one module.
+    the old one. A module that is used in several places stays one module. A Sequential is taken to run its
+    children in turn: a forward pass that picks single ones out of it is not noticed.
 
     Left alone, with the reason in the report: layers with hooks, parametrizations, shared or complex weights, a
     forward of their own or other padding than zeros, and those that cannot have the size; transposed

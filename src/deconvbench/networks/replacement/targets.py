@@ -1,6 +1,6 @@
 """The layers that can be put in: what kernels each can have, and how it is built.
 
-Sizes are those of the old layer: a new one that gives more is cropped at the bottom and right, one that would give
+Sizes are those of the old layer: a new one that gives more is cropped, one that would give
 less is refused.
 """
 
@@ -52,8 +52,8 @@ class Plan:
         From these weights, (C_in, C_out/g, m, n), to those of the layer.
     make : callable
         Builds the layer, given ``bias``, ``device`` and ``dtype``.
-    crop : (int, int)
-        Rows and columns of its output that are too many.
+    crop : ((int, int), (int, int))
+        Rows above and below, and columns left and right, of its output that are too many.
     border : str
         As in `Equivalent`.
     """
@@ -63,7 +63,7 @@ class Plan:
     has_phases: bool = False
     arrange: Callable[[FloatArray], FloatArray]
     make: Callable[..., nn.Module]
-    crop: tuple[int, int] = (0, 0)
+    crop: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
     border: str = ""
 
 
@@ -100,11 +100,17 @@ def plan_layer(name: str, found: Found, equivalent: Equivalent, kernel_size: int
 
 def _plan_resize(name: str, found: Found, equivalent: Equivalent, kernel_size: int | None) -> Plan:
     scale = equivalent.stride[0]
-    size = kernel_size or _find_resize_kernel(found, equivalent)
+
+    def measure_reach(start: int, size: int) -> int:
+        return max(-start, start + size - scale)
+
+    crop = _find_crop(equivalent, measure_reach, 1)
+    size = kernel_size or _read_own_kernel(found)
+    if size is None:
+        reach = _find_reach(equivalent, measure_reach, crop)
+        size = 2 * max(reach, 0 if found.name in _MODES else 1) + 1
     filter_taps = box_kernel(scale) if name == "nearest_conv" else bilinear_kernel(scale)
-    axis = Axis(
-        matrix=convolution_matrix(filter_taps, size), start=-((size - 1) // 2) - (len(filter_taps) - scale) // 2
-    )
+    matrix = convolution_matrix(filter_taps, size)
     in_channels, out_channels = _count_channels(equivalent)
 
     def make(**options: Any) -> nn.Module:
@@ -113,46 +119,39 @@ def _plan_resize(name: str, found: Found, equivalent: Equivalent, kernel_size: i
         )
 
     return Plan(
-        axes=(axis, axis),
+        axes=_make_axes(matrix, -((size - 1) // 2) - (len(filter_taps) - scale) // 2, crop),
         arrange=lambda weights: flip_kernel(weights, equivalent.groups),
         make=make,
-        crop=_find_crop(equivalent),
+        crop=crop,
         border="" if name == "nearest_conv" else BILINEAR_BORDER,
     )
 
 
-def _find_resize_kernel(found: Found, equivalent: Equivalent) -> int:
-    """Find the smallest odd kernel with which nearest-neighbour upsampling reaches as far; 3 for other layers."""
-    is_resize = found.name in _MODES
-    if found.name == "bilinear_conv" and equivalent.excess == (0, 0):
-        # bilinear upsampling reaches further with the same kernel
-        own = set(read_kernel_size(found.module))
-        if len(own) == 1 and max(own) % 2 == 1 and getattr(found.module, "dilation", (1, 1)) == (1, 1):
-            return max(own)
-    scale = equivalent.stride[0]
-    reach: int = max(
-        max(-start, start + size - scale)
-        for start, size in zip(equivalent.start, equivalent.taps.shape[2:], strict=True)
-    )
-    return 2 * max(reach, 0 if is_resize else 1) + 1
+def _read_own_kernel(found: Found) -> int | None:
+    """Read the kernel behind bilinear upsampling, which reaches further than nearest with the same kernel."""
+    sizes = set(read_kernel_size(found.module))
+    is_dilated = getattr(found.module, "dilation", (1, 1)) != (1, 1)
+    if found.name != "bilinear_conv" or len(sizes) > 1 or max(sizes) % 2 == 0 or is_dilated:
+        return None
+    return max(sizes)
 
 
 def _plan_subpixel(name: str, equivalent: Equivalent, kernel_size: int | None) -> Plan:
     scale = equivalent.stride[0]
-    reach = max(
-        max(-(start // scale), -(-(start + size) // scale) - 1)
-        for start, size in zip(equivalent.start, equivalent.taps.shape[2:], strict=True)
-    )
-    size = kernel_size or 2 * max(reach, 0) + 1
+
+    def measure_reach(start: int, size: int) -> int:
+        return max(-(start // scale), -(-(start + size) // scale) - 1)
+
+    # whole blocks, so that phases stay phases
+    crop = _find_crop(equivalent, measure_reach, scale)
+    size = kernel_size or 2 * max(_find_reach(equivalent, measure_reach, crop), 0) + 1
     matrix: FloatArray = np.eye(scale * size)
-    start = -scale * (size // 2)
     is_icnr, is_blurred = name != "subpixel", name == "subpixel_icnr_blur"
     if is_blurred:
         matrix = convolution_matrix(box_kernel(scale) / scale, scale * size)
     elif is_icnr:
         # all phases alike
         matrix = np.repeat(np.eye(size), scale, axis=0)
-    axis = Axis(matrix=matrix, start=start)
     in_channels, out_channels = _count_channels(equivalent)
 
     def arrange(weights: FloatArray) -> FloatArray:
@@ -166,11 +165,11 @@ def _plan_subpixel(name: str, equivalent: Equivalent, kernel_size: int | None) -
         )
 
     return Plan(
-        axes=(axis, axis),
+        axes=_make_axes(matrix, -scale * (size // 2), crop),
         has_phases=not is_icnr,
         arrange=arrange,
         make=make,
-        crop=_find_crop(equivalent),
+        crop=crop,
         border=_BLUR_BORDER if is_blurred else "",
     )
 
@@ -250,6 +249,30 @@ def _count_channels(equivalent: Equivalent) -> tuple[int, int]:
     return in_channels, out_channels * equivalent.groups
 
 
-def _find_crop(equivalent: Equivalent) -> tuple[int, int]:
-    rows, columns = equivalent.excess
-    return -rows, -columns
+def _find_crop(
+    equivalent: Equivalent, measure_reach: Callable[[int, int], int], step: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Share what is too many between both ends, so that the smallest kernel serves; before in whole steps."""
+    rows, columns = (
+        min(
+            ((before, -excess - before) for before in range(0, 1 - excess, step)),
+            key=lambda crop, start=start, size=size: measure_reach(start + crop[0], size),  # type: ignore[misc]
+        )
+        for start, size, excess in zip(equivalent.start, equivalent.taps.shape[2:], equivalent.excess, strict=True)
+    )
+    return rows, columns
+
+
+def _find_reach(
+    equivalent: Equivalent, measure_reach: Callable[[int, int], int], crop: tuple[tuple[int, int], tuple[int, int]]
+) -> int:
+    """Measure how far a kernel has to reach on both axes, behind what is cropped."""
+    return max(
+        measure_reach(start + before, size)
+        for start, size, (before, _) in zip(equivalent.start, equivalent.taps.shape[2:], crop, strict=True)
+    )
+
+
+def _make_axes(matrix: FloatArray, start: int, crop: tuple[tuple[int, int], tuple[int, int]]) -> tuple[Axis, Axis]:
+    (top, _), (left, _) = crop
+    return Axis(matrix=matrix, start=start - top), Axis(matrix=matrix, start=start - left)
