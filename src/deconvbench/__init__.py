@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from deconvbench.measure.layer_metrics import measure_layer
     from deconvbench.networks.fusion import fuse
     from deconvbench.networks.inspection import audit
+    from deconvbench.networks.replacement import replace
     from deconvbench.records.case import Case
     from deconvbench.tables.files import load
     from deconvbench.upsamplers import build_upsampler, list_upsamplers, register_upsampler
@@ -66,6 +67,7 @@ _HOMES = {
     "phase_ripple": "measure.artifacts",
     "recommend": "workflows.recommendation",
     "register_upsampler": "upsamplers",
+    "replace": "networks.replacement",
     "ripple_amplitude": "measure.artifacts",
     "run": "workflows.run",
 }
@@ -97,6 +99,7 @@ __all__ = [
     "phase_ripple",
     "recommend",
     "register_upsampler",
+    "replace",
     "ripple_amplitude",
     "run",
 ]
