@@ -116,8 +116,8 @@ def test_wrong_use_is_refused(shape: tuple[int, int], period: int, message: str)
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"amplitude": 2.5}, "2.5 (blocks of 8, detection level 0.7)"),
-        ({"amplitude": -0.1}, "< 0.7 (blocks of 8)"),
+        ({"amplitude": 2.5}, "block edges: 2.5 image units (period 8), above the detection level of 0.7"),
+        ({"amplitude": -0.1}, "no block edges found: below the detection level of 0.7 image units (period 8)"),
     ],
     ids=["detected", "below"],
 )

@@ -67,9 +67,8 @@ def block_edge(image: Picture, period: int = 8, *, channels: Channels | None = N
     At each place where two pixels meet, the step between them less the mean of the two steps beside it; its energy
     in each stretch of P pixels along the boundary, less that of the same two and three pixels to either side. The
     mean over all stretches, weighted by how smooth the image is there (the inverse of the energy beside the next
-    stretches), at the
-    phase where it is largest; rows and columns averaged; the root, with its sign. The part that repeats
-    with the same sign in every block is taken out first: that is a checkerboard.
+    stretches), at the phase where it is largest; rows and columns averaged; the root, with its sign. The part that
+    repeats with the same sign in every block is taken out first: that is a checkerboard.
 
     Unit: that of the image. Range: any; negative means fewer steps than beside. Best: anything below the level.
     Sees: JPEG's blocks (period 8, in most photographs at quality 50), tile seams, nearest neighbour.
