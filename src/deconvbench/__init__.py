@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from deconvbench.records.case import Case
     from deconvbench.tables.files import load
     from deconvbench.upsamplers import build_upsampler, list_upsamplers, register_upsampler
+    from deconvbench.workflows.picture_scores import score
     from deconvbench.workflows.recommendation import recommend
     from deconvbench.workflows.run import run
 
@@ -66,6 +67,7 @@ _HOMES = {
     "register_upsampler": "upsamplers",
     "ripple_amplitude": "measure.artifacts",
     "run": "workflows.run",
+    "score": "workflows.picture_scores",
 }
 
 __all__ = [
@@ -96,6 +98,7 @@ __all__ = [
     "register_upsampler",
     "ripple_amplitude",
     "run",
+    "score",
 ]
 
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from deconvbench.studies.training import decoding
-from deconvbench.studies.training.decoding import UnreadableImageError, hush_pillow, read_image
+from deconvbench.measure import decoding
+from deconvbench.measure.decoding import UnreadableImageError, hush_pillow, read_image
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
 GREYS = COLOURS[..., 0]
