@@ -70,7 +70,7 @@ def print_screen(square: Square, period: float) -> Pixels:
     return add_pattern(square.pixels, 6 * waves)
 
 
-def score_squares(squares: list[Square], change: Callable[[Square], Pixels], **options: int) -> list[PictureScore]:
+def score_squares(squares: list[Square], change: Callable[[Square], Pixels], quality: int | None = None) -> list[PictureScore]:
     """Save the changed squares as PNG, or as JPEG of a quality, and score the folder."""
     with tempfile.TemporaryDirectory() as folder:
         ending = "png" if quality is None else "jpg"

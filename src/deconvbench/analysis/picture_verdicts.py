@@ -19,11 +19,10 @@ _BLOCK_FORMATS = ("JPEG", "MPO")
 _JPEG_PERIODS = (8, 16)
 # share of the power in one direction that makes a pattern stripes
 _ONE_WAY = 0.97
-# a period is not a whole number if its drift is so many times what it is by chance, and so many cycles per pixel:
-# planted grids of 3 to 16 pixels stay below 2 and .0013, screens of 4.1, 5.7 and 8.2 pixels have 3.5 and .0024
-_DRIFTS, _LEAST_DRIFT = 3.0, 0.0018
-# block edges are named from so many times their level on: JPEG of quality 75 has 1.3 to 2, and few photographs that
-# were no JPEG files have 1.2
+# a period is not a whole number if it is off by so many standard errors, and by such a share: planted grids of 3 to 16
+# pixels stay below 1.5 and .0015, screens of 4.1, 5.7 and 8.2 pixels have 4.5 and .013
+_ERRORS, _LEAST_STRETCH = 3.0, 0.005
+# block edges are named from so many times their level on: JPEG of quality 75 has 1.4 to 2
 _CLEARLY = 1.3
 # edges of longer blocks stand out more than those of shorter ones that they are among
 _LONGER = 1.6
@@ -71,16 +70,17 @@ class PictureScore:
         Signed amplitude of the grid, and what 97.7 % of photographs without one stay below; NaN where not known.
     by_scale : mapping of int to float
         Amplitude by the smallest period.
+    fainter : mapping of int to float
+        The same of lines of longer periods, which stand out too and are not in `amplitude`.
     blocks : BlockEdges or None
         Block edges that stand out; None where none do.
     one_way : float
         Share of the grid's power that repeats in one direction only; NaN where there is no grid.
     direction : str
         ``downward`` or ``to the right``; empty where there is no grid.
-    drift, drift_error : float
-        How far the grid's lines are off whole numbers of pixels, in cycles per pixel, and what that is by chance.
-    exact_period : float
-        Period with that drift, in pixels.
+    stretch, stretch_error : float
+        Share by which the pattern's period differs from `period`, and its standard error; NaN where there is no
+        grid.
     notes : tuple of str
         What else a reader must know.
     """
@@ -97,12 +97,12 @@ class PictureScore:
     amplitude: float
     detection_level: float
     by_scale: Mapping[int, float]
+    fainter: Mapping[int, float]
     blocks: BlockEdges | None
     one_way: float
     direction: str
-    drift: float
-    drift_error: float
-    exact_period: float
+    stretch: float
+    stretch_error: float
     notes: tuple[str, ...] = ()
 
     @property
@@ -115,12 +115,17 @@ class PictureScore:
         return self.amplitude > self.detection_level
 
     @property
+    def exact_period(self) -> float:
+        """Period with its stretch, in pixels; NaN where there is no grid."""
+        return math.nan if self.period is None else self.period * (1 + self.stretch)
+
+    @property
     def verdict(self) -> str:
         """One of ``nothing``, ``checkerboard``, ``checkerboard or blocks``, ``stripes``, ``texture``."""
         if not self.is_periodic:
             return NOTHING
         # comparisons with NaN are false
-        if self.drift > max(_DRIFTS * self.drift_error, _LEAST_DRIFT):
+        if abs(self.stretch) > max(_ERRORS * self.stretch_error, _LEAST_STRETCH):
             return TEXTURE
         if self.one_way > _ONE_WAY:
             return STRIPES
@@ -167,8 +172,8 @@ def choose_blocks(found: Mapping[int, tuple[float, float]]) -> BlockEdges | None
     Returns
     -------
     BlockEdges or None
-        The shortest that is clearly above its level, by 30 %, or a longer one whose edges are the stronger: blocks of 16 are half
-        of the edges of a grid of 8, and all of their own. None where none is.
+        The shortest that is above its level by 30 %, or a longer one whose edges are stronger: blocks of 16 have
+        half of the edges of a grid of 8, and all of their own. None where none is.
     """
     chosen: BlockEdges | None = None
     for period, (amplitude, level) in found.items():
@@ -191,8 +196,8 @@ def explain_verdict(score: PictureScore) -> str:
     verdict = score.verdict
     if verdict == TEXTURE:
         return (
-            f"{amount}, but its period is {score.exact_period:.4g} pixels, which is not a whole number: a screen, a"
-            " weave or a resized pattern, not what an upsampling layer draws at this size"
+            f"{amount}, but its period is about {score.exact_period:.3g} pixels, which is not a whole number: a screen,"
+            " a weave or a resized pattern, not what an upsampling layer draws at this size"
         )
     if verdict == STRIPES:
         return (
@@ -233,4 +238,7 @@ def _describe_amount(score: PictureScore) -> str:
     if len(score.by_scale) > 1:
         parts = (f"{max(0.0, share):.2g} of period {scale}" for scale, share in score.by_scale.items())
         text += f" ({', '.join(parts)})"
+    if score.fainter:
+        more = (f"{share:.2g} of period {scale}" for scale, share in score.fainter.items())
+        text += f", and fainter {', '.join(more)}"
     return text

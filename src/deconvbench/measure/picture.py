@@ -29,6 +29,9 @@ _USUAL_PERIODS = (8, 4)
 # side of a window of the map, in pixels, for periods up to 4 and up to 8; beyond, as many periods
 _SMALL_WINDOW, _WINDOW, _PERIODS_PER_WINDOW = 64, 128, 16
 _MOST_WINDOWS = 900
+# lines of a longer period belong to the grid from this share of its amplitude on; with less they are more likely what
+# a file left, such as JPEG's, and are named beside it
+_BELONGS = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +69,11 @@ class Reading:
         As in `CheckerboardResult`; NaN where there is none.
     by_scale : mapping of int to float
         Amplitude by smallest period.
+    fainter : mapping of int to float
+        The same of lines that stand out, too, and were not counted, by their longer period.
     blocks : tuple of Blocks
         For each period that the picture has room for.
-    one_way, drift, drift_error, exact_period : float
+    one_way, stretch, stretch_error : float
         As in `GridTraits`; NaN where there is no grid.
     direction : str
         As in `GridTraits`, empty where there is no grid.
@@ -84,12 +89,12 @@ class Reading:
     amplitude: float
     detection_level: float
     by_scale: Mapping[int, float]
+    fainter: Mapping[int, float]
     blocks: tuple[Blocks, ...]
     one_way: float
     direction: str
-    drift: float
-    drift_error: float
-    exact_period: float
+    stretch: float
+    stretch_error: float
     is_sampled: bool
 
 
@@ -144,6 +149,13 @@ def measure_picture(values: Tensor, period: int | None = None) -> Reading:
         found, strength, level = search.period, search.strength, search.level
         chosen = _choose_read_period(found, values.shape)
     board = None if chosen is None else pool_checkerboard(values, chosen)
+    fainter: dict[int, float] = {}
+    if board is not None and found is not None and period is None:
+        kept = _choose_scales(board)
+        if kept < board.period:
+            fainter = {scale: share for scale, share in board.by_scale.items() if kept % scale and share > 0}
+            found = chosen = kept
+            board = pool_checkerboard(values, kept)
     traits = None
     if board is not None and found is not None and not board.amplitude <= board.detection_level:
         traits = examine_grid(sample, board.period, channels="first")
@@ -156,12 +168,12 @@ def measure_picture(values: Tensor, period: int | None = None) -> Reading:
         amplitude=board.amplitude if board else math.nan,
         detection_level=board.detection_level if board else math.nan,
         by_scale=dict(board.by_scale) if board else {},
+        fainter=fainter,
         blocks=tuple(_measure_blocks(sample)),
         one_way=traits.one_way if traits else math.nan,
         direction=traits.direction if traits else "",
-        drift=traits.drift if traits else math.nan,
-        drift_error=traits.drift_error if traits else math.nan,
-        exact_period=traits.period if traits else math.nan,
+        stretch=traits.stretch if traits else math.nan,
+        stretch_error=traits.stretch_error if traits else math.nan,
         is_sampled=period is None and sample.shape[0] > 1,
     )
 
@@ -176,6 +188,14 @@ def _choose_read_period(found: int | None, shape: torch.Size) -> int | None:
     if found is not None:
         return found if found <= LARGEST_PERIOD and shorter >= _find_least_side(found) else None
     return next((usual for usual in _USUAL_PERIODS if shorter >= _find_least_side(usual)), None)
+
+
+def _choose_scales(board: CheckerboardResult) -> int:
+    """Least common multiple of the scales that a grid mostly consists of; its period where there is none."""
+    if not board.is_detected:
+        return board.period
+    scales = [scale for scale, share in board.by_scale.items() if share >= _BELONGS * board.amplitude]
+    return math.lcm(*scales) if scales else board.period
 
 
 def _take_sample(values: Tensor) -> Tensor:

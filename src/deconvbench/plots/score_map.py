@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from deconvbench.plots.heatmap import make_shades
-from deconvbench.plots.style import FONT_PT, MUTED, figure_style, make_figure
+from deconvbench.plots.style import FONT_PT, INK, figure_style, make_figure
 from deconvbench.system.texts import tidy_line
 
 TITLE = "deconvbench score"
 # inches: of the picture's longer side, and beside and above it for bar and titles
 _LONGER_IN, _BESIDE_IN, _ABOVE_IN = 7.0, 1.2, 0.9
-_NARROWEST_IN = 3.2
+_NARROWEST_IN, _LOWEST_IN = 4.2, 2.4
+_MOST_CHARACTERS = 48
 # of the overlay, so that the picture is seen through it
 _OPACITY = 0.62
 # pixels of a side that are drawn, at most
@@ -68,7 +69,9 @@ def draw_score_map(
     highest = float(amplitudes[stands_out].max()) if stands_out.any() else 1.0
     shades = make_shades(0.0, highest)
     with figure_style():
-        figure = make_figure(height * scale + _ABOVE_IN, max(_NARROWEST_IN, width * scale) + _BESIDE_IN)
+        figure = make_figure(
+            max(_LOWEST_IN, height * scale) + _ABOVE_IN, max(_NARROWEST_IN, width * scale) + _BESIDE_IN
+        )
         axes = figure.subplots()
         axes.imshow(
             grey, cmap="gray", vmin=-_DARKEST, vmax=_PALEST, extent=(0, width, height, 0), interpolation="nearest"
@@ -92,11 +95,11 @@ def draw_score_map(
             f"amplitude of period {period} (8-bit levels)"
         )
         share = f"{stands_out.mean():.0%}".replace("%", " %")
-        axes.set_title(
-            f"in windows of {window} pixels; {share} of them above their detection level,\nthe others are clear",
-            fontsize=FONT_PT - 0.5, color=MUTED, fontweight="normal",
+        figure.suptitle(
+            f"{tidy_line(name, _MOST_CHARACTERS)}\n{share} of the windows of {window} pixels are above their\n"
+            "detection level, the others are clear",
+            fontsize=FONT_PT, color=INK, ha="left", x=0.02,
         )  # fmt: skip
-        figure.suptitle(tidy_line(name, 60), fontsize=FONT_PT + 1, fontweight="bold", ha="left", x=0.02)
     return figure
 
 

@@ -189,9 +189,10 @@ def list_rows(scores: Scores) -> list[dict[str, Any]]:
 def _make_row(score: PictureScore) -> dict[str, Any]:
     fields = asdict(score)
     fields["by_scale"] = {str(scale): share for scale, share in score.by_scale.items()}
+    fields["fainter"] = {str(scale): share for scale, share in score.fainter.items()}
     fields["notes"] = list(score.notes)
     row: dict[str, Any] = make_strict(
-        {**fields, "verdict": score.verdict, "explanation": explain_verdict(score), "left_out": ""}
+        {**fields, "exact_period": score.exact_period, "verdict": score.verdict, "explanation": explain_verdict(score), "left_out": ""}
     )
     return row
 

@@ -34,27 +34,25 @@ class GridTraits:
         Largest share of the lines' power that repeats in one direction only, 0 to 1: 1 for stripes.
     direction : str
         ``downward`` or ``to the right``: where that share repeats.
-    drift : float
-        How far the lines are off the grid's own frequencies, in cycles per pixel: the root mean square over them.
-    drift_error : float
-        What `drift` is by chance where the lines are exactly on the grid.
-    period : float
-        What the strongest line's drift makes of P, in pixels.
+    stretch : float
+        Share by which the pattern's period differs from P, in the direction where that is clearest.
+    stretch_error : float
+        Standard error of `stretch`.
     """
 
     one_way: float
     direction: str
-    drift: float
-    drift_error: float
-    period: float
+    stretch: float
+    stretch_error: float
 
 
 def examine_grid(image: Picture, period: int, *, channels: Channels | None = None) -> GridTraits:
     """Examine the lines of a grid whose period is known.
 
-    Shares are those of the lines' power above the floor, as `checkerboard` has it. Drift: the waves of the
-    strongest lines in patches a quarter of their side apart; what the squared product of neighbours turns by,
-    which a change of sign leaves alone, is twice the drift.
+    Shares are those of the lines' power above the floor, as `checkerboard` has it. Stretch: the waves
+    of the strongest lines in patches a quarter of their side apart; what the squared product of neighbours turns
+    by, which a change of sign leaves alone, is twice what the frequency is off, and that is in proportion to the
+    frequency on all lines.
 
     Parameters
     ----------
@@ -92,10 +90,8 @@ def examine_grid(image: Picture, period: int, *, channels: Channels | None = Non
     is_first = [(i, j) <= ((period - i) % period, (period - j) % period) for i, j in lines.tolist()]
     order = [k for k in power.argsort(descending=True).tolist() if is_first[k] and float(power[k]) > 0]
     chosen = lines[order[:_MOST_LINES]]
-    drift, error, strongest = _measure_drift(maps, side, chosen / period)
-    return GridTraits(
-        one_way=shares[direction], direction=direction, drift=drift, drift_error=error, period=strongest * period
-    )
+    stretch, error = _measure_stretch(maps, side, chosen / period, power[order[:_MOST_LINES]])
+    return GridTraits(one_way=shares[direction], direction=direction, stretch=stretch, stretch_error=error)
 
 
 def _measure_excess(image_map: Tensor, side: int, period: int, bins: Tensor) -> Tensor:
@@ -104,41 +100,41 @@ def _measure_excess(image_map: Tensor, side: int, period: int, bins: Tensor) -> 
     return (white[:, _FARTHEST, _FARTHEST] - estimate_floor(white)[1]) / squares
 
 
-def _measure_drift(maps: Tensor, side: int, frequencies: Tensor) -> tuple[float, float, float]:
-    """RMS drift of lines (L, 2), what it is by chance, and the strongest line's period in those of the grid."""
+def _measure_stretch(maps: Tensor, side: int, frequencies: Tensor, power: Tensor) -> tuple[float, float]:
+    """Stretch of the period of lines (L, 2), in the direction where it is clearest, and its error."""
     if not len(frequencies):
-        return 0.0, math.inf, 1.0
+        return 0.0, math.inf
     hop = max(1, side // 4)
-    turns = torch.zeros(2, len(frequencies), dtype=torch.complex128, device="cpu")
+    products = torch.zeros(2, len(frequencies), dtype=torch.complex128, device="cpu")
     spread = torch.zeros(2, len(frequencies), dtype=torch.float64, device="cpu")
     for image_map in maps:
         waves = _find_waves(image_map, side, hop, frequencies)
         for axis in (0, 1):
             count = waves.shape[axis] - 1
             pairs = (waves.narrow(axis, 1, count) * waves.narrow(axis, 0, count).conj()).square()
-            turns[axis] += pairs.sum((0, 1))
+            products[axis] += pairs.sum((0, 1))
             spread[axis] += pairs.abs().square().sum((0, 1))
-    # radians that a squared product turns by for each cycle per pixel
-    turn = 2 * 2 * math.pi * hop
-    drift = turns.angle() / turn
-    known = turns.abs() > 0
-    weight = torch.where(known, (turns.abs() * turn).square() / (spread / 2), 0)
-    total = float(weight.sum())
-    if total == 0:
-        return 0.0, math.inf, 1.0
-    own, off = frequencies[0], drift[:, 0]
-    axis = int(torch.minimum(own, 1 - own).argmax())
-    signed = float(own[axis]) if float(own[axis]) <= 0.5 else float(own[axis]) - 1
-    return (
-        math.sqrt(float((weight * drift.square()).sum()) / total),
-        math.sqrt(int(known.sum()) / total),
-        signed / (signed + float(off[axis])),
-    )
+    found = []
+    for axis in (0, 1):
+        signed = torch.where(frequencies[:, axis] > 0.5, frequencies[:, axis] - 1, frequencies[:, axis])
+        # radians that a squared product turns by for each cycle per pixel
+        turn = 2 * 2 * math.pi * hop
+        off = products[axis].angle() / turn
+        variance = spread[axis] / 2 / (products[axis].abs() * turn).square()
+        # the strong lines are the pattern's, the weak ones may be the content's
+        weight = torch.where(products[axis].abs() > 0, power / variance, 0)
+        known = float((weight * signed.square()).sum())
+        if known > 0:
+            error = float((weight.square() * signed.square() * variance).nansum().sqrt()) / known
+            # a frequency that is higher is a period that is shorter
+            found.append((1 / (1 + float((weight * signed * off).sum()) / known) - 1, error))
+    return max(found, key=lambda one: abs(one[0]) / max(one[1], 1e-9), default=(0.0, math.inf))
 
 
 def _find_waves(image_map: Tensor, side: int, hop: int, frequencies: Tensor) -> Tensor:
     """Amplitudes (rows, columns, L) of waves in patches, with the phase that each has at the image's corner."""
-    sharp = apply_laplacian(image_map)
+    # the outermost pixels lack a neighbour: as their neighbours have it
+    sharp = torch.nn.functional.pad(apply_laplacian(image_map)[None], (1, 1, 1, 1), mode="replicate")[0]
     limit = _CLIP * sharp.abs().mean()
     if float(limit) > 0:
         sharp = sharp * (1 + (sharp / limit).square()).rsqrt()
