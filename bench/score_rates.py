@@ -70,13 +70,17 @@ def print_screen(square: Square, period: float) -> Pixels:
     return add_pattern(square.pixels, 6 * waves)
 
 
-def score_squares(squares: list[Square], change: Callable[[Square], Pixels], quality: int | None = None) -> list[PictureScore]:
+def score_squares(
+    squares: list[Square], change: Callable[[Square], Pixels], quality: int | None = None
+) -> list[PictureScore]:
     """Save the changed squares as PNG, or as JPEG of a quality, and score the folder."""
     with tempfile.TemporaryDirectory() as folder:
         ending = "png" if quality is None else "jpg"
         for number, square in enumerate(squares):
             path = Path(folder) / f"{number:04}-{square.name}.{ending}"
-            Image.fromarray(change(square).astype(np.uint8)).save(path, quality=quality or 0)  # of no effect on PNG
+            Image.fromarray(change(square).astype(np.uint8)).save(
+                path, quality=quality or 0
+            )  # of no effect on PNG
         found = score(folder)
         assert not found.left_out
         return list(found.pictures)

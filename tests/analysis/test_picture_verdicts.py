@@ -53,7 +53,7 @@ NOTHING = replace(
         ({"format": "JPEG", "period": 3}, "checkerboard", "grid of period 3"),
         ({"blocks": replace(BLOCKS, period=32), "period": 32}, "checkerboard or blocks", "cannot tell"),
         ({"period": 48, "read_period": None, "amplitude": math.nan, "detection_level": math.nan, "by_scale": {},
-          "one_way": math.nan, "stretch": math.nan}, "checkerboard", "grid of period 48 (too long for an amplitude)"),
+          "one_way": math.nan, "stretch": math.nan}, "checkerboard", "grid of period 48 (too long for an"),
         ({"period": 12, "read_period": None, "amplitude": math.nan, "detection_level": math.nan, "by_scale": {},
           "one_way": math.nan, "stretch": math.nan}, "checkerboard", "(picture too small for an amplitude)"),
         ({"amplitude": 0.2}, "nothing",
@@ -73,7 +73,10 @@ def test_verdict_and_words_follow_from_the_numbers(changes: dict[str, Any], verd
     ("changes", "said"),
     [
         ({}, "no grid found (period 8 is below the detection level of 0.3 levels)"),
-        ({"amplitude": 0.4}, "no grid found: no period stands out, though period 8 reads 0.4, above the detection"),
+        (
+            {"amplitude": 0.4},
+            "no grid found: no period stands out, though period 8 reads 0.4, above the detection",
+        ),
         ({"read_period": None, "amplitude": math.nan, "detection_level": math.nan}, "no grid found"),
         ({"detection_level": math.nan}, "no grid found, with too few patches for a detection level"),
     ],

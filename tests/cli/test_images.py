@@ -35,7 +35,7 @@ def test_several_are_a_table_and_what_is_no_picture_is_named(capsys: pytest.Capt
     ]
     assert "2 pictures, 1 with a grid\n" in out
     assert "left out: notes.txt: not an image that Pillow reads\n" in out
-    assert "[3/3]" in err
+    assert "[1/3]" in err
 
 
 def test_as_json_it_is_one_strict_object(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deconvbench.measure import decoding
-from deconvbench.measure.decoding import UnreadableImageError, hush_pillow, read_image, read_levels
+from deconvbench.measure.decoding import (
+    UnreadableImageError,
+    count_pixels,
+    hush_pillow,
+    read_image,
+    read_levels,
+)
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
 GREYS = COLOURS[..., 0]
@@ -396,7 +402,9 @@ def test_levels_of_dark_sixteen_bits_are_taken_with_a_note(tmp_path: Path) -> No
     path = save(tmp_path / "a.png", Image.fromarray(GREYS.astype(np.uint16) * 4))
     found = read_levels(path)
     np.testing.assert_allclose(found.values[0], GREYS.astype(float) * 4 / 257, rtol=1e-6)
-    assert found.notes == (f"no value above {4 * int(GREYS.max())} of 65535; if white is less, amplitudes are larger",)
+    assert found.notes == (
+        f"no value above {4 * int(GREYS.max())} of 65535; if white is less, amplitudes are larger",
+    )
 
 
 def test_levels_say_what_could_not_be_read(tmp_path: Path) -> None:
@@ -416,6 +424,12 @@ def test_levels_of_colours_come_as_they_are_and_turned(tmp_path: Path) -> None:
     found = read_levels(save(tmp_path / "a.png", Image.fromarray(COLOURS), exif=exif))
     assert found.format == "PNG"
     np.testing.assert_array_equal(found.values.numpy(), np.rot90(COLOURS, -1).transpose(2, 0, 1))
+
+
+def test_pixels_are_counted_by_the_header(tmp_path: Path) -> None:
+    assert count_pixels(save(tmp_path / "a.png", Image.fromarray(COLOURS))) == 24 * 32
+    (tmp_path / "b.png").write_bytes(b"x")
+    assert count_pixels(tmp_path / "b.png") == count_pixels(tmp_path) == count_pixels(tmp_path / "none") == 0
 
 
 def test_levels_of_real_numbers_without_a_white_are_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -35,9 +36,7 @@ def test_only_what_exceeds_its_level_is_shaded() -> None:
 
 
 def test_stronger_cells_are_darker() -> None:
-    weak, strong = (
-        sum(patch.get_facecolor()[:3]) for patch in draw([[2.0, 0, 0], [0, 0, 4.0]]).axes[0].patches
-    )
+    weak, strong = (float(np.sum(to_rgb(patch.get_facecolor()))) for patch in draw([[2.0, 0, 0], [0, 0, 4.0]]).axes[0].patches)
     assert strong < weak
 
 

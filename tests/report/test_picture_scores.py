@@ -39,7 +39,8 @@ def test_block_edges_are_told_as_no_checkerboard() -> None:
     text = format_scores(Scores(pictures=(BLOCKED,)))
     assert text.splitlines() == [
         "b.jpg: no grid found (period 8 is below the detection level of 0.3 levels)",
-        "  block edges: steps of 3 levels at blocks of 8 pixels, of random sign: JPEG's, or tiles, no checkerboard",
+        "  block edges: steps of 3 levels at blocks of 8 pixels, of random sign: JPEG's, or tiles, no"
+        " checkerboard",
     ]
     tiles = replace(BLOCKED, blocks=BlockEdges(period=64, amplitude=3.0, detection_level=1.0))
     assert "tiles, or enlarged pixels" in format_scores(Scores(pictures=(tiles,)))

@@ -1,6 +1,7 @@
 """From picture files to scores: every kind of file, folders, references, regions, and what is left out."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 import deconvbench
 from deconvbench.errors import UsageError
+from deconvbench.measure.picture import measure_picture
 from deconvbench.progress import PartDone
 from deconvbench.workflows import picture_scores as module
 from deconvbench.workflows.picture_scores import draw_map, score
@@ -71,7 +73,7 @@ def test_folders_are_searched_and_what_is_no_picture_is_named(tmp_path: Path) ->
         "notes.txt": "not an image that Pillow reads",
         "small.png": "20×20 pixels (the last two axes) are too few for period 2; at least 32×32 are needed",
     }
-    assert [step.done for step in steps] == [1, 2, 3, 4, 5]
+    assert [step.done for step in steps] == [1, 2]
 
 
 def test_files_and_folders_keep_their_order_and_are_scored_once(tmp_path: Path) -> None:
@@ -160,16 +162,34 @@ def test_without_any_picture_it_says_why(tmp_path: Path) -> None:
 def test_memory_that_is_not_there_costs_one_picture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write(tmp_path / "a.png")
     write(tmp_path / "b.png", width=170)
-    measure = module.measure_picture
 
     def fail(values: object, period: int | None) -> object:
         if getattr(values, "shape", (0, 0, 0))[2] == 170:
             raise MemoryError
-        return measure(values, period)  # type: ignore[arg-type]
+        return measure_picture(values, period)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "measure_picture", fail)
     found = score(tmp_path, period=QUICK)
     assert [(one.name, one.reason) for one in found.left_out] == [("b.png", "does not fit into memory")]
+
+
+def test_large_pictures_take_turns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for number in range(4):
+        write(tmp_path / f"{number}.png", width=160 + 16 * (number % 2))
+    inside: list[int] = []
+
+    def watch(values: object, period: int | None) -> object:
+        is_large = values.shape[2] > 160  # type: ignore[attr-defined]
+        assert not (is_large and inside)
+        inside.extend([1] * is_large)
+        try:
+            return measure_picture(values, period)  # type: ignore[arg-type]
+        finally:
+            del inside[: int(is_large)]
+
+    monkeypatch.setattr(module, "_LARGE", 128 * 160)
+    monkeypatch.setattr(module, "measure_picture", watch)
+    assert len(score(tmp_path, period=QUICK).pictures) == 4
 
 
 def test_the_map_is_a_png_of_the_picture(tmp_path: Path) -> None:
@@ -181,7 +201,6 @@ def test_the_map_is_a_png_of_the_picture(tmp_path: Path) -> None:
     assert picture.format == "PNG"
     assert picture.info["Title"] == "deconvbench score"
     assert steps[-1].done == steps[-1].total
+    unread = replace(found.pictures[0], read_period=None)
     with pytest.raises(UsageError, match="map: the amplitude of period"):
-        from dataclasses import replace
-
-        draw_map(path, replace(found.pictures[0], read_period=None))
+        draw_map(path, unread)

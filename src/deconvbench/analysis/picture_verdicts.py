@@ -19,8 +19,8 @@ _BLOCK_FORMATS = ("JPEG", "MPO")
 _JPEG_PERIODS = (8, 16)
 # share of the power in one direction that makes a pattern stripes
 _ONE_WAY = 0.97
-# a period is not a whole number if it is off by so many standard errors, and by such a share: planted grids of 3 to 16
-# pixels stay below 1.5 and .0015, screens of 4.1, 5.7 and 8.2 pixels have 4.5 and .013
+# a period is not a whole number if it is off by so many standard errors, and by such a share: planted grids of 3 to
+# 16 pixels stay below 1.5 and .0015, screens of 4.1, 5.7 and 8.2 pixels have 4.5 and .013
 _ERRORS, _LEAST_STRETCH = 3.0, 0.005
 # block edges are named from so many times their level on: JPEG of quality 75 has 1.4 to 2
 _CLEARLY = 1.3
@@ -196,8 +196,8 @@ def explain_verdict(score: PictureScore) -> str:
     verdict = score.verdict
     if verdict == TEXTURE:
         return (
-            f"{amount}, but its period is about {score.exact_period:.3g} pixels, which is not a whole number: a screen,"
-            " a weave or a resized pattern, not what an upsampling layer draws at this size"
+            f"{amount}, but its period is about {score.exact_period:.3g} pixels, which is not a whole number: a"
+            " screen, a weave or a resized pattern, not what an upsampling layer draws at this size"
         )
     if verdict == STRIPES:
         return (

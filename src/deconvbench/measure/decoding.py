@@ -129,6 +129,28 @@ def read_levels(path: Path) -> Picture:
     return replace(picture, format=file_format)
 
 
+def count_pixels(path: Path) -> int:
+    """Count the pixels of an image by its header.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+
+    Returns
+    -------
+    int
+        0 where the header cannot be read; `read_levels` says why.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return 0
+        with path.open("rb") as file, Image.open(file) as opened:
+            return opened.width * opened.height
+    except (Image.DecompressionBombError, MemoryError, *PILLOW_ERRORS):
+        return 0
+
+
 def _decode(path: Path, show: Callable[[Image.Image, str], Shown]) -> tuple[Shown, str]:
     """Open a file and show what is in it; and the name of its format."""
     try:

@@ -29,8 +29,8 @@ _USUAL_PERIODS = (8, 4)
 # side of a window of the map, in pixels, for periods up to 4 and up to 8; beyond, as many periods
 _SMALL_WINDOW, _WINDOW, _PERIODS_PER_WINDOW = 64, 128, 16
 _MOST_WINDOWS = 900
-# lines of a longer period belong to the grid from this share of its amplitude on; with less they are more likely what
-# a file left, such as JPEG's, and are named beside it
+# lines of a longer period belong to the grid from this share of its amplitude on; with less they are more likely
+# what a file left, such as JPEG's, and are named beside it
 _BELONGS = 0.4
 
 

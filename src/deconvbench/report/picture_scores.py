@@ -192,7 +192,13 @@ def _make_row(score: PictureScore) -> dict[str, Any]:
     fields["fainter"] = {str(scale): share for scale, share in score.fainter.items()}
     fields["notes"] = list(score.notes)
     row: dict[str, Any] = make_strict(
-        {**fields, "exact_period": score.exact_period, "verdict": score.verdict, "explanation": explain_verdict(score), "left_out": ""}
+        {
+            **fields,
+            "exact_period": score.exact_period,
+            "verdict": score.verdict,
+            "explanation": explain_verdict(score),
+            "left_out": "",
+        }
     )
     return row
 

@@ -8,8 +8,10 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
+from threading import Lock
 
 from torch import Tensor
 
@@ -17,7 +19,7 @@ from deconvbench.analysis.picture_verdicts import PictureScore, choose_blocks
 from deconvbench.arguments import check_whole
 from deconvbench.errors import UsageError, explain_os_error, quote
 from deconvbench.measure.artifacts.patches import check_period
-from deconvbench.measure.decoding import Picture, UnreadableImageError, hush_pillow, read_levels
+from deconvbench.measure.decoding import Picture, UnreadableImageError, count_pixels, hush_pillow, read_levels
 from deconvbench.measure.picture import Reading, map_amplitudes, measure_picture
 from deconvbench.plots.score_map import draw_score_map, encode_score_map
 from deconvbench.progress import PartDone, PartObserver
@@ -28,6 +30,8 @@ from deconvbench.system.paths import check_path
 AUTO = "auto"
 _THREADS = 4
 _MOST_PIXELS = 2**31
+# pictures of more pixels take turns, so that only one of them is in memory
+_LARGE, _LARGE_TURN = 2**24, Lock()
 Region = tuple[int, int, int, int]
 
 
@@ -53,7 +57,7 @@ def score(
     region : str or sequence of four int, optional
         Left, top, width and height in pixels of the part to score, such as ``"0,0,256,256"``.
     observer : callable
-        Receives each picture that is done.
+        Receives each picture that is scored, if there are several files.
 
     Returns
     -------
@@ -78,12 +82,12 @@ def score(
         base = None if reference is None else _read_reference(check_path(reference, "reference"))
         found: list[PictureScore] = []
         for done, (name, one) in enumerate(_score_files(files, asked, base, part), 1):
+            if isinstance(one, str):
+                left_out.append(LeftOut(name=name, reason=one))
+                continue
+            found.append(one)
             if len(files) > 1:
                 observer(PartDone(done=done, total=len(files), title=f"scored {name}"))
-            if isinstance(one, PictureScore):
-                found.append(one)
-            else:
-                left_out.append(LeftOut(name=name, reason=one))
     if not found:
         more = f" (and {len(left_out) - 1} more)" if len(left_out) > 1 else ""
         raise UsageError(f"no picture could be scored: {left_out[0].name}: {left_out[0].reason}{more}")
@@ -238,9 +242,11 @@ def _score_file(
     name: str, path: Path, period: int | None, base: Picture | None, region: Region | None
 ) -> PictureScore | str:
     try:
-        picture = read_levels(path)
-        values = _cut(picture.values, region)
-        reading = measure_picture(_take_off(values, None if base is None else _cut(base.values, region)), period)
+        with _LARGE_TURN if count_pixels(path) > _LARGE else nullcontext():
+            picture = read_levels(path)
+            values = _cut(picture.values, region)
+            taken_off = _take_off(values, None if base is None else _cut(base.values, region))
+            reading = measure_picture(taken_off, period)
     except (UnreadableImageError, UsageError) as error:
         return str(error).removeprefix("image: ")
     except MemoryError:
