@@ -29,7 +29,16 @@ GENERATED = (
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in ("results", "metrics", "fast_layers", "article", "comparing", "recommending", "upsamplers")
+        for name in (
+            "results",
+            "metrics",
+            "fast_layers",
+            "article",
+            "comparing",
+            "recommending",
+            "upsamplers",
+            "audit",
+        )
     ),
 )
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     )
     from deconvbench.measure.layer_metrics import measure_layer
     from deconvbench.networks.fusion import fuse
+    from deconvbench.networks.inspection import audit
+    from deconvbench.networks.replacement import replace
     from deconvbench.records.case import Case
     from deconvbench.tables.files import load
     from deconvbench.upsamplers import build_upsampler, list_upsamplers, register_upsampler
@@ -43,6 +45,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Case": "records.case",
     "Grid": "grid.grid",
+    "audit": "networks.inspection",
     "block_edge": "measure.artifacts",
     "border_error": "measure.artifacts",
     "build_upsampler": "upsamplers",
@@ -65,6 +68,7 @@ _HOMES = {
     "phase_ripple": "measure.artifacts",
     "recommend": "workflows.recommendation",
     "register_upsampler": "upsamplers",
+    "replace": "networks.replacement",
     "ripple_amplitude": "measure.artifacts",
     "run": "workflows.run",
     "score": "workflows.picture_scores",
@@ -74,6 +78,7 @@ __all__ = [
     "Case",
     "Grid",
     "__version__",
+    "audit",
     "block_edge",
     "border_error",
     "build_upsampler",
@@ -96,6 +101,7 @@ __all__ = [
     "phase_ripple",
     "recommend",
     "register_upsampler",
+    "replace",
     "ripple_amplitude",
     "run",
     "score",

@@ -1,12 +1,20 @@
-"""The upsamplers worth using outside of the grid, re-exported: no checkerboard, whatever they learn.
+"""The upsamplers worth using outside of the grid, re-exported: no checkerboard of constant inputs.
 
-Each is an ordinary `torch.nn.Module` of (in_channels, out_channels, kernel_size, scale_factor).
+Each is an ordinary `torch.nn.Module` with torch's own arguments, and ``weight`` and ``bias`` in its state_dict:
 
-- `ResizeConv2d`: nearest-neighbour upsampling and convolution at the price of a deconvolution, in float32; in half
-  precision as it is written. The one to take unless there is a reason against it. `build_native` compiles it for
+- `ResizeConv2d`: interpolation and convolution. The one to take unless there is a reason against it: nearest at
+  the price of a deconvolution in float32, and as it is written in half precision; `build_native` compiles it for
   the machine at hand, once: then it is faster still.
-- `EqualGainTransposed`: a transposed convolution that is kept free of checkerboards; freer than the former.
-- `SubpixelIcnrBlur`: sub-pixel convolution that is kept free of them by a blur.
+- `EqualGainConvTranspose2d`: a drop-in for `torch.nn.ConvTranspose2d` that is kept free of checkerboards; freer
+  than the former.
+- `FilteredConvTranspose2d`: a drop-in with a fixed low-pass filter behind it, as in StyleGAN2; for strides of 2.
+- `SubpixelConv2d`: convolution and PixelShuffle. ``icnr=True`` starts free of checkerboards; ``blur=True`` is
+  always free of them.
+
+The layers of the grid take (in_channels, out_channels, kernel_size, scale_factor) and upsample exactly by the
+scale:
+
+- `EqualGainTransposed` and `SubpixelIcnrBlur`, two of the above;
 - `SincConv`: band-limited upsampling and convolution, for those who want no images of the spectrum either.
 
 Examples
@@ -17,10 +25,20 @@ Examples
 torch.Size([1, 4, 10, 14])
 """
 
-from deconvbench.upsamplers.equal_gain import EqualGainTransposed
-from deconvbench.upsamplers.fast import ResizeConv2d
+from deconvbench.upsamplers.equal_gain import EqualGainConvTranspose2d, EqualGainTransposed
 from deconvbench.upsamplers.fast.native import build_native
+from deconvbench.upsamplers.resize_modes import ResizeConv2d
 from deconvbench.upsamplers.sinc_resize import SincConv
-from deconvbench.upsamplers.subpixel import SubpixelIcnrBlur
+from deconvbench.upsamplers.subpixel import SubpixelConv2d, SubpixelIcnrBlur
+from deconvbench.upsamplers.transposed_filtered import FilteredConvTranspose2d
 
-__all__ = ["EqualGainTransposed", "ResizeConv2d", "SincConv", "SubpixelIcnrBlur", "build_native"]
+__all__ = [
+    "EqualGainConvTranspose2d",
+    "EqualGainTransposed",
+    "FilteredConvTranspose2d",
+    "ResizeConv2d",
+    "SincConv",
+    "SubpixelConv2d",
+    "SubpixelIcnrBlur",
+    "build_native",
+]

@@ -2,6 +2,9 @@
 
 import copy
 import itertools
+import math
+import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
+from deconvbench.errors import UsageError
 from deconvbench.measure.artifacts import impulse_response, phase_ripple
 from deconvbench.theory import divide_by_box, nearest_conv_kernel
-from deconvbench.upsamplers.equal_gain import EqualGainTransposed, GainProjection
+from deconvbench.upsamplers.equal_gain import EqualGainConvTranspose2d, EqualGainTransposed, GainProjection
 from deconvbench.upsamplers.transposed import Transposed, find_objection
 
 LAYERS = [(k, s) for k in range(1, 9) for s in range(1, 5) if find_objection(k, s) is None]
@@ -147,7 +151,7 @@ def test_gradient_of_the_free_weight_is_the_projected_one() -> None:
     kernel = layer.compute_kernel().detach().requires_grad_()
     x = torch.randn(1, 2, 4, 4, dtype=torch.float64)
     y = functional.conv_transpose2d(
-        x, kernel, layer.bias, stride=2, padding=layer.padding, output_padding=layer.output_padding
+        x, kernel, layer.bias, stride=2, padding=2, output_padding=layer.output_padding
     )
     torch.autograd.backward(y.square().sum())
     torch.autograd.backward(layer(x).square().sum())
@@ -202,3 +206,71 @@ def test_it_has_the_default_type_throughout(dtype: torch.dtype) -> None:
     finally:
         torch.set_default_dtype(torch.float32)
     assert y.dtype == dtype
+
+
+@st.composite
+def transposed_options(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw what `torch.nn.ConvTranspose2d` takes and the projection has."""
+    stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    kernel_size = tuple(draw(st.integers(step, 5)) for step in stride)
+    dilation = tuple(draw(st.sampled_from([d for d in (1, 2, 3) if math.gcd(d, step) == 1])) for step in stride)
+    output_padding = tuple(
+        draw(st.integers(0, max(step, d) - 1)) for step, d in zip(stride, dilation, strict=True)
+    )
+    return {
+        "kernel_size": kernel_size,
+        "stride": stride,
+        "padding": draw(st.tuples(st.integers(0, 1), st.integers(0, 1))),
+        "output_padding": output_padding,
+        "groups": draw(st.sampled_from([1, 2])),
+        "bias": draw(st.booleans()),
+        "dilation": dilation,
+    }
+
+
+@given(options=transposed_options(), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=40)
+def test_drop_in_is_torchs_layer_with_the_projected_kernel(options: dict[str, Any], seed: int) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layer = EqualGainConvTranspose2d(2, 4, **options, dtype=torch.float64)
+        torch.manual_seed(seed)
+        plain = nn.ConvTranspose2d(2, 4, **options, dtype=torch.float64)
+    # the same start, and a checkpoint of torch's layer loads
+    layer.load_state_dict(plain.state_dict())
+    x = torch.randn(1, 2, 4, 5, dtype=torch.float64)
+    kernel = layer.compute_kernel().detach()
+    assert layer(x).shape == plain(x).shape
+    plain.weight.data = kernel
+    torch.testing.assert_close(layer(x), plain(x), rtol=1e-10, atol=1e-10)
+    # every phase has the same sum: taps t·d that are alike modulo the stride
+    spread = torch.zeros(2, kernel.shape[1], 30, 30, dtype=torch.float64)
+    (rows, columns), (down, across) = options["dilation"], options["stride"]
+    places = [rows * index for index in range(kernel.shape[2])], [columns * i for i in range(kernel.shape[3])]
+    for (i, row), (j, column) in itertools.product(enumerate(places[0]), enumerate(places[1])):
+        spread[:, :, row, column] = kernel[:, :, i, j]
+    sums = torch.stack([spread[:, :, i::down, j::across].sum((2, 3)) for i in range(down) for j in range(across)])
+    torch.testing.assert_close(sums, sums[:1].expand_as(sums), rtol=0, atol=1e-12)
+
+
+def test_drop_in_takes_an_output_size() -> None:
+    layer, plain = EqualGainConvTranspose2d(1, 1, 3, 2, 1), nn.ConvTranspose2d(1, 1, 3, 2, 1)
+    x = torch.zeros(1, 1, 4, 4)
+    for size in ([7, 8], [8, 7]):
+        assert layer(x, output_size=size).shape == plain(x, output_size=size).shape == (1, 1, *size)
+    with pytest.raises(ValueError, match="requested an output size"):
+        layer(x, output_size=[20, 20])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kernel_size": 2, "stride": 3}, "kernel_size: 2 is below stride 3"),
+        ({"kernel_size": 4, "stride": 2, "dilation": 2}, "dilation: 2 has a divisor in common with stride 2"),
+        ({"kernel_size": (4, 2), "stride": (2, 3)}, "kernel_size: 2 is below stride 3"),
+    ],
+    ids=["gap", "dilation", "one-axis"],
+)
+def test_drop_in_refuses_phases_without_taps(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        EqualGainConvTranspose2d(1, 1, **options)

@@ -1,18 +1,21 @@
 """Sub-pixel convolution: the equal transposed convolution, what ICNR promises and does not, what a blur keeps."""
 
 import math
+import re
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from deconvbench.errors import UsageError
 from deconvbench.measure.artifacts import image_rejection_db, impulse_response, phase_gains, phase_ripple
 from deconvbench.upsamplers import get_upsampler
 from deconvbench.upsamplers.conv_resize import ConvNearest
-from deconvbench.upsamplers.subpixel import Subpixel, SubpixelIcnr, SubpixelIcnrBlur
+from deconvbench.upsamplers.subpixel import Subpixel, SubpixelConv2d, SubpixelIcnr, SubpixelIcnrBlur
 from tests.upsamplers.phases import compute_ripple, measure_phase_gains
 
 over_scales = pytest.mark.parametrize("scale_factor", [2, 3, 4], ids="s{}".format)
@@ -196,3 +199,70 @@ def test_macs_of_the_blur_are_a_window_for_every_value() -> None:
     assert macs is not None
     # 25 taps, 8·54 channels, 15 input pixels; windows of 9, 6 channels, 135 output pixels
     assert macs(8, 6, 5, 3, 5, 3) == 25 * 432 * 15 + 9 * 6 * 135
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "reflect", "replicate", "circular"])
+@over_scales
+def test_layer_is_torchs_convolution_and_shuffle(scale_factor: int, padding_mode: Any) -> None:
+    layer = SubpixelConv2d(2, 3, 3, scale_factor, padding_mode=padding_mode).double()
+    channels = 3 * scale_factor**2
+    conv = nn.Conv2d(2, channels, 3, padding=1, padding_mode=padding_mode)
+    plain = nn.Sequential(conv, nn.PixelShuffle(scale_factor)).double()
+    plain.load_state_dict({f"0.{name}": value for name, value in layer.state_dict().items()})
+    x = torch.randn(2, 2, 3, 4, dtype=torch.float64)
+    torch.testing.assert_close(layer(x), plain(x), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate", "circular"])
+def test_even_kernels_pad_as_asked(padding_mode: Any) -> None:
+    layer = SubpixelConv2d(1, 1, 4, 2, bias=False, padding_mode=padding_mode).double()
+    x = torch.randn(1, 1, 5, 4, dtype=torch.float64)
+    mode = "constant" if padding_mode == "zeros" else padding_mode
+    padded = functional.pad(x, (1, 2, 1, 2), mode=mode)
+    expected = functional.pixel_shuffle(functional.conv2d(padded, layer.weight), 2)
+    torch.testing.assert_close(layer(x), expected, rtol=1e-10, atol=1e-10)
+
+
+def test_layer_and_grid_are_one() -> None:
+    x = torch.randn(1, 2, 3, 4)
+    for kind, is_blurred in ((SubpixelIcnr, False), (SubpixelIcnrBlur, True)):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            of_grid = kind(2, 3, 3, 2)
+            torch.manual_seed(0)
+            layer = SubpixelConv2d(2, 3, 3, 2, icnr=True, blur=is_blurred)
+        assert list(of_grid.state_dict()) == ["conv.weight", "conv.bias"]
+        assert torch.equal(layer(x), of_grid(x))
+
+
+def test_drawn_anew_it_starts_with_equal_phases_again() -> None:
+    layer = SubpixelConv2d(2, 3, 3, 2, icnr=True, device="meta").to_empty(device="cpu")
+    layer.reset_parameters()
+    assert torch.equal(layer.weight, layer.weight[::4].repeat_interleave(4, 0))
+    plain = SubpixelConv2d(2, 3, 3, 2)
+    plain.reset_parameters()
+    assert not torch.equal(plain.weight, plain.weight[::4].repeat_interleave(4, 0))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scale_factor": 0}, "scale_factor: 0 is not a whole number of at least 1"),
+        ({"kernel_size": 2.5}, "kernel_size: 2.5 is not a whole number"),
+        ({"groups": 2}, "groups: 2 does not divide both in_channels 2 and out_channels 3"),
+        ({"padding_mode": "same"}, "padding_mode: 'same' is not one of zeros, reflect, replicate, circular"),
+    ],
+    ids=["scale", "kernel", "groups", "padding"],
+)
+def test_what_is_not_allowed_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        SubpixelConv2d(2, 3, **options)
+
+
+def test_it_says_what_it_is() -> None:
+    assert repr(SubpixelConv2d(2, 3)) == "SubpixelConv2d(2, 3, kernel_size=3, scale_factor=2)"
+    layer = SubpixelConv2d(2, 4, 5, 3, True, True, bias=False, groups=2, padding_mode="reflect")
+    assert repr(layer) == (
+        "SubpixelConv2d(2, 4, kernel_size=5, scale_factor=3, icnr=True, blur=True, groups=2, bias=False,"
+        " padding_mode=reflect)"
+    )

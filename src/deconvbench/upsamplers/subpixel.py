@@ -4,14 +4,159 @@ Plain, with the initialisation that starts without a checkerboard, and with the 
 an initialisation only: nothing here may keep the phases equal during training.
 """
 
+from typing import get_args
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from deconvbench.arguments import check_whole
+from deconvbench.errors import UsageError
 from deconvbench.theory.macs import conv_macs
-from deconvbench.upsamplers.convolution import SameConv2d
+from deconvbench.upsamplers.convolution import PaddingMode, SameConv2d
 from deconvbench.upsamplers.registry import register_upsampler
 from deconvbench.upsamplers.torch_code import write_call, write_modules, write_ours, write_same_conv
+
+PADDING_MODES = get_args(PaddingMode)
+
+
+class SubpixelConv2d(SameConv2d):
+    """Convolution to C_out·s² channels that keeps the size, then PixelShuffle, in one layer.
+
+    y[c, s·h + i, s·w + j] = z[c·s² + i·s + j, h, w], where z is the convolution's output: each phase (i, j) has a
+    kernel of its own. Equal to ``Sequential(Conv2d(C_in, C_out·s², k, padding=k//2), PixelShuffle(s))``, whose
+    parameters it has as ``weight`` and ``bias``: a checkpoint of that has them as ``0.weight`` and ``0.bias``.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels of the input and output.
+    kernel_size : int
+        Kernel size k of the convolution, in input pixels; an even one pads (k−1)//2 before and k//2 after.
+    scale_factor : int
+        Scale s of the shuffle.
+    icnr : bool
+        Start with the same kernel and bias in all phases of a channel (ICNR): without a checkerboard, until
+        training makes the phases differ.
+    blur : bool
+        Take the mean of every s×s window of the result, with the outermost value repeated above and to the left:
+        y'[m] = 1/s·Σ_{t=0}^{s−1} y[m − t] along one axis. Every window holds each phase once, so that no training
+        brings a checkerboard of constant inputs; the output lies (s−1)/2 pixels further down and right.
+    bias : bool
+        Whether to add a learnt bias to each of the C_out·s² channels.
+    groups : int
+        Groups of the convolution; a divisor of both numbers of channels.
+    padding_mode : str
+        ``zeros``, ``reflect``, ``replicate`` or ``circular``: what the convolution sees beyond the border.
+    device, dtype
+        Of the parameters.
+
+    Attributes
+    ----------
+    weight : Parameter, shape (C_out·s², C_in/groups, k, k)
+    bias : Parameter, shape (C_out·s²,), or None
+
+    Raises
+    ------
+    UsageError
+        If a parameter is not allowed; the message says which are.
+
+    References
+    ----------
+    Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel convolutional
+    neural network", CVPR 2016, arXiv:1609.05158.
+    Aitken et al., "Checkerboard artifact free sub-pixel convolution", arXiv:1707.02937 (ICNR).
+    Sugawara, Shiota, Kiya, arXiv:1806.02658 (the blur).
+
+    Examples
+    --------
+    >>> layer = SubpixelConv2d(8, 4, kernel_size=3, scale_factor=2, icnr=True)
+    >>> layer(torch.zeros(1, 8, 5, 7)).shape
+    torch.Size([1, 4, 10, 14])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        scale_factor: int = 2,
+        icnr: bool = False,
+        blur: bool = False,
+        *,
+        bias: bool = True,
+        groups: int = 1,
+        padding_mode: PaddingMode = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        sizes = {
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "kernel_size": kernel_size,
+            "scale_factor": scale_factor,
+            "groups": groups,
+        }
+        for name, value in sizes.items():
+            check_whole(name, value, 1)
+        if in_channels % groups or out_channels % groups:
+            raise UsageError(
+                f"groups: {groups} does not divide both in_channels {in_channels} and out_channels {out_channels}"
+            )
+        if padding_mode not in PADDING_MODES:
+            raise UsageError(f"padding_mode: {padding_mode!r} is not one of {', '.join(PADDING_MODES)}")
+        super().__init__(
+            *(in_channels, out_channels * scale_factor**2, kernel_size),
+            bias=bias,
+            groups=groups,
+            padding_mode=padding_mode,
+            device=device,
+            dtype=dtype,
+        )
+        # of the layer, not of the convolution in it
+        self.out_channels = out_channels
+        self.scale_factor, self.icnr, self.blur = scale_factor, bool(icnr), bool(blur)
+        self._equalise_phases()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew, with equal phases if the layer is to start so."""
+        super().reset_parameters()
+        # torch's constructor draws too, before the layer knows
+        if "icnr" in vars(self):
+            self._equalise_phases()
+
+    def _equalise_phases(self) -> None:
+        if not self.icnr:
+            return
+        phases = self.scale_factor**2
+        with torch.no_grad():
+            # torch draws by fan-in, which the number of output channels does not change: any phase is a fair draw
+            for parameter in self.parameters(recurse=False):
+                parameter.copy_(parameter[::phases].repeat_interleave(phases, dim=0))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Upsample (N, C_in, H, W) or (C_in, H, W) to (N, C_out, s·H, s·W) or (C_out, s·H, s·W)."""
+        y = functional.pixel_shuffle(super().forward(input), self.scale_factor)
+        if not self.blur:
+            return y
+        before = self.scale_factor - 1
+        padded = functional.pad(y, (before, 0, before, 0), mode="replicate")
+        return functional.avg_pool2d(padded, self.scale_factor, stride=1)
+
+    def extra_repr(self) -> str:
+        """Say what the layer is, as torch's own layers do."""
+        words = [
+            f"{self.in_channels}, {self.out_channels}",
+            f"kernel_size={self.kernel_size[0]}, scale_factor={self.scale_factor}",
+        ]
+        words += [name for name, value in (("icnr=True", self.icnr), ("blur=True", self.blur)) if value]
+        if self.groups != 1:
+            words.append(f"groups={self.groups}")
+        if self.bias is None:
+            words.append("bias=False")
+        if self.padding_mode != "zeros":
+            words.append(f"padding_mode={self.padding_mode}")
+        return ", ".join(words)
 
 
 def _count_subpixel(
@@ -72,14 +217,19 @@ class Subpixel(nn.Module):
     Shi et al., "Is the deconvolution layer the same as a convolutional layer?", arXiv:1609.07009.
     """
 
+    icnr = False
+    blur = False
+
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> None:
         super().__init__()
-        self.conv = SameConv2d(in_channels, out_channels * scale_factor**2, kernel_size)
-        self.shuffle = nn.PixelShuffle(scale_factor)
+        # a layer in a layer, for the keys of checkpoints
+        self.conv = SubpixelConv2d(
+            in_channels, out_channels, kernel_size, scale_factor, icnr=self.icnr, blur=self.blur
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Upsample (N, C_in, H, W) to (N, C_out, sH, sW)."""
-        y: Tensor = self.shuffle(self.conv(x))
+        y: Tensor = self.conv(x)
         return y
 
 
@@ -117,13 +267,7 @@ class SubpixelIcnr(Subpixel):
     convolution and convolution resize", arXiv:1707.02937, section 3.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, scale_factor)
-        phases = scale_factor**2
-        with torch.no_grad():
-            # torch draws by fan-in, which the number of output channels does not change: any phase is a fair draw
-            for parameter in self.conv.parameters():
-                parameter.copy_(parameter[::phases].repeat_interleave(phases, dim=0))
+    icnr = True
 
 
 def _count_blurred(
@@ -175,12 +319,4 @@ class SubpixelIcnrBlur(SubpixelIcnr):
     (``PixelShuffle_ICNR`` with ``blur=True``).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, scale_factor: int) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, scale_factor)
-        self.window_size = scale_factor
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Upsample (N, C_in, H, W) to (N, C_out, sH, sW)."""
-        before = self.window_size - 1
-        z = functional.pad(super().forward(x), (before, 0, before, 0), mode="replicate")
-        return functional.avg_pool2d(z, self.window_size, stride=1)
+    blur = True

@@ -21,7 +21,7 @@ from tests.measure.artifacts.content import (
 )
 
 TILE_TOLERANCE = 1e-9
-# squared detection level over the scatter, where it is not 2.3
+# squared detection level over the scatter, where it is not 2.7
 _SCATTERS = {2: 15.0, 4: 5.0}
 few = settings(deadline=None, max_examples=25)
 seeds = st.integers(0, 2**32)
@@ -115,7 +115,7 @@ def _reference(image: Image, period: int) -> tuple[float, float, float, dict[int
     weights = len(excess) / damped / (1 / damped).sum()
     scatter = 1.4826 * float(np.median(np.abs(weights @ np.array(besides))))
     noise = math.sqrt(2 * float(((weights * floors) ** 2).sum()) / ((height // side) * (width // side)))
-    level, noise_level = math.sqrt(_SCATTERS.get(period, 2.3) * scatter), math.sqrt(2 * noise)
+    level, noise_level = math.sqrt(_SCATTERS.get(period, 2.7) * scatter), math.sqrt(2 * noise)
     if len(powers) < 4:
         level = noise_level = math.nan
     amplitude = _root(sum(shares.values()))

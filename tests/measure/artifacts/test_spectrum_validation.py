@@ -89,6 +89,7 @@ def test_content_alone_is_rarely_detected(draw: Draw) -> None:
     assert sum(result.amplitude > result.noise_level for result in found) <= 3
 
 
+@pytest.mark.slow
 @over_contents
 def test_what_is_twice_the_detection_level_is_detected(draw: Draw) -> None:
     detected = []
@@ -211,7 +212,8 @@ def _cut_crops(count: int) -> list[Image]:
     ("period", "planted"), [(2, 0.01), (3, 0.02), (4, 0.03), (8, 0.03), (16, 0.03)], ids="{}".format
 )
 def test_faint_patterns_are_told_from_photographs(period: int, planted: float) -> None:
-    clean, changed = [], []
+    clean: list[float] = []
+    changed: list[float] = []
     for index, crop in enumerate(_cut_crops(24)):
         tile = normalise(np.random.default_rng(index).standard_normal((period, period)))
         for image, strengths in ((crop, clean), (crop + planted * repeat_tile(tile, crop.shape), changed)):

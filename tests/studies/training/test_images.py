@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deconvbench.errors import UsageError
+from deconvbench.measure.photographs import PHOTOGRAPHS
 from deconvbench.studies.training.folder import FiledImage, NamedImage
 from deconvbench.studies.training.images import (
     TEST_PHOTOGRAPHS,
@@ -18,7 +19,6 @@ from deconvbench.studies.training.images import (
     mean_colour,
     shrink,
 )
-from deconvbench.studies.training.photographs import PHOTOGRAPHS
 
 
 @pytest.fixture(scope="module")

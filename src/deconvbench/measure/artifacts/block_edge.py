@@ -22,7 +22,7 @@ _FEWEST_EDGES = 4
 # what an edge is compared with: steps that many pixels beside it, which an edge itself does not reach
 _BESIDE = (2, 3)
 # standard errors above the mean that the best phase of a photograph without blocks stays below, as a rule
-_ERRORS = 4.0
+_ERRORS = 6.5
 _ROUNDING = 2**-40
 
 
@@ -66,12 +66,12 @@ def block_edge(image: Picture, period: int = 8, *, channels: Channels | None = N
 
     At each place where two pixels meet, the step between them less the mean of the two steps beside it; its energy
     in each stretch of P pixels along the boundary, less that of the same two and three pixels to either side. The
-    mean over all stretches, weighted by how smooth the image is there (the inverse of the energy beside), at the
-    phase where it is largest; rows and columns averaged; the root, with its sign. The part that repeats
-    with the same sign in every block is taken out first: that is a checkerboard.
+    mean over all stretches, weighted by how smooth the image is there (the inverse of the energy beside the next
+    stretches), at the phase where it is largest; rows and columns averaged; the root, with its sign. The part that
+    repeats with the same sign in every block is taken out first: that is a checkerboard.
 
     Unit: that of the image. Range: any; negative means fewer steps than beside. Best: anything below the level.
-    Sees: JPEG's blocks (period 8, at quality 50 and often at 75), tile seams, enlargement by nearest neighbour.
+    Sees: JPEG's blocks (period 8, in most photographs at quality 50), tile seams, nearest neighbour.
     Blind to: blocks that are not on one grid over the whole image (JPEG after resizing), and blocks whose edges
     are smoothed over more than a pixel.
     Misread: bilinear enlargement has kinks on a grid, which are energy on a grid as well.
@@ -113,10 +113,10 @@ def block_edge(image: Picture, period: int = 8, *, channels: Channels | None = N
     down, row = _find_edges(maps.transpose(-2, -1), period)
     right, column = _find_edges(maps, period)
     energy = (down[0] + right[0]) / 2
-    error = math.hypot(down[1], right[1]) / 2
+    scatter = math.hypot(down[1], right[1]) / 2
     return BlockEdgeResult(
         amplitude=math.copysign(math.sqrt(abs(energy)), energy),
-        detection_level=max(math.sqrt(_ERRORS * error), _ROUNDING * float(images.abs().max())),
+        detection_level=max(math.sqrt(_ERRORS * scatter), _ROUNDING * float(images.abs().max())),
         period=period,
         offset=(row, column),
         unit=find_unit(image),
@@ -150,16 +150,20 @@ def _compare_steps(maps: Tensor, period: int) -> tuple[Tensor, Tensor, int]:
     bends = steps[..., 1:-1] - (steps[..., :-2] + steps[..., 2:]) / 2
     bends = _remove_tile(bends, period)
     rows = bends.shape[-2] // period * period
-    energies = bends[..., :rows, :].square().unflatten(-2, (-1, period)).mean(-2)
+    stretches = bends[:, :rows].reshape(len(bends), rows // period, period, bends.shape[-1])
+    energies = stretches.square().mean(2)
     beside = [n for n in _BESIDE if period - n > 1]
     reach = max(beside)
     count = energies.shape[-1] - 2 * reach
     shifts = [sign * n for n in beside for sign in (-1, 1)]
     around = torch.stack([energies[..., reach + s : reach + s + count] for s in shifts]).mean(0)
     excess = energies[..., reach : reach + count] - around
+    # from the stretches before and after: its own would weigh it more where it is low by chance
+    ends = torch.cat([around[:, 1:2], around, around[:, -2:-1]], 1)
     typical = around.mean()
+    smooth = (ends[:, :-2] + ends[:, 2:]) / 2 + typical
     # an image without any steps beside the edges has all its stretches alike
-    weights = 1 / (around + typical) if float(typical) > 0 else torch.ones_like(around)
+    weights = 1 / smooth if float(typical) > 0 else torch.ones_like(around)
     return excess, weights, reach + 2
 
 
@@ -171,7 +175,8 @@ def _remove_tile(values: Tensor, period: int) -> Tensor:
     filled = torch.nn.functional.pad(values, padding)
 
     def fold(numbers: Tensor) -> Tensor:
-        return numbers.unflatten(-1, (-1, period)).unflatten(-3, (-1, period)).sum((-4, -2))
+        down, right = (side // period for side in numbers.shape[-2:])
+        return numbers.reshape(-1, down, period, right, period).sum((1, 3))
 
     tile = fold(filled) / fold(ones)
     repeats = (1, *(side // period for side in filled.shape[-2:]))

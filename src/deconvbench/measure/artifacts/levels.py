@@ -25,7 +25,7 @@ _ROUNDING = 1e-9
 # scanners and files leave patterns of two and four pixels themselves, so that there it is more; with many lines
 # the sum is nearly normal, and it is less
 _SCATTERS = {2: 15.0, 4: 5.0}
-_SCATTERS_ELSE, _SCATTERS_OF_MANY = 2.3, 1.5
+_SCATTERS_ELSE, _SCATTERS_OF_MANY = 2.7, 1.5
 _MANY = 12
 
 

@@ -35,9 +35,12 @@ _FARTHEST = 4
 # the Laplacian is clipped at its mean size times this: edges are, what is weak is not
 _CLIP = 0.5
 # scatters above what is beside its lines that no period of 98 in 100 photographs reaches
-_LEVEL = 2.5
+_LEVEL = 3.2
 # from the median of absolute deviations to the standard deviation of a normal distribution
 _NORMAL = 1.4826
+# least energy of a line, as a share of those of a period, with which a multiple of it is the period: where a
+# pattern meets content of nearly that period, the clip mixes the two
+_LEAST_SHARE = 0.05
 # share of the strongest line's power that rounding leaves elsewhere
 _ROUNDING = 1e-24
 
@@ -121,10 +124,15 @@ def find_period(
     sharp = torch.stack([apply_laplacian(image_map) for image_map in images.flatten(0, 1)])
     # the outermost pixels lack a neighbour: as their neighbours have it
     maps = torch.nn.functional.pad(_clip_softly(sharp), (1, 1, 1, 1), mode="replicate")
-    strengths = {period: _measure_strength(maps, period) for period in shown}
+    found = {period: _measure_strength(maps, period) for period in shown}
+    strengths = {period: strength for period, (strength, _) in found.items()}
     candidates = dict(sorted(strengths.items(), key=lambda item: -item[1]))
-    strength = max(strengths.values())
-    return PeriodResult(period=_choose_period(candidates), strength=strength, level=_LEVEL, candidates=candidates)
+    return PeriodResult(
+        period=_choose_period(candidates, {period: energy for period, (_, energy) in found.items()}),
+        strength=max(strengths.values()),
+        level=_LEVEL,
+        candidates=candidates,
+    )
 
 
 def _check(period: object) -> int:
@@ -136,20 +144,24 @@ def _check(period: object) -> int:
         ) from error
 
 
-def _choose_period(candidates: Mapping[int, float]) -> int | None:
+def _choose_period(candidates: Mapping[int, float], energies: Mapping[int, float]) -> int | None:
     """Period that stands out most, then the multiple of it that does, until there is none."""
-    chosen = 1
-    while True:
-        standing = [
-            p for p, strength in candidates.items() if strength > _LEVEL and p > chosen and p % chosen == 0
-        ]
-        if not standing:
-            return chosen if chosen > 1 else None
-        chosen = standing[0]
+    standing = [period for period, strength in candidates.items() if strength > _LEVEL]
+
+    def is_weak(period: int, of: int) -> bool:
+        return energies[period] <= _LEAST_SHARE * energies[of]
+
+    # none whose lines are faint against those of a shorter one that it is a multiple of
+    strong = [p for p in standing if not any(p > d and p % d == 0 and is_weak(p, d) for d in standing)]
+    chosen = None
+    while strong:
+        chosen = strong[0]
+        strong = [p for p in strong if p > chosen and p % chosen == 0]
+    return chosen
 
 
 def _clip_softly(maps: Tensor) -> Tensor:
-    """Clip each map (M, H, W) at half its mean size."""
+    """Clip each map (M, H, W) softly at half its mean size."""
     limit = _CLIP * maps.abs().mean((1, 2), keepdim=True)
     ratio = torch.where(limit > 0, maps / limit, 0)
     return maps * (1 + ratio.square()).rsqrt()
@@ -162,26 +174,31 @@ def _list_own_lines(period: int) -> Tensor:
     return torch.tensor(lines, device="cpu")
 
 
-def _measure_strength(maps: Tensor, period: int) -> float:
-    """How far the lines of a period that no shorter one has stand out of what is beside them."""
+def _measure_strength(maps: Tensor, period: int) -> tuple[float, float]:
+    """How far a period's own lines, that no shorter one has, stand out of what is beside; mean energy of one."""
     height, width = maps.shape[-2:]
     held = min(max(_PERIODS, round(_PATCH / period)), min(height, width) // period)
     side = held * period
     lines = _list_own_lines(period)
     bins = lines * held
-    powers = torch.stack([mean_power(one, side)[0] for one in maps])
-    heights, besides = [], []
-    for power in powers:
+    heights, besides, energies = [], [], []
+    for power in (mean_power(one, side)[0] for one in maps):
+        if float(power.max()) == 0:
+            continue
         white, _ = read_surroundings(power + _ROUNDING * power.max(), bins, min(_FARTHEST, held // 2))
         ring, floor = estimate_floor(white)
         middle = white.shape[-1] // 2
         heights.append((white[:, middle, middle] / floor).log())
         besides.append((select_beside(white) / ring[:, None]).log())
+        energies.append((white[:, middle, middle] - floor).mean())
+    if not heights:
+        return 0.0, 0.0
     height_of_lines = float(torch.stack(heights).mean())
     beside = torch.stack(besides).mean((0, 1))
     typical = take_median(beside)
     independent = (height // side) * (width // side)
     # of the mean logarithm of as many exponential variables; lines come in pairs of equal power
     least = math.sqrt(2 / len(lines) / independent)
-    scatter = _NORMAL * float(take_median((beside - typical).abs()))
-    return (height_of_lines - float(typical)) / max(scatter, least)
+    # at most that of a single one: an image that is nothing but a pattern has rounding beside its lines
+    scatter = min(_NORMAL * float(take_median((beside - typical).abs())), math.pi / math.sqrt(6))
+    return (height_of_lines - float(typical)) / max(scatter, least), float(torch.stack(energies).mean())

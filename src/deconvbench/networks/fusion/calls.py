@@ -90,11 +90,11 @@ KINDS: Mapping[Any, str] = {
     **dict.fromkeys((functional.dropout, functional.dropout2d, functional.alpha_dropout), DROP),
 }
 
-_INTERPOLATE_NAMES = (
+INTERPOLATE_NAMES = (
     *("input", "size", "scale_factor", "mode", "align_corners"),
     *("recompute_scale_factor", "antialias"),
 )
-_CONVOLVE_NAMES = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+CONVOLVE_NAMES = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +199,8 @@ def read_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping
     return None if reader is None else reader(args, kwargs)
 
 
-def _bind(names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+def bind_arguments(names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Name the arguments of a call, or return None for unexpected ones."""
     if len(args) > len(names):
         return None
     bound = {**dict(zip(names, args, strict=False)), **kwargs}
@@ -207,7 +208,7 @@ def _bind(names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) 
 
 
 def _read_upsample(args: Sequence[Any], kwargs: Mapping[str, Any]) -> UpsampleCall | None:
-    bound = _bind(_INTERPOLATE_NAMES, args, kwargs)
+    bound = bind_arguments(INTERPOLATE_NAMES, args, kwargs)
     if bound is None:
         return None
     mode = bound.get("mode", "nearest")
@@ -222,7 +223,7 @@ def _read_upsample(args: Sequence[Any], kwargs: Mapping[str, Any]) -> UpsampleCa
 
 
 def _read_convolve(args: Sequence[Any], kwargs: Mapping[str, Any]) -> ConvolveCall | None:
-    bound = _bind(_CONVOLVE_NAMES, args, kwargs)
+    bound = bind_arguments(CONVOLVE_NAMES, args, kwargs)
     if bound is None or "weight" not in bound:
         return None
     padding = bound.get("padding", 0)
@@ -238,7 +239,7 @@ def _read_convolve(args: Sequence[Any], kwargs: Mapping[str, Any]) -> ConvolveCa
 
 
 def _read_pad(args: Sequence[Any], kwargs: Mapping[str, Any]) -> PadCall | None:
-    bound = _bind(("input", "pad", "mode", "value"), args, kwargs)
+    bound = bind_arguments(("input", "pad", "mode", "value"), args, kwargs)
     if bound is None or not isinstance(bound.get("pad"), (tuple, list)):
         return None
     mode = bound.get("mode", "constant")
@@ -248,7 +249,7 @@ def _read_pad(args: Sequence[Any], kwargs: Mapping[str, Any]) -> PadCall | None:
 
 
 def _read_join(args: Sequence[Any], kwargs: Mapping[str, Any]) -> JoinCall | None:
-    bound = _bind(("tensors", "dim"), args, kwargs)
+    bound = bind_arguments(("tensors", "dim"), args, kwargs)
     if bound is None or not isinstance(bound["tensors"], (tuple, list)):
         return None
     return JoinCall(images=tuple(bound["tensors"]), axis=bound.get("dim", 0))

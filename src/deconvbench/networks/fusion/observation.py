@@ -5,9 +5,8 @@ Leaves the model as it was (see `snapshot`).
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
-from itertools import count
 from typing import Any
 
 import torch
@@ -15,26 +14,11 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from deconvbench.errors import UsageError
+from deconvbench.networks.frames import Frame, FrameStack
 from deconvbench.networks.fusion.expressions import LazyExpression, Match
 from deconvbench.networks.fusion.session import Interceptor, Session
 from deconvbench.networks.fusion.snapshot import keep_everything
 from deconvbench.networks.fusion.tensors import compare
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One call of one module.
-
-    Parameters
-    ----------
-    number : int
-        Which call, of all.
-    path : str
-        Of the module.
-    """
-
-    number: int
-    path: str
 
 
 @dataclass(slots=True)
@@ -93,24 +77,23 @@ class Fusion:
     relative_error: float
 
 
-class Observation:
+class Observation(FrameStack):
     """What was seen; an observer of a session."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.upsamplings: list[Upsampling] = []
         self.fusions: list[Fusion] = []
-        self._frames: list[Frame] = []
-        self._numbers = count()
 
     def begin(self, scale: int) -> Upsampling:
         """Learn of an upsampling."""
         what = f"nearest-neighbour upsampling by {scale}"
-        self.upsamplings.append(Upsampling(tuple(self._frames), scale, what))
+        self.upsamplings.append(Upsampling(tuple(self.frames), scale, what))
         return self.upsamplings[-1]
 
     def refuse(self, reason: str, what: str) -> None:
         """Learn of an upsampling that is not one of ours, or of what it is instead."""
-        self.upsamplings.append(Upsampling(tuple(self._frames), None, what, [reason]))
+        self.upsamplings.append(Upsampling(tuple(self.frames), None, what, [reason]))
 
     def miss(self, upsamplings: Any, reason: str) -> None:
         """Learn of an upsampled tensor that had to be computed."""
@@ -120,7 +103,7 @@ class Observation:
 
     def fuse(self, expression: LazyExpression[Tensor], match: Match, plain: Tensor, fast: Tensor) -> None:
         """Learn of a convolution that went the fast way."""
-        around = tuple(self._frames)
+        around = tuple(self.frames)
         for upsampling in expression.upsamplings:
             upsampling.is_fused = True
             around = tuple(ours for ours, theirs in zip(around, upsampling.frames, strict=False) if ours == theirs)
@@ -130,38 +113,13 @@ class Observation:
                 upsampled=tuple(
                     (upsampling.frames[-1].path, upsampling.scale) for upsampling in expression.upsamplings
                 ),
-                path=self._frames[-1].path,
+                path=self.frames[-1].path,
                 kernel_size=match.kernel_size,
                 is_joined=len(expression.parts) > 1,
                 dtype=plain.dtype,
                 relative_error=compare(plain, fast),
             )
         )
-
-    @contextmanager
-    def follow(self, model: nn.Module) -> Iterator[None]:
-        """Follow which module is running.
-
-        Parameters
-        ----------
-        model : nn.Module
-            The model; it has hooks until the context is left.
-        """
-        with ExitStack() as stack:
-            for path, module in model.named_modules():
-                if isinstance(module, torch.jit.ScriptModule):
-                    continue
-                enter = module.register_forward_pre_hook(lambda *_, path=path: self._enter(path), prepend=True)
-                stack.callback(enter.remove)
-                leave = module.register_forward_hook(lambda *_: self._leave(), always_call=True)
-                stack.callback(leave.remove)
-            yield
-
-    def _enter(self, path: str) -> None:
-        self._frames.append(Frame(next(self._numbers), path))
-
-    def _leave(self) -> None:
-        self._frames.pop()
 
 
 def observe(model: nn.Module, example_input: Any) -> tuple[Observation, list[Tensor]]:

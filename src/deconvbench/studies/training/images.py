@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.errors import UsageError
+from deconvbench.measure.photographs import PHOTOGRAPHS, read_photograph
 from deconvbench.studies.training.folder import ImageLike, LoadedImage, NamedImage, hash_pixels, read_folder
-from deconvbench.studies.training.photographs import PHOTOGRAPHS, read_photograph
 from deconvbench.system.paths import check_path
 
 SCIKIT_IMAGE = "scikit-image"

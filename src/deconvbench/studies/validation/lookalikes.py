@@ -17,7 +17,7 @@ from scipy import ndimage
 from deconvbench.errors import UsageError
 from deconvbench.measure.artifacts.block_edge import block_edge
 from deconvbench.measure.artifacts.spectrum import checkerboard
-from deconvbench.studies.training.photographs import read_bundled
+from deconvbench.measure.photographs import read_bundled
 from deconvbench.studies.validation.calibration import Row
 from deconvbench.studies.validation.images import Image, make_rng, normalise
 from deconvbench.studies.validation.photographs import Photograph, Pixels, average_blocks, to_grey

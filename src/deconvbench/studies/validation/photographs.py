@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from deconvbench.errors import UsageError
+from deconvbench.measure.photographs import PHOTOGRAPHS as COLOURED
+from deconvbench.measure.photographs import read_bundled
 from deconvbench.progress import PartObserver
 from deconvbench.studies.training.folder import ImageLike, read_folder
-from deconvbench.studies.training.photographs import PHOTOGRAPHS as COLOURED
-from deconvbench.studies.training.photographs import read_bundled
 from deconvbench.studies.validation.images import Image, make_rng, normalise
 from deconvbench.system.paths import check_path
 

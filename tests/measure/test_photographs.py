@@ -6,7 +6,7 @@ import skimage
 from skimage.io import imread
 
 from deconvbench.errors import SurroundingsError
-from deconvbench.studies.training.photographs import PHOTOGRAPHS, read_bundled, read_photograph
+from deconvbench.measure.photographs import PHOTOGRAPHS, read_bundled, read_photograph
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)

@@ -1,0 +1,228 @@
+"""The result of an audit: plain data, in words and as a dict.
+
+Decides nothing.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from deconvbench.networks.inspection.sites import Site
+
+if TYPE_CHECKING:
+    from deconvbench.networks.inspection.findings import Finding
+
+CLEAN, AT_RISK, CHECKERBOARDS = "clean", "at risk", "checkerboards"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteReport:
+    """What was measured of one site.
+
+    Parameters
+    ----------
+    site : Site
+        Which.
+    gains_from : str
+        Where its phase gains are known from: ``weights``, ``construction`` (a resize: all equal), or empty where
+        they are not known (max-unpooling, a shuffle with no layer right before it).
+    overlap_cv : float
+        Coefficient of variation over the phases of how many taps reach an output pixel; 0 is even.
+    phase_ripple : float or None
+        Share of power, 0 to 1, with every pair of input and output for itself. Says little about trained layers.
+    effective_ripple : float or None
+        The same with gains summed over inputs, weighted by their mean activation on the images.
+    relative_ripple : float or None
+        RMS over the phases of the layer's answer to local means of its input, over the RMS of its output.
+    image_rejection_db : float or None
+        dB, of the weights; of a resize for itself. Two axes of one whole scale only.
+    period : int or None
+        Of its ripple, in pixels of the network's output; None where that is not a whole number.
+    flat_levels : float or None
+        RMS amplitude, in 8-bit levels of the output, that the plain colour with most ripple loses with equal gains
+        here; negative where it gains as much. None where it was not measured.
+    real_levels : float or None
+        Checkerboard amplitude of what equal gains here change in outputs for real images.
+    time_share, memory_share : float
+        Of one run, with the convolution of a resize or shuffle; of all memory that calls return.
+    is_fusible : bool
+        Whether `deconvbench.fuse` has a faster exact form.
+    fuse_speedup : float or None
+        Time of the network over that of the fused one, if asked for.
+    is_diagonal : bool
+        Whether the layer is dense, and zero but from each channel to itself.
+    smoother_order : str
+        An order of channels that gives a smoother map; empty if there is none.
+    network_dtype : str
+        Of the network's parameters.
+    """
+
+    site: Site
+    gains_from: str = ""
+    overlap_cv: float = 0.0
+    phase_ripple: float | None = None
+    effective_ripple: float | None = None
+    relative_ripple: float | None = None
+    image_rejection_db: float | None = None
+    period: int | None = None
+    flat_levels: float | None = None
+    real_levels: float | None = None
+    time_share: float = math.nan
+    memory_share: float = math.nan
+    is_fusible: bool = False
+    fuse_speedup: float | None = None
+    is_diagonal: bool = False
+    smoother_order: str = ""
+    network_dtype: str = "float32"
+
+    def __str__(self) -> str:
+        words = [f"{self.time_share:.0%} of the time", f"{self.memory_share:.0%} of the memory"]
+        if self.gains_from == "construction":
+            words.append("equal gains by construction")
+        elif self.relative_ripple is not None:
+            words.append(f"ripple {self.relative_ripple:.2%} of its output")
+        if self.flat_levels is not None:
+            words.append(f"{self.flat_levels:.2f} levels in plain colours")
+        if self.real_levels is not None:
+            words.append(f"{self.real_levels:.2f} levels in images")
+        return f"{self.site}: {', '.join(words)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """Which site causes the ripple of one scale.
+
+    Parameters
+    ----------
+    period : int
+        Smallest period of the patterns, in pixels of the output.
+    levels : float
+        Their RMS amplitude in 8-bit levels.
+    site : int or None
+        The site whose equal gains remove most of their power. If none removes a quarter, the ripples of several
+        sites cancel in part: then the one that has the largest when all others have equal gains. None if that has
+        not a quarter either.
+    path : str
+        Of its module.
+    removed_share : float
+        Of the power, at most 1; NaN where nothing is removed.
+    alone_levels : float or None
+        What the site has when all others have equal gains, if it was chosen for that.
+    is_flat : bool
+        Whether it was read off plain colours, or off the outputs for real images.
+    """
+
+    period: int
+    levels: float
+    site: int | None
+    path: str
+    removed_share: float
+    alone_levels: float | None = None
+    is_flat: bool = True
+
+    def __str__(self) -> str:
+        where = "plain colours" if self.is_flat else "images"
+        cause = "no single site" if self.site is None else f"{self.site}. {self.path or '(the model)'}"
+        share = "" if self.site is None else f", which has {self.removed_share:.0%} of it"
+        if self.alone_levels is not None:
+            share = f", which alone has {self.alone_levels:.2f} (ripples of several sites cancel in part)"
+        return f"period {self.period}: {self.levels:.2f} levels in {where}, from {cause}{share}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What an audit found; levels are 8-bit levels of the output, 0 to 255.
+
+    Parameters
+    ----------
+    judgement : str
+        ``clean``, ``at risk`` or ``checkerboards``.
+    sites : tuple of SiteReport
+        In network order.
+    findings : tuple of Finding
+        In the same order.
+    flat_field : mapping of int to float
+        RMS amplitude in levels that plain colours get, by period; empty where it was not measured.
+    flat_noise_levels : float
+        What chance would make of that; NaN where it was not measured.
+    periodicity_error : float
+        RMS of what does not repeat in the middle of those outputs, over that of what does.
+    is_two_tone : bool
+        Whether each half had a colour of its own, because the network normalises images.
+    hidden : mapping of int to float
+        The same before a saturating last activation, as it would be in the output where that is steepest; empty
+        where the network ends in something else.
+    last_activation : str
+        Name of that activation.
+    real : mapping of int to float
+        Checkerboard amplitude of outputs for real images, by period; content that repeats counts too.
+    real_detection_level : float
+        For them together.
+    attributions : tuple of Attribution
+        The cause for every period with a ripple.
+    output_range : tuple of float
+        Black and white in the output.
+    is_range_guessed : bool
+        Whether they were guessed from the outputs.
+    inputs : str
+        What the real images were.
+    not_covered : tuple of str
+        What could not be measured, and why.
+    """
+
+    judgement: str
+    sites: tuple[SiteReport, ...]
+    findings: "tuple[Finding, ...]"
+    flat_field: Mapping[int, float]
+    flat_noise_levels: float
+    periodicity_error: float
+    is_two_tone: bool
+    hidden: Mapping[int, float]
+    last_activation: str
+    real: Mapping[int, float]
+    real_detection_level: float
+    attributions: tuple[Attribution, ...]
+    output_range: tuple[float, float]
+    is_range_guessed: bool
+    inputs: str
+    not_covered: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        black, white = self.output_range
+        guessed = " (guessed)" if self.is_range_guessed else ""
+        counts = _count(len(self.sites), "upsampling site"), _count(len(self.findings), "finding")
+        lines = [f"{self.judgement}: {', '.join(counts)}"]
+        lines.append(f"levels are 1/255 of an output range of {black:.4g} to {white:.4g}{guessed}")
+        lines += [f"  {report}" for report in self.sites]
+        lines += [f"  {attribution}" for attribution in self.attributions]
+        if not self.attributions and self.flat_field:
+            lines.append("  plain colours stay plain")
+        if self.hidden:
+            levels = ", ".join(f"{level:.2f} at period {period}" for period, level in self.hidden.items())
+            lines.append(f"  before the last {self.last_activation}, which may hide ripple: levels of {levels}")
+        for finding in self.findings:
+            lines += [f"  {finding}", f"    {finding.remedy}"]
+        lines += [f"  not covered: {text}" for text in self.not_covered]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all of it as dicts, lists, numbers and text, for JSON; what is not finite is None."""
+        return {item.name: _to_plain(getattr(self, item.name)) for item in dataclasses.fields(self)}
+
+
+def _to_plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _to_plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _to_plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_to_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -1,0 +1,68 @@
+"""Shares of time and memory of each site, and what `fuse` would gain: medians of a few runs."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from deconvbench.measure.artifacts.periodic import find_device
+from deconvbench.networks.fusion.observation import copy_input, split_input
+from deconvbench.networks.fusion.rewriting import fuse
+from deconvbench.networks.inspection.running import Stopwatch
+from deconvbench.networks.inspection.sites import TracedSite
+
+_RUNS = 3
+
+
+def take_shares(watches: Sequence[Stopwatch], traced: TracedSite) -> tuple[float, float]:
+    """Take the shares of time and memory that a site has.
+
+    Parameters
+    ----------
+    watches : sequence of Stopwatch
+        Of a few runs.
+    traced : TracedSite
+        The site.
+
+    Returns
+    -------
+    time_share, memory_share : float
+        Medians over the runs.
+    """
+    times, sizes = zip(*(watch.find_shares(traced) for watch in watches), strict=True)
+    return statistics.median(times), statistics.median(sizes)
+
+
+def measure_fuse_speedup(model: nn.Module, example: Any) -> float | None:
+    """Measure how many times as fast the fused network is, interleaved; None if there is nothing to fuse."""
+    report = fuse(model, example)
+    if not report.changed:
+        return None
+    synchronise = choose_synchronise(model)
+    args, kwargs = split_input(copy_input(example))
+    seconds: dict[nn.Module, list[float]] = {model: [], report.model: []}
+    for round_number in range(2 * _RUNS + 1):
+        for network, found in seconds.items():
+            start = time.perf_counter()
+            with torch.no_grad():
+                network(*args, **kwargs)
+            synchronise()
+            if round_number:
+                found.append(time.perf_counter() - start)
+    before, after = (statistics.median(found) for found in seconds.values())
+    return before / after
+
+
+def choose_synchronise(model: nn.Module) -> Callable[[], None]:
+    """Choose what waits for the device of a model."""
+    device = find_device(model)
+    if device.type == "cuda":
+        return lambda: torch.cuda.synchronize(device)
+    return _do_nothing
+
+
+def _do_nothing() -> None:
+    pass

@@ -1,0 +1,97 @@
+"""Each code, by a network that has it and one that has not."""
+
+import re
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import deconvbench
+from deconvbench.networks.inspection import RULES, audit
+from tests.networks.inspection.networks import Fcn, level_gains, make_subpixel
+
+
+def find_codes(model: nn.Module, example: Any = None) -> set[str]:
+    return {
+        finding.code for finding in audit(model, torch.rand(1, 4, 32, 32) if example is None else example).findings
+    }
+
+
+class _Pooled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        y, indices = functional.max_pool2d(x, 2, return_indices=True)
+        return functional.max_unpool2d(y, indices, (2, 2))
+
+
+class _Cast(nn.Module):
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.conv = nn.Conv2d(4, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(functional.interpolate(x.to(self.dtype), scale_factor=2.0).to(x.dtype))
+        return y
+
+
+def _resize(**options: Any) -> nn.Module:
+    return nn.Sequential(nn.Upsample(**options), nn.Conv2d(4, 4, 3, padding=1))
+
+
+def _level(size: int) -> nn.Module:
+    return level_gains(nn.ConvTranspose2d(4, 4, size, 2, (size - 1) // 2, size % 2))
+
+
+SMALL = nn.Conv2d(4, 3, 3, padding=1)
+
+
+@pytest.mark.parametrize(
+    ("code", "bad", "good"),
+    [
+        pytest.param("DB001", _level(3), _level(4), id="DB001"),
+        pytest.param("DB002", nn.ConvTranspose2d(4, 4, 4, 2, 1), _level(4), id="DB002"),
+        pytest.param("DB003", _resize(scale_factor=2), _resize(scale_factor=2, mode="bilinear"), id="DB003"),
+        pytest.param("DB004", Fcn(), nn.ConvTranspose2d(4, 4, 4, 2, 1, groups=4), id="DB004"),
+        pytest.param("DB005", make_subpixel(4, left=0.0, order="ijc"), make_subpixel(4, left=0.0), id="DB005"),
+        pytest.param(
+            "DB006",
+            _resize(scale_factor=2, mode="bilinear", align_corners=True),
+            _resize(scale_factor=2, mode="bilinear"),
+            id="DB006 corners",
+        ),
+        pytest.param("DB006", _resize(size=50), _resize(size=96), id="DB006 factor"),
+        pytest.param(
+            "DB006", _resize(scale_factor=2, mode="bicubic"), _resize(scale_factor=2), id="DB006 bicubic"
+        ),
+        pytest.param("DB007", _Cast(torch.float64), _Cast(torch.float32), id="DB007"),
+        pytest.param("DB008", _Pooled(), nn.ConvTranspose2d(4, 4, 2, 2), id="DB008 unpooling"),
+        pytest.param("DB008", nn.ConvTranspose2d(4, 4, 1, 2), nn.ConvTranspose2d(4, 4, 2, 2), id="DB008 kernel"),
+        pytest.param("DB009", _level(4), nn.Sequential(_level(4), SMALL), id="DB009"),
+    ],
+)
+def test_a_code_is_given_where_it_holds_and_only_there(code: str, bad: nn.Module, good: nn.Module) -> None:
+    torch.manual_seed(0)
+    smooth = functional.interpolate(torch.rand(1, 4, 6, 6), (48, 48), mode="bilinear")
+    example = torch.rand(1, 3, 64, 64) if isinstance(bad, Fcn) else smooth
+    assert code in find_codes(bad, example)
+    assert code not in find_codes(good, smooth)
+
+
+@pytest.mark.parametrize("code", RULES)
+def test_rules_are_documented(code: str) -> None:
+    rule = RULES[code]
+    assert re.fullmatch(r"DB\d{3}", code)
+    assert rule.code == code
+    assert len(rule.explanation) > 40
+    assert len(rule.remedy) > 20
+    for name in re.findall(r"deconvbench\.(nn\.)?(\w+)", rule.remedy):
+        assert hasattr(deconvbench.nn if name[0] else deconvbench, name[1])
+
+
+def test_findings_say_where_and_what() -> None:
+    (first, *_) = audit(nn.Sequential(_level(3), SMALL), torch.rand(1, 4, 32, 32)).findings
+    assert str(first).startswith("DB001 0: kernel 3 is not divisible by stride 2: overlap varies by 48%")
+    assert first.is_risk
+    assert first.remedy == RULES["DB001"].remedy
