@@ -36,7 +36,9 @@ def test_only_what_exceeds_its_level_is_shaded() -> None:
 
 
 def test_stronger_cells_are_darker() -> None:
-    weak, strong = (float(np.sum(to_rgb(patch.get_facecolor()))) for patch in draw([[2.0, 0, 0], [0, 0, 4.0]]).axes[0].patches)
+    weak, strong = (
+        float(np.sum(to_rgb(patch.get_facecolor()))) for patch in draw([[2.0, 0, 0], [0, 0, 4.0]]).axes[0].patches
+    )
     assert strong < weak
 
 
