@@ -61,6 +61,19 @@ def test_a_period_that_is_asked_for_is_not_looked_for(monkeypatch: pytest.Monkey
         measure_picture(draw(64, 64), 8)
 
 
+@pytest.mark.parametrize("period", [None, 2])
+def test_what_is_too_small_for_any_period_is_refused(period: int | None) -> None:
+    with pytest.raises(UsageError, match="^40×31 pixels are too few; at least 32×32 are needed$"):
+        measure_picture(draw(31, 40), period)
+    assert measure_picture(draw(32, 40), period).read_period is not None
+
+
+def test_a_difference_that_is_nothing_has_nothing() -> None:
+    found = measure_picture(torch.zeros(3, 128, 128))
+    assert found.period is None
+    assert found.amplitude == found.detection_level == 0
+
+
 def test_tiles_make_what_their_batch_makes(monkeypatch: pytest.MonkeyPatch) -> None:
     values = draw(128, 256, channels=3, amplitude=2)
     monkeypatch.setattr(module, "_TILE", 128)

@@ -71,7 +71,7 @@ def test_folders_are_searched_and_what_is_no_picture_is_named(tmp_path: Path) ->
     assert {one.name: one.reason for one in found.left_out} == {
         "gone.png": "No such file or directory",
         "notes.txt": "not an image that Pillow reads",
-        "small.png": "20×20 pixels (the last two axes) are too few for period 2; at least 32×32 are needed",
+        "small.png": "20×20 pixels are too few; at least 32×32 are needed",
     }
     assert [step.done for step in steps] == [1, 2]
 

@@ -19,8 +19,8 @@ _BLOCK_FORMATS = ("JPEG", "MPO")
 _JPEG_PERIODS = (8, 16)
 # share of the power in one direction that makes a pattern stripes
 _ONE_WAY = 0.97
-# a period is not a whole number if it is off by so many standard errors, and by such a share: planted grids of 3 to
-# 16 pixels are off by 1.5 and .0015 at most, screens of 4.1, 5.7 and 8.2 pixels by 4.5 and .013 at least
+# a period is not a whole number if it is off by so many standard errors, and by such a share: planted grids of 3
+# to 16 pixels are off by 1.5 and .0015 at most, screens of 4.1, 5.7 and 8.2 pixels by 4.5 and .013 at least
 _ERRORS, _LEAST_STRETCH = 3.0, 0.005
 # block edges are named from so many times their level on: JPEG of quality 75 has 1.4 to 2
 _CLEARLY = 1.3

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from deconvbench.errors import UsageError
 from deconvbench.measure.artifacts.block_edge import block_edge
 from deconvbench.measure.artifacts.grid_traits import examine_grid
 from deconvbench.measure.artifacts.patches import LARGEST_PERIOD
@@ -22,6 +23,8 @@ from deconvbench.measure.artifacts.spectrum import CheckerboardResult, checkerbo
 
 # sides in pixels of a tile, at most, and of one of the four squares that stand for a larger picture
 _TILE, _SAMPLE = 2048, 256
+# pixels of a side that some period can be read on
+_LEAST_SIDE = 32
 # the blocks of JPEG, and what tiles are put together from
 BLOCK_PERIODS = (8, 16, 32, 64)
 # what is read where no period was found: the scales 2, 4 and 8
@@ -141,6 +144,9 @@ def measure_picture(values: Tensor, period: int | None = None) -> Reading:
     UsageError
         If the picture is too small for the period, or for any.
     """
+    height, width = values.shape[-2:]
+    if min(height, width) < _LEAST_SIDE:
+        raise UsageError(f"{width}×{height} pixels are too few; at least {_LEAST_SIDE}×{_LEAST_SIDE} are needed")
     sample = _take_sample(values)
     strength = level = math.nan
     found, chosen = period, period
@@ -180,7 +186,7 @@ def measure_picture(values: Tensor, period: int | None = None) -> Reading:
 
 def _find_least_side(period: int) -> int:
     """Side of the smallest picture that a period is read on."""
-    return max(32, 8 * period) if period <= 4 else max(128, 8 * period)
+    return max(_LEAST_SIDE, 8 * period) if period <= 4 else max(128, 8 * period)
 
 
 def _choose_read_period(found: int | None, shape: torch.Size) -> int | None:
