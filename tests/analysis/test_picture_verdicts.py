@@ -108,13 +108,13 @@ def test_a_limit_below_the_level_cannot_be_judged_where_nothing_is_found() -> No
     ("found", "period"),
     [
         ({}, None),
-        ({8: (1.2, 1.0)}, None),
-        ({8: (1.4, 1.0)}, 8),
+        ({8: (0.9, 1.0)}, None),
+        ({8: (1.1, 1.0)}, 8),
         ({8: (2.0, 1.0), 16: (2.0, 1.1), 32: (2.0, 1.2)}, 8),
         # half of the edges of a grid of 8 are those of blocks of 16
         ({8: (2.0, 1.0), 16: (2.8, 1.1), 32: (2.8, 1.2)}, 16),
         ({8: (0.5, 1.0), 16: (0.7, 1.0), 32: (1.0, 1.2), 64: (2.0, 1.2)}, 64),
-        ({8: (2.0, 1.0), 64: (2.8, 2.5)}, 8),
+        ({8: (2.0, 1.0), 64: (2.8, 2.9)}, 8),
     ],
 )
 def test_blocks_are_as_long_as_their_edges_are_strong(

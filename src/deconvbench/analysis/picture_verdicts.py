@@ -22,8 +22,6 @@ _ONE_WAY = 0.97
 # a period is not a whole number if it is off by so many standard errors, and by such a share: planted grids of 3
 # to 16 pixels are off by 1.5 and .0015 at most, screens of 4.1, 5.7 and 8.2 pixels by 4.5 and .013 at least
 _ERRORS, _LEAST_STRETCH = 3.0, 0.005
-# block edges are named from so many times their level on: JPEG of quality 75 has 1.4 to 2
-_CLEARLY = 1.3
 # edges of longer blocks stand out more than those of shorter ones that they are among
 _LONGER = 1.6
 _NO_LEVEL = "with too few patches for a detection level"
@@ -172,12 +170,12 @@ def choose_blocks(found: Mapping[int, tuple[float, float]]) -> BlockEdges | None
     Returns
     -------
     BlockEdges or None
-        The shortest that is above its level by 30 %, or a longer one whose edges are stronger: blocks of 16 have
+        The shortest that is above its level, or a longer one whose edges are stronger: blocks of 16 have
         half of the edges of a grid of 8, and all of their own. None where none is.
     """
     chosen: BlockEdges | None = None
     for period, (amplitude, level) in found.items():
-        if amplitude > _CLEARLY * level and (chosen is None or amplitude**2 > _LONGER * chosen.amplitude**2):
+        if amplitude > level and (chosen is None or amplitude**2 > _LONGER * chosen.amplitude**2):
             chosen = BlockEdges(period=period, amplitude=amplitude, detection_level=level)
     return chosen
 
