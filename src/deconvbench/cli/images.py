@@ -17,7 +17,7 @@ from deconvbench.system.writing import check_target, write_whole
 def score(
     pictures: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGE... | DIR", parser=parse_path, help="Picture files, or folders of them."),
+        typer.Argument(metavar="IMAGE|DIR", parser=parse_path, help="Picture files, or folders of them."),
     ],
     period: Annotated[
         str,
