@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from deconvbench.records.case import Case
     from deconvbench.tables.files import load
     from deconvbench.upsamplers import build_upsampler, list_upsamplers, register_upsampler
+    from deconvbench.workflows.picture_scores import score
     from deconvbench.workflows.recommendation import recommend
     from deconvbench.workflows.run import run
 
@@ -70,6 +71,7 @@ _HOMES = {
     "replace": "networks.replacement",
     "ripple_amplitude": "measure.artifacts",
     "run": "workflows.run",
+    "score": "workflows.picture_scores",
 }
 
 __all__ = [
@@ -102,6 +104,7 @@ __all__ = [
     "replace",
     "ripple_amplitude",
     "run",
+    "score",
 ]
 
 

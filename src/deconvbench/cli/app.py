@@ -15,6 +15,7 @@ import typer
 
 from deconvbench import __version__
 from deconvbench.cli.commits import compare_commits
+from deconvbench.cli.images import score
 from deconvbench.cli.recommendation import recommend
 from deconvbench.cli.report import compare, report
 from deconvbench.cli.run import env, grid, native, run
@@ -62,6 +63,7 @@ for command in (
     run,
     report,
     recommend,
+    score,
     compare,
     compare_commits,
     selftest,

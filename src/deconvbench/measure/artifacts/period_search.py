@@ -8,6 +8,7 @@ in units of the image, is said by `checkerboard`.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -166,13 +167,20 @@ def _clip_softly(maps: Tensor) -> Tensor:
     return maps * (1 + ratio.square()).rsqrt()
 
 
+@cache
+def _list_own_lines(period: int) -> Tensor:
+    """List the lines (L, 2) of a period that no shorter one has; not to be written to."""
+    lines = [(i, j) for i, j in list_lines(period).tolist() if find_scale(i, j, period) == period]
+    return torch.tensor(lines, device="cpu")
+
+
 def _measure_strength(maps: Tensor, period: int) -> tuple[float, float]:
     """How far a period's own lines, that no shorter one has, stand out of what is beside; mean energy of one."""
     height, width = maps.shape[-2:]
     held = min(max(_PERIODS, round(_PATCH / period)), min(height, width) // period)
     side = held * period
-    lines = [(i, j) for i, j in list_lines(period).tolist() if find_scale(i, j, period) == period]
-    bins = torch.tensor(lines, device="cpu") * held
+    lines = _list_own_lines(period)
+    bins = lines * held
     heights, besides, energies = [], [], []
     for power in (mean_power(one, side)[0] for one in maps):
         if float(power.max()) == 0:

@@ -5,8 +5,6 @@ testing is not decided here.
 """
 
 import hashlib
-import os
-import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +13,10 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
-from deconvbench.errors import SurroundingsError, explain_os_error
+from deconvbench.errors import SurroundingsError
+from deconvbench.measure.decoding import UnreadableImageError, hush_pillow, read_image
 from deconvbench.progress import PartDone, PartObserver
-from deconvbench.studies.training.decoding import UnreadableImageError, hush_pillow, read_image
+from deconvbench.system.folders import list_files, name_within
 
 _THREADS = 4
 # decoded and not yet looked at: some 50 MB of ordinary photographs
@@ -166,11 +165,11 @@ def read_folder(
         "NAME: reason" for every other file.
     """
     images: list[LoadedImage] = []
-    paths, skipped = _list_files(folder)
+    paths, skipped = list_files(folder)
     room = held_bytes
 
     def read(path: Path) -> LoadedImage | str:
-        name = _name(path, folder)
+        name = name_within(path, folder)
         try:
             pixels = read_image(path)
         except UnreadableImageError as error:
@@ -185,52 +184,15 @@ def read_folder(
             turn = paths[first : first + _FILES_AT_A_TIME]
             for done, (path, found) in enumerate(zip(turn, pool.map(read, turn), strict=True), first + 1):
                 note = f"left out: {found}" if isinstance(found, str) else ""
-                observer(PartDone(done=done, total=len(paths), title=f"read {_name(path, folder)}", note=note))
+                observer(
+                    PartDone(done=done, total=len(paths), title=f"read {name_within(path, folder)}", note=note)
+                )
                 if isinstance(found, str):
                     skipped.append(found)
                     continue
                 room -= found.image.pixels.numel()
                 images.append(found if room >= 0 else _put_back(found, path))
     return images, skipped
-
-
-def _list_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """All files, sorted, and "NAME: reason" for each file or folder that is not read.
-
-    Links are followed, after all that lies in the folder itself; what was reached already is not read again, so no
-    loop is walked round and no image is both trained and scored on.
-    """
-    paths: list[Path] = []
-    skipped: list[str] = []
-    seen: dict[tuple[int, int], Path] = {}
-    waiting, links = [folder], list[Path]()
-    while waiting or links:
-        path = waiting.pop() if waiting else links.pop(0)
-        try:
-            status = path.stat()
-        except OSError:
-            paths.append(path)  # whoever reads it says why that is not possible
-            continue
-        first = seen.setdefault((status.st_dev, status.st_ino), path)
-        if first is not path:
-            skipped.append(f"{_name(path, folder)}: the same as {_name(first, folder)}")
-        elif not stat.S_ISDIR(status.st_mode):
-            paths.append(path)
-        else:
-            try:
-                with os.scandir(path) as entries:
-                    inside = sorted(Path(entry) for entry in entries if not entry.name.startswith("."))
-            except OSError as error:
-                skipped.append(f"{_name(path, folder)}: {explain_os_error(error)}")
-                continue
-            links += [entry for entry in inside if entry.is_symlink()]
-            waiting += [entry for entry in reversed(inside) if not entry.is_symlink()]
-    return sorted(paths), skipped
-
-
-def _name(path: Path, folder: Path) -> str:
-    """Path within the folder; bytes that are not text are written as numbers, so that the name can be stored."""
-    return path.relative_to(folder).as_posix().encode(errors="backslashreplace").decode()
 
 
 def _put_back(loaded: LoadedImage, path: Path) -> LoadedImage:

@@ -15,8 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from deconvbench.studies.training import decoding
-from deconvbench.studies.training.decoding import UnreadableImageError, hush_pillow, read_image
+from deconvbench.measure import decoding
+from deconvbench.measure.decoding import (
+    UnreadableImageError,
+    count_pixels,
+    hush_pillow,
+    read_image,
+    read_levels,
+)
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
 GREYS = COLOURS[..., 0]
@@ -365,3 +371,67 @@ def test_damaged_files_give_an_image_or_a_reason(
     else:
         assert outcome.dtype == torch.uint8
         assert outcome.shape[0] == 3
+
+
+def levels(path: Path) -> np.ndarray[Any, Any]:
+    return read_levels(path).values.numpy()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.fromarray(GREYS),
+        Image.fromarray(GREYS).convert("LA"),
+        Image.fromarray(GREYS.astype(np.uint16) * 257),
+        Image.fromarray(GREYS.astype(np.float32)),
+    ],
+    ids=["8 bits", "alpha", "16 bits", "real"],
+)
+def test_levels_of_grey_have_one_channel(tmp_path: Path, image: Image.Image) -> None:
+    found = levels(save(tmp_path / "a.tif", image))
+    np.testing.assert_array_equal(found, GREYS[None])
+
+
+def test_levels_of_sixteen_bits_are_not_rounded(tmp_path: Path) -> None:
+    numbers = np.arange(24 * 32, dtype=np.uint16).reshape(24, 32) * 80
+    found = levels(save(tmp_path / "a.png", Image.fromarray(numbers)))
+    np.testing.assert_allclose(found[0], numbers / 257, rtol=1e-6)
+
+
+def test_levels_of_dark_sixteen_bits_are_taken_with_a_note(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(GREYS.astype(np.uint16) * 4))
+    found = read_levels(path)
+    np.testing.assert_allclose(found.values[0], GREYS.astype(float) * 4 / 257, rtol=1e-6)
+    assert found.notes == (
+        f"no value above {4 * int(GREYS.max())} of 65535; if white is less, amplitudes are larger",
+    )
+
+
+def test_levels_say_what_could_not_be_read(tmp_path: Path) -> None:
+    clear = Image.fromarray(np.dstack([COLOURS, GREYS]))
+    assert read_levels(save(tmp_path / "a.png", clear)).notes == ("transparent pixels are put on white",)
+    frames = [Image.fromarray(COLOURS[::step]).resize((32, 24)) for step in (1, 2)]
+    path = tmp_path / "a.gif"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    found = read_levels(path)
+    assert found.format == "GIF"
+    assert found.notes == ("the first of several frames",)
+
+
+def test_levels_of_colours_come_as_they_are_and_turned(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    found = read_levels(save(tmp_path / "a.png", Image.fromarray(COLOURS), exif=exif))
+    assert found.format == "PNG"
+    np.testing.assert_array_equal(found.values.numpy(), np.rot90(COLOURS, -1).transpose(2, 0, 1))
+
+
+def test_pixels_are_counted_by_the_header(tmp_path: Path) -> None:
+    assert count_pixels(save(tmp_path / "a.png", Image.fromarray(COLOURS))) == 24 * 32
+    (tmp_path / "b.png").write_bytes(b"x")
+    assert count_pixels(tmp_path / "b.png") == count_pixels(tmp_path) == count_pixels(tmp_path / "none") == 0
+
+
+def test_levels_of_real_numbers_without_a_white_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImageError, match="do not tell what is black and white"):
+        read_levels(save(tmp_path / "a.tif", Image.fromarray(GREYS.astype(np.float32) - 300)))

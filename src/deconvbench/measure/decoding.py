@@ -1,14 +1,15 @@
-"""Image files of any kind to pixels of one kind: three channels of 8 bits.
+"""Image files of any kind to pixels of one kind: three channels of 8 bits, or 8-bit levels of any depth.
 
 Knows what Pillow reads and how each of its modes is to be shown.
 """
 
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,10 +38,32 @@ _LEAST_SHARE = 0.25
 _SCALED = "scaled"
 _STRIP = 256  # rows at a time: what is computed in float64 takes eight times the memory
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
+_GREY = ("1", "L", "LA", "La")
+_SIXTEEN_BITS = (";16B", ";16L", ";16N")
+Shown = TypeVar("Shown")
 
 
 class UnreadableImageError(Exception):
     """A file that gives no image; the message says why and does not name the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A picture file, decoded.
+
+    Parameters
+    ----------
+    values : Tensor, shape (C, H, W), uint8 or float32
+        One channel of a grey picture, three of a coloured one, in 8-bit levels: 0 is black, 255 white.
+    format : str
+        Pillow's name of the file's format, such as ``JPEG``.
+    notes : tuple of str
+        What a reader of the pixels must know: what could not be read as the file has it.
+    """
+
+    values: Tensor
+    format: str
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -78,6 +101,58 @@ def read_image(path: Path) -> Tensor:
     UnreadableImageError
         If it is not an image, is broken, too large to be meant, or has values with no known range.
     """
+    pixels, _ = _decode(path, _show)
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+def read_levels(path: Path) -> Picture:
+    """Decode an image of any size and mode that Pillow reads to 8-bit levels, without rounding those of more bits.
+
+    As `read_image`, but grey images have one channel, 16 bits are divided by 257 and not rounded, and images that
+    are dark in all 16 bits are taken as they are, with a note.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+
+    Returns
+    -------
+    Picture
+
+    Raises
+    ------
+    UnreadableImageError
+        As `read_image`.
+    """
+    picture, file_format = _decode(path, _show_levels)
+    return replace(picture, format=file_format)
+
+
+def count_pixels(path: Path) -> int:
+    """Count the pixels of an image by its header.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+
+    Returns
+    -------
+    int
+        0 where the header cannot be read; `read_levels` says why.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return 0
+        with path.open("rb") as file, Image.open(file) as opened:
+            return opened.width * opened.height
+    except (Image.DecompressionBombError, MemoryError, *PILLOW_ERRORS):
+        return 0
+
+
+def _decode(path: Path, show: Callable[[Image.Image, str], Shown]) -> tuple[Shown, str]:
+    """Open a file and show what is in it; and the name of its format."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise UnreadableImageError("not a regular file")
@@ -85,8 +160,8 @@ def read_image(path: Path) -> Tensor:
         with path.open("rb") as file, Image.open(file) as opened:
             if opened.width * opened.height > _LARGEST:
                 raise UnreadableImageError(f"{opened.height}×{opened.width} pixels are too many")
-            raw_mode = _find_raw_mode(opened)
-            pixels = _show(_turn(opened), raw_mode)
+            file_format, raw_mode = opened.format or "", _find_raw_mode(opened)
+            return show(_turn(opened), raw_mode), file_format
     except UnidentifiedImageError:
         raise UnreadableImageError("not an image that Pillow reads") from None
     except Image.DecompressionBombError:
@@ -95,7 +170,6 @@ def read_image(path: Path) -> Tensor:
         raise UnreadableImageError("does not fit into memory") from None
     except PILLOW_ERRORS as error:
         raise UnreadableImageError(_explain(error)) from error
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
 def _explain(error: Exception) -> str:
@@ -128,12 +202,40 @@ def _show(image: Image.Image, raw_mode: str) -> npt.NDArray[np.uint8]:
     if image.mode == "F" or image.mode.startswith("I"):
         grey = _to_eight_bits(np.asarray(image), image.mode, raw_mode)
         return np.repeat(grey[:, :, None], 3, axis=2)
-    if raw_mode.endswith((";16B", ";16L", ";16N")) and image.mode != "CMYK":
+    if raw_mode.endswith(_SIXTEEN_BITS) and image.mode != "CMYK":
         _check_high_bytes(image)
+    return np.array(_put_on_white(image).convert("RGB"))
+
+
+def _put_on_white(image: Image.Image) -> Image.Image:
+    """Make an image opaque."""
     if image.mode in _TRANSPARENT or "transparency" in image.info:
         seen = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
-    return np.array(image.convert("RGB"))
+        return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
+    return image
+
+
+def _show_levels(image: Image.Image, raw_mode: str) -> Picture:
+    """8-bit levels of an image as it is meant to be seen."""
+    notes = ["the first of several frames"] if getattr(image, "is_animated", False) else []
+    if image.mode == "F" or image.mode.startswith("I"):
+        numbers = np.asarray(image)
+        white = _check_range(numbers, image.mode, raw_mode, is_dark_allowed=True)
+        if white == 65535 and 0 < (highest := float(numbers.max())) < _LEAST_SHARE * white:
+            notes.append(f"no value above {highest:g} of 65535; if white is less, amplitudes are larger")
+        levels = np.empty((1, *numbers.shape), dtype=np.float32)
+        for top in range(0, len(numbers), _STRIP):
+            levels[0, top : top + _STRIP] = numbers[top : top + _STRIP].astype(np.float64) * (255 / white)
+        return Picture(values=torch.from_numpy(levels), format="", notes=tuple(notes))
+    if raw_mode.endswith(_SIXTEEN_BITS) and image.mode != "CMYK":
+        notes.append("colours of 16 bits, of which the higher 8 are read")
+    is_grey = image.mode in _GREY
+    seen = _put_on_white(image)
+    if seen is not image:
+        notes.append("transparent pixels are put on white")
+    pixels = np.array(seen.convert("L" if is_grey else "RGB"))
+    values = pixels[None] if is_grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return Picture(values=torch.from_numpy(values), format="", notes=tuple(notes))
 
 
 def _check_high_bytes(image: Image.Image) -> None:
@@ -145,17 +247,23 @@ def _check_high_bytes(image: Image.Image) -> None:
 
 
 def _to_eight_bits(values: npt.NDArray[Any], mode: str, raw_mode: str) -> npt.NDArray[np.uint8]:
-    low, high = float(values.min()), float(values.max())
-    white = _find_white(high, mode, raw_mode)
-    if white is None or not (low >= 0 and high <= white):
-        raise UnreadableImageError(f"values from {low:g} to {high:g} do not tell what is black and white")
+    white = _check_range(values, mode, raw_mode)
     grey = np.empty(values.shape, dtype=np.uint8)
     for top in range(0, len(values), _STRIP):
         grey[top : top + _STRIP] = np.rint(values[top : top + _STRIP].astype(np.float64) * (255 / white))
     return grey
 
 
-def _find_white(high: float, mode: str, raw_mode: str) -> int | None:
+def _check_range(values: npt.NDArray[Any], mode: str, raw_mode: str, *, is_dark_allowed: bool = False) -> int:
+    """Find which value is white; refuse what does not tell, or has values beyond."""
+    low, high = float(values.min()), float(values.max())
+    white = _find_white(high, mode, raw_mode, is_dark_allowed=is_dark_allowed)
+    if white is None or not (low >= 0 and high <= white):
+        raise UnreadableImageError(f"values from {low:g} to {high:g} do not tell what is black and white")
+    return white
+
+
+def _find_white(high: float, mode: str, raw_mode: str, *, is_dark_allowed: bool) -> int | None:
     """Which value is white in an image of more than 8 bits with this highest value; None where nothing tells."""
     if mode == "F":
         white = 1 if high <= 1 else 255
@@ -165,4 +273,5 @@ def _find_white(high: float, mode: str, raw_mode: str) -> int | None:
     if raw_mode == _SCALED:
         return 65535
     is_whole_range = mode.startswith("I;16") or raw_mode in ("I;16", "I;16B", "I;16L", "I;16N")
-    return 65535 if is_whole_range and (high == 0 or high >= _LEAST_SHARE * 65535) else None
+    is_bright = high == 0 or high >= _LEAST_SHARE * 65535
+    return 65535 if is_whole_range and (is_bright or is_dark_allowed) else None

@@ -1,0 +1,107 @@
+"""The command that scores picture files."""
+
+import math
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deconvbench.cli.options import ForceOption, JsonOption, parse_path
+from deconvbench.cli.output import OWN_PICTURE_SCORES, OWN_PNG, print_rows
+from deconvbench.errors import UsageError, quote
+from deconvbench.system.texts import print_text
+from deconvbench.system.writing import check_target, write_whole
+
+
+def score(
+    pictures: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE|DIR", parser=parse_path, help="Picture files, or folders of them."),
+    ],
+    period: Annotated[
+        str,
+        typer.Option(
+            "--period", metavar="N", help="Period of the grid in pixels, 2 to 32, or auto: looked for, 2 to 64."
+        ),
+    ] = "auto",
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference",
+            metavar="FILE",
+            parser=parse_path,
+            help="Score the difference from this picture, of the same size.",
+        ),
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option("--region", metavar="X,Y,W,H", help="Score only this part, in pixels.")
+    ] = None,
+    picture_map: Annotated[
+        Path | None,
+        typer.Option(
+            "--map",
+            metavar="FILE.png",
+            parser=parse_path,
+            help="Draw where in the picture it is; one picture only.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", parser=parse_path, help="Write the scores as CSV.")
+    ] = None,
+    fail_over: Annotated[
+        float | None,
+        typer.Option(
+            "--fail-over", metavar="LEVELS", help="Exit 1 if a picture has a grid of more 8-bit levels than that."
+        ),
+    ] = None,
+    force: ForceOption = False,
+) -> int:
+    """Score picture files: amplitude of checkerboards in 8-bit levels, of each scale, and what they are.
+
+    Files that are not pictures are named and left out; exit 2 if none could be scored.
+    """
+    if fail_over is not None and not 0 <= fail_over < math.inf:
+        raise UsageError(f"--fail-over: {quote(fail_over)} is not a number of at least 0 (8-bit levels)")
+    for path, option, own in ((csv, "--csv", OWN_PICTURE_SCORES), (picture_map, "--map", OWN_PNG)):
+        if path is not None:
+            check_target(path, option, own, force=force)
+    if picture_map is not None and picture_map.suffix.lower() != ".png":
+        raise UsageError(f"--map: {str(picture_map)!r} does not end in .png, which is what it is")
+    if picture_map is not None and (len(pictures) > 1 or pictures[0].is_dir()):
+        raise UsageError("--map: is of one picture; name one file")
+
+    from deconvbench.progress import show_steps
+    from deconvbench.report.picture_scores import describe_scores, format_csv, list_left_out, list_rows
+    from deconvbench.workflows import picture_scores
+
+    with show_steps(sys.stderr) as observer:
+        found = picture_scores.score(
+            pictures, period=period, reference=reference, region=region, observer=observer
+        )
+    if as_json:
+        print_rows("score", list_rows(found), describe_scores(found))
+        for line in list_left_out(found):
+            print_text(line, sys.stderr)
+    else:
+        print_text(found)
+    if csv is not None:
+        write_whole(csv, format_csv(found).encode())
+    if picture_map is not None:
+        # last: whatever becomes of it, the scores are there already
+        with show_steps(sys.stderr) as observer:
+            drawn = picture_scores.draw_map(
+                pictures[0], found.pictures[0], reference=reference, region=region, observer=observer
+            )
+        write_whole(picture_map, drawn)
+    if fail_over is None:
+        return 0
+    unknown = [one for one in found.pictures if not one.can_be_judged(fail_over)]
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        print_text(
+            f"not judged at {fail_over:g} levels, which is below the detection level: {unknown[0].name}{more}",
+            sys.stderr,
+        )
+    return int(any(one.exceeds(fail_over) for one in found.pictures))

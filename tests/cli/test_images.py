@@ -1,0 +1,103 @@
+"""Scoring pictures from the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deconvbench.__main__ import main
+from tests.measure.test_picture import draw
+
+
+@pytest.fixture(autouse=True)
+def _pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, amplitude in (("board.png", 3.0), ("clean.png", 0.0)):
+        Image.fromarray(draw(amplitude=amplitude)[0].numpy()).save(name)
+
+
+def test_one_picture_is_scored_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", "board.png"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("board.png: grid of period 2, ")
+    assert err == ""
+
+
+def test_several_are_a_table_and_what_is_no_picture_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("notes.txt").write_text("x")
+    assert main(["score", ".", "--period", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert [line.split("|")[1].strip() for line in out.splitlines() if line.startswith("|")][2:] == [
+        "board.png",
+        "clean.png",
+    ]
+    assert "2 pictures, 1 with a grid\n" in out
+    assert "left out: notes.txt: not an image that Pillow reads\n" in out
+    assert "[1/3]" in err
+
+
+def test_as_json_it_is_one_strict_object(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("notes.txt").write_text("x")
+    assert main(["score", "board.png", "clean.png", "notes.txt", "--json", "--period", "2"]) == 0
+    out, err = capsys.readouterr()
+    answer = json.loads(out, parse_constant=pytest.fail)
+    assert (answer["schema_version"], answer["kind"], answer["period"]) == (1, "score", 2)
+    assert [row["name"] for row in answer["rows"]] == ["board.png", "clean.png", "notes.txt"]
+    assert [row.get("verdict") for row in answer["rows"]] == ["checkerboard", "nothing", None]
+    assert "left out: notes.txt: not an image that Pillow reads" in err
+
+
+@pytest.mark.parametrize(
+    ("pictures", "limit", "code"),
+    [
+        (["board.png"], "2.5", 1),
+        (["board.png"], "3.5", 0),
+        (["clean.png", "board.png"], "2", 1),
+        (["clean.png"], "2", 0),
+    ],
+)
+def test_a_limit_decides_the_exit_code(
+    pictures: list[str], limit: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["score", *pictures, "--period", "2", "--fail-over", limit]) == code
+    assert "not judged" not in capsys.readouterr().err
+
+
+def test_a_limit_that_no_picture_can_be_judged_at_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", "clean.png", "--period", "2", "--fail-over", "0"]) == 0
+    err = capsys.readouterr().err
+    assert err == "not judged at 0 levels, which is below the detection level: clean.png\n"
+
+
+@pytest.mark.usefixtures("capsys")
+def test_tables_replace_their_own_files_and_no_other() -> None:
+    words = ["score", "board.png", "--period", "2", "--csv", "mine.csv"]
+    Path("mine.csv").write_text("my own")
+    assert main(words) == 2
+    assert Path("mine.csv").read_text() == "my own"
+    assert main([*words, "--force"]) == 0
+    assert Path("mine.csv").read_text().startswith("name,width,height,format,verdict,")
+    assert main(words) == 0
+
+
+def test_the_map_replaces_its_own_file_and_no_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["score", "board.png", "--period", "2", "--map"]
+    clean = Path("clean.png").read_bytes()
+    assert main([*words, "clean.png"]) == 2
+    assert Path("clean.png").read_bytes() == clean
+    assert main([*words, "map.png"]) == 0
+    assert main([*words, "map.png"]) == 0
+    with Image.open("map.png") as drawn:
+        assert drawn.format == "PNG"
+        assert np.asarray(drawn).std() > 0
+    assert "grid of period 2" in capsys.readouterr().out
+
+
+def test_where_no_map_can_be_drawn_the_scores_are_there_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(draw(48, 48)[0].numpy()).save("small.png")
+    code = main(["score", "small.png", "--map", "map.png"])
+    out, err = capsys.readouterr()
+    assert out.startswith("small.png: ")
+    assert code == 0 or (code == 2 and err.startswith("deconvbench: map: "))
