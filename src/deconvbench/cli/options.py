@@ -69,6 +69,15 @@ BaselineOption = Annotated[
         "--baseline", metavar="NAME[-kK]", help="Layer that all are compared with [default: transposed-k3]."
     ),
 ]
+ResultsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--results",
+        metavar="DIR",
+        parser=parse_path,
+        help="Output folder of deconvbench train [default: results/experiments, else the packaged results].",
+    ),
+]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Write into a folder, or over a file, that holds other things too.")
 ]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from deconvbench.cli.options import ForceOption, JsonOption, parse_path
+from deconvbench.cli.options import ForceOption, JsonOption, ResultsOption, parse_path
 from deconvbench.cli.output import OWN_RECOMMENDATION, print_rows
 from deconvbench.system.texts import print_text
 from deconvbench.system.writing import check_target, write_whole
@@ -62,15 +62,7 @@ def recommend(
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Estimate beyond the measured sizes, too.")
     ] = False,
-    results: Annotated[
-        Path | None,
-        typer.Option(
-            "--results",
-            metavar="DIR",
-            parser=parse_path,
-            help="Output folder of deconvbench train [default: results/experiments, else the packaged results].",
-        ),
-    ] = None,
+    results: ResultsOption = None,
     as_json: JsonOption = False,
     markdown: Annotated[
         Path | None,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deconvbench.cli.options import FailOnOption, ForceOption, JsonOption, parse_fail_on, parse_path
+from deconvbench.cli.options import FailOnOption, ForceOption, JsonOption, ResultsOption, parse_fail_on, parse_path
 from deconvbench.cli.output import OWN_PAGE, check_comparison_files, show_comparison, show_standings
 from deconvbench.errors import UsageError
 from deconvbench.system.texts import print_text
@@ -28,15 +28,7 @@ def report(
             "--quality", metavar="METRIC,METRIC", help="Metrics to plot against latency, one figure each."
         ),
     ] = None,
-    results: Annotated[
-        Path | None,
-        typer.Option(
-            "--results",
-            metavar="DIR",
-            parser=parse_path,
-            help="Output folder of deconvbench train [default: results/experiments, else the packaged results].",
-        ),
-    ] = None,
+    results: ResultsOption = None,
     force: ForceOption = False,
 ) -> None:
     """Write tables, figures and one self-contained HTML file; its path is the last line on standard output."""

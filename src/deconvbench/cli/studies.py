@@ -11,6 +11,7 @@ from deconvbench.cli.options import (
     ForceOption,
     JsonOption,
     KeywordOption,
+    ResultsOption,
     SetOption,
     make_selection,
     parse_path,
@@ -178,15 +179,7 @@ def claims(
         Path | None,
         typer.Argument(metavar="[RUN]", parser=parse_path, help="Run folder [default: the newest, if any]."),
     ] = None,
-    results: Annotated[
-        Path | None,
-        typer.Option(
-            "--results",
-            metavar="DIR",
-            parser=parse_path,
-            help="Output folder of deconvbench train [default: results/experiments, else packaged].",
-        ),
-    ] = None,
+    results: ResultsOption = None,
     as_json: JsonOption = False,
     out: Annotated[
         Path | None,
