@@ -95,6 +95,14 @@ def test_the_map_replaces_its_own_file_and_no_picture(capsys: pytest.CaptureFixt
     assert "grid of period 2" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("words", ["--map board.png", "--map clean.png --reference clean.png", "--csv board.png"])
+def test_what_is_scored_is_never_written_over(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {name: Path(name).read_bytes() for name in ("board.png", "clean.png")}
+    assert main(["score", "board.png", "--period", "2", "--force", *words.split()]) == 2
+    assert "is a picture to score; name another file" in capsys.readouterr().err
+    assert {name: Path(name).read_bytes() for name in before} == before
+
+
 def test_where_no_map_can_be_drawn_the_scores_are_there_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     Image.fromarray(draw(48, 48)[0].numpy()).save("small.png")
     code = main(["score", "small.png", "--map", "map.png"])

@@ -118,3 +118,26 @@ def test_a_large_map_has_larger_windows(monkeypatch: pytest.MonkeyPatch) -> None
     found = map_amplitudes(draw(256, 256), 2)
     assert found.window > 64
     assert found.amplitudes.size <= 36
+
+
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [
+        (480, 640),
+        (400, 800),
+        (480, 854),
+        (450, 600),
+        (300, 1000),
+        (700, 450),
+        (444, 1350),
+        (200, 2000),
+        (3000, 90),
+    ],
+    ids="{}".format,
+)
+def test_pictures_of_any_shape_have_four_whole_squares_inside(height: int, width: int) -> None:
+    values = torch.arange(height * width, dtype=torch.float64).reshape(1, height, width)
+    sample = module._take_sample(values)
+    assert sample.shape == (4, 1, min(height, 256), min(width, 256))
+    first = sample[:, 0, 0, 0].long()
+    assert set((first // width % 64).tolist()) == set((first % width % 64).tolist()) == {0}

@@ -66,6 +66,7 @@ def score(
         raise UsageError(f"--fail-over: {quote(fail_over)} is not a number of at least 0 (8-bit levels)")
     for path, option, own in ((csv, "--csv", OWN_PICTURE_SCORES), (picture_map, "--map", OWN_PNG)):
         if path is not None:
+            _check_apart(path, option, [*pictures, *filter(None, [reference])])
             check_target(path, option, own, force=force)
     if picture_map is not None and picture_map.suffix.lower() != ".png":
         raise UsageError(f"--map: {str(picture_map)!r} does not end in .png, which is what it is")
@@ -105,3 +106,10 @@ def score(
             sys.stderr,
         )
     return int(any(one.exceeds(fail_over) for one in found.pictures))
+
+
+def _check_apart(path: Path, option: str, pictures: list[Path]) -> None:
+    """Refuse to write over what is read, whatever else may be replaced."""
+    for picture in pictures:
+        if path.exists() and picture.exists() and path.samefile(picture):
+            raise UsageError(f"{option}: {str(path)!r} is a picture to score; name another file")

@@ -215,11 +215,16 @@ def _take_sample(values: Tensor) -> Tensor:
         # a long picture has no two squares side by side
         row, column = divmod(part, 2) if min(height, width) >= 2 * _SAMPLE else (part, part)
         parts = 2 if min(height, width) >= 2 * _SAMPLE else 4
-        # blocks have one place in all of them
-        top = max(0, (2 * row + 1) * height // (2 * parts) - down // 2) // 64 * 64 if height > down else 0
-        left = max(0, (2 * column + 1) * width // (2 * parts) - right // 2) // 64 * 64 if width > right else 0
+        top = _place(height, down, row, parts)
+        left = _place(width, right, column, parts)
         squares.append(values[:, top : top + down, left : left + right])
     return torch.stack(squares).double()
+
+
+def _place(length: int, side: int, part: int, parts: int) -> int:
+    """Where a square begins that is in the middle of a part, and inside; blocks have one place in all squares."""
+    wanted = (2 * part + 1) * length // (2 * parts) - side // 2
+    return max(0, min(wanted, length - side)) // 64 * 64
 
 
 def _measure_blocks(sample: Tensor) -> Iterator[Blocks]:

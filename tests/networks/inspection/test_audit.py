@@ -280,6 +280,20 @@ def test_images_of_other_sizes_are_named() -> None:
     assert any("1 of 2 images" in text for text in audit.not_covered)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(784, 5)),
+        nn.Sequential(make_transposed(3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+    ],
+    ids=["classifier", "pooled"],
+)
+def test_what_gives_no_map_is_audited_without_its_output(model: nn.Module) -> None:
+    found = deconvbench.audit(model, torch.rand(1, 3, 16, 16))
+    assert found.not_covered
+    assert (found.flat_field, found.real, found.output_range) == ({}, {}, (0.0, 1.0))
+
+
 def test_a_fused_model_is_named() -> None:
     fused = deconvbench.fuse(make_two(make_resize(), make_resize()), IMAGE).model
     assert any(
@@ -302,6 +316,8 @@ def test_progress_is_said() -> None:
         pytest.param({"example_input": "x"}, "example_input: str is not a tensor", id="example"),
         pytest.param({"example_input": torch.rand(1, 2, 8, 8)}, "model: raised RuntimeError", id="channels"),
         pytest.param({"images": []}, "images: is empty", id="no images"),
+        pytest.param({"images": torch.rand(2, 3, 16, 16)}, "images: is a Tensor; a list", id="batch"),
+        pytest.param({"images": "photographs"}, "images: is a str; a list", id="text"),
         pytest.param({"colours": 0}, "colours: 0 is not", id="colours"),
         pytest.param({"output_range": (1, 1)}, "output_range: ", id="range"),
     ],

@@ -241,6 +241,10 @@ class _Auditor:
 
     def _choose_real(self, images: Sequence[Any] | None, photographs: int) -> tuple[list[Any], str]:
         if images is not None:
+            if isinstance(images, Tensor | str):
+                raise UsageError(
+                    f"images: is a {type(images).__name__}; a list of inputs is needed, each as example_input"
+                )
             if not images:
                 raise UsageError("images: is empty; give at least one, or None for photographs")
             return [pytree.tree_map(to_single, image) if self._is_widened else image for image in images], "images"

@@ -123,7 +123,7 @@ def guess_range(outputs: Sequence[Tensor]) -> OutputRange:
     Parameters
     ----------
     outputs : sequence of Tensor
-        For photographs, or the example.
+        For photographs, or the example; none where the network gives no map.
 
     Returns
     -------
@@ -131,6 +131,8 @@ def guess_range(outputs: Sequence[Tensor]) -> OutputRange:
         The first of 0..1, −1..1 and 0..255 in which 98 % of the values lie and of which they fill a quarter; or
         the range of those 98 %.
     """
+    if not outputs:
+        return OutputRange(0.0, 1.0)
     values = torch.cat([output.detach().double().flatten().cpu() for output in outputs])
     values = values[values.isfinite()]
     if values.numel() == 0:
