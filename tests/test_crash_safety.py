@@ -137,7 +137,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_repeated(plan: Plan, tmp_pa
 COMMAND = [sys.executable, "-m", "deconvbench", "run"]
 # artifacts and rounding error are three records; then there are cases left for some seconds
 SIZES = ["--set", "height=4,6,8,10,12", "--set", "step=forward"]
-CHOICE = ["--preset", "smoke", "-k", "nearest", *SIZES, "--replicates", "2", "--seed", "1"]
+CHOICE = ["--preset", "smoke", "-k", "nearest", *SIZES, "--replicates", "4", "--seed", "1"]
 
 
 def start(*words: str) -> "subprocess.Popen[str]":
