@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deconvbench.errors import UsageError
+from deconvbench.measure.artifacts import block_edge, checkerboard, find_period
 from deconvbench.measure.artifacts.images import find_unit, read_images
-from deconvbench.measure.artifacts.spectrum import checkerboard
 
 TORCH_TYPES = [
     torch.uint8,
@@ -373,3 +373,15 @@ def test_pillow_is_not_imported() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", program], env=os.environ, capture_output=True, check=False)
     assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.parametrize("size", [1e-160, 1e-30, 1.0, 1e30, 1e150, 1e307])
+def test_numbers_of_any_size_are_measured(size: float) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.uniform(-1, 1, (128, 128)) + np.indices((128, 128)).sum(0) % 2
+    board, blocks, period = (measure(image * size) for measure in (checkerboard, block_edge, find_period))
+    plain = checkerboard(image), block_edge(image), find_period(image)
+    assert board.amplitude / size == pytest.approx(plain[0].amplitude, rel=1e-9)
+    assert board.detection_level / size == pytest.approx(plain[0].detection_level, rel=1e-9)
+    assert blocks.amplitude / size == pytest.approx(plain[1].amplitude, rel=1e-6)
+    assert (period.period, period.strength) == (2, pytest.approx(plain[2].strength, rel=1e-6))

@@ -13,7 +13,14 @@ from torch import Tensor
 
 from deconvbench.arguments import check_whole
 from deconvbench.errors import UsageError, quote
-from deconvbench.measure.artifacts.images import IMAGE_UNITS, Channels, Picture, find_unit, read_images
+from deconvbench.measure.artifacts.images import (
+    IMAGE_UNITS,
+    Channels,
+    Picture,
+    find_unit,
+    read_images,
+    split_magnitude,
+)
 from deconvbench.measure.artifacts.result_text import describe_amplitude
 
 _SMALLEST_PERIOD, _LARGEST_PERIOD = 4, 64
@@ -101,7 +108,7 @@ def block_edge(image: Picture, period: int = 8, *, channels: Channels | None = N
         raise UsageError(
             f"period: {quote(period)} is not a whole number from {_SMALLEST_PERIOD} to {_LARGEST_PERIOD}"
         ) from error
-    images = read_images(image, channels=channels)
+    images, factor = split_magnitude(read_images(image, channels=channels))
     height, width = images.shape[-2:]
     needed = (_FEWEST_EDGES + 1) * period
     if min(height, width) < needed:
@@ -115,8 +122,8 @@ def block_edge(image: Picture, period: int = 8, *, channels: Channels | None = N
     energy = (down[0] + right[0]) / 2
     scatter = math.hypot(down[1], right[1]) / 2
     return BlockEdgeResult(
-        amplitude=math.copysign(math.sqrt(abs(energy)), energy),
-        detection_level=max(math.sqrt(_ERRORS * scatter), _ROUNDING * float(images.abs().max())),
+        amplitude=factor * math.copysign(math.sqrt(abs(energy)), energy),
+        detection_level=factor * max(math.sqrt(_ERRORS * scatter), _ROUNDING * float(images.abs().max())),
         period=period,
         offset=(row, column),
         unit=find_unit(image),

@@ -6,6 +6,7 @@ one that has is rarely quicker at it. An axis that cannot be told is asked for b
 here: only a program that has done so has an image of its kind. Opens no files.
 """
 
+import math
 import struct
 import sys
 import zlib
@@ -213,3 +214,23 @@ def _read_pillow(image: Any) -> Tensor:
         raise UsageError(f"image: Pillow cannot read its pixels: {reason}") from error
     # on white; where alpha is 255 this is the colour itself, exactly
     return torch.from_numpy(255 - seen[..., -1:] / 255 * (255 - seen[..., :-1]))
+
+
+def split_magnitude(images: Tensor) -> tuple[Tensor, float]:
+    """Divide images by a power of two, so that squares of their values are numbers: exact, but for subnormal ones.
+
+    Parameters
+    ----------
+    images : Tensor, float64
+        From `read_images`.
+
+    Returns
+    -------
+    images : Tensor
+        With values below 2.
+    factor : float
+        What they were divided by: an amplitude of these times it is one of those.
+    """
+    largest = float(images.abs().max())
+    factor = math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest > 0 else 1.0
+    return images / factor, factor

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from deconvbench.arguments import check_whole
 from deconvbench.errors import UsageError, quote
-from deconvbench.measure.artifacts.images import Channels, Picture, read_images
+from deconvbench.measure.artifacts.images import Channels, Picture, read_images, split_magnitude
 from deconvbench.measure.artifacts.lines import (
     estimate_floor,
     find_scale,
@@ -111,7 +111,7 @@ def find_period(
     asked = sorted({_check(period) for period in periods})
     if not asked:
         raise UsageError("periods: none is given; at least one from 2 to 64 is needed")
-    images = read_images(image, channels=channels)
+    images, _ = split_magnitude(read_images(image, channels=channels))
     shorter = min(images.shape[-2:])
     shown = [period for period in asked if period * _FEWEST_PERIODS <= shorter]
     if not shown:

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deconvbench.measure.artifacts.images import IMAGE_UNITS, Channels, Picture, find_unit, read_images
+from deconvbench.measure.artifacts.images import (
+    IMAGE_UNITS,
+    Channels,
+    Picture,
+    find_unit,
+    read_images,
+    split_magnitude,
+)
 from deconvbench.measure.artifacts.levels import (
     Lines,
     estimate_amplitude,
@@ -163,7 +170,7 @@ def checkerboard(image: Picture, period: int = 2, *, channels: Channels | None =
     checkerboard: 2 8-bit levels (period 2), above the detection level of ...
     """
     period = check_period(period)
-    images = read_images(image, channels=channels)
+    images, factor = split_magnitude(read_images(image, channels=channels))
     depth, height, width = images.shape[1:]
     side = choose_patch_size(height, width, period)
     lines = list_lines(period)
@@ -177,7 +184,7 @@ def checkerboard(image: Picture, period: int = 2, *, channels: Channels | None =
 
     scales = [find_scale(i, j, period) for i, j in lines.tolist()]
     by_scale = {
-        scale: _take_signed_root(sum(float(e) for e, s in zip(shares, scales, strict=True) if s == scale))
+        scale: factor * _take_signed_root(sum(float(e) for e, s in zip(shares, scales, strict=True) if s == scale))
         for scale in sorted(set(scales))
     }
     level = noise_level = math.nan
@@ -185,9 +192,10 @@ def checkerboard(image: Picture, period: int = 2, *, channels: Channels | None =
         least = _ROUNDING * float(images.abs().max())
         scatter = _pool([estimate.scatter for estimate in estimates], depth)
         noise = _pool([estimate.noise for estimate in estimates], depth)
-        level, noise_level = max(find_detection_level(scatter, period), least), max(find_noise_level(noise), least)
+        level = factor * max(find_detection_level(scatter, period), least)
+        noise_level = factor * max(find_noise_level(noise), least)
     return CheckerboardResult(
-        amplitude=_take_signed_root(float(shares.sum())),
+        amplitude=factor * _take_signed_root(float(shares.sum())),
         detection_level=level,
         noise_level=noise_level,
         by_scale=by_scale,
