@@ -9,15 +9,8 @@ from typing import Any, ClassVar
 import pytest
 
 from deconvbench.records.pairs import PairRecord
-from deconvbench.runner.pairing import (
-    WAITING_VARIABLES,
-    PairPolicy,
-    PairProcess,
-    PairSetup,
-    draw_control,
-    list_pair_jobs,
-    measure_pairs,
-)
+from deconvbench.runner.pair_jobs import list_pair_jobs
+from deconvbench.runner.pairing import WAITING_VARIABLES, PairPolicy, PairProcess, PairSetup, measure_pairs
 from deconvbench.runner.worker import WorkerOptions
 from tests.builders import make_case
 
@@ -85,32 +78,6 @@ def measure(jobs: list[PairRecord], **changes: Any) -> list[PairRecord]:
 
 def list_times(case_id: str) -> list[str]:
     return [name for name, do, case in FakeSide.asked if do == "time" and case == case_id]
-
-
-def test_a_replicate_has_every_case_in_an_order_of_its_own() -> None:
-    first, again, second = (list_pair_jobs(CASES, [], seed=1, replicate=r) for r in (0, 0, 1))
-    assert first == again
-    assert [job.case for job in first] != [job.case for job in second]
-    assert Counter(job.case for job in first) == Counter(CASES)
-
-
-def test_the_control_stands_beside_its_case() -> None:
-    jobs = list_pair_jobs(CASES, CASES[:2], seed=3, replicate=0)
-    assert Counter(job.pair for job in jobs) == {"head": 4, "control": 2}
-    for case in CASES[:2]:
-        places = [index for index, job in enumerate(jobs) if job.case == case]
-        assert places[1] - places[0] == 1
-    firsts = {
-        next(job.pair for job in list_pair_jobs(CASES[:1], CASES[:1], seed=3, replicate=r)) for r in range(20)
-    }
-    assert firsts == {"head", "control"}
-
-
-def test_the_control_goes_on_where_its_case_is_decided() -> None:
-    jobs = list_pair_jobs(CASES[2:], CASES[:1], seed=3, replicate=12)
-    assert {(job.pair, job.case) for job in jobs} == {
-        ("head", CASES[2]), ("head", CASES[3]), ("control", CASES[0]),
-    }  # fmt: skip
 
 
 def test_blocks_alternate_in_pairs_of_rounds() -> None:
@@ -260,15 +227,6 @@ def test_an_interruption_ends_all_processes() -> None:
         list(measure_pairs(setup, list_pair_jobs(CASES, [], seed=1, replicate=0), start=Interrupted))
     assert len(FakeSide.started) == 2
     assert all(side.was_killed for side in FakeSide.started)
-
-
-@pytest.mark.parametrize(
-    ("share", "fewest", "expected"), [(0.5, 1, 2), (0.0, 3, 3), (0.1, 10, 4)], ids=["share", "fewest", "all"]
-)
-def test_the_control_is_a_part_of_the_cases(share: float, fewest: int, expected: int) -> None:
-    chosen = draw_control(CASES, share, fewest, seed=5)
-    assert len(chosen) == expected
-    assert chosen == [case for case in CASES if case in chosen] == draw_control(CASES, share, fewest, seed=5)
 
 
 @pytest.mark.process

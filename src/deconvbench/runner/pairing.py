@@ -7,7 +7,6 @@ nothing: what it yields are records.
 
 import contextlib
 import json
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from deconvbench.records.conditions import Conditions
 from deconvbench.records.decoding import build
 from deconvbench.records.pairs import PairRecord
 from deconvbench.runner.child_process import ChannelError
+from deconvbench.runner.pair_jobs import SIDES
 from deconvbench.runner.worker import Worker, WorkerOptions
 from deconvbench.system.scratch import make_scratch_folder
 
@@ -29,7 +29,6 @@ WAITING_VARIABLES = (("OMP_WAIT_POLICY", "passive"), ("KMP_BLOCKTIME", "0"))
 _MOST_UNEVEN = 4
 # rounds of a case that are taken again because a block was disturbed
 _MOST_REPEATS = 8
-_SIDES = {"head": ("base", "head"), "control": ("base", "control")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,44 +166,6 @@ class PairSetup:
     logs: Path | None = None
 
 
-def list_pair_jobs(
-    cases: Sequence[Case], control: Sequence[Case], *, seed: int, replicate: int
-) -> list[PairRecord]:
-    """List one replicate: every case, in a random order, and beside those of the control BASE against itself.
-
-    Parameters
-    ----------
-    cases : sequence of Case
-        Each is measured once.
-    control : sequence of Case
-        Those that are measured with two processes of BASE, also if they are not among `cases` any more.
-    seed : int
-        Of weights, inputs and orders.
-    replicate : int
-        From 0.
-
-    Returns
-    -------
-    list of PairRecord
-        Not filled in yet. The control of a case stands next to it, before or behind.
-    """
-    shuffler = random.Random(f"pairs-{seed}-{replicate}")
-    wanted = {"head": {case.case_id for case in cases}, "control": {case.case_id for case in control}}
-    order = list({case.case_id: case for case in (*cases, *control)}.values())
-    shuffler.shuffle(order)
-    jobs = []
-    for case in order:
-        pairs = [pair for pair in _SIDES if case.case_id in wanted[pair]]
-        shuffler.shuffle(pairs)
-        jobs += [
-            PairRecord(
-                case=case, replicate=replicate, pair=pair, seed=seed, status="error", message="not measured"
-            )
-            for pair in pairs
-        ]
-    return jobs
-
-
 def measure_pairs(
     setup: PairSetup,
     jobs: Sequence[PairRecord],
@@ -240,10 +201,10 @@ def measure_pairs(
         folder = stack.enter_context(make_scratch_folder())
         processes = _Processes(setup, start)
         stack.callback(processes.kill)
-        processes.start(dict.fromkeys(name for job in jobs for name in _SIDES[job.pair]))
+        processes.start(dict.fromkeys(name for job in jobs for name in SIDES[job.pair]))
         for position, job in enumerate(jobs):
             started = clock()
-            names = _SIDES[job.pair]
+            names = SIDES[job.pair]
             # which side prepares first, and begins the first round, must not be the same each time
             order = names if (position + job.replicate) % 2 == 0 else names[::-1]
             sides = {name: processes.find(name) for name in order}
@@ -314,7 +275,7 @@ def _measure_pair(
     clock: Callable[[], float],
 ) -> PairRecord:
     """Measure one job; what a side fails at becomes its status."""
-    base, head = _SIDES[job.pair]
+    base, head = SIDES[job.pair]
 
     def ask(name: str, do: str, **words: Any) -> dict[str, Any]:
         answer = sides[name].ask({"do": do, **words}, setup.timeout_s)
@@ -389,22 +350,3 @@ def _prepare_both(
     if failures:
         raise failures[0]
     return digests
-
-
-def draw_control(cases: Sequence[Case], share: float, fewest: int, seed: int) -> list[Case]:
-    """Choose the cases in which BASE is measured against itself too.
-
-    Parameters
-    ----------
-    cases : sequence of Case
-        All that are compared.
-    share : float
-        Part of them, from 0 to 1.
-    fewest : int
-        At least so many, where there are.
-    seed : int
-        Of the choice.
-    """
-    count = min(len(cases), max(fewest, round(share * len(cases))))
-    chosen = set(random.Random(f"control-{seed}").sample(range(len(cases)), count))
-    return [case for index, case in enumerate(cases) if index in chosen]

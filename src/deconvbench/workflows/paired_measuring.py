@@ -17,14 +17,8 @@ from deconvbench.records.pairs import PairRecord
 from deconvbench.records.run_folder import RUN_NAME
 from deconvbench.runner.engine import PlannedRun, run_tasks
 from deconvbench.runner.folder import open_folder
-from deconvbench.runner.pairing import (
-    PairProcess,
-    PairSetup,
-    StartSide,
-    draw_control,
-    list_pair_jobs,
-    measure_pairs,
-)
+from deconvbench.runner.pair_jobs import draw_control, list_pair_jobs
+from deconvbench.runner.pairing import PairProcess, PairSetup, StartSide, measure_pairs
 from deconvbench.runner.plan import Plan
 from deconvbench.runner.worker import WorkerOptions
 from deconvbench.workflows.run import finish_folder, read_environment

@@ -15,15 +15,8 @@ from deconvbench.records.pairs import PairRecord
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.records.run_folder import JOURNAL_NAME
 from deconvbench.report.selftest import format_selftest, to_dict
-from deconvbench.runner.pairing import (
-    WAITING_VARIABLES,
-    PairProcess,
-    PairSetup,
-    StartSide,
-    draw_control,
-    list_pair_jobs,
-    measure_pairs,
-)
+from deconvbench.runner.pair_jobs import draw_control, list_pair_jobs
+from deconvbench.runner.pairing import WAITING_VARIABLES, PairProcess, PairSetup, StartSide, measure_pairs
 from deconvbench.runner.plan import Plan
 from deconvbench.runner.worker import WorkerOptions
 from deconvbench.system.paths import check_contents, check_path, make_absolute, make_folder

@@ -379,9 +379,10 @@ def test_pillow_is_not_imported() -> None:
 def test_numbers_of_any_size_are_measured(size: float) -> None:
     rng = np.random.default_rng(0)
     image = rng.uniform(-1, 1, (128, 128)) + np.indices((128, 128)).sum(0) % 2
-    board, blocks, period = (measure(image * size) for measure in (checkerboard, block_edge, find_period))
-    plain = checkerboard(image), block_edge(image), find_period(image)
-    assert board.amplitude / size == pytest.approx(plain[0].amplitude, rel=1e-9)
-    assert board.detection_level / size == pytest.approx(plain[0].detection_level, rel=1e-9)
-    assert blocks.amplitude / size == pytest.approx(plain[1].amplitude, rel=1e-6)
-    assert (period.period, period.strength) == (2, pytest.approx(plain[2].strength, rel=1e-6))
+    for measure in (checkerboard, block_edge):
+        found, plain = measure(image * size), measure(image)
+        assert found.amplitude / size == pytest.approx(plain.amplitude, rel=1e-6)
+        assert found.detection_level / size == pytest.approx(plain.detection_level, rel=1e-6)
+    period = find_period(image * size)
+    assert period.period == 2
+    assert period.strength == pytest.approx(find_period(image).strength, rel=1e-6)
