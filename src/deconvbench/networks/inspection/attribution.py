@@ -6,163 +6,17 @@ content cancels.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-import torch
-from torch import Tensor
-
-from deconvbench.errors import UsageError
-from deconvbench.measure.artifacts.spectrum import CheckerboardResult, checkerboard
-from deconvbench.networks.inspection.inputs import OutputRange
-from deconvbench.networks.inspection.norms import Statistics
-from deconvbench.networks.inspection.periodic import PeriodicPart, read_periodic
-from deconvbench.networks.inspection.running import Runner
-from deconvbench.networks.inspection.sites import TracedSite
-from deconvbench.networks.inspection.tracing import Watcher
+from deconvbench.measure.artifacts.spectrum import CheckerboardResult
+from deconvbench.networks.inspection.periodic import PeriodicPart
 from deconvbench.records.audit import Attribution
-from deconvbench.records.sites import Site
 
-# largest period that is looked for, in output pixels
-LARGEST_PERIOD = 64
 # amplitude in levels from which a cause is looked for, and how much of the power it must have
 LEAST_LEVELS = 0.05
 _LEAST_SHARE = 0.25
-# share of a side that a network may take off its map on the way
-_CROPPED = 0.2
 # of what chance would make of it
 _SIGNIFICANT = 4.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Views:
-    """What a network is looked at through.
-
-    Parameters
-    ----------
-    flat : sequence
-        Examples with plain colours; none where it has no maps.
-    parts : int
-        Colours side by side.
-    real : sequence
-        Examples with images.
-    output : int
-        Which of the network's outputs.
-    period : int
-        P in output pixels.
-    """
-
-    flat: Sequence[Any]
-    parts: int
-    real: Sequence[Any]
-    output: int
-    period: int
-
-
-def find_period(site: Site, out_shape: Sequence[int]) -> int | None:
-    """Period of a site's ripple in pixels of the network's output; None where that is not a whole number."""
-    own = site.out_shape[1:-1] if site.is_channels_last else site.out_shape[2:]
-    if not len(own) == len(out_shape) - 2 == site.dims:
-        return None
-    periods = [0.0]
-    for scale, side, whole in zip(site.scale, own, out_shape[2:], strict=True):
-        ratio = round(whole / side)
-        # convolutions without padding and crops take a little off
-        if ratio < 1 or abs(whole / side - ratio) > _CROPPED * ratio:
-            return None
-        periods.append(scale * ratio)
-    largest = max(periods)
-    return int(largest) if largest == int(largest) and largest > 1 else None
-
-
-def find_common_period(periods: Sequence[int | None]) -> int:
-    """Find the period in which every other one fits; the largest one where it would be too large."""
-    known = [period for period in periods if period is not None and period <= LARGEST_PERIOD]
-    common = math.lcm(*known)
-    return common if common <= LARGEST_PERIOD else max(known)
-
-
-def choose_output(outputs: Sequence[Tensor]) -> int | None:
-    """Choose the output with the most pixels among those with channels and spatial axes; None if there is none."""
-    maps = [
-        (tensor.shape[2:].numel(), -number)
-        for number, tensor in enumerate(outputs)
-        if tensor.is_floating_point() and 3 <= tensor.ndim <= 5
-    ]
-    return -max(maps)[1] if maps else None
-
-
-def pick(outputs: Sequence[Tensor], number: int) -> Tensor:
-    """Pick one of a model's outputs, whose number may depend on what it is shown."""
-    if number >= len(outputs):
-        raise UsageError(
-            f"model: returned {len(outputs)} tensors for one input, and more than {number} for another"
-        )
-    return outputs[number]
-
-
-class Meter:
-    """Measures a network's ripple, with or without equal gains at some of its sites.
-
-    Parameters
-    ----------
-    runner : Runner
-        Runs it.
-    views : Views
-        What it is shown.
-    output_range : OutputRange
-        For levels.
-    """
-
-    def __init__(self, runner: Runner, views: Views, output_range: OutputRange) -> None:
-        self._runner = runner
-        self._views = views
-        self._unit = output_range.levels_per_unit
-        self._norms: list[Statistics] = []
-
-    def measure_flat(self) -> list[PeriodicPart]:
-        """Measure each plain colour, in levels; none where the output is too small or not finite."""
-        recorders = [self._runner.record() for _ in self._views.flat]
-        pairs = zip(self._views.flat, recorders, strict=True)
-        found = [self._measure_colour(example, recorder) for example, recorder in pairs]
-        self._norms = [recorder.statistics for recorder in recorders]
-        parts = [part for part in found if part is not None]
-        return parts if len(parts) == len(found) else []
-
-    def measure_equal(self, sites: Sequence[TracedSite], colour: int) -> PeriodicPart | None:
-        """Measure one plain colour with equal gains at some sites, and norms as they were without."""
-        replayer = self._runner.replay(self._norms[colour])
-        return self._measure_colour(self._views.flat[colour], replayer, self._runner.equalise(sites))
-
-    def _measure_colour(self, example: Any, *watchers: Watcher) -> PeriodicPart | None:
-        y = self.to_levels(pick(self._runner.run(example, *watchers), self._views.output))
-        if not bool(y.isfinite().all()):
-            return None
-        return read_periodic(y, self._views.period, y.ndim - 2, self._views.parts)
-
-    def to_levels(self, output: Tensor) -> Tensor:
-        """Convert an output to levels, float64, on the CPU."""
-        return self._unit * output.double().cpu()
-
-    def run_real(self, sites: Sequence[TracedSite], norms: Sequence[Statistics]) -> list[Tensor]:
-        """Run the first few images with equal gains at some sites and norms as they were without, in levels."""
-        shown = [
-            self._runner.run(example, self._runner.replay(statistics), self._runner.equalise(sites))
-            for example, statistics in zip(self._views.real, norms, strict=False)
-        ]
-        return [self.to_levels(pick(one, self._views.output)) for one in shown]
-
-    def score(self, images: Sequence[Tensor]) -> CheckerboardResult | None:
-        """Score images as large as the first, at the largest period that they have room for; None if for none."""
-        period = self._views.period
-        if not images or images[0].ndim != 4 or not all(bool(image.isfinite().all()) for image in images):
-            return None
-        for part in (period // one for one in range(1, period // 2 + 1) if period % one == 0):
-            try:
-                return checkerboard(torch.cat([one for one in images if one.shape == images[0].shape]), part)
-            except UsageError:  # too large a period, or too small an image
-                continue
-        return None
 
 
 def is_significant(part: PeriodicPart, period: int) -> bool:

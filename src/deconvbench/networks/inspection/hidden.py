@@ -7,10 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from deconvbench.measure.artifacts.last_activation import CallWatch, find_last_activation
-from deconvbench.networks.inspection.attribution import Views
 from deconvbench.networks.inspection.periodic import average_parts, read_periodic
 from deconvbench.networks.inspection.running import Runner
 from deconvbench.networks.inspection.tracing import CONVOLUTIONS, NORMS, TRANSPOSED
+from deconvbench.networks.inspection.views import Views
 
 # slope where it is largest; of all others it is 1
 _SLOPES = {"sigmoid": 1 / 4, "expit": 1 / 4, "hardsigmoid": 1 / 6}
