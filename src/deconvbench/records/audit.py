@@ -7,12 +7,33 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
+from deconvbench.records.decoding import DecodingError, build
+from deconvbench.records.evidence import Evidence
 from deconvbench.records.findings import Finding
 from deconvbench.records.sites import SiteReport
 
 CLEAN, AT_RISK, CHECKERBOARDS = "clean", "at risk", "checkerboards"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Harmonic:
+    """What the pattern of one site has at a shorter period than its own.
+
+    Parameters
+    ----------
+    site : int
+        The site.
+    path : str
+        Of its module.
+    levels : float
+        RMS amplitude in 8-bit levels, with equal gains everywhere else.
+    """
+
+    site: int
+    path: str
+    levels: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,15 +47,19 @@ class Attribution:
     levels : float
         Their RMS amplitude in 8-bit levels.
     site : int or None
-        The site whose equal gains remove most of their power. If none removes a quarter, the ripples of several
-        sites cancel in part: then the one that has the largest when all others have equal gains. None if that has
-        not a quarter either.
+        The site that has most of it, among those whose own scale it is if one of them has a quarter; of all others
+        otherwise. None if none has a quarter.
     path : str
         Of its module.
     removed_share : float
-        Of the power, at most 1; NaN where nothing is removed.
+        Of the pattern, 0 to 1: the mean of what equal gains there take away and of what is left of it with equal
+        gains everywhere else. Of two sites these are the Shapley values.
     alone_levels : float or None
-        What the site has when all others have equal gains, if it was chosen for that.
+        Amplitude with equal gains everywhere else; None where no other site has a part.
+    is_harmonic : bool
+        Whether the site's own pattern is of another scale, and this one comes from what is not linear after it.
+    harmonics : tuple of Harmonic
+        Other sites, of longer periods, whose patterns have such waves at this scale too.
     is_flat : bool
         Whether it was read off plain colours, or off the outputs for real images.
     """
@@ -45,15 +70,26 @@ class Attribution:
     path: str
     removed_share: float
     alone_levels: float | None = None
+    is_harmonic: bool = False
+    harmonics: tuple[Harmonic, ...] = ()
     is_flat: bool = True
 
     def __str__(self) -> str:
-        where = "plain colours" if self.is_flat else "images"
-        cause = "no single site" if self.site is None else f"{self.site}. {self.path or '(the model)'}"
-        share = "" if self.site is None else f", which has {self.removed_share:.0%} of it"
-        if self.alone_levels is not None:
-            share = f", which alone has {self.alone_levels:.2f} (ripples of several sites cancel in part)"
-        return f"period {self.period}: {self.levels:.2f} levels in {where}, from {cause}{share}"
+        text = f"period {self.period}: {self.levels:.2f} levels in {'plain colours' if self.is_flat else 'images'}"
+        if self.site is None:
+            text += ", from no single site"
+        else:
+            how = "harmonics of the longer pattern of " if self.is_harmonic else ""
+            text += (
+                f", from {how}{self.site}. {self.path or '(the model)'}, which has {self.removed_share:.0%} of it"
+            )
+            text += "" if self.alone_levels is None else f", and alone {self.alone_levels:.2f} levels"
+        for one in self.harmonics:
+            text += (
+                f"; harmonics of the longer pattern of {one.site}. {one.path or '(the model)'}, alone"
+                f" {one.levels:.2f} levels, add to it or cancel with it"
+            )
+        return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +131,8 @@ class Audit:
         What the real images were.
     not_covered : tuple of str
         What could not be measured, and why.
+    evidence : Evidence or None
+        What is shown beside the numbers, if that was asked for.
     """
 
     judgement: str
@@ -113,6 +151,7 @@ class Audit:
     is_range_guessed: bool
     inputs: str
     not_covered: tuple[str, ...] = ()
+    evidence: Evidence | None = None
 
     def __str__(self) -> str:
         black, white = self.output_range
@@ -132,9 +171,65 @@ class Audit:
         lines += [f"  not covered: {text}" for text in self.not_covered]
         return "\n".join(lines)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give all of it as dicts, lists, numbers and text, for JSON; what is not finite is None."""
-        return {item.name: _to_plain(getattr(self, item.name)) for item in dataclasses.fields(self)}
+    def to_dict(self, *, evidence: bool = True) -> dict[str, Any]:
+        """Give all of it as dicts, lists, numbers and text, for JSON; what is not finite is None.
+
+        Parameters
+        ----------
+        evidence : bool
+            Whether `evidence` is among it.
+        """
+        plain: dict[str, Any] = {
+            item.name: _to_plain(getattr(self, item.name)) for item in dataclasses.fields(self)
+        }
+        if not evidence:
+            del plain["evidence"]
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Make an audit again from what `to_dict` gave, also by way of JSON.
+
+        Parameters
+        ----------
+        data : mapping
+            By the names of the fields.
+
+        Raises
+        ------
+        DecodingError
+            If something in it is missing or of another kind.
+        """
+        found = build(cls, _put_nan(dict(data)))
+        return dataclasses.replace(
+            found,
+            flat_field=_read_periods(found.flat_field),
+            hidden=_read_periods(found.hidden),
+            real=_read_periods(found.real),
+        )
+
+
+# numbers that are NaN where there is none
+_MAY_BE_NAN = frozenset(
+    {"flat_noise_levels", "periodicity_error", "real_detection_level", "time_share", "memory_share"}
+)
+
+
+def _read_periods(by_period: Mapping[Any, float]) -> dict[int, float]:
+    """Make whole numbers of keys again: JSON has text for them."""
+    try:
+        return {int(period): levels for period, levels in by_period.items()}
+    except ValueError as error:
+        raise DecodingError("a period is not a whole number") from error
+
+
+def _put_nan(value: Any, name: str = "") -> Any:
+    """Put NaN back where `to_dict` had none, and text for whole numbers that are keys."""
+    if isinstance(value, Mapping):
+        return {str(key): _put_nan(item, str(key)) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_put_nan(item) for item in value]
+    return math.nan if value is None and name in _MAY_BE_NAN else value
 
 
 def _to_plain(value: Any) -> Any:

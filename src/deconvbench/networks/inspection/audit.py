@@ -1,7 +1,7 @@
 """The audit of a network: where it upsamples, whether it draws checkerboards, which site causes them, what to do.
 
-Here its parts are put together. The model is left as it was (see `fusion.snapshot`), and no weight of it is written
-to meanwhile.
+Here its parts are put together. The model is left as it was (see `fusion.snapshot`), and no weight of it is
+written to meanwhile.
 """
 
 import math
@@ -12,24 +12,39 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from deconvbench.arguments import check_kind, check_whole
+from deconvbench.arguments import check_callable, check_kind, check_whole
 from deconvbench.errors import UsageError
 from deconvbench.networks.frames import FrameStack
-from deconvbench.networks.fusion.observation import keep_state, split_input
+from deconvbench.networks.fusion.observation import keep_state
+from deconvbench.networks.inspection.checks import (
+    check_example,
+    check_images,
+    check_model,
+    check_range,
+    explain_failure,
+    is_finite,
+)
 from deconvbench.networks.inspection.comparing import Ripple, Scene, measure_ripple
 from deconvbench.networks.inspection.description import describe_site
-from deconvbench.networks.inspection.findings import list_findings
-from deconvbench.networks.inspection.inputs import OutputRange, check_range, guess_range, make_photographs
+from deconvbench.networks.inspection.evidence import make_evidence
+from deconvbench.networks.inspection.findings import describe_infinite, list_findings
+from deconvbench.networks.inspection.hidden import find_ending, may_hide
+from deconvbench.networks.inspection.inputs import PHOTOGRAPH_NAMES, OutputRange, guess_range, make_photographs
 from deconvbench.networks.inspection.judgement import judge
 from deconvbench.networks.inspection.norms import Statistics
 from deconvbench.networks.inspection.preparation import list_unseen, name_dtype, run_eagerly, to_single, widen
 from deconvbench.networks.inspection.running import Runner, Stopwatch
+from deconvbench.networks.inspection.shrinking import Stage, shrink
 from deconvbench.networks.inspection.sites import TracedSite, collect_sites
 from deconvbench.networks.inspection.timing import choose_synchronise, find_fusible, take_shares
-from deconvbench.networks.inspection.tracing import Tracer
-from deconvbench.networks.inspection.views import choose_output, find_period, pick
+from deconvbench.networks.inspection.tracing import NORMS, Tracer
+from deconvbench.networks.inspection.views import choose_output, find_common_period, find_period, pick
 from deconvbench.records.audit import Audit
+from deconvbench.records.evidence import Evidence
+from deconvbench.records.findings import Finding
 from deconvbench.records.sites import SiteReport
+
+_MOST_COLOURS = 100
 
 
 def audit(
@@ -41,6 +56,7 @@ def audit(
     colours: int = 3,
     photographs: int = 2,
     measure_fuse: bool = False,
+    evidence: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Audit:
     """Find where a network upsamples, whether it draws checkerboards, and which site causes them.
@@ -69,6 +85,8 @@ def audit(
         How many, at most 3.
     measure_fuse : bool
         Time what `deconvbench.fuse` would gain, where it can do something.
+    evidence : bool
+        Keep a picture, a map of its ripple, a pattern and spectra too (`Audit.evidence`), for pages.
     progress : callable, optional
         Is given a line before each part.
 
@@ -89,14 +107,23 @@ def audit(
     names what was met. Half precision is measured in single where the model can be copied and converted. The
     ranges of input and output are guesses where they are not given.
     """
-    check_kind("model", model, nn.Module, "a module")
-    colours, photographs = check_whole("colours", colours, 1), check_whole("photographs", photographs, 1, 3)
-    split_input(example_input)
+    check_model(model)
+    check_example(model, example_input)
+    if images is not None:
+        check_images(model, images, example_input)
+    colours = check_whole("colours", colours, 1, _MOST_COLOURS)
+    photographs = check_whole("photographs", photographs, 1, len(PHOTOGRAPH_NAMES))
+    check_kind("measure_fuse", measure_fuse, bool, "True or False")
+    check_kind("evidence", evidence, bool, "True or False")
+    if progress is not None:
+        check_callable("progress", progress)
     given_range = None if output_range is None else check_range(output_range)
     say = progress or _say_nothing
     with keep_state(model), run_eagerly():
         auditor = _Auditor(model, example_input, say)
-        return auditor.audit(images, given_range, colours, photographs, measure_fuse=measure_fuse)
+        return auditor.audit(
+            images, given_range, colours, photographs, measure_fuse=measure_fuse, with_evidence=evidence
+        )
 
 
 class _Auditor:
@@ -119,8 +146,10 @@ class _Auditor:
         photographs: int,
         *,
         measure_fuse: bool,
+        with_evidence: bool,
     ) -> Audit:
         """Do it."""
+        evidence = None
         self._say("finding the upsampling sites")
         own_tracer, own_sites, outputs = self._trace()
         stack = FrameStack()
@@ -141,29 +170,44 @@ class _Auditor:
                 self._missing.append(
                     f"{others} of {len(maps)} images, whose outputs are not as large as the first's"
                 )
-            chosen = given_range or guess_range(maps)
-            ripple = Ripple()
+            ripple, chosen, factor = Ripple(), given_range or guess_range(maps), 1
             if number is None:
                 self._missing.append("the output: no tensor of shape (N, C, ...) with spatial axes")
-            elif reports:
+            else:
                 reports = [replace(one, period=find_period(one.site, outputs[number].shape)) for one in reports]
+                own = Stage(factor=1, traced=traced, real=real, norms=norms, maps=maps)
+                periods = [one.period for one in reports]
+                small = shrink(runner, own, number, find_common_period(periods)) if any(periods) else None
+                ending = find_ending(runner, (small or own).real[0], number) if may_hide(tracer.ends) else None
+                if given_range is None and ending is not None:
+                    chosen = ending.output_range or chosen
+                factor = 1 if small is None else small.factor
                 scene = Scene(
                     runner=runner,
-                    tracer=tracer,
-                    traced=traced,
+                    own=own,
+                    small=small,
                     example=self._example,
-                    real=real,
-                    norms=norms,
                     output=number,
-                    maps=maps,
                     output_range=chosen,
+                    normalises=bool(tracer.functions & NORMS),
+                    ending=ending,
                 )
-                ripple, reports = measure_ripple(scene, reports, colours, self._say)
+                if reports:
+                    ripple, reports = measure_ripple(scene, reports, colours, self._say)
+                if with_evidence:
+                    self._say("drawing what was found")
+                    evidence = make_evidence(maps, chosen, ripple)
         reports, problem = find_fusible(
-            self._original, self._own_example, reports, self._say, measures_speedup=measure_fuse
+            self._original,
+            self._own_example,
+            reports,
+            self._say,
+            factor=factor,
+            measures_speedup=measure_fuse,
         )
         missing = (*self._missing, *ripple.missing, *([problem] if problem else []))
-        return _assemble(reports, ripple, chosen, inputs, missing)
+        infinite = self._find_infinite(outputs, shown, inputs, ripple)
+        return _assemble(reports, ripple, chosen, inputs, missing, infinite, evidence)
 
     @property
     def _is_widened(self) -> bool:
@@ -176,17 +220,28 @@ class _Auditor:
             runner = Runner(self._original, stack)
             tracer = runner.trace()
             self._watches.append(runner.time(self._synchronise))
-            outputs = runner.run(self._own_example, self._watches[0], tracer)
+            try:
+                outputs = runner.run(self._own_example, self._watches[0], tracer)
+            except UsageError as error:
+                raise explain_failure(error, self._original, self._own_example) from error
             return tracer, collect_sites(tracer.upsamplings), outputs
+
+    def _find_infinite(
+        self, outputs: Sequence[Tensor], shown: Sequence[Sequence[Tensor]], inputs: str, ripple: Ripple
+    ) -> Finding | None:
+        """Say for what the model's output is not finite, and which weights are not."""
+        dtype = f", in {name_dtype(self._original)}" if self._is_widened else ""
+        places = {
+            f"the example{dtype}": outputs,
+            "" if inputs == "the example" else f"the {inputs}": [one for each in shown for one in each],
+        }
+        where = [text for text, tensors in places.items() if text and not all(map(is_finite, tensors))]
+        where += [] if ripple.is_finite else ["plain colours"]
+        weights = [name for name, one in self._original.state_dict(keep_vars=True).items() if not is_finite(one)]
+        return describe_infinite(where, weights)
 
     def _choose_real(self, images: Sequence[Any] | None, photographs: int) -> tuple[list[Any], str]:
         if images is not None:
-            if isinstance(images, Tensor | str):
-                raise UsageError(
-                    f"images: is a {type(images).__name__}; a list of inputs is needed, each as example_input"
-                )
-            if not images:
-                raise UsageError("images: is empty; give at least one, or None for photographs")
             return [pytree.tree_map(to_single, image) if self._is_widened else image for image in images], "images"
         made = make_photographs(self._example, photographs)
         return (made, "photographs") if made else ([self._example], "the example")
@@ -216,10 +271,16 @@ class _Auditor:
 
 
 def _assemble(
-    reports: Sequence[SiteReport], ripple: Ripple, chosen: OutputRange, inputs: str, missing: Sequence[str]
+    reports: Sequence[SiteReport],
+    ripple: Ripple,
+    chosen: OutputRange,
+    inputs: str,
+    missing: Sequence[str],
+    infinite: Finding | None,
+    evidence: Evidence | None,
 ) -> Audit:
     """Put together what was measured, and judge it."""
-    findings = list_findings(list(reports))
+    findings = [*([] if infinite is None else [infinite]), *list_findings(list(reports))]
     flat, real = ripple.flat, ripple.real
     hidden = {} if ripple.hidden is None else ripple.hidden.levels
     return Audit(
@@ -239,6 +300,7 @@ def _assemble(
         is_range_guessed=chosen.is_guessed,
         inputs=inputs,
         not_covered=tuple(dict.fromkeys(missing)),
+        evidence=evidence,
     )
 
 

@@ -14,6 +14,7 @@ from deconvbench.measure.artifacts.periodic import find_device
 from deconvbench.networks.fusion.observation import copy_input, observe, split_input
 from deconvbench.networks.fusion.rewriting import fuse
 from deconvbench.networks.inspection.running import Stopwatch
+from deconvbench.networks.inspection.shrinking import crop_example
 from deconvbench.networks.inspection.sites import TracedSite
 from deconvbench.records.sites import RESIZE_CONVOLUTION, SiteReport
 
@@ -45,6 +46,7 @@ def find_fusible(
     reports: list[SiteReport],
     say: Callable[[str], None],
     *,
+    factor: int,
     measures_speedup: bool,
 ) -> tuple[list[SiteReport], str]:
     """Mark the resize-convolutions that `fuse` has a faster form for.
@@ -59,6 +61,8 @@ def find_fusible(
         Of its sites.
     say : callable
         Is given a line if there is something to look for.
+    factor : int
+        By how much smaller the model was run, too; 1: it was not.
     measures_speedup : bool
         Whether to time what `fuse` would gain.
 
@@ -74,7 +78,8 @@ def find_fusible(
         return reports, ""
     say("looking for what can be fused")
     try:
-        seen, _ = observe(model, example)
+        cropped = None if factor == 1 else crop_example(example, factor)
+        seen, _ = observe(model, example if cropped is None else cropped)
         speedup = measure_fuse_speedup(model, example) if measures_speedup else None
     except Exception as error:  # noqa: BLE001 -- code of the user's may raise anything
         return reports, f"what fuse would gain: {describe_failure(error)}"

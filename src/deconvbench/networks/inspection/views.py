@@ -57,6 +57,42 @@ def find_period(site: Site, out_shape: Sequence[int]) -> int | None:
     return int(largest) if largest == int(largest) and largest > 1 else None
 
 
+def list_direct_periods(site: Site, out_shape: Sequence[int]) -> frozenset[int]:
+    """List the smallest periods of what unequal gains at a site add to the output, without any harmonics.
+
+    A constant becomes waves of i/s cycles per pixel there, and an upsampling by r after it makes (i/s + m)/r of
+    them. Other periods come from a site only through what is not linear after it (a ReLU).
+
+    Parameters
+    ----------
+    site : Site
+        The site.
+    out_shape : sequence of int
+        Of the network's output.
+
+    Returns
+    -------
+    frozenset of int
+        Empty where its ripple has no period of whole pixels.
+    """
+    period = find_period(site, out_shape)
+    if period is None:
+        return frozenset()
+    own = site.out_shape[1:-1] if site.is_channels_last else site.out_shape[2:]
+    periods = {1}
+    for scale, side, whole in zip(site.scale, own, out_shape[2:], strict=True):
+        if scale != int(scale):
+            return frozenset({period})
+        whole_scale, ratio = int(scale), round(whole / side)
+        along = {
+            whole_scale * ratio // math.gcd(index + whole_scale * image, whole_scale * ratio)
+            for index in range(1, whole_scale)
+            for image in range(ratio)
+        }
+        periods |= {math.lcm(one, other) for one in periods for other in along}
+    return frozenset(periods - {1})
+
+
 def find_common_period(periods: Sequence[int | None]) -> int:
     """Find the period in which every other one fits; the largest one where it would be too large."""
     known = [period for period in periods if period is not None and period <= LARGEST_PERIOD]
