@@ -90,6 +90,6 @@ def test_words_name_harmonics() -> None:
         harmonics=(Harmonic(site=1, path="", levels=2.0),),
     )
     assert str(found) == (
-        "period 2: 1.00 levels in plain colours, from 2. up2, which has 90% of it, and alone 1.50 levels; harmonics"
-        " of the longer pattern of 1. (the model), alone 2.00 levels, add to it or cancel with it"
+        "period 2: 1.00 levels in plain colours, from 2. up2, which has 90% of it, and alone 1.50 levels;"
+        " harmonics of the longer pattern of 1. (the model), alone 2.00 levels, add to it or cancel with it"
     )
