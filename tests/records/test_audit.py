@@ -3,13 +3,10 @@
 import json
 import math
 
-import pytest
 import torch
 from torch import nn
 
 import deconvbench
-from deconvbench.records.audit import Attribution, Audit, Harmonic
-from deconvbench.records.decoding import DecodingError
 from deconvbench.records.sites import SiteReport
 from tests.networks.inspection.networks import make_dcgan, make_espcn
 from tests.networks.inspection.test_views import make_site
@@ -50,46 +47,3 @@ def test_a_site_without_measurements_has_no_numbers_in_words() -> None:
     words = str(SiteReport(site=make_site(path=""), time_share=0.5, memory_share=0.25))
     assert words == "1. (the model): transposed convolution, ×2: 50% of the time, 25% of the memory"
     assert math.isnan(SiteReport(site=make_site()).time_share)
-
-
-def test_an_audit_comes_back_from_json_as_it_was() -> None:
-    audit = deconvbench.audit(make_dcgan(), torch.randn(1, 16, 1, 1))
-    again = Audit.from_dict(json.loads(json.dumps(audit.to_dict())))
-    assert str(again) == str(audit)
-    assert again.to_dict() == audit.to_dict()
-    assert math.isnan(again.flat_noise_levels)
-    assert (again.sites[0].site, again.findings) == (audit.sites[0].site, audit.findings)
-    other = deconvbench.audit(make_espcn(), torch.rand(1, 1, 24, 24))
-    assert Audit.from_dict(other.to_dict()).flat_field == other.flat_field
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"judgement": 3}, "judgement: 3 is not text"),
-        ({"flat_field": {"x": 1.0}}, "a period is not a whole number"),
-        ({"sites": [{}]}, r"sites\[0\]: site is missing"),
-        ({"evidence": 3}, "evidence: "),
-        ({"more": 1}, "'more' is not one of its fields"),
-    ],
-)
-def test_what_is_no_audit_is_refused(change: dict[str, object], message: str) -> None:
-    data = deconvbench.audit(make_espcn(), torch.rand(1, 1, 24, 24)).to_dict()
-    with pytest.raises(DecodingError, match=message):
-        Audit.from_dict({**data, **change})
-
-
-def test_words_name_harmonics() -> None:
-    found = Attribution(
-        period=2,
-        levels=1.0,
-        site=2,
-        path="up2",
-        removed_share=0.9,
-        alone_levels=1.5,
-        harmonics=(Harmonic(site=1, path="", levels=2.0),),
-    )
-    assert str(found) == (
-        "period 2: 1.00 levels in plain colours, from 2. up2, which has 90% of it, and alone 1.50 levels;"
-        " harmonics of the longer pattern of 1. (the model), alone 2.00 levels, add to it or cancel with it"
-    )
