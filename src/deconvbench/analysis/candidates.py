@@ -26,7 +26,7 @@ _MEMORY = "peak_memory_bytes"
 _RIPPLES = ("phase_ripple", "flat_field_ripple")
 _TRAINED = ("trained_checkerboard_levels", "trained_psnr_db")
 # what is read of a case; those that an older table lacks are unknown
-_COLUMNS = (
+FIELD_COLUMNS = (
     *CASE_FIELDS,
     *("status", "message", "noisy", "baseline_id"),
     *_RATIO,
@@ -135,15 +135,16 @@ def list_candidates(
         If the size was not measured and nothing can be estimated there, whatever the layer.
     """
     cases_here = select_rows(summary, setting.fields)
-    rows = list_rows(cases_here[[name for name in _COLUMNS if name in summary]], "summary", CASE_FIELDS)
+    rows = list_rows(cases_here[[name for name in FIELD_COLUMNS if name in summary]], "summary", CASE_FIELDS)
     layers: dict[Layer, list[Row]] = {}
     for each in rows:
         layers.setdefault((each["upsampler"], each["kernel_size"]), []).append(each)
     here = [row for row in rows if _get_size(row) == setting.size]
     if not here:
         _check_size(layers, setting.size, extrapolate=extrapolate)
-    baseline = _find_baseline([row for row in here or rows if _is_timed(row)])
-    pooled = {(row["upsampler"], row["kernel_size"]): row for row in _list_pooled(quality, setting)}
+    baseline = _find_baseline([row for row in here or rows if is_timed(row)])
+    known = list_pooled(quality, setting.fields["scale_factor"])
+    pooled = {(row["upsampler"], row["kernel_size"]): row for row in known}
     found: list[Candidate] = []
     missing: list[Missing] = []
     unmeasured: dict[Layer, list[Row]] = {}
@@ -151,7 +152,7 @@ def list_candidates(
         row: Row | None = next((case for case in cases if _get_size(case) == setting.size), None)
         if row is None:
             unmeasured[layer] = cases
-        elif _is_timed(row):
+        elif is_timed(row):
             columns = _LATENCY if baseline is None else _RATIO
             found.append(_make_candidate(row, pooled.get(layer, {}), _take(row, columns), _take(row, _LATENCY)))
         else:
@@ -174,7 +175,14 @@ def _get_size(row: Row) -> Size:
     return row["height"], row["width"]
 
 
-def _is_timed(row: Row) -> bool:
+def is_timed(row: Row) -> bool:
+    """Whether a case was measured, and has a latency.
+
+    Parameters
+    ----------
+    row : mapping
+        Of a summary.
+    """
     return row["status"] == "ok" and row["latency_s"] is not None
 
 
@@ -190,7 +198,7 @@ def _take(row: Row, columns: Sequence[str]) -> Quantity:
 
 def _check_size(layers: Mapping[Layer, Sequence[Row]], size: Size, *, extrapolate: bool) -> None:
     """Refuse a size at which nothing can be estimated."""
-    rows = [row for cases in layers.values() for row in cases if _is_timed(row)]
+    rows = [row for cases in layers.values() for row in cases if is_timed(row)]
     sizes = list_sizes(pd.DataFrame(rows, columns=["height", "width"]))
     named = f"size: {format_size(size)}"
     measured = f"measured: {', '.join(map(format_size, sizes)) or 'none'}"
@@ -224,8 +232,17 @@ def _name_baseline(row: Row) -> str:
         return str(row["baseline_id"])
 
 
-def _list_pooled(quality: pd.DataFrame, setting: Setting) -> list[dict[str, Any]]:
-    same = select_rows(quality, {"scale_factor": setting.fields["scale_factor"]})
+def list_pooled(quality: pd.DataFrame, scale_factor: int) -> list[dict[str, Any]]:
+    """List what is known of the layers of one scale after training, and of their ripples.
+
+    Parameters
+    ----------
+    quality : DataFrame
+        One row per layer.
+    scale_factor : int
+        Scale s.
+    """
+    same = select_rows(quality, {"scale_factor": scale_factor})
     return list_rows(same[[name for name in _QUALITY_COLUMNS if name in same]], "quality", LAYER_COLUMNS)
 
 
@@ -234,8 +251,8 @@ def _make_candidate(row: Row, pooled: Row, cost: Quantity, latency: Quantity | N
     found = {
         "memory": memory,
         "ripple": _find_ripple({**row, **{k: v for k, v in pooled.items() if v is not None}}),
-        "checkerboard": _find_metric(pooled, _TRAINED[0]),
-        "psnr": _find_metric(pooled, _TRAINED[1]),
+        "checkerboard": find_metric(pooled, _TRAINED[0]),
+        "psnr": find_metric(pooled, _TRAINED[1]),
     }
     return Candidate(
         **{name: row[name] for name in LAYER_COLUMNS},
@@ -247,7 +264,16 @@ def _make_candidate(row: Row, pooled: Row, cost: Quantity, latency: Quantity | N
     )
 
 
-def _find_metric(row: Row, metric: str) -> Quantity | None:
+def find_metric(row: Row, metric: str) -> Quantity | None:
+    """Find a metric and its interval over seeds; None where it is not known.
+
+    Parameters
+    ----------
+    row : mapping
+        From `list_pooled`.
+    metric : str
+        A column.
+    """
     value = row.get(metric)
     low, high = (row.get(name) for name in name_interval(metric))
     return None if value is None else Quantity(value=value, low=low, high=high)
@@ -259,7 +285,7 @@ def _find_ripple(row: Row) -> Quantity | None:
     The flat-field ripple is an amplitude over the RMS of the output, so its square is that share too; it is taken
     for what is not linear, of which there is no phase ripple.
     """
-    linear, flat = (_find_metric(row, metric) for metric in _RIPPLES)
+    linear, flat = (find_metric(row, metric) for metric in _RIPPLES)
     if linear is not None:
         return _map(linear, lambda value: value)
     return None if flat is None else _map(flat, lambda value: value**2)
@@ -289,7 +315,7 @@ def _estimate(
     answers: dict[Layer, Candidate | str] = {}
     timed: dict[Layer, list[Row]] = {}
     for layer, rows in layers.items():
-        kept = [row for row in rows if _is_timed(row) and (baseline is None or _find_baseline([row]) == baseline)]
+        kept = [row for row in rows if is_timed(row) and (baseline is None or _find_baseline([row]) == baseline)]
         sizes = [row["height"] * row["width"] for row in kept]
         if sizes and not extrapolate and not _covers(sizes, setting.size):
             ends = list_sizes(pd.DataFrame(kept))

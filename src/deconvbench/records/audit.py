@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deconvbench.records.evidence import Evidence
 from deconvbench.records.findings import Finding
 from deconvbench.records.sites import SiteReport
 
@@ -95,6 +96,8 @@ class Audit:
         What the real images were.
     not_covered : tuple of str
         What could not be measured, and why.
+    evidence : Evidence or None
+        What a page shows beside the numbers.
     """
 
     judgement: str
@@ -113,6 +116,7 @@ class Audit:
     is_range_guessed: bool
     inputs: str
     not_covered: tuple[str, ...] = ()
+    evidence: Evidence | None = None
 
     def __str__(self) -> str:
         black, white = self.output_range
