@@ -40,6 +40,10 @@ _QUALITY_COLUMNS = (
 )
 
 
+# how many times the pixels of the largest measured size, or what part of the smallest, a line is followed to
+MOST_BEYOND = 16
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One layer at the size in question.
@@ -62,6 +66,9 @@ class Candidate:
         Whether the size was not measured.
     is_beyond : bool
         Whether the size lies beyond those that were measured of this layer.
+    beyond_factor : float
+        How far: its pixels over those of the largest measured size, above 1, or of the smallest, below 1; 1 where it
+        does not.
     noisy : bool
         Whether its timing was disturbed.
     """
@@ -75,6 +82,7 @@ class Candidate:
     qualities: Mapping[str, Quantity] = field(default_factory=dict)
     is_estimated: bool = False
     is_beyond: bool = False
+    beyond_factor: float = 1.0
     noisy: bool = False
 
 
@@ -175,6 +183,10 @@ def _get_size(row: Row) -> Size:
     return row["height"], row["width"]
 
 
+def _count_pixels(row: Row) -> int:
+    return int(row["height"] * row["width"])
+
+
 def is_timed(row: Row) -> bool:
     """Whether a case was measured, and has a latency.
 
@@ -211,10 +223,23 @@ def _check_size(layers: Mapping[Layer, Sequence[Row]], size: Size, *, extrapolat
         raise UsageError(
             f"{named} is beyond the sizes that were {measured}; {how}, or estimate with --extrapolate"
         )
+    factor = _find_factor([h * w for h, w in sizes], size)
+    if not 1 / MOST_BEYOND <= factor <= MOST_BEYOND:
+        end = format_size(sizes[-1] if factor > 1 else sizes[0])
+        raise UsageError(
+            f"{named} has {factor:.3g} times the pixels of {end}, the nearest that was measured; an estimate reaches"
+            f" {MOST_BEYOND} times beyond; {how}"
+        )
 
 
 def _covers(pixels: Sequence[int], size: Size) -> bool:
     return min(pixels) <= size[0] * size[1] <= max(pixels)
+
+
+def _find_factor(pixels: Sequence[int], size: Size) -> float:
+    """Pixels of a size over those of the nearest measured end; 1 between the ends."""
+    asked = size[0] * size[1]
+    return asked / min(max(pixels), max(min(pixels), asked))
 
 
 def _find_baseline(rows: Sequence[Row]) -> str | None:
@@ -320,6 +345,9 @@ def _estimate(
         if sizes and not extrapolate and not _covers(sizes, setting.size):
             ends = list_sizes(pd.DataFrame(kept))
             answers[layer] = f"measured from {format_size(ends[0])} to {format_size(ends[-1])} only"
+        elif sizes and not 1 / MOST_BEYOND <= _find_factor(sizes, setting.size) <= MOST_BEYOND:
+            ends = list_sizes(pd.DataFrame(kept))
+            answers[layer] = f"measured from {format_size(ends[0])} to {format_size(ends[-1])}, too far away"
         else:
             timed[layer] = kept
 
@@ -351,7 +379,8 @@ def _estimate(
             None if isinstance(latency, str) else latency,
             memory=None if isinstance(memory, str) else memory,
             is_estimated=True,
-            is_beyond=not _covers([row["height"] * row["width"] for row in rows], setting.size),
+            is_beyond=(factor := _find_factor([_count_pixels(row) for row in rows], setting.size)) != 1,
+            beyond_factor=factor,
             noisy=any(row["noisy"] for row in rows),
         )
     return answers
