@@ -172,7 +172,7 @@ def test_names_are_data() -> None:
 def test_a_comment_is_short_where_all_is_well() -> None:
     lines = render_markdown(make_clean(), target="pkg.mod:Net").splitlines()
     assert lines == [
-        "### deconvbench audit of `pkg.mod:Net`: clean",
+        "### deconvbench audit: clean (`pkg.mod:Net`)",
         "",
         "1 upsampling site; plain colours stay plain.",
     ]

@@ -1,14 +1,16 @@
 """The result of an audit: plain data, in words and as a dict.
 
-Decides nothing.
+Decides nothing. The words are those of `audit_text`.
 """
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
+from deconvbench.records.audit_text import format_text
+from deconvbench.records.decoding import DecodingError, build, show_value
 from deconvbench.records.evidence import Evidence
 from deconvbench.records.findings import Finding
 from deconvbench.records.sites import SiteReport
@@ -119,26 +121,59 @@ class Audit:
     evidence: Evidence | None = None
 
     def __str__(self) -> str:
-        black, white = self.output_range
-        guessed = " (guessed)" if self.is_range_guessed else ""
-        counts = _count(len(self.sites), "upsampling site"), _count(len(self.findings), "finding")
-        lines = [f"{self.judgement}: {', '.join(counts)}"]
-        lines.append(f"levels are 1/255 of an output range of {black:.4g} to {white:.4g}{guessed}")
-        lines += [f"  {report}" for report in self.sites]
-        lines += [f"  {attribution}" for attribution in self.attributions]
-        if not self.attributions and self.flat_field:
-            lines.append("  plain colours stay plain")
-        if self.hidden:
-            levels = ", ".join(f"{level:.2f} at period {period}" for period, level in self.hidden.items())
-            lines.append(f"  before the last {self.last_activation}, which may hide ripple: levels of {levels}")
-        for finding in self.findings:
-            lines += [f"  {finding}", f"    {finding.remedy}"]
-        lines += [f"  not covered: {text}" for text in self.not_covered]
-        return "\n".join(lines)
+        return format_text(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Give all of it as dicts, lists, numbers and text, for JSON; what is not finite is None."""
         return {item.name: _to_plain(getattr(self, item.name)) for item in dataclasses.fields(self)}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Self:
+        """Read what `to_dict` gave, also from JSON; None where a number is needed is NaN.
+
+        Parameters
+        ----------
+        data : dict
+            Plain data.
+
+        Raises
+        ------
+        DecodingError
+            If it is something else; the message names the field.
+        """
+        if not isinstance(data, Mapping):
+            raise DecodingError(f"{show_value(data)} is not an object", "an object")
+        prepared = {**data, **{name: math.nan for name in _NUMBERS if data.get(name, math.nan) is None}}
+        for name, numbers in (("sites", _SITE_NUMBERS), ("attributions", _ATTRIBUTION_NUMBERS)):
+            if isinstance(entries := prepared.get(name), list):
+                prepared[name] = [_fill(entry, numbers) for entry in entries]
+        made = build(cls, prepared)
+        return dataclasses.replace(
+            made,
+            flat_field=_read_periods(made.flat_field),
+            hidden=_read_periods(made.hidden),
+            real=_read_periods(made.real),
+        )
+
+
+# fields that are NaN where nothing was measured, which JSON has no word for
+_NUMBERS = ("flat_noise_levels", "periodicity_error", "real_detection_level")
+_SITE_NUMBERS = ("time_share", "memory_share")
+_ATTRIBUTION_NUMBERS = ("removed_share",)
+
+
+def _fill(entry: Any, names: Sequence[str]) -> Any:
+    """Put NaN in the place of None in some fields."""
+    if not isinstance(entry, Mapping):
+        return entry
+    return {key: math.nan if value is None and key in names else value for key, value in entry.items()}
+
+
+def _read_periods(levels: Mapping[Any, float]) -> dict[int, float]:
+    try:
+        return {int(key): level for key, level in levels.items()}
+    except ValueError as error:
+        raise DecodingError(f"a period is not a whole number: {error}") from error
 
 
 def _to_plain(value: Any) -> Any:
@@ -151,7 +186,3 @@ def _to_plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

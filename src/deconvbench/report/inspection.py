@@ -61,8 +61,8 @@ def render_markdown(audit: Audit, *, target: str = "", costs: Sequence[RemedyCos
     costs : sequence of RemedyCost
         Of its findings.
     """
-    of = f" of {write_code(shorten(target))}" if target else ""
-    lines = [f"### deconvbench audit{of}: {escape_markdown(audit.judgement)}", ""]
+    of = f" ({write_code(shorten(target))})" if target else ""
+    lines = [f"### deconvbench audit: {escape_markdown(audit.judgement)}{of}", ""]
     lines += [escape_markdown(explain_judgement(audit)), ""]
     causes = [f"- {escape_markdown(cause)}" for cause in list_causes(audit)]
     lines += [*causes, ""] if causes else []

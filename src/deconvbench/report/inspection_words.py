@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from deconvbench.analysis.remedy_costs import RemedyCost
 from deconvbench.analysis.scaling import Quantity
 from deconvbench.records import sites as kinds
-from deconvbench.records.audit import CLEAN, Attribution, Audit
+from deconvbench.records.audit import CLEAN, Audit
 from deconvbench.records.sites import Site, SiteReport
 from deconvbench.system.texts import tidy_line
 
@@ -81,30 +81,15 @@ def _take_real(report: SiteReport) -> float:
 
 
 def list_causes(audit: Audit) -> list[str]:
-    """Say of each scale with a ripple where it comes from.
+    """Say of each scale with a ripple where it comes from, a sentence each.
 
     Parameters
     ----------
     audit : Audit
         Any.
     """
-    return [_describe_cause(audit, one) for one in audit.attributions if math.isfinite(one.levels)]
-
-
-def _describe_cause(audit: Audit, attribution: Attribution) -> str:
-    where = "plain colours" if attribution.is_flat else "real images"
-    text = f"Period {attribution.period}: {format_levels(attribution.levels)} in {where}"
-    if attribution.site is None:
-        return f"{text}; no single site causes it."
-    site = next((one.site for one in audit.sites if one.site.number == attribution.site), None)
-    name = name_site(site) if site else f"{attribution.site}. {shorten(attribution.path or '(the model)')}"
-    if _is_number(attribution.alone_levels):
-        alone = format_levels(attribution.alone_levels)
-        return f"{text}, from {name} (by itself it has {alone}; ripples of several sites cancel in part)."
-    if math.isfinite(attribution.removed_share):
-        share = format_share(attribution.removed_share)
-        return f"{text}, from {name}: equal gains there remove {share} of its power."
-    return f"{text}, from {name}."
+    words = [tidy_line(str(one)) for one in audit.attributions if math.isfinite(one.levels)]
+    return [f"{text[:1].upper()}{text[1:]}." for text in words]
 
 
 def name_site(site: Site) -> str:

@@ -5,7 +5,7 @@ The one function here reads from top to bottom as what is done. The model is lef
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,6 +42,7 @@ from deconvbench.networks.inspection.timing import choose_synchronise, measure_f
 from deconvbench.networks.inspection.tracing import NORMS, Tracer
 from deconvbench.records import sites as kinds
 from deconvbench.records.audit import Attribution, Audit
+from deconvbench.records.findings import check_codes
 from deconvbench.records.sites import SiteReport
 
 # photographs whose outputs are compared with equal gains at each site; every one takes a run
@@ -63,6 +64,7 @@ def audit(
     colours: int = 3,
     photographs: int = 2,
     measure_fuse: bool = False,
+    ignore: Collection[str] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Audit:
     """Find where a network upsamples, whether it draws checkerboards, and which site causes them.
@@ -91,6 +93,8 @@ def audit(
         How many, at most 3.
     measure_fuse : bool
         Time what `deconvbench.fuse` would gain, where it can do something.
+    ignore : collection of str
+        Codes of findings that do not count in the judgement, such as ``{"DB001"}``.
     progress : callable, optional
         Is given a line before each part.
 
@@ -114,11 +118,12 @@ def audit(
     check_kind("model", model, nn.Module, "a module")
     colours, photographs = check_whole("colours", colours, 1), check_whole("photographs", photographs, 1, 3)
     split_input(example_input)
+    ignored = check_codes(ignore, "ignore")
     given_range = None if output_range is None else check_range(output_range)
     say = progress or _say_nothing
     with keep_state(model), run_eagerly():
         return _Auditor(model, example_input, say).audit(
-            images, given_range, colours, photographs, measure_fuse=measure_fuse
+            images, given_range, colours, photographs, measure_fuse=measure_fuse, ignore=ignored
         )
 
 
@@ -151,6 +156,7 @@ class _Auditor:
         photographs: int,
         *,
         measure_fuse: bool,
+        ignore: Collection[str],
     ) -> Audit:
         """Do it."""
         self._say("finding the upsampling sites")
@@ -209,7 +215,7 @@ class _Auditor:
                     runner, tracer, traced, reports, maps, number, real, norms, chosen, colours
                 )
         reports = self._find_fusible(reports, measure_fuse=measure_fuse)
-        findings = list_findings(reports)
+        findings = list_findings(reports, ignore)
         flat, hidden = measured.flat, measured.hidden
         return Audit(
             judgement=judge(

@@ -4,7 +4,7 @@ They look at plain data only. What a rule says stands in `records.findings`.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from deconvbench.measure.artifacts.effective_ripple import CLEAN_EFFECTIVE_RIPPLE
 from deconvbench.records import sites as kinds
@@ -19,13 +19,15 @@ LEAST_RELATIVE_RIPPLE = math.sqrt(CLEAN_EFFECTIVE_RIPPLE)
 NO_LEVELS = 0.05
 
 
-def list_findings(reports: list[SiteReport]) -> list[Finding]:
+def list_findings(reports: list[SiteReport], ignore: Collection[str] = ()) -> list[Finding]:
     """Apply every rule to every site.
 
     Parameters
     ----------
     reports : list of SiteReport
         Of all sites.
+    ignore : collection of str
+        Codes of those that do not count.
 
     Returns
     -------
@@ -40,6 +42,7 @@ def list_findings(reports: list[SiteReport]) -> list[Finding]:
             message=message,
             remedy=RULES[code].remedy,
             is_risk=RULES[code].is_risk and not (code == "DB002" and _is_removed_later(report)),
+            is_ignored=code in ignore,
         )
         for report in reports
         for code, check in _CHECKS.items()
