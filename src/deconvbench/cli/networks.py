@@ -12,7 +12,7 @@ import typer
 
 from deconvbench.cli.options import ForceOption, JsonOption, parse_path
 from deconvbench.cli.output import OWN_AUDIT, OWN_AUDIT_ROWS, OWN_PAGE, print_rows
-from deconvbench.system.texts import escape_markdown, guard_formula, print_text
+from deconvbench.system.texts import guard_formula, print_text
 from deconvbench.system.writing import check_target, write_whole
 
 if TYPE_CHECKING:
@@ -136,14 +136,22 @@ def audit(
             max_memory_bytes=settings.max_memory,
             observer=observer,
         )
-    _show(found, as_json=as_json, table=table, markdown=markdown, page=page)
+    _show(found, request.device, as_json=as_json, table=table, markdown=markdown, page=page)
     return int(settings.fail_on is not None and found.audit.judgement in audit_settings.FAIL_ON[settings.fail_on])
 
 
 def _show(
-    found: "TargetAudit", *, as_json: bool, table: Path | None, markdown: Path | None, page: Path | None
+    found: "TargetAudit",
+    device: str,
+    *,
+    as_json: bool,
+    table: Path | None,
+    markdown: Path | None,
+    page: Path | None,
 ) -> None:
     """Print an audit, and write the files that were asked for."""
+    from deconvbench.workflows.remedies import find_remedy_costs
+
     if as_json:
         facts = {
             "target": found.target,
@@ -156,12 +164,16 @@ def _show(
         print_text(found)
     if table is not None:
         write_whole(table, _format_csv(_list_rows(found)).encode())
+    if markdown is None and page is None:
+        return
+    costs = find_remedy_costs(found.audit, device=device)
     if markdown is not None:
-        heading = f"### deconvbench audit: {escape_markdown(found.target)}"
-        write_whole(markdown, f"{heading}\n\n{_load_report().render_markdown(found.audit)}\n".encode())
+        text = _load_report().render_markdown(found.audit, target=found.target, costs=costs)
+        write_whole(markdown, text.encode())
     if page is not None:
         command = shlex.join(["deconvbench", *sys.argv[1:]])
-        write_whole(page, _load_report().render_html(found.audit, target=found.target, command=command).encode())
+        text = _load_report().render_html(found.audit, target=found.target, command=command, costs=costs)
+        write_whole(page, text.encode())
 
 
 def _load_report() -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from deconvbench.analysis.remedy_costs import RemedyCost
+from deconvbench.analysis.site_settings import find_size
 from deconvbench.records.audit import Audit
 from deconvbench.records.sites import SiteReport
 from deconvbench.report.inspection_view import make_view
@@ -16,7 +17,6 @@ from deconvbench.report.inspection_words import (
     describe_layer,
     describe_scale,
     explain_judgement,
-    find_size,
     format_levels,
     format_share,
     list_causes,
