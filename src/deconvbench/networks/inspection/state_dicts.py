@@ -6,6 +6,7 @@ network's own; both are seen through where that leaves no doubt.
 
 import importlib
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ _HOLDERS = (
     "weights",
 )
 _SHOWN = 3
+# what torch says of a pickle that would call something
+_FOREIGN = re.compile(r"Unsupported (?:global|class)|GLOBAL |Trying to (?:call|instantiate)", re.IGNORECASE)
 # counters that older files do not have
 _UNNEEDED = "num_batches_tracked"
 
@@ -86,7 +89,7 @@ def _read_file(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "nsupported" in str(error) or "GLOBAL" in str(error):
+        if _FOREIGN.search(str(error)):
             raise UsageError(
                 f"{_LABEL}: {str(path)!r} holds objects besides tensors, which would run code when it is read;"
                 " save model.state_dict() alone"
