@@ -35,19 +35,22 @@ class Limit:
         ``low``: at most the bound; ``high``: at least.
     is_quality : bool
         Whether it speaks of artifacts.
+    most : float
+        Largest bound that says anything.
     """
 
     title: str
     unit: str
     best: Literal["low", "high"] = "low"
     is_quality: bool = True
+    most: float = math.inf
 
 
 # in the order in which they are applied where none is left
 LIMITS: Mapping[str, Limit] = {
     "memory": Limit(title="peak memory", unit="bytes", is_quality=False),
-    "ripple": Limit(title="ripple at initialisation", unit="share of power"),
-    "checkerboard": Limit(title="checkerboard after training", unit="8-bit levels"),
+    "ripple": Limit(title="ripple at initialisation", unit="share of power", most=1),
+    "checkerboard": Limit(title="checkerboard after training", unit="8-bit levels", most=255),
     "psnr": Limit(title="PSNR after training", unit="dB", best="high"),
 }
 
@@ -171,7 +174,7 @@ def recommend_layer(
         Bounds by name in `LIMITS`, in its units. A measured value must keep to it as it is, an estimate of memory
         with the upper end of its interval.
     extrapolate : bool
-        Estimate beyond the sizes that were measured, too.
+        Estimate beyond the sizes that were measured, too, up to `candidates.MOST_BEYOND` times their pixels.
 
     Raises
     ------
@@ -220,8 +223,9 @@ def _check_bound(name: str, bound: object) -> float:
         raise UsageError(f"limit: {quote(name)} is not one of {', '.join(LIMITS)}{suggest(name, LIMITS)}")
     limit = LIMITS[name]
     number = to_float(bound) if is_number(bound) else math.nan  # type: ignore[arg-type] # which is_number says
-    if not math.isfinite(number) or (limit.best == "low" and number < 0):
-        kind = "a number of at least 0" if limit.best == "low" else "a finite number"
+    if not math.isfinite(number) or (limit.best == "low" and not 0 <= number <= limit.most):
+        bounded = f"a number from 0 to {limit.most:g}" if math.isfinite(limit.most) else "a number of at least 0"
+        kind = bounded if limit.best == "low" else "a finite number"
         raise UsageError(f"{name}: {quote(bound)} is not {kind} ({limit.unit})")
     return number
 

@@ -1,7 +1,6 @@
-"""The command that audits a network."""
+"""The command that audits a network: options to one call, the answer to a screen and to files."""
 
 import csv
-import importlib
 import io
 import shlex
 import sys
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deconvbench.cli.options import ForceOption, JsonOption, parse_path
-from deconvbench.cli.output import OWN_AUDIT, OWN_AUDIT_ROWS, OWN_PAGE, print_rows
-from deconvbench.system.texts import escape_markdown, guard_formula, print_text
+from deconvbench.cli.output import OWN_AUDIT, OWN_AUDIT_PAGE, OWN_AUDIT_ROWS, print_rows
+from deconvbench.records.decoding import make_strict
+from deconvbench.system.texts import guard_formula, print_text
 from deconvbench.system.writing import check_target, write_whole
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def audit(
     for path, option, own in (
         (table, "--csv", OWN_AUDIT_ROWS),
         (markdown, "--markdown", OWN_AUDIT),
-        (page, "--html", OWN_PAGE),
+        (page, "--html", OWN_AUDIT_PAGE),
     ):
         if path is not None:
             check_target(path, option, own, force=force)
@@ -144,33 +144,26 @@ def _show(
     found: "TargetAudit", *, as_json: bool, table: Path | None, markdown: Path | None, page: Path | None
 ) -> None:
     """Print an audit, and write the files that were asked for."""
+    from deconvbench.report.inspection import render_html, render_markdown
+
     if as_json:
-        facts = {
-            "target": found.target,
-            "inputs": list(found.inputs),
-            "notes": list(found.notes),
-            "audit": found.audit.to_dict(),
-        }
-        print_rows("audit", _list_rows(found), facts)
+        facts = {"target": found.target, "inputs": list(found.inputs), "notes": list(found.notes)}
+        print_rows("audit", _list_rows(found), {**facts, "audit": found.audit.to_dict(evidence=False)})
     else:
         print_text(found)
     if table is not None:
         write_whole(table, _format_csv(_list_rows(found)).encode())
     if markdown is not None:
-        heading = f"### deconvbench audit: {escape_markdown(found.target)}"
-        write_whole(markdown, f"{heading}\n\n{_load_report().render_markdown(found.audit)}\n".encode())
+        write_whole(markdown, render_markdown(found.audit, target=found.target).encode())
     if page is not None:
         command = shlex.join(["deconvbench", *sys.argv[1:]])
-        write_whole(page, _load_report().render_html(found.audit, target=found.target, command=command).encode())
-
-
-def _load_report() -> Any:
-    return importlib.import_module("deconvbench.report.inspection")
+        write_whole(page, render_html(found.audit, target=found.target, command=command).encode())
 
 
 def _list_rows(found: "TargetAudit") -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = [{"target": found.target, **row} for row in _load_report().list_rows(found.audit)]
-    return rows
+    from deconvbench.report.inspection import list_rows
+
+    return [{"target": found.target, **make_strict(row)} for row in list_rows(found.audit)]
 
 
 def _format_csv(rows: list[dict[str, Any]]) -> str:

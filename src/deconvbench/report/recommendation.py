@@ -12,7 +12,7 @@ from typing import Any
 from deconvbench.analysis.candidates import Candidate
 from deconvbench.analysis.recommendation import LIMITS, Recommendation, Relaxed
 from deconvbench.analysis.scaling import Quantity
-from deconvbench.analysis.settings import format_size
+from deconvbench.analysis.settings import format_size, name_field
 from deconvbench.records.case import CASE_DEFAULTS
 from deconvbench.records.decoding import make_strict
 from deconvbench.records.metrics import format_metric
@@ -146,7 +146,7 @@ def _describe_setting(answer: Answer) -> str:
     words += [f"batch {values['batch']}"] if values["batch"] != CASE_DEFAULTS["batch"] else []
     words += [values[name] for name in ("memory_format", "execution") if values[name] != CASE_DEFAULTS[name]]
     others = [
-        f"{name} {', '.join(format_size(value) if name == 'size' else str(value) for value in found)}"
+        f"{name_field(name)} {', '.join(format_size(value) if name == 'size' else str(value) for value in found)}"
         for name, found in setting.others.items()
     ]
     return ", ".join(words) + (f" (also measured: {'; '.join(others)})" if others else "")
@@ -237,8 +237,7 @@ def _list_notes(answer: Answer) -> list[str]:
             if _straddles(chosen.qualities[name], bound)
         ]
         if chosen.is_estimated:
-            beyond = ", BEYOND the measured sizes" if chosen.is_beyond else ""
-            notes.append(f"~ estimated: read off a line through the measured sizes{beyond}")
+            notes.append(f"~ estimated: read off a line through the measured sizes{_describe_beyond(chosen)}")
         if chosen.noisy:
             notes.append("noisy: something disturbed the timing of what was chosen")
     if answer.cleaner is not None and chosen is not None:
@@ -255,6 +254,17 @@ def _list_notes(answer: Answer) -> list[str]:
     return [note for note in notes if note]
 
 
+def _describe_beyond(chosen: Candidate) -> str:
+    """Say how far from what was measured an estimate is."""
+    if not chosen.is_beyond:
+        return ""
+    factor, end = chosen.beyond_factor, "largest"
+    if factor < 1:
+        factor, end = 1 / factor, "smallest"
+    part = f"{factor:.3g} times the pixels" if end == "largest" else f"1/{factor:.3g} of the pixels"
+    return f", BEYOND them: {part} of the {end}; its interval is that far only true of a straight line"
+
+
 def _group(pairs: Iterable[tuple[str, str]]) -> str:
     groups: dict[str, list[str]] = {}
     for reason, layer in pairs:
@@ -268,7 +278,7 @@ def _straddles(quantity: Quantity, bound: float) -> bool:
 
 def _describe_relaxed(relaxed: Relaxed, answer: Answer) -> str:
     is_limit = relaxed.name in LIMITS
-    start = f"{'without' if is_limit else 'with'} {_SHORT.get(relaxed.name, relaxed.name)}"
+    start = f"{'without' if is_limit else 'with'} {_SHORT.get(relaxed.name, name_field(relaxed.name))}"
     start += "" if is_limit else f" {relaxed.value}"
     if relaxed.chosen is None:
         return f"{start}: none either"

@@ -146,7 +146,9 @@ def _converse(
         _, message = _explain_end(child)
     except TimeoutError as error:
         if not doing:
-            raise SurroundingsError(f"the process did not start: {child.find_last_words() or 'no answer'}") from error
+            raise SurroundingsError(
+                f"the process did not start: {child.find_last_words() or 'no answer'}"
+            ) from error
         limit = format_duration(timeout_s) if timeout_s >= 1 else f"{timeout_s:g} s"
         raise UsageError(
             f"{request.target}: not done within {limit} (while {doing}); --timeout allows more"
