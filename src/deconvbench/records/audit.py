@@ -153,21 +153,26 @@ class Audit:
             If something in it is missing or of another kind.
         """
         found = build(cls, _put_nan(dict(data)))
-        try:
-            numbered = {
-                name: {int(period): levels for period, levels in getattr(found, name).items()}
-                for name in _BY_PERIOD
-            }
-        except ValueError as error:
-            raise DecodingError("a period is not a whole number") from error
-        return dataclasses.replace(found, **numbered)
+        return dataclasses.replace(
+            found,
+            flat_field=_read_periods(found.flat_field),
+            hidden=_read_periods(found.hidden),
+            real=_read_periods(found.real),
+        )
 
 
-# fields that have periods for keys, which JSON makes text of; and numbers that are NaN where there is none
-_BY_PERIOD = ("flat_field", "hidden", "real")
+# numbers that are NaN where there is none
 _MAY_BE_NAN = frozenset(
-    {"flat_noise_levels", "periodicity_error", "real_detection_level", "time_share", "memory_share"}
+    {"flat_noise_levels", "periodicity_error", "real_detection_level", "removed_share", "time_share", "memory_share"}
 )
+
+
+def _read_periods(levels: Mapping[Any, float]) -> dict[int, float]:
+    """Read periods, of which JSON makes text."""
+    try:
+        return {int(period): level for period, level in levels.items()}
+    except ValueError as error:
+        raise DecodingError("a period is not a whole number") from error
 
 
 def _put_nan(value: Any, name: str = "") -> Any:
