@@ -51,7 +51,7 @@ def networks(draw: st.DrawFn) -> list[tuple[int, int, int, dict[str, tuple[float
             unique=True,
         )
     )
-    layer = st.tuples(st.floats(0.1, 10, width=32), st.sampled_from([0.0, 0.5]))
+    layer = st.tuples(st.floats(0.0625, 16, width=32), st.sampled_from([0.0, 0.5]))
     return [(*place, draw(st.fixed_dictionaries(dict.fromkeys(NAMES, layer)))) for place in places]
 
 

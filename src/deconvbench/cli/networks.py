@@ -1,7 +1,6 @@
-"""The command that audits a network."""
+"""The command that audits a network: options to one call, the answer to a screen and to files."""
 
 import csv
-import importlib
 import io
 import shlex
 import sys
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deconvbench.cli.options import ForceOption, JsonOption, parse_path
-from deconvbench.cli.output import OWN_AUDIT, OWN_AUDIT_ROWS, OWN_PAGE, print_rows
+from deconvbench.cli.output import OWN_AUDIT, OWN_AUDIT_PAGE, OWN_AUDIT_ROWS, print_rows
+from deconvbench.records.decoding import make_strict
 from deconvbench.system.texts import guard_formula, print_text
 from deconvbench.system.writing import check_target, write_whole
 
@@ -125,7 +125,7 @@ def audit(
     for path, option, own in (
         (table, "--csv", OWN_AUDIT_ROWS),
         (markdown, "--markdown", OWN_AUDIT),
-        (page, "--html", OWN_PAGE),
+        (page, "--html", OWN_AUDIT_PAGE),
     ):
         if path is not None:
             check_target(path, option, own, force=force)
@@ -150,16 +150,12 @@ def _show(
     page: Path | None,
 ) -> None:
     """Print an audit, and write the files that were asked for."""
+    from deconvbench.report.inspection import render_html, render_markdown
     from deconvbench.workflows.remedies import find_remedy_costs
 
     if as_json:
-        facts = {
-            "target": found.target,
-            "inputs": list(found.inputs),
-            "notes": list(found.notes),
-            "audit": found.audit.to_dict(),
-        }
-        print_rows("audit", _list_rows(found), facts)
+        facts = {"target": found.target, "inputs": list(found.inputs), "notes": list(found.notes)}
+        print_rows("audit", _list_rows(found), {**facts, "audit": found.audit.to_dict(evidence=False)})
     else:
         print_text(found)
     if table is not None:
@@ -168,21 +164,16 @@ def _show(
         return
     costs = find_remedy_costs(found.audit, device=device)
     if markdown is not None:
-        text = _load_report().render_markdown(found.audit, target=found.target, costs=costs)
-        write_whole(markdown, text.encode())
+        write_whole(markdown, render_markdown(found.audit, target=found.target, costs=costs).encode())
     if page is not None:
         command = shlex.join(["deconvbench", *sys.argv[1:]])
-        text = _load_report().render_html(found.audit, target=found.target, command=command, costs=costs)
-        write_whole(page, text.encode())
-
-
-def _load_report() -> Any:
-    return importlib.import_module("deconvbench.report.inspection")
+        write_whole(page, render_html(found.audit, target=found.target, command=command, costs=costs).encode())
 
 
 def _list_rows(found: "TargetAudit") -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = [{"target": found.target, **row} for row in _load_report().list_rows(found.audit)]
-    return rows
+    from deconvbench.report.inspection import list_rows
+
+    return [{"target": found.target, **make_strict(row)} for row in list_rows(found.audit)]
 
 
 def _format_csv(rows: list[dict[str, Any]]) -> str:

@@ -5,12 +5,12 @@ Decides nothing. The words are those of `audit_text`.
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from deconvbench.records.audit_text import format_text
-from deconvbench.records.decoding import DecodingError, build, show_value
+from deconvbench.records.decoding import DecodingError, build
 from deconvbench.records.evidence import Evidence
 from deconvbench.records.findings import Finding
 from deconvbench.records.sites import SiteReport
@@ -123,57 +123,72 @@ class Audit:
     def __str__(self) -> str:
         return format_text(self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give all of it as dicts, lists, numbers and text, for JSON; what is not finite is None."""
-        return {item.name: _to_plain(getattr(self, item.name)) for item in dataclasses.fields(self)}
-
-    @classmethod
-    def from_dict(cls, data: Any) -> Self:
-        """Read what `to_dict` gave, also from JSON; None where a number is needed is NaN.
+    def to_dict(self, *, evidence: bool = True) -> dict[str, Any]:
+        """Give all of it as dicts, lists, numbers and text, for JSON; what is not finite is None.
 
         Parameters
         ----------
-        data : dict
-            Plain data.
+        evidence : bool
+            Whether `evidence` is among it.
+        """
+        plain: dict[str, Any] = {
+            item.name: _to_plain(getattr(self, item.name)) for item in dataclasses.fields(self)
+        }
+        if not evidence:
+            del plain["evidence"]
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Make an audit again from what `to_dict` gave, also by way of JSON.
+
+        Parameters
+        ----------
+        data : mapping
+            By the names of the fields.
 
         Raises
         ------
         DecodingError
-            If it is something else; the message names the field.
+            If something in it is missing or of another kind.
         """
-        if not isinstance(data, Mapping):
-            raise DecodingError(f"{show_value(data)} is not an object", "an object")
-        prepared = {**data, **{name: math.nan for name in _NUMBERS if data.get(name, math.nan) is None}}
-        for name, numbers in (("sites", _SITE_NUMBERS), ("attributions", _ATTRIBUTION_NUMBERS)):
-            if isinstance(entries := prepared.get(name), list):
-                prepared[name] = [_fill(entry, numbers) for entry in entries]
-        made = build(cls, prepared)
+        found = build(cls, _put_nan(dict(data)))
         return dataclasses.replace(
-            made,
-            flat_field=_read_periods(made.flat_field),
-            hidden=_read_periods(made.hidden),
-            real=_read_periods(made.real),
+            found,
+            flat_field=_read_periods(found.flat_field),
+            hidden=_read_periods(found.hidden),
+            real=_read_periods(found.real),
         )
 
 
-# fields that are NaN where nothing was measured, which JSON has no word for
-_NUMBERS = ("flat_noise_levels", "periodicity_error", "real_detection_level")
-_SITE_NUMBERS = ("time_share", "memory_share")
-_ATTRIBUTION_NUMBERS = ("removed_share",)
-
-
-def _fill(entry: Any, names: Sequence[str]) -> Any:
-    """Put NaN in the place of None in some fields."""
-    if not isinstance(entry, Mapping):
-        return entry
-    return {key: math.nan if value is None and key in names else value for key, value in entry.items()}
+# numbers that are NaN where there is none
+_MAY_BE_NAN = frozenset(
+    {
+        "flat_noise_levels",
+        "periodicity_error",
+        "real_detection_level",
+        "removed_share",
+        "time_share",
+        "memory_share",
+    }
+)
 
 
 def _read_periods(levels: Mapping[Any, float]) -> dict[int, float]:
+    """Read periods, of which JSON makes text."""
     try:
-        return {int(key): level for key, level in levels.items()}
+        return {int(period): level for period, level in levels.items()}
     except ValueError as error:
-        raise DecodingError(f"a period is not a whole number: {error}") from error
+        raise DecodingError("a period is not a whole number") from error
+
+
+def _put_nan(value: Any, name: str = "") -> Any:
+    """Put NaN back where `to_dict` had none, and text for whole numbers that are keys."""
+    if isinstance(value, Mapping):
+        return {str(key): _put_nan(item, str(key)) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_put_nan(item) for item in value]
+    return math.nan if value is None and name in _MAY_BE_NAN else value
 
 
 def _to_plain(value: Any) -> Any:

@@ -18,6 +18,7 @@ from deconvbench.records.audit import Audit
 from deconvbench.records.audit_request import AuditRequest
 from deconvbench.records.decoding import DecodingError, build, parse_json
 from deconvbench.runner.child_process import ChannelError, ChildProcess
+from deconvbench.runner.worker import START_TIMEOUT_S
 from deconvbench.system.scratch import make_scratch_folder, sweep_scratch_folders
 from deconvbench.system.texts import tidy_line
 from deconvbench.units import format_bytes, format_duration
@@ -92,7 +93,7 @@ def audit_target(
     request : AuditRequest
         What is asked for; the limit on memory in it is replaced.
     timeout_s : float
-        Seconds after which it counts as hanging and is ended.
+        Seconds after which it counts as hanging and is ended; what torch needs to start is not counted.
     max_memory_bytes : int or None
         How much memory the audit may take beyond what torch itself does; None: 90 % of what is free.
     observer : callable
@@ -129,24 +130,33 @@ def _converse(
 ) -> TargetAudit:
     """Send the request, pass on what is done next, and read the answer."""
     token = secrets.token_hex(8)
-    deadline = time.monotonic() + timeout_s
-    doing = "starting"
+    # what torch needs to come up is not the target's
+    deadline = time.monotonic() + START_TIMEOUT_S
+    doing = ""
     child.send(json.dumps({"token": token, "request": dataclasses.asdict(request)}))
     try:
         while (line := child.receive(max(0.0, deadline - time.monotonic()))) is not None:
             answer = _read_answer(line, token)
             if answer.progress is None:
                 return _take(answer, request)
+            if not doing:
+                deadline = time.monotonic() + timeout_s
             doing = tidy_line(answer.progress, 200)
             observer(doing)
         _, message = _explain_end(child)
     except TimeoutError as error:
+        if not doing:
+            raise SurroundingsError(
+                f"the process did not start: {child.find_last_words() or 'no answer'}"
+            ) from error
         limit = format_duration(timeout_s) if timeout_s >= 1 else f"{timeout_s:g} s"
         raise UsageError(
             f"{request.target}: not done within {limit} (while {doing}); --timeout allows more"
         ) from error
     except ChannelError as error:
         raise UsageError(f"{request.target}: its process {error}") from error
+    if not doing:
+        raise SurroundingsError(f"the process did not start: {message}")
     raise UsageError(f"{request.target}: {message} (while {doing})")
 
 
@@ -212,17 +222,9 @@ def make_request(given: AuditSettings) -> tuple[AuditSettings, AuditRequest]:
     """
     here = Path.cwd()
     configured, home = find_configuration(here)
-    configured = replace(
-        configured,
-        state_dict=None if configured.state_dict is None else str(home / configured.state_dict),
-        image=None if configured.image is None else tuple(str(home / path) for path in configured.image),
-    )
-    given = replace(
-        given,
-        state_dict=None if given.state_dict is None else str(here / given.state_dict),
-        image=None if given.image is None else tuple(str(here / path) for path in given.image),
-    )
-    settings = merge(given, configured)
+    # in which the child works: paths of another one are made absolute
+    folder = here if given.target is not None else home
+    settings = merge(_move_paths(given, here, folder), _move_paths(configured, home, folder))
     if settings.target is None:
         raise UsageError(
             "TARGET: none is given; name pkg.mod:factory, file.py:factory or a file of ONNX, here or as target in"
@@ -230,7 +232,7 @@ def make_request(given: AuditSettings) -> tuple[AuditSettings, AuditRequest]:
         )
     return settings, AuditRequest(
         target=settings.target,
-        folder=str(here if given.target is not None else home),
+        folder=str(folder),
         state_dict=settings.state_dict or "",
         inputs=settings.input or (),
         images=settings.image or (),
@@ -240,4 +242,15 @@ def make_request(given: AuditSettings) -> tuple[AuditSettings, AuditRequest]:
         threads=settings.threads,
         measure_fuse=bool(settings.measure_fuse),
         ignore=settings.ignore or (),
+    )
+
+
+def _move_paths(settings: AuditSettings, home: Path, folder: Path) -> AuditSettings:
+    """Have the paths of settings hold in another folder."""
+    if home == folder:
+        return settings
+    return replace(
+        settings,
+        state_dict=None if settings.state_dict is None else str(home / settings.state_dict),
+        image=None if settings.image is None else tuple(str(home / path) for path in settings.image),
     )

@@ -6,6 +6,7 @@ network's own; both are seen through where that leaves no doubt.
 
 import importlib
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ _HOLDERS = (
     "weights",
 )
 _SHOWN = 3
+# what torch says of a pickle that would call something
+_FOREIGN = re.compile(r"Unsupported (?:global|class)|GLOBAL |Trying to (?:call|instantiate)", re.IGNORECASE)
 # counters that older files do not have
 _UNNEEDED = "num_batches_tracked"
 
@@ -62,13 +65,11 @@ def load_weights(model: nn.Module, path: str) -> list[str]:
     if prefix:
         weights = {name.removeprefix(prefix): value for name, value in weights.items()}
         notes.append(f"{path}: {prefix!r} was taken off its keys")
-    for name, value in expected.items():
-        if name.endswith(_UNNEEDED) and name not in weights:
-            weights[name] = value
     if problems := _list_problems(weights, expected):
         raise UsageError(f"{_LABEL}: {quote(path)} does not fit the network: {'; '.join(problems)}")
+    own = {name: value for name, value in expected.items() if name.endswith(_UNNEEDED)}
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict({**own, **weights})
     except Exception as error:
         raise UsageError(f"{_LABEL}: {quote(path)} does not fit the network: {describe_failure(error)}") from error
     return notes
@@ -86,7 +87,7 @@ def _read_file(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "nsupported" in str(error) or "GLOBAL" in str(error):
+        if _FOREIGN.search(str(error)):
             raise UsageError(
                 f"{_LABEL}: {str(path)!r} holds objects besides tensors, which would run code when it is read;"
                 " save model.state_dict() alone"
@@ -150,7 +151,7 @@ def _find_prefix(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) 
 
 
 def _list_problems(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
-    missing = [name for name in expected if name not in weights]
+    missing = [name for name in expected if name not in weights and not name.endswith(_UNNEEDED)]
     unexpected = [name for name in weights if name not in expected]
     shapes = [
         f"{name} ({_write_shape(value)} there, {_write_shape(expected[name])} in the network)"
