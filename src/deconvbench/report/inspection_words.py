@@ -65,7 +65,7 @@ def explain_judgement(audit: Audit) -> str:
         name = name_site(images.site)
         reasons.append(f"equal gains at {name} change {format_levels(_take_real(images))} in real images")
     hidden = max(filter(math.isfinite, audit.hidden.values()), default=0.0)
-    if hidden >= max(highest, _LEAST_LEVELS):
+    if hidden >= 1 and hidden > highest:
         reasons.append(f"the last {audit.last_activation} hides {format_levels(hidden)} in saturated colours")
     risks = [finding for finding in audit.findings if finding.is_risk and not finding.is_ignored]
     if risks and (not reasons or audit.judgement == AT_RISK):
