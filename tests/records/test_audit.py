@@ -69,7 +69,7 @@ def test_words_name_site_cause_and_remedy() -> None:
         )
     )
     assert text.startswith("checkerboards: 1 upsampling site, ")
-    assert "1  1     transposed convolution       3     ×2" in text
+    assert "1  1     transposed k3 ×2" in text
     assert "from 1. 1, which has " in text
     assert "deconvbench.nn.ResizeConv2d" in text
 

@@ -163,7 +163,14 @@ class Audit:
 
 # numbers that are NaN where there is none
 _MAY_BE_NAN = frozenset(
-    {"flat_noise_levels", "periodicity_error", "real_detection_level", "removed_share", "time_share", "memory_share"}
+    {
+        "flat_noise_levels",
+        "periodicity_error",
+        "real_detection_level",
+        "removed_share",
+        "time_share",
+        "memory_share",
+    }
 )
 
 
