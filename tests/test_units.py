@@ -176,7 +176,8 @@ def test_no_bytes(text: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (950, "950"), (1250, "1.25 k"), (4_718_592, "4.72 M"), (12.44e9, "12.4 G"), (3e15, "3000 T")]
+    ("value", "text"),
+    [(0, "0"), (950, "950"), (1250, "1.25 k"), (4_718_592, "4.72 M"), (12.44e9, "12.4 G"), (3e15, "3000 T")],
 )
 def test_large_counts_have_a_prefix(value: float, text: str) -> None:
     assert format_count(value) == text

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deconvbench.analysis.remedy_costs import RemedyCost, list_remedy_costs, name_present
+from deconvbench.analysis.remedy_costs import RemedyCost, list_remedy_costs
 from deconvbench.analysis.scaling import Quantity
 from deconvbench.records import sites as kinds
 from deconvbench.records.audit import Audit
@@ -139,15 +139,6 @@ def test_a_failed_case_and_another_step_tell_nothing() -> None:
 def test_a_finding_without_its_site_is_passed_over() -> None:
     audit = make_audit()
     assert list_remedy_costs(replace(audit, sites=()), SUMMARY, QUALITY) == ()
-
-
-def test_layers_are_named_as_in_the_grid() -> None:
-    assert name_present(make_nearest(operation="interpolate(mode=bicubic)")) == (("bicubic_conv", 3), "")
-    assert name_present(make_transposed(kind=kinds.SUBPIXEL_CONVOLUTION, kernel_size=(5, 5))) == (
-        ("subpixel", 5),
-        "",
-    )
-    assert name_present(make_transposed(kind=kinds.MAX_UNPOOLING, kernel_size=())) == (("max_unpool_conv", 3), "")
 
 
 def test_the_reference_results_have_the_usual_remedies() -> None:

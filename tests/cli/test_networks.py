@@ -72,7 +72,9 @@ def test_options_reach_the_request(asked: list[tuple[AuditRequest, dict[str, Any
     assert options["max_memory_bytes"] == 2**31
 
 
-def test_the_command_line_wins_over_the_file(asked: list[tuple[AuditRequest, dict[str, Any]]], tmp_path: Path) -> None:
+def test_the_command_line_wins_over_the_file(
+    asked: list[tuple[AuditRequest, dict[str, Any]]], tmp_path: Path
+) -> None:
     (tmp_path / "pyproject.toml").write_text(
         "[tool.deconvbench.audit]\ntarget = 'm:at_risk'\nfail-on = 'at-risk'\ntimeout = 9\nmeasure-fuse = true\n"
     )

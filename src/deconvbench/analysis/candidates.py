@@ -67,8 +67,8 @@ class Candidate:
     is_beyond : bool
         Whether the size lies beyond those that were measured of this layer.
     beyond_factor : float
-        How far: its pixels over those of the largest measured size, above 1, or of the smallest, below 1; 1 where it
-        does not.
+        How far: its pixels over those of the largest measured size, above 1, or of the smallest, below 1; 1 where
+        it does not.
     noisy : bool
         Whether its timing was disturbed.
     """
@@ -227,8 +227,8 @@ def _check_size(layers: Mapping[Layer, Sequence[Row]], size: Size, *, extrapolat
     if not 1 / MOST_BEYOND <= factor <= MOST_BEYOND:
         end = format_size(sizes[-1] if factor > 1 else sizes[0])
         raise UsageError(
-            f"{named} has {factor:.3g} times the pixels of {end}, the nearest that was measured; an estimate reaches"
-            f" {MOST_BEYOND} times beyond; {how}"
+            f"{named} has {factor:.3g} times the pixels of {end}, the nearest that was measured; an estimate"
+            f" reaches {MOST_BEYOND} times beyond; {how}"
         )
 
 

@@ -186,8 +186,7 @@ def recommend_layer(
     require_columns(quality, "quality", LAYER_COLUMNS)
     if summary.empty:
         raise UsageError("run: nothing was measured in it")
-    bounds = {name: _check_bound(name, bound) for name, bound in (limits or {}).items()}
-    bounds = {name: bounds[name] for name in LIMITS if name in bounds}
+    bounds = check_limits(limits or {})
     resolved = resolve_setting(summary, setting or {}, size)
     found = list_candidates(summary, quality, resolved, extrapolate=extrapolate)
     fitting = _select(found, bounds)
@@ -216,6 +215,23 @@ def recommend_layer(
         relaxed=(*relaxed, *_run_otherwise(summary, quality, resolved, bounds, chosen, extrapolate=extrapolate)),
         cleaner=cleaner,
     )
+
+
+def check_limits(limits: Mapping[str, float]) -> dict[str, float]:
+    """Check limits, and put them in the order in which they are applied.
+
+    Parameters
+    ----------
+    limits : mapping of str to float
+        Bounds by name in `LIMITS`.
+
+    Raises
+    ------
+    UsageError
+        If one is not among them, or its bound not a number of its kind.
+    """
+    bounds = {name: _check_bound(name, bound) for name, bound in limits.items()}
+    return {name: bounds[name] for name in LIMITS if name in bounds}
 
 
 def _check_bound(name: str, bound: object) -> float:

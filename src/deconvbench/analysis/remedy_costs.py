@@ -12,6 +12,7 @@ import pandas as pd
 
 from deconvbench.analysis.candidates import FIELD_COLUMNS, Layer, find_metric, is_timed, list_pooled
 from deconvbench.analysis.scaling import Quantity
+from deconvbench.analysis.site_settings import count_channels, find_size, name_present
 from deconvbench.records import sites as kinds
 from deconvbench.records.audit import Audit
 from deconvbench.records.case import CASE_FIELDS, format_layer
@@ -24,7 +25,7 @@ Row = Mapping[str, Any]
 
 NOT_MEASURED = "not measured"
 _TRAINED = {"checkerboard": "trained_checkerboard_levels", "psnr": "trained_psnr_db"}
-_MODES = {"nearest": "nearest_conv", "bilinear": "bilinear_conv", "bicubic": "bicubic_conv"}
+_CHANNELS = ("in_channels", "out_channels")
 _COMPARABLE = tuple(name for name in CASE_FIELDS if name not in {"upsampler", "kernel_size"})
 
 
@@ -118,42 +119,6 @@ def list_remedy_costs(
     return tuple(found)
 
 
-def name_present(site: Site) -> tuple[Layer | None, str]:
-    """Name the layer that a site is, as the grid does, or say why it is none of them.
-
-    Parameters
-    ----------
-    site : Site
-        Any.
-
-    Returns
-    -------
-    layer : tuple of (str, int or None) or None
-        Upsampler and kernel.
-    reason : str
-        Empty where there is one.
-    """
-    if site.dims != 2:
-        return None, f"layers of {site.dims} axes were not measured"
-    if len({*site.scale}) != 1 or not float(site.scale[0]).is_integer():
-        return None, "scales that differ by axis, or are not whole, were not measured"
-    if site.groups != 1:
-        return None, "layers with groups were not measured"
-    if len({*site.kernel_size}) > 1 or any(one != 1 for one in site.dilation):
-        return None, "kernels that are not square, or dilated, were not measured"
-    kernel = site.kernel_size[0] if site.kernel_size else None
-    mode = next((word for word in _MODES if f"mode={word}" in site.operation), "")
-    upsampler = {
-        kinds.TRANSPOSED_CONVOLUTION: "transposed",
-        kinds.SUBPIXEL_CONVOLUTION: "subpixel",
-        kinds.RESIZE_CONVOLUTION: _MODES.get(mode, ""),
-        kinds.MAX_UNPOOLING: "max_unpool_conv",
-    }.get(site.kind, "")
-    if not upsampler:
-        return None, f"{site.kind.replace('_', ' ')} was not measured as it is here"
-    return (upsampler, kernel or 3), ""
-
-
 def _list_proposals(site: Site, finding: Finding) -> list[Layer]:
     """Name what to take instead; of an upsampler without a kernel the nearest that was measured."""
     scale = int(site.scale[0])
@@ -206,10 +171,9 @@ def _find_pair(site: Site, present: Layer, proposed: Layer, rows: Sequence[Row])
 def _measure_distance(site: Site, kernel: int | None, old: Row, new: Row) -> tuple[float, float, str]:
     """How far a measured pair is from a site: the kernels first, then channels and size as factors."""
     kernels = sum(abs(math.log((row["kernel_size"] or 3) / (kernel or 3))) for row in (old, new))
-    height, width = _find_size(site)
+    height, width = find_size(site, site.in_shape)
     factors = (
-        old["in_channels"] / site.in_channels,
-        old["out_channels"] / site.out_channels,
+        *(old[name] / number for name, number in zip(_CHANNELS, count_channels(site), strict=True)),
         math.sqrt(old["height"] * old["width"] / (height * width)),
         old["batch"] / max(1, site.in_shape[0]),
         # threads and formats of the defaults are the ones that most runs have
@@ -218,16 +182,11 @@ def _measure_distance(site: Site, kernel: int | None, old: Row, new: Row) -> tup
     return kernels, sum(abs(math.log(factor)) for factor in factors), str(old["memory_format"])
 
 
-def _find_size(site: Site) -> tuple[int, int]:
-    shape = site.in_shape[1:-1] if site.is_channels_last else site.in_shape[2:]
-    return shape[0], shape[1]
-
-
 def _is_same(site: Site, present: Layer, row: Row) -> bool:
     return (
         (row["upsampler"], row["kernel_size"]) == present
-        and (row["in_channels"], row["out_channels"]) == (site.in_channels, site.out_channels)
-        and (row["height"], row["width"]) == _find_size(site)
+        and tuple(row[name] for name in _CHANNELS) == count_channels(site)
+        and (row["height"], row["width"]) == find_size(site, site.in_shape)
     )
 
 

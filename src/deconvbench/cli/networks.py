@@ -140,15 +140,22 @@ def audit(
     except KeyboardInterrupt:
         print_text("deconvbench: interrupted; nothing of the audit is kept", sys.stderr)
         raise
-    _show(found, as_json=as_json, table=table, markdown=markdown, page=page)
+    _show(found, request.device, as_json=as_json, table=table, markdown=markdown, page=page)
     return int(settings.fail_on is not None and found.audit.judgement in audit_settings.FAIL_ON[settings.fail_on])
 
 
 def _show(
-    found: "TargetAudit", *, as_json: bool, table: Path | None, markdown: Path | None, page: Path | None
+    found: "TargetAudit",
+    device: str,
+    *,
+    as_json: bool,
+    table: Path | None,
+    markdown: Path | None,
+    page: Path | None,
 ) -> None:
     """Print an audit, and write the files that were asked for."""
     from deconvbench.report.inspection import render_html, render_markdown
+    from deconvbench.workflows.remedies import find_remedy_costs
 
     if as_json:
         facts = {"target": found.target, "inputs": list(found.inputs), "notes": list(found.notes)}
@@ -157,11 +164,14 @@ def _show(
         print_text(found)
     if table is not None:
         write_whole(table, _format_csv(_list_rows(found)).encode())
+    if markdown is None and page is None:
+        return
+    costs = find_remedy_costs(found.audit, device=device)
     if markdown is not None:
-        write_whole(markdown, render_markdown(found.audit, target=found.target).encode())
+        write_whole(markdown, render_markdown(found.audit, target=found.target, costs=costs).encode())
     if page is not None:
         command = shlex.join(["deconvbench", *sys.argv[1:]])
-        write_whole(page, render_html(found.audit, target=found.target, command=command).encode())
+        write_whole(page, render_html(found.audit, target=found.target, command=command, costs=costs).encode())
 
 
 def _list_rows(found: "TargetAudit") -> list[dict[str, Any]]:

@@ -129,7 +129,7 @@ def draw_spectra(
         axes.set_xlim(0, 0.505)
         axes.set_xlabel("cycles per pixel; grey: frequencies of the periods that were looked at")
         axes.set_ylabel("power (levels²)")
-        axes.legend(frameon=False, loc="lower right", fontsize=FONT_PT)
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=FONT_PT)
     return figure
 
 

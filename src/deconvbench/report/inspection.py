@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from deconvbench.analysis.remedy_costs import RemedyCost
+from deconvbench.analysis.site_settings import find_size
 from deconvbench.records.audit import Audit
 from deconvbench.records.sites import SiteReport
 from deconvbench.report.inspection_view import make_view
@@ -16,7 +17,6 @@ from deconvbench.report.inspection_words import (
     describe_layer,
     describe_scale,
     explain_judgement,
-    find_size,
     format_levels,
     format_share,
     list_causes,
@@ -61,8 +61,8 @@ def render_markdown(audit: Audit, *, target: str = "", costs: Sequence[RemedyCos
     costs : sequence of RemedyCost
         Of its findings.
     """
-    of = f" of {write_code(shorten(target))}" if target else ""
-    lines = [f"### deconvbench audit{of}: {escape_markdown(audit.judgement)}", ""]
+    of = f" ({write_code(shorten(target))})" if target else ""
+    lines = [f"### deconvbench audit: {escape_markdown(audit.judgement)}{of}", ""]
     lines += [escape_markdown(explain_judgement(audit)), ""]
     causes = [f"- {escape_markdown(cause)}" for cause in list_causes(audit)]
     lines += [*causes, ""] if causes else []

@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from deconvbench.analysis.remedy_costs import RemedyCost
+from deconvbench.analysis.site_settings import find_size
 from deconvbench.plots.network_audit import (
     draw_pattern,
     draw_ripple_map,
@@ -31,7 +32,6 @@ from deconvbench.report.inspection_words import (
     describe_scale,
     describe_shapes,
     explain_judgement,
-    find_size,
     format_levels,
     format_share,
     list_causes,
@@ -187,12 +187,15 @@ def _view_findings(audit: Audit, costs: Sequence[RemedyCost]) -> list[dict[str, 
                 "title": rule.title if rule else "",
                 "why": rule.explanation if rule else "",
                 "is_risk": False,
+                "weight": "ignored",
                 "places": [],
                 "remedies": {},
                 "costs": {},
             },
         )
-        view["is_risk"] = view["is_risk"] or finding.is_risk
+        view["is_risk"] = view["is_risk"] or (finding.is_risk and not finding.is_ignored)
+        if not finding.is_ignored:
+            view["weight"] = "" if view["is_risk"] else "no risk"
         view["places"].append(
             (f"site-{finding.site}", f"{finding.site}. {shorten(finding.path or '(the model)')}", finding.message)
         )

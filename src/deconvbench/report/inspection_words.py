@@ -8,8 +8,9 @@ from collections.abc import Mapping
 
 from deconvbench.analysis.remedy_costs import RemedyCost
 from deconvbench.analysis.scaling import Quantity
+from deconvbench.analysis.site_settings import count_channels, find_size
 from deconvbench.records import sites as kinds
-from deconvbench.records.audit import CLEAN, Attribution, Audit
+from deconvbench.records.audit import AT_RISK, CLEAN, Audit
 from deconvbench.records.sites import Site, SiteReport
 from deconvbench.system.texts import tidy_line
 
@@ -23,6 +24,8 @@ _KINDS = {
     kinds.MAX_UNPOOLING: "max-unpooling",
     kinds.FOLD: "fold",
 }
+# amplitude below which a network is not judged by it
+_LEAST_LEVELS = 0.25
 # what is pasted for the layers that are proposed
 _CLASSES = {
     "nearest_conv_fast": "ResizeConv2d",
@@ -45,7 +48,6 @@ def explain_judgement(audit: Audit) -> str:
         return "No upsampling site was found in what was run, so nothing in it can draw this kind of pattern."
     flat = [one for one in audit.attributions if math.isfinite(one.levels)]
     worst = max(flat, key=lambda one: one.levels, default=None)
-    shown = worst is not None and worst.levels >= 0.005
     if audit.judgement == CLEAN:
         if worst is None:
             unknown = "the ripple of its output was not measured"
@@ -54,18 +56,19 @@ def explain_judgement(audit: Audit) -> str:
             ending = f"no ripple of more than {format_levels(worst.levels)} was measured in its output"
         return f"{count(len(audit.sites), 'upsampling site')}; {ending}."
     reasons = []
-    if worst is not None and shown:
+    highest = worst.levels if worst else 0.0
+    if worst is not None and highest >= _LEAST_LEVELS:
         where = "plain colours" if worst.is_flat else "images"
-        reasons.append(f"{where} come out with {format_levels(worst.levels)} of ripple at period {worst.period}")
+        reasons.append(f"{where} come out with {format_levels(highest)} of ripple at period {worst.period}")
     images = max((one for one in audit.sites if _is_number(one.real_levels)), key=_take_real, default=None)
-    if images is not None and _take_real(images) > (worst.levels if worst else 0):
+    if images is not None and _take_real(images) >= max(highest, _LEAST_LEVELS):
         name = name_site(images.site)
         reasons.append(f"equal gains at {name} change {format_levels(_take_real(images))} in real images")
     hidden = max(filter(math.isfinite, audit.hidden.values()), default=0.0)
-    if hidden > (worst.levels if worst else 0):
+    if hidden >= 1 and hidden > highest:
         reasons.append(f"the last {audit.last_activation} hides {format_levels(hidden)} in saturated colours")
-    risks = [finding for finding in audit.findings if finding.is_risk]
-    if risks and (not reasons or (worst is not None and worst.levels < 1)):
+    risks = [finding for finding in audit.findings if finding.is_risk and not finding.is_ignored]
+    if risks and (not reasons or audit.judgement == AT_RISK):
         codes = ", ".join(dict.fromkeys(finding.code for finding in risks))
         reasons.append(f"{count(len(risks), 'finding')} ({codes}) may draw checkerboards")
     text = "; ".join(reasons) or "see the findings"
@@ -81,30 +84,15 @@ def _take_real(report: SiteReport) -> float:
 
 
 def list_causes(audit: Audit) -> list[str]:
-    """Say of each scale with a ripple where it comes from.
+    """Say of each scale with a ripple where it comes from, a sentence each.
 
     Parameters
     ----------
     audit : Audit
         Any.
     """
-    return [_describe_cause(audit, one) for one in audit.attributions if math.isfinite(one.levels)]
-
-
-def _describe_cause(audit: Audit, attribution: Attribution) -> str:
-    where = "plain colours" if attribution.is_flat else "real images"
-    text = f"Period {attribution.period}: {format_levels(attribution.levels)} in {where}"
-    if attribution.site is None:
-        return f"{text}; no single site causes it."
-    site = next((one.site for one in audit.sites if one.site.number == attribution.site), None)
-    name = name_site(site) if site else f"{attribution.site}. {shorten(attribution.path or '(the model)')}"
-    if _is_number(attribution.alone_levels):
-        alone = format_levels(attribution.alone_levels)
-        return f"{text}, from {name} (by itself it has {alone}; ripples of several sites cancel in part)."
-    if math.isfinite(attribution.removed_share):
-        share = format_share(attribution.removed_share)
-        return f"{text}, from {name}: equal gains there remove {share} of its power."
-    return f"{text}, from {name}."
+    words = [tidy_line(str(one)) for one in audit.attributions if math.isfinite(one.levels)]
+    return [f"{text[:1].upper()}{text[1:]}." for text in words]
 
 
 def name_site(site: Site) -> str:
@@ -166,22 +154,9 @@ def describe_shapes(site: Site) -> str:
     site : Site
         Any.
     """
-    return f"{site.in_channels} ch {_write_size(site, site.in_shape)} → {site.out_channels} ch " + _write_size(
-        site, site.out_shape
-    )
-
-
-def find_size(site: Site, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Find the spatial part of a shape.
-
-    Parameters
-    ----------
-    site : Site
-        Any.
-    shape : tuple of int
-        Its `in_shape` or `out_shape`.
-    """
-    return shape[1 : 1 + site.dims] if site.is_channels_last else shape[-site.dims :]
+    before, after = count_channels(site)
+    sizes = [_write_size(site, shape) for shape in (site.in_shape, site.out_shape)]
+    return f"{before} ch {sizes[0]} → {after} ch {sizes[1]}"
 
 
 def _write_size(site: Site, shape: tuple[int, ...]) -> str:
