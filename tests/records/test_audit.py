@@ -12,7 +12,7 @@ from deconvbench.records.audit import Audit
 from deconvbench.records.decoding import DecodingError
 from deconvbench.records.sites import SiteReport
 from tests.networks.inspection.networks import make_dcgan, make_espcn
-from tests.networks.inspection.test_attribution import make_site
+from tests.networks.inspection.test_views import make_site
 
 
 def test_an_audit_is_json() -> None:

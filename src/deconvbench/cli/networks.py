@@ -4,6 +4,7 @@ import csv
 import io
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -132,7 +133,7 @@ def audit(
     try:
         with show_stages(sys.stderr) as observer:
             found = auditing.audit_target(
-                request,
+                replace(request, evidence=page is not None),
                 timeout_s=settings.timeout or auditing.TIMEOUT_S,
                 max_memory_bytes=settings.max_memory,
                 observer=observer,

@@ -118,7 +118,8 @@ def _describe_findings(findings: Sequence[Finding]) -> list[str]:
     lines = [" ".join(words)]
     by_message: dict[str, list[str]] = {}
     for one in findings:
-        by_message.setdefault(one.message, []).append(f"{one.site}. {one.path or '(the model)'}")
+        name = f"{one.site}. {one.path or '(the model)'}" if one.site else "the network"
+        by_message.setdefault(one.message, []).append(name)
     for message, names in by_message.items():
         more = f" and {len(names) - _MOST_PATHS} more" if len(names) > _MOST_PATHS else ""
         lines.append(f"  {', '.join(names[:_MOST_PATHS])}{more}: {message}")
