@@ -12,7 +12,7 @@ from deconvbench.records.audit import Audit
 from deconvbench.records.decoding import DecodingError
 from deconvbench.records.sites import SiteReport
 from tests.networks.inspection.networks import make_dcgan, make_espcn
-from tests.networks.inspection.test_attribution import make_site
+from tests.networks.inspection.test_views import make_site
 
 
 def test_an_audit_is_json() -> None:
@@ -69,7 +69,7 @@ def test_words_name_site_cause_and_remedy() -> None:
         )
     )
     assert text.startswith("checkerboards: 1 upsampling site, ")
-    assert "1  1     transposed convolution       3     ×2" in text
+    assert "1  1     transposed k3 ×2" in text
     assert "from 1. 1, which has " in text
     assert "deconvbench.nn.ResizeConv2d" in text
 

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 -- a row of the table is a line
 """An audit as text."""
 
 from dataclasses import replace
@@ -55,8 +54,8 @@ def test_all_of_a_network_is_in_it() -> None:
     assert str(AUDIT).splitlines() == [
         "checkerboards: 1 upsampling site, 0 findings",
         "",
-        "   site  kind                    kernel  scale       input → output    MACs  time  memory  ripple  plain  images",
-        "1  up    transposed convolution       3     ×2  64×16×16 → 32×33×33  4.72 M   50%     25%   3.12%   1.23       –",
+        "   site  layer                  input → output    MACs  time  memory  ripple  plain  images",
+        "1  up    transposed k3 ×2  64×16×16 → 32×33×33  4.72 M   50%     25%   3.12%   1.23       –",
         "",
         "plain colours: 1.30 levels at period 2, 0.00 levels at period 4; chance makes 0.10",
         "photographs: 1.20 levels at period 2; a grid is detected from 0.4",
@@ -116,3 +115,7 @@ def test_what_a_last_activation_hides_is_in_it() -> None:
 
 def test_a_rule_of_a_later_version_has_no_title() -> None:
     assert "DB999 (a risk)" in str(replace(AUDIT, findings=(find("DB999"),)))
+
+
+def test_levels_that_round_to_zero_have_no_sign() -> None:
+    assert "-0.00" not in str(replace(AUDIT, sites=(replace(REPORT, flat_levels=-0.001, real_levels=-0.2),)))

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- an input is a line
 """Inputs in words."""
 
 import pytest

@@ -75,7 +75,10 @@ def test_without_a_file_nothing_is_set(tmp_path: Path) -> None:
         ("[tool.deconvbench]\naudit = 3", "pyproject.toml: tool.deconvbench.audit: 3 is not a table"),
         ("[tool.deconvbench.audit]\nfail_on = 'at-risk'", "audit.fail_on: unknown key; the keys are target, "),
         ("[tool.deconvbench.audit]\nfail_on = 'at-risk'", "(did you mean 'fail-on'?)"),
-        ("[tool.deconvbench.audit]\nfail-on = 'clean'", "audit.fail-on: 'clean' is not one of at-risk, checkerboards"),
+        (
+            "[tool.deconvbench.audit]\nfail-on = 'clean'",
+            "audit.fail-on: 'clean' is not one of at-risk, checkerboards",
+        ),
         ("[tool.deconvbench.audit]\nfail-on = 1", "audit.fail-on: 1 is not one of"),
         ("[tool.deconvbench.audit]\nignore = ['DB1']", "audit.ignore: 'DB1' is not one of DB001"),
         ("[tool.deconvbench.audit]\nignore = 1", "audit.ignore: 1 is not a text or a list of texts"),
@@ -124,7 +127,12 @@ def test_the_command_line_wins_key_by_key() -> None:
 
 def test_another_target_does_not_get_the_weights_and_inputs_of_the_configured_one() -> None:
     configured = AuditSettings(
-        target="a:b", state_dict="w", input=(InputDescription(shape=(1,)),), image=("i",), range=(0, 1), timeout=5.0
+        target="a:b",
+        state_dict="w",
+        input=(InputDescription(shape=(1,)),),
+        image=("i",),
+        range=(0, 1),
+        timeout=5.0,
     )
     assert merge(AuditSettings(target="c:d"), configured) == AuditSettings(target="c:d", timeout=5.0)
     unnamed = AuditSettings(state_dict="w", timeout=5.0)

@@ -4,6 +4,7 @@ import csv
 import io
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -129,13 +130,17 @@ def audit(
     ):
         if path is not None:
             check_target(path, option, own, force=force)
-    with show_stages(sys.stderr) as observer:
-        found = auditing.audit_target(
-            request,
-            timeout_s=settings.timeout or auditing.TIMEOUT_S,
-            max_memory_bytes=settings.max_memory,
-            observer=observer,
-        )
+    try:
+        with show_stages(sys.stderr) as observer:
+            found = auditing.audit_target(
+                replace(request, evidence=page is not None),
+                timeout_s=settings.timeout or auditing.TIMEOUT_S,
+                max_memory_bytes=settings.max_memory,
+                observer=observer,
+            )
+    except KeyboardInterrupt:
+        print_text("deconvbench: interrupted; nothing of the audit is kept", sys.stderr)
+        raise
     _show(found, request.device, as_json=as_json, table=table, markdown=markdown, page=page)
     return int(settings.fail_on is not None and found.audit.judgement in audit_settings.FAIL_ON[settings.fail_on])
 

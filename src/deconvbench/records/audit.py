@@ -1,6 +1,6 @@
 """The result of an audit: plain data, in words and as a dict.
 
-Decides nothing. The words are those of `audit_text`.
+Decides nothing.
 """
 
 import dataclasses
@@ -19,6 +19,25 @@ CLEAN, AT_RISK, CHECKERBOARDS = "clean", "at risk", "checkerboards"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Harmonic:
+    """What the pattern of one site has at a shorter period than its own.
+
+    Parameters
+    ----------
+    site : int
+        The site.
+    path : str
+        Of its module.
+    levels : float
+        RMS amplitude in 8-bit levels, with equal gains everywhere else.
+    """
+
+    site: int
+    path: str
+    levels: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attribution:
     """Which site causes the ripple of one scale.
 
@@ -29,15 +48,19 @@ class Attribution:
     levels : float
         Their RMS amplitude in 8-bit levels.
     site : int or None
-        The site whose equal gains remove most of their power. If none removes a quarter, the ripples of several
-        sites cancel in part: then the one that has the largest when all others have equal gains. None if that has
-        not a quarter either.
+        The site that has most of it, among those whose own scale it is if one of them has a quarter; of all others
+        otherwise. None if none has a quarter.
     path : str
         Of its module.
     removed_share : float
-        Of the power, at most 1; NaN where nothing is removed.
+        Of the pattern, 0 to 1: the mean of what equal gains there take away and of what is left of it with equal
+        gains everywhere else. Of two sites these are the Shapley values.
     alone_levels : float or None
-        What the site has when all others have equal gains, if it was chosen for that.
+        Amplitude with equal gains everywhere else; None where no other site has a part.
+    is_harmonic : bool
+        Whether the site's own pattern is of another scale, and this one comes from what is not linear after it.
+    harmonics : tuple of Harmonic
+        Other sites, of longer periods, whose patterns have such waves at this scale too.
     is_flat : bool
         Whether it was read off plain colours, or off the outputs for real images.
     """
@@ -48,15 +71,26 @@ class Attribution:
     path: str
     removed_share: float
     alone_levels: float | None = None
+    is_harmonic: bool = False
+    harmonics: tuple[Harmonic, ...] = ()
     is_flat: bool = True
 
     def __str__(self) -> str:
-        where = "plain colours" if self.is_flat else "images"
-        cause = "no single site" if self.site is None else f"{self.site}. {self.path or '(the model)'}"
-        share = "" if self.site is None else f", which has {self.removed_share:.0%} of it"
-        if self.alone_levels is not None:
-            share = f", which alone has {self.alone_levels:.2f} (ripples of several sites cancel in part)"
-        return f"period {self.period}: {self.levels:.2f} levels in {where}, from {cause}{share}"
+        text = f"period {self.period}: {self.levels:.2f} levels in {'plain colours' if self.is_flat else 'images'}"
+        if self.site is None:
+            text += ", from no single site"
+        else:
+            how = "harmonics of the longer pattern of " if self.is_harmonic else ""
+            text += (
+                f", from {how}{self.site}. {self.path or '(the model)'}, which has {self.removed_share:.0%} of it"
+            )
+            text += "" if self.alone_levels is None else f", and alone {self.alone_levels:.2f} levels"
+        for one in self.harmonics:
+            text += (
+                f"; harmonics of the longer pattern of {one.site}. {one.path or '(the model)'}, alone"
+                f" {one.levels:.2f} levels, add to it or cancel with it"
+            )
+        return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +133,7 @@ class Audit:
     not_covered : tuple of str
         What could not be measured, and why.
     evidence : Evidence or None
-        What a page shows beside the numbers.
+        What is shown beside the numbers, if that was asked for.
     """
 
     judgement: str
@@ -163,21 +197,14 @@ class Audit:
 
 # numbers that are NaN where there is none
 _MAY_BE_NAN = frozenset(
-    {
-        "flat_noise_levels",
-        "periodicity_error",
-        "real_detection_level",
-        "removed_share",
-        "time_share",
-        "memory_share",
-    }
+    {"flat_noise_levels", "periodicity_error", "real_detection_level", "time_share", "memory_share"}
 )
 
 
-def _read_periods(levels: Mapping[Any, float]) -> dict[int, float]:
-    """Read periods, of which JSON makes text."""
+def _read_periods(by_period: Mapping[Any, float]) -> dict[int, float]:
+    """Make whole numbers of keys again: JSON has text for them."""
     try:
-        return {int(period): level for period, level in levels.items()}
+        return {int(period): levels for period, levels in by_period.items()}
     except ValueError as error:
         raise DecodingError("a period is not a whole number") from error
 

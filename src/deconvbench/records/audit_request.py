@@ -33,6 +33,8 @@ class AuditRequest:
         Whether what `deconvbench.fuse` would gain is timed.
     ignore : tuple of str
         Codes of findings that do not count.
+    evidence : bool
+        Whether what a page shows beside the numbers is kept.
     max_memory_bytes : int
         How much memory the audit may take beyond what torch itself does.
     """
@@ -48,4 +50,5 @@ class AuditRequest:
     threads: int | None = None
     measure_fuse: bool = False
     ignore: tuple[str, ...] = ()
+    evidence: bool = False
     max_memory_bytes: int = 2**62

@@ -5,8 +5,9 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from deconvbench.records import sites as kinds
 from deconvbench.records.findings import RULES, Finding
-from deconvbench.records.sites import SiteReport
+from deconvbench.records.sites import Site, SiteReport
 from deconvbench.units import format_count
 
 if TYPE_CHECKING:
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
 _HEADINGS = (
     "",
     "site",
-    "kind",
-    "kernel",
-    "scale",
+    "layer",
     "input → output",
     "MACs",
     "time",
@@ -26,8 +25,16 @@ _HEADINGS = (
     "plain",
     "images",
 )
+# in a column's width
+_KINDS = {
+    kinds.TRANSPOSED_CONVOLUTION: "transposed",
+    kinds.RESIZE_CONVOLUTION: "resize-conv",
+    kinds.SUBPIXEL_CONVOLUTION: "sub-pixel",
+    kinds.DEPTH_TO_SPACE: "shuffle",
+    kinds.MAX_UNPOOLING: "max-unpooling",
+}
 _WORDS = 3  # columns that are words, to the left
-_MOST_NAME = 44
+_MOST_NAME = 36
 _MOST_PATHS = 6
 _WIDTH = 110
 # levels that are not written as zero
@@ -64,9 +71,7 @@ def _list_cells(report: SiteReport) -> tuple[str, ...]:
     return (
         str(site.number),
         _shorten(site.name),
-        site.kind.replace("_", " "),
-        _write_sizes(site.kernel_size),
-        f"×{_write_sizes(site.scale)}",
+        _name_layer(site),
         f"{_write_map(site.in_shape)} → {_write_map(site.out_shape)}",
         format_count(site.macs),
         _write_share(report.time_share),
@@ -109,10 +114,12 @@ def _describe_findings(findings: Sequence[Finding]) -> list[str]:
     first = findings[0]
     rule = RULES.get(first.code)
     weight = "ignored" if first.is_ignored else "a risk" if any(one.is_risk for one in findings) else ""
-    lines = [f"{first.code} {rule.title if rule else ''}{f' ({weight})' * bool(weight)}"]
+    words = [first.code, *([rule.title] if rule else []), *([f"({weight})"] if weight else [])]
+    lines = [" ".join(words)]
     by_message: dict[str, list[str]] = {}
     for one in findings:
-        by_message.setdefault(one.message, []).append(f"{one.site}. {one.path or '(the model)'}")
+        name = f"{one.site}. {one.path or '(the model)'}" if one.site else "the network"
+        by_message.setdefault(one.message, []).append(name)
     for message, names in by_message.items():
         more = f" and {len(names) - _MOST_PATHS} more" if len(names) > _MOST_PATHS else ""
         lines.append(f"  {', '.join(names[:_MOST_PATHS])}{more}: {message}")
@@ -136,8 +143,13 @@ def _write_periods(levels: Mapping[int, float]) -> str:
     return ", ".join(f"{max(level, 0.0):.2f} levels at period {period}" for period, level in levels.items())
 
 
+def _name_layer(site: Site) -> str:
+    kernel = f" k{_write_sizes(site.kernel_size)}" if site.kernel_size else ""
+    return f"{_KINDS.get(site.kind, site.kind)}{kernel} ×{_write_sizes(site.scale)}"
+
+
 def _write_sizes(sizes: Iterable[float]) -> str:
-    return "×".join(f"{one:g}" for one in dict.fromkeys(sizes)) or "–"
+    return "×".join(f"{one:.4g}" for one in dict.fromkeys(sizes))
 
 
 def _write_map(shape: Sequence[int]) -> str:
@@ -150,7 +162,8 @@ def _write_share(share: float) -> str:
 
 
 def _write_levels(levels: float | None) -> str:
-    return "–" if levels is None else f"{levels:.2f}"
+    # rounded first: there is no negative zero
+    return "–" if levels is None else f"{round(levels, 2) + 0.0:.2f}"
 
 
 def _shorten(name: str) -> str:

@@ -43,7 +43,7 @@ class Finding:
     code : str
         One of `RULES`.
     site : int
-        Number of the site.
+        Number of the site; 0 for the network itself.
     path : str
         Of its module.
     message : str
@@ -150,6 +150,15 @@ RULES: Mapping[str, Rule] = {
             " picture.",
             remedy="add a convolution after it (3×3, as many channels in as out), or upsample one layer earlier",
             is_risk=False,
+        ),
+        Rule(
+            code="DB011",
+            title="output is not finite",
+            explanation="The network's output, or a weight of it, holds NaN or infinity, so that nothing can be"
+            " said of the ripple there.",
+            remedy="check that the weights were loaded whole and that the input has the range that the network is"
+            " meant for; in half precision, run what overflows in single",
+            is_risk=True,
         ),
     )
 }

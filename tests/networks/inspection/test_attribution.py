@@ -1,119 +1,103 @@
 """Which site causes which ripple."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import pytest
 import torch
 
 from deconvbench.measure.artifacts.spectrum import CheckerboardResult
-from deconvbench.networks.inspection.attribution import (
-    attribute_alone,
-    attribute_flat,
-    attribute_real,
-    choose_output,
-    find_common_period,
-    find_period,
-)
-from deconvbench.networks.inspection.periodic import PeriodicPart
-from deconvbench.records.sites import Site
+from deconvbench.networks.inspection.attribution import Suspect, attribute_flat, attribute_real, has_part
+from deconvbench.networks.inspection.periodic import PeriodicPart, read_periodic
+from deconvbench.records.audit import Attribution
 
-PATHS = {1: "up1", 2: "up2"}
-
-
-def make_site(**options: Any) -> Site:
-    defaults: dict[str, Any] = {
-        "number": 1,
-        "path": "up",
-        "kind": "transposed_convolution",
-        "operation": "conv_transpose2d",
-        "dims": 2,
-        "scale": (2, 2),
-        "in_shape": (1, 4, 8, 8),
-        "out_shape": (1, 4, 16, 16),
-        "in_channels": 4,
-        "out_channels": 4,
-        "macs": 1,
-    }
-    return Site(**{**defaults, **options})
-
-
-@pytest.mark.parametrize(
-    ("options", "out_shape", "period"),
-    [
-        pytest.param({}, (1, 3, 16, 16), 2, id="last"),
-        pytest.param({}, (1, 3, 64, 64), 8, id="upsampled by four after it"),
-        pytest.param({"out_shape": (1, 4, 18, 18)}, (1, 3, 64, 64), 8, id="cropped"),
-        pytest.param({}, (1, 3, 8, 8), None, id="made smaller after it"),
-        pytest.param({"scale": (1.5, 1.5)}, (1, 3, 16, 16), None, id="no whole number"),
-        pytest.param({"scale": (1.5, 1.5)}, (1, 3, 32, 32), 3, id="whole in the output"),
-        pytest.param(
-            {"out_shape": (1, 16, 16, 4), "is_channels_last": True}, (1, 3, 32, 32), 4, id="channels last"
-        ),
-        pytest.param({}, (1, 3, 16), None, id="another number of axes"),
-    ],
-)
-def test_periods_in_the_output(options: dict[str, Any], out_shape: tuple[int, ...], period: int | None) -> None:
-    assert find_period(make_site(**options), out_shape) == period
-
-
-def test_the_common_period_is_a_multiple_of_all_within_reason() -> None:
-    assert find_common_period([2, None, 3]) == 6
-    assert find_common_period([8, 4, 2]) == 8
-    assert find_common_period([64, 48]) == 64
-
-
-def test_the_largest_map_is_looked_at() -> None:
-    outputs = [
-        torch.zeros(1, 3, 4, 4),
-        torch.zeros(1, 1, 8, 8),
-        torch.zeros(9, 99),
-        torch.zeros(1, 1, 99, 99).int(),
-    ]
-    assert choose_output(outputs) == 1
-    assert choose_output(outputs[2:]) is None
+# the first has a pattern of period 4 alone, the second one of period 2
+SUSPECTS = {
+    1: Suspect(number=1, path="up1", periods=frozenset({4})),
+    2: Suspect(number=2, path="up2", periods=frozenset({2})),
+}
 
 
 def make_part(small: float, large: float, scatter: float = 0.0) -> PeriodicPart:
-    return PeriodicPart(power={2: small**2, 4: large**2}, scatter=scatter, periodicity_error=0.0)
+    """Make a pattern of stripes of period 2 and others of period 4, of these RMS amplitudes and signs."""
+    columns = torch.arange(64)
+    pattern = small * torch.cos(torch.pi * columns) + large * 2**0.5 * torch.cos(torch.pi / 2 * columns)
+    part = read_periodic(pattern.double().expand(1, 1, 64, 64), 4, 2)
+    assert part is not None
+    return PeriodicPart(power=part.power, scatter=scatter, periodicity_error=0.0, waves=part.waves)
 
 
-def test_the_site_that_removes_most_of_a_scale_is_its_cause() -> None:
-    after = {1: make_part(2.9, 0.1), 2: make_part(0.3, 1.0)}
-    two, four = attribute_flat(make_part(3.0, 1.0), make_part(3.0, 1.0), after, PATHS)
-    assert (two.period, two.site, two.path, two.levels) == (2, 2, "up2", 3.0)
-    assert two.removed_share == pytest.approx(0.99)
+def attribute(
+    whole: PeriodicPart, without: Mapping[int, PeriodicPart | None], alone: Mapping[int, PeriodicPart | None]
+) -> list[Attribution]:
+    return attribute_flat(whole, whole, without, alone, SUSPECTS)
+
+
+def test_the_site_that_has_most_of_a_scale_is_its_cause() -> None:
+    two, four = attribute(make_part(3.0, 1.0), {1: make_part(2.9, 0.1), 2: make_part(0.3, 1.0)}, {})
+    assert (two.period, two.site, two.path, two.alone_levels) == (2, 2, "up2", None)
+    assert two.levels == pytest.approx(3.0)
+    assert two.removed_share == pytest.approx(0.9)
     assert (four.period, four.site, four.path) == (4, 1, "up1")
-    assert str(four) == "period 4: 1.00 levels in plain colours, from 1. up1, which has 99% of it"
+    assert str(four) == "period 4: 1.00 levels in plain colours, from 1. up1, which has 90% of it"
 
 
-def test_what_no_site_removes_has_no_cause() -> None:
-    (two,) = attribute_flat(
-        make_part(3.0, 0.01),
-        make_part(3.0, 0.01),
-        {1: make_part(2.9, 0.0), 2: make_part(4.0, 0.0), 3: None},
-        PATHS,
+def test_what_no_site_has_a_quarter_of_has_no_cause() -> None:
+    (two,) = attribute(make_part(3.0, 0.01), {1: make_part(2.9, 0.0), 2: make_part(4.0, 0.0)}, {})
+    assert (two.site, two.path, two.removed_share) == (None, "", 0.0)
+    assert str(two).endswith("from no single site")
+
+
+def test_harmonics_of_a_longer_pattern_are_told_apart_from_the_pattern_of_that_scale() -> None:
+    # what one makes alone is what there is without the other; the second takes most of the harmonics away
+    alone = {1: make_part(-5.0, 4.0), 2: make_part(9.0, 0.0)}
+    two, four = attribute(make_part(4.0, 4.0), {1: alone[2], 2: alone[1]}, alone)
+    assert (two.site, two.is_harmonic, two.removed_share) == (2, False, 1.0)
+    assert two.alone_levels == pytest.approx(9.0)
+    (harmonic,) = two.harmonics
+    assert (harmonic.site, harmonic.path) == (1, "up1")
+    assert harmonic.levels == pytest.approx(5.0)
+    assert "harmonics of the longer pattern of 1. up1, alone 5.00 levels, add to it or cancel with it" in str(two)
+    assert (four.site, four.is_harmonic, four.harmonics) == (1, False, ())
+
+
+def test_harmonics_have_a_cause_where_the_site_of_that_scale_has_no_part() -> None:
+    two, four = attribute(make_part(2.0, 4.0), {1: make_part(0.0, 0.0), 2: make_part(1.9, 4.0)}, {})
+    assert (two.site, two.is_harmonic, two.harmonics) == (1, True, ())
+    assert str(two) == (
+        "period 2: 2.00 levels in plain colours, from harmonics of the longer pattern of 1. up1, which has 100% of"
+        " it"
     )
-    assert two.site is None
-    assert "no single site" in str(two)
+    assert (four.site, four.is_harmonic) == (1, False)
 
 
-def test_where_ripples_cancel_the_site_that_has_most_alone_is_the_cause() -> None:
-    found = attribute_flat(
-        make_part(3.0, 2.0), make_part(3.0, 2.0), {1: make_part(2.9, 0.1), 2: make_part(4.0, 4.0)}, PATHS
-    )
-    two, four = attribute_alone(found, {1: make_part(1.0, 5.0), 2: make_part(4.0, 0.0)}, PATHS)
-    assert (two.site, two.path, two.alone_levels) == (2, "up2", 4.0)
-    assert "which alone has 4.00" in str(two)
-    assert (four.site, four.alone_levels) == (1, None)
-    (left, _) = attribute_alone(found, {1: make_part(0.1, 0.0), 2: None}, PATHS)
-    assert left.site is None
+def test_a_share_is_the_mean_of_what_is_taken_away_and_what_is_left_alone() -> None:
+    whole, alone = make_part(4.0, 0.0), {1: make_part(1.0, 0.0), 2: make_part(1.5, 0.0)}
+    (second,) = attribute(whole, {1: alone[2], 2: alone[1]}, alone)
+    assert second.removed_share == pytest.approx((4 - 1 + 1.5) / 2 / 4)
+    (first,) = attribute_flat(whole, whole, {1: alone[2], 2: alone[1]}, alone, {1: SUSPECTS[2], 2: SUSPECTS[1]})
+    assert first.removed_share == pytest.approx((4 - 1.5 + 1) / 2 / 4)
+
+
+def test_alone_is_given_for_the_mean_of_all_colours() -> None:
+    mean, colour = make_part(2.0, 0.0), make_part(4.0, 0.0)
+    alone = {1: make_part(0.1, 0.0), 2: make_part(3.9, 0.0)}
+    (two,) = attribute_flat(mean, colour, {1: alone[2], 2: alone[1]}, alone, SUSPECTS)
+    assert two.levels == pytest.approx(2.0)
+    assert two.alone_levels == pytest.approx(1.95)
+
+
+def test_a_site_that_changes_nothing_has_no_part() -> None:
+    whole = make_part(3.0, 1.0)
+    assert has_part(whole, whole, make_part(3.0, 0.9))
+    assert not has_part(whole, whole, make_part(2.99, 1.01))
+    assert not has_part(whole, whole, None)
+    # period 4 is chance
+    faint = make_part(3.0, 0.01)
+    assert not has_part(faint, faint, make_part(3.0, 0.0))
 
 
 def test_chance_is_not_attributed() -> None:
-    assert (
-        attribute_flat(make_part(1.0, 1.0, scatter=0.5), make_part(1.0, 1.0), {1: make_part(0.0, 0.0)}, PATHS)
-        == []
-    )
+    assert attribute(make_part(1.0, 1.0, scatter=0.5), {1: make_part(0.0, 0.0)}, {}) == []
 
 
 def test_in_images_the_changes_count_and_not_the_content() -> None:
@@ -122,7 +106,7 @@ def test_in_images_the_changes_count_and_not_the_content() -> None:
             amplitude=1.0, detection_level=0.1, noise_level=0.1, by_scale={2: small, 4: large}, period=4, patches=9
         )
 
-    (two,) = attribute_real(score(5.0, 5.0), {1: score(0.1, 0.0), 2: score(2.0, 0.01)}, PATHS)
-    assert (two.period, two.site, two.is_flat) == (2, 2, False)
+    (two,) = attribute_real(score(5.0, 5.0), {1: score(0.1, 0.0), 2: score(2.0, 0.01)}, SUSPECTS)
+    assert (two.period, two.site, two.is_flat, two.is_harmonic) == (2, 2, False, False)
     assert two.removed_share == pytest.approx(4 / 4.01)
-    assert attribute_real(score(5.0, 5.0), {1: None}, PATHS) == []
+    assert attribute_real(score(5.0, 5.0), {1: None}, SUSPECTS) == []

@@ -104,7 +104,7 @@ def test_a_bad_layer_among_good_ones_is_found(seed: int) -> None:
     ("model", "example", "judgement", "ripples"),
     [
         pytest.param(Fcn(), IMAGE, "clean", [False, False], id="FCN"),
-        pytest.param(make_dcgan(), torch.randn(4, 16, 1, 1), "checkerboards", [True] * 3, id="DCGAN"),
+        pytest.param(make_dcgan(), torch.randn(4, 16, 1, 1), "at risk", [True] * 3, id="DCGAN"),
         pytest.param(UNet(), IMAGE, "checkerboards", [True] * 2, id="U-Net"),
         pytest.param(UNet(bilinear=True), IMAGE, "clean", [False] * 2, id="bilinear U-Net"),
         pytest.param(make_espcn(), torch.rand(1, 1, 48, 48), "checkerboards", [True], id="ESPCN"),
@@ -332,3 +332,104 @@ def test_what_is_wrong_is_said_in_one_line(arguments: dict[str, Any], message: s
         deconvbench.audit(given.pop("model"), given.pop("example_input"), **given)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+class _Bad(nn.Module):
+    """Gives something that is not finite, for some inputs or for all."""
+
+    def __init__(self, *, is_flat_only: bool = False) -> None:
+        super().__init__()
+        self.up = make_resize(3)
+        self.is_flat_only = is_flat_only
+
+    def forward(self, x: Tensor) -> Tensor:
+        is_bad = not self.is_flat_only or float(x.std()) < 0.2
+        y: Tensor = self.up(x) / (0.0 if is_bad else 1.0)
+        return y
+
+
+def test_an_output_that_is_not_finite_is_said_and_not_clean() -> None:
+    audit = deconvbench.audit(_Bad(), IMAGE)
+    first = audit.findings[0]
+    assert audit.judgement == "at risk"
+    assert (first.code, first.site, first.path, first.is_risk) == ("DB011", 0, "", True)
+    assert (
+        first.message == "the output for the example and the photographs and plain colours holds NaN or infinity"
+    )
+    assert "the score of outputs for images: they are not finite" in audit.not_covered
+    assert "plain colours: the output for them is not finite" in audit.not_covered
+
+
+def test_an_output_that_is_not_finite_for_plain_colours_alone_is_said() -> None:
+    audit = deconvbench.audit(_Bad(is_flat_only=True), IMAGE)
+    assert audit.judgement == "at risk"
+    assert audit.findings[0].message == "the output for plain colours holds NaN or infinity"
+    assert audit.real
+
+
+def test_weights_that_are_not_finite_are_named() -> None:
+    torch.manual_seed(0)
+    model = make_two(make_resize(), make_resize())
+    with torch.no_grad():
+        model.get_parameter("2.1.weight")[0, 0] = float("nan")
+        model.get_parameter("4.1.bias").fill_(float("inf"))
+    audit = deconvbench.audit(model, IMAGE)
+    assert audit.judgement == "at risk"
+    assert audit.findings[0].message.endswith("; 2.1.weight and 1 more of its weights and buffers do so")
+
+
+def test_half_precision_that_overflows_is_told_from_what_single_gives() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), make_resize(3))
+    with torch.no_grad():
+        model[0].weight.mul_(1e5)  # type: ignore[operator] # a tensor
+    audit = deconvbench.audit(model.to(torch.float16), IMAGE.to(torch.float16))
+    assert audit.findings[0].message == "the output for the example, in float16 holds NaN or infinity"
+    assert audit.real
+
+
+def test_dynamic_control_flow_and_shared_modules_are_seen_in_each_run() -> None:
+    class Dynamic(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, 4, 3, 4, 1)
+            self.up = nn.ConvTranspose2d(4, 4, 3, 2, 1, 1)
+            self.last = nn.Conv2d(4, 3, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.first(x).relu()
+            while y.shape[-1] < x.shape[-1]:
+                y = self.up(y).relu()
+            z: Tensor = self.last(y)
+            return z
+
+    torch.manual_seed(0)
+    audit = deconvbench.audit(Dynamic(), IMAGE)
+    assert [(one.site.path, one.period, one.site.is_shared) for one in audit.sites] == [
+        ("up", 4, True),
+        ("up", 2, True),
+    ]
+    assert {one.period: one.site for one in audit.attributions} == {2: 2, 4: 1}
+
+
+def test_several_inputs_are_shown_their_own_colours_and_other_arguments_stay() -> None:
+    class Several(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up = make_transposed(3, 3)
+            self.seen: list[tuple[float, int]] = []
+
+        def forward(self, x: Tensor, guide: Tensor, time: Tensor, *, steps: int = 1) -> Tensor:
+            y: Tensor = self.up(x) + guide * time.float().mean() * steps
+            return y
+
+    torch.manual_seed(0)
+    example = {
+        "guide": torch.rand(1, 1, 128, 128),
+        "x": torch.rand(1, 3, 64, 64),
+        "time": torch.tensor([3]),
+        "steps": 2,
+    }
+    audit = deconvbench.audit(Several(), example)
+    assert [one.path for one in audit.attributions] == ["up"]
+    assert not audit.not_covered

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from deconvbench.errors import UsageError
-from deconvbench.networks.inspection.inputs import check_range, guess_range, make_flat_inputs, make_photographs
+from deconvbench.networks.inspection.inputs import guess_range, make_flat_inputs, make_photographs
 
 
 @pytest.mark.parametrize(
@@ -91,9 +90,3 @@ def test_an_unusual_range_is_that_of_the_outputs() -> None:
     assert (found.low, found.high) == pytest.approx((0.1001, 0.1099), abs=1e-4)
     assert found.levels_per_unit == pytest.approx(255 / 0.0098, rel=1e-2)
     assert guess_range([torch.full((4,), float("nan"))]).levels_per_unit == 255
-
-
-def test_a_range_that_is_given_is_checked() -> None:
-    assert check_range((0, 255)).levels_per_unit == 1
-    with pytest.raises(UsageError, match=r"^output_range: \(1, 0\) is not"):
-        check_range((1, 0))

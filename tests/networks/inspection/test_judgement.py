@@ -7,7 +7,7 @@ from deconvbench.networks.inspection.judgement import judge
 from deconvbench.records.audit import Attribution
 from deconvbench.records.findings import Finding
 from deconvbench.records.sites import SiteReport
-from tests.networks.inspection.test_attribution import make_site
+from tests.networks.inspection.test_views import make_site
 
 
 @pytest.mark.parametrize(

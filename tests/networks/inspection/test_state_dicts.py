@@ -116,7 +116,10 @@ def test_a_whole_network_is_refused(tmp_path: Path) -> None:
         ({"a": {"x": torch.ones(1)}, "b": {"y": torch.ones(1)}}, "holds no tensors by name"),
         (torch.ones(3), "holds Tensor, not tensors by name"),
         ({"0.weight": torch.ones(1)}, "7 of 9 keys are missing: 0.bias, 1.weight, 1.bias, …; 1 of 9 have another"),
-        ({"net.0.weight": torch.ones(1), "x": torch.ones(1)}, "2 of 2 keys in the file are unknown: net.0.weight, x"),
+        (
+            {"net.0.weight": torch.ones(1), "x": torch.ones(1)},
+            "2 of 2 keys in the file are unknown: net.0.weight, x",
+        ),
         ({"k" * 500: torch.ones(1)}, "k…k"),
     ],
 )

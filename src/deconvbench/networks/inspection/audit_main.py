@@ -150,6 +150,7 @@ def carry_out(request: AuditRequest, say: Callable[[str], None]) -> dict[str, An
         output_range=request.output_range,
         measure_fuse=request.measure_fuse,
         ignore=request.ignore,
+        evidence=request.evidence,
         progress=say,
     )
     return {

@@ -4,7 +4,7 @@ They look at plain data only. What a rule says stands in `records.findings`.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from deconvbench.measure.artifacts.effective_ripple import CLEAN_EFFECTIVE_RIPPLE
 from deconvbench.records import sites as kinds
@@ -19,15 +19,13 @@ LEAST_RELATIVE_RIPPLE = math.sqrt(CLEAN_EFFECTIVE_RIPPLE)
 NO_LEVELS = 0.05
 
 
-def list_findings(reports: list[SiteReport], ignore: Collection[str] = ()) -> list[Finding]:
+def list_findings(reports: list[SiteReport]) -> list[Finding]:
     """Apply every rule to every site.
 
     Parameters
     ----------
     reports : list of SiteReport
         Of all sites.
-    ignore : collection of str
-        Codes of those that do not count.
 
     Returns
     -------
@@ -42,12 +40,43 @@ def list_findings(reports: list[SiteReport], ignore: Collection[str] = ()) -> li
             message=message,
             remedy=RULES[code].remedy,
             is_risk=RULES[code].is_risk and not (code == "DB002" and _is_removed_later(report)),
-            is_ignored=code in ignore,
         )
         for report in reports
         for code, check in _CHECKS.items()
         for message in check(report)
     ]
+
+
+def describe_infinite(where: Sequence[str], weights: Sequence[str]) -> Finding | None:
+    """Describe an output that is not finite; None if all is.
+
+    Parameters
+    ----------
+    where : sequence of str
+        For what it is not.
+    weights : sequence of str
+        Names of weights that are not.
+
+    Returns
+    -------
+    Finding or None
+        Of the network itself, whose number is 0.
+    """
+    if not where and not weights:
+        return None
+    parts = [f"the output for {' and '.join(where)} holds NaN or infinity"] if where else []
+    if weights:
+        others = f" and {len(weights) - 1} more" if len(weights) > 1 else ""
+        parts.append(f"{weights[0]}{others} of its weights and buffers {'do' if others else 'does'} so")
+    rule = RULES["DB011"]
+    return Finding(
+        code=rule.code,
+        site=0,
+        path="",
+        message="; ".join(parts),
+        remedy=rule.remedy,
+        is_risk=rule.is_risk,
+    )
 
 
 def _check_overlap(report: SiteReport) -> Iterator[str]:

@@ -1,21 +1,59 @@
-"""Ripple that a saturating last activation (sigmoid, tanh, clamp) hides in plain colours, read before it."""
+"""The saturating activation (sigmoid, tanh, clamp) that a network ends in: its range, and what ripple it hides."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from deconvbench.measure.artifacts.last_activation import CallWatch, find_last_activation
-from deconvbench.networks.inspection.attribution import Views
+from deconvbench.networks.inspection.inputs import OutputRange
 from deconvbench.networks.inspection.periodic import average_parts, read_periodic
 from deconvbench.networks.inspection.running import Runner
 from deconvbench.networks.inspection.tracing import CONVOLUTIONS, NORMS, TRANSPOSED
+from deconvbench.networks.inspection.views import Views, pick
 
 # slope where it is largest; of all others it is 1
 _SLOPES = {"sigmoid": 1 / 4, "expit": 1 / 4, "hardsigmoid": 1 / 6}
+# what its values lie between, whatever it is given
+_BOUNDS = {
+    **dict.fromkeys(("sigmoid", "expit", "hardsigmoid"), (0.0, 1.0)),
+    **dict.fromkeys(("tanh", "softsign", "erf"), (-1.0, 1.0)),
+}
 # cuts off one side and squeezes nothing: what is left is shown as it is
 _NOT_HIDING = frozenset({"relu", "clamp_min"})
+# decimal places of a range that was computed
+_PLACES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """The saturating activation that a network ends in, but for a scaling and a constant behind it.
+
+    Parameters
+    ----------
+    number : int
+        Of the call, among those that `CallWatch` counts.
+    activation : str
+        Name of torch's function.
+    scale, offset : float
+        Output for an activation of 1, less that for 0; and that for 0.
+    """
+
+    number: int
+    activation: str
+    scale: float
+    offset: float
+
+    @property
+    def output_range(self) -> OutputRange | None:
+        """What black and white are, if the activation has two bounds."""
+        bounds = _BOUNDS.get(self.activation)
+        if bounds is None:
+            return None
+        low, high = sorted(round(self.offset + self.scale * bound, _PLACES) for bound in bounds)
+        return OutputRange(low, high) if low < high else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +81,7 @@ class _Shown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: ARG002 -- the example is what it is shown
         runner, example, output = self._shown
-        return runner.run(example)[output]
+        return pick(runner.run(example), output)
 
 
 def may_hide(ends: set[str]) -> bool:
@@ -51,48 +89,73 @@ def may_hide(ends: set[str]) -> bool:
     return not ends <= CONVOLUTIONS | TRANSPOSED | NORMS | {"linear", "interpolate", "pixel_shuffle", "batch_norm"}
 
 
-def measure_hidden(runner: Runner, views: Views, levels_per_unit: float) -> HiddenRipple | None:
-    """Measure the ripple of plain colours before a saturating last activation.
+def find_ending(runner: Runner, example: Any, output: int) -> Ending | None:
+    """Find the saturating activation that a network ends in.
 
     Parameters
     ----------
     runner : Runner
-        Runs the network.
+        Runs the network, three times or once more for each activation in a row.
+    example : Any
+        With real content.
+    output : int
+        Which of its outputs.
+
+    Returns
+    -------
+    Ending or None
+        None where the network ends in something else.
+    """
+    shown = _Shown(runner, example, output)
+    nothing = Tensor()
+    found = find_last_activation(shown, nothing)
+    if found is None:
+        return None
+    number, name = found
+    with CallWatch(number) as watch:
+        y = shown(nothing).double()
+    if watch.after is None:
+        return None
+    # a range may be moved after it
+    after = watch.after.double()
+    moved = after - after.mean()
+    power = float(moved.square().sum())
+    scale = float((moved * (y - y.mean())).sum()) / power if power else 1.0
+    return Ending(number=number, activation=name, scale=scale, offset=float(y.mean() - scale * after.mean()))
+
+
+def read_hidden(
+    befores: Sequence[Tensor | None], ending: Ending, views: Views, levels_per_unit: float
+) -> HiddenRipple | None:
+    """Read the ripple of plain colours before a saturating last activation.
+
+    Parameters
+    ----------
+    befores : sequence of Tensor or None
+        What the activation was given for each plain colour.
+    ending : Ending
+        The activation.
     views : Views
-        What it is shown.
+        What the network was shown.
     levels_per_unit : float
         8-bit levels in one unit of the output.
 
     Returns
     -------
     HiddenRipple or None
-        None where the network ends in something else, or plain colours cannot be measured.
+        None where it hides nothing, or plain colours cannot be measured.
     """
-    shown = _Shown(runner, views.real[0], views.output)
-    nothing = Tensor()
-    found = find_last_activation(shown, nothing)
-    if found is None or not views.flat or found[1] in _NOT_HIDING:
+    if not befores or ending.activation in _NOT_HIDING:
         return None
-    number, name = found
-    with CallWatch(number) as watch:
-        y = shown(nothing)
-    if watch.after is None:
-        return None
-    # a range may be moved after it
-    after = (watch.after - watch.after.mean()).double()
-    power = float(after.square().sum())
-    scale = float((after * (y.double() - y.double().mean())).sum()) / power if power else 1.0
-    factor = levels_per_unit * abs(scale) * _SLOPES.get(name, 1.0)
+    factor = levels_per_unit * abs(ending.scale) * _SLOPES.get(ending.activation, 1.0)
     parts = []
-    for example in views.flat:
-        with CallWatch(number) as watch:
-            runner.run(example)
-        before = watch.before
-        if before is None or before.shape != y.shape or not bool(before.isfinite().all()):
+    for before in befores:
+        if before is None or before.ndim < 3 or not bool(before.isfinite().all()):
             return None
         part = read_periodic(factor * before.double().cpu(), views.period, before.ndim - 2, views.parts)
         if part is None:
             return None
         parts.append(part)
     part = average_parts(parts)
-    return HiddenRipple(activation=name, levels={key: math.sqrt(value) for key, value in part.power.items()})
+    levels = {key: math.sqrt(value) for key, value in part.power.items()}
+    return HiddenRipple(activation=ending.activation, levels=levels)

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils import _pytree as pytree
 
-from deconvbench.errors import UsageError
 from deconvbench.measure.photographs import read_photograph
 
 # of the photographs that are always there: a face, a cat, a table; little that repeats
@@ -143,14 +142,6 @@ def guess_range(outputs: Sequence[Tensor]) -> OutputRange:
         if least <= low and high <= most and high - low >= _LEAST_SHARE * (white - black):
             return OutputRange(black, white)
     return OutputRange(low, high) if high > low else OutputRange(0.0, 1.0)
-
-
-def check_range(value: tuple[float, float]) -> OutputRange:
-    """Check a range that was given."""
-    low, high = value
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise UsageError(f"output_range: {value!r} is not (black, white) with black below white")
-    return OutputRange(float(low), float(high), is_guessed=False)
 
 
 def _replace(example: Any, accepts: Callable[[Any], bool], make: Callable[[Tensor], Tensor]) -> Any:

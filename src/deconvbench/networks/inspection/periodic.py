@@ -3,7 +3,6 @@
 The mean over one period is taken from every pixel first, so that slopes (what is left of borders) do not count.
 """
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,16 +27,34 @@ class PeriodicPart:
         Mean square that is expected at random: of the rest, over the number of periods.
     periodicity_error : float
         RMS of what does not repeat, over that of what does; infinite where nothing does.
+    waves : Tensor or None, shape (parts, N, C, P, ...), complex
+        The pattern's Fourier coefficients: a wave of amplitude a has a/2. None for a mean over several maps.
     """
 
     power: Mapping[int, float]
     scatter: float
     periodicity_error: float
+    waves: Tensor | None = None
 
     @property
     def total(self) -> float:
         """Mean square of all that repeats."""
         return sum(self.power.values())
+
+    @property
+    def pattern(self) -> Tensor | None:
+        """One period of it for each map, shape (parts, N, C, P, ...), without the mean; None without `waves`."""
+        if self.waves is None:
+            return None
+        axes = tuple(range(3, self.waves.ndim))
+        lines = self.waves * (_list_scales(self.waves.shape[3:]) > 1)
+        pattern: Tensor = torch.fft.ifftn(lines, dim=axes, norm="forward").real
+        return pattern
+
+    def take_waves(self, period: int) -> Tensor:
+        """Take the coefficients of the waves whose smallest period is that many pixels, in a row."""
+        assert self.waves is not None
+        return self.waves[..., _list_scales(self.waves.shape[3:]) == period].flatten()
 
 
 def read_periodic(maps: Tensor, period: int, dims: int, parts: int = 1) -> PeriodicPart | None:
@@ -65,7 +82,28 @@ def read_periodic(maps: Tensor, period: int, dims: int, parts: int = 1) -> Perio
         return None
     power = {scale: sum(part.power[scale] for part in kept) / parts for scale in kept[0].power}
     error = math.sqrt(sum(part.periodicity_error**2 for part in kept) / parts)
-    return PeriodicPart(power=power, scatter=sum(part.scatter for part in kept) / parts, periodicity_error=error)
+    waves = None
+    if all(part.waves is not None and part.waves.shape == kept[0].waves.shape for part in kept):  # type: ignore[union-attr] # they are there
+        waves = torch.cat([part.waves for part in kept if part.waves is not None])
+    scatter = sum(part.scatter for part in kept) / parts
+    return PeriodicPart(power=power, scatter=scatter, periodicity_error=error, waves=waves)
+
+
+def project(part: PeriodicPart, onto: PeriodicPart, period: int) -> float:
+    """Share of one pattern that another one has in it, at one scale: 1 if they are the same, negative if opposed.
+
+    Parameters
+    ----------
+    part : PeriodicPart
+        The one that is asked for.
+    onto : PeriodicPart
+        The whole; of the same network and colour.
+    period : int
+        The scale: smallest period in pixels.
+    """
+    found, whole = part.take_waves(period), onto.take_waves(period)
+    power = float(whole.abs().square().sum())
+    return float((found * whole.conj()).real.sum()) / power if power else 0.0
 
 
 def average_parts(parts: Sequence[PeriodicPart]) -> PeriodicPart:
@@ -107,16 +145,23 @@ def _read_part(y: Tensor, period: int, dims: int) -> PeriodicPart | None:
     irregular = float((blocks_of - means).square().mean())
     phases = means.squeeze(tuple(range(2, 2 + 2 * dims, 2))).reshape(*rest.shape[:2], *periods)
     axes = tuple(range(2, 2 + dims))
-    lines = torch.fft.fftn(phases, dim=axes).abs().square() / math.prod(periods) ** 2
-    mean_power = lines.mean((0, 1))
-    power = {scale: 0.0 for scale in range(2, period + 1) if period % scale == 0}
-    for line in itertools.product(*(range(one) for one in periods)):
-        if any(line):
-            reduced = (one // math.gcd(index, one) for index, one in zip(line, periods, strict=True))
-            power[math.lcm(*reduced)] += float(mean_power[line])
+    waves = torch.fft.fftn(phases, dim=axes, norm="forward")
+    mean_power, scales = waves.abs().square().mean((0, 1)), _list_scales(periods)
+    power = {
+        scale: float(mean_power[scales == scale].sum()) for scale in range(2, period + 1) if period % scale == 0
+    }
     total = sum(power.values())
     error = math.sqrt(irregular / total) if total else math.inf if irregular else 0.0
-    return PeriodicPart(power=power, scatter=irregular / count, periodicity_error=error)
+    return PeriodicPart(power=power, scatter=irregular / count, periodicity_error=error, waves=waves[None])
+
+
+def _list_scales(periods: Sequence[int]) -> Tensor:
+    """Smallest period of the pattern of each Fourier coefficient; 1 for the mean."""
+    reduced = [torch.tensor([one // math.gcd(index, one) for index in range(one)]) for one in periods]
+    scales = torch.ones(tuple(periods), dtype=torch.int64)
+    for axis, own in enumerate(reduced):
+        scales = torch.lcm(scales, own.reshape([-1 if other == axis else 1 for other in range(len(periods))]))
+    return scales
 
 
 def _remove_slope(y: Tensor, periods: list[int]) -> Tensor:

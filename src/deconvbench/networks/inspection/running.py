@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from deconvbench.errors import DeconvbenchError, UsageError, describe_failure
 from deconvbench.networks.frames import FrameStack
@@ -41,14 +42,14 @@ class Runner:
         self._model = model
         self._stack = stack
 
-    def run(self, example: Any, *watchers: Watcher) -> list[Tensor]:
+    def run(self, example: Any, *watchers: TorchFunctionMode) -> list[Tensor]:
         """Run the model.
 
         Parameters
         ----------
         example : Any
             Its arguments, as of `audit`.
-        *watchers : Watcher
+        *watchers : TorchFunctionMode
             See every call, each what the ones after it make of it.
 
         Returns
