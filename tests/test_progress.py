@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from deconvbench.progress import JobDone, PartDone, describe_record, show_progress, show_steps
+from deconvbench.progress import JobDone, PartDone, describe_record, show_progress, show_stages, show_steps
 from deconvbench.records.record import Latency, Memory, QualityRecord
 from tests.builders import make_case, make_record
 from tests.made_speedups import make_speedup_record
@@ -130,3 +130,22 @@ def test_a_case_is_described_with_its_latency_and_its_ratio() -> None:
     assert describe_record(baseline) == "nearest_conv-k3-s2-c4x2-8x8: 2 ms, –"
     other = make_record(latency=latency, baseline_id="transposed-k3-s2-c4x2-8x8", ratios=(0.5, 0.7123, 2.0))
     assert describe_record(other) == "nearest_conv-k3-s2-c4x2-8x8: 2 ms (0.843 of the baseline's), –"
+
+
+def test_stages_are_lines_now_and_then_where_there_is_no_terminal() -> None:
+    stream, times = io.StringIO(), iter([0.0, 3.0, 11.0, 15.0, 90.0])
+    with show_stages(stream, clock=lambda: next(times)) as say:
+        for text in ("first", "second", "third\x1b", "fourth\n"):
+            say(text)
+    assert stream.getvalue() == "[11 s] second\n[1 min 30 s] fourth\n"
+
+
+def test_stages_move_on_a_terminal_and_leave_nothing() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    with show_stages(stream) as say:
+        say("looking at [red]sites[/red]")
+    assert "looking at [red]sites[/red]" in stream.getvalue()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from deconvbench.errors import UsageError
 from deconvbench.units import (
     format_bytes,
+    format_count,
     format_duration,
     format_seconds,
     parse_bytes,
@@ -172,3 +173,11 @@ def test_bytes_are_read_as_they_are_written(number: int, unit: str) -> None:
 def test_no_bytes(text: object) -> None:
     with pytest.raises(UsageError, match="memory: .* is not a number of bytes above 0; write for example 64MiB"):
         parse_bytes(text, "memory")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (950, "950"), (1250, "1.25 k"), (4_718_592, "4.72 M"), (12.44e9, "12.4 G"), (3e15, "3000 T")],
+)
+def test_large_counts_have_a_prefix(value: float, text: str) -> None:
+    assert format_count(value) == text

@@ -210,6 +210,45 @@ def show_steps(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -
     yield print_step
 
 
+@contextmanager
+def show_stages(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[str], None]]:
+    """Show what is being done, where how much there is to do is not known: a line that moves, or plain lines.
+
+    Parameters
+    ----------
+    stream : text stream
+        Usually standard error.
+    clock : callable
+        Seconds.
+
+    Yields
+    ------
+    callable
+        To receive what is done next.
+    """
+    if stream.isatty():
+        from rich.console import Console  # noqa: PLC0415 -- only where there is a terminal
+        from rich.progress import Progress as Bar  # noqa: PLC0415
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+        columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+        with Bar(*columns, console=Console(file=stream), transient=True) as bar:
+            task = bar.add_task("starting", total=None)
+            yield lambda text: bar.update(task, description=tidy_line(text))
+        return
+    started = clock()
+    last = started
+
+    def print_stage(text: str) -> None:
+        nonlocal last
+        now = clock()
+        if now - last >= LINE_EVERY_S:
+            last = now
+            print(f"[{format_duration(now - started)}] {tidy_line(text)}", file=stream, flush=True)
+
+    yield print_stage
+
+
 def print_interruption(what: str, command: Sequence[str]) -> None:
     """Say on standard error that a command was interrupted, and how to continue.
 

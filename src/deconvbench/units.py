@@ -10,6 +10,7 @@ import re
 from deconvbench.errors import UsageError, quote
 
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_THOUSANDS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
@@ -63,6 +64,20 @@ def format_bytes(value: float | None) -> str:
         if abs(value) >= size:
             return f"{value / size:{_choose_digits(value / size)}} {unit}"
     return f"{value:.0f} B"
+
+
+def format_count(value: float) -> str:
+    """Write a large number, such as of multiplications, with a prefix: ``950``, ``1.25 k``, ``12.4 G``.
+
+    Parameters
+    ----------
+    value : float
+        At least 0.
+    """
+    for size, prefix in _THOUSANDS:
+        if value >= size:
+            return f"{value / size:{_choose_digits(value / size)}} {prefix}"
+    return f"{value:.0f}"
 
 
 def format_duration(seconds: float) -> str:

@@ -163,6 +163,30 @@ def test_beyond_the_sizes_only_where_asked() -> None:
     found = take(summary, (64, 64), extrapolate=True).candidates[0]
     assert found.cost.value == pytest.approx(2.0 * 0.9**3)
     assert found.is_beyond
+    assert found.beyond_factor == 4
+    assert take(summary, (4, 4), extrapolate=True).candidates[0].beyond_factor == 0.25
+    assert take(summary, (12, 12)).candidates[0].beyond_factor == 1
+
+
+def test_it_is_not_estimated_far_beyond_the_sizes() -> None:
+    near = make_sizes("nearest_conv", {8: 2.0, 16: 1.8, 32: 1.62})
+    summary = make_summary(*near)
+    assert take(summary, (128, 128), extrapolate=True).candidates
+    for size, message in (
+        ((129, 128), "16.1 times the pixels of 32×32"),
+        ((1, 3), "0.0469 times the pixels of 8×8"),
+    ):
+        with pytest.raises(
+            UsageError, match=f"{message}, the nearest that was measured; an estimate reaches 16 times"
+        ):
+            take(summary, size, extrapolate=True)
+    # one layer was measured near enough, another was not
+    far = make_sizes("subpixel", {2: 2.0, 4: 1.8, 8: 1.62})
+    found = take(make_summary(*near, *far), (64, 64), extrapolate=True)
+    assert [each.upsampler for each in found.candidates] == ["nearest_conv"]
+    assert [each.reason for each in found.missing if each.layer == "subpixel k3 s2"] == [
+        "measured from 2×2 to 8×8, too far away"
+    ]
 
 
 def test_a_size_that_nothing_tells_of_is_refused() -> None:

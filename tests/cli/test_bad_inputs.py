@@ -16,6 +16,7 @@ import pytest
 from deconvbench.__main__ import main
 from deconvbench.studies.training import workflow as training_workflow
 from deconvbench.studies.validation import workflow as validation_workflow
+from deconvbench.workflows import auditing as workflows_auditing
 from deconvbench.workflows import commits as workflows_commits
 from deconvbench.workflows import run as workflows_run
 from deconvbench.workflows import selftest as workflows_selftest
@@ -354,6 +355,40 @@ LINES: dict[str, list[tuple[str, str]]] = {
         ("score file --fail-over inf", "--fail-over: inf is not a number"),
         ("score file --fail-over some", "'--fail-over'"),
     ],
+    "audit": [
+        ("audit", "TARGET: none is given; name pkg.mod:factory, file.py:factory or a file of ONNX"),
+        ("audit ''", "TARGET: '' is not a text with something in it"),
+        ("audit 'a\0b:c'", r"a\x00b"),
+        ("audit a:b c:d", "c:d"),
+        ("audit a:b --input 3,64,64", "--input: '3,64,64' is not of the form [NAME=]SHAPE[:DTYPE][:LOW..HIGH]"),
+        ("audit a:b --input 1x0", "--input: '1x0': 1x0 has an axis of no length"),
+        ("audit a:b --input x=1x3 --input 1x3", "--input: 'x' has a name and '1x3' has none"),
+        ("audit a:b --input x=1x3 --input x=1x3", "--input: 'x' is given twice"),
+        (f"audit a:b --input {LONG}", "--input: 'xxx"),
+        ("audit a:b --input ''", "--input: '' is not a text with something in it"),
+        ("audit a:b --range 1 0", "--range: 1 (black) is not below 0 (white)"),
+        ("audit a:b --range nan 1", "--range: nan is not a number"),
+        ("audit a:b --range 1", "--range"),
+        ("audit a:b --ignore DB1", "--ignore: 'DB1' is not one of DB001"),
+        ("audit a:b --ignore DB001,,DB002", "--ignore: '' is not one of DB001"),
+        ("audit a:b --ignore db001", "--ignore: 'db001' is not one of DB001"),
+        ("audit a:b --fail-on clean", "--fail-on: 'clean' is not one of at-risk, checkerboards"),
+        ("audit a:b --fail-on 'at risk'", "(did you mean 'at-risk'?)"),
+        ("audit a:b --timeout 0", "--timeout: 0 is not a number of seconds above 0"),
+        ("audit a:b --timeout inf", "--timeout: inf is not a number"),
+        ("audit a:b --timeout soon", "'--timeout'"),
+        ("audit a:b --max-memory much", "--max-memory: 'much' is not a number of bytes above 0"),
+        ("audit a:b --max-memory 0", "--max-memory: '0' is not a number of bytes above 0"),
+        ("audit a:b --threads 0", "--threads: 0 is not from 1 to"),
+        ("audit a:b --threads 100000", "--threads: 100000 is not from 1 to"),
+        ("audit a:b --dtype int8", "--dtype: 'int8' is not one of float32, float16, bfloat16, float64"),
+        ("audit a:b --dtype half", "--dtype: 'half' is not one of float32"),
+        ("audit a:b --csv base.json", "--csv: 'base.json' was not written by this command"),
+        ("audit a:b --markdown base.json", "--markdown: 'base.json' was not written by this command"),
+        ("audit a:b --html base.json", "--html: 'base.json' was not written by this command"),
+        ("audit a:b --html folder", "--html: 'folder' cannot be written: it is a folder"),
+        ("audit a:b --jsn", "--jsn"),
+    ],
     "compare": [
         ("compare", "Missing argument 'BASE'"),
         ("compare base.json", "Missing argument 'NEW'"),
@@ -665,6 +700,7 @@ def test_there_are_three_hundred_and_none_twice() -> None:
 BEGINNINGS = (
     (workflows_run, "run_plan"),
     (workflows_selftest, "measure_pairs"),
+    (workflows_auditing, "ChildProcess"),
     (workflows_commits, "measure_values"),
     (training_workflow, "TrainingPool"),
     (validation_workflow, "run_study"),

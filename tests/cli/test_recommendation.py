@@ -65,19 +65,32 @@ def test_markdown_replaces_its_own_file_and_no_other(run: str) -> None:
             "--size 64",
             "size: 64×64 is beyond the sizes that were measured: 8×8, 16×16, 32×32; measure it: deconvbench",
         ),
-        ("--channels 8x8", "in_channels: 8 was not measured; measured is 4"),
-        ("--channels 4x8", "out_channels: 8 was not measured with in_channels 4; measured is 2"),
-        ("--scale 3", "scale_factor: 3 was not measured; measured is 2"),
+        ("--channels 8x8", "--channels: 8x8 was not measured; measured is 4x2"),
+        ("--channels 4x8", "--channels: 4x8 was not measured; measured is 4x2"),
+        ("--scale 3", "--scale: 3 was not measured; measured is 2"),
         ("--step train", "step: 'train' was not measured; measured is forward"),
         ("--step tran", "step: 'tran' is not one of forward, train (did you mean 'train'?)"),
         ("--batch 0", "batch: 0 is not a whole number of at least 1"),
         ("--dtype float8", "dtype: 'float8' is not one of float32"),
-        ("--memory-format nhwc", "memory_format: 'nhwc' is not one of contiguous, channels_last"),
+        ("--memory-format nhwc", "--memory-format: 'nhwc' is not one of contiguous, channels_last"),
         ("--threads 64", "threads: 64 was not measured; measured is 1"),
         ("--execution jit", "execution: 'jit' is not one of eager, compile, cudagraph"),
-        ("--ripple -1", "ripple: -1.0 is not a number of at least 0 (share of power)"),
-        ("--checkerboard nan", "checkerboard: nan is not a number of at least 0 (8-bit levels)"),
-        ("--psnr inf", "psnr: inf is not a finite number (dB)"),
+        ("--ripple -1", "--ripple: -1.0 is not a number from 0 to 1 (share of power)"),
+        ("--checkerboard nan", "--checkerboard: nan is not a number from 0 to 255 (8-bit levels)"),
+        ("--psnr inf", "--psnr: inf is not a finite number (dB)"),
+        ("--ripple 2", "--ripple: 2.0 is not a number from 0 to 1 (share of power)"),
+        ("--checkerboard 300", "--checkerboard: 300.0 is not a number from 0 to 255"),
+        ("--channels 1x1", "--channels: 1x1 was not measured; measured is 4x2"),
+        ("--channels 1x1 --scale 2", "--channels: 1x1 was not measured with scale 2; measured is 4x2"),
+        ("--scale 0", "--scale: 0 is not a whole number of at least 1"),
+        ("--scale 7", "--scale: 7 was not measured; measured is 2"),
+        ("--batch 3", "--batch: 3 was not measured"),
+        ("--memory-format mine", "--memory-format: 'mine' is not one of"),
+        ("--size 4096 --extrapolate", "--size: 4096×4096 has 1.64e+04 times the pixels of 32×32"),
+        ("--measure", "--measure: is for --for TARGET"),
+        ("--input 1x3x8x8", "--input: is for --for TARGET"),
+        ("--for a:b --size 8", "--size: is that of each site with --for; leave it out"),
+        ("--for a:b --channels 4x2", "--channels: is that of each site with --for"),
         ("--results none", "results: 'none' is not a folder"),
     ],
 )
@@ -89,3 +102,27 @@ def test_what_there_is_not_is_one_line(
     assert out == ""
     assert len(err.splitlines()) == 1
     assert named in err
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_it_answers_for_the_sites_of_a_network(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("net.py").write_text(
+        "from torch import nn\n"
+        "def make():\n"
+        "    return nn.Sequential(nn.ConvTranspose2d(4, 2, 3, 2, 1, 1), nn.Conv2d(2, 3, 3, padding=1))\n"
+    )
+    words = ["recommend", run, "--for", "net.py:make", "--input", "1x4x16x16"]
+    assert main([*words, "--markdown", "sites.md"]) == 0
+    out, _ = capsys.readouterr()
+    assert out.startswith(
+        "1. 0: transposed convolution k3 s2, ×2, 4 ch 16×16 → 2 ch 32×32\n   Take nearest_conv_fast"
+    )
+    assert Path("sites.md").read_text().startswith("### deconvbench recommend: 1 site (`net.py:make`)")
+    assert main([*words, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert (answer["kind"], answer["target"], answer["limits"]) == ("recommend-for", "net.py:make", {"ripple": 0})
+    assert answer["rows"][0]["chosen"] == "nearest_conv_fast k3 s2"
+    assert main(["recommend", run, "--for", "net.py:make", "--input", "1x4x99x99"]) == 1
+    assert main(["recommend", "--for", "nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err

@@ -3,10 +3,13 @@
 import json
 import math
 
+import pytest
 import torch
 from torch import nn
 
 import deconvbench
+from deconvbench.records.audit import Audit
+from deconvbench.records.decoding import DecodingError
 from deconvbench.records.sites import SiteReport
 from tests.networks.inspection.networks import make_dcgan, make_espcn
 from tests.networks.inspection.test_views import make_site
@@ -20,6 +23,34 @@ def test_an_audit_is_json() -> None:
     assert data["sites"][0]["site"]["convolution"]["path"] == "4"
     assert {finding["code"] for finding in data["findings"]} == {"DB002", "DB009"}
     assert set(data["flat_field"]) == {"3"}
+
+
+def test_an_audit_is_read_back_from_json() -> None:
+    audit = deconvbench.audit(make_dcgan(), torch.randn(1, 16, 1, 1), ignore=["DB002"])
+    data = json.loads(json.dumps(audit.to_dict(), allow_nan=False))
+    again = Audit.from_dict(data)
+    assert again.to_dict() == audit.to_dict()
+    assert math.isnan(again.flat_noise_levels)
+    assert {finding.code for finding in again.findings if finding.is_ignored} == {"DB002"}
+    espcn = deconvbench.audit(make_espcn(), torch.rand(1, 1, 24, 24))
+    assert Audit.from_dict(json.loads(json.dumps(espcn.to_dict()))) == espcn
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"judgement": 3}, "judgement: 3 is not text"),
+        ({"sites": [3]}, "sites[0]: 3 is not an object"),
+        ({"flat_field": {"two": 1.0}}, "a period is not a whole number"),
+        ({"real": {"2": None}}, "real.2: null is not a number"),
+        ({"colour": "red"}, "'colour' is not one of its fields"),
+    ],
+)
+def test_what_is_no_audit_is_named(change: dict[str, object], named: str) -> None:
+    data = deconvbench.audit(nn.Upsample(scale_factor=2), torch.rand(1, 3, 32, 32)).to_dict()
+    with pytest.raises(DecodingError) as caught:
+        Audit.from_dict({**data, **change})
+    assert named in str(caught.value)
 
 
 def test_what_was_not_measured_is_none_and_named() -> None:
@@ -38,7 +69,7 @@ def test_words_name_site_cause_and_remedy() -> None:
         )
     )
     assert text.startswith("checkerboards: 1 upsampling site, ")
-    assert "1. 1: transposed convolution k3, ×2" in text
+    assert "1  1     transposed k3 ×2" in text
     assert "from 1. 1, which has " in text
     assert "deconvbench.nn.ResizeConv2d" in text
 

@@ -11,15 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deconvbench.analysis.recommendation import Recommendation, recommend_layer
-from deconvbench.report.recommendation import (
-    HEIGHT,
-    WIDTH,
-    Answer,
-    describe_answer,
-    format_markdown,
-    format_text,
-    list_rows,
-)
+from deconvbench.report.recommendation import HEIGHT, WIDTH, Answer, format_markdown, format_text
+from deconvbench.report.recommendation_rows import describe_answer, list_rows
 from deconvbench.tables.table import summarise_quality
 from tests.analysis.made_choices import make_quality, make_row
 from tests.analysis.made_choices import make_summary as make_rows
@@ -125,7 +118,9 @@ def test_an_estimate_is_marked_and_more_so_beyond() -> None:
     beyond = say(answer(make_rows(*rows), size=(64, 64), extrapolate=True))
     assert "~1.48" in between
     assert "~ estimated: read off a line through the measured sizes" in between
-    assert "BEYOND the measured sizes" in beyond
+    assert "BEYOND them: 4 times the pixels of the largest;" in beyond
+    below = say(answer(make_rows(*rows), size=(4, 4), extrapolate=True))
+    assert "BEYOND them: 1/4 of the pixels of the smallest;" in below
 
 
 def test_no_layer_says_why() -> None:

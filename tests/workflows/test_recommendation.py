@@ -70,8 +70,10 @@ def write_journal(folder: Path) -> Path:
 
 
 def test_by_default_it_is_the_newest_run_else_what_is_kept(run: Path) -> None:
-    with pytest.raises(UsageError, match="RUN: no run folder in"):
-        recommend()
+    found = recommend(ripple=0)
+    assert found.chosen is not None
+    assert found.source.startswith("reference run (AMD EPYC")
+    assert found.source.endswith("; shipped with the package, not of a run of yours")
     for name, created in (("old", "2025"), ("new", "2026"), ("bare", None)):
         folder = write_run(Path("results/reference/machine") / name)
         if created:
@@ -84,6 +86,15 @@ def test_by_default_it_is_the_newest_run_else_what_is_kept(run: Path) -> None:
     write_journal(Path("results/runs/mine"))
     with pytest.raises(UsageError, match="run: nothing was measured in it"):
         recommend()
+
+
+def test_the_run_that_ships_is_that_of_the_reference_results() -> None:
+    root = Path(deconvbench.__file__).parent
+    shipped = root / "tables/reference_run"
+    kept = Path(__file__).parents[2] / "results/reference/amd-epyc-2-cores/quick"
+    for path in shipped.iterdir():
+        assert path.read_bytes() == (kept / path.name).read_bytes(), path.name
+    assert {path.name for path in shipped.iterdir()} == {"run.json", "table.parquet", "quality.parquet"}
 
 
 def test_no_run_is_refused(run: Path) -> None:

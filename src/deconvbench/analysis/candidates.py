@@ -26,7 +26,7 @@ _MEMORY = "peak_memory_bytes"
 _RIPPLES = ("phase_ripple", "flat_field_ripple")
 _TRAINED = ("trained_checkerboard_levels", "trained_psnr_db")
 # what is read of a case; those that an older table lacks are unknown
-_COLUMNS = (
+FIELD_COLUMNS = (
     *CASE_FIELDS,
     *("status", "message", "noisy", "baseline_id"),
     *_RATIO,
@@ -38,6 +38,10 @@ _QUALITY_COLUMNS = (
     *LAYER_COLUMNS,
     *(name for metric in (*_RIPPLES, *_TRAINED) for name in (metric, *name_interval(metric))),
 )
+
+
+# how many times the pixels of the largest measured size, or what part of the smallest, a line is followed to
+MOST_BEYOND = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,9 @@ class Candidate:
         Whether the size was not measured.
     is_beyond : bool
         Whether the size lies beyond those that were measured of this layer.
+    beyond_factor : float
+        How far: its pixels over those of the largest measured size, above 1, or of the smallest, below 1; 1 where
+        it does not.
     noisy : bool
         Whether its timing was disturbed.
     """
@@ -75,6 +82,7 @@ class Candidate:
     qualities: Mapping[str, Quantity] = field(default_factory=dict)
     is_estimated: bool = False
     is_beyond: bool = False
+    beyond_factor: float = 1.0
     noisy: bool = False
 
 
@@ -135,15 +143,16 @@ def list_candidates(
         If the size was not measured and nothing can be estimated there, whatever the layer.
     """
     cases_here = select_rows(summary, setting.fields)
-    rows = list_rows(cases_here[[name for name in _COLUMNS if name in summary]], "summary", CASE_FIELDS)
+    rows = list_rows(cases_here[[name for name in FIELD_COLUMNS if name in summary]], "summary", CASE_FIELDS)
     layers: dict[Layer, list[Row]] = {}
     for each in rows:
         layers.setdefault((each["upsampler"], each["kernel_size"]), []).append(each)
     here = [row for row in rows if _get_size(row) == setting.size]
     if not here:
         _check_size(layers, setting.size, extrapolate=extrapolate)
-    baseline = _find_baseline([row for row in here or rows if _is_timed(row)])
-    pooled = {(row["upsampler"], row["kernel_size"]): row for row in _list_pooled(quality, setting)}
+    baseline = _find_baseline([row for row in here or rows if is_timed(row)])
+    known = list_pooled(quality, setting.fields["scale_factor"])
+    pooled = {(row["upsampler"], row["kernel_size"]): row for row in known}
     found: list[Candidate] = []
     missing: list[Missing] = []
     unmeasured: dict[Layer, list[Row]] = {}
@@ -151,7 +160,7 @@ def list_candidates(
         row: Row | None = next((case for case in cases if _get_size(case) == setting.size), None)
         if row is None:
             unmeasured[layer] = cases
-        elif _is_timed(row):
+        elif is_timed(row):
             columns = _LATENCY if baseline is None else _RATIO
             found.append(_make_candidate(row, pooled.get(layer, {}), _take(row, columns), _take(row, _LATENCY)))
         else:
@@ -174,7 +183,18 @@ def _get_size(row: Row) -> Size:
     return row["height"], row["width"]
 
 
-def _is_timed(row: Row) -> bool:
+def _count_pixels(row: Row) -> int:
+    return int(row["height"] * row["width"])
+
+
+def is_timed(row: Row) -> bool:
+    """Whether a case was measured, and has a latency.
+
+    Parameters
+    ----------
+    row : mapping
+        Of a summary.
+    """
     return row["status"] == "ok" and row["latency_s"] is not None
 
 
@@ -190,7 +210,7 @@ def _take(row: Row, columns: Sequence[str]) -> Quantity:
 
 def _check_size(layers: Mapping[Layer, Sequence[Row]], size: Size, *, extrapolate: bool) -> None:
     """Refuse a size at which nothing can be estimated."""
-    rows = [row for cases in layers.values() for row in cases if _is_timed(row)]
+    rows = [row for cases in layers.values() for row in cases if is_timed(row)]
     sizes = list_sizes(pd.DataFrame(rows, columns=["height", "width"]))
     named = f"size: {format_size(size)}"
     measured = f"measured: {', '.join(map(format_size, sizes)) or 'none'}"
@@ -203,10 +223,23 @@ def _check_size(layers: Mapping[Layer, Sequence[Row]], size: Size, *, extrapolat
         raise UsageError(
             f"{named} is beyond the sizes that were {measured}; {how}, or estimate with --extrapolate"
         )
+    factor = _find_factor([h * w for h, w in sizes], size)
+    if not 1 / MOST_BEYOND <= factor <= MOST_BEYOND:
+        end = format_size(sizes[-1] if factor > 1 else sizes[0])
+        raise UsageError(
+            f"{named} has {factor:.3g} times the pixels of {end}, the nearest that was measured; an estimate"
+            f" reaches {MOST_BEYOND} times beyond; {how}"
+        )
 
 
 def _covers(pixels: Sequence[int], size: Size) -> bool:
     return min(pixels) <= size[0] * size[1] <= max(pixels)
+
+
+def _find_factor(pixels: Sequence[int], size: Size) -> float:
+    """Pixels of a size over those of the nearest measured end; 1 between the ends."""
+    asked = size[0] * size[1]
+    return asked / min(max(pixels), max(min(pixels), asked))
 
 
 def _find_baseline(rows: Sequence[Row]) -> str | None:
@@ -224,8 +257,17 @@ def _name_baseline(row: Row) -> str:
         return str(row["baseline_id"])
 
 
-def _list_pooled(quality: pd.DataFrame, setting: Setting) -> list[dict[str, Any]]:
-    same = select_rows(quality, {"scale_factor": setting.fields["scale_factor"]})
+def list_pooled(quality: pd.DataFrame, scale_factor: int) -> list[dict[str, Any]]:
+    """List what is known of the layers of one scale after training, and of their ripples.
+
+    Parameters
+    ----------
+    quality : DataFrame
+        One row per layer.
+    scale_factor : int
+        Scale s.
+    """
+    same = select_rows(quality, {"scale_factor": scale_factor})
     return list_rows(same[[name for name in _QUALITY_COLUMNS if name in same]], "quality", LAYER_COLUMNS)
 
 
@@ -234,8 +276,8 @@ def _make_candidate(row: Row, pooled: Row, cost: Quantity, latency: Quantity | N
     found = {
         "memory": memory,
         "ripple": _find_ripple({**row, **{k: v for k, v in pooled.items() if v is not None}}),
-        "checkerboard": _find_metric(pooled, _TRAINED[0]),
-        "psnr": _find_metric(pooled, _TRAINED[1]),
+        "checkerboard": find_metric(pooled, _TRAINED[0]),
+        "psnr": find_metric(pooled, _TRAINED[1]),
     }
     return Candidate(
         **{name: row[name] for name in LAYER_COLUMNS},
@@ -247,7 +289,16 @@ def _make_candidate(row: Row, pooled: Row, cost: Quantity, latency: Quantity | N
     )
 
 
-def _find_metric(row: Row, metric: str) -> Quantity | None:
+def find_metric(row: Row, metric: str) -> Quantity | None:
+    """Find a metric and its interval over seeds; None where it is not known.
+
+    Parameters
+    ----------
+    row : mapping
+        From `list_pooled`.
+    metric : str
+        A column.
+    """
     value = row.get(metric)
     low, high = (row.get(name) for name in name_interval(metric))
     return None if value is None else Quantity(value=value, low=low, high=high)
@@ -259,7 +310,7 @@ def _find_ripple(row: Row) -> Quantity | None:
     The flat-field ripple is an amplitude over the RMS of the output, so its square is that share too; it is taken
     for what is not linear, of which there is no phase ripple.
     """
-    linear, flat = (_find_metric(row, metric) for metric in _RIPPLES)
+    linear, flat = (find_metric(row, metric) for metric in _RIPPLES)
     if linear is not None:
         return _map(linear, lambda value: value)
     return None if flat is None else _map(flat, lambda value: value**2)
@@ -289,11 +340,14 @@ def _estimate(
     answers: dict[Layer, Candidate | str] = {}
     timed: dict[Layer, list[Row]] = {}
     for layer, rows in layers.items():
-        kept = [row for row in rows if _is_timed(row) and (baseline is None or _find_baseline([row]) == baseline)]
+        kept = [row for row in rows if is_timed(row) and (baseline is None or _find_baseline([row]) == baseline)]
         sizes = [row["height"] * row["width"] for row in kept]
         if sizes and not extrapolate and not _covers(sizes, setting.size):
             ends = list_sizes(pd.DataFrame(kept))
             answers[layer] = f"measured from {format_size(ends[0])} to {format_size(ends[-1])} only"
+        elif sizes and not 1 / MOST_BEYOND <= _find_factor(sizes, setting.size) <= MOST_BEYOND:
+            ends = list_sizes(pd.DataFrame(kept))
+            answers[layer] = f"measured from {format_size(ends[0])} to {format_size(ends[-1])}, too far away"
         else:
             timed[layer] = kept
 
@@ -325,7 +379,8 @@ def _estimate(
             None if isinstance(latency, str) else latency,
             memory=None if isinstance(memory, str) else memory,
             is_estimated=True,
-            is_beyond=not _covers([row["height"] * row["width"] for row in rows], setting.size),
+            is_beyond=(factor := _find_factor([_count_pixels(row) for row in rows], setting.size)) != 1,
+            beyond_factor=factor,
             noisy=any(row["noisy"] for row in rows),
         )
     return answers

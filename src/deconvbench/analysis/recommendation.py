@@ -35,19 +35,22 @@ class Limit:
         ``low``: at most the bound; ``high``: at least.
     is_quality : bool
         Whether it speaks of artifacts.
+    most : float
+        Largest bound that says anything.
     """
 
     title: str
     unit: str
     best: Literal["low", "high"] = "low"
     is_quality: bool = True
+    most: float = math.inf
 
 
 # in the order in which they are applied where none is left
 LIMITS: Mapping[str, Limit] = {
     "memory": Limit(title="peak memory", unit="bytes", is_quality=False),
-    "ripple": Limit(title="ripple at initialisation", unit="share of power"),
-    "checkerboard": Limit(title="checkerboard after training", unit="8-bit levels"),
+    "ripple": Limit(title="ripple at initialisation", unit="share of power", most=1),
+    "checkerboard": Limit(title="checkerboard after training", unit="8-bit levels", most=255),
     "psnr": Limit(title="PSNR after training", unit="dB", best="high"),
 }
 
@@ -171,7 +174,7 @@ def recommend_layer(
         Bounds by name in `LIMITS`, in its units. A measured value must keep to it as it is, an estimate of memory
         with the upper end of its interval.
     extrapolate : bool
-        Estimate beyond the sizes that were measured, too.
+        Estimate beyond the sizes that were measured, too, up to `candidates.MOST_BEYOND` times their pixels.
 
     Raises
     ------
@@ -183,8 +186,7 @@ def recommend_layer(
     require_columns(quality, "quality", LAYER_COLUMNS)
     if summary.empty:
         raise UsageError("run: nothing was measured in it")
-    bounds = {name: _check_bound(name, bound) for name, bound in (limits or {}).items()}
-    bounds = {name: bounds[name] for name in LIMITS if name in bounds}
+    bounds = check_limits(limits or {})
     resolved = resolve_setting(summary, setting or {}, size)
     found = list_candidates(summary, quality, resolved, extrapolate=extrapolate)
     fitting = _select(found, bounds)
@@ -215,13 +217,31 @@ def recommend_layer(
     )
 
 
+def check_limits(limits: Mapping[str, float]) -> dict[str, float]:
+    """Check limits, and put them in the order in which they are applied.
+
+    Parameters
+    ----------
+    limits : mapping of str to float
+        Bounds by name in `LIMITS`.
+
+    Raises
+    ------
+    UsageError
+        If one is not among them, or its bound not a number of its kind.
+    """
+    bounds = {name: _check_bound(name, bound) for name, bound in limits.items()}
+    return {name: bounds[name] for name in LIMITS if name in bounds}
+
+
 def _check_bound(name: str, bound: object) -> float:
     if name not in LIMITS:
         raise UsageError(f"limit: {quote(name)} is not one of {', '.join(LIMITS)}{suggest(name, LIMITS)}")
     limit = LIMITS[name]
     number = to_float(bound) if is_number(bound) else math.nan  # type: ignore[arg-type] # which is_number says
-    if not math.isfinite(number) or (limit.best == "low" and number < 0):
-        kind = "a number of at least 0" if limit.best == "low" else "a finite number"
+    if not math.isfinite(number) or (limit.best == "low" and not 0 <= number <= limit.most):
+        bounded = f"a number from 0 to {limit.most:g}" if math.isfinite(limit.most) else "a number of at least 0"
+        kind = bounded if limit.best == "low" else "a finite number"
         raise UsageError(f"{name}: {quote(bound)} is not {kind} ({limit.unit})")
     return number
 

@@ -4,6 +4,7 @@ A run is measured in many settings; layers are alternatives to each other within
 something was asked for that was not measured, and which choices were made for the reader.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +78,8 @@ def resolve_setting(summary: pd.DataFrame, asked: Mapping[str, Any], size: Size 
     # what was asked for narrows down first, whatever the order of the rest
     for field in sorted(FIELDS, key=lambda name: name not in asked):
         found = _list_values(rows, field)
+        if field == "in_channels" and "out_channels" in asked and field in asked:
+            _check_channels(rows, asked, values)
         if field in asked:
             value = asked[field]
             if value not in found:
@@ -104,9 +107,34 @@ def _list_values(rows: pd.DataFrame, field: str) -> list[Any]:
     return [value for value, _ in sorted(plain, key=lambda pair: (-pair[1], pair[0]))]
 
 
+def _check_channels(rows: pd.DataFrame, asked: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Refuse a pair of channels that was not measured, as the one thing that was asked for."""
+    pairs = zip(rows["in_channels"], rows["out_channels"], strict=True)
+    found = [pair for pair, _ in Counter((int(a), int(b)) for a, b in pairs).most_common()]
+    wanted = (asked["in_channels"], asked["out_channels"])
+    if wanted not in found:
+        named = ", ".join(f"{a}x{b}" for a, b in found[:_MOST_NAMED])
+        raise UsageError(
+            f"channels: {wanted[0]}x{wanted[1]} was not measured{_describe(asked, values)}; measured"
+            f" {'is' if len(found) == 1 else 'are'} {named}"
+        )
+
+
 def _describe(asked: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    before = ", ".join(f"{name} {value}" for name, value in values.items() if name in asked)
+    before = ", ".join(f"{name_field(name)} {value}" for name, value in values.items() if name in asked)
     return f" with {before}" if before else ""
+
+
+def name_field(field: str) -> str:
+    """Name a field of a setting as whoever asks does.
+
+    Parameters
+    ----------
+    field : str
+        One of `FIELDS`, or ``size``.
+    """
+    words = {"scale_factor": "scale", "in_channels": "channels in", "out_channels": "channels out"}
+    return words.get(field, field.replace("_", " "))
 
 
 def select_rows(summary: pd.DataFrame, values: Mapping[str, Any]) -> pd.DataFrame:

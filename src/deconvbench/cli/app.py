@@ -16,6 +16,7 @@ import typer
 from deconvbench import __version__
 from deconvbench.cli.commits import compare_commits
 from deconvbench.cli.images import score
+from deconvbench.cli.networks import audit
 from deconvbench.cli.recommendation import recommend
 from deconvbench.cli.report import compare, report
 from deconvbench.cli.run import env, grid, native, run
@@ -64,6 +65,7 @@ for command in (
     report,
     recommend,
     score,
+    audit,
     compare,
     compare_commits,
     selftest,

@@ -1,5 +1,7 @@
 """The options that several commands share, and the selection that they make together."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -104,6 +106,25 @@ def parse_fail_on(words: list[str] | None) -> tuple[str, ...]:
             hint = suggest(name, _FAILING)
             raise UsageError(f"--fail-on: {quote(name)} is not one of {', '.join(_FAILING)}{hint}")
     return tuple(dict.fromkeys(names))
+
+
+@contextmanager
+def name_options(**options: str) -> Iterator[None]:
+    """Name options as they are typed where a message names the argument that they became.
+
+    Parameters
+    ----------
+    **options : str
+        Option by argument.
+    """
+    try:
+        yield
+    except UsageError as error:
+        name, colon, rest = str(error).partition(": ")
+        option = options.get(name)
+        if not (colon and option):
+            raise
+        raise type(error)(f"{option}: {rest}") from error
 
 
 def make_selection(

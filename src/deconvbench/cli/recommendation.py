@@ -1,14 +1,19 @@
 """The command that says which layer to take."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deconvbench.cli.options import ForceOption, JsonOption, ResultsOption, parse_path
+from deconvbench.cli.options import ForceOption, JsonOption, ResultsOption, name_options, parse_path
 from deconvbench.cli.output import OWN_RECOMMENDATION, print_rows
+from deconvbench.errors import UsageError
 from deconvbench.system.texts import print_text
 from deconvbench.system.writing import check_target, write_whole
+
+if TYPE_CHECKING:
+    from deconvbench.workflows.recommendation import Question
 
 
 def recommend(
@@ -62,6 +67,24 @@ def recommend(
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Estimate beyond the measured sizes, too.")
     ] = False,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="TARGET",
+            help="A network: a recommendation for each of its upsampling sites (as audit takes it).",
+        ),
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="With --for: measure the settings that the run does not have.")
+    ] = False,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="[NAME=]SHAPE", help="With --for: as for audit; repeat for more."),
+    ] = None,
+    state_dict: Annotated[
+        str | None, typer.Option("--state-dict", metavar="FILE", help="With --for: as for audit.")
+    ] = None,
     results: ResultsOption = None,
     as_json: JsonOption = False,
     markdown: Annotated[
@@ -72,32 +95,78 @@ def recommend(
 ) -> int:
     """Say which layer to take: the cheapest measured one that satisfies all limits, with the code that builds it.
 
-    Exit 1 if no layer satisfies them; what was not measured at all is invalid input.
+    Exit 1 if no layer satisfies them; what was not measured at all is invalid input. With --for it answers for
+    each site of a network, with --ripple 0 unless an artifact is limited; exit 1 if a site has no answer.
     """
-    from deconvbench.report.recommendation import describe_answer, format_markdown, list_rows
     from deconvbench.workflows import recommendation
 
     if markdown is not None:
         check_target(markdown, "--markdown", OWN_RECOMMENDATION, force=force)
-    answer = recommendation.recommend(
-        run,
-        device=device,
-        size=size,
-        channels=channels,
-        scale_factor=scale,
-        step=step,
-        batch=batch,
-        dtype=dtype,
-        memory_format=memory_format,
-        threads=threads,
-        execution=execution,
-        memory=memory,
-        ripple=ripple,
-        checkerboard=checkerboard,
-        psnr=psnr,
-        extrapolate=extrapolate,
-        results=results,
-    )
+    of_sites = {"--measure": measure or None, "--input": inputs or None, "--state-dict": state_dict}
+    of_setting = {"--size": size, "--channels": channels, "--scale": scale, "--batch": batch, "--dtype": dtype}
+    for option, value in (of_sites if target is None else of_setting).items():
+        if value is not None:
+            why = "is for --for TARGET" if target is None else "is that of each site with --for; leave it out"
+            raise UsageError(f"{option}: {why}")
+    with name_options(**_OPTIONS):
+        question = recommendation.make_question(
+            run,
+            device=device,
+            size=size,
+            channels=channels,
+            scale_factor=scale,
+            step=step,
+            batch=batch,
+            dtype=dtype,
+            memory_format=memory_format,
+            threads=threads,
+            execution=execution,
+            memory=memory,
+            ripple=ripple,
+            checkerboard=checkerboard,
+            psnr=psnr,
+            extrapolate=extrapolate,
+            results=results,
+        )
+        if target is not None:
+            return _recommend_for(
+                target, question, inputs, state_dict, measure=measure, as_json=as_json, markdown=markdown
+            )
+        return _recommend(question, as_json=as_json, markdown=markdown)
+
+
+# what the functions call what these options became
+_OPTIONS = {
+    "device": "--device",
+    "size": "--size",
+    "height": "--size",
+    "width": "--size",
+    "channels": "--channels",
+    "in_channels": "--channels",
+    "out_channels": "--channels",
+    "scale_factor": "--scale",
+    "step": "--step",
+    "batch": "--batch",
+    "dtype": "--dtype",
+    "memory_format": "--memory-format",
+    "threads": "--threads",
+    "execution": "--execution",
+    "memory": "--memory",
+    "ripple": "--ripple",
+    "checkerboard": "--checkerboard",
+    "psnr": "--psnr",
+    "results": "--results",
+    "run": "RUN",
+}
+
+
+def _recommend(question: "Question", *, as_json: bool, markdown: Path | None) -> int:
+    """Answer for one setting."""
+    from deconvbench.report.recommendation import format_markdown
+    from deconvbench.report.recommendation_rows import describe_answer, list_rows
+    from deconvbench.workflows.recommendation import answer_question, read_source
+
+    answer = answer_question(question, read_source(question))
     if as_json:
         print_rows("recommend", list_rows(answer), describe_answer(answer))
     else:
@@ -105,3 +174,54 @@ def recommend(
     if markdown is not None:
         write_whole(markdown, format_markdown(answer).encode())
     return int(answer.chosen is None)
+
+
+def _recommend_for(
+    target: str,
+    question: "Question",
+    inputs: list[str] | None,
+    state_dict: str | None,
+    *,
+    measure: bool,
+    as_json: bool,
+    markdown: Path | None,
+) -> int:
+    """Audit a network in its own process, and answer for each of its sites."""
+    from deconvbench.progress import show_progress, show_stages
+    from deconvbench.report.site_recommendation import format_sites_markdown, list_site_rows
+    from deconvbench.workflows import audit_settings, auditing
+    from deconvbench.workflows.site_recommendation import recommend_for
+
+    given = audit_settings.read_settings(
+        {
+            "target": target,
+            "input": inputs or None,
+            "state-dict": state_dict,
+            "device": question.setting.get("device"),
+        },
+        lambda key: "--for" if key == "target" else f"--{key}",
+    )
+    settings, request = auditing.make_request(given)
+    with show_stages(sys.stderr) as stage:
+        audited = auditing.audit_target(
+            request,
+            timeout_s=settings.timeout or auditing.TIMEOUT_S,
+            max_memory_bytes=settings.max_memory,
+            observer=stage,
+        )
+    with show_progress(sys.stderr) as observer:
+        found = recommend_for(
+            audited.audit,
+            question,
+            target=audited.target,
+            measure=measure,
+            observer=observer,
+            say=lambda line: print_text(line, sys.stderr),
+        )
+    if as_json:
+        print_rows("recommend-for", list_site_rows(found), {"target": found.target, "limits": dict(found.limits)})
+    else:
+        print_text(found)
+    if markdown is not None:
+        write_whole(markdown, format_sites_markdown(found).encode())
+    return int(not found.is_complete)

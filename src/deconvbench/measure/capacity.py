@@ -53,6 +53,11 @@ def read_host_bytes() -> int:
     return min(limits)
 
 
+def read_available_bytes() -> int:
+    """Read how much memory a process may take now: what is free, at most what a process may use at all."""
+    return min(read_host_bytes(), int(psutil.virtual_memory().available))
+
+
 def explain_size(case: Case) -> str | None:
     """Say how much memory a case needs and how much there is, or None where its maps fit.
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from deconvbench.records.audit_text import format_text
 from deconvbench.records.decoding import DecodingError, build
 from deconvbench.records.evidence import Evidence
 from deconvbench.records.findings import Finding
@@ -154,22 +155,7 @@ class Audit:
     evidence: Evidence | None = None
 
     def __str__(self) -> str:
-        black, white = self.output_range
-        guessed = " (guessed)" if self.is_range_guessed else ""
-        counts = _count(len(self.sites), "upsampling site"), _count(len(self.findings), "finding")
-        lines = [f"{self.judgement}: {', '.join(counts)}"]
-        lines.append(f"levels are 1/255 of an output range of {black:.4g} to {white:.4g}{guessed}")
-        lines += [f"  {report}" for report in self.sites]
-        lines += [f"  {attribution}" for attribution in self.attributions]
-        if not self.attributions and self.flat_field:
-            lines.append("  plain colours stay plain")
-        if self.hidden:
-            levels = ", ".join(f"{level:.2f} at period {period}" for period, level in self.hidden.items())
-            lines.append(f"  before the last {self.last_activation}, which may hide ripple: levels of {levels}")
-        for finding in self.findings:
-            lines += [f"  {finding}", f"    {finding.remedy}"]
-        lines += [f"  not covered: {text}" for text in self.not_covered]
-        return "\n".join(lines)
+        return format_text(self)
 
     def to_dict(self, *, evidence: bool = True) -> dict[str, Any]:
         """Give all of it as dicts, lists, numbers and text, for JSON; what is not finite is None.
@@ -242,7 +228,3 @@ def _to_plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -3,8 +3,10 @@
 What is found where is decided by `networks.inspection.findings`. Codes are never used again for something else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from deconvbench.errors import UsageError, quote, suggest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,8 @@ class Finding:
         What to do.
     is_risk : bool
         Whether it may draw checkerboards.
+    is_ignored : bool
+        Whether it was asked not to count.
     """
 
     code: str
@@ -58,6 +62,7 @@ class Finding:
     message: str
     remedy: str
     is_risk: bool
+    is_ignored: bool = False
 
     def __str__(self) -> str:
         return f"{self.code} {self.path or '(the model)'}: {self.message}"
@@ -157,3 +162,31 @@ RULES: Mapping[str, Rule] = {
         ),
     )
 }
+
+
+def check_codes(codes: Iterable[str], where: str) -> tuple[str, ...]:
+    """Check codes of findings.
+
+    Parameters
+    ----------
+    codes : iterable of str
+        Such as ``DB001``.
+    where : str
+        What they were given for, for the message.
+
+    Returns
+    -------
+    tuple of str
+        None twice.
+
+    Raises
+    ------
+    UsageError
+        If there is no such code.
+    """
+    given = [codes] if isinstance(codes, str) else list(codes)
+    for code in given:
+        if code not in RULES:
+            known = list(RULES)
+            raise UsageError(f"{where}: {quote(code)} is not one of {', '.join(known)}{suggest(code, known)}")
+    return tuple(dict.fromkeys(given))

@@ -1,4 +1,4 @@
-"""A recommendation for people: one screen of text, or Markdown; and for programs, as plain data.
+"""A recommendation for people: one screen of text, or Markdown.
 
 The screen is a terminal of 24 lines of 80 characters. What has no room there is in the Markdown and in the data.
 """
@@ -6,15 +6,13 @@ The screen is a terminal of 24 lines of 80 characters. What has no room there is
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from deconvbench.analysis.candidates import Candidate
 from deconvbench.analysis.recommendation import LIMITS, Recommendation, Relaxed
 from deconvbench.analysis.scaling import Quantity
-from deconvbench.analysis.settings import format_size
+from deconvbench.analysis.settings import format_size, name_field
 from deconvbench.records.case import CASE_DEFAULTS
-from deconvbench.records.decoding import make_strict
 from deconvbench.records.metrics import format_metric
 from deconvbench.system.texts import escape_markdown, tidy_line, write_code
 from deconvbench.units import format_bytes, format_seconds
@@ -75,10 +73,10 @@ def format_text(answer: Answer) -> str:
 
 
 def _lay_out(answer: Answer, code: Sequence[str], rows: int, paragraph: int) -> list[str]:
-    lines = _wrap(_write_headline(answer), 2)
+    lines = _wrap(describe_choice(answer), 2)
     lines += _wrap(f"for {_describe_setting(answer)}", 2)
     if answer.limits:
-        lines += _wrap(_describe_limits(answer), 2)
+        lines += _wrap(describe_limits(answer), 2)
     if code:
         lines += ["", *code, ""]
     shown = answer.fitting[:rows]
@@ -94,7 +92,14 @@ def _wrap(text: str, most: int) -> list[str]:
     return lines or [""]
 
 
-def _write_headline(answer: Answer) -> str:
+def describe_choice(answer: Answer) -> str:
+    """Say which layer to take, and how fast it is; or why there is none.
+
+    Parameters
+    ----------
+    answer : Answer
+        Any.
+    """
     chosen = answer.chosen
     if chosen is None:
         words = [f"{_write_bound(name, answer.limits[name])} leaves {count}" for name, count in answer.left]
@@ -146,13 +151,20 @@ def _describe_setting(answer: Answer) -> str:
     words += [f"batch {values['batch']}"] if values["batch"] != CASE_DEFAULTS["batch"] else []
     words += [values[name] for name in ("memory_format", "execution") if values[name] != CASE_DEFAULTS[name]]
     others = [
-        f"{name} {', '.join(format_size(value) if name == 'size' else str(value) for value in found)}"
+        f"{name_field(name)} {', '.join(format_size(value) if name == 'size' else str(value) for value in found)}"
         for name, found in setting.others.items()
     ]
     return ", ".join(words) + (f" (also measured: {'; '.join(others)})" if others else "")
 
 
-def _describe_limits(answer: Answer) -> str:
+def describe_limits(answer: Answer) -> str:
+    """Say what was asked for, and how many layers keep to it.
+
+    Parameters
+    ----------
+    answer : Answer
+        Any.
+    """
     bounds = ", ".join(_write_bound(name, bound) for name, bound in answer.limits.items())
     return f"limits: {bounds}; {len(answer.fitting)} of {len(answer.candidates)} layers satisfy them"
 
@@ -237,8 +249,7 @@ def _list_notes(answer: Answer) -> list[str]:
             if _straddles(chosen.qualities[name], bound)
         ]
         if chosen.is_estimated:
-            beyond = ", BEYOND the measured sizes" if chosen.is_beyond else ""
-            notes.append(f"~ estimated: read off a line through the measured sizes{beyond}")
+            notes.append(f"~ {describe_estimate(chosen)}")
         if chosen.noisy:
             notes.append("noisy: something disturbed the timing of what was chosen")
     if answer.cleaner is not None and chosen is not None:
@@ -255,6 +266,24 @@ def _list_notes(answer: Answer) -> list[str]:
     return [note for note in notes if note]
 
 
+def describe_estimate(chosen: Candidate) -> str:
+    """Say that a cost is estimated, and how far from what was measured.
+
+    Parameters
+    ----------
+    chosen : Candidate
+        One that is.
+    """
+    text = "estimated: read off a line through the measured sizes"
+    if not chosen.is_beyond:
+        return text
+    factor = chosen.beyond_factor
+    part = f"{factor:.3g} times the pixels of the largest"
+    if factor < 1:
+        part = f"1/{1 / factor:.3g} of the pixels of the smallest"
+    return f"{text}, BEYOND them: {part}; its interval is that far only true of a straight line"
+
+
 def _group(pairs: Iterable[tuple[str, str]]) -> str:
     groups: dict[str, list[str]] = {}
     for reason, layer in pairs:
@@ -268,7 +297,7 @@ def _straddles(quantity: Quantity, bound: float) -> bool:
 
 def _describe_relaxed(relaxed: Relaxed, answer: Answer) -> str:
     is_limit = relaxed.name in LIMITS
-    start = f"{'without' if is_limit else 'with'} {_SHORT.get(relaxed.name, relaxed.name)}"
+    start = f"{'without' if is_limit else 'with'} {_SHORT.get(relaxed.name, name_field(relaxed.name))}"
     start += "" if is_limit else f" {relaxed.value}"
     if relaxed.chosen is None:
         return f"{start}: none either"
@@ -311,10 +340,10 @@ def format_markdown(answer: Answer) -> str:
     chosen = answer.chosen
     title = "no layer satisfies the limits" if chosen is None else chosen.layer
     lines = [f"### deconvbench recommend: {escape_markdown(title)}", ""]
-    lines += [escape_markdown(f"{_write_headline(answer)}."), ""]
+    lines += [escape_markdown(f"{describe_choice(answer)}."), ""]
     lines += [escape_markdown(f"For {_describe_setting(answer)}."), ""]
     if answer.limits:
-        lines += [escape_markdown(f"{_describe_limits(answer).capitalize()}."), ""]
+        lines += [escape_markdown(f"{describe_limits(answer).capitalize()}."), ""]
     if answer.code:
         lines += ["```python", answer.code, "```", ""]
     if answer.fitting:
@@ -328,65 +357,3 @@ def format_markdown(answer: Answer) -> str:
     notes += [f"{each.layer}: {each.reason}" for each in answer.missing if ":" in each.reason]
     lines += [f"- {escape_markdown(tidy_line(note))}" for note in notes if note]
     return "\n".join(lines) + "\n"
-
-
-def list_rows(answer: Answer) -> list[dict[str, Any]]:
-    """List every candidate as plain data, the cheapest first.
-
-    Parameters
-    ----------
-    answer : Answer
-        Any.
-
-    Returns
-    -------
-    list of dict
-        The fields of `Candidate` and ``verdict``: ``chosen``, ``tie``, ``satisfies``, ``not judged`` or ``ruled
-        out``.
-    """
-    groups = (
-        ("chosen", answer.fitting[:1]),
-        ("tie", answer.ties),
-        ("satisfies", answer.fitting),
-        ("not judged", answer.unjudged),
-    )
-    rows = []
-    for each in answer.candidates:
-        verdict = next((word for word, members in groups if each in members), "ruled out")
-        rows.append(make_strict({"verdict": verdict, **asdict(each)}))
-    return rows
-
-
-def describe_answer(answer: Answer) -> dict[str, Any]:
-    """List what an answer says beside its rows, as plain data.
-
-    Parameters
-    ----------
-    answer : Answer
-        Any.
-    """
-
-    def name(candidate: Candidate | None) -> str | None:
-        return None if candidate is None else candidate.layer
-
-    setting = answer.setting
-    facts = {
-        "setting": {**setting.fields, "height": setting.size[0], "width": setting.size[1]},
-        "also_measured": setting.others,
-        "limits": answer.limits,
-        "baseline": answer.baseline,
-        "case_id": None if answer.case is None else answer.case.case_id,
-        "code": answer.code,
-        "left": [{"limit": limit, "layers": count} for limit, count in answer.left],
-        "nearest": name(answer.nearest),
-        "relaxed": [
-            {"name": r.name, "value": r.value, "layer": name(r.chosen), "speedup": r.speedup}
-            for r in answer.relaxed
-        ],
-        "without_ripple": name(answer.cleaner),
-        "missing": [asdict(each) for each in answer.missing],
-        "source": answer.source,
-        "trained": answer.trained,
-    }
-    found: dict[str, Any] = make_strict(facts)
-    return found

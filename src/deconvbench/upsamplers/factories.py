@@ -45,13 +45,15 @@ def import_foreign(load: Callable[[], object]) -> object:
         raise UsageError(describe_failure(error)) from error
 
 
-def import_factory(path: str) -> tuple[object, str]:
+def import_factory(path: str, label: str = "--upsampler") -> tuple[object, str]:
     """Import ``pkg.mod:factory``.
 
     Parameters
     ----------
     path : str
         Module and attribute, which may be dotted, with a colon between.
+    label : str
+        What it was given for, for the message.
 
     Returns
     -------
@@ -66,18 +68,41 @@ def import_factory(path: str) -> tuple[object, str]:
         If the path is malformed or cannot be imported.
     """
     if not is_text(path) or not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", path):
-        raise UsageError(f"--upsampler: {quote(path)} is not of the form pkg.mod:factory")
+        raise UsageError(f"{label}: {quote(path)} is not of the form pkg.mod:factory")
     module_name, _, attribute = path.partition(":")
     try:
         found = import_foreign(functools.partial(importlib.import_module, module_name))
     except UsageError as error:
-        raise UsageError(f"--upsampler: cannot import {module_name!r}: {error}") from error
+        raise UsageError(f"{label}: cannot import {module_name!r}: {error}") from error
+    return find_attribute(found, attribute, f"{label}: {module_name!r}"), attribute.rpartition(".")[2].lower()
+
+
+def find_attribute(module: object, attribute: str, where: str) -> object:
+    """Find an attribute of a module that was imported.
+
+    Parameters
+    ----------
+    module : object
+        The module.
+    attribute : str
+        Its name, which may be dotted.
+    where : str
+        The module and what it was given for, for the message.
+
+    Raises
+    ------
+    UsageError
+        If there is none, or the module's own ``__getattr__`` raises.
+    """
+    found = module
     try:
         for part in attribute.split("."):
             found = getattr(found, part)
     except AttributeError as error:
-        raise UsageError(f"--upsampler: {module_name!r} has no {attribute!r}") from error
-    return found, attribute.rpartition(".")[2].lower()
+        raise UsageError(f"{where} has no {attribute!r}") from error
+    except Exception as error:
+        raise UsageError(f"{where} has no {attribute!r}: {describe_failure(error)}") from error
+    return found
 
 
 def name_factory(factory: object) -> str:

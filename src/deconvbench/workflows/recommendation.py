@@ -2,25 +2,28 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from deconvbench.analysis.recommendation import Recommendation, recommend_layer
+from deconvbench.analysis.recommendation import Recommendation, check_limits, recommend_layer
 from deconvbench.arguments import is_number
 from deconvbench.errors import RunFolderError, UsageError, quote
 from deconvbench.records.run_folder import find_newest_run, list_hardware, read_run_info
 from deconvbench.report.recommendation import Answer
 from deconvbench.system.paths import check_path
-from deconvbench.tables.files import TABLE_NAME, read_tables
+from deconvbench.tables.files import TABLE_NAME, Tables, read_tables
 from deconvbench.tables.table import summarise_quality
-from deconvbench.tables.trained import describe_trained, find_trained
+from deconvbench.tables.trained import Trained, describe_trained, find_trained
 from deconvbench.units import parse_bytes
 from deconvbench.upsamplers.torch_code import write_torch_code
 
 RESULTS = Path("results")
 # kept with the sources, one folder a machine
 REFERENCE = RESULTS / "reference"
+# the one of them that ships with the package
+_SHIPPED_FOLDER = "reference_run"
 
 
 def recommend(
@@ -51,7 +54,8 @@ def recommend(
     Parameters
     ----------
     run : str or Path, optional
-        A run folder; by default the newest below ``results/runs``, else what is kept in ``results/reference``.
+        A run folder; by default the newest below ``results/runs``, else what is kept in ``results/reference``,
+        else the reference run that ships with the package.
     device, step, batch, dtype, memory_format, threads, execution, scale_factor
         Of the case, as measured (`deconvbench.Case`).
     size : int, str or (int, int), optional
@@ -91,16 +95,100 @@ def recommend(
     >>> answer = recommend("results/reference/amd-epyc-2-cores/quick", checkerboard=0.5)  # doctest: +SKIP
     >>> print(answer.code)  # doctest: +SKIP
     """
-    setting: dict[str, Any] = {
-        "device": device,
-        "step": step,
-        "scale_factor": scale_factor,
-        "batch": batch,
-        "dtype": dtype,
-        "memory_format": memory_format,
-        "threads": threads,
-        "execution": execution,
-    }
+    question = make_question(
+        run,
+        device=device,
+        size=size,
+        channels=channels,
+        scale_factor=scale_factor,
+        step=step,
+        batch=batch,
+        dtype=dtype,
+        memory_format=memory_format,
+        threads=threads,
+        execution=execution,
+        memory=memory,
+        ripple=ripple,
+        checkerboard=checkerboard,
+        psnr=psnr,
+        extrapolate=extrapolate,
+        results=results,
+    )
+    return answer_question(question, read_source(question))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked; the parameters are those of `recommend`, read and checked.
+
+    Parameters
+    ----------
+    run : str, Path or None
+        Where to look.
+    setting : mapping
+        Fields of a case that are asked for.
+    size : (int, int) or None
+        Of the input.
+    limits : mapping of str to float
+        Bounds by name.
+    extrapolate : bool
+        Whether to estimate beyond the measured sizes.
+    results : str, Path or None
+        Where quality after training is read.
+    """
+
+    run: str | Path | None = None
+    setting: Mapping[str, Any] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    extrapolate: bool = False
+    results: str | Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What is known: the tables of a run and of trainings.
+
+    Parameters
+    ----------
+    tables : Tables
+        Of the run.
+    trained : Trained
+        Quality after training.
+    name : str
+        The run and its machine, for a reader.
+    """
+
+    tables: Tables
+    trained: Trained
+    name: str
+
+
+def make_question(
+    run: str | Path | None = None,
+    *,
+    size: object = None,
+    channels: object = None,
+    memory: object = None,
+    ripple: float | None = None,
+    checkerboard: float | None = None,
+    psnr: float | None = None,
+    extrapolate: bool = False,
+    results: str | Path | None = None,
+    **setting: Any,
+) -> Question:
+    """Read what is asked for.
+
+    Parameters
+    ----------
+    run, size, channels, memory, ripple, checkerboard, psnr, extrapolate, results, **setting
+        As for `recommend`.
+
+    Raises
+    ------
+    UsageError
+        If something is not allowed.
+    """
     if channels is not None:
         setting["in_channels"], setting["out_channels"] = parse_pair(channels, "channels", is_square=False)
     bounds = {
@@ -109,19 +197,60 @@ def recommend(
         "checkerboard": checkerboard,
         "psnr": psnr,
     }
-    pair = None if size is None else parse_pair(size, "size", is_square=True)
-    folder, remark = _find_run(run)
-    trained = find_trained(results)
-    tables = read_tables(folder, trained)
-    found = recommend_layer(
-        tables.summary,
-        summarise_quality(tables.quality),
-        _drop_none(setting),
-        size=pair,
-        limits=_drop_none(bounds),
+    return Question(
+        run=run,
+        setting=_drop_none(setting),
+        size=None if size is None else parse_pair(size, "size", is_square=True),
+        limits=check_limits(_drop_none(bounds)),
         extrapolate=extrapolate,
+        results=results,
     )
-    return _complete(found, f"{folder}{_describe_machine(folder)}{remark}", describe_trained(trained))
+
+
+def read_source(question: Question) -> Source:
+    """Read what there is to answer a question.
+
+    Parameters
+    ----------
+    question : Question
+        Any.
+
+    Raises
+    ------
+    UsageError, RunFolderError
+        If there is no run, or it or the trainings cannot be read.
+    """
+    folder, remark = _find_run(question.run)
+    trained = find_trained(question.results)
+    place = "reference run" if folder.name == _SHIPPED_FOLDER else str(folder)
+    name = f"{place}{_describe_machine(folder)}{remark}"
+    return Source(tables=read_tables(folder, trained), trained=trained, name=name)
+
+
+def answer_question(question: Question, source: Source) -> Answer:
+    """Answer from what there is.
+
+    Parameters
+    ----------
+    question : Question
+        Any.
+    source : Source
+        What is known.
+
+    Raises
+    ------
+    UsageError
+        If something that is asked for was not measured.
+    """
+    found = recommend_layer(
+        source.tables.summary,
+        summarise_quality(source.tables.quality),
+        question.setting,
+        size=question.size,
+        limits=question.limits,
+        extrapolate=question.extrapolate,
+    )
+    return _complete(found, source.name, describe_trained(source.trained))
 
 
 def _drop_none(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,10 +296,13 @@ def _find_run(run: str | Path | None) -> tuple[Path, str]:
         return find_newest_run(RESULTS), ""
     except UsageError:
         kept = [path.parent for path in REFERENCE.glob(f"*/*/{TABLE_NAME}")]
-        if not kept:
+        if kept:
+            newest = max(kept, key=lambda folder: (_read_info(folder).get("created_at") or "", str(folder)))
+            return newest, "; kept results, not of a run of yours"
+        shipped = Path(str(files("deconvbench.tables").joinpath(_SHIPPED_FOLDER)))
+        if not shipped.is_dir():  # a package in an archive
             raise
-        newest = max(kept, key=lambda folder: (_read_info(folder).get("created_at") or "", str(folder)))
-        return newest, "; kept results, not of a run of yours"
+        return shipped, "; shipped with the package, not of a run of yours"
 
 
 def _read_info(folder: Path) -> dict[str, Any]:

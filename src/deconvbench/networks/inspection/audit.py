@@ -5,7 +5,7 @@ written to meanwhile.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,7 +41,7 @@ from deconvbench.networks.inspection.tracing import NORMS, Tracer
 from deconvbench.networks.inspection.views import choose_output, find_common_period, find_period, pick
 from deconvbench.records.audit import Audit
 from deconvbench.records.evidence import Evidence
-from deconvbench.records.findings import Finding
+from deconvbench.records.findings import Finding, check_codes
 from deconvbench.records.sites import SiteReport
 
 _MOST_COLOURS = 100
@@ -56,6 +56,7 @@ def audit(
     colours: int = 3,
     photographs: int = 2,
     measure_fuse: bool = False,
+    ignore: Collection[str] = (),
     evidence: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Audit:
@@ -85,6 +86,8 @@ def audit(
         How many, at most 3.
     measure_fuse : bool
         Time what `deconvbench.fuse` would gain, where it can do something.
+    ignore : collection of str
+        Codes of findings that do not count in the judgement, such as ``{"DB001"}``.
     evidence : bool
         Keep a picture, a map of its ripple, a pattern and spectra too (`Audit.evidence`), for pages.
     progress : callable, optional
@@ -117,12 +120,19 @@ def audit(
     check_kind("evidence", evidence, bool, "True or False")
     if progress is not None:
         check_callable("progress", progress)
+    ignored = check_codes(ignore, "ignore")
     given_range = None if output_range is None else check_range(output_range)
     say = progress or _say_nothing
     with keep_state(model), run_eagerly():
         auditor = _Auditor(model, example_input, say)
         return auditor.audit(
-            images, given_range, colours, photographs, measure_fuse=measure_fuse, with_evidence=evidence
+            images,
+            given_range,
+            colours,
+            photographs,
+            measure_fuse=measure_fuse,
+            ignore=ignored,
+            with_evidence=evidence,
         )
 
 
@@ -146,6 +156,7 @@ class _Auditor:
         photographs: int,
         *,
         measure_fuse: bool,
+        ignore: Collection[str],
         with_evidence: bool,
     ) -> Audit:
         """Do it."""
@@ -207,7 +218,9 @@ class _Auditor:
         )
         missing = (*self._missing, *ripple.missing, *([problem] if problem else []))
         infinite = self._find_infinite(outputs, shown, inputs, ripple)
-        return _assemble(reports, ripple, chosen, inputs, missing, infinite, evidence)
+        findings = [*([] if infinite is None else [infinite]), *list_findings(list(reports))]
+        findings = [replace(one, is_ignored=one.code in ignore) for one in findings]
+        return _assemble(reports, ripple, chosen, inputs, missing, findings, evidence)
 
     @property
     def _is_widened(self) -> bool:
@@ -276,11 +289,10 @@ def _assemble(
     chosen: OutputRange,
     inputs: str,
     missing: Sequence[str],
-    infinite: Finding | None,
+    findings: Sequence[Finding],
     evidence: Evidence | None,
 ) -> Audit:
     """Put together what was measured, and judge it."""
-    findings = [*([] if infinite is None else [infinite]), *list_findings(list(reports))]
     flat, real = ripple.flat, ripple.real
     hidden = {} if ripple.hidden is None else ripple.hidden.levels
     return Audit(

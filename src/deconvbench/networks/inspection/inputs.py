@@ -149,9 +149,20 @@ def _replace(example: Any, accepts: Callable[[Any], bool], make: Callable[[Tenso
 
 
 def _fit_photograph(name: str, like: Tensor) -> Tensor:
-    """Cut the middle of a photograph to the shape of an image, scaled only if it is too small, in its range."""
     pixels = torch.from_numpy(read_photograph(name)).double() / LEVELS
-    image = (pixels[..., None] if pixels.ndim == 2 else pixels[..., :3]).permute(2, 0, 1)[None]
+    return fit_image((pixels[..., None] if pixels.ndim == 2 else pixels[..., :3]).permute(2, 0, 1)[None], like)
+
+
+def fit_image(image: Tensor, like: Tensor) -> Tensor:
+    """Cut the middle of an image to the shape of an input, scaled only if it is too small, in its range.
+
+    Parameters
+    ----------
+    image : Tensor, shape (1, C, H, W), float64
+        0 to 1; three channels, or one for an input of one.
+    like : Tensor, shape (N, 1 or 3, H, W)
+        The input.
+    """
     if like.shape[1] == 1:
         image = image.mean(1, keepdim=True)
     rows, columns = like.shape[-2:]

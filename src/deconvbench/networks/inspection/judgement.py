@@ -50,4 +50,8 @@ def judge(
         return CHECKERBOARDS
     if max(hidden, default=0.0) >= CHECKERBOARD_LEVELS:
         return AT_RISK
-    return AT_RISK if worst >= RISK_LEVELS or any(finding.is_risk for finding in findings) else CLEAN
+    return (
+        AT_RISK
+        if worst >= RISK_LEVELS or any(finding.is_risk and not finding.is_ignored for finding in findings)
+        else CLEAN
+    )
