@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deconvbench.analysis.comparison import COMPARISON_COLUMNS, VERDICTS, compare
+from deconvbench.analysis.comparison import COMPARISON_COLUMNS, VERDICTS, compare, find_noise_floor, make_row
 from deconvbench.analysis.comparison_input import Side, make_side
 from deconvbench.analysis.intervals import RatioInterval, judge_interval
 from deconvbench.errors import UsageError
@@ -310,3 +310,15 @@ class TestRatiosToABaseline:
         row = pick(compare(self.make(), self.make(drift=1.5, **changes)))
         assert row["reason"] == ""
         assert row["ratio"] == pytest.approx(1.5)
+
+
+def test_the_noise_floor_is_what_intervals_reach() -> None:
+    rows = [make_row(f"c{number}", "latency_s", 1.0, "same", "") for number in range(3)]
+    for row, reach in zip(rows, (1.01, 1.02, 1.05), strict=True):
+        row |= {"low": 1 / reach, "high": reach}
+    rows += [make_row("d", "latency_s", math.nan, "inconclusive", ""), make_row("c0", "macs", 1.0, "same", "")]
+    floor = find_noise_floor(pd.DataFrame(rows))
+    assert floor is not None
+    assert floor.median == pytest.approx(0.02)
+    assert 0.02 < floor.most < 0.05
+    assert find_noise_floor(pd.DataFrame(rows[3:])) is None

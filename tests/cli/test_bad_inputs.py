@@ -282,7 +282,6 @@ LINES: dict[str, list[tuple[str, str]]] = {
         ("report 'no\nne'", r"'no\nne' does not exist"),
         (f"report {NO_TEXT}", "does not exist"),
         ("report", "results/runs"),
-        ("report a b --out x.html", "--out: 'x.html' is one file, for 2 runs"),
         ("report folder none", "folder"),
         ("report folder --quality blur", "--quality: 'blur' is not one of"),
         ("report folder --quality ''", "--quality: '' is not one of"),

@@ -100,7 +100,7 @@ def test_a_device_or_a_pipe_is_not_replaced(option: str, capsys: pytest.CaptureF
 def test_a_comparison_into_standard_output_comes_after_what_was_printed(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "base.json", "base.json", "--markdown", "/dev/stdout"]) == 0
     out = capfd.readouterr().out
-    assert out.index("1 case: 0 slower") < out.index("### base.json against base.json")
+    assert out.index("1 case: 0 slower") < out.index("**base.json against base.json**: nothing changed")
 
 
 @pytest.mark.parametrize("name", ["base.json", "notes.html"])

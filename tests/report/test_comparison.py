@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from deconvbench.analysis.comparison import COMPARISON_COLUMNS
+from deconvbench.cli.output import OWN_SUMMARY
 from deconvbench.report.comparison import (
     count_verdicts,
+    describe_noise,
     format_markdown,
     format_text,
     list_notes,
@@ -90,8 +92,16 @@ def test_text_has_columns_one_line_a_row_and_ends_with_the_count() -> None:
     assert lines[-1] == count_verdicts(COMPARISON)
 
 
-def test_text_without_differences_is_the_count_alone() -> None:
-    assert format_text(EQUAL) == count_verdicts(EQUAL)
+def test_text_without_differences_is_the_noise_floor_and_the_count() -> None:
+    assert format_text(EQUAL).splitlines() == [describe_noise(EQUAL), count_verdicts(EQUAL)]
+
+
+def test_the_noise_floor_is_told_where_there_are_intervals() -> None:
+    assert describe_noise(EQUAL) == (
+        "noise floor: intervals reach 1.0% to either side in the middle case, 1.0% in nine tenths; smaller "
+        "changes are not seen"
+    )
+    assert not describe_noise(COMPARISON.iloc[5:])
 
 
 def test_markdown_is_a_table_with_what_is_unsure_folded_away() -> None:
@@ -108,8 +118,22 @@ def test_markdown_is_a_table_with_what_is_unsure_folded_away() -> None:
             assert len(re.findall(r"(?<!\\)\|", line)) == 7
 
 
-def test_markdown_without_differences_has_no_table() -> None:
-    assert format_markdown(EQUAL, "t") == f"### t\n\n{count_verdicts(EQUAL)}\n"
+def test_markdown_without_differences_is_one_line() -> None:
+    assert format_markdown(EQUAL, "t") == (
+        f"**t**: nothing changed: {count_verdicts(EQUAL)}. {describe_noise(EQUAL)}\n"
+    )
+
+
+def test_that_line_keeps_what_differs_between_the_environments() -> None:
+    text = format_markdown(EQUAL, "a\nb", ["Python 3.11 against 3.12", "x" * 1000, "<b>"])
+    assert text.count("\n") == 1
+    assert "Python 3.11 against 3.12" in text
+    assert len(text) < 900
+
+
+@pytest.mark.parametrize("comparison", [EQUAL, COMPARISON], ids=["unchanged", "changed"])
+def test_a_summary_is_known_as_one_of_our_files(comparison: pd.DataFrame) -> None:
+    assert OWN_SUMMARY.match(format_markdown(comparison, "a: b").encode())
 
 
 def test_markdown_fits_into_a_comment() -> None:
@@ -147,8 +171,23 @@ class TestPage:
     @pytest.mark.parametrize("comparison", [EQUAL, EQUAL.iloc[:0]], ids=["no difference", "no row"])
     def test_without_differences_there_is_no_table(self, comparison: pd.DataFrame) -> None:
         page = render_page(comparison, "t")
-        assert "<table>" not in page
+        assert "What changed" not in page
+        assert "Nothing changed." in page
         assert count_verdicts(comparison) in page
+
+    def test_what_is_the_same_is_folded_away(self) -> None:
+        before, folded = render_page(COMPARISON, "t").split("<details>")
+        assert "<td>equal</td>" not in before
+        assert "<summary>What is the same (1 row)</summary>" in folded
+        assert "<td>equal</td>" in folded
+        assert "<details>" not in render_page(COMPARISON.iloc[:3], "t")
+
+    def test_differences_of_the_environment_have_a_section(self) -> None:
+        page = render_page(COMPARISON, "t", ["Python 3.11 against <3.12>"])
+        assert (
+            "<h2>What differs between the environments</h2>\n<ul>\n<li>Python 3.11 against &lt;3.12&gt;</li>"
+            in page
+        )
 
 
 HOSTILE = "\x1b[31m<script>alert(1)</script> [x](http://e) `c` a|b @me\u2028"

@@ -7,9 +7,11 @@ own. Numbers of different machines are refused; other differences are named in t
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from deconvbench.analysis.comparison_input import TOLERANCES, Side, make_side, read_side
@@ -82,6 +84,42 @@ def compare(
         rows += judge_values(case, base.metrics.get(case, {}), new.metrics.get(case, {}), note)
     rows += _name_unmatched(base, new, set(shared))
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseFloor:
+    """How far the intervals of latency reach to either side of their ratios, as shares of them.
+
+    Parameters
+    ----------
+    median, most : float
+        In the middle case, and in nine tenths of the cases.
+    """
+
+    median: float
+    most: float
+
+
+def find_noise_floor(comparison: pd.DataFrame) -> NoiseFloor | None:
+    """Find how small a change a comparison could have seen.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        From `compare`.
+
+    Returns
+    -------
+    NoiseFloor or None
+        None if no latency has an interval.
+    """
+    timed = comparison[comparison["metric"] == "latency_s"]
+    known = timed[(timed["low"] > 0) & (timed["high"] < math.inf)]
+    if known.empty:
+        return None
+    reach = np.expm1(np.log(known["high"].astype(float) / known["low"].astype(float)) / 2)
+    median, most = np.quantile(reach, [0.5, 0.9])
+    return NoiseFloor(float(median), float(most))
 
 
 def _as_side(side: object, argument: str, name: str) -> Side:

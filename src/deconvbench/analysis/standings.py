@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from deconvbench.analysis.ratios import find_baseline, take_ratios
 from deconvbench.analysis.selection import (
     SETTING_FIELDS,
     SIZE_FIELDS,
@@ -24,7 +25,6 @@ from deconvbench.analysis.tradeoff import join_tradeoff
 _QUALITY = "phase_ripple"
 # what is left of the ripple where a layer is not linear
 _QUALITY_OF_OTHERS = "flat_field_ripple"
-_BASELINE = ("transposed", 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +101,8 @@ def list_standings(summary: pd.DataFrame, limit: int = 12) -> Standings | None:
     if len(panel.frame) < 2:
         return None
     frame = panel.frame.sort_values("latency_s", kind="stable").reset_index(drop=True)
-    baseline = _find_baseline(frame)
-    ratios = _take_ratios(frame, baseline)
+    baseline = find_baseline(frame)
+    ratios = take_ratios(frame, baseline)
     rows = [
         _place(row, ratio, is_baseline=index == baseline)
         for index, (row, ratio) in enumerate(zip(frame.to_dict("records"), ratios, strict=True))
@@ -117,27 +117,6 @@ def list_standings(summary: pd.DataFrame, limit: int = 12) -> Standings | None:
         rows=(*kept, *_list_failures(summary, frame)),
         left_out=len(rows) - len(chosen),
     )
-
-
-def _find_baseline(frame: pd.DataFrame) -> int:
-    """Find the row of the baseline in a frame that begins with the fastest."""
-    if "baseline_id" in frame:
-        timed = frame.index[frame["case_id"].isin(frame["baseline_id"].dropna().mode()[:1])]
-        if len(timed):
-            return int(timed[0])
-    known = frame.index[
-        (frame["upsampler"] == _BASELINE[0]) & (frame["kernel_size"] == _BASELINE[1]).fillna(False)
-    ]
-    return int(known[0]) if len(known) else 0
-
-
-def _take_ratios(frame: pd.DataFrame, baseline: int) -> list[float]:
-    computed = frame["latency_s"] / frame["latency_s"][baseline]
-    if "ratio" not in frame:
-        return [float(value) for value in computed]
-    # those of another baseline are not comparable
-    is_same = frame["baseline_id"] == frame["case_id"][baseline]
-    return [float(value) for value in frame["ratio"].where(is_same).fillna(computed)]
 
 
 def _place(row: Mapping[Any, Any], ratio: float, *, is_baseline: bool) -> Standing:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 # how files begin that commands of this package wrote
 OWN_PAGE = re.compile(rb"\s*<!DOCTYPE html>.*?<title>deconvbench: ", re.DOTALL)
-OWN_SUMMARY = re.compile(rb"### [^\n]*\n\n[0-9]+ cases?: [0-9]+ slower")
+OWN_SUMMARY = re.compile(
+    rb"### [^\n]*\n\n[0-9]+ cases?: [0-9]+ slower|\\*\\*[^\n]*: nothing changed: [0-9]+ cases?: [0-9]+ slower"
+)
 OWN_RECOMMENDATION = re.compile(rb"### deconvbench recommend: ")
 OWN_PICTURE_SCORES = re.compile(rb"name,width,height,format,verdict,")
 OWN_AUDIT = re.compile(rb"### deconvbench audit")

@@ -8,7 +8,6 @@ import typer
 
 from deconvbench.cli.options import FailOnOption, ForceOption, JsonOption, ResultsOption, parse_fail_on, parse_path
 from deconvbench.cli.output import OWN_PAGE, check_comparison_files, show_comparison, show_standings
-from deconvbench.errors import UsageError
 from deconvbench.system.texts import print_text
 from deconvbench.system.writing import check_target
 
@@ -20,7 +19,12 @@ def report(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", parser=parse_path, help="Output file [default: RUN/report.html]."),
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            parser=parse_path,
+            help="Output file [default: RUN/report.html; for several runs overlay.html in the last].",
+        ),
     ] = None,
     quality: Annotated[
         str | None,
@@ -31,23 +35,27 @@ def report(
     results: ResultsOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Write tables, figures and one self-contained HTML file; its path is the last line on standard output."""
+    """Write tables, figures and one self-contained HTML file; its path is the last line on standard output.
+
+    Several runs, of machines or commits, get their own reports and a page that sets them side by side.
+    """
     from deconvbench.plots.gallery import TRADEOFF_METRICS
     from deconvbench.records.run_folder import find_newest_run
     from deconvbench.report import write_report
+    from deconvbench.report.overlay import write_overlay
     from deconvbench.tables.trained import find_trained
 
     folders = runs or [find_newest_run(Path("results"))]
-    if out is not None and len(folders) > 1:
-        raise UsageError(f"--out: {str(out)!r} is one file, for {len(folders)} runs; give one run")
     if out is not None and os.path.lexists(out):
         check_target(out, "--out", OWN_PAGE, force=force)
     metrics = TRADEOFF_METRICS if quality is None else tuple(word.strip() for word in quality.split(","))
     trained = find_trained(results)
     for folder in folders:
-        page = write_report(folder, out, metrics=metrics, trained=trained)
+        page = write_report(folder, out if len(folders) == 1 else None, metrics=metrics, trained=trained)
         show_standings(folder)
         print_text(page)
+    if len(folders) > 1:
+        print_text(write_overlay(folders, out))
 
 
 def compare(

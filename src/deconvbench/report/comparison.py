@@ -1,6 +1,6 @@
 """A comparison for people: as text for a terminal, Markdown for a pull request, HTML for a browser.
 
-Rows that say `same` are counted, not listed; what got worse stands on top. No torch.
+Rows that say `same` are counted, and in the page folded away; what got worse stands on top. No torch.
 """
 
 import math
@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from deconvbench.analysis.comparison import find_noise_floor
 from deconvbench.report.templates import load_template
 from deconvbench.system.texts import escape_markdown, tidy_line, write_code
 
@@ -18,6 +19,8 @@ _SHOWN_FIRST = ("slower", "larger", "faster", "smaller", "inconclusive")
 _LATENCY_VERDICTS = ("slower", "faster", "same", "inconclusive")
 # a hosting site refuses comments above 65536 characters; a row has about 150
 _MARKDOWN_ROWS = 200
+# of what else is to be known, in the one line that says that nothing changed
+_MARKDOWN_NOTES = 500
 _HEADINGS = ("verdict", "case", "metric", "NEW/BASE", "interval", "reason")
 # the page's axis of ratios reaches at least and at most this far
 _LEAST_REACH, _MOST_REACH = 1.1, 2.0
@@ -43,6 +46,29 @@ def count_verdicts(comparison: pd.DataFrame) -> str:
         f"{cases} case{'s' * (cases != 1)}: {text}; memory, MACs and artifacts: "
         f"{changed or ('no difference' if len(other) else 'not compared')}"
     )
+
+
+def describe_noise(comparison: pd.DataFrame) -> str:
+    """Say how small a change of latency this comparison could have seen; empty without intervals.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        From `deconvbench.compare`.
+    """
+    floor = find_noise_floor(comparison)
+    if floor is None:
+        return ""
+    return (
+        f"noise floor: intervals reach {floor.median:.1%} to either side in the middle case, {floor.most:.1%} in "
+        "nine tenths; smaller changes are not seen"
+    )
+
+
+def _list_facts(comparison: pd.DataFrame, notes: Sequence[str]) -> list[str]:
+    """List what is to be known beside the verdicts, a line each."""
+    noise = describe_noise(comparison)
+    return [*map(tidy_line, notes), *list_notes(comparison), *([noise] if noise else [])]
 
 
 def list_notes(comparison: pd.DataFrame) -> list[str]:
@@ -108,7 +134,11 @@ def _measure_difference(ratio: float, verdict: str) -> float:
 
 
 def _list_cells(comparison: pd.DataFrame) -> list[Cells]:
-    common = _find_common(comparison)
+    """List what differs."""
+    return _write_cells(order_differences(comparison), _find_common(comparison))
+
+
+def _write_cells(rows: pd.DataFrame, common: Collection[str]) -> list[Cells]:
     return [
         (
             row["verdict"],
@@ -119,7 +149,7 @@ def _list_cells(comparison: pd.DataFrame) -> list[Cells]:
             # a failure's message may go over several lines
             tidy_line("; ".join(_split_reason(row["reason"], common))),
         )
-        for row in list_rows(order_differences(comparison))
+        for row in list_rows(rows)
     ]
 
 
@@ -152,7 +182,7 @@ def format_text(comparison: pd.DataFrame, notes: Sequence[str] = ()) -> str:
     """
     cells = _list_cells(comparison)
     table = _align([_HEADINGS, *cells]) if cells else []
-    lines = [*map(tidy_line, notes), *list_notes(comparison), count_verdicts(comparison)]
+    lines = [*_list_facts(comparison, notes), count_verdicts(comparison)]
     return "\n".join([*table, *([""] if cells else []), *lines])
 
 
@@ -176,18 +206,29 @@ def format_markdown(comparison: pd.DataFrame, title: str, notes: Sequence[str] =
     Returns
     -------
     str
-        What differs as a table; inconclusive rows are folded away below it.
+        What differs as a table; inconclusive rows are folded away below it. One line where nothing changed.
     """
     cells = _list_cells(comparison)
+    if not cells:
+        return _draw_unchanged(comparison, title, notes)
     sure = [row for row in cells if row[0] != "inconclusive"]
     unsure = [row for row in cells if row[0] == "inconclusive"]
-    lines = [escape_markdown(tidy_line(note)) for note in (*notes, *list_notes(comparison))]
+    lines = [escape_markdown(note) for note in _list_facts(comparison, notes)]
     parts = [f"### {escape_markdown(title)}", count_verdicts(comparison), *lines]
     if sure:
         parts.append(_draw_markdown(sure))
     if unsure:
         parts += [f"<details><summary>{len(unsure)} inconclusive</summary>", _draw_markdown(unsure), "</details>"]
     return "\n\n".join(parts) + "\n"
+
+
+def _draw_unchanged(comparison: pd.DataFrame, title: str, notes: Sequence[str]) -> str:
+    """Say in one line that nothing changed, and what must be known of that."""
+    facts = "; ".join(_list_facts(comparison, notes))
+    if len(facts) > _MARKDOWN_NOTES:
+        facts = f"{facts[:_MARKDOWN_NOTES].rstrip()} …"
+    words = [escape_markdown(tidy_line(title)), f"nothing changed: {count_verdicts(comparison)}"]
+    return f"**{words[0]}**: {words[1]}{f'. {escape_markdown(facts)}' if facts else ''}\n"
 
 
 def _draw_markdown(cells: list[Cells]) -> str:
@@ -214,7 +255,7 @@ def render_page(comparison: pd.DataFrame, title: str, notes: Sequence[str] = ())
     Returns
     -------
     str
-        HTML that opens from disk and fetches nothing.
+        HTML that opens from disk and fetches nothing; what is the same is folded away.
     """
     rows = list_rows(order_differences(comparison))
     ends = [abs(math.log(row[end])) for row in rows if row["low"] and row["high"] for end in ("low", "high")]
@@ -224,10 +265,12 @@ def render_page(comparison: pd.DataFrame, title: str, notes: Sequence[str] = ())
         title=title,
         counts=[(verdict, timed[verdict]) for verdict in _LATENCY_VERDICTS],
         summary=count_verdicts(comparison),
-        notes=[*map(tidy_line, notes), *list_notes(comparison)],
+        environment=[tidy_line(note) for note in notes],
+        notes=[*list_notes(comparison), *filter(None, [describe_noise(comparison)])],
         headings=_HEADINGS,
         reach=math.exp(reach),
         rows=[(cells, _place(row, reach)) for cells, row in zip(_list_cells(comparison), rows, strict=True)],
+        unchanged=_write_cells(comparison[comparison["verdict"] == "same"], _find_common(comparison)),
     )
 
 
