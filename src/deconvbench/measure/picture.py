@@ -6,7 +6,7 @@ stay within bounds. Reads no file and gives no verdict.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from deconvbench.errors import UsageError
 from deconvbench.measure.artifacts.block_edge import block_edge
+from deconvbench.measure.artifacts.even_grid import measure_even_amplitude
 from deconvbench.measure.artifacts.grid_traits import examine_grid
 from deconvbench.measure.artifacts.patches import LARGEST_PERIOD
 from deconvbench.measure.artifacts.period_search import find_period
@@ -69,7 +70,8 @@ class Reading:
     read_period : int or None
         Period that the amplitudes are of; None where the picture is too small for it, or it is above 32.
     amplitude, detection_level : float
-        As in `CheckerboardResult`; NaN where there is none.
+        As in `CheckerboardResult`; NaN where there is none. Up to 512×512 pixels the amplitude of a grid that is
+        equally strong all over is read with less error (`measure_even_amplitude`).
     by_scale : mapping of int to float
         Amplitude by smallest period.
     fainter : mapping of int to float
@@ -165,6 +167,7 @@ def measure_picture(values: Tensor, period: int | None = None) -> Reading:
     traits = None
     if board is not None and found is not None and not board.amplitude <= board.detection_level:
         traits = examine_grid(sample, board.period, channels="first")
+        board = _refine(board, sample) if sample.shape[0] == 1 else board
     return Reading(
         period=found,
         is_given=period is not None,
@@ -194,6 +197,12 @@ def _choose_read_period(found: int | None, shape: torch.Size) -> int | None:
     if found is not None:
         return found if found <= LARGEST_PERIOD and shorter >= _find_least_side(found) else None
     return next((usual for usual in _USUAL_PERIODS if shorter >= _find_least_side(usual)), None)
+
+
+def _refine(board: CheckerboardResult, sample: Tensor) -> CheckerboardResult:
+    """Take the amplitude from the patches that show a grid best, where it is even; of a small picture only."""
+    found = measure_even_amplitude(sample, board.period, channels="first")
+    return replace(board, amplitude=found.amplitude, by_scale=found.by_scale) if found.is_even else board
 
 
 def _choose_scales(board: CheckerboardResult) -> int:
