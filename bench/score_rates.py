@@ -58,7 +58,7 @@ def add_pattern(pixels: Pixels, pattern: Pixels) -> Pixels:
 
 
 def draw_pattern(square: Square, period: int, levels: float) -> Pixels:
-    """Draw one period of a random pattern, in whole levels: those of the squares are, so what is added is rounded."""
+    """Draw one period of a random pattern, in whole levels, as those of the squares are."""
     tile = draw_tile(make_rng(square.seed, square.name, "tile", period), period)
     return np.asarray(np.rint(levels * tile))
 

@@ -1,8 +1,9 @@
 """The amplitude of a grid that is equally strong all over an image, from the patches that show it best.
 
-`checkerboard` averages all patches alike, because a grid may be in some of them only. Most of its scatter comes from
-the patches with the most texture. Where the patches agree on how strong the grid is, each can have the weight that
-its scatter leaves it, and the same amplitude is read with less error; where they do not agree, nothing is changed.
+`checkerboard` averages all patches alike, because a grid may be in some of them only. Most of its scatter comes
+from the patches with the most texture. Where the patches agree on how strong the grid is, each can have the weight
+that its scatter leaves it, and the same amplitude is read with less error; where they do not agree, nothing is
+changed.
 Measures the amplitude only: what counts as detected is `checkerboard`'s.
 """
 
@@ -42,9 +43,9 @@ class EvenAmplitude(NamedTuple):
 def measure_even_amplitude(image: Picture, period: int, *, channels: Channels | None = None) -> EvenAmplitude:
     """Measure the amplitude that `checkerboard` does, with less error where the grid is equally strong all over.
 
-    Each patch gives an energy at the grid lines, and a variance that it has by chance. Cochran's Q says whether the
-    energies differ by more than that. If not, the patches' spectra are averaged by the inverse of their variances
-    and of what the energies differ by all the same (the weights of DerSimonian and Laird).
+    Each patch gives an energy at the grid lines, and a variance that it has by chance. Cochran's Q says whether
+    the energies differ by more than that. If not, the patches' spectra are averaged by the inverse of their
+    variances and of what the energies differ by all the same (the weights of DerSimonian and Laird).
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def measure_even_amplitude(image: Picture, period: int, *, channels: Channels | 
     """
     period = check_period(period)
     images, factor = split_magnitude(read_images(image, channels=channels))
-    side = choose_patch_size(*images.shape[-2:], period)
+    side = choose_patch_size(images.shape[-2], images.shape[-1], period)
     independent = (images.shape[-2] // side) * (images.shape[-1] // side)
     found = [_measure_map(one, side, period, independent) for one in images.flatten(0, 1)]
     shares = torch.stack([estimate.shares for estimate, _ in found]).mean(0)
