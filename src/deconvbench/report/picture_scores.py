@@ -8,11 +8,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deconvbench.analysis.picture_verdicts import PictureScore, explain_enlargement, explain_verdict
+from deconvbench.analysis.picture_verdicts import (
+    CHECKERBOARD,
+    PictureScore,
+    explain_enlargement,
+    explain_verdict,
+)
 from deconvbench.records.decoding import make_strict
 from deconvbench.report.aligned_table import align_table
 from deconvbench.system.texts import guard_formula, tidy_line
 
+_NOT_TOLD = (
+    "an upsampling layer's, or of content or a sensor that repeats with whole pixels (screen, fence, mosaic): the"
+    " spectrum cannot tell which"
+)
 _HEADINGS = ("picture", "size", "period", "levels", "detection", "block edges", "verdict")
 _CSV_COLUMNS = (
     "name",
@@ -122,6 +131,8 @@ def list_left_out(scores: Scores) -> list[str]:
 
 def _describe_picture(score: PictureScore) -> list[str]:
     lines = [f"{tidy_line(score.name)}: {explain_verdict(score)}"]
+    if score.verdict == CHECKERBOARD:
+        lines.append(f"  {_NOT_TOLD}")
     if score.is_periodic and not math.isnan(score.detection_level):
         lines.append(f"  detection level: {score.detection_level:.2g} levels")
     if score.enlargement is not None:
