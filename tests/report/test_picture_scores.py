@@ -30,8 +30,8 @@ def test_one_picture_is_told_in_words() -> None:
     text = str(Scores(pictures=(replace(GRID, notes=("transparent pixels are put on white",)),)))
     assert text.splitlines() == [
         "a.png: grid of period 4, 2 levels (1 of period 2, 1.7 of period 4)",
-        "  an upsampling layer's, or of content or a sensor that repeats with whole pixels (screen, fence, mosaic):"
-        " the spectrum cannot tell which",
+        "  an upsampling layer's, or of content or a sensor that repeats with whole pixels (screen, fence,"
+        " mosaic): the spectrum cannot tell which",
         "  detection level: 0.3 levels",
         "  note: transparent pixels are put on white",
     ]
