@@ -15,7 +15,7 @@ from deconvbench.networks.inspection.attribution import (
     find_period,
 )
 from deconvbench.networks.inspection.periodic import PeriodicPart
-from deconvbench.networks.inspection.sites import Site
+from deconvbench.records.sites import Site
 
 PATHS = {1: "up1", 2: "up2"}
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 import deconvbench
 from deconvbench import nn as ours
 from deconvbench.errors import UsageError
-from deconvbench.networks.inspection import Audit
+from deconvbench.records.audit import Audit
 from tests.networks.inspection.networks import (
     Fcn,
     MaskDecoder,

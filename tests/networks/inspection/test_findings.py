@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import deconvbench
-from deconvbench.networks.inspection import RULES, audit
+from deconvbench.networks.inspection import audit
+from deconvbench.records.findings import RULES
 from tests.networks.inspection.networks import Fcn, level_gains, make_subpixel
 
 

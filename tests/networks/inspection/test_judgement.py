@@ -3,8 +3,10 @@
 import pytest
 
 from deconvbench.measure.artifacts.spectrum import CheckerboardResult
-from deconvbench.networks.inspection import Attribution, Finding, SiteReport
 from deconvbench.networks.inspection.judgement import judge
+from deconvbench.records.audit import Attribution
+from deconvbench.records.findings import Finding
+from deconvbench.records.sites import SiteReport
 from tests.networks.inspection.test_attribution import make_site
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from deconvbench.networks.inspection.sites import Site
+from deconvbench.records.sites import Site
 from tests.networks.inspection.networks import (
     Fcn,
     MaskDecoder,

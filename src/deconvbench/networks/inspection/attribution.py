@@ -17,10 +17,11 @@ from deconvbench.measure.artifacts.spectrum import CheckerboardResult, checkerbo
 from deconvbench.networks.inspection.inputs import OutputRange
 from deconvbench.networks.inspection.norms import Statistics
 from deconvbench.networks.inspection.periodic import PeriodicPart, read_periodic
-from deconvbench.networks.inspection.report import Attribution
 from deconvbench.networks.inspection.running import Runner
-from deconvbench.networks.inspection.sites import Site, TracedSite
+from deconvbench.networks.inspection.sites import TracedSite
 from deconvbench.networks.inspection.tracing import Watcher
+from deconvbench.records.audit import Attribution
+from deconvbench.records.sites import Site
 
 # largest period that is looked for, in output pixels
 LARGEST_PERIOD = 64

@@ -17,7 +17,6 @@ from deconvbench.errors import UsageError, describe_failure
 from deconvbench.measure.artifacts.spectrum import CheckerboardResult
 from deconvbench.networks.frames import FrameStack
 from deconvbench.networks.fusion.observation import keep_state, observe, split_input
-from deconvbench.networks.inspection import sites as kinds
 from deconvbench.networks.inspection.attribution import (
     Meter,
     Views,
@@ -37,15 +36,13 @@ from deconvbench.networks.inspection.judgement import judge
 from deconvbench.networks.inspection.norms import Statistics
 from deconvbench.networks.inspection.periodic import PeriodicPart, average_parts
 from deconvbench.networks.inspection.preparation import list_unseen, name_dtype, run_eagerly, to_single, widen
-from deconvbench.networks.inspection.report import (
-    Attribution,
-    Audit,
-    SiteReport,
-)
 from deconvbench.networks.inspection.running import Runner
 from deconvbench.networks.inspection.sites import TracedSite, collect_sites
 from deconvbench.networks.inspection.timing import choose_synchronise, measure_fuse_speedup, take_shares
 from deconvbench.networks.inspection.tracing import NORMS, Tracer
+from deconvbench.records import sites as kinds
+from deconvbench.records.audit import Attribution, Audit
+from deconvbench.records.sites import SiteReport
 
 # photographs whose outputs are compared with equal gains at each site; every one takes a run
 _COMPARED = 1

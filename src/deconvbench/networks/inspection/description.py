@@ -9,11 +9,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from deconvbench.networks.inspection import sites as kinds
 from deconvbench.networks.inspection.orders import find_smoother_order
-from deconvbench.networks.inspection.report import SiteReport
 from deconvbench.networks.inspection.running import Collector
-from deconvbench.networks.inspection.sites import Site, TracedSite
+from deconvbench.networks.inspection.sites import TracedSite
 from deconvbench.networks.inspection.weights import (
     count_overlap,
     find_channels,
@@ -21,6 +19,8 @@ from deconvbench.networks.inspection.weights import (
     read_gains,
     take_ripple_share,
 )
+from deconvbench.records import sites as kinds
+from deconvbench.records.sites import Site, SiteReport
 
 # share of a weight that may lie beside the diagonal
 _NEGLIGIBLE = 1e-6

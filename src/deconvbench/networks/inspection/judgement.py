@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from deconvbench.measure.artifacts.spectrum import CheckerboardResult
-from deconvbench.networks.inspection.findings import Finding
-from deconvbench.networks.inspection.report import AT_RISK, CHECKERBOARDS, CLEAN, Attribution, SiteReport
+from deconvbench.records.audit import AT_RISK, CHECKERBOARDS, CLEAN, Attribution
+from deconvbench.records.findings import Finding
+from deconvbench.records.sites import SiteReport
 
 # amplitudes in levels from which a network draws checkerboards, and from which it may
 CHECKERBOARD_LEVELS, RISK_LEVELS = 1.0, 0.25

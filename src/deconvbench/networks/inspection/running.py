@@ -16,9 +16,10 @@ from deconvbench.errors import DeconvbenchError, UsageError, describe_failure
 from deconvbench.networks.frames import FrameStack
 from deconvbench.networks.fusion.observation import copy_input, find_tensors, split_input
 from deconvbench.networks.inspection.norms import NormRecorder, NormReplayer, Statistics
-from deconvbench.networks.inspection.sites import RESIZE_CONVOLUTION, TracedSite, read_scale
+from deconvbench.networks.inspection.sites import TracedSite, read_scale
 from deconvbench.networks.inspection.tracing import Place, Tracer, Watcher, bind
 from deconvbench.networks.inspection.weights import find_excess, level_phases, read_gains
+from deconvbench.records.sites import RESIZE_CONVOLUTION
 
 _SEED = 0
 # of a map, along each axis; of a sequence

@@ -1,4 +1,4 @@
-"""The upsampling sites of a network, in the order in which they are executed: plain data.
+"""The upsampling sites of a network, in the order in which they are executed.
 
 A site is one upsampling in one place at one size; how often it is executed there is its `uses`. Transposed
 convolutions of stride 1 are none. Gains and ripples are found in `weights`.
@@ -9,121 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deconvbench.networks.inspection.tracing import TRANSPOSED, UNPOOLINGS, Upsampling, Weighted
+from deconvbench.records.sites import (
+    DEPTH_TO_SPACE,
+    FOLD,
+    MAX_UNPOOLING,
+    RESIZE,
+    RESIZE_CONVOLUTION,
+    SUBPIXEL_CONVOLUTION,
+    TRANSPOSED_CONVOLUTION,
+    ConvolutionInfo,
+    Site,
+)
 from deconvbench.theory import conv_macs, transposed_conv_macs
-
-# kinds of sites
-TRANSPOSED_CONVOLUTION = "transposed_convolution"
-RESIZE_CONVOLUTION = "resize_convolution"
-RESIZE = "resize"
-SUBPIXEL_CONVOLUTION = "subpixel_convolution"
-DEPTH_TO_SPACE = "depth_to_space"
-MAX_UNPOOLING = "max_unpooling"
-FOLD = "fold"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConvolutionInfo:
-    """A convolution, or a linear layer, beside a site.
-
-    Parameters
-    ----------
-    path : str
-        Of the module that calls it.
-    kernel_size, stride, padding : tuple of int
-        For each axis; empty for a linear layer.
-    in_channels, out_channels : int
-        Channels.
-    """
-
-    path: str
-    kernel_size: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    in_channels: int
-    out_channels: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """One place where a network upsamples.
-
-    Parameters
-    ----------
-    number : int
-        From 1, in network order.
-    path : str
-        Of the module that calls the function; empty for the network itself.
-    kind : str
-        ``transposed_convolution``, ``resize_convolution`` (a resize whose output reaches a convolution),
-        ``resize``, ``subpixel_convolution`` (a layer, then its channels become pixels), ``depth_to_space``
-        (the same, with no layer to be found before it), ``max_unpooling`` or ``fold``.
-    operation : str
-        The function, with what decides about its result.
-    dims : int
-        Spatial axes.
-    scale : tuple of float
-        Output pixels for an input pixel, along each of them; whole where that is a whole number.
-    kernel_size, stride, padding, output_padding, dilation : tuple of int
-        Of the transposed convolution, or of the convolution of a resize or sub-pixel convolution; for each axis,
-        empty where there is none.
-    groups : int
-        Groups of channels of the same.
-    in_shape, out_shape : tuple of int
-        Of the upsampling's own input and output.
-    in_channels, out_channels : int
-        Of the transposed convolution, of the convolution, or of the map itself.
-    macs : int
-        Multiply-accumulates of one execution, the convolution's among them, whole batch; without interpolation.
-    uses : int
-        Executions in one run of the network.
-    is_shared : bool
-        Whether the same weights are used more than once: here, or at another site.
-    is_last : bool
-        Whether its output leaves the network with no convolution after it.
-    convolution : ConvolutionInfo or None
-        The convolution after a resize, the layer before a shuffle.
-    order : str
-        Of channels before a shuffle: ``c i j`` as `torch.nn.PixelShuffle`; empty for other kinds.
-    dtype : str
-        Of what is upsampled.
-    is_channels_last : bool
-        Whether the channels are the last axis of `out_shape`, and not the second.
-    """
-
-    number: int
-    path: str
-    kind: str
-    operation: str
-    dims: int
-    scale: tuple[float, ...]
-    kernel_size: tuple[int, ...] = ()
-    stride: tuple[int, ...] = ()
-    padding: tuple[int, ...] = ()
-    output_padding: tuple[int, ...] = ()
-    dilation: tuple[int, ...] = ()
-    groups: int = 1
-    in_shape: tuple[int, ...]
-    out_shape: tuple[int, ...]
-    in_channels: int
-    out_channels: int
-    macs: int
-    uses: int = 1
-    is_shared: bool = False
-    is_last: bool = False
-    convolution: ConvolutionInfo | None = None
-    order: str = ""
-    dtype: str = "float32"
-    is_channels_last: bool = False
-
-    @property
-    def name(self) -> str:
-        """The path, or words where it is empty."""
-        return self.path or "(the model)"
-
-    def __str__(self) -> str:
-        kernel = f" k{'×'.join(map(str, dict.fromkeys(self.kernel_size)))}" if self.kernel_size else ""
-        scale = "×".join(f"{one:g}" for one in dict.fromkeys(self.scale))
-        return f"{self.number}. {self.name}: {self.kind.replace('_', ' ')}{kernel}, ×{scale}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

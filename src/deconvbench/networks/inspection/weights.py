@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.measure.artifacts.imaging import image_rejection_db
-from deconvbench.networks.inspection.sites import TRANSPOSED_CONVOLUTION, TracedSite, read_scale
+from deconvbench.networks.inspection.sites import TracedSite, read_scale
 from deconvbench.networks.inspection.tracing import TRANSPOSED, Upsampling
+from deconvbench.records.sites import TRANSPOSED_CONVOLUTION
 from deconvbench.theory.polyphase import bilinear_kernel, box_kernel
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import deconvbench
-from deconvbench.networks.inspection import SiteReport
+from deconvbench.records.sites import SiteReport
 from tests.networks.inspection.networks import make_dcgan, make_espcn
 from tests.networks.inspection.test_attribution import make_site
 

@@ -7,87 +7,12 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from deconvbench.networks.inspection.sites import Site
-
-if TYPE_CHECKING:
-    from deconvbench.networks.inspection.findings import Finding
+from deconvbench.records.findings import Finding
+from deconvbench.records.sites import SiteReport
 
 CLEAN, AT_RISK, CHECKERBOARDS = "clean", "at risk", "checkerboards"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteReport:
-    """What was measured of one site.
-
-    Parameters
-    ----------
-    site : Site
-        Which.
-    gains_from : str
-        Where its phase gains are known from: ``weights``, ``construction`` (a resize: all equal), or empty where
-        they are not known (max-unpooling, a shuffle with no layer right before it).
-    overlap_cv : float
-        Coefficient of variation over the phases of how many taps reach an output pixel; 0 is even.
-    phase_ripple : float or None
-        Share of power, 0 to 1, with every pair of input and output for itself. Says little about trained layers.
-    effective_ripple : float or None
-        The same with gains summed over inputs, weighted by their mean activation on the images.
-    relative_ripple : float or None
-        RMS over the phases of the layer's answer to local means of its input, over the RMS of its output.
-    image_rejection_db : float or None
-        dB, of the weights; of a resize for itself. Two axes of one whole scale only.
-    period : int or None
-        Of its ripple, in pixels of the network's output; None where that is not a whole number.
-    flat_levels : float or None
-        RMS amplitude, in 8-bit levels of the output, that the plain colour with most ripple loses with equal gains
-        here; negative where it gains as much. None where it was not measured.
-    real_levels : float or None
-        Checkerboard amplitude of what equal gains here change in outputs for real images.
-    time_share, memory_share : float
-        Of one run, with the convolution of a resize or shuffle; of all memory that calls return.
-    is_fusible : bool
-        Whether `deconvbench.fuse` has a faster exact form.
-    fuse_speedup : float or None
-        Time of the network over that of the fused one, if asked for.
-    is_diagonal : bool
-        Whether the layer is dense, and zero but from each channel to itself.
-    smoother_order : str
-        An order of channels that gives a smoother map; empty if there is none.
-    network_dtype : str
-        Of the network's parameters.
-    """
-
-    site: Site
-    gains_from: str = ""
-    overlap_cv: float = 0.0
-    phase_ripple: float | None = None
-    effective_ripple: float | None = None
-    relative_ripple: float | None = None
-    image_rejection_db: float | None = None
-    period: int | None = None
-    flat_levels: float | None = None
-    real_levels: float | None = None
-    time_share: float = math.nan
-    memory_share: float = math.nan
-    is_fusible: bool = False
-    fuse_speedup: float | None = None
-    is_diagonal: bool = False
-    smoother_order: str = ""
-    network_dtype: str = "float32"
-
-    def __str__(self) -> str:
-        words = [f"{self.time_share:.0%} of the time", f"{self.memory_share:.0%} of the memory"]
-        if self.gains_from == "construction":
-            words.append("equal gains by construction")
-        elif self.relative_ripple is not None:
-            words.append(f"ripple {self.relative_ripple:.2%} of its output")
-        if self.flat_levels is not None:
-            words.append(f"{self.flat_levels:.2f} levels in plain colours")
-        if self.real_levels is not None:
-            words.append(f"{self.real_levels:.2f} levels in images")
-        return f"{self.site}: {', '.join(words)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +99,7 @@ class Audit:
 
     judgement: str
     sites: tuple[SiteReport, ...]
-    findings: "tuple[Finding, ...]"
+    findings: tuple[Finding, ...]
     flat_field: Mapping[int, float]
     flat_noise_levels: float
     periodicity_error: float
