@@ -5,16 +5,18 @@ import sys
 import numpy as np
 import pytest
 
-from bench.score_rates import Square, add_pattern, cut_squares, main, plant, print_screen
+from bench.score_rates import Square, add_pattern, cut_squares, draw_pattern, main, plant, print_screen
 
 FLAT = Square("a", 0, np.full((192, 192), 128.0))
 
 
 @pytest.mark.parametrize("period", [2, 3, 8])
 def test_what_is_planted_repeats_with_its_size(period: int) -> None:
-    planted = plant(FLAT, period, 3) - 128
+    pattern = draw_pattern(FLAT, period, 3)
+    planted = plant(FLAT, pattern) - 128
+    np.testing.assert_array_equal(planted[:period, :period], pattern)
     np.testing.assert_array_equal(planted[:-period], planted[period:])
-    assert planted.std() == pytest.approx(3, rel=0.1)
+    assert planted.std() == pytest.approx(pattern.std()) == pytest.approx(3, rel=0.2)
 
 
 def test_screens_have_three_levels_and_no_whole_period() -> None:

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from deconvbench.__main__ import main
+from deconvbench.measure.decoding import read_levels
+from deconvbench.workflows import picture_scores
 from tests.measure.test_picture import draw
 
 
@@ -101,6 +104,62 @@ def test_what_is_scored_is_never_written_over(words: str, capsys: pytest.Capture
     assert main(["score", "board.png", "--period", "2", "--force", *words.split()]) == 2
     assert "is a picture to score; name another file" in capsys.readouterr().err
     assert {name: Path(name).read_bytes() for name in before} == before
+
+
+@pytest.mark.parametrize("option", ["--csv", "--map"])
+def test_a_file_in_no_folder_is_refused_before_anything_is_scored(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["score", "board.png", option, "none/x.png"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == (
+        "",
+        f"deconvbench: {option}: 'none/x.png' cannot be written: there is no folder 'none'\n",
+    )
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_an_error_that_was_not_foreseen_is_a_line_and_with_v_its_traceback(
+    verbose: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(values: torch.Tensor, period: int | None) -> object:
+        raise KeyError("odd")
+
+    monkeypatch.setattr(picture_scores, "measure_picture", fail)
+    assert main(["-v"] * verbose + ["score", "board.png", "clean.png"]) == 2
+    out, err = capsys.readouterr()
+    assert "board.png: cannot be scored: KeyError: 'odd'" in err
+    assert ("Traceback" in err) == verbose
+    assert out == ""
+
+
+def test_of_several_files_one_error_is_a_line_below_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(path: Path) -> object:
+        if path.name == "clean.png":
+            raise KeyError("odd")
+        return read_levels(path)
+
+    monkeypatch.setattr(picture_scores, "read_levels", fail)
+    assert main(["-v", "score", "board.png", "clean.png", "--period", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert "left out: clean.png: cannot be scored: KeyError: 'odd'" in out
+    assert "Traceback" in err
+
+
+def test_an_interruption_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop(*_: object, **__: object) -> object:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(picture_scores, "score", stop)
+        assert main(["score", "board.png"]) == 130
+    assert capsys.readouterr().err == "interrupted: no scores were written\n"
+    monkeypatch.setattr(picture_scores, "draw_map", stop)
+    assert main(["score", "board.png", "--period", "2", "--map", "map.png"]) == 130
+    out, err = capsys.readouterr()
+    assert (out.startswith("board.png: grid"), err) == (True, "interrupted: no map was drawn\n")
 
 
 def test_where_no_map_can_be_drawn_the_scores_are_there_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:

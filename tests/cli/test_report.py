@@ -47,8 +47,8 @@ def test_compare_writes_a_page_and_a_summary(capsys: pytest.CaptureFixture[str])
     assert Path("c.html").read_text().startswith("<!DOCTYPE html>")
     assert Path("c.md").read_text().startswith("### slow.json against base.json\n")
     assert "1 slower" in capsys.readouterr().out
-    assert main(["compare", "base.json", "slow.json", "--html", "none/c.html"]) == 3
-    assert "deconvbench: cannot write to none/c.html" in capsys.readouterr().err
+    assert main(["compare", "base.json", "slow.json", "--html", "none/c.html"]) == 2
+    assert "--html: 'none/c.html' cannot be written: there is no folder 'none'" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("here")

@@ -5,10 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from deconvbench.errors import UsageError
 from deconvbench.measure import picture as module
 from deconvbench.measure.artifacts import checkerboard, find_period
+from deconvbench.measure.artifacts.enlargement import Enlargement
+from deconvbench.measure.artifacts.even_grid import measure_even_amplitude
 from deconvbench.measure.picture import map_amplitudes, measure_picture, pool_checkerboard
 
 
@@ -26,7 +29,9 @@ def test_one_picture_is_measured_as_the_scores_measure_it() -> None:
     found = measure_picture(values)
     board = checkerboard(values, 2, channels="first")
     assert (found.period, found.read_period, found.is_given) == (2, 2, False)
-    assert (found.amplitude, found.detection_level) == (board.amplitude, board.detection_level)
+    assert found.amplitude == measure_even_amplitude(values, 2, channels="first").amplitude
+    assert found.amplitude == pytest.approx(board.amplitude, rel=0.02)
+    assert found.detection_level == board.detection_level
     assert found.strength == find_period(values, channels="first").strength > found.strength_level
     assert abs(found.stretch) <= 0.001
     assert [one.period for one in found.blocks] == [8, 16]
@@ -71,7 +76,32 @@ def test_what_is_too_small_for_any_period_is_refused(period: int | None) -> None
 def test_a_difference_that_is_nothing_has_nothing() -> None:
     found = measure_picture(torch.zeros(3, 128, 128))
     assert found.period is None
-    assert found.amplitude == found.detection_level == 0
+    assert (found.amplitude, found.detection_level) == (0, 0.01)
+    assert {(one.amplitude, one.detection_level) for one in found.blocks} == {(0, 0.01)}
+
+
+@pytest.mark.parametrize("period", [None, 2])
+def test_a_picture_with_no_level_is_judged_by_how_far_its_period_stands_out(period: int | None) -> None:
+    found = measure_picture(draw(36, 36, amplitude=20), period)
+    assert (found.period, found.is_given) == (2, period is not None)
+    assert math.isnan(found.detection_level)
+    assert found.strength > found.strength_level
+    clean = measure_picture(draw(36, 36), 2)
+    assert clean.strength < clean.strength_level
+
+
+@pytest.mark.parametrize(("factor", "is_nearest"), [(2, True), (3, False), (4, False)])
+def test_an_enlarged_picture_is_known(factor: int, is_nearest: bool) -> None:
+    small = Image.fromarray(draw(96, 96)[0].numpy())
+    kind = Image.Resampling.NEAREST if is_nearest else Image.Resampling.BILINEAR
+    large = torch.from_numpy(np.array(small.resize((96 * factor, 96 * factor), kind)))[None]
+    assert measure_picture(large, 2).enlargement == Enlargement(factor=factor, is_nearest=is_nearest)
+    assert measure_picture(draw(96, 96), 2).enlargement is None
+
+
+def test_a_large_picture_is_read_as_checkerboard_reads_it() -> None:
+    values = draw(528, 512, amplitude=3)
+    assert measure_picture(values, 2).amplitude == checkerboard(values, 2, channels="first").amplitude
 
 
 def test_tiles_make_what_their_batch_makes(monkeypatch: pytest.MonkeyPatch) -> None:

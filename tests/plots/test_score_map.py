@@ -54,8 +54,39 @@ def test_texts_are_legible_at_every_shape(shape: tuple[int, int, int], assert_le
         name="a photograph with a long name.png", period=2, window=64,
     )  # fmt: skip
     texts = " ".join(text for text, _ in assert_legible(figure))
-    assert "100 % of the windows" in texts
+    assert "1 of 1 windows of 64 pixels are above their" in texts
     assert "amplitude of period 2 (8-bit levels)" in texts
+
+
+@pytest.mark.parametrize(
+    ("level", "is_found", "said"),
+    [
+        (5.0, True, "nothing to show: no window of 64 pixels is above\nits level for period 2 (5 levels)"),
+        (np.nan, True, "no grid of period 2 can be seen: windows of 64 pixels\nhave too few patches"),
+        (1.0, False, "no grid of period 2 found in the whole; 1 of 6\nwindows of 64 pixels are above their level"),
+        (1.0, True, "1 of 6 windows of 64 pixels are above their\ndetection level, the others are clear"),
+    ],
+)
+def test_the_title_says_what_is_shown_or_why_nothing_is(
+    level: float, is_found: bool, said: str, assert_legible: Legible
+) -> None:
+    figure = draw([[2.0, 0.5, 1.0], [-3.0, 0.0, 0.0]], level, is_found=is_found)
+    assert_legible(figure)
+    assert said in figure.get_suptitle()
+    # a scale of colours that are not there would say that something is shown
+    assert len(figure.axes) == (2 if list_cells(figure) else 1)
+
+
+def test_no_shade_hides_the_picture() -> None:
+    figure = draw([[4.0, 4.0, 4.0], [4.0, 4.0, 4.0]])
+    shades = [np.array(to_rgb(patch.get_facecolor())) for patch in figure.axes[0].patches]
+    opacity = float(figure.axes[0].patches[0].get_alpha() or 1)
+    (image,) = figure.axes[0].images
+    black, white = (float(image.to_rgba(np.array([[value]]))[0, 0, 0]) for value in (0.0, 255.0))
+    for shade in shades:
+        seen = [opacity * shade + (1 - opacity) * grey for grey in (black, white)]
+        assert np.abs(seen[1] - seen[0]).mean() > 0.15
+        assert seen[0].mean() > 0.3
 
 
 def test_files_are_known_again() -> None:

@@ -30,6 +30,8 @@ def test_one_picture_is_told_in_words() -> None:
     text = str(Scores(pictures=(replace(GRID, notes=("transparent pixels are put on white",)),)))
     assert text.splitlines() == [
         "a.png: grid of period 4, 2 levels (1 of period 2, 1.7 of period 4)",
+        "  an upsampling layer's, or of content or a sensor that repeats with whole pixels (screen, fence,"
+        " mosaic): the spectrum cannot tell which",
         "  detection level: 0.3 levels",
         "  note: transparent pixels are put on white",
     ]
@@ -39,11 +41,21 @@ def test_block_edges_are_told_as_no_checkerboard() -> None:
     text = format_scores(Scores(pictures=(BLOCKED,)))
     assert text.splitlines() == [
         "b.jpg: no grid found (period 8 is below the detection level of 0.3 levels)",
-        "  block edges: steps of 3 levels at blocks of 8 pixels, of random sign: JPEG's, or tiles, no"
-        " checkerboard",
+        "  block edges: steps of 3 levels at blocks of 8 pixels, of random sign: JPEG's, tiles, or an"
+        " enlargement's, no checkerboard",
     ]
     tiles = replace(BLOCKED, blocks=BlockEdges(period=64, amplitude=3.0, detection_level=1.0))
     assert "tiles, or enlarged pixels" in format_scores(Scores(pictures=(tiles,)))
+
+
+def test_an_enlargement_is_told_of_one_picture_and_of_several() -> None:
+    enlarged = replace(NOTHING, enlargement=2, enlarged_by="interpolation")
+    (line,) = (line for line in str(Scores(pictures=(enlarged,))).splitlines() if "enlarged" in line)
+    assert line.startswith("  probably enlarged 2 times (interpolation): ")
+    text = str(Scores(pictures=(enlarged, GRID)))
+    assert f"{enlarged.name}: probably enlarged 2 times (interpolation): " in text
+    (row, _) = csv.DictReader(io.StringIO(format_csv(Scores(pictures=(enlarged, GRID)))))
+    assert (row["enlargement"], row["enlarged_by"]) == ("2", "interpolation")
 
 
 def test_several_pictures_are_a_table() -> None:

@@ -33,6 +33,21 @@ def test_what_links_lead_to_twice_is_listed_once(tmp_path: Path, link: str, targ
     assert skipped == [reason]
 
 
+@pytest.mark.parametrize("target", ["..", "../..", "/"])
+def test_links_to_what_the_folder_lies_in_are_not_followed(tmp_path: Path, target: str) -> None:
+    inner = tmp_path / "outer" / "inner"
+    inner.mkdir(parents=True)
+    for path in (inner / "1", inner.parent / "not mine"):
+        path.write_text("")
+    (inner / "up").symlink_to(target)
+    paths, skipped = list_files(inner)
+    assert [name_within(path, inner) for path in paths] == ["1"]
+    assert skipped == ["up: a link to a folder that this one lies in"]
+    # named by way of a link, it lies in the same folders
+    (tmp_path / "link").symlink_to("outer/inner")
+    assert list_files(tmp_path / "link")[1] == skipped
+
+
 def test_what_cannot_be_looked_at_is_listed_for_its_reader(tmp_path: Path) -> None:
     (tmp_path / "gone").symlink_to("nowhere")
     assert list_files(tmp_path) == ([tmp_path / "gone"], [])

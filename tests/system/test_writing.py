@@ -359,8 +359,12 @@ def test_what_is_not_a_file_is_wrong_use_even_by_force(tmp_path: Path, make: Cal
 
 
 def test_a_missing_folder_is_found_before_anything_is_done(tmp_path: Path) -> None:
-    with pytest.raises(SurroundingsError, match="cannot write to .*page: No such file or directory"):
-        check_target(tmp_path / "no" / "page", "--html", OURS)
+    (tmp_path / "file").write_text("x")
+    for parent in ("no", "file"):
+        with pytest.raises(
+            UsageError, match=f"--html: '.*page' cannot be written: there is no folder '.*{parent}'"
+        ):
+            check_target(tmp_path / parent / "page", "--html", OURS)
 
 
 def test_nothing_is_written_past_this_module() -> None:

@@ -3,9 +3,11 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import deconvbench
@@ -171,6 +173,118 @@ def test_memory_that_is_not_there_costs_one_picture(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "measure_picture", fail)
     found = score(tmp_path, period=QUICK)
     assert [(one.name, one.reason) for one in found.left_out] == [("b.png", "does not fit into memory")]
+
+
+def test_an_error_that_was_not_foreseen_costs_one_picture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write(tmp_path / "a.png")
+    write(tmp_path / "b.png", width=170)
+
+    def fail(values: object, period: int | None) -> object:
+        if getattr(values, "shape", (0, 0, 0))[2] == 170:
+            raise KeyError("odd")
+        return measure_picture(values, period)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "measure_picture", fail)
+    found = score(tmp_path, period=QUICK)
+    assert [one.name for one in found.pictures] == ["a.png"]
+    (left_out,) = found.left_out
+    assert (left_out.name, left_out.details.startswith("Traceback")) == ("b.png", True)
+    assert left_out.reason.startswith("cannot be scored: KeyError: 'odd'")
+    assert "\n" not in left_out.reason
+    with pytest.raises(
+        UsageError, match="no picture could be scored: .*b.png: cannot be scored: KeyError"
+    ) as raised:
+        score(tmp_path / "b.png")
+    assert "Traceback" in raised.value.__notes__[0]
+
+
+def test_images_that_a_program_holds_are_scored_as_their_files(tmp_path: Path) -> None:
+    grey = draw(amplitude=3)[0].numpy()
+    path = write(tmp_path / "a.png")
+    expected = score(path, period=QUICK).pictures[0].amplitude
+    colours = np.stack([grey] * 3, -1)
+    held: list[Any] = [
+        Image.fromarray(grey),
+        Image.open(path),
+        grey,
+        colours,
+        torch.from_numpy(colours).permute(2, 0, 1)[None],
+        grey.astype(np.uint16) * 257,
+        (grey / 255).astype(np.float32),
+        grey.astype(np.float64),
+        grey.astype(np.int64),
+        np.dstack([colours, np.full_like(grey, 255)]),
+    ]
+    found = score([path, *held], period=QUICK)
+    assert found.left_out == ()
+    assert [one.name for one in found.pictures] == [path.as_posix(), *(f"image {n}" for n in range(2, 12))]
+    assert [one.amplitude for one in found.pictures] == pytest.approx([expected] * 11, rel=1e-3)
+    assert found.pictures[-1].notes == ("transparent pixels are put on white",)
+    for one in held[:5]:
+        assert score(one, period=QUICK).pictures[0].amplitude == pytest.approx(expected, rel=1e-3)
+    clean = write(tmp_path / "clean.png", 0)
+    residual = score(held[2], period=QUICK, reference=Image.open(clean))
+    assert residual.reference == "the given image"
+    assert residual.pictures[0].amplitude == pytest.approx(3, rel=0.01)
+    assert draw_map(held[0], found.pictures[1]).startswith(b"\x89PNG")
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(grey).save(tmp_path / "turned.png", exif=exif)
+    assert score(Image.open(tmp_path / "turned.png"), period=QUICK).pictures[0].width == 128
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, "pictures: None is not a path, a Pillow image, an array, a tensor or a list of these"),
+        (7, "pictures: 7 is not a path"),
+        (b"a.png", "pictures: b'a.png' is not a path"),
+        ([None], "pictures: None is not the path of a file or folder"),
+        (np.zeros((2, 3, 64, 64)), "no picture could be scored: image 1: shape (2, 3, 64, 64) is not one image"),
+        (torch.zeros(5, 64, 64), "no picture could be scored: image 1: "),
+        (np.full((64, 64), 0.5 + 100j), "no picture could be scored: image 1: dtype complex128"),
+        (np.full((64, 64), 300), "no picture could be scored: image 1: values from 300 to 300 do not tell"),
+        (np.full((64, 64), -1.0), "no picture could be scored: image 1: values from -1 to -1 do not tell"),
+        (np.full((64, 64), np.nan), "no picture could be scored: image 1: holds NaN or infinity"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else type(value).__name__,
+)
+def test_what_is_no_picture_is_one_line(given: Any, said: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        score(given, period=QUICK)
+    assert str(raised.value).startswith(said)
+    assert "\n" not in str(raised.value)
+    if not said.startswith("no picture"):
+        with pytest.raises(UsageError):
+            score(Image.new("L", (64, 64)), reference=given or [7])  # type: ignore[arg-type]
+
+
+def test_a_float_tiff_with_nan_is_named(tmp_path: Path) -> None:
+    values = np.full((64, 64), 0.5, np.float32)
+    values[3, 4] = np.nan
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    with pytest.raises(UsageError, match="a.tif: 1 of 4096 values are NaN or infinite"):
+        score(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("period", ["auto", 2])
+def test_the_smallest_pictures_are_judged_alike(tmp_path: Path, period: int | str) -> None:
+    strong = write(tmp_path / "a.png", 20, 32, 32)
+    (one,) = score(strong, period=period).pictures
+    assert (one.period, one.verdict) == (2, "checkerboard")
+    assert "too few patches for a detection level" in str(score(strong, period=period))
+    (clean,) = score(write(tmp_path / "b.png", 0, 32, 32), period=period).pictures
+    assert clean.verdict == "nothing"
+
+
+def test_an_enlarged_picture_is_said_to_be_one(tmp_path: Path) -> None:
+    small = Image.fromarray(draw(96, 96)[0].numpy())
+    small.resize((288, 288), Image.Resampling.NEAREST).save(tmp_path / "a.png")
+    found = score(tmp_path / "a.png", period=3)
+    (one,) = found.pictures
+    assert (one.enlargement, one.enlarged_by, one.blocks) == (3, "nearest neighbour", None)
+    assert one.verdict in ("nothing", "enlarged")
+    assert "probably enlarged 3 times (nearest neighbour)" in str(found)
 
 
 def test_large_pictures_take_turns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

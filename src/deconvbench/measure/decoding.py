@@ -3,6 +3,7 @@
 Knows what Pillow reads and how each of its modes is to be shown.
 """
 
+import math
 import stat
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from deconvbench.errors import explain_os_error
-from deconvbench.measure.artifacts.images import PILLOW_ERRORS
+from deconvbench.measure.artifacts.images import PILLOW_ERRORS, SIXTEEN_BITS, find_unit, read_images
 
 # pixels; Pillow warns of what may be an attack from about here, and refuses twice as many
 _LARGEST = 2**27
@@ -36,6 +37,7 @@ _TURNS = {
 _LEAST_SHARE = 0.25
 # where the header tells what is white, and Pillow has made it 65535
 _SCALED = "scaled"
+_MOST_CHANNELS = 4
 _STRIP = 256  # rows at a time: what is computed in float64 takes eight times the memory
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 _GREY = ("1", "L", "LA", "La")
@@ -127,6 +129,54 @@ def read_levels(path: Path) -> Picture:
     """
     picture, file_format = _decode(path, _show_levels)
     return replace(picture, format=file_format)
+
+
+def read_given(image: object) -> Picture:
+    """Take an image that a program holds as `read_levels` takes the file of one.
+
+    Parameters
+    ----------
+    image : Tensor, ndarray or PIL.Image.Image
+        One image, of a layout that `read_images` knows. Numbers of 8 bits without a sign are levels, those of 16
+        bits are divided by 257; floating point must lie in 0..1 or 0..255, other whole numbers in 0..255. Two and
+        four channels are grey and colour with an alpha channel. EXIF's rotation is applied.
+
+    Returns
+    -------
+    Picture
+        Of no format but that of a Pillow image that was opened from a file.
+
+    Raises
+    ------
+    UnreadableImageError
+        If its values have no known range, or it is not one image of one to four channels.
+    UsageError
+        As `read_images`.
+    """
+    if isinstance(image, Image.Image):
+        try:
+            raw_mode = _find_raw_mode(image)
+            return replace(_show_levels(_turn(image), raw_mode), format=image.format or "")
+        except PILLOW_ERRORS as error:
+            raise UnreadableImageError(_explain(error)) from error
+    numbers = read_images(image)
+    if len(numbers) != 1 or numbers.shape[1] > _MOST_CHANNELS:
+        raise UnreadableImageError(
+            f"shape {tuple(getattr(image, 'shape', ()))} is not one image of 1 to {_MOST_CHANNELS} channels"
+        )
+    levels = numbers[0] * (255 / _find_white_of_numbers(image, numbers))
+    if len(levels) in (1, 3):
+        return Picture(values=levels.float(), format="")
+    seen = 255 - levels[-1:] / 255 * (255 - levels[:-1])
+    return Picture(values=seen.float(), format="", notes=("transparent pixels are put on white",))
+
+
+def _find_white_of_numbers(image: object, numbers: Tensor) -> int:
+    """Which number is white in an array or a tensor."""
+    if find_unit(image) == SIXTEEN_BITS:
+        return 65535
+    kind = "F" if "float" in str(getattr(image, "dtype", "")) else "L"
+    return _check_range(numbers.numpy(), kind, "")
 
 
 def count_pixels(path: Path) -> int:
@@ -257,6 +307,9 @@ def _to_eight_bits(values: npt.NDArray[Any], mode: str, raw_mode: str) -> npt.ND
 def _check_range(values: npt.NDArray[Any], mode: str, raw_mode: str, *, is_dark_allowed: bool = False) -> int:
     """Find which value is white; refuse what does not tell, or has values beyond."""
     low, high = float(values.min()), float(values.max())
+    if not math.isfinite(low) or not math.isfinite(high):
+        bad = int(np.count_nonzero(~np.isfinite(values)))
+        raise UnreadableImageError(f"{bad} of {values.size} values are NaN or infinite")
     white = _find_white(high, mode, raw_mode, is_dark_allowed=is_dark_allowed)
     if white is None or not (low >= 0 and high <= white):
         raise UnreadableImageError(f"values from {low:g} to {high:g} do not tell what is black and white")
@@ -265,6 +318,8 @@ def _check_range(values: npt.NDArray[Any], mode: str, raw_mode: str, *, is_dark_
 
 def _find_white(high: float, mode: str, raw_mode: str, *, is_dark_allowed: bool) -> int | None:
     """Which value is white in an image of more than 8 bits with this highest value; None where nothing tells."""
+    if mode == "L":
+        return 255
     if mode == "F":
         white = 1 if high <= 1 else 255
         return white if high <= 1 or high >= _LEAST_SHARE * white else None

@@ -6,7 +6,7 @@ stay within bounds. Reads no file and gives no verdict.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +16,8 @@ from torch import Tensor
 
 from deconvbench.errors import UsageError
 from deconvbench.measure.artifacts.block_edge import block_edge
+from deconvbench.measure.artifacts.enlargement import Enlargement, find_enlargement
+from deconvbench.measure.artifacts.even_grid import measure_even_amplitude
 from deconvbench.measure.artifacts.grid_traits import examine_grid
 from deconvbench.measure.artifacts.patches import LARGEST_PERIOD
 from deconvbench.measure.artifacts.period_search import find_period
@@ -32,6 +34,8 @@ _USUAL_PERIODS = (8, 4)
 # side of a window of the map, in pixels, for periods up to 4 and up to 8; beyond, as many periods
 _SMALL_WINDOW, _WINDOW, _PERIODS_PER_WINDOW = 64, 128, 16
 _MOST_WINDOWS = 900
+# 8-bit levels: what is weaker is of no use to anyone, and in a flat picture all that is left is rounding
+_LEAST_LEVEL = 0.01
 # lines of a longer period belong to the grid from this share of its amplitude on; with less they are more likely
 # what a file left, such as JPEG's, and are named beside it
 _BELONGS = 0.4
@@ -47,11 +51,14 @@ class Blocks:
         Side of the blocks in pixels.
     amplitude, detection_level : float
         As in `BlockEdgeResult`, in 8-bit levels.
+    offset : tuple of (int, int)
+        As in `BlockEdgeResult`.
     """
 
     period: int
     amplitude: float
     detection_level: float
+    offset: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +72,12 @@ class Reading:
     is_given : bool
         Whether the period was asked for.
     strength, strength_level : float
-        How far the period stands out, and how far it must; NaN where it was asked for.
+        How far the period stands out, and how far it must; NaN where it was asked for and has a detection level.
     read_period : int or None
         Period that the amplitudes are of; None where the picture is too small for it, or it is above 32.
     amplitude, detection_level : float
-        As in `CheckerboardResult`; NaN where there is none.
+        As in `CheckerboardResult`; NaN where there is none. Up to 512×512 pixels the amplitude of a grid that is
+        equally strong all over is read with less error (`measure_even_amplitude`).
     by_scale : mapping of int to float
         Amplitude by smallest period.
     fainter : mapping of int to float
@@ -80,6 +88,8 @@ class Reading:
         As in `GridTraits`; NaN where there is no grid.
     direction : str
         As in `GridTraits`, empty where there is no grid.
+    enlargement : Enlargement or None
+        How the picture was probably enlarged.
     is_sampled : bool
         Whether the period was looked for in a part of the picture.
     """
@@ -98,6 +108,7 @@ class Reading:
     direction: str
     stretch: float
     stretch_error: float
+    enlargement: Enlargement | None
     is_sampled: bool
 
 
@@ -156,6 +167,10 @@ def measure_picture(values: Tensor, period: int | None = None) -> Reading:
         chosen = _choose_read_period(found, values.shape)
     board = None if chosen is None else pool_checkerboard(values, chosen)
     fainter: dict[int, float] = {}
+    if board is not None and period is not None and math.isnan(board.detection_level):
+        # then how far it stands out has to do, as where it is looked for
+        search = find_period(sample, _list_divisors(period), channels="first")
+        strength, level = search.strength, search.level
     if board is not None and found is not None and period is None:
         kept = _choose_scales(board)
         if kept < board.period:
@@ -163,8 +178,9 @@ def measure_picture(values: Tensor, period: int | None = None) -> Reading:
             found = chosen = kept
             board = pool_checkerboard(values, kept)
     traits = None
-    if board is not None and found is not None and not board.amplitude <= board.detection_level:
+    if board is not None and found is not None and not board.amplitude <= max(board.detection_level, _LEAST_LEVEL):
         traits = examine_grid(sample, board.period, channels="first")
+        board = _refine(board, sample) if sample.shape[0] == 1 else board
     return Reading(
         period=found,
         is_given=period is not None,
@@ -172,7 +188,7 @@ def measure_picture(values: Tensor, period: int | None = None) -> Reading:
         strength_level=level,
         read_period=chosen,
         amplitude=board.amplitude if board else math.nan,
-        detection_level=board.detection_level if board else math.nan,
+        detection_level=max(board.detection_level, _LEAST_LEVEL) if board else math.nan,
         by_scale=dict(board.by_scale) if board else {},
         fainter=fainter,
         blocks=tuple(_measure_blocks(sample)),
@@ -180,8 +196,14 @@ def measure_picture(values: Tensor, period: int | None = None) -> Reading:
         direction=traits.direction if traits else "",
         stretch=traits.stretch if traits else math.nan,
         stretch_error=traits.stretch_error if traits else math.nan,
+        enlargement=find_enlargement(sample),
         is_sampled=period is None and sample.shape[0] > 1,
     )
+
+
+def _list_divisors(period: int) -> list[int]:
+    """Periods of all lines of a grid."""
+    return [divisor for divisor in range(2, period + 1) if period % divisor == 0]
 
 
 def _find_least_side(period: int) -> int:
@@ -194,6 +216,12 @@ def _choose_read_period(found: int | None, shape: torch.Size) -> int | None:
     if found is not None:
         return found if found <= LARGEST_PERIOD and shorter >= _find_least_side(found) else None
     return next((usual for usual in _USUAL_PERIODS if shorter >= _find_least_side(usual)), None)
+
+
+def _refine(board: CheckerboardResult, sample: Tensor) -> CheckerboardResult:
+    """Take the amplitude from the patches that show a grid best, where it is even; of a small picture only."""
+    found = measure_even_amplitude(sample, board.period, channels="first")
+    return replace(board, amplitude=found.amplitude, by_scale=found.by_scale) if found.is_even else board
 
 
 def _choose_scales(board: CheckerboardResult) -> int:
@@ -231,7 +259,12 @@ def _measure_blocks(sample: Tensor) -> Iterator[Blocks]:
     for period in BLOCK_PERIODS:
         if min(sample.shape[-2:]) >= 5 * period:
             found = block_edge(sample, period, channels="first")
-            yield Blocks(period=period, amplitude=found.amplitude, detection_level=found.detection_level)
+            yield Blocks(
+                period=period,
+                amplitude=found.amplitude,
+                detection_level=max(found.detection_level, _LEAST_LEVEL),
+                offset=found.offset,
+            )
 
 
 def pool_checkerboard(values: Tensor, period: int) -> CheckerboardResult:
@@ -327,7 +360,8 @@ def map_amplitudes(
         for column, left in enumerate(lefts):
             part = values[:, top : top + window, left : left + window].double()
             found = checkerboard(part, period, channels="first")
-            amplitudes[row, column], levels[row, column] = found.amplitude, found.detection_level
+            amplitudes[row, column] = found.amplitude
+            levels[row, column] = max(found.detection_level, _LEAST_LEVEL)
         observer(row + 1, len(tops))
     return LocalAmplitudes(
         amplitudes=amplitudes,

@@ -8,11 +8,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deconvbench.analysis.picture_verdicts import PictureScore, explain_verdict
+from deconvbench.analysis.picture_verdicts import (
+    CHECKERBOARD,
+    PictureScore,
+    explain_enlargement,
+    explain_verdict,
+)
 from deconvbench.records.decoding import make_strict
 from deconvbench.report.aligned_table import align_table
 from deconvbench.system.texts import guard_formula, tidy_line
 
+_NOT_TOLD = (
+    "an upsampling layer's, or of content or a sensor that repeats with whole pixels (screen, fence, mosaic): the"
+    " spectrum cannot tell which"
+)
 _HEADINGS = ("picture", "size", "period", "levels", "detection", "block edges", "verdict")
 _CSV_COLUMNS = (
     "name",
@@ -29,6 +38,8 @@ _CSV_COLUMNS = (
     "strength",
     "one_way",
     "exact_period",
+    "enlargement",
+    "enlarged_by",
     "explanation",
     "notes",
     "left_out",
@@ -45,10 +56,13 @@ class LeftOut:
         As that of a picture.
     reason : str
         In one line.
+    details : str
+        Python's traceback of an error that was not foreseen; empty for all others.
     """
 
     name: str
     reason: str
+    details: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +106,7 @@ def format_scores(scores: Scores) -> str:
     else:
         lines = align_table([_HEADINGS, *(_list_cells(one) for one in scores.pictures)]) if scores.pictures else []
         lines += [""] if lines else []
-        lines += [f"{tidy_line(one.name)}: {explain_verdict(one)}" for one in scores.pictures if one.is_periodic]
+        lines += [f"{tidy_line(one.name)}: {text}" for one in scores.pictures for text in _list_findings(one)]
         found = sum(one.is_grid for one in scores.pictures)
         lines.append(f"{_count(len(scores.pictures), 'picture')}, {found or 'none'} with a grid")
         lines += _group_notes(scores.pictures)
@@ -117,18 +131,28 @@ def list_left_out(scores: Scores) -> list[str]:
 
 def _describe_picture(score: PictureScore) -> list[str]:
     lines = [f"{tidy_line(score.name)}: {explain_verdict(score)}"]
+    if score.verdict == CHECKERBOARD:
+        lines.append(f"  {_NOT_TOLD}")
     if score.is_periodic and not math.isnan(score.detection_level):
         lines.append(f"  detection level: {score.detection_level:.2g} levels")
+    if score.enlargement is not None:
+        lines.append(f"  {explain_enlargement(score)}")
     if score.blocks is not None:
         lines.append(f"  {_describe_blocks(score)}")
     return [*lines, *(f"  note: {tidy_line(note)}" for note in score.notes)]
+
+
+def _list_findings(score: PictureScore) -> list[str]:
+    """List what is said of a picture below the table."""
+    found = [explain_verdict(score)] if score.is_periodic else []
+    return found + [text for text in [explain_enlargement(score)] if text]
 
 
 def _describe_blocks(score: PictureScore) -> str:
     blocks = score.blocks
     if blocks is None:
         return ""
-    whose = "JPEG's, or tiles" if blocks.period == 8 else "tiles, or enlarged pixels"
+    whose = "JPEG's, tiles, or an enlargement's" if blocks.period in (8, 16) else "tiles, or enlarged pixels"
     return (
         f"block edges: steps of {blocks.amplitude:.2g} levels at blocks of {blocks.period} pixels, of random sign:"
         f" {whose}, no checkerboard"

@@ -3,8 +3,10 @@
 Opens no file. Standard library only.
 """
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from deconvbench.errors import explain_os_error
@@ -13,7 +15,8 @@ from deconvbench.errors import explain_os_error
 def list_files(folder: Path) -> tuple[list[Path], list[str]]:
     """List all files in a folder and in the folders within it.
 
-    Links are followed, after all that lies in the folder itself; what was reached already is not listed again.
+    Links are followed, after all that lies in the folder itself, but not to folders that it lies in; what was
+    reached already is not listed again.
 
     Parameters
     ----------
@@ -27,6 +30,7 @@ def list_files(folder: Path) -> tuple[list[Path], list[str]]:
     skipped : list of str
         "NAME: reason" for each file or folder that is left out.
     """
+    above = {(status.st_dev, status.st_ino) for status in _look_above(folder)}
     paths: list[Path] = []
     skipped: list[str] = []
     seen: dict[tuple[int, int], Path] = {}
@@ -37,6 +41,9 @@ def list_files(folder: Path) -> tuple[list[Path], list[str]]:
             status = path.stat()
         except OSError:
             paths.append(path)
+            continue
+        if (status.st_dev, status.st_ino) in above:
+            skipped.append(f"{name_within(path, folder)}: a link to a folder that this one lies in")
             continue
         first = seen.setdefault((status.st_dev, status.st_ino), path)
         if first is not path:
@@ -53,6 +60,12 @@ def list_files(folder: Path) -> tuple[list[Path], list[str]]:
             links += [entry for entry in inside if entry.is_symlink()]
             waiting += [entry for entry in reversed(inside) if not entry.is_symlink()]
     return sorted(paths), skipped
+
+
+def _look_above(folder: Path) -> Iterator[os.stat_result]:
+    for parent in Path(os.path.realpath(folder)).parents:
+        with contextlib.suppress(OSError):
+            yield parent.stat()
 
 
 def name_within(path: Path, folder: Path) -> str:

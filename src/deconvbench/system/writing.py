@@ -138,9 +138,10 @@ def check_target(path: Path, option: str, own: re.Pattern[bytes], *, force: bool
     Raises
     ------
     UsageError
-        If it is not a file, or a file that begins otherwise and is not empty, unless `force`.
+        If it is not a file, its folder is missing, or it is a file that begins otherwise and is not empty, unless
+        `force`.
     SurroundingsError
-        If its folder is missing, or it cannot be read.
+        If it cannot be read.
     """
     try:
         if _find_descriptor(path) is not None:
@@ -154,6 +155,10 @@ def check_target(path: Path, option: str, own: re.Pattern[bytes], *, force: bool
             head = file.read(_HEAD_BYTES)
     except _NotAFileError as error:
         raise UsageError(f"{option}: {str(path)!r} cannot be written: {error.strerror}") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(
+            f"{option}: {str(path)!r} cannot be written: there is no folder {str(path.parent)!r}"
+        ) from error
     except OSError as error:
         raise _wrap(path, error) from error
     if head and not own.match(head):

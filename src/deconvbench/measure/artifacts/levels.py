@@ -16,7 +16,7 @@ from torch import Tensor
 from deconvbench.measure.artifacts.lines import take_median
 
 # from the median of absolute deviations to the standard deviation of a normal distribution
-_NORMAL = 1.4826
+NORMAL = 1.4826
 # steps until strength and weights agree to a percent
 _STEPS = 4
 # scatter that rounding leaves, as a share of the strongest line
@@ -71,7 +71,7 @@ def estimate_amplitude(lines: Lines, independent: int) -> Estimate:
     if strongest == 0:
         return Estimate(excess, 0.0, 0.0)
     # variance of each line without a grid; never 0, so that each has a weight
-    variance = (_NORMAL * take_median(beside.abs())).square() + (_ROUNDING * strongest) ** 2
+    variance = (NORMAL * take_median(beside.abs())).square() + (_ROUNDING * strongest) ** 2
     # no line weighs so much that a pattern without it would be missed
     damped = variance + variance.log().mean().exp()
     signal = excess.new_zeros(())
@@ -85,7 +85,7 @@ def estimate_amplitude(lines: Lines, independent: int) -> Estimate:
     chance = weights @ beside
     return Estimate(
         shares=kept * excess + (1 - kept) * strength,
-        scatter=_NORMAL * float(take_median(chance.abs())),
+        scatter=NORMAL * float(take_median(chance.abs())),
         noise=float((weights * lines.floor).square().sum() * 2 / independent) ** 0.5,
     )
 

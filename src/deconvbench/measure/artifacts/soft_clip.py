@@ -8,6 +8,8 @@ phases. Weak patterns pass the clip like any small change, strong ones are in th
 amplitude. Finds no lines and judges nothing: that is `spectrum`.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -71,19 +73,35 @@ def mean_clipped_power(image: Tensor, patch_size: int, period: int) -> tuple[Ten
     patches : int
         How many there are.
     """
+    # one row of patches at a time stays in the cache, and takes the same memory for an image of any height
+    sums, count = image.new_zeros(patch_size, patch_size // 2 + 1), 0
+    for power in list_clipped_powers(image, patch_size, period):
+        sums += power.sum(0)
+        count += len(power)
+    return sums / count, count
+
+
+def list_clipped_powers(image: Tensor, patch_size: int, period: int) -> Iterator[Tensor]:
+    """Make the spectra that `mean_clipped_power` is the mean of, a row of patches at a time.
+
+    Parameters
+    ----------
+    image, patch_size, period
+        As for `mean_clipped_power`.
+
+    Yields
+    ------
+    Tensor, shape (K, B, B//2 + 1), float64
+        Power of the K patches of a row.
+    """
     taper = make_taper(patch_size)
     laplacian = apply_laplacian(image)
     for axis in (0, 1):
         before, after = laplacian.select(axis, period - 1), laplacian.select(axis, -period)
         laplacian = torch.cat([before.unsqueeze(axis), laplacian, after.unsqueeze(axis)], axis)
-    rows = laplacian.unfold(0, patch_size, patch_size // 2).unfold(1, patch_size, patch_size // 2)
-    power = image.new_zeros(patch_size, patch_size // 2 + 1)
-    # one row of patches at a time stays in the cache, and takes the same memory for an image of any height
-    for patches in rows:
+    for patches in laplacian.unfold(0, patch_size, patch_size // 2).unfold(1, patch_size, patch_size // 2):
         waves = torch.fft.rfft2(_clip_around_pattern(patches, period, taper) * taper)
-        power += (waves.real.square() + waves.imag.square()).sum(0)
-    count = rows.shape[0] * rows.shape[1]
-    return power / count, count
+        yield waves.real.square() + waves.imag.square()
 
 
 def _clip_around_pattern(patches: Tensor, period: int, taper: Tensor) -> Tensor:

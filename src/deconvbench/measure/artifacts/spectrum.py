@@ -39,7 +39,7 @@ from deconvbench.measure.artifacts.result_text import describe_amplitude
 from deconvbench.measure.artifacts.soft_clip import mean_clipped_power
 
 # bins around a line that its floor is read from; other grid lines are 8 away at least (`choose_patch_size`)
-_FARTHEST = 4
+FARTHEST = 4
 # with fewer patches than this the spectrum's own scatter cannot be told
 _FEWEST_PATCHES = 4
 # share of the largest value that rounding leaves at a grid line of an image that has nothing else
@@ -179,14 +179,10 @@ def checkerboard(image: Picture, period: int = 2, *, channels: Channels | None =
     estimates = []
     for image_map in images.flatten(0, 1):
         power, patches = mean_clipped_power(image_map, side, period)
-        estimates.append(estimate_amplitude(_read_lines(power, bins), independent))
+        estimates.append(estimate_amplitude(read_lines(power, bins), independent))
     shares = torch.stack([estimate.shares for estimate in estimates]).mean(0)
 
-    scales = [find_scale(i, j, period) for i, j in lines.tolist()]
-    by_scale = {
-        scale: factor * _take_signed_root(sum(float(e) for e, s in zip(shares, scales, strict=True) if s == scale))
-        for scale in sorted(set(scales))
-    }
+    by_scale = sum_scales(shares, period, factor)
     level = noise_level = math.nan
     if patches >= _FEWEST_PATCHES:
         least = _ROUNDING * float(images.abs().max())
@@ -195,7 +191,7 @@ def checkerboard(image: Picture, period: int = 2, *, channels: Channels | None =
         level = factor * max(find_detection_level(scatter, period), least)
         noise_level = factor * max(find_noise_level(noise), least)
     return CheckerboardResult(
-        amplitude=factor * _take_signed_root(float(shares.sum())),
+        amplitude=factor * take_signed_root(float(shares.sum())),
         detection_level=level,
         noise_level=noise_level,
         by_scale=by_scale,
@@ -211,18 +207,62 @@ def _pool(deviations: list[float], channels: int) -> float:
     return float(single.square().sum().sqrt()) / len(single)
 
 
-def _read_lines(power: Tensor, bins: Tensor) -> Lines:
-    """Read the grid lines (L, 2) of a map and what is beside them, in squared units of the image."""
-    white, squares = read_surroundings(power, bins, _FARTHEST)
+def read_lines(power: Tensor, bins: Tensor) -> Lines:
+    """Read the grid lines of one map's spectrum and what is beside them.
+
+    Parameters
+    ----------
+    power : Tensor, shape (B, B//2 + 1), float64
+        From `mean_clipped_power`.
+    bins : Tensor, shape (L, 2), int64
+        Row and column of each line.
+
+    Returns
+    -------
+    Lines
+        In squared units of the image.
+    """
+    white, squares = read_surroundings(power, bins, FARTHEST)
     ring, floor = estimate_floor(white)
     # where an edge's own row or column has more, there is more scatter too
     louder = torch.where(ring > 0, floor / ring, 1)
     return Lines(
-        excess=(white[:, _FARTHEST, _FARTHEST] - floor) / squares,
+        excess=(white[:, FARTHEST, FARTHEST] - floor) / squares,
         beside=(select_beside(white) - ring[:, None]) * (louder / squares)[:, None],
         floor=floor / squares,
     )
 
 
-def _take_signed_root(power: float) -> float:
+def sum_scales(shares: Tensor, period: int, factor: float) -> dict[int, float]:
+    """Sum squared amplitudes by scale.
+
+    Parameters
+    ----------
+    shares : Tensor, shape (P² − 1,)
+        Signed squared amplitude of each line, in the order of `list_lines`.
+    period : int
+        P in pixels.
+    factor : float
+        What amplitudes are multiplied with.
+
+    Returns
+    -------
+    dict of int to float
+        Signed amplitude by the smallest period, the shortest first.
+    """
+    scales = [find_scale(i, j, period) for i, j in list_lines(period).tolist()]
+    return {
+        scale: factor * take_signed_root(sum(float(e) for e, s in zip(shares, scales, strict=True) if s == scale))
+        for scale in sorted(set(scales))
+    }
+
+
+def take_signed_root(power: float) -> float:
+    """Take the root of a number's size, with the number's sign.
+
+    Parameters
+    ----------
+    power : float
+        A squared amplitude less its floor.
+    """
     return math.copysign(math.sqrt(abs(power)), power)
