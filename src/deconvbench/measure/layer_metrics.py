@@ -177,7 +177,8 @@ class _SameSize(nn.Module):
 
 
 def _find_excess(layer: nn.Module, in_channels: int, scale_factor: int) -> tuple[int, int]:
-    maps = torch.zeros(in_channels, _SIZE, _SIZE, dtype=torch.float64, device="cpu")
+    with explain_failures(f"in_channels: inputs of {in_channels}×{_SIZE}×{_SIZE} cannot be made"):
+        maps = torch.zeros(in_channels, _SIZE, _SIZE, dtype=torch.float64, device="cpu")
     # torch's, of channels that do not fit or a layer of one or three dimensions, and whatever else it raises
     with explain_failures(f"layer: fails for maps of {in_channels} channels and {_SIZE}×{_SIZE} pixels"):
         return find_excess(layer, maps, scale_factor)

@@ -37,7 +37,7 @@ def make_input(dtype: torch.dtype = torch.float32, height: int = 24, width: int 
 
 
 @pytest.fixture(autouse=True)
-def forms_are_chosen(small_images_are_worth_it: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 -- after it
+def forms_are_chosen(small_images_are_worth_it: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Choose forms as users get them: what the forced ones hold, and round in half precision, is not promised."""
     monkeypatch.setattr(resizing, "choose", forms.choose)
 

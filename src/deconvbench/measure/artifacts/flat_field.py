@@ -186,6 +186,8 @@ def flat_field_ripple(
     colours = check_whole("colours", colours, 1)
     margin = None if margin is None else check_whole("margin", margin, 0)
     check_kind("network", network, nn.Module, "a module")
+    if two_tone is not None:
+        check_kind("two_tone", two_tone, bool, "True, False or None")
     low, high = _check_range(colour_range)
     if not is_number(tolerance) or not tolerance >= 0:
         raise UsageError(f"tolerance: {quote(tolerance)} is not a share of 0 or above")
@@ -200,9 +202,10 @@ def flat_field_ripple(
     def draw(side: int, parts: int) -> Tensor:
         source.set_state(start)  # the same colours for each size
         shape = (colours, in_channels, 1, parts)
-        drawn = low + (high - low) * torch.rand(shape, dtype=torch.float64, device="cpu", generator=source)
-        # nearest: as many columns of each colour as there are
-        return functional.interpolate(drawn, (side, side)).to(find_device(probe.network), dtype)
+        with explain_failures(f"size: {colours} inputs of {in_channels}×{side}×{side} cannot be made"):
+            drawn = low + (high - low) * torch.rand(shape, dtype=torch.float64, device="cpu", generator=source)
+            # nearest: as many columns of each colour as there are
+            return functional.interpolate(drawn, (side, side)).to(find_device(probe.network), dtype)
 
     parts = 2 if two_tone else 1
     readings: list[_Reading] = []

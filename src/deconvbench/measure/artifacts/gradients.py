@@ -77,8 +77,10 @@ def gradient_phase_means(
     with torch.no_grad():
         for parameter in probe.parameters():
             parameter.fill_(1)
-    noise = torch.randn(images, in_channels, side, side, dtype=torch.float64, device="cpu", generator=source)
-    gradient = _send_back_ones(probe, noise.to(find_device(probe)))
+    with explain_failures(f"size: {images} inputs of {in_channels}×{side}×{side} cannot be made"):
+        shape = (images, in_channels, side, side)
+        noise = torch.randn(shape, dtype=torch.float64, device="cpu", generator=source).to(find_device(probe))
+    gradient = _send_back_ones(probe, noise)
     blocks = split_interior(gradient, period, margin)
     change = (gradient - gradient[:1]).abs().max()
     if bool(change <= _SAME * gradient.abs().max()) and not is_periodic(blocks):

@@ -74,7 +74,9 @@ def impulse_response(layer: nn.Module, in_channels: int, scale_factor: int, *, m
     generator = torch.Generator().manual_seed(0)
     size = _FIRST_SIZE
     while size <= max_size:
-        noise = torch.randn(in_channels, size, size, dtype=torch.float64, device="cpu", generator=generator)
+        with explain_failures(f"in_channels: inputs of {in_channels}×{size}×{size} cannot be made"):
+            shape = (in_channels, size, size)
+            noise = torch.randn(shape, dtype=torch.float64, device="cpu", generator=generator)
         taps = None
         with explain_failures(f"layer: fails for maps of {in_channels} channels and {size}×{size} pixels"):
             try:

@@ -11,8 +11,8 @@ from typing import Any, NoReturn, TypeVar
 import torch
 from torch import Tensor, nn
 
-from deconvbench.arguments import check_kind
-from deconvbench.errors import DeconvbenchError, FusionError, UsageError
+from deconvbench.arguments import check_kind, is_number
+from deconvbench.errors import DeconvbenchError, FusionError, UsageError, describe_failure, quote
 from deconvbench.networks.fusion.checking import TOLERANCES, compare_gradients, compare_outputs, compute_gradients
 from deconvbench.networks.fusion.modules import attach, detach
 from deconvbench.networks.fusion.observation import Observation, observe, run_once
@@ -102,8 +102,8 @@ def fuse(
     Raises
     ------
     UsageError
-        If an argument is not allowed, the model cannot be copied, or `max_memory` is less than the output for the
-        example alone.
+        If an argument is not allowed, the model cannot be copied or does not run with the example, or `max_memory`
+        is less than the output for the example alone.
     FusionError
         If the outputs or gradients differ by more than the tolerance; the message names the place. Nothing is
         changed then. A model that differs from itself as much, run twice, is left alone, and the report says so.
@@ -143,6 +143,7 @@ def fuse(
       the model
     """
     if freeze is not None:
+        check_kind("freeze", freeze, bool, "True or False")
         warnings.warn("freeze is deprecated: say cache_weights", DeprecationWarning, stacklevel=2)
         cache_weights = cache_weights or freeze
     _check_arguments(model, example_input, verify_gradients, tolerance, cache_weights)
@@ -154,8 +155,7 @@ def fuse(
     if example_input is None:
         return _fuse_unseen(model, limit, inplace=inplace, cache_weights=cache_weights)
     tolerances = TOLERANCES if tolerance is None else dict.fromkeys(TOLERANCES, tolerance)
-    with torch.no_grad():
-        expected = run_once(model, example_input)
+    expected = _run(model, example_input)
     if limit is not None:
         _check_limit(limit, expected)
     try:
@@ -232,6 +232,16 @@ def _check_limit(max_bytes: int, outputs: Sequence[Tensor]) -> None:
         )
 
 
+def _run(model: nn.Module, example_input: Any) -> list[Tensor]:
+    try:
+        with torch.no_grad():
+            return run_once(model, example_input)
+    except DeconvbenchError:
+        raise
+    except Exception as error:
+        raise UsageError(f"example_input: the model does not run with it: {describe_failure(error)}") from error
+
+
 def _compare_with(
     model: nn.Module, example_input: Any, expected: Sequence[Tensor], tolerances: Mapping[torch.dtype, float]
 ) -> tuple[float, bool]:
@@ -255,10 +265,12 @@ def _check_arguments(
 ) -> None:
     if not isinstance(model, nn.Module):
         raise UsageError(f"model: {type(model).__name__} is not an nn.Module")
+    check_kind("verify_gradients", verify_gradients, bool, "True or False")
+    check_kind("cache_weights", cache_weights, bool, "True or False")
     if verify_gradients and example_input is None:
         raise UsageError("verify_gradients: True needs an example_input")
-    if tolerance is not None and not tolerance >= 0:
-        raise UsageError(f"tolerance: {tolerance} is not a number of at least 0")
+    if tolerance is not None and (not is_number(tolerance) or not tolerance >= 0):
+        raise UsageError(f"tolerance: {quote(tolerance)} is not a number of at least 0")
     if cache_weights and model.training:
         raise UsageError("cache_weights: the model is training, so its weights will change; call eval() first")
 

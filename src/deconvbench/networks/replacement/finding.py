@@ -101,11 +101,11 @@ def count_kinds(tree: ModuleTree) -> dict[str, int]:
     Returns
     -------
     dict of str to int
-        By kind, one of `SOURCES` where it can be named there.
+        By kind, in the order of `SOURCES`.
     """
     paired: set[int] = set()
     names = [one.name for path, module in tree.modules.items() for one in _look(tree, path, module, paired)]
-    return {name: names.count(name) for name in dict.fromkeys(names)}
+    return {name: names.count(name) for name in (*SOURCES, OTHER_CONV) if name in names}
 
 
 def _look(tree: ModuleTree, path: str, module: nn.Module, paired: set[int]) -> Iterator[Found]:

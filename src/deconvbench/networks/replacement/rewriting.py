@@ -129,6 +129,9 @@ def replace(
             built.append((one, answer))
     if patterns:
         left = [one for one in left if any(fnmatchcase(one.path, pattern) for pattern in patterns)]
+        if found and not built and not left:
+            known = ", ".join(path for one in found for path in one.paths)
+            remark = f"only: no layer of this kind matches; they are {known}"
     before = _list_keys(target)
     new_model, undone = _put_in(target, built)
     after = _list_keys(new_model)
