@@ -98,7 +98,8 @@ def measure_heap_peak(call: Callable[[], object]) -> int | None:
         finally:
             memray.set_log_level(logging.WARNING)  # type: ignore[attr-defined] # the same
         with memray.FileReader(capture) as reader:
-            return int(reader.metadata.peak_memory)
+            peak = int(reader.metadata.peak_memory)
+    return peak
 
 
 def measure_accelerator_memory(step: PreparedStep, accelerator: Accelerator[Any]) -> Memory:

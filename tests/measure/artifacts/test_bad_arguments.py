@@ -163,4 +163,4 @@ def test_a_lack_of_memory_is_not_a_wrong_argument() -> None:
 
     for call in (deconvbench.flat_field_ripple, deconvbench.gradient_overlap_cv, deconvbench.measure_layer):
         with pytest.raises(MemoryError):
-            call(Large(), 3, 2)  # type: ignore[operator] # all three take these
+            call(Large(), 3, 2)

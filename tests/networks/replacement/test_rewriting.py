@@ -394,9 +394,10 @@ def test_a_kind_that_the_model_has_not_is_said_with_those_that_it_has() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_not_carried_over(value: float) -> None:
-    model = nn.Sequential(nn.ConvTranspose2d(2, 2, 4, 2, 1))
+    layer = nn.ConvTranspose2d(2, 2, 4, 2, 1)
     with torch.no_grad():
-        model[0].weight[0, 0, 0, 0] = value
+        layer.weight[0, 0, 0, 0] = value
+    model = nn.Sequential(layer)
     report = replace(model, "transposed -> nearest_conv")
     assert not report.replaced
     assert "its weights are not all finite" in report.left[0].reason

@@ -46,12 +46,14 @@ class InputMeans:
         check_kind("model", model, nn.Module, "a module")
         if isinstance(modules, str):
             raise UsageError(f"modules: {quote(modules)} is one name, not a list of names")
-        names = list(check_kind("modules", modules, Iterable, "a list of names"))
+        if not isinstance(modules, Iterable):
+            raise UsageError(f"modules: {quote(modules)} is not a list of names")
         known = dict(model.named_modules(remove_duplicate=False))
         self._model = model
         self._modules: dict[str, nn.Module] = {}
-        for name in names:
-            if not isinstance(name, str) or name not in known:
+        for name in modules:
+            # a list finds what cannot be a key too
+            if name not in list(known):
                 raise UsageError(f"modules: {quote(name)} is not a module of this network{suggest(name, known)}")
             self._modules[name] = known[name]
         # for each use in a pass: of each image the mean over its pixels (I,), in float64, and how many there were
@@ -180,7 +182,8 @@ def measure_mean_inputs(
         If there is no module of a name, one is not used, there are no inputs, or the network fails with one.
     """
     passes = [inputs] if isinstance(inputs, Tensor) else inputs
-    check_kind("inputs", passes, Iterable, "a tensor or an iterable of what each pass is given")
+    if not isinstance(passes, Iterable):
+        raise UsageError(f"inputs: {quote(inputs)} is not a tensor or an iterable of what each pass is given")
     check_kind("per_image", per_image, bool, "True or False")
     with InputMeans(model, modules) as means, _evaluating(model):
         count = 0
