@@ -15,8 +15,8 @@ from torch.nn import functional
 from deconvbench.arguments import LARGEST_SEED, check_kind, check_whole
 from deconvbench.errors import UsageError, quote, suggest
 from deconvbench.measure.artifacts import effective_ripple, impulse_response
-from deconvbench.measure.artifacts.effective_ripple import MeanInput
-from deconvbench.measure.layers import check_declarations, copy_layer, find_excess, run_layer
+from deconvbench.measure.artifacts.effective_ripple import MeanInput, read_mean_input
+from deconvbench.measure.layers import check_declarations, copy_layer, explain_failures, find_excess, run_layer
 from deconvbench.measure.quality import evaluate_artifacts, find_reach
 from deconvbench.records.metrics import METRICS, format_metric
 
@@ -133,6 +133,8 @@ def measure_layer(
     in_channels = check_whole("in_channels", in_channels, 1)
     s = check_whole("scale_factor", scale_factor, 1)
     seed = check_whole("seed", seed, 0, LARGEST_SEED - 2**32)
+    if mean_input is not None:
+        mean_input = read_mean_input(mean_input, in_channels)
     exact = copy_layer(layer, torch.float64, "cpu")
     excess = _find_excess(exact, in_channels, s)
     has_own_size = excess == (0, 0)
@@ -175,14 +177,11 @@ class _SameSize(nn.Module):
 
 
 def _find_excess(layer: nn.Module, in_channels: int, scale_factor: int) -> tuple[int, int]:
-    maps = torch.zeros(in_channels, _SIZE, _SIZE, dtype=torch.float64, device="cpu")
-    try:
+    with explain_failures(f"in_channels: inputs of {in_channels}×{_SIZE}×{_SIZE} cannot be made"):
+        maps = torch.zeros(in_channels, _SIZE, _SIZE, dtype=torch.float64, device="cpu")
+    # torch's, of channels that do not fit or a layer of one or three dimensions, and whatever else it raises
+    with explain_failures(f"layer: fails for maps of {in_channels} channels and {_SIZE}×{_SIZE} pixels"):
         return find_excess(layer, maps, scale_factor)
-    except RuntimeError as error:  # torch's, of channels that do not fit or a layer of one or three dimensions
-        reason = " ".join(str(error).split())
-        raise UsageError(
-            f"layer: fails for maps of {in_channels} channels and {_SIZE}×{_SIZE} pixels: {reason}"
-        ) from error
 
 
 def _find_response(layer: nn.Module, in_channels: int, scale_factor: int) -> Tensor | None:

@@ -6,12 +6,14 @@ not a wrong number further on. Nothing here times or judges anything.
 """
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from deconvbench.errors import UsageError
+from deconvbench.errors import DeconvbenchError, UsageError, describe_failure
 from deconvbench.records.case import Case
 from deconvbench.upsamplers import build_upsampler, get_upsampler
 
@@ -56,7 +58,9 @@ def build_seeded_layer(
         return build_upsampler(upsampler_name, in_channels, out_channels, kernel_size, scale_factor).eval()
 
 
-def copy_layer(layer: nn.Module, dtype: torch.dtype, device: torch.device | str | None = None) -> nn.Module:
+def copy_layer(
+    layer: nn.Module, dtype: torch.dtype, device: torch.device | str | None = None, *, name: str = "layer"
+) -> nn.Module:
     """Copy a layer into another precision; the original stays as it is.
 
     Parameters
@@ -67,13 +71,43 @@ def copy_layer(layer: nn.Module, dtype: torch.dtype, device: torch.device | str 
         Floating-point type of the copy's parameters and buffers; integer buffers keep theirs.
     device : torch.device or str or None
         Where the copy lives; None: where the original does.
+    name : str
+        What it is called, for the message.
 
     Returns
     -------
     nn.Module
         The copy, in evaluation mode.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be copied, or not be converted.
     """
-    return copy.deepcopy(layer).to(device=device, dtype=dtype).eval()
+    with explain_failures(f"{name}: cannot be copied to {str(dtype).removeprefix('torch.')}"):
+        return copy.deepcopy(layer).to(device=device, dtype=dtype).eval()
+
+
+@contextmanager
+def explain_failures(words: str) -> Iterator[None]:
+    """Say in one line what a layer of someone else raises; what this package says, and a lack of memory, go on.
+
+    Parameters
+    ----------
+    words : str
+        What failed: the argument's name first.
+
+    Raises
+    ------
+    UsageError
+        With these words and the error.
+    """
+    try:
+        yield
+    except (DeconvbenchError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise UsageError(f"{words}: {describe_failure(error)}") from error
 
 
 def run_layer(layer: nn.Module, x: Tensor, scale_factor: int | None) -> Tensor:
@@ -104,27 +138,27 @@ def run_layer(layer: nn.Module, x: Tensor, scale_factor: int | None) -> Tensor:
     with torch.no_grad():
         y: object = layer(x)
     if x._version != version:
-        raise UsageError("upsampler: changes its input in place; let it work on a copy")
+        raise UsageError("layer: changes its input in place; let it work on a copy")
     if not torch.equal(torch.get_rng_state(), random_state):
         torch.set_rng_state(random_state)
         raise UsageError(
-            "upsampler: draws random numbers in evaluation mode, so its output is not a function of its input;"
+            "layer: draws random numbers in evaluation mode, so its output is not a function of its input;"
             " dropout and noise belong into training mode (give functional.dropout training=self.training)"
         )
     if not isinstance(y, Tensor):
-        raise UsageError(f"upsampler: returned a {type(y).__name__}, not a tensor")
+        raise UsageError(f"layer: returned a {type(y).__name__}, not a tensor")
     batch, _, height, width = x.shape
     found = tuple(y.shape)
     if scale_factor is None:
         if len(found) != 4 or found[0] != batch:
-            raise UsageError(f"upsampler: output of shape {found}; ({batch}, C_out, H, W) is what it must give")
+            raise UsageError(f"layer: output of shape {found}; ({batch}, C_out, H, W) is what it must give")
     elif len(found) != 4 or (found[0], *found[2:]) != (batch, scale_factor * height, scale_factor * width):
         raise UsageError(
-            f"upsampler: output of shape {found} for an input of shape {tuple(x.shape)}; scale_factor"
+            f"layer: output of shape {found} for an input of shape {tuple(x.shape)}; scale_factor"
             f" {scale_factor} asks for ({batch}, C_out, {scale_factor * height}, {scale_factor * width})"
         )
     if not bool(torch.isfinite(y).all()):
-        raise UsageError(f"upsampler: its output in {str(y.dtype).removeprefix('torch.')} is not finite")
+        raise UsageError(f"layer: its output in {str(y.dtype).removeprefix('torch.')} is not finite")
     return y
 
 
@@ -157,7 +191,7 @@ def find_excess(layer: nn.Module, maps: Tensor, scale_factor: int) -> tuple[int,
             f"{shape[0]}×{shape[1]} for {size}×{size}" for shape, size in zip(shapes, sizes, strict=True)
         )
         raise UsageError(
-            f"upsampler: outputs of {found}; scale_factor {scale_factor} asks for sides that grow by"
+            f"layer: outputs of {found}; scale_factor {scale_factor} asks for sides that grow by"
             f" {scale_factor} with each pixel of the input"
         )
     down, right = (side - scale_factor * sizes[0] for side in shapes[0])
@@ -204,9 +238,7 @@ def check_declarations(
         other = run_layer(probe, noise[1], scale_factor)
         error = run_layer(probe, noise[0] - 2 * noise[1], scale_factor) - (y - 2 * (other - bias))
         if float(error.abs().max()) > tolerance:
-            raise UsageError(
-                "upsampler: declares linear=True, but a sum of inputs does not give the sum of outputs"
-            )
+            raise UsageError("layer: declares linear=True, but a sum of inputs does not give the sum of outputs")
     if shift_equivariant:
         error = run_layer(probe, noise[0].roll((1, 1), (2, 3)), scale_factor)
         error -= y.roll((scale_factor, scale_factor), (2, 3))
@@ -214,7 +246,7 @@ def check_declarations(
         inside = slice(scale_factor * (reach + 1), scale_factor * (size - reach))
         if float(error[..., inside, inside].abs().max()) > tolerance:
             raise UsageError(
-                "upsampler: declares shift_equivariant=True, but an input moved by a pixel does not give the"
+                "layer: declares shift_equivariant=True, but an input moved by a pixel does not give the"
                 f" output moved by scale_factor {scale_factor}"
             )
 

@@ -12,7 +12,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -53,25 +54,52 @@ def measure_cpu_memory(step: PreparedStep) -> Memory:
     Memory
         `peak_memory_bytes` is None where memray is not installed (it does not exist for Windows).
     """
+    for _ in range(_WARMUP_CALLS):
+        step.run()
+    return _make_memory(step, measure_heap_peak(step.run), None)
+
+
+def measure_heap_peak(call: Callable[[], object]) -> int | None:
+    """Measure the peak that a call allocates on the heap, above what was there before it.
+
+    Parameters
+    ----------
+    call : callable
+        Called once; what it returns is dropped.
+
+    Returns
+    -------
+    int or None
+        Bytes, of all threads and libraries; None where memray is not installed (it does not exist for Windows),
+        and then nothing is called.
+
+    Raises
+    ------
+    UnsupportedError
+        If this process is being tracked by memray already, which has one tracker at a time.
+    """
     try:
         import memray  # noqa: PLC0415 -- it does not exist for Windows
     except ImportError:
-        return _make_memory(step, None, None)
-    for _ in range(_WARMUP_CALLS):
-        step.run()
+        return None
     gc.collect()
     with make_scratch_folder() as folder:
         capture = folder / "capture.bin"
+        tracker = memray.Tracker(capture, file_format=memray.FileFormat.AGGREGATED_ALLOCATIONS)
         # memray warns of symbols that it had to look up twice; it cannot tell its level, so its default comes back
         memray.set_log_level(logging.ERROR)  # type: ignore[attr-defined] # missing from its stubs
         try:
-            with memray.Tracker(capture, file_format=memray.FileFormat.AGGREGATED_ALLOCATIONS):
-                step.run()
+            with ExitStack() as stack:
+                try:
+                    stack.enter_context(tracker)
+                except RuntimeError as error:
+                    raise UnsupportedError(f"peak memory cannot be measured: {error}") from error
+                call()
         finally:
             memray.set_log_level(logging.WARNING)  # type: ignore[attr-defined] # the same
         with memray.FileReader(capture) as reader:
             peak = int(reader.metadata.peak_memory)
-    return _make_memory(step, peak, None)
+    return peak
 
 
 def measure_accelerator_memory(step: PreparedStep, accelerator: Accelerator[Any]) -> Memory:
@@ -93,18 +121,38 @@ def measure_accelerator_memory(step: PreparedStep, accelerator: Accelerator[Any]
     """
     for _ in range(_WARMUP_CALLS):
         step.run()
+    peak, reserved = measure_allocated_peak(step.run, accelerator)
+    return _make_memory(step, None if step.case.execution == "cudagraph" else peak, reserved)
+
+
+def measure_allocated_peak(
+    call: Callable[[], object], accelerator: Accelerator[Any]
+) -> tuple[int | None, int | None]:
+    """Measure the peak that a call allocates on an accelerator.
+
+    Parameters
+    ----------
+    call : callable
+        Called once; what it returns is dropped.
+    accelerator : Accelerator
+        Where it runs.
+
+    Returns
+    -------
+    peak : int or None
+        Bytes above what was there before the call; None where the backend does not count.
+    reserved : int or None
+        Bytes that the allocator held, from an emptied cache.
+    """
     gc.collect()
     accelerator.synchronize()
     accelerator.empty_cache()
     accelerator.reset_peak()
     before = accelerator.allocated_bytes()
-    step.run()
+    call()
     accelerator.synchronize()
-    peak = accelerator.peak_allocated_bytes()
-    reserved = accelerator.peak_reserved_bytes()
-    if before is None or peak is None or step.case.execution == "cudagraph":
-        return _make_memory(step, None, reserved)
-    return _make_memory(step, peak - before, reserved)
+    peak, reserved = accelerator.peak_allocated_bytes(), accelerator.peak_reserved_bytes()
+    return None if before is None or peak is None else peak - before, reserved
 
 
 def _make_memory(step: PreparedStep, peak_memory_bytes: int | None, peak_reserved_bytes: int | None) -> Memory:

@@ -277,7 +277,7 @@ def _check_period(found: Any) -> float:
     """Take the number of a metric of flat fields, whose answers must repeat."""
     if isinstance(found, FlatFieldResult) and found.periodicity_error > _SAME:
         raise UsageError(
-            f"upsampler: its output for a plain colour does not repeat with scale_factor {found.period} away from"
+            f"layer: its output for a plain colour does not repeat with scale_factor {found.period} away from"
             " borders, as that of a shift-equivariant one would"
         )
     return float(found)

@@ -43,3 +43,20 @@ def test_what_is_watched_is_counted_apart() -> None:
         f"  watched  {CHANGE}",
         f"  watched  {CHANGE}",
     ]
+
+
+def test_memory_is_told_with_the_limit() -> None:
+    report = FuseReport(
+        model=nn.Identity(),
+        peak_memory_bytes_before=3 * 2**20,
+        peak_memory_bytes_after=2**20,
+        max_memory_bytes=2**19,
+        in_strips=(CHANGE,),
+    )
+    assert report.is_within_memory is False
+    assert str(report).splitlines() == [
+        "0 changed, 0 left alone",
+        f"  strips   {CHANGE}",
+        "  peak memory for the example: 3 MiB before, 1 MiB after",
+        "  max_memory 512 KiB is not met: what strips cannot cut, or the output and its strips, hold more",
+    ]

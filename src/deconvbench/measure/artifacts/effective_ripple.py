@@ -58,7 +58,7 @@ def effective_ripple(taps: Tensor, scale_factor: int, mean_input: MeanInput) -> 
     Raises
     ------
     UsageError
-        If T is not a multiple of s, or the mean input does not hold a number for each input channel.
+        If T is not a multiple of s, or the mean input does not hold a finite number for each input channel.
 
     References
     ----------
@@ -102,6 +102,39 @@ def ripple_amplitude(taps: Tensor, scale_factor: int, mean_input: MeanInput) -> 
     return _weigh_gains(taps, scale_factor, mean_input).flatten(-2).std(-1, correction=0)
 
 
+def read_mean_input(mean_input: MeanInput, in_channels: int) -> Tensor:
+    """Read mean activations of so many input channels.
+
+    Parameters
+    ----------
+    mean_input : Tensor, ndarray or sequence of float, shape (..., I)
+        As for `effective_ripple`.
+    in_channels : int
+        Input channels I.
+
+    Returns
+    -------
+    Tensor, shape (..., I), float64
+
+    Raises
+    ------
+    UsageError
+        If it does not hold a finite number for each input channel.
+    """
+    try:
+        means = torch.as_tensor(mean_input, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"mean_input: {quote(mean_input)} is not an array of numbers") from error
+    if means.ndim == 0 or means.shape[-1] != in_channels:
+        raise UsageError(
+            f"mean_input: shape {tuple(means.shape)} does not hold a number for each of the {in_channels} input"
+            " channels"
+        )
+    if not bool(means.isfinite().all()):
+        raise UsageError(f"mean_input: {quote(mean_input)} has numbers that are not finite")
+    return means
+
+
 def _weigh_gains(taps: Tensor, scale_factor: int, mean_input: MeanInput) -> Tensor:
     """Answer (..., O, s, s) of each phase to the mean input."""
     gains = phase_gains(
@@ -109,15 +142,7 @@ def _weigh_gains(taps: Tensor, scale_factor: int, mean_input: MeanInput) -> Tens
     )
     if gains.ndim < 4:
         raise UsageError(f"taps: shape {tuple(taps.shape)} is not (..., O, I, T, T)")
-    try:
-        means = torch.as_tensor(mean_input, dtype=torch.float64, device=gains.device)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"mean_input: {quote(mean_input)} is not an array of numbers") from error
-    if means.ndim == 0 or means.shape[-1] != gains.shape[-3]:
-        raise UsageError(
-            f"mean_input: shape {tuple(means.shape)} does not hold a number for each of the"
-            f" {gains.shape[-3]} input channels of the taps"
-        )
+    means = read_mean_input(mean_input, gains.shape[-3]).to(gains.device)
     try:
         return torch.einsum("...oiyx,...i->...oyx", gains, means)
     except RuntimeError as error:

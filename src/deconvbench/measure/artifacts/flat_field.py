@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deconvbench.arguments import check_kind, check_whole, is_number
-from deconvbench.errors import UsageError, quote
+from deconvbench.errors import UsageError, describe_failure, quote
 from deconvbench.measure.artifacts.last_activation import CallWatch, find_last_activation
 from deconvbench.measure.artifacts.periodic import (
     average_phases,
@@ -24,7 +24,7 @@ from deconvbench.measure.artifacts.periodic import (
     measure_aperiodicity,
     split_interior,
 )
-from deconvbench.measure.layers import copy_layer
+from deconvbench.measure.layers import copy_layer, explain_failures
 
 # share of the output's RMS: .13 levels of an 8-bit image of RMS 128, of which the phase means see a small part
 DEFAULT_TOLERANCE = 1e-3
@@ -186,6 +186,8 @@ def flat_field_ripple(
     colours = check_whole("colours", colours, 1)
     margin = None if margin is None else check_whole("margin", margin, 0)
     check_kind("network", network, nn.Module, "a module")
+    if two_tone is not None:
+        check_kind("two_tone", two_tone, bool, "True, False or None")
     low, high = _check_range(colour_range)
     if not is_number(tolerance) or not tolerance >= 0:
         raise UsageError(f"tolerance: {quote(tolerance)} is not a share of 0 or above")
@@ -195,14 +197,15 @@ def flat_field_ripple(
         check_kind("generator", generator, torch.Generator, "a torch.Generator")
     source = torch.Generator().manual_seed(0) if generator is None else generator
     start = source.get_state()
-    probe = _Probe(copy_layer(network, dtype), period, margin)
+    probe = _Probe(copy_layer(network, dtype, name="network"), period, margin)
 
     def draw(side: int, parts: int) -> Tensor:
         source.set_state(start)  # the same colours for each size
         shape = (colours, in_channels, 1, parts)
-        drawn = low + (high - low) * torch.rand(shape, dtype=torch.float64, device="cpu", generator=source)
-        # nearest: as many columns of each colour as there are
-        return functional.interpolate(drawn, (side, side)).to(find_device(probe.network), dtype)
+        with explain_failures(f"size: {colours} inputs of {in_channels}×{side}×{side} cannot be made"):
+            drawn = low + (high - low) * torch.rand(shape, dtype=torch.float64, device="cpu", generator=source)
+            # nearest: as many columns of each colour as there are
+            return functional.interpolate(drawn, (side, side)).to(find_device(probe.network), dtype)
 
     parts = 2 if two_tone else 1
     readings: list[_Reading] = []
@@ -213,9 +216,9 @@ def flat_field_ripple(
                 parts = 2
                 readings.append(probe.read(draw(side, parts), parts))
         # of torch, where a map is too small for a layer; ours, where too little is left of it
-        except (RuntimeError, ValueError, _TooSmallError):
+        except _TooSmallError as error:
             if not readings and side == sizes[-1]:
-                raise
+                raise UsageError(str(error)) from error
             continue
         if readings[-1].error <= tolerance:
             break
@@ -223,7 +226,7 @@ def flat_field_ripple(
 
 
 class _TooSmallError(UsageError):
-    """Less than two periods are left of an output."""
+    """A map is too small for a layer, or less than two periods are left of an output: another may be tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,8 +344,14 @@ def _check_range(colour_range: Any) -> tuple[float, float]:
 
 
 def _run_network(network: nn.Module, x: Tensor) -> Tensor:
-    with torch.no_grad():
-        y: object = network(x)
+    words = f"network: fails for inputs of {x.shape[1]} channels and {x.shape[2]}×{x.shape[3]} pixels"
+    with torch.no_grad(), explain_failures(words):
+        try:
+            y: object = network(x)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError) as error:
+            raise _TooSmallError(f"{words}: {describe_failure(error)}") from error
     if not isinstance(y, Tensor) or y.ndim != 4 or len(y) != len(x):
         found = f"shape {tuple(y.shape)}" if isinstance(y, Tensor) else f"type {type(y).__name__}"
         raise UsageError(f"network: an output of {found} is not a tensor of shape ({len(x)}, C, H, W)")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from deconvbench.arguments import check_kind, check_whole
 from deconvbench.errors import UsageError
 from deconvbench.measure.artifacts.periodic import find_device, is_periodic, split_interior
-from deconvbench.measure.layers import copy_layer
+from deconvbench.measure.layers import copy_layer, explain_failures
 
 # a gradient that differs by more than this share from image to image depends on the input
 _SAME = 1e-12
@@ -77,8 +77,10 @@ def gradient_phase_means(
     with torch.no_grad():
         for parameter in probe.parameters():
             parameter.fill_(1)
-    noise = torch.randn(images, in_channels, side, side, dtype=torch.float64, device="cpu", generator=source)
-    gradient = _send_back_ones(probe, noise.to(find_device(probe)))
+    with explain_failures(f"size: {images} inputs of {in_channels}×{side}×{side} cannot be made"):
+        shape = (images, in_channels, side, side)
+        noise = torch.randn(shape, dtype=torch.float64, device="cpu", generator=source).to(find_device(probe))
+    gradient = _send_back_ones(probe, noise)
     blocks = split_interior(gradient, period, margin)
     change = (gradient - gradient[:1]).abs().max()
     if bool(change <= _SAME * gradient.abs().max()) and not is_periodic(blocks):
@@ -140,10 +142,16 @@ def _send_back_ones(layer: nn.Module, x: Tensor) -> Tensor:
     """Gradient of the sum of the layer's output to x."""
     with torch.enable_grad():
         x = x.requires_grad_()
-        y: object = layer(x)
+        with explain_failures(
+            f"layer: fails for inputs of {x.shape[1]} channels and {x.shape[2]}×{x.shape[3]} pixels"
+        ):
+            y: object = layer(x)
         if not isinstance(y, Tensor):
             raise UsageError(f"layer: returned a {type(y).__name__}, not a tensor")
-        if not y.requires_grad:
-            raise UsageError("layer: its output does not depend on its input")
-        (gradient,) = torch.autograd.grad(y.sum(), x, materialize_grads=True)
+        if not y.requires_grad or y.is_complex():
+            raise UsageError("layer: its output does not depend on its input, or is not of real numbers")
+        with explain_failures("layer: no gradient comes through it"):
+            (gradient,) = torch.autograd.grad(y.sum(), x, materialize_grads=True)
+    if not bool(gradient.isfinite().all()):
+        raise UsageError("layer: its gradient is not finite")
     return gradient

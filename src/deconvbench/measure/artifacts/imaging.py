@@ -8,6 +8,7 @@ from torch import Tensor
 from deconvbench.arguments import is_number
 from deconvbench.errors import UsageError, quote
 from deconvbench.measure.artifacts.phases import split_phases
+from deconvbench.units import to_float
 
 # 1e-30 of the power: float64 leaves less than that of an image that is zero in exact arithmetic
 FLOOR_DB = -300.0
@@ -50,10 +51,11 @@ def image_rejection_db(taps: Tensor, scale_factor: int, frequency: float = 0.1) 
     Crochiere, Rabiner, "Multirate Digital Signal Processing", 1983, chapter 2 (images of an interpolator).
     Nearest: 20·log10 tan(πf/2) at s=2; half-pixel bilinear: 60·log10 tan(πf/2) at s=2.
     """
-    if not is_number(frequency) or not math.isfinite(frequency):
+    if not is_number(frequency) or not math.isfinite(to_float(frequency)):
         raise UsageError(f"frequency: {quote(frequency)} is not a number of cycles per pixel")
+    frequency = float(frequency)
     # sums over rows first: the wave is constant there
-    profile = split_phases(taps, scale_factor).sum((-4, -2)).movedim(-1, -2).flatten(-2)
+    profile = split_phases(taps, scale_factor, axes=4).sum((-4, -2)).movedim(-1, -2).flatten(-2)
     position = torch.arange(profile.shape[-1], dtype=torch.float64, device=taps.device)
     image = torch.arange(scale_factor, dtype=torch.float64, device=taps.device)
     angle = -2 * math.pi * torch.outer((frequency + image) / scale_factor, position)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from deconvbench.arguments import check_kind, check_whole
 from deconvbench.errors import UsageError
 from deconvbench.measure.artifacts.periodic import find_device
-from deconvbench.measure.layers import copy_layer, find_excess, run_layer
+from deconvbench.measure.layers import copy_layer, explain_failures, find_excess, run_layer
 
 # side of the first map tried, in input pixels: room for a kernel of 8 at low resolution, which reaches 4
 _FIRST_SIZE = 11
@@ -74,18 +74,21 @@ def impulse_response(layer: nn.Module, in_channels: int, scale_factor: int, *, m
     generator = torch.Generator().manual_seed(0)
     size = _FIRST_SIZE
     while size <= max_size:
-        noise = torch.randn(in_channels, size, size, dtype=torch.float64, device="cpu", generator=generator)
+        with explain_failures(f"in_channels: inputs of {in_channels}×{size}×{size} cannot be made"):
+            shape = (in_channels, size, size)
+            noise = torch.randn(shape, dtype=torch.float64, device="cpu", generator=generator)
         taps = None
-        try:
-            taps = _read_and_check(probe, noise.to(find_device(probe)), scale_factor)
-        except RuntimeError:  # torch's, where a valid convolution has more taps than the map has pixels
-            if 2 * size - 1 > max_size:
-                raise
+        with explain_failures(f"layer: fails for maps of {in_channels} channels and {size}×{size} pixels"):
+            try:
+                taps = _read_and_check(probe, noise.to(find_device(probe)), scale_factor)
+            except RuntimeError:  # torch's, where a valid convolution has more taps than the map has pixels
+                if 2 * size - 1 > max_size:
+                    raise
         if taps is not None:
             return taps
         size = 2 * size - 1
     raise UsageError(
-        f"upsampler: no impulse response within {max_size} input pixels explains its output; the layer is not"
+        f"layer: no impulse response within {max_size} input pixels explains its output; the layer is not"
         " linear and shift-equivariant, or reaches further"
     )
 

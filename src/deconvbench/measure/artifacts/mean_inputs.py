@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from deconvbench.arguments import check_kind
 from deconvbench.errors import UsageError, quote, suggest
 from deconvbench.measure.artifacts.periodic import find_device
+from deconvbench.measure.layers import explain_failures
 
 
 class InputMeans:
@@ -45,11 +46,14 @@ class InputMeans:
         check_kind("model", model, nn.Module, "a module")
         if isinstance(modules, str):
             raise UsageError(f"modules: {quote(modules)} is one name, not a list of names")
+        if not isinstance(modules, Iterable):
+            raise UsageError(f"modules: {quote(modules)} is not a list of names")
         known = dict(model.named_modules(remove_duplicate=False))
         self._model = model
         self._modules: dict[str, nn.Module] = {}
         for name in modules:
-            if name not in known:
+            # a list finds what cannot be a key too
+            if name not in list(known):
                 raise UsageError(f"modules: {quote(name)} is not a module of this network{suggest(name, known)}")
             self._modules[name] = known[name]
         # for each use in a pass: of each image the mean over its pixels (I,), in float64, and how many there were
@@ -175,19 +179,29 @@ def measure_mean_inputs(
     Raises
     ------
     UsageError
-        If there is no module of a name, one is not used, or there are no inputs.
+        If there is no module of a name, one is not used, there are no inputs, or the network fails with one.
     """
     passes = [inputs] if isinstance(inputs, Tensor) else inputs
+    if not isinstance(passes, Iterable):
+        raise UsageError(f"inputs: {quote(inputs)} is not a tensor or an iterable of what each pass is given")
+    check_kind("per_image", per_image, bool, "True or False")
     with InputMeans(model, modules) as means, _evaluating(model):
         count = 0
         for given in passes:
             arguments = given if isinstance(given, tuple) else () if isinstance(given, Mapping) else (given,)
             keywords = given if isinstance(given, Mapping) else {}
-            model(*(_fit(x, model) for x in arguments), **{key: _fit(x, model) for key, x in keywords.items()})
+            with explain_failures(f"inputs: the network fails with {_describe(given)}"):
+                model(*(_fit(x, model) for x in arguments), **{key: _fit(x, model) for key, x in keywords.items()})
             count += 1
     if not count:
         raise UsageError("inputs: there are none; at least one is needed")
     return means.read(per_image=per_image)
+
+
+def _describe(given: Any) -> str:
+    if isinstance(given, Tensor):
+        return f"a tensor of shape {tuple(given.shape)}"
+    return f"what it is given ({type(given).__name__})" if isinstance(given, (tuple, Mapping)) else quote(given)
 
 
 @contextmanager

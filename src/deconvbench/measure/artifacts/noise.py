@@ -41,6 +41,6 @@ def noise_gain_cv(taps: Tensor, scale_factor: int) -> float:
     The article's Figure 4, read as variance; Odena, Dumoulin, Olah, "Deconvolution and checkerboard artifacts",
     Distill 2016.
     """
-    power = split_phases(taps, scale_factor).square().sum((-2, -1)).flatten(0, -3).sum(0)
+    power = split_phases(taps, scale_factor, axes=4).square().sum((-2, -1)).flatten(0, -3).sum(0)
     mean = float(power.mean())
     return float(power.std(correction=0)) / mean if mean else math.nan

@@ -108,6 +108,10 @@ def find_period(
         If the image is not one, or does not show four of any of the periods, or a period is not a whole number
         from 2 to 64, or there is none.
     """
+    if not isinstance(periods, Iterable):
+        raise UsageError(
+            f"periods: {quote(periods)} is not a list of whole numbers from {_SHORTEST} to {_LONGEST}"
+        )
     asked = sorted({_check(period) for period in periods})
     if not asked:
         raise UsageError("periods: none is given; at least one from 2 to 64 is needed")

@@ -9,7 +9,7 @@ from deconvbench.arguments import check_kind, check_whole
 from deconvbench.errors import UsageError
 
 
-def split_phases(taps: Tensor, scale_factor: int) -> Tensor:
+def split_phases(taps: Tensor, scale_factor: int, *, axes: int = 2) -> Tensor:
     """Sort taps by the phase that they reach.
 
     Parameters
@@ -18,6 +18,8 @@ def split_phases(taps: Tensor, scale_factor: int) -> Tensor:
         As from `impulse_response`: index a belongs to phase a mod s.
     scale_factor : int
         Scale s, a divisor of T.
+    axes : int
+        Axes that there must be at least, 4 where channels are summed over.
 
     Returns
     -------
@@ -27,14 +29,19 @@ def split_phases(taps: Tensor, scale_factor: int) -> Tensor:
     Raises
     ------
     UsageError
-        If T is not a multiple of s or the taps are not square.
+        If T is not a multiple of s, the taps are not square, there are none, or they are not finite real numbers.
     """
     check_kind("taps", taps, Tensor, "a tensor, as from impulse_response")
     scale_factor = check_whole("scale_factor", scale_factor, 1)
-    if taps.ndim < 2 or taps.shape[-1] != taps.shape[-2] or taps.shape[-1] % scale_factor:
+    is_square = taps.ndim >= axes and taps.shape[-1] == taps.shape[-2]
+    if not is_square or taps.shape[-1] % scale_factor or not taps.numel():
+        wanted = "(..., T, T)" if axes == 2 else "(..., O, I, T, T)"
         raise UsageError(
-            f"taps: shape {tuple(taps.shape)} is not (..., T, T) with T a multiple of scale_factor {scale_factor}"
+            f"taps: shape {tuple(taps.shape)} is not {wanted} with T a multiple of scale_factor {scale_factor}"
         )
+    if taps.is_complex() or not bool(taps.isfinite().all()):
+        raise UsageError("taps: they are not all finite real numbers")
+    taps = taps if taps.is_floating_point() else taps.double()
     count = taps.shape[-1] // scale_factor
     blocks = taps.reshape(*taps.shape[:-2], count, scale_factor, count, scale_factor)
     return blocks.movedim((-3, -1), (-4, -3))

@@ -42,20 +42,26 @@ class Fused(Entry, ABC):
     ----------
     module : nn.Module or None
         The module that is fused. It is not kept alive.
+    max_memory : int or None
+        Bytes that what it computes fast may hold, for which it works in row strips; None for no limit.
     """
 
-    def __init__(self, module: nn.Module | None) -> None:
+    # of what was pickled before there were any
+    max_memory: int | None = None
+
+    def __init__(self, module: nn.Module | None, max_memory: int | None = None) -> None:
         self._find_owner = (lambda: None) if module is None else weakref.ref(module)
+        self.max_memory = max_memory
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Fused":
         owner = self._find_owner()
-        return type(self)(None if owner is None else memo.get(id(owner)))
+        return type(self)(None if owner is None else memo.get(id(owner)), self.max_memory)
 
     def __reduce__(self) -> Any:
         owner = self._find_owner()
         # one that is rebuilt from its attributes, as a graph is, is not there yet
         is_rebuilt = owner is None or type(owner).__reduce__ is not object.__reduce__
-        return (type(self), (None if is_rebuilt else owner,))
+        return (type(self), (None if is_rebuilt else owner, self.max_memory))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the module."""
@@ -80,7 +86,12 @@ def find_fused(module: nn.Module) -> Fused | None:
     return entry if isinstance(entry, Fused) else None
 
 
-def attach(module: nn.Module, kind: type[Fused], weight_cache: WeightCache | None = None) -> None:
+def attach(
+    module: nn.Module,
+    kind: type[Fused],
+    weight_cache: WeightCache | None = None,
+    max_memory: int | None = None,
+) -> None:
     """Fuse a module.
 
     Parameters
@@ -91,8 +102,10 @@ def attach(module: nn.Module, kind: type[Fused], weight_cache: WeightCache | Non
         One of the kinds.
     weight_cache : WeightCache or None
         Where transformed weights are kept, if they are.
+    max_memory : int or None
+        As of `Fused`.
     """
-    vars(module)[ENTRY] = kind(module)
+    vars(module)[ENTRY] = kind(module, max_memory)
     # only for printing
     vars(module)["_get_name"] = partial(str, f"Fused{type(module).__name__}")
     if weight_cache is not None:
@@ -165,7 +178,7 @@ class FusedScope(Fused):
         call = describe_call(module, (*args, *kwargs.values()))
         if is_idle(module, call) or self._asks_for_types(module):
             return call_plainly(module, args, kwargs)
-        session = Session(find_weight_cache(module))
+        session = Session(find_weight_cache(module), max_memory=self.max_memory)
         with Interceptor(session):
             output = call_plainly(module, args, kwargs)
         if session.has_tried and not session.has_gained:

@@ -122,7 +122,9 @@ class Observation(FrameStack):
         )
 
 
-def observe(model: nn.Module, example_input: Any) -> tuple[Observation, list[Tensor]]:
+def observe(
+    model: nn.Module, example_input: Any, max_memory: int | None = None
+) -> tuple[Observation, list[Tensor]]:
     """Run a model and see what could be fused.
 
     Parameters
@@ -131,6 +133,8 @@ def observe(model: nn.Module, example_input: Any) -> tuple[Observation, list[Ten
         The model.
     example_input : Any
         As for `run_once`.
+    max_memory : int or None
+        As of a `Session`; with it, what has no fast form of its precision counts too where row strips are exact.
 
     Returns
     -------
@@ -140,7 +144,7 @@ def observe(model: nn.Module, example_input: Any) -> tuple[Observation, list[Ten
         Of the model, computed the fast way.
     """
     seen = Observation()
-    session = Session(observer=seen)
+    session = Session(observer=seen, max_memory=max_memory)
     args, kwargs = split_input(copy_input(example_input))
     with keep_state(model):
         with seen.follow(model), torch.no_grad(), Interceptor(session):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from deconvbench.networks.fusion.calls import UpsampleCall
+from deconvbench.networks.fusion.chains import Chain, find_chain, is_upsampling, read_upsampling
 from deconvbench.networks.fusion.conversion import explain_transposed, read_shape
 from deconvbench.networks.fusion.expressions import name_resizing
 from deconvbench.networks.fusion.modules import Fused, FusedConvTranspose2d, FusedScope, find_fused
@@ -19,13 +20,8 @@ from deconvbench.networks.fusion.observation import Fusion, Observation
 from deconvbench.networks.fusion.originals import ENTRY
 from deconvbench.networks.fusion.reading import find_type_question, names_convolution, read_forward
 from deconvbench.networks.fusion.report import Change, Left
-from deconvbench.networks.fusion.sequential import (
-    Chain,
-    FusedSequential,
-    find_chain,
-    is_upsampling,
-    read_upsampling,
-)
+from deconvbench.networks.fusion.sequential import FusedSequential
+from deconvbench.networks.fusion.strips import find_strip_chain, flatten, is_flattened
 
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
@@ -42,12 +38,15 @@ class FusionPlan:
         What to say about those.
     left : list of Left
         What to say about the rest.
+    in_strips : list of Change
+        What to say about what is computed in row strips where memory is short.
     """
 
     kinds: dict[str, type[Fused]] = field(default_factory=dict)
     changed: list[Change] = field(default_factory=list)
     watched: list[Change] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
+    in_strips: list[Change] = field(default_factory=list)
 
     def leave(self, path: str, what: str, reason: str) -> None:
         """Say that something is left alone, once."""
@@ -148,6 +147,42 @@ def plan_observed(model: nn.Module, seen: Observation, tolerances: Mapping[torch
     _plan_transposed(plan, modules)
     plan.sort(modules)
     return plan
+
+
+def plan_strips(plan: FusionPlan, model: nn.Module, max_memory: int | None) -> None:
+    """Find what may be computed in row strips, outermost containers first, and the kinds that do so.
+
+    Parameters
+    ----------
+    plan : FusionPlan
+        Changed: containers that have no kind yet get one.
+    model : nn.Module
+        The model.
+    max_memory : int or None
+        The limit for which it is done; with None nothing is.
+    """
+    flattened: set[int] = set()
+    for path, module in model.named_modules() if max_memory is not None else ():
+        kind = plan.kinds.get(path)
+        if kind is FusedScope:
+            what = "upsampling and convolution in its forward"
+            plan.in_strips.append(Change(path=path, was=what, now="in row strips, each pair by itself"))
+            continue
+        is_open = explain_module(module) is None and find_fused(module) is None
+        if not _is_plain_sequential(module) or not is_open:
+            continue
+        flattened |= {id(child) for child in module if is_flattened(child)}
+        if id(module) in flattened:
+            continue
+        children, index = flatten(module), 0
+        while index < len(children):
+            chain = find_strip_chain(children, index)
+            if chain is not None:
+                plan.kinds[path] = FusedSequential
+                names = [type(child).__name__ for child in children[chain.start : chain.stop]]
+                what = f"{names[0]} to {names[-1]}, {len(names)} modules"
+                plan.in_strips.append(Change(path=path, was=what, now="in row strips"))
+            index = index + 1 if chain is None else chain.stop
 
 
 def _find_home(fusion: Fusion, modules: dict[str, nn.Module]) -> tuple[str, type[Fused] | str]:

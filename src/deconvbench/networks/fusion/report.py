@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from deconvbench.units import format_bytes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
@@ -72,6 +74,15 @@ class FuseReport:
         compared.
     max_relative_gradient_error : float or None
         The same of the gradients to inputs and parameters, in double precision, each over its own largest value.
+    peak_memory_bytes_before, peak_memory_bytes_after : int or None
+        The most that a call of the original and of the fused model held for the example, above what was there
+        before the call, in bytes: the output counts, the input does not. None where it was not measured.
+    memory_remark : str
+        Why it could not be measured; empty where it was, or was not wanted.
+    max_memory_bytes : int or None
+        The limit that was given.
+    in_strips : tuple of Change
+        What is computed in row strips where it would hold more than that.
     """
 
     model: nn.Module
@@ -80,6 +91,18 @@ class FuseReport:
     left: tuple[Left, ...] = ()
     max_relative_error: float | None = None
     max_relative_gradient_error: float | None = None
+    peak_memory_bytes_before: int | None = None
+    peak_memory_bytes_after: int | None = None
+    memory_remark: str = ""
+    max_memory_bytes: int | None = None
+    in_strips: tuple[Change, ...] = ()
+
+    @property
+    def is_within_memory(self) -> bool | None:
+        """Whether the fused model held no more than the limit; None without a limit or a measurement."""
+        if self.max_memory_bytes is None or self.peak_memory_bytes_after is None:
+            return None
+        return self.peak_memory_bytes_after <= self.max_memory_bytes
 
     def __str__(self) -> str:
         watched = f"{len(self.watched)} watched, " if self.watched else ""
@@ -87,8 +110,27 @@ class FuseReport:
         lines += [f"  changed  {change}" for change in self.changed]
         lines += [f"  watched  {change}" for change in self.watched]
         lines += [f"  left     {left}" for left in self.left]
+        lines += [f"  strips   {change}" for change in self.in_strips]
         if self.max_relative_error is not None:
             lines.append(f"  outputs differ by at most {self.max_relative_error:.1e} of the largest")
         if self.max_relative_gradient_error is not None:
             lines.append(f"  gradients differ by at most {self.max_relative_gradient_error:.1e} of the largest")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._describe_memory()])
+
+    def _describe_memory(self) -> list[str]:
+        lines = []
+        before, after = self.peak_memory_bytes_before, self.peak_memory_bytes_after
+        if before is not None and after is not None:
+            lines.append(
+                f"  peak memory for the example: {format_bytes(before)} before, {format_bytes(after)} after"
+            )
+        if self.memory_remark:
+            lines.append(f"  peak memory was not measured: {self.memory_remark}")
+        if self.max_memory_bytes is None:
+            return lines
+        limit = f"max_memory {format_bytes(self.max_memory_bytes)}"
+        if not self.in_strips:
+            lines.append(f"  {limit}: nothing here can be computed in row strips")
+        if self.is_within_memory is False:
+            lines.append(f"  {limit} is not met: what strips cannot cut, or the output and its strips, hold more")
+        return lines

@@ -4,6 +4,7 @@ Where a decision of `expressions` becomes arithmetic, the fast way and the slow 
 `deconvbench.upsamplers.fast`.
 """
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -16,6 +17,7 @@ from deconvbench.upsamplers.fast.dtypes import find_autocast_dtype, is_half_prec
 from deconvbench.upsamplers.fast.forms import Geometry, choose, run
 from deconvbench.upsamplers.fast.memory import is_channels_last
 from deconvbench.upsamplers.fast.recording import records_gradient
+from deconvbench.upsamplers.fast.strips import Stage, choose_rows, estimate_peak, run_in_strips
 
 S = TypeVar("S")
 
@@ -35,6 +37,7 @@ def resize_conv2d(
     groups: int = 1,
     padding_mode: str = "zeros",
     find_prepared: FindPrepared | None = None,
+    max_memory: int | None = None,
 ) -> Tensor:
     """Upsample by nearest neighbour, then convolve keeping the size; in the fastest exact form.
 
@@ -56,6 +59,8 @@ def resize_conv2d(
         ``zeros``, ``reflect`` with (k − 1)/2 ≤ s − 1, or ``replicate``.
     find_prepared : callable or None
         Where transformed weights are kept, if they are.
+    max_memory : int or None
+        Bytes that it may hold, above which it works in row strips; not where gradients are recorded.
 
     Returns
     -------
@@ -63,13 +68,45 @@ def resize_conv2d(
     """
     cast = find_autocast_dtype(x)
     if cast is None:
-        return _resize(x, weight, bias, scale_factor, groups, padding_mode, find_prepared)
+        return _resize(x, weight, bias, scale_factor, groups, padding_mode, find_prepared, max_memory)
     # sums of taps are taken of the weight as it is, and rounded once
     with torch.autocast(x.device.type, enabled=False):
-        return _resize(x.to(cast), weight, bias, scale_factor, groups, padding_mode, find_prepared)
+        return _resize(x.to(cast), weight, bias, scale_factor, groups, padding_mode, find_prepared, max_memory)
 
 
 def _resize(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    scale_factor: int,
+    groups: int,
+    padding_mode: str,
+    find_prepared: FindPrepared | None,
+    max_memory: int | None,
+) -> Tensor:
+    def run_whole(x: Tensor) -> Tensor:
+        return _resize_whole(x, weight, bias, scale_factor, groups, padding_mode, find_prepared)
+
+    if max_memory is None or records_gradient(x, weight, bias):
+        return run_whole(x)
+    stage = _make_stage(weight, scale_factor, groups, run_whole)
+    rows = choose_rows([stage], x, max_memory)
+    return run_whole(x) if rows is None else run_in_strips([stage], x, rows)
+
+
+def _make_stage(weight: Tensor, scale_factor: int, groups: int, run_whole: Callable[[Tensor], Tensor]) -> Stage:
+    size = weight.shape[2]
+    return Stage(
+        run=run_whole,
+        scale=scale_factor,
+        reach=(size - 1) // 2,
+        out_channels=weight.shape[0],
+        kernel_size=size,
+        groups=groups,
+    )
+
+
+def _resize_whole(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -119,6 +156,41 @@ def explain_precision(
     if is_same and not torch.compiler.is_compiling() and not records_gradient(*sources, weight, bias):
         return None
     return "the convolution after it is computed in half precision, where no fast form is as precise"
+
+
+def needs_strips(
+    expression: LazyExpression[Tensor], match: Match, weight: Tensor, bias: Tensor | None, max_memory: int
+) -> bool:
+    """Whether a convolution of an expression works in row strips.
+
+    Parameters
+    ----------
+    expression : LazyExpression of Tensor
+        The input.
+    match : Match
+        What `plan_convolution` says of it.
+    weight : Tensor, shape (C_out, C_in/groups, k, k)
+        Of the convolution.
+    bias : Tensor, shape (C_out,), or None
+        Of the convolution.
+    max_memory : int
+        Bytes that it may hold.
+
+    Returns
+    -------
+    bool
+        Where it has one piece, records no gradient, and would hold more as a whole. The form is then the one that
+        is as precise, in half precision the plain one.
+    """
+    sources = [part.source for part in expression.parts]
+    if len(match.pieces) != 1 or match.kernel_size == 1 or records_gradient(*sources, weight, bias):
+        return False
+    (piece,) = match.pieces
+    stage = _make_stage(weight, piece.scale, match.groups, lambda x: x)
+    # of joined channels, which are not joined yet
+    first = sources[0]
+    joined = first.new_empty(()).expand(first.shape[0], piece.length, *first.shape[2:])
+    return estimate_peak([stage], joined) > max_memory
 
 
 def is_faster(
@@ -183,7 +255,12 @@ def _leaves_less(expression: LazyExpression[Tensor], match: Match, weight: Tenso
 
 
 def convolve(
-    expression: LazyExpression[S], match: Match, weight: S, bias: S | None, interpreter: Interpreter[S]
+    expression: LazyExpression[S],
+    match: Match,
+    weight: S,
+    bias: S | None,
+    interpreter: Interpreter[S],
+    max_memory: int | None = None,
 ) -> S | LazyExpression[S]:
     """Convolve an expression.
 
@@ -197,6 +274,8 @@ def convolve(
         Of the convolution.
     interpreter : Interpreter
         What computes, or writes nodes of a graph.
+    max_memory : int or None
+        As of `resize_conv2d`, for each piece.
 
     Returns
     -------
@@ -227,6 +306,8 @@ def convolve(
                 options["groups"] = match.groups
             if match.padding_mode != "zeros":
                 options["padding_mode"] = match.padding_mode
+            if max_memory is not None:
+                options["max_memory"] = max_memory
             term = interpreter.call(resize_conv2d, source, taps, term_bias, scale_factor=piece.scale, **options)
         total = term if total is None else interpreter.add(total, term)
     assert total is not None

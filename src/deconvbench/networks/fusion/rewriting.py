@@ -11,13 +11,22 @@ from typing import Any, NoReturn, TypeVar
 import torch
 from torch import Tensor, nn
 
-from deconvbench.errors import DeconvbenchError, FusionError, UsageError
+from deconvbench.arguments import check_kind, is_number
+from deconvbench.errors import DeconvbenchError, FusionError, UsageError, describe_failure, quote
 from deconvbench.networks.fusion.checking import TOLERANCES, compare_gradients, compare_outputs, compute_gradients
 from deconvbench.networks.fusion.modules import attach, detach
 from deconvbench.networks.fusion.observation import Observation, observe, run_once
-from deconvbench.networks.fusion.planning import FusionPlan, explain_module, plan_observed, plan_unseen
+from deconvbench.networks.fusion.peaks import measure_model_peak
+from deconvbench.networks.fusion.planning import (
+    FusionPlan,
+    explain_module,
+    plan_observed,
+    plan_strips,
+    plan_unseen,
+)
 from deconvbench.networks.fusion.report import FuseReport, Left
 from deconvbench.networks.fusion.weight_cache import WeightCache
+from deconvbench.units import format_bytes, parse_bytes
 
 # a gradient passes through the network twice, and through sums over all pixels
 _GRADIENT_ALLOWANCE = 10
@@ -31,6 +40,8 @@ def fuse(
     verify_gradients: bool = False,
     tolerance: float | None = None,
     cache_weights: bool = False,
+    max_memory: int | str | None = None,
+    measure_memory: bool = False,
     freeze: bool | None = None,
 ) -> FuseReport:
     """Replace nearest-neighbour upsampling and convolution in a model by an exact faster form.
@@ -66,6 +77,19 @@ def fuse(
         Keep the transformed weights between calls, for inference: faster on small images. Weights are compared
         bit by bit with a copy in every call, so no change is missed; ``train()`` and ``.to()`` drop what is kept.
         Of weights in the memory of the CPU only.
+    max_memory : int or str, optional
+        Bytes, or text such as ``512 MiB``: what is computed fast is to hold no more than that, its output
+        included. What would hold more is computed in row strips, in calls that record no gradient
+        (``torch.no_grad()``): in an ``nn.Sequential`` everything from a nearest-neighbour upsampling on, as far as
+        there are convolutions of stride 1 that keep the size (any padding but circular), activations, batch
+        normalisation and dropout in evaluation mode, PixelShuffle and further upsamplings; in a forward pass of
+        its own, each upsampling with the convolution after it. Strips overlap by what convolutions reach, so there
+        are no seams: the result is that of the whole but for rounding, also in half precision. Other parts of the
+        model hold what they hold; given an example, the peak of the whole is measured, and the report says whether
+        the limit is met.
+    measure_memory : bool
+        With an example, measure the peak memory of both models (three more calls of each; on a CPU by memray).
+        With `max_memory` it is measured anyway.
     freeze : bool, optional
         The deprecated name of `cache_weights`.
 
@@ -78,7 +102,8 @@ def fuse(
     Raises
     ------
     UsageError
-        If an argument is not allowed, or the model cannot be copied.
+        If an argument is not allowed, the model cannot be copied or does not run with the example, or `max_memory`
+        is less than the output for the example alone.
     FusionError
         If the outputs or gradients differ by more than the tolerance; the message names the place. Nothing is
         changed then. A model that differs from itself as much, run twice, is left alone, and the report says so.
@@ -118,29 +143,31 @@ def fuse(
       the model
     """
     if freeze is not None:
+        check_kind("freeze", freeze, bool, "True or False")
         warnings.warn("freeze is deprecated: say cache_weights", DeprecationWarning, stacklevel=2)
         cache_weights = cache_weights or freeze
     _check_arguments(model, example_input, verify_gradients, tolerance, cache_weights)
+    _check_flags(example_input, inplace=inplace, measure_memory=measure_memory)
+    limit = None if max_memory is None else parse_bytes(max_memory, "max_memory")
     objection = explain_module(model)
     if objection is not None:
         return FuseReport(model=model, left=(Left(path="", what=type(model).__name__, reason=objection),))
-    tolerances = TOLERANCES if tolerance is None else dict.fromkeys(TOLERANCES, tolerance)
     if example_input is None:
-        plan = plan_unseen(model)
-        fused = _apply(model, plan, inplace=inplace, cache_weights=cache_weights)
-        return FuseReport(
-            model=fused, changed=tuple(plan.changed), watched=tuple(plan.watched), left=tuple(plan.left)
-        )
-
-    with torch.no_grad():
-        expected = run_once(model, example_input)
+        return _fuse_unseen(model, limit, inplace=inplace, cache_weights=cache_weights)
+    tolerances = TOLERANCES if tolerance is None else dict.fromkeys(TOLERANCES, tolerance)
+    expected = _run(model, example_input)
+    if limit is not None:
+        _check_limit(limit, expected)
     try:
-        seen, _ = observe(model, example_input)
+        seen, _ = observe(model, example_input, limit)
     except Exception as raised:  # noqa: BLE001 -- a model may raise anything, and this one runs by itself
         return FuseReport(model=model, left=(_leave("", type(model).__name__, raised),))
     plan = plan_observed(model, seen, tolerances)
+    is_measured = measure_memory or limit is not None
+    before = measure_model_peak(model, example_input) if is_measured else None
+    plan_strips(plan, model, limit)
     gradients = compute_gradients(model, example_input) if verify_gradients and plan.kinds else []
-    fused = _apply(model, plan, inplace=inplace, cache_weights=cache_weights)
+    fused = _apply(model, plan, inplace=inplace, cache_weights=cache_weights, max_memory=limit)
     gradient_error = None
     try:
         error, is_close = _compare_with(fused, example_input, expected, tolerances)
@@ -153,27 +180,66 @@ def fuse(
         _undo(fused, plan)
         reasons = [_leave(change.path, change.was, raised) for change in plan.changed]
         return FuseReport(model=model, left=(*reasons, *plan.left))
-    limit = _GRADIENT_ALLOWANCE * tolerances[torch.float64]
-    if not is_close or (gradient_error is not None and not gradient_error <= limit):
+    allowed = _GRADIENT_ALLOWANCE * tolerances[torch.float64]
+    if not is_close or (gradient_error is not None and not gradient_error <= allowed):
         _undo(fused, plan)
         # the model may be another every time: it has a state or random numbers that cannot be put back
         if not is_close:
             own_error, is_own_close = _compare_with(model, example_input, expected, tolerances)
         else:
             own_error = _compare_gradients_with(model, example_input, gradients)
-            is_own_close = own_error <= limit
+            is_own_close = own_error <= allowed
         what = "gradients" if is_close else "outputs"
         if is_own_close:
             _refuse(what, error if gradient_error is None else gradient_error, seen)
         left = Left(path="", what=type(model).__name__, reason=_explain_fickle(what, own_error))
         return FuseReport(model=model, left=(left, *plan.left))
+    after = measure_model_peak(fused, example_input) if is_measured else None
     return FuseReport(
         model=fused,
         changed=tuple(plan.changed),
         left=tuple(plan.left),
         max_relative_error=error,
         max_relative_gradient_error=gradient_error,
+        peak_memory_bytes_before=before if isinstance(before, int) else None,
+        peak_memory_bytes_after=after if isinstance(after, int) else None,
+        memory_remark=next((found for found in (before, after) if isinstance(found, str)), ""),
+        max_memory_bytes=limit,
+        in_strips=tuple(plan.in_strips),
     )
+
+
+def _fuse_unseen(model: nn.Module, limit: int | None, *, inplace: bool, cache_weights: bool) -> FuseReport:
+    """Fuse a model by its containers and code."""
+    plan = plan_unseen(model)
+    plan_strips(plan, model, limit)
+    return FuseReport(
+        model=_apply(model, plan, inplace=inplace, cache_weights=cache_weights, max_memory=limit),
+        changed=tuple(plan.changed),
+        watched=tuple(plan.watched),
+        left=tuple(plan.left),
+        max_memory_bytes=limit,
+        in_strips=tuple(plan.in_strips),
+    )
+
+
+def _check_limit(max_bytes: int, outputs: Sequence[Tensor]) -> None:
+    size = sum(tensor.numel() * tensor.element_size() for tensor in outputs)
+    if size > max_bytes:
+        raise UsageError(
+            f"max_memory: {format_bytes(max_bytes)} is less than the output for the example alone,"
+            f" {format_bytes(size)}"
+        )
+
+
+def _run(model: nn.Module, example_input: Any) -> list[Tensor]:
+    try:
+        with torch.no_grad():
+            return run_once(model, example_input)
+    except DeconvbenchError:
+        raise
+    except Exception as error:
+        raise UsageError(f"example_input: the model does not run with it: {describe_failure(error)}") from error
 
 
 def _compare_with(
@@ -199,21 +265,32 @@ def _check_arguments(
 ) -> None:
     if not isinstance(model, nn.Module):
         raise UsageError(f"model: {type(model).__name__} is not an nn.Module")
+    check_kind("verify_gradients", verify_gradients, bool, "True or False")
+    check_kind("cache_weights", cache_weights, bool, "True or False")
     if verify_gradients and example_input is None:
         raise UsageError("verify_gradients: True needs an example_input")
-    if tolerance is not None and not tolerance >= 0:
-        raise UsageError(f"tolerance: {tolerance} is not a number of at least 0")
+    if tolerance is not None and (not is_number(tolerance) or not tolerance >= 0):
+        raise UsageError(f"tolerance: {quote(tolerance)} is not a number of at least 0")
     if cache_weights and model.training:
         raise UsageError("cache_weights: the model is training, so its weights will change; call eval() first")
 
 
-def _apply(model: nn.Module, plan: FusionPlan, *, inplace: bool, cache_weights: bool) -> nn.Module:
+def _check_flags(example_input: Any, **flags: Any) -> None:
+    for name, value in flags.items():
+        check_kind(name, value, bool, "True or False")
+    if flags["measure_memory"] and example_input is None:
+        raise UsageError("measure_memory: True needs an example_input")
+
+
+def _apply(
+    model: nn.Module, plan: FusionPlan, *, inplace: bool, cache_weights: bool, max_memory: int | None
+) -> nn.Module:
     if not plan.kinds:
         return model
     fused = model if inplace else copy_sharing(model)
     for path, kind in plan.kinds.items():
         module = fused.get_submodule(path)
-        attach(module, kind, WeightCache(module) if cache_weights else None)
+        attach(module, kind, WeightCache(module) if cache_weights else None, max_memory)
     return fused
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,30 +19,15 @@ from deconvbench.networks.fusion import calls
 from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, make_plain
 from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Match, name_resizing
 from deconvbench.networks.fusion.history import FastWay, Replay, are_hooks_active, join_ways
+from deconvbench.networks.fusion.listening import SessionListener
 from deconvbench.networks.fusion.maps import Map, Root, cut, find_meta
 from deconvbench.networks.fusion.purity import HANDLES, is_harmless, split_inplace
 from deconvbench.networks.fusion.recorded import record_call, record_operation
-from deconvbench.networks.fusion.resizing import convolve, evaluate, explain_precision, is_faster
+from deconvbench.networks.fusion.resizing import convolve, evaluate, explain_precision, is_faster, needs_strips
 from deconvbench.networks.fusion.rules import find_match, follow
 from deconvbench.networks.fusion.tensors import find_memory, find_tensors, is_usable
 from deconvbench.networks.fusion.weight_cache import WeightCache
 from deconvbench.upsamplers.fast.recording import UnrecordedMode, can_record_gradients, is_recorded
-
-
-class SessionListener(Protocol):
-    """Who wants to know what a session does, and why not."""
-
-    def begin(self, scale: int) -> Any:
-        """Learn of an upsampling; what is returned comes back with the expression."""
-
-    def refuse(self, reason: str, what: str) -> None:
-        """Learn of an upsampling that is not one of ours, or of what it is instead."""
-
-    def fuse(self, expression: LazyExpression[Tensor], match: Match, plain: Tensor, fast: Tensor) -> None:
-        """Learn of a convolution that went the fast way, and of what the plain one answers."""
-
-    def miss(self, upsamplings: Sequence[Any], reason: str) -> None:
-        """Learn of an upsampled tensor that had to be computed."""
 
 
 class Session:
@@ -54,6 +39,8 @@ class Session:
         Where transformed weights may be kept.
     observer : SessionListener or None
         Receives what is seen.
+    max_memory : int or None
+        Bytes that a convolution of an upsampled tensor may hold; above that it works in row strips.
 
     Attributes
     ----------
@@ -63,8 +50,14 @@ class Session:
         Whether any convolution went the fast way.
     """
 
-    def __init__(self, weight_cache: WeightCache | None = None, observer: SessionListener | None = None) -> None:
+    def __init__(
+        self,
+        weight_cache: WeightCache | None = None,
+        observer: SessionListener | None = None,
+        max_memory: int | None = None,
+    ) -> None:
         self._weight_cache = weight_cache
+        self._max_memory = max_memory
         self._observer = observer
         self._pending: list[weakref.ref[Tensor]] = []
         # what a backward pass may ask for, and the memory that it is made of
@@ -268,9 +261,10 @@ class Session:
         is_autocast = torch.is_autocast_enabled(call.image.device.type) and torch.float64 not in dtypes
         if len(dtypes) > 1 and not is_autocast:
             return NotImplemented
-        objection = explain_precision(expression, match, call.weight, call.bias)
+        is_cut = self._is_cut(expression, match, call)
+        objection = None if is_cut else explain_precision(expression, match, call.weight, call.bias)
         # an observer wants to know what is exact, at other sizes too
-        if objection is None and (self._observer is None or match.kernel_size == 1):
+        if not is_cut and objection is None and (self._observer is None or match.kernel_size == 1):
             is_prepared = self.find_prepared(call.weight, 0, call.weight.shape[1]) is not None
             is_computed = call.image.is_computed
             if not is_faster(expression, match, call.weight, is_prepared=is_prepared, is_computed=is_computed):
@@ -288,7 +282,7 @@ class Session:
             for operand in operands
         ]
         weight, bias = roots[0].leaf, roots[1].leaf if len(roots) > 1 else None
-        answer = convolve(expression, match, weight, bias, self)
+        answer = convolve(expression, match, weight, bias, self, self._max_memory)
         if self._observer is not None:
             plain = torch.conv2d(evaluate(expression), call.weight, call.bias, *options)
             fast = evaluate(answer) if isinstance(answer, LazyExpression) else answer
@@ -297,6 +291,13 @@ class Session:
             self._roots = [root for root in roots if root.leaf is not root.tensor]
             return self._defer(answer, torch.conv2d, (call.image, call.weight, call.bias, *options), {})
         return self._join(answer, call.image.map, roots, options) if answer.requires_grad else answer
+
+    def _is_cut(self, expression: LazyExpression[Tensor], match: Match, call: calls.ConvolveCall) -> bool:
+        """Whether a convolution works in row strips, whatever is fastest or as precise as a whole."""
+        if self._max_memory is None or call.image.is_computed:
+            return False
+        limit = self._max_memory if self._observer is None else 0
+        return needs_strips(expression, match, call.weight, call.bias, limit)
 
     def _join(self, y: Tensor, image: Map, operands: Sequence[Root], options: Sequence[Any]) -> Tensor:
         """Give a fast convolution its place in the graph of gradients."""

@@ -57,7 +57,9 @@ def build_layer(found: Found, specification: Specification, *, carry_weights: bo
     Built or str
         Why there is no such layer, in words.
     """
-    equivalent = read_equivalent(found)
+    # weights that are not finite may be given where new ones are drawn
+    with np.errstate(invalid="ignore"):
+        equivalent = read_equivalent(found)
     plan = plan_layer(specification.target, found, equivalent, specification.target_kernel_size)
     if isinstance(plan, str):
         return plan

@@ -90,6 +90,24 @@ def find_layers(tree: ModuleTree, specification: Specification) -> tuple[list[Fo
     return found, [*left, *_list_alone(tree, SOURCES[specification.source], paired)]
 
 
+def count_kinds(tree: ModuleTree) -> dict[str, int]:
+    """Count the layers of each kind that a model has, whether or not they can be replaced.
+
+    Parameters
+    ----------
+    tree : ModuleTree
+        Of the model.
+
+    Returns
+    -------
+    dict of str to int
+        By kind, in the order of `SOURCES`.
+    """
+    paired: set[int] = set()
+    names = [one.name for path, module in tree.modules.items() for one in _look(tree, path, module, paired)]
+    return {name: names.count(name) for name in (*SOURCES, OTHER_CONV) if name in names}
+
+
 def _look(tree: ModuleTree, path: str, module: nn.Module, paired: set[int]) -> Iterator[Found]:
     slots, was = tree.list_slots(module), describe(module)
     if type(module).forward is nn.Sequential.forward:

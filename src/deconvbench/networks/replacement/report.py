@@ -105,12 +105,15 @@ class ReplaceReport:
     output_error : float or None
         Largest difference between the outputs of both models for the example, over the largest output; None where
         there was no example.
+    remark : str
+        What the model has instead, where there is no layer of the kind that was meant; otherwise empty.
     """
 
     model: nn.Module
     replaced: tuple[Replacement, ...] = ()
     left: tuple[Left, ...] = ()
     output_error: float | None = None
+    remark: str = ""
 
     @property
     def keys(self) -> dict[str, str]:
@@ -119,6 +122,8 @@ class ReplaceReport:
 
     def __str__(self) -> str:
         lines = [f"{len(self.replaced)} replaced, {len(self.left)} left alone"]
+        if self.remark:
+            lines.append(f"  {self.remark}")
         for one in self.replaced:
             lines.append(f"  replaced  {one}")
             lines += [f"            {key}" for key in one.keys if key.before != key.after]

@@ -4,6 +4,7 @@ Reads top to bottom: read the words, copy, find, fit, put in, check.
 """
 
 import copy
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace as alter
@@ -19,10 +20,12 @@ from deconvbench.networks.fusion.observation import run_once
 from deconvbench.networks.fusion.report import Left
 from deconvbench.networks.fusion.tensors import compare
 from deconvbench.networks.replacement.building import Built, build_layer
-from deconvbench.networks.replacement.finding import Found, find_layers, list_parameters
+from deconvbench.networks.replacement.finding import Found, count_kinds, find_layers, list_parameters
 from deconvbench.networks.replacement.report import ROUNDING, KeyChange, Replacement, ReplaceReport
 from deconvbench.networks.replacement.specification import parse_specification
 from deconvbench.networks.replacement.tree import ModuleTree, Slot, is_scripted
+
+_NOT_FINITE = "its weights are not all finite, so no others come near them: carry_weights=False draws new ones"
 
 
 def replace(
@@ -102,25 +105,33 @@ def replace(
     check_kind("model", model, nn.Module, "a module of torch")
     meant = parse_specification(specification)
     patterns = _read_patterns(only)
+    check_kind("carry_weights", carry_weights, bool, "True or False")
+    check_kind("inplace", inplace, bool, "True or False")
     if is_scripted(model):
         raise UsageError("model: it is TorchScript, whose modules cannot be replaced: take what it was made from")
     expected = None if example_input is None else _run(model, example_input, "the model")
     target = model if inplace else _copy(model)
     tree = ModuleTree(target)
     found, left = find_layers(tree, meant)
+    remark = "" if found or left else _explain_nothing(tree, specification)
+    _check_patterns(patterns, tree, [*(path for one in found for path in one.paths), *(one.path for one in left)])
     built: list[tuple[Found, Built]] = []
     for one in found:
         if patterns and not any(fnmatchcase(path, pattern) for path in one.paths for pattern in patterns):
             continue
         if inplace and not one.slots:
             raise UsageError("inplace: the model is the layer itself and cannot be changed in place: take False")
-        answer = build_layer(one, meant, carry_weights=carry_weights)
+        is_usable = not carry_weights or _is_finite(one.module)
+        answer = build_layer(one, meant, carry_weights=carry_weights) if is_usable else _NOT_FINITE
         if isinstance(answer, str):
             left.append(Left(path=one.paths[0], what=one.was, reason=answer))
         else:
             built.append((one, answer))
     if patterns:
         left = [one for one in left if any(fnmatchcase(one.path, pattern) for pattern in patterns)]
+        if found and not built and not left:
+            known = ", ".join(path for one in found for path in one.paths)
+            remark = f"only: no layer of this kind matches; they are {known}"
     before = _list_keys(target)
     new_model, undone = _put_in(target, built)
     after = _list_keys(new_model)
@@ -128,6 +139,7 @@ def replace(
         model=new_model,
         replaced=tuple(_describe(one, answer, before, after) for one, answer in built),
         left=tuple(left),
+        remark=remark,
     )
     if expected is None:
         return report
@@ -146,6 +158,32 @@ def _read_patterns(only: object) -> tuple[str, ...]:
     if not patterns or not all(map(is_text, patterns)):
         raise UsageError(f"only: {quote(only)} is not a pattern of paths such as 'decoder.*', or several of them")
     return patterns
+
+
+def _check_patterns(patterns: Sequence[str], tree: ModuleTree, found: Sequence[str]) -> None:
+    """Refuse patterns that match no module at all: they are not what was meant."""
+    for pattern in patterns:
+        if not any(fnmatchcase(path, pattern) for path in tree.modules):
+            known = ", ".join(map(quote, found)) or "nowhere"
+            raise UsageError(
+                f"only: {quote(pattern)} matches no module of the model; layers of this kind are {known}"
+            )
+
+
+def _explain_nothing(tree: ModuleTree, specification: str) -> str:
+    kinds = ", ".join(f"{name} ({count})" for name, count in count_kinds(tree).items())
+    source = re.split(r"->|→", specification)[0].strip()
+    has = (
+        f"it has {kinds}"
+        if kinds
+        else "it has no upsampling layer that is known; what forward passes call is not seen"
+    )
+    return f"no layer of the model is {source}: {has}"
+
+
+def _is_finite(module: nn.Module) -> bool:
+    held = [parameter for parameter in list_parameters(module) if parameter is not None]
+    return all(parameter.is_meta or bool(parameter.isfinite().all()) for parameter in held)
 
 
 def _copy(model: nn.Module) -> nn.Module:

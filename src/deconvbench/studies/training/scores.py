@@ -221,6 +221,9 @@ def _measure_effective_ripples(
     found = means.read()
     ripples = {}
     for column, name in zip(columns, reversed(list(upsamplers)), strict=False):
+        if not bool(found[name].isfinite().all()):  # a training that diverged
+            ripples[column] = math.nan
+            continue
         layer = copy_layer(network.get_submodule(name), torch.float64, "cpu")
         scale = upsamplers[name]
         ripples[column] = effective_ripple(

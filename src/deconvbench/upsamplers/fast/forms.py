@@ -15,7 +15,7 @@ from torch.nn import functional
 from deconvbench.upsamplers.fast.choice import NATIVE, Workload, choose_implementation
 from deconvbench.upsamplers.fast.dtypes import is_half_precision
 from deconvbench.upsamplers.fast.gradients import collect_taps, fold_edges, split_channels
-from deconvbench.upsamplers.fast.memory import Products, has_finite_sum, is_channels_last
+from deconvbench.upsamplers.fast.memory import Products, has_finite_sum, identify_library, is_channels_last
 from deconvbench.upsamplers.fast.minimal import run_minimal
 from deconvbench.upsamplers.fast.native.form import (
     fits_native,
@@ -83,19 +83,12 @@ def find_fastest(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: 
             is_channels_last=is_channels_last(x, weight),
             is_prepared=is_prepared,
             is_training=records_gradient(x, weight),
-            library=_find_library(x),
+            library=identify_library(x),
             is_native=_has_native(x, weight, geometry)
             and fits_native(x, weight.shape[0], is_prepared=is_prepared),
         )
     )
     return "tiled" if chosen == NATIVE and is_watched() else chosen
-
-
-def _find_library(x: Tensor) -> Library:
-    """Who computes the convolutions of an image."""
-    if x.device.type != "cpu":
-        return Library.OTHER
-    return Library.ONEDNN if x.dtype in {torch.float32, torch.bfloat16} else Library.PATCHES
 
 
 def specify(implementation: str, x: Tensor, weight: Tensor, geometry: Geometry) -> str:
@@ -222,7 +215,7 @@ def _pad_input(x: Tensor, geometry: Geometry) -> tuple[Tensor, int]:
 def _takes_channels_last(x: Tensor, out_channels: int) -> bool:
     """Whether a transposed convolution takes an image with the channels last, whatever it is."""
     return (
-        _find_library(x) is Library.ONEDNN
+        identify_library(x) is Library.ONEDNN
         and not is_compiling()
         and goes_with_channels_last(x.shape[1], out_channels)
     )

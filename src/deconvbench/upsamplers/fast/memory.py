@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.upsamplers.fast.dtypes import HALF_PRECISION
-from deconvbench.upsamplers.fast.peaks import Sizes, count_plain
+from deconvbench.upsamplers.fast.peaks import Library, Sizes, count_plain
 
 # a core's share of the cache, within a factor of two on the machines of today; bands are cut to fit it
 _BAND_BYTES = 6 * 2**20
@@ -105,6 +105,19 @@ def has_finite_sum(y: Tensor) -> bool:
     """
     wide = torch.float32 if y.dtype in HALF_PRECISION else y.dtype
     return math.isfinite(y.sum(dtype=wide).item())
+
+
+def identify_library(x: Tensor) -> Library:
+    """Say who computes the convolutions of an image.
+
+    Parameters
+    ----------
+    x : Tensor
+        The image.
+    """
+    if x.device.type != "cpu":
+        return Library.OTHER
+    return Library.ONEDNN if x.dtype in {torch.float32, torch.bfloat16} else Library.PATCHES
 
 
 def estimate_plain_peak(x: Tensor, out_channels: int, kernel_size: int, scale_factor: int) -> int:
