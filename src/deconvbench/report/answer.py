@@ -1,4 +1,4 @@
-"""The answer of a run in three sentences and a small table; `deconvbench.analysis.answer` says which layers matter."""
+"""The answer of a run in three sentences and a small table: `deconvbench.analysis.answer`, in words."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -125,10 +125,10 @@ def _explain(name: str, layer: NamedLayer, recommended: NamedLayer | None) -> st
     if layer[0] in {each[0] for each in _DECONVOLUTIONS}:
         return f"A deconvolution: {name}"
     if recommended is None or layer == recommended:
-        return f"{'Without it' if recommended is None else 'The recommended layer'}: {name}"
+        return f"{'A resize-convolution' if recommended is None else 'Recommended'}: {name}"
     if recommended[0] in FAST_UPSAMPLERS and layer == (FAST_ORIGINAL, recommended[1]):
-        return f"The recommended layer ({recommended[0]}, which computes {name})"
-    return f"A relative of the recommended layer: {name}"
+        return f"Recommended: {name}"
+    return f"A relative of it: {name}"
 
 
 def _read_shipped(recommended: NamedLayer | None) -> tuple[list[ShownCrop], str]:

@@ -1,7 +1,7 @@
 """What makes a page whole and safe: styles and scripts inlined, data as inert JSON, and a policy for no more.
 
 Every page of this package takes its parts from here. The content security policy names each inlined style and
-script by its SHA-256, so that no other text, whoever wrote it, runs or fetches anything. Knows no page in particular.
+script by its SHA-256, so that no other text, whoever wrote it, runs or fetches anything.
 """
 
 import base64

@@ -269,7 +269,8 @@ def _describe_tradeoff(frame: pd.DataFrame, metric: str) -> str:
 
     def name(row: "pd.Series[Any]") -> str:
         value = max(row[metric], 0.0) if METRICS[metric].is_checkerboard else row[metric]
-        return f"{row['layer']} ({format_seconds(row['latency_s'])}, {format_metric(value, metric)})"
+        unit = "" if METRICS[metric].unit == "ratio" else f" {METRICS[metric].unit.removeprefix('8-bit ')}"
+        return f"{row['layer']} ({format_seconds(row['latency_s'])}, {format_metric(value, metric)}{unit})"
 
     title = METRICS[metric].title
     if len(frontier) == 1:

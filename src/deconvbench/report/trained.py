@@ -108,7 +108,13 @@ def view_trained(trained: Trained) -> TableView:
             cells.append(
                 Cell(text=str(len(trainings)) if len(trainings) else "–", sort=str(len(trainings)), kind="number")
             )
-            cells += [_write_scores(trainings[column].dropna(), digits) for column, _, digits in _SCORES]
+            # below 0 there is no checkerboard either
+            cells += [
+                _write_scores(
+                    trainings[column].dropna().clip(lower=0.0 if column == "checkerboard_levels" else None), digits
+                )
+                for column, _, digits in _SCORES
+            ]
         views.append(tuple(cells))
     views.sort(key=lambda cells: float(cells[2].sort or "inf") if len(cells) > 2 else 0.0)
     headings = [f"{task}: {name}" for task in tasks for name in ("trainings", *(title for _, title, _ in _SCORES))]

@@ -123,7 +123,7 @@
       marginLeft: 58, marginBottom: 44, marginTop: 26, marginRight: 20, style: { fontSize: "12px", background: "none", color: ink },
       ariaLabel: title.textContent,
       x: { type: page.get("xs", "log"), label: inRatios ? "ratio to the baseline's latency (left is faster) →" : "latency (left is faster) →",
-        nice: true, grid: true,
+        grid: true, insetLeft: 14, insetRight: 14,
         // of a logarithmic axis only 1, 2 and 5 are named
         tickFormat: value => (page.get("xs", "log") === "log" && !"125".includes(d3.format("e")(value)[0]) ? ""
           : inRatios ? d3.format("~g")(value) : d3.format("~s")(value).replace(/([µmn]?)$/, " $1s")) },
@@ -184,19 +184,20 @@
     const fill = entry => (getKind(entry) === "own" ? own : highlighted.includes(getName(entry)) || (!highlighted.length
       && getKind(entry) === "today") ? accent : muted);
     const width = Math.max(frame.clientWidth, 280);
-    const marginLeft = Math.min(width * .48, 14 + 6.6 * d3.max(chosen, entry => tag(entry).length));
+    const marginLeft = Math.min(width * .5, 14 + 6.7 * d3.max(chosen, entry => tag(entry).length));
+    const fit = text => { const most = Math.floor((marginLeft - 12) / 6.7); return text.length > most ? `${text.slice(0, most - 1)}…` : text; };
     const room = d3.max(chosen, entry => read(entry)[3].replace(/ \(95.*/, "").length) * 7 + 10;
     const least = Math.min(0, d3.min(chosen, entry => read(entry)[0]));
     const chart = Plot.plot({
       width, height: 24 + 19 * chosen.length, marginLeft, marginRight: room, marginTop: 2, marginBottom: 22,
       ariaLabel: title, style: { fontSize: "12px", background: "none", color: ink },
-      x: { axis: null, label, domain: [least, Math.max(d3.max(chosen, entry => read(entry)[0]), least + 1e-300) || 1] },
-      y: { domain: chosen.map(tag), label: null, tickSize: 0 }, color: { type: "identity" },
+      x: { axis: null, label, domain: [least, d3.max(chosen, entry => Math.max(read(entry)[0], read(entry)[2] ?? -Infinity)) || 1] },
+      y: { domain: chosen.map(entry => entry.id), label: null, tickSize: 0, tickFormat: id => fit(tag(cases.get(id))) }, color: { type: "identity" },
       marks: [
-        Plot.barX(chosen, { x: entry => read(entry)[0], y: tag, fill, insetTop: 2, insetBottom: 2 }),
+        Plot.barX(chosen, { x: entry => read(entry)[0], y: "id", fill, insetTop: 2, insetBottom: 2 }),
         Plot.ruleY(chosen.filter(entry => read(entry)[1] !== null && read(entry)[2] !== null),
-          { y: tag, x1: entry => Math.max(read(entry)[1], least), x2: entry => read(entry)[2], stroke: ink, clip: true }),
-        Plot.text(chosen, { x: entry => Math.max(read(entry)[0], read(entry)[2] ?? -Infinity, 0), y: tag, dx: 5,
+          { y: "id", x1: entry => Math.max(read(entry)[1], least), x2: entry => read(entry)[2], stroke: ink }),
+        Plot.text(chosen, { x: entry => Math.max(read(entry)[0], read(entry)[2] ?? -Infinity, 0), y: "id", dx: 5,
           text: entry => read(entry)[3].replace(/ \(95.*/, ""), textAnchor: "start",
           fontWeight: entry => (getKind(entry) === "own" ? "bold" : "normal") }),
         Plot.ruleX([0], { stroke: ink }),
