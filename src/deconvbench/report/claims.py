@@ -16,7 +16,6 @@ from deconvbench.records.record import SCHEMA_VERSION
 
 # each verdict has a mark of its own shape beside its colour
 MARKS: Mapping[str, str] = {"supported": "✓", "partly": "◐", "refuted": "✗", "undecided": "?"}
-HEADLINE = "trained_tradeoff"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

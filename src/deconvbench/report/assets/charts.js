@@ -151,7 +151,7 @@
       ],
       symbol: { type: "identity" }, color: { type: "identity" }, r: { type: "identity" }, opacity: { type: "identity" },
     });
-    chart.setAttribute("role", "group");
+    finish(chart, "group");
     chart.dataset.metric = key;
     chart.addEventListener("input", () => { if (!pinned) showCard(chart.value, metric); });
     const find = event => {
@@ -170,6 +170,12 @@
     });
     chart.addEventListener("keydown", event => { if (event.key === "Escape") showCard(pinned = null, metric); });
     frame.replaceChildren(chart);
+  }
+
+  /* Groups have no role that a name would belong to. */
+  function finish(chart, role) {
+    chart.setAttribute("role", role);
+    for (const group of chart.querySelectorAll("g[aria-label]")) group.removeAttribute("aria-label");
   }
 
   function drawBars(name, number, read, title, label) {
@@ -203,7 +209,7 @@
         Plot.ruleX([0], { stroke: ink }),
       ],
     });
-    chart.setAttribute("role", "img");
+    finish(chart, "img");
     frame.replaceChildren(chart);
   }
 
