@@ -87,6 +87,7 @@ def test_it_has_a_panel_among_the_heat_maps(found: tuple[Path, dict[str, Any]]) 
 def test_the_report_draws_lists_and_explains_it(found: tuple[Path, dict[str, Any]]) -> None:
     page = (found[0] / "report.html").read_text(encoding="utf-8")
     assert "Cost against the largest tap" in page
+    assert '<option value="tap_peak">' in page
     assert "tap peak (ratio)" in page
     assert "how much one weight stands out of all; 1 is best" in page
     assert (found[0] / "figures" / "tradeoff_tap_peak.png").exists()

@@ -8,12 +8,10 @@ import pytest
 from deconvbench.errors import RunFolderError
 from deconvbench.plots.article import CAPTIONS
 from deconvbench.report.claims import (
-    HEADLINE,
     MARKS,
     ClaimRow,
     count_verdicts,
     list_undrawn,
-    name_anchor,
     parse_claims,
     view_claims,
 )
@@ -71,28 +69,28 @@ def test_each_verdict_has_a_mark_of_its_own() -> None:
 
 
 def test_a_row_leads_to_its_figure() -> None:
-    (row,) = view_claims([make_row()], {"figure_3": "Figure 3"}, {"figure_3", "latency"})
+    (row,) = view_claims([make_row()], {"figure_3": "Figure 3"}, {"figure_3": "b.html#figure-figure_3"})
     assert row == {
         "id": 3, "claim": ROW["claim"], "source": ROW["source"], "verdict": "partly", "sentence": ROW["sentence"],
-        "mark": "◐", "figure": "Figure 3", "anchor": name_anchor("figure_3"),
+        "mark": "◐", "figure": "Figure 3", "address": "b.html#figure-figure_3",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("figure", "drawn", "heading", "anchor"),
+    ("figure", "drawn", "heading", "address"),
     [
-        pytest.param(None, {"figure_3"}, None, None, id="none"),
-        pytest.param("figure_3", {"latency"}, "Figure 3", None, id="not drawn"),
-        pytest.param("my_own", {"my_own"}, "my own", "figure-my_own", id="unknown"),
-        pytest.param(HEADLINE, {HEADLINE}, "Headline", f"figure-{HEADLINE}", id="headline"),
+        pytest.param(None, {"figure_3": "#a"}, None, None, id="none"),
+        pytest.param("figure_3", {"latency": "#costs"}, "Figure 3", None, id="not drawn"),
+        pytest.param("my_own", {"my_own": "#b"}, "my own", "#b", id="unknown"),
+        pytest.param("latency", {"latency": "#costs"}, "Latency", "#costs", id="of the report"),
     ],
 )
 def test_links_lead_to_what_is_drawn(
-    figure: str | None, drawn: Any, heading: str | None, anchor: str | None
+    figure: str | None, drawn: Any, heading: str | None, address: str | None
 ) -> None:
-    headings = {"figure_3": "Figure 3", HEADLINE: "Headline"}
+    headings = {"figure_3": "Figure 3", "latency": "Latency"}
     (row,) = view_claims([make_row(figure=figure)], headings, drawn)
-    assert (row["figure"], row["anchor"]) == (heading, anchor)
+    assert (row["figure"], row["address"]) == (heading, address)
 
 
 def test_verdicts_are_counted() -> None:

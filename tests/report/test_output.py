@@ -14,6 +14,7 @@ from deconvbench.records.record import AnyRecord, Latency, Memory, QualityRecord
 from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, write_run_info
 from deconvbench.records.schema import LATER_COLUMNS
 from deconvbench.report import output, write_report
+from deconvbench.report.output import name_article
 from deconvbench.tables.files import QUALITY_NAME, TABLE_NAME, write_tables
 from tests.builders import make_case, make_record
 from tests.made_results import make_trained
@@ -79,9 +80,7 @@ def test_metrics_can_be_chosen(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", make_records())
     chosen = ("noise_gain_cv", "overlap_cv", "noise_gain_cv")
     html = write_report(folder, metrics=chosen).read_text(encoding="utf-8")
-    assert html.count("Cost against the checkerboard in the variance</h2>") == 1
-    assert "No case has both a latency and an overlap CV, so there is no tradeoff to draw." in html
-    assert "Cost against the checkerboard of a constant input" not in html
+    assert '"metric":"noise_gain_cv"}' in html
     drawn = {figure.name for figure in (folder / "figures").iterdir() if figure.name.startswith("tradeoff")}
     assert drawn == {"tradeoff_noise_gain_cv.png"}
 
@@ -103,7 +102,8 @@ def test_tables_of_an_older_version_without_a_journal_are_reported(tmp_path: Pat
         frame = pd.read_parquet(folder / name).drop(columns=list(LATER_COLUMNS), errors="ignore")
         frame.to_parquet(folder / name, index=False)
     html = write_report(folder).read_text(encoding="utf-8")
-    assert "No case has both a latency and a checkerboard, so there is no tradeoff to draw." in html
+    assert '<option value="phase_ripple">' in html
+    assert '<option value="checkerboard">' not in html
     assert "the cheapest layer without ripple at initialisation is nearest_conv k3 s2 (2.5 ms)" in html
 
 
@@ -112,6 +112,9 @@ def test_a_run_that_was_killed_before_its_first_record(tmp_path: Path) -> None:
     html = write_report(folder, tmp_path / "new" / "mine.html").read_text(encoding="utf-8")
     assert "Nothing was measured: the run has no finished case." in html
     assert not (folder / "report.html").exists()
+    assert (tmp_path / "new" / "mine-article.html").exists()
+    assert 'href="mine-article.html"' in html
+    assert 'href="table.csv"' not in html
 
 
 def test_a_run_where_everything_failed(tmp_path: Path) -> None:
@@ -152,8 +155,9 @@ def test_what_was_trained_is_in_the_page_the_tables_and_the_figures(
     trained = make_trained(tmp_path / "experiments", (("transposed", 3), ("nearest_conv", 3)), images=("chelsea",))
     folder = make_run(tmp_path / "run", make_records())
     html = write_report(folder, trained=trained).read_text(encoding="utf-8")
-    assert html.count(f"read from {tmp_path / 'experiments'} (deconvbench train --seeds 3).") == 3
+    assert html.count(f"read from {tmp_path / 'experiments'} (deconvbench train --seeds 3).") == 2
     assert "No layer of this run was trained" not in html
+    assert "Parts of chelsea" in html
     assert (
         pd.read_parquet(folder / QUALITY_NAME)["trained_psnr_db"].tolist()
         == trained.results["psnr_db"].tolist()[3:]
@@ -179,9 +183,12 @@ def test_the_claims_table_of_the_run_is_shown(tmp_path: Path) -> None:
     table = {"schema_version": 1, "kind": "claims", "rows": [row]}
     (folder / CLAIMS_NAME).write_text(json.dumps(table))
     html = write_report(folder).read_text(encoding="utf-8")
-    assert "1 claim: 1 refuted." in html
+    assert "1 claim: 1 refuted" in html
     assert "It &lt;is&gt; not." in html
-    assert '<a href="#figure-figure_4">Figure 4</a>' in html
+    assert '<a href="report-article.html#figure-figure_4">Figure 4</a>' in html
+    article = (folder / "report-article.html").read_text(encoding="utf-8")
+    assert 'id="figure-figure_4"' in article
+    assert 'href="report.html"' in article
 
 
 @pytest.mark.parametrize("is_folder", [True, False], ids=["folder", "torn"])
@@ -212,9 +219,23 @@ def test_tables_figures_and_page_are_published_together(tmp_path: Path, monkeypa
     monkeypatch.setattr(output, "write_files", lambda folder, files: published.append(files))
     write_report(make_run(tmp_path / "run", make_records()))
     (files,) = published
-    assert {"summary.csv", "table.csv", TABLE_NAME, "figures/latency.png", "report.html"} <= set(files)
+    assert {
+        "summary.csv",
+        "table.csv",
+        TABLE_NAME,
+        "figures/latency.png",
+        "report.html",
+        "report-article.html",
+    } <= set(files)
 
 
 def test_a_page_of_ours_is_known_again(tmp_path: Path) -> None:
     page = write_report(make_run(tmp_path / "run", [], grid={"name": "mine"}), tmp_path / "page.html")
-    assert OWN_PAGE.match(page.read_bytes()[:4096])
+    for path in (page, tmp_path / "page-article.html"):
+        assert OWN_PAGE.match(path.read_bytes()[:4096])
+
+
+def test_a_report_that_goes_to_standard_output_has_no_second_page(tmp_path: Path) -> None:
+    assert name_article(Path("/dev/stdout")) is None
+    assert name_article(tmp_path / "report.html") == tmp_path / "report-article.html"
+    assert name_article(tmp_path / "report") == tmp_path / "report-article.html"

@@ -1,4 +1,4 @@
-"""The report's section "The article, re-measured": what holds of each claim, and the article's figures.
+"""The article's claims on the pages: what holds of each, and where the figure that shows it is.
 
 Lays out the claims table that ``deconvbench claims`` wrote. Knows no HTML: escaping is the template's task.
 """
@@ -16,7 +16,6 @@ from deconvbench.records.record import SCHEMA_VERSION
 
 # each verdict has a mark of its own shape beside its colour
 MARKS: Mapping[str, str] = {"supported": "✓", "partly": "◐", "refuted": "✗", "undecided": "?"}
-HEADLINE = "trained_tradeoff"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,32 +103,32 @@ def name_anchor(figure: str) -> str:
 
 
 def view_claims(
-    claims: Sequence[ClaimRow], headings: Mapping[str, str], drawn: Collection[str]
+    claims: Sequence[ClaimRow], headings: Mapping[str, str], addresses: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Lay the claims table out for the page.
+    """Lay the claims table out for a page.
 
     Parameters
     ----------
     claims : sequence of ClaimRow
         From `parse_claims`.
     headings : mapping of str to str
-        What each figure of the page is called.
-    drawn : collection of str
-        Names of the figures that are on the page.
+        What each figure is called.
+    addresses : mapping of str to str
+        Where each figure that was drawn is shown.
 
     Returns
     -------
     list of dict
         ``id, claim, source, verdict, mark, sentence``, and the figure's heading as ``figure`` (None for a claim
-        without one) with the ``anchor`` that leads to it (None where it is not drawn).
+        without one) with the ``address`` that leads to it (None where it is not drawn).
     """
     rows = []
     for row in claims:
         name = row.figure
         heading = None if name is None else headings.get(name, name.replace("_", " "))
-        anchor = name_anchor(name) if name in drawn and name is not None else None
         known = {field: getattr(row, field) for field in ("id", "claim", "source", "verdict", "sentence")}
-        rows.append({**known, "mark": MARKS[row.verdict], "figure": heading, "anchor": anchor})
+        address = addresses.get(name or "")
+        rows.append({**known, "mark": MARKS[row.verdict], "figure": heading, "address": address})
     return rows
 
 

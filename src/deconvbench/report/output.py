@@ -12,13 +12,15 @@ from deconvbench.plots.article import draw_article_figures
 from deconvbench.plots.gallery import TRADEOFF_METRICS, draw_all, encode_figures
 from deconvbench.records.metrics import check_metrics
 from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, read_run_info
+from deconvbench.report.article_page import render_article
 from deconvbench.report.claims import ClaimRow, parse_claims
-from deconvbench.report.page import render_report
+from deconvbench.report.page import SECTIONS, render_report
+from deconvbench.report.provenance import describe_origin, name_run
 from deconvbench.system.paths import check_path, make_absolute
 from deconvbench.system.reading import read_file
 from deconvbench.system.writing import write_files, write_whole
 from deconvbench.tables.files import build_tables, encode_tables, read_tables
-from deconvbench.tables.trained import Trained, describe_trained, find_target_level
+from deconvbench.tables.trained import Trained, describe_trained, find_target_level, load_shipped
 
 FIGURES_NAME = "figures"
 REPORT_NAME = "report.html"
@@ -76,15 +78,54 @@ def write_report(
     figures = draw_all(results, metrics=chosen, target_level=find_target_level(found))
     pictures = encode_figures({**figures, **draw_article_figures(found)})
     files |= {f"{FIGURES_NAME}/{name}.png": picture for name, picture in pictures.items()}
+    own = name_article(target or folder / REPORT_NAME)
     page = render_report(
-        results, run_info, pictures, metrics=chosen, claims=claims, origin=describe_trained(found)
+        results,
+        run_info,
+        pictures,
+        metrics=chosen,
+        claims=claims,
+        origin=describe_trained(found),
+        trained=found,
+        shipped=load_shipped(),
+        article_address=own.name if own else "",
+        has_files=target is None,
     )
+    pages = {target or folder / REPORT_NAME: page}
+    if own is not None:
+        pages[own] = render_article(
+            pictures,
+            claims,
+            title=name_run(run_info),
+            meta=describe_origin(run_info, results),
+            report_address=(target or folder / REPORT_NAME).name,
+            sections=SECTIONS,
+        )
     if target is None:
-        files[REPORT_NAME] = page.encode()
+        files |= {path.name: text.encode() for path, text in pages.items()}
     write_files(folder, files)
     if target is not None:
-        write_whole(target, page.encode(), parents=True)
+        for path, text in pages.items():
+            write_whole(path, text.encode(), parents=True)
     return target or run_dir / REPORT_NAME
+
+
+def name_article(page: Path) -> Path | None:
+    """Name the page of the article's figures, beside the report: ``report-article.html`` for ``report.html``.
+
+    Parameters
+    ----------
+    page : Path
+        The report.
+
+    Returns
+    -------
+    Path or None
+        None where the report is a device or the standard output, which have nothing beside them.
+    """
+    if page.exists() and not page.is_file():
+        return None
+    return page.with_name(f"{page.stem}-article{page.suffix or '.html'}")
 
 
 def _read_claims(path: Path) -> tuple[ClaimRow, ...] | None:

@@ -48,11 +48,14 @@ class TableView:
         As many cells as headings in each.
     left_out : int
         Rows beyond the limit.
+    keys : tuple of str
+        Name of each column in the data; empty where a column has none.
     """
 
     headings: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     left_out: int = 0
+    keys: tuple[str, ...] = ()
 
 
 _Writer = Callable[[Any], Cell]
@@ -101,11 +104,11 @@ _METRIC_COLUMNS = tuple((name, label.axis, _write_metric(name)) for name, label 
 _SUMMARY_COLUMNS: tuple[tuple[str, str, _Writer], ...] = (
     ("status", "status", _write_status),
     ("latency_s", "latency (median)", _write_number(format_seconds)),
-    ("latency_ci_low_s", "95 % from", _write_number(format_seconds)),
-    ("latency_ci_high_s", "95 % to", _write_number(format_seconds)),
-    ("ratio", "over the baseline's", _write_number(_format_ratio)),
-    ("ratio_low", "95 % from", _write_number(_format_ratio)),
-    ("ratio_high", "95 % to", _write_number(_format_ratio)),
+    ("latency_ci_low_s", "latency, 95 % from", _write_number(format_seconds)),
+    ("latency_ci_high_s", "latency, 95 % to", _write_number(format_seconds)),
+    ("ratio", "ratio to the baseline", _write_number(_format_ratio)),
+    ("ratio_low", "ratio, 95 % from", _write_number(_format_ratio)),
+    ("ratio_high", "ratio, 95 % to", _write_number(_format_ratio)),
     ("peak_memory_bytes", "peak memory", _write_number(format_bytes)),
     ("workspace_bytes", "hidden workspace", _write_number(format_bytes)),
     ("parameter_bytes", "parameters", _write_number(format_bytes)),
@@ -118,7 +121,7 @@ _SETTING_COLUMNS = tuple((name, name.replace("_", " "), write_text) for name in 
 _TRAINING_COLUMNS: tuple[tuple[str, str, _Writer], ...] = (("steps", "training steps", write_text),)
 
 
-def view_summary(summary: pd.DataFrame, limit: int = 3000) -> TableView:
+def view_summary(summary: pd.DataFrame, limit: int = 5000) -> TableView:
     """Show the summary: one row per case.
 
     Parameters
@@ -153,7 +156,8 @@ def view_summary(summary: pd.DataFrame, limit: int = 3000) -> TableView:
             cells.append(cell)
         rows.append(tuple(cells))
     headings = ("layer", "input (pixels)", "channels", *(heading for _, heading, _ in columns))
-    return TableView(headings=headings, rows=tuple(rows), left_out=max(len(frame) - limit, 0))
+    keys = ("layer", "size", "channels", *(name for name, _, _ in columns))
+    return TableView(headings=headings, rows=tuple(rows), left_out=max(len(frame) - limit, 0), keys=keys)
 
 
 def view_quality(quality_summary: pd.DataFrame) -> TableView:
