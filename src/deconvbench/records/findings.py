@@ -149,13 +149,13 @@ RULES: Mapping[str, Rule] = {
         Rule(
             code="DB010",
             title="Resize attributes that differ from torch's",
-            explanation="An ONNX Resize says where pixels lie and how positions are rounded, and some of what it can"
-            " say torch's interpolate never does (asymmetric with linear or cubic, half_pixel with"
-            " round_prefer_floor, another cubic coefficient, tf_crop_and_resize). A network that was trained with"
-            " one of them and runs with another is off by a part of a pixel, and weights that were moved between"
-            " frameworks meet other maps than they were trained with.",
-            remedy="export with the attributes of the framework that trained the weights (torch: nearest asymmetric"
-            " floor, linear and cubic half_pixel or align_corners, cubic_coeff_a −0.75), and compare outputs",
+            explanation="A Resize of ONNX can be computed in ways that torch's interpolate does not have: asymmetric"
+            " with linear or cubic, half_pixel with round_prefer_floor, another cubic coefficient,"
+            " tf_crop_and_resize. Weights that were trained with one way and run with another get maps that are"
+            " off by a part of a pixel.",
+            remedy="export with the attributes of the framework that trained the weights (torch: nearest with"
+            " asymmetric and floor, linear and cubic with half_pixel or align_corners, cubic_coeff_a −0.75),"
+            " and compare outputs",
             is_risk=False,
         ),
     )

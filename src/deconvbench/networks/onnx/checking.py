@@ -1,4 +1,4 @@
-"""What an ONNX file may hold: versions, sizes, names, nesting. A file that holds anything else is refused in one line.
+"""What an ONNX file may hold: versions, sizes, names, nesting. All else is refused in one line.
 
 Looks at a model that has been parsed, before any of it is used. What a graph costs when it runs (a loop without
 end, a tensor that grows) is left to the limits of the process that runs it.
@@ -82,7 +82,9 @@ def walk_graphs(graph: Any, depth: int = 0) -> Iterator[tuple[Any, int]]:
             if attribute.type == _GRAPH:
                 yield from walk_graphs(attribute.g, depth + 1)
             elif attribute.type == _GRAPHS:
-                raise UsageError(f"{make_printable(node.name) or node.op_type}: has several graphs in one attribute")
+                raise UsageError(
+                    f"{make_printable(node.name) or node.op_type}: has several graphs in one attribute"
+                )
 
 
 def list_tensors(graph: Any) -> Iterator[tuple[Any, str]]:
@@ -140,12 +142,12 @@ def _check_opsets(model: Any) -> None:
             if node.domain not in _BUILT_IN and (node.domain, node.op_type) not in own:
                 raise UsageError(
                     f"{make_printable(node.name) or 'a node'}: operator {make_printable(node.op_type)!r} of"
-                    f" {make_printable(node.domain)!r} is a custom one, whose code is not in the file and is not run"
+                    f" {make_printable(node.domain)!r} is a custom one, and libraries of operators are not loaded"
                 )
 
 
 def _check_functions(model: Any) -> None:
-    """Check that the model's functions do not call themselves, and how large it is with all of them written out."""
+    """Check that the model's functions do not call themselves, and how large it is with them written out."""
     bodies = {(one.domain, one.name): one for one in model.functions}
     if len(bodies) < len(model.functions):
         raise UsageError("two of its functions have one name")

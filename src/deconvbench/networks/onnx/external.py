@@ -1,4 +1,4 @@
-"""Weights in files beside an ONNX file: read where they say they are, if that is within the folder of the model."""
+"""Weights in files beside an ONNX file: read from where it says, if that is within its own folder."""
 
 import os
 import stat
@@ -54,7 +54,8 @@ def read_external(tensor: Any, name: str, folder: Path, size: int) -> bytes:
                 raise UsageError(f"{name}: external data {quote(location)} are not a file")
             if offset + size > found.st_size:
                 raise UsageError(
-                    f"{name}: external data {quote(location)} have {found.st_size} bytes; {offset + size} are needed"
+                    f"{name}: external data {quote(location)} have {found.st_size} bytes;"
+                    f" {offset + size} are needed"
                 )
             file.seek(offset)
             return file.read(size)

@@ -82,7 +82,9 @@ def _load(file: Path, limit: int) -> OnnxModule:
     model = _parse(onnx, _read_file(file, limit))
     check_model(model, limit)
     if model.functions:
-        model = import_library("onnx.inliner").inline_local_functions(model)
+        model = import_library("onnx.inliner").inline_local_functions(model, convert_version=True)
+        # one that is still called is refused as an operator that is not ONNX's
+        del model.functions[:]
         check_model(model, limit)
     check_whole_graph(model)
     described = [one for one in (_describe_input(value, model.graph) for value in model.graph.input) if one]
@@ -136,7 +138,7 @@ def _read_external_data(model: Any, folder: Path, limit: int) -> None:
 
 @contextmanager
 def _take_weights(onnx: Any, graph: Any) -> Iterator[dict[str, Tensor]]:
-    """Take the large initializers out of a graph, whose inputs they are meanwhile: the checker copies all it gets."""
+    """Take large initializers out of a graph, whose inputs they are meanwhile: the checker copies all it gets."""
     weights: dict[str, Tensor] = {}
     inputs = {value.name for value in graph.input}
     count = len(graph.input)
@@ -155,18 +157,20 @@ def _take_weights(onnx: Any, graph: Any) -> Iterator[dict[str, Tensor]]:
 
 
 def _describe_input(value: Any, graph: Any) -> InputInfo | None:
-    """Describe an input; None for one that has an initialiser."""
+    """Describe an input; None for one that has an initializer."""
     if any(tensor.name == value.name for tensor in graph.initializer):
         return None
     name = f"input {make_printable(value.name)!r}"
     kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
-        raise UsageError(f"{name}: is not a tensor but {'nothing' if kind is None else kind.removesuffix('_type')}")
+        raise UsageError(
+            f"{name}: is not a tensor but {'nothing' if kind is None else kind.removesuffix('_type')}"
+        )
     tensor = value.type.tensor_type
     if tensor.elem_type not in DTYPES:
         raise UsageError(f"{name}: is of type {tensor.elem_type} of ONNX, which is not supported")
     if not tensor.HasField("shape"):
-        return value.name, None, DTYPES[tensor.elem_type]
+        raise UsageError(f"{name}: has no shape, not even one with open sides")
     sides: list[int | None] = []
     for one in tensor.shape.dim:
         # exporters write 0 and -1 for a side that is open

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deconvbench.errors import UsageError
+from deconvbench.errors import DeconvbenchError, UsageError, describe_failure
 from deconvbench.networks.onnx.operators import OPERATORS
 from deconvbench.networks.onnx.operators.registry import read_number
 from deconvbench.networks.onnx.patterns import join_patterns
@@ -22,7 +22,20 @@ from deconvbench.networks.onnx.specs import Spec
 # what does nothing but to arithmetic with shapes and to prepare weights
 _LIGHT = frozenset(
     [
-        *("Shape", "Size", "Gather", "Slice", "Concat", "Unsqueeze", "Squeeze", "Cast", "Add", "Sub", "Mul", "Div"),
+        *(
+            "Shape",
+            "Size",
+            "Gather",
+            "Slice",
+            "Concat",
+            "Unsqueeze",
+            "Squeeze",
+            "Cast",
+            "Add",
+            "Sub",
+            "Mul",
+            "Div",
+        ),
         *("Mod", "Floor", "Ceil", "Round", "Sqrt", "Reciprocal", "Pow", "Neg", "Abs", "Min", "Max", "Not", "And"),
         *("Or", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "Where", "Reshape", "Transpose"),
         *("Flatten", "Identity", "ConstantOfShape", "Expand", "Tile", "Range", "ReduceProd", "ReduceSum"),
@@ -40,10 +53,13 @@ _UNSEEN = frozenset(
 )
 # torch has few functions of these
 _ODD = frozenset({torch.uint16, torch.uint32, torch.uint64})
+_OF_ANY_TYPE = frozenset(
+    {"Cast", "DequantizeLinear", "Identity", "Shape", "Size", "Reshape", "Transpose", "Concat"}
+)
 
 
 # name, shape and type of an input
-InputInfo = tuple[str, tuple[int | None, ...] | None, torch.dtype]
+InputInfo = tuple[str, tuple[int | None, ...], torch.dtype]
 
 
 class Node(nn.Module):
@@ -88,9 +104,10 @@ class Node(nn.Module):
         if self._modules:
             return self._branch(scope or {}, *values)
         found = NotImplemented
-        if self._function is not None and not any(
+        is_odd = self.spec.operator not in _OF_ANY_TYPE and any(
             isinstance(value, Tensor) and value.dtype in _ODD for value in values
-        ):
+        )
+        if self._function is not None and not is_odd:
             found = self._function(self.spec, *values)
         if found is NotImplemented:
             around = [] if scope is None else [scope[name] for name in self.captured]
@@ -108,7 +125,10 @@ class Node(nn.Module):
             return outputs[0] if len(outputs) == 1 else tuple(outputs)
         body = self._modules["body"]
         assert isinstance(body, Graph)
-        most, is_going = read_number(values[0], None), bool(read_number(values[1] if len(values) > 1 else None, True))
+        most, is_going = (
+            read_number(values[0], None),
+            bool(read_number(values[1] if len(values) > 1 else None, True)),
+        )
         carried = list(values[2:])
         stacks: list[list[Tensor]] = [[] for _ in range(len(body.outputs) - 1 - len(carried))]
         number = 0
@@ -120,7 +140,7 @@ class Node(nn.Module):
                 stack.append(output)
             carried = outputs[1 : 1 + len(carried)]
         if not all(stacks):
-            raise UsageError(f"{self.spec.name}: a loop that runs not once has no shape of its outputs")
+            raise UsageError(f"{self.spec.name}: the outputs of a loop that runs zero times have no shape")
         found = [*carried, *(torch.stack(stack) for stack in stacks)]
         return found[0] if len(found) == 1 else tuple(found)
 
@@ -167,11 +187,15 @@ class Graph(nn.Module):
             spec.is_static = tuple(name in statics for name in spec.inputs)
             # not with add_module, which refuses dots
             self._modules[spec.name] = Node(
-                ReadNode(spec=spec, node=read.node, graphs=read.graphs, captured=read.captured), opsets, read_tensor
+                ReadNode(spec=spec, node=read.node, graphs=read.graphs, captured=read.captured),
+                opsets,
+                read_tensor,
             )
             self._nodes.append(spec.name)
         self._statics = frozenset(
-            spec.name for spec in specs if spec.operator in _LIGHT and all(name in statics for name in spec.outputs)
+            spec.name
+            for spec in specs
+            if spec.operator in _LIGHT and all(name in statics for name in spec.outputs)
         )
         self._store = self._keep_constants(constants)
         self._last_uses = self._find_last_uses()
@@ -227,7 +251,7 @@ class Graph(nn.Module):
         scope : mapping of str to Any
             The values around it.
         given : sequence
-            Its inputs, in order; None for one that is left to its initialiser.
+            Its inputs, in order; None for one that is left to its initializer.
 
         Returns
         -------
@@ -238,11 +262,15 @@ class Graph(nn.Module):
         values.update({name: value for name, value in zip(self.inputs, given, strict=False) if value is not None})
         for node, gone in zip(self.list_nodes(), self._last_uses, strict=True):
             spec = node.spec
-            arguments = [values[name] if name else None for name in spec.inputs]
-            around = values if node.captured or node._modules else None
             unseen = torch._C.DisableTorchFunction() if spec.name in self._statics else nullcontext()
-            with unseen:
-                found = node(*arguments, scope=around)
+            try:
+                arguments = [values[name] if name else None for name in spec.inputs]
+                with unseen:
+                    found = node(*arguments, scope=values if node.captured else None)
+            except (DeconvbenchError, MemoryError):
+                raise
+            except Exception as error:
+                raise UsageError(f"{spec.name}: {spec.operator} failed: {describe_failure(error)}") from error
             several = found if isinstance(found, tuple) else (found,)
             values.update({name: value for name, value in zip(spec.outputs, several, strict=False) if name})
             for name in gone:
@@ -264,7 +292,7 @@ def _find_static(nodes: Sequence[ReadNode], known: set[str]) -> set[str]:
 class OnnxModule(Graph):
     """A network of an ONNX file; made by `load_onnx`.
 
-    Its arguments are the graph's inputs, in order or by name, but for those that have an initialiser, which may be
+    Its arguments are the graph's inputs, in order or by name, but for those that have an initializer, which may be
     given by name. It returns the output, or a dict of the outputs by name.
 
     Parameters
@@ -277,7 +305,7 @@ class OnnxModule(Graph):
         Converts tensors of the file; is given a name for messages too.
     weights : mapping of str to Tensor
         Initializers that are no longer in the graph.
-    described : sequence of (str, tuple or None, torch.dtype)
+    described : sequence of (str, tuple, torch.dtype)
         What `describe_inputs` returns.
     """
 
@@ -298,9 +326,9 @@ class OnnxModule(Graph):
 
         Returns
         -------
-        list of (str, tuple or None, torch.dtype)
-            Name, shape and type of each. Sides that the file leaves open are None, and a shape of which it says
-            nothing is None as a whole. Inputs that have an initialiser are left out.
+        list of (str, tuple, torch.dtype)
+            Name, shape and type of each; sides that the file leaves open are None. Inputs that have an initializer
+            are left out.
         """
         return list(self._described)
 

@@ -84,7 +84,7 @@ def join_patterns(
 def _join_bias(
     graph: _Graph, spec: Spec, changed: dict[int, Spec | None], is_static: Callable[[str], bool]
 ) -> None:
-    """A layer without bias, and the sum of it and a constant for each channel."""
+    """Find a layer without bias, and the sum of it and a constant for each channel."""
     for value, bias in (spec.inputs, spec.inputs[::-1]):
         layer = next((one for name in _LAYERS if (one := graph.find(value, name)) is not None), None)
         tensor = graph.constants.get(bias)
@@ -143,9 +143,9 @@ def _find_gelu(graph: _Graph, spec: Spec) -> tuple[str, list[Spec]] | None:
         return None
     (x,) = (name for name in factors if name not in {halves[0], sums[0][0]})
     total = sums[0][1]
-    for inner_name, one in (total.inputs, total.inputs[::-1]):
-        erf = graph.find(inner_name, "Erf")
-        if erf is None or graph.read(one) != 1:
+    for of_erf, added in (total.inputs, total.inputs[::-1]):
+        erf = graph.find(of_erf, "Erf")
+        if erf is None or graph.read(added) != 1:
             continue
         for operator, factor in (("Div", math.sqrt(2)), ("Mul", math.sqrt(0.5))):
             scaled = graph.find(erf.inputs[0], operator)
@@ -156,8 +156,6 @@ def _find_gelu(graph: _Graph, spec: Spec) -> tuple[str, list[Spec]] | None:
     return None
 
 
-def _replace(
-    spec: Spec, nodes: Sequence[Spec], operator: str, x: str, changed: dict[int, Spec | None]
-) -> None:
+def _replace(spec: Spec, nodes: Sequence[Spec], operator: str, x: str, changed: dict[int, Spec | None]) -> None:
     changed.update({id(one): None for one in nodes})
     changed[id(spec)] = replace(spec, operator=operator, inputs=(x,), attributes={})

@@ -136,7 +136,7 @@ def _read_attribute(attribute: Any, name: str, read_tensor: ReadTensor) -> Any: 
 
 
 def read_constants(graph: Any, read_tensor: ReadTensor) -> Iterator[tuple[str, Tensor]]:
-    """Read initialisers and nodes of type ``Constant``.
+    """Read initializers and nodes of type ``Constant``.
 
     Parameters
     ----------

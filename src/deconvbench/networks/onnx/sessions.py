@@ -75,9 +75,7 @@ class OneNode:
             raise UsageError(f"{self._name}: onnxruntime cannot compute {self._node.op_type}: {text}") from error
         is_narrow = any(value.dtype == torch.bfloat16 for value in given.values())
         found = [
-            self._to_torch(array, next(iter(given.values()), None), is_narrow=is_narrow)
-            if name
-            else None
+            self._to_torch(array, next(iter(given.values()), None), is_narrow=is_narrow) if name else None
             for name, array in zip(self._node.output, self._spread(arrays), strict=True)
         ]
         return found[0] if len(found) == 1 else tuple(found)

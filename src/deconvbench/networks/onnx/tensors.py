@@ -39,7 +39,7 @@ def check_tensor(tensor: Any, name: str, most_bytes: int) -> int:
         raise UsageError(f"{name}: has a negative side in its shape {list(tensor.dims)[:8]}")
     if tensor.data_type not in DTYPES:
         raise UsageError(f"{name}: is of type {_name_type(tensor.data_type)}, which is not supported")
-    size = math.prod(tensor.dims) * DTYPES[tensor.data_type].itemsize
+    size: int = math.prod(tensor.dims) * DTYPES[tensor.data_type].itemsize
     if size > most_bytes:
         raise UsageError(f"{name}: declares {size} bytes; at most {most_bytes} are read")
     if tensor.data_location == _EXTERNAL:
@@ -68,7 +68,7 @@ def read_tensor(tensor: Any, data: bytes | None = None) -> Tensor:
     dtype = DTYPES[tensor.data_type]
     raw = data if data is not None else tensor.raw_data if tensor.HasField("raw_data") else None
     if raw is None:
-        return to_torch(import_library("onnx.numpy_helper").to_array(tensor))
+        return to_torch(import_library("onnx.numpy_helper").to_array(tensor)).to(dtype)
     if not raw:
         return torch.empty(tuple(tensor.dims), dtype=dtype)
     # little-endian in the file; a writable copy
@@ -81,6 +81,9 @@ def to_torch(array: Any) -> Tensor:
     array = np.array(array)
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    if array.dtype.kind in "iu":
+        # C has several names for one kind of number, and torch knows one
+        array = array.view(np.dtype(f"{array.dtype.kind}{array.dtype.itemsize}"))
     return torch.from_numpy(array)
 
 

@@ -70,15 +70,15 @@ _VARIADIC: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def _make_unary(function: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
-    return lambda spec, x: function(x)  # noqa: ARG005 -- called as every operator
+    return lambda spec, x: function(x)
 
 
 def _make_binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Any]:
-    return lambda spec, a, b: function(a, b)  # noqa: ARG005 -- likewise
+    return lambda spec, a, b: function(a, b)
 
 
 def _make_variadic(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Any]:
-    return lambda spec, *tensors: reduce(function, tensors)  # noqa: ARG005 -- likewise
+    return lambda spec, *tensors: reduce(function, tensors)
 
 
 OPERATORS.update({name: _make_unary(function) for name, function in _UNARY.items()})

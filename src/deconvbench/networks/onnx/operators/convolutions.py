@@ -163,10 +163,10 @@ def einsum(spec: Spec, *tensors: Tensor) -> Any:
 @operator("Col2Im")
 def fold(spec: Spec, x: Tensor, image_shape: Tensor, block_shape: Tensor) -> Any:
     """Put patches together, of two axes."""
-    sides, kernel = read_numbers(image_shape), read_numbers(block_shape)
+    sides, kernel = tuple(read_numbers(image_shape)), tuple(read_numbers(block_shape))
     dims = len(kernel)
     pads = spec.read_sizes("pads", 0, 2 * dims)
     if dims != 2 or pads[:2] != pads[2:]:
         return NotImplemented
-    strides, dilations = spec.read_sizes("strides", 1, 2), spec.read_sizes("dilations", 1, 2)
-    return functional.fold(x, sides, kernel, dilations, pads[:2], strides)
+    strides, dilations = tuple(spec.read_sizes("strides", 1, 2)), tuple(spec.read_sizes("dilations", 1, 2))
+    return functional.fold(x, sides, kernel, dilations, tuple(pads[:2]), strides)

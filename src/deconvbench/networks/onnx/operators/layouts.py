@@ -39,7 +39,7 @@ def permute(spec: Spec, x: Tensor) -> Tensor:
 @operator("Expand")
 def expand(spec: Spec, x: Tensor, shape: Tensor) -> Tensor:
     """Repeat along axes of one value."""
-    return x.expand(torch.broadcast_shapes(x.shape, read_numbers(shape)))
+    return x.expand(torch.broadcast_shapes(x.shape, read_numbers(shape)))  # type: ignore[no-untyped-call] # no types
 
 
 @operator("Tile")
@@ -79,7 +79,7 @@ def split(spec: Spec, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, .
     if given is None:
         each = -(-x.shape[axis] // spec.get("num_outputs", count))
         given = [min(each, max(x.shape[axis] - number * each, 0)) for number in range(count)]
-    return tuple(x.split(list(given), axis))
+    return torch.split(x, list(given), axis)
 
 
 @operator("Slice")
@@ -169,10 +169,12 @@ def put_depth_in_space(spec: Spec, x: Tensor) -> Any:
 
 @operator("SpaceToDepth")
 def put_space_in_depth(spec: Spec, x: Tensor) -> Any:
-    """Make channels of pixels, in TensorFlow's order."""
+    """Make channels of pixels, in TensorFlow's order (DCR) or in torch's (CRD)."""
     size = spec.get("blocksize")
     if x.ndim != 4:
         return NotImplemented
+    if spec.get("mode", "DCR") == "CRD":
+        return functional.pixel_unshuffle(x, size)
     n, channels, rows, columns = x.shape
     blocks = x.reshape(n, channels, rows // size, size, columns // size, size)
     return blocks.permute(0, 3, 5, 1, 2, 4).reshape(n, channels * size**2, rows // size, columns // size)

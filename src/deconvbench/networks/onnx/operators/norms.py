@@ -15,8 +15,8 @@ def normalise_batch(spec: Spec, x: Tensor, scale: Tensor, bias: Tensor, mean: Te
     is_training = spec.get("training_mode", 0) or len(spec.outputs) > 1
     if is_training or x.ndim < 2 or spec.get("spatial", 1) != 1:
         return NotImplemented
-    parts = [one.to(x.dtype) for one in (mean, variance, scale, bias)]
-    return functional.batch_norm(x, *parts, False, 0.0, spec.get("epsilon", 1e-5))
+    mean, variance, scale, bias = (one.to(x.dtype) for one in (mean, variance, scale, bias))
+    return functional.batch_norm(x, mean, variance, scale, bias, eps=spec.get("epsilon", 1e-5))
 
 
 @operator("InstanceNormalization")

@@ -57,7 +57,7 @@ def pool_maximum(spec: Spec, x: Tensor) -> Any:
 
 
 def _list_starts(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Number of the first value of each map, among all."""
+    """List the number of the first value of each map, among all."""
     maps = torch.arange(shape[0] * shape[1], device=like.device) * torch.Size(shape[2:]).numel()
     return maps.reshape(shape[0], shape[1], *(1 for _ in shape[2:]))
 
@@ -82,7 +82,7 @@ def unpool(spec: Spec, x: Tensor, places: Tensor, output_shape: Tensor | None = 
     if bool((places - within != _list_starts((*x.shape[:2], *sides), places)).any()):
         return NotImplemented
     # what decides about the result is the size alone
-    return _UNPOOL[dims - 1](x, within, kernel, strides, 0, [*x.shape[:2], *sides])
+    return _UNPOOL[dims - 1](x, within, kernel, strides, [0] * dims, [*x.shape[:2], *sides])
 
 
 @operator("AveragePool")

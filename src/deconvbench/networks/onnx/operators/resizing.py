@@ -1,4 +1,4 @@
-"""Resizing: `interpolate` where torch does the same, and `onnx_resize`, which an audit sees too, where it does not.
+"""Resizing: `interpolate` where torch does the same; elsewhere `onnx_resize`, which an audit sees too.
 
 What decides are the attributes: which of them differ from torch's is said in words, for a finding.
 """
@@ -19,10 +19,9 @@ from deconvbench.networks.onnx.specs import Spec
 
 _MODES = {"nearest": ("nearest",) * 3, "linear": ("linear", "bilinear", "trilinear"), "cubic": ("", "bicubic", "")}
 _TORCH_COEFFICIENT = -0.75
-_ANTIALIAS_COEFFICIENT = -0.5
 
 
-def onnx_resize(input: Tensor, mode: str, differences: str, run: Callable[[], Tensor]) -> Tensor:  # noqa: A002 -- torch's name
+def onnx_resize(input: Tensor, mode: str, differences: str, run: Callable[[], Tensor]) -> Tensor:
     """Resize as torch does not.
 
     Parameters
@@ -116,8 +115,7 @@ def _interpolate(spec: Spec, x: Tensor, sides: Sequence[int], factors: Sequence[
         is_exact = _read_coordinates(spec) != "asymmetric"
         return functional.interpolate(x, mode="nearest-exact" if is_exact else mode, **options)
     corners = _read_coordinates(spec) == "align_corners"
-    antialias = mode == "bicubic" and bool(spec.get("antialias", 0))
-    return functional.interpolate(x, mode=mode, align_corners=corners, antialias=antialias, **options)
+    return functional.interpolate(x, mode=mode, align_corners=corners, **options)
 
 
 def _read_coordinates(spec: Spec) -> str:
@@ -127,7 +125,9 @@ def _read_coordinates(spec: Spec) -> str:
     return found
 
 
-def list_differences(spec: Spec, before: Sequence[int], after: Sequence[int], factors: Sequence[float]) -> list[str]:
+def list_differences(
+    spec: Spec, before: Sequence[int], after: Sequence[int], factors: Sequence[float]
+) -> list[str]:
     """List the attributes that differ from those that torch has.
 
     Parameters
@@ -161,13 +161,10 @@ def list_differences(spec: Spec, before: Sequence[int], after: Sequence[int], fa
         found.append(coordinates)
     if mode == "cubic":
         coefficient = spec.get("cubic_coeff_a", _TORCH_COEFFICIENT)
-        antialias = spec.get("antialias", 0)
-        if coefficient != (_ANTIALIAS_COEFFICIENT if antialias else _TORCH_COEFFICIENT):
-            found += [f"cubic_coeff_a={coefficient:g}", *(["antialias=1"] if antialias else [])]
-        elif antialias and coordinates == "align_corners":
-            found.append("antialias=1")
-        if spec.get("exclude_outside", 0) and not antialias:
-            found.append("exclude_outside=1")
+        if coefficient != _TORCH_COEFFICIENT:
+            found.append(f"cubic_coeff_a={coefficient:g}")
+        # torch's has another coefficient, and excludes what is outside
+        found += [f"{name}=1" for name in ("antialias", "exclude_outside") if spec.get(name, 0)]
         if len(before) != 2:
             found.append(f"cubic along {len(before)} axes")
     elif spec.get("antialias", 0) and min(factors) < 1:
@@ -226,5 +223,7 @@ def _read_request(spec: Spec, x: Tensor, rest: Sequence[Tensor | None]) -> _Requ
     all_scales = [1.0] * x.ndim
     for axis, scale in zip(axes, scales, strict=True):
         all_scales[axis] = scale
-    sides = tuple(int(np.float32(scale) * np.float32(side)) for scale, side in zip(all_scales, x.shape, strict=True))
+    sides = tuple(
+        int(np.float32(scale) * np.float32(side)) for scale, side in zip(all_scales, x.shape, strict=True)
+    )
     return _Request(sides=sides, scales=tuple(all_scales))

@@ -25,7 +25,8 @@ def make_empty(spec: Spec) -> list[Tensor]:
 @operator("SequenceAt")
 def pick(spec: Spec, sequence: list[Tensor], position: Tensor) -> Tensor:
     """Pick one of a list."""
-    return sequence[read_number(position, 0)]
+    found: Tensor = sequence[read_number(position, 0)]
+    return found
 
 
 @operator("SequenceInsert")
@@ -60,10 +61,10 @@ def split(spec: Spec, x: Tensor, split_sizes: Tensor | None = None) -> list[Tens
     """Cut a tensor into a list; without sizes into slices of one, whose axis may go."""
     axis = spec.get("axis", 0)
     if split_sizes is None:
-        parts = list(x.split(1, axis))
+        parts = list(torch.split(x, 1, axis))
         return parts if spec.get("keepdims", 1) else [part.squeeze(axis) for part in parts]
     sizes = read_numbers(split_sizes)
-    return list(x.split(sizes[0] if split_sizes.ndim == 0 else sizes, axis))
+    return list(torch.split(x, sizes[0] if split_sizes.ndim == 0 else sizes, axis))
 
 
 @operator("OptionalHasElement")
@@ -72,8 +73,8 @@ def has_element(spec: Spec, value: Any = None) -> Tensor:
     return torch.tensor(value is not None)
 
 
-@operator("OptionalGetElement")
-def get_element(spec: Spec, value: Any) -> Any:
+@operator("Optional", "OptionalGetElement")
+def pass_on(spec: Spec, value: Any) -> Any:
     """Pass a value on."""
     return value
 
