@@ -111,7 +111,13 @@ def assert_same(model: Any, inputs: Mapping[str, Array], folder: Path, tolerance
 
 
 def check_node(
-    kind: str, values: Sequence[Array | None], folder: Path, *, opset: int = 20, outputs: int = 1, **attributes: Any
+    kind: str,
+    values: Sequence[Array | None],
+    folder: Path,
+    *,
+    opset: int = 20,
+    outputs: int = 1,
+    **attributes: Any,
 ) -> OnnxModule:
     """Assert that one node gives what onnxruntime gives."""
     names = ["" if value is None else f"x{number}" for number, value in enumerate(values)]

@@ -38,7 +38,8 @@ class Tokens(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         n, side = len(x), int(x.shape[1] ** 0.5)
         y = self.last(nn.functional.gelu(self.first(x)))
-        return y.reshape(n, side, side, 4, 4, 3).permute(0, 5, 1, 3, 2, 4).reshape(n, 3, 4 * side, 4 * side)
+        patches: Tensor = y.reshape(n, side, side, 4, 4, 3).permute(0, 5, 1, 3, 2, 4)
+        return patches.reshape(n, 3, 4 * side, 4 * side)
 
 
 class Rearranged(nn.Module):
@@ -124,7 +125,9 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...]]]
 def make_network(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
     torch.manual_seed(3)
     make, shapes = NETWORKS[name]
-    return make().eval(), tuple(torch.rand(shape) if shape[1] in {1, 3} else torch.randn(shape) for shape in shapes)
+    return make().eval(), tuple(
+        torch.rand(shape) if shape[1] in {1, 3} else torch.randn(shape) for shape in shapes
+    )
 
 
 def export(network: nn.Module, args: tuple[Tensor, ...], path: Path, exporter: str) -> Path:
@@ -152,7 +155,14 @@ def describe(report: SiteReport) -> dict[str, Any]:
 
 def list_numbers(report: SiteReport) -> dict[str, float]:
     """What has to agree but for rounding."""
-    names = ("overlap_cv", "phase_ripple", "effective_ripple", "relative_ripple", "image_rejection_db", "real_levels")
+    names = (
+        "overlap_cv",
+        "phase_ripple",
+        "effective_ripple",
+        "relative_ripple",
+        "image_rejection_db",
+        "real_levels",
+    )
     return {name: math.nan if (value := getattr(report, name)) is None else value for name in names}
 
 
@@ -177,9 +187,7 @@ def assert_same_output(path: Path, args: tuple[Tensor, ...]) -> None:
     with torch.no_grad():
         output = module(*args)
     ours = list(output.values()) if isinstance(output, dict) else [output]
-    theirs = run_runtime(
-        onnx.load(path), {name: one.numpy() for name, one in zip(names, args, strict=True)}
-    )
+    theirs = run_runtime(onnx.load(path), {name: one.numpy() for name, one in zip(names, args, strict=True)})
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, torch.from_numpy(other), rtol=1e-4, atol=1e-5)
 

@@ -230,7 +230,10 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "short file": (refer("short"), "external data 'short' have 8 bytes; 432 are needed"),
     "offset behind the end": (refer("whole", offset="4"), "external data 'whole' have 432 bytes; 436 are needed"),
     "negative offset": (refer("whole", offset="-4"), "offset '-4' of its external data is not a whole number"),
-    "huge length": (refer("whole", length=str(2**50)), "says 1125899906842624 bytes of external data, and its shape"),
+    "huge length": (
+        refer("whole", length=str(2**50)),
+        "says 1125899906842624 bytes of external data, and its shape",
+    ),
 }
 
 
@@ -311,14 +314,21 @@ def test_flipped_bytes_end_in_one_line_or_in_a_model(tmp_path: Path) -> None:
         for place in random.integers(0, len(whole), 3):
             changed[place] = random.integers(256)
         path.write_bytes(bytes(changed))
-        try:
-            module = load_onnx(path)
-            with torch.no_grad():
-                module(torch.zeros(1, 3, 8, 8))
-        except UsageError as error:
-            refused += 1
-            assert "\n" not in str(error)
+        problem = run_or_refuse(path)
+        refused += bool(problem)
+        assert "\n" not in problem
     assert 0 < refused < 300
+
+
+def run_or_refuse(path: Path) -> str:
+    """Load and run a file; give the message where that is refused."""
+    try:
+        module = load_onnx(path)
+        with torch.no_grad():
+            module(torch.zeros(1, 3, 8, 8))
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "pipe"])
@@ -342,7 +352,7 @@ def test_all_tensors_together_have_a_limit(tmp_path: Path) -> None:
     nodes = [node("Identity", ["x"], ["y"])]
     path = tmp_path / "model.onnx"
     path.write_bytes(make_model(nodes, {"x": X}, weights=weights).SerializeToString())
-    assert load_onnx(path, max_bytes=4096)
+    assert len(load_onnx(path, max_bytes=4096).constants) == 4
     model = make_model(nodes, {"x": X}, weights={})
     for number in range(4):
         model.graph.initializer.append(make_good().graph.initializer[0])

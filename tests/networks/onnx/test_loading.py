@@ -66,7 +66,12 @@ def test_weights_of_any_size_inside_and_outside_of_the_file(size: int, is_extern
     path = tmp_path / "other.onnx"
     if is_external:
         onnx.save_model(
-            model, str(path), save_as_external_data=True, location="weights.bin", size_threshold=0, convert_attribute=True
+            model,
+            str(path),
+            save_as_external_data=True,
+            location="weights.bin",
+            size_threshold=0,
+            convert_attribute=True,
         )
         assert (tmp_path / "weights.bin").stat().st_size >= sum(one.nbytes for one in weights.values())
     else:

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import itertools
 import weakref
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,7 @@ def test_operators_that_onnxruntime_adds_are_computed(tmp_path: Path) -> None:
 
 
 def test_quantised_weights_are_read(tmp_path: Path) -> None:
-    weights = {
+    weights: dict[str, Array] = {
         "q": np.random.default_rng(0).integers(-128, 128, (4, 4, 4, 4)).astype(np.int8),
         "scale": np.abs(draw(4)) / 100,
         "zero": np.zeros(4, np.int8),
@@ -177,7 +178,7 @@ def test_quantised_weights_are_read(tmp_path: Path) -> None:
 
 
 def test_a_graph_of_quantised_convolutions_runs(tmp_path: Path) -> None:
-    weights = {
+    weights: dict[str, Array] = {
         "scale": np.array(0.05, np.float32),
         "zero": np.array(0, np.int8),
         "q": np.random.default_rng(0).integers(-128, 128, (4, 4, 3, 3)).astype(np.int8),
@@ -209,7 +210,9 @@ def test_half_precision_is_audited_in_single(dtype: torch.dtype, tmp_path: Path)
         model = make_model(nodes, {"x": X}, weights={"w": W}, opset=20)
         raw = torch.from_numpy(W).to(torch.float32 if kind == 1 else dtype)
         model.graph.initializer[0].CopyFrom(
-            onnx.TensorProto(name="w", dims=W.shape, data_type=kind, raw_data=raw.view(torch.uint8).numpy().tobytes())
+            onnx.TensorProto(
+                name="w", dims=W.shape, data_type=kind, raw_data=raw.view(torch.uint8).numpy().tobytes()
+            )
         )
         return load(model, tmp_path)
 
@@ -281,7 +284,7 @@ def test_what_onnxruntime_cannot_compute_is_named(tmp_path: Path) -> None:
 def test_values_are_let_go_of_after_their_last_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = 6
     names = ["x", *(f"v{number}" for number in range(count))]
-    nodes = [node("Exp", [one], [other]) for one, other in zip(names, names[1:], strict=False)]
+    nodes = [node("Exp", [one], [other]) for one, other in itertools.pairwise(names)]
     module = load(make_model(nodes, {"x": X}, [names[-1]]), tmp_path)
     alive: list[weakref.ref[Tensor]] = []
     most = 0

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -61,7 +62,11 @@ def test_convolutions(
     ],
 )
 def test_transposed_convolutions(size: int, attributes: dict[str, Any], tmp_path: Path) -> None:
-    x, weight, bias = draw(2, 4, 6, 7), draw(4, 3, size, size, seed=1), draw(3 * attributes.get("group", 1), seed=2)
+    x, weight, bias = (
+        draw(2, 4, 6, 7),
+        draw(4, 3, size, size, seed=1),
+        draw(3 * attributes.get("group", 1), seed=2),
+    )
     if size == 1 and "pads" in attributes and attributes["pads"][0] == 2:
         pytest.skip("more is cut than there is")
     if size < 4 and attributes.get("output_shape") == [15, 17]:
@@ -85,12 +90,13 @@ def test_linear_layers(
     a, b = draw(4, 5), draw(5, 6, seed=1)
     values = [a.T.copy() if turned[0] else a, b.T.copy() if turned[1] else b]
     values += [] if shape is None else [draw(*shape, seed=2)]
-    options = {"transA": turned[0], "transB": turned[1], "alpha": factors[0], "beta": factors[1]}
+    options: dict[str, Any] = {"transA": turned[0], "transB": turned[1], "alpha": factors[0], "beta": factors[1]}
     check_node("Gemm", values, tmp_path, **options)
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [((4, 5), (5, 6)), ((2, 3, 4, 5), (5, 6)), ((2, 1, 4, 5), (3, 5, 6)), ((5,), (5, 6)), ((4, 5), (5,))]
+    ("first", "second"),
+    [((4, 5), (5, 6)), ((2, 3, 4, 5), (5, 6)), ((2, 1, 4, 5), (3, 5, 6)), ((5,), (5, 6)), ((4, 5), (5,))],
 )
 @pytest.mark.parametrize("is_weight", [False, True])
 def test_products(first: tuple[int, ...], second: tuple[int, ...], is_weight: bool, tmp_path: Path) -> None:
@@ -136,8 +142,6 @@ def test_a_layer_whose_output_is_needed_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_patches_are_put_together(tmp_path: Path) -> None:
-    import numpy as np
-
     inputs = {"x": draw(1, 8, 16), "sides": np.array([8, 8]), "block": np.array([2, 2])}
     nodes = [node("Col2Im", ["x", "sides", "block"], ["y"], strides=[2, 2])]
     module = assert_same(make_model(nodes, inputs), inputs, tmp_path)

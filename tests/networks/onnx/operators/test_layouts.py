@@ -43,9 +43,7 @@ def test_both_orders_of_a_shuffle(mode: str | None, order: str, tmp_path: Path) 
     ("split", "order", "name"),
     [((1, 3, 2, 2, 12, 12), (0, 1, 4, 2, 5, 3), "c i j"), ((1, 2, 2, 3, 12, 12), (0, 3, 4, 1, 5, 2), "i j c")],
 )
-def test_a_shuffle_of_reshapes(
-    split: tuple[int, ...], order: tuple[int, ...], name: str, tmp_path: Path
-) -> None:
+def test_a_shuffle_of_reshapes(split: tuple[int, ...], order: tuple[int, ...], name: str, tmp_path: Path) -> None:
     nodes = [
         CONV,
         node("Reshape", ["h", "split"], ["a"]),
@@ -68,7 +66,13 @@ def test_a_shuffle_whose_shape_is_computed(tmp_path: Path) -> None:
         node("Concat", ["whole", "large"], ["last"], axis=0),
         node("Reshape", ["b", "last"], ["y"]),
     ]
-    weights = {"two": number(2), "four": number(4), "front": number(1, 3, 2, 2), "whole": number(1, 3), "twice": number(2)}
+    weights = {
+        "two": number(2),
+        "four": number(4),
+        "front": number(1, 3, 2, 2),
+        "whole": number(1, 3),
+        "twice": number(2),
+    }
     (site,) = check_graph(nodes, tmp_path, **weights)
     assert (site.kind, site.order, site.out_shape) == ("subpixel_convolution", "c i j", (1, 3, 24, 24))
 

@@ -23,7 +23,9 @@ def make_scales(*scales: float) -> Array:
 @pytest.mark.parametrize("scales", SCALES)
 @pytest.mark.parametrize(("coordinates", "rounding"), list(itertools.product(COORDINATES, ROUNDINGS)))
 @pytest.mark.parametrize("by_size", [False, True])
-def test_nearest(scales: tuple[float, ...], coordinates: str, rounding: str, by_size: bool, tmp_path: Path) -> None:
+def test_nearest(
+    scales: tuple[float, ...], coordinates: str, rounding: str, by_size: bool, tmp_path: Path
+) -> None:
     x = draw(1, 2, 10, 12)
     sizes = np.array([1, 2, *(int(side * scale) for side, scale in zip((10, 12), scales, strict=True))])
     values = [x, None, None, sizes] if by_size else [x, None, make_scales(1, 1, *scales)]
@@ -51,7 +53,15 @@ def test_nearest(scales: tuple[float, ...], coordinates: str, rounding: str, by_
         {"mode": "cubic", "antialias": 1, "cubic_coeff_a": -0.5},
         {"mode": "cubic", "antialias": 1},
     ],
-    ids=["linear", "linear, antialias", "cubic", "cubic −0.5", "cubic inside", "cubic −0.5, antialias", "antialias"],
+    ids=[
+        "linear",
+        "linear, antialias",
+        "cubic",
+        "cubic −0.5",
+        "cubic inside",
+        "cubic −0.5, antialias",
+        "antialias",
+    ],
 )
 def test_linear_and_cubic(
     scales: tuple[float, ...], coordinates: str, attributes: dict[str, Any], tmp_path: Path
@@ -65,7 +75,9 @@ def test_linear_and_cubic(
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
 @pytest.mark.parametrize("dims", [1, 3])
 def test_other_numbers_of_axes(mode: str, dims: int, tmp_path: Path) -> None:
-    options = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"} if mode == "nearest" else {}
+    options: dict[str, Any] = (
+        {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"} if mode == "nearest" else {}
+    )
     values = [draw(1, 2, *(6 for _ in range(dims))), None, make_scales(1, 1, *(2 for _ in range(dims)))]
     check_node("Resize", values, tmp_path, mode=mode, **options)
 
@@ -88,7 +100,7 @@ def test_the_aspect_ratio_may_be_kept(policy: str, tmp_path: Path) -> None:
 def test_a_part_may_be_cut_out(tmp_path: Path) -> None:
     region = make_scales(0, 0, 0.4, 0.6, 1, 1, 0.6, 1.4)
     values = [draw(1, 2, 8, 9), region, None, np.array([1, 2, 12, 13])]
-    options = {"coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 10.0}
+    options: dict[str, Any] = {"coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 10.0}
     check_node("Resize", values, tmp_path, mode="linear", **options)
 
 
@@ -102,7 +114,9 @@ def test_the_oldest_operators(kind: str, opset: int, mode: str, scale: float, tm
     if opset == 7:
         model = make_model([node(kind, ["x"], ["y"], mode=mode, scales=scales.tolist())], {"x": x}, opset=7)
     else:
-        model = make_model([node(kind, ["x", "s"], ["y"], mode=mode)], {"x": x}, weights={"s": scales}, opset=opset)
+        model = make_model(
+            [node(kind, ["x", "s"], ["y"], mode=mode)], {"x": x}, weights={"s": scales}, opset=opset
+        )
     assert_same(model, {"x": x}, tmp_path)
 
 

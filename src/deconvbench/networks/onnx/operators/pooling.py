@@ -70,19 +70,18 @@ def unpool(spec: Spec, x: Tensor, places: Tensor, output_shape: Tensor | None = 
         return NotImplemented
     kernel, strides = spec.get("kernel_shape"), spec.read_sizes("strides", 1, dims)
     pads = spec.read_sizes("pads", 0, 2 * dims)
-    sides = [
-        (side - 1) * stride + size - before - after
-        for side, stride, size, before, after in zip(
-            x.shape[2:], strides, kernel, pads[:dims], pads[dims:], strict=True
-        )
-    ]
+    whole = [(side - 1) * stride + size for side, stride, size in zip(x.shape[2:], strides, kernel, strict=True)]
+    sides = [side - first - last for side, first, last in zip(whole, pads[:dims], pads[dims:], strict=True)]
     if output_shape is not None:
         sides = read_numbers(output_shape)[2:]
+    # torch wants sides that windows of this size, padded alike on both sides, can have come from
+    usual = [side - 2 * first for side, first in zip(whole, pads[:dims], strict=True)]
+    if any(abs(one - other) >= stride for one, other, stride in zip(sides, usual, strides, strict=True)):
+        return NotImplemented
     within = places % torch.Size(sides).numel()
     if bool((places - within != _list_starts((*x.shape[:2], *sides), places)).any()):
         return NotImplemented
-    # what decides about the result is the size alone
-    return _UNPOOL[dims - 1](x, within, kernel, strides, [0] * dims, [*x.shape[:2], *sides])
+    return _UNPOOL[dims - 1](x, within, kernel, strides, pads[:dims], [*x.shape[:2], *sides])
 
 
 @operator("AveragePool")
