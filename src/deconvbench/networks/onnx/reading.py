@@ -30,7 +30,7 @@ class ReadNode:
     spec : Spec
         What it is.
     node : NodeProto
-        The same in the file.
+        A copy of what is in the file.
     graphs : dict
         Its graphs, by the attribute's name.
     captured : tuple of str
@@ -87,7 +87,9 @@ def read_nodes(graph: Any, opsets: Mapping[str, int], read_tensor: ReadTensor) -
             attributes=attributes,
         )
         captured = tuple(dict.fromkeys(name for one in graphs.values() for name in find_captured(one)))
-        found.append(ReadNode(spec=spec, node=node, graphs=graphs, captured=captured))
+        # a part of a message keeps all of it in memory, the weights too
+        own = type(node).FromString(node.SerializeToString())
+        found.append(ReadNode(spec=spec, node=own, graphs=graphs, captured=captured))
     return found
 
 

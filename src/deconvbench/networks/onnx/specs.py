@@ -26,8 +26,6 @@ class Spec:
         Names of values; empty ones are left out.
     attributes : dict
         Numbers, texts, tensors and lists of such. Graphs are not among them.
-    written : bytes
-        The node as it was in the file; empty for one that is made of several.
     is_static : tuple of bool
         Which inputs depend on weights and shapes alone.
     is_widened : bool
@@ -43,7 +41,6 @@ class Spec:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: dict[str, Any] = field(default_factory=dict)
-    written: bytes = b""
     is_static: tuple[bool, ...] = ()
     is_widened: bool = False
     elsewhere: Callable[..., Any] | None = None
