@@ -11,6 +11,7 @@ from typing import Any
 
 from deconvbench.records.findings import Finding
 from deconvbench.records.sites import SiteReport
+from deconvbench.system.notebook import write_html
 
 CLEAN, AT_RISK, CHECKERBOARDS = "clean", "at risk", "checkerboards"
 
@@ -131,6 +132,24 @@ class Audit:
             lines += [f"  {finding}", f"    {finding.remedy}"]
         lines += [f"  not covered: {text}" for text in self.not_covered]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        counts = _count(len(self.sites), "upsampling site"), _count(len(self.findings), "finding")
+        headings = ("site", "ripple", "levels in plain colours", "levels in images", "time")
+        rows = [
+            (
+                report.site,
+                None if report.relative_ripple is None else f"{report.relative_ripple:.2%}",
+                None if report.flat_levels is None else f"{report.flat_levels:.2f}",
+                None if report.real_levels is None else f"{report.real_levels:.2f}",
+                f"{report.time_share:.0%}",
+            )
+            for report in self.sites
+        ]
+        notes = [f"{finding} {finding.remedy}" for finding in self.findings]
+        return write_html(
+            f"{self.judgement}: {', '.join(counts)}", headings, rows, [*map(str, self.attributions), *notes]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Give all of it as dicts, lists, numbers and text, for JSON; what is not finite is None."""

@@ -77,7 +77,7 @@ def are_positive(numbers: Sequence[float]) -> bool:
     numbers : sequence of float
         At least one.
     """
-    # a sum that is finite has no NaN in it, among which the least may be any; one of finite numbers may be too large
+    # beside a NaN the least may be any number, but the sum is NaN; a sum of finite numbers may be too large
     return min(numbers) > 0 and (math.isfinite(sum(numbers)) or all(0 < number < math.inf for number in numbers))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from deconvbench.analysis.picture_verdicts import PictureScore, explain_verdict
 from deconvbench.records.decoding import make_strict
 from deconvbench.report.aligned_table import align_table
+from deconvbench.system.notebook import write_html
 from deconvbench.system.texts import guard_formula, tidy_line
 
 _HEADINGS = ("picture", "size", "period", "levels", "detection", "block edges", "verdict")
@@ -77,6 +78,12 @@ class Scores:
 
     def __str__(self) -> str:
         return format_scores(self)
+
+    def _repr_html_(self) -> str:
+        found = sum(one.is_grid for one in self.pictures)
+        title = f"{_count(len(self.pictures), 'picture')}, {found or 'none'} with a grid"
+        notes = [f"{one.name}: {explain_verdict(one)}" for one in self.pictures if one.is_periodic]
+        return write_html(title, _HEADINGS, map(_list_cells, self.pictures), [*notes, *list_left_out(self)])
 
 
 def format_scores(scores: Scores) -> str:

@@ -38,7 +38,7 @@ _BLOCK_BYTES = 2**23
 _TYPES = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
 
 
-class _NotInOrder(Exception):
+class _NotInOrderError(Exception):
     """A line is not what this package writes; which, and why, is for the other reader to say."""
 
 
@@ -76,7 +76,11 @@ def read_bulk(content: bytes, where: str) -> Journal:
     try:
         with _pause_collector():
             return _read_in_order(content.removeprefix(codecs.BOM_UTF8), where)
-    except (_NotInOrder, RunFolderError, pa.ArrowException):  # the first line that is not in order is to be named
+    except (
+        _NotInOrderError,
+        RunFolderError,
+        pa.ArrowException,
+    ):  # the first line that is not in order is to be named
         return sort_records(decode_journal(content, where))
 
 
@@ -112,7 +116,7 @@ def _read_in_order(content: bytes, where: str) -> Journal:
     usual = [line.startswith(_START) and _NONE_REPEATED in line for line in lines]
     block = b"\n".join([line for line, is_usual in zip(lines, usual, strict=True) if is_usual])
     if not block.isascii() or _INFINITE in block or _NOT_OF_ONE_LINE.search(block):
-        raise _NotInOrder
+        raise _NotInOrderError
     odd = [number for number, is_usual in enumerate(usual) if not is_usual and lines[number].strip()]
     records = [decode_record(lines[n].decode("utf-8", errors="replace"), f"{where}:{n + 1}") for n in odd]
     rest = sort_records(records)
@@ -133,7 +137,7 @@ def _measure_block(block: bytes, count: int) -> Measured:
         parse_options=arrow_json.ParseOptions(explicit_schema=_make_schema(), unexpected_field_behavior="error"),
     ).combine_chunks()
     if len(table) != count:
-        raise _NotInOrder
+        raise _NotInOrderError
     found = Measured()
     for field in fields(Record):
         _check_nulls(_get_column(table, field.name), field, block)
@@ -142,7 +146,7 @@ def _measure_block(block: bytes, count: int) -> Measured:
     for name in PLAIN_FIELDS:
         columns[name] = _list_values(_get_column(table, name))
     if not {*columns["status"]} <= {*STATUSES}:
-        raise _NotInOrder
+        raise _NotInOrderError
     latency, memory = _get_column(table, "latency"), _get_column(table, "memory")
     for part, names in ((latency, LATENCY_FIELDS), (memory, MEMORY_FIELDS)):
         for name in names:
@@ -198,17 +202,17 @@ def _check_nulls(column: pa.Array, field: Field[Any], block: bytes, absent: int 
     is_needed = field.default is MISSING and field.default_factory is MISSING
     if nulls > absent:
         if inner is _find_hint(field):
-            raise _NotInOrder
+            raise _NotInOrderError
         # Arrow says null of both; no text can hold this, since its quotation marks would be escaped
         if is_needed and block.count(f'"{field.name}":'.encode()) != len(column) - absent:
-            raise _NotInOrder
+            raise _NotInOrderError
     if is_dataclass(inner):
         for each in fields(inner):
             _check_nulls(_get_field(column, each.name), each, block, nulls)
     elif pa.types.is_list(column.type):
         entries = column.flatten()
         if entries.null_count or (pa.types.is_null(column.type.value_type) and len(entries)):
-            raise _NotInOrder
+            raise _NotInOrderError
 
 
 def _list_values(column: pa.Array) -> list[Any]:
@@ -266,4 +270,4 @@ def _make(kind: Callable[..., Any], values: dict[str, Any]) -> Any:
     try:
         return kind(**values)
     except (UsageError, ValueError) as error:
-        raise _NotInOrder from error
+        raise _NotInOrderError from error

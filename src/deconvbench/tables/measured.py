@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from deconvbench.records.case import Case
 from deconvbench.records.conditions import Conditions, describe_conditions
-from deconvbench.records.ratio import compute_ratio
+from deconvbench.records.ratio import find_ratio
 from deconvbench.records.record import RECORD_FIELDS, Record
 from deconvbench.records.schema import BYTE_COLUMNS, TABLE_DTYPES
 
@@ -91,12 +91,8 @@ def gather_records(records: Iterable[Record]) -> Measured:
         if record.conditions not in texts:
             texts[record.conditions] = describe_conditions(record.conditions) or None
         columns["conditions"].append(texts[record.conditions])
-        latency = record.latency
-        samples_s = () if latency is None else latency.samples_s
-        columns["samples_s"].append(samples_s)
-        columns["ratio"].append(
-            compute_ratio(samples_s, record.ratios, () if latency is None else latency.repeated)
-        )
+        columns["samples_s"].append(() if record.latency is None else record.latency.samples_s)
+        columns["ratio"].append(find_ratio(record))
     return found
 
 

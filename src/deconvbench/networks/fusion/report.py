@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from deconvbench.system.notebook import write_html
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
@@ -92,3 +94,10 @@ class FuseReport:
         if self.max_relative_gradient_error is not None:
             lines.append(f"  gradients differ by at most {self.max_relative_gradient_error:.1e} of the largest")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        title, *_ = str(self).split("\n")
+        rows: list[tuple[object, ...]] = [(one.path or "(the model)", one.was, one.now) for one in self.changed]
+        rows += [(one.path or "(the model)", one.was, f"watched: {one.now}") for one in self.watched]
+        rows += [(one.path or "(the model)", one.what, f"left: {one.reason}") for one in self.left]
+        return write_html(title, ("module", "was", "is"), rows)
