@@ -2,11 +2,9 @@
 
 import gc
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pandas as pd
@@ -24,6 +22,7 @@ from deconvbench.tables.bulk import Journal, read_bulk, sort_records
 from deconvbench.tables.files import build_tables, load
 from deconvbench.tables.table import lay_out_table
 from tests.builders import make_case, make_record
+from tests.counting import count_calls
 from tests.strategies import records as any_records
 from tests.tables.made_records import make_latency, make_memory, make_run
 
@@ -201,24 +200,6 @@ def test_the_collector_of_garbage_is_left_as_it_was() -> None:
 
 
 # what it costs
-
-
-def count_calls(action: Callable[[], object]) -> Counter[str]:
-    """How often each function written in Python is called, and each built-in one."""
-    counts: Counter[str] = Counter()
-
-    def notice(frame: FrameType, event: str, argument: Any) -> None:
-        if event == "call":
-            counts[f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}"] += 1
-        elif event == "c_call":
-            counts[getattr(argument, "__qualname__", "?")] += 1
-
-    sys.setprofile(notice)
-    try:
-        action()
-    finally:
-        sys.setprofile(None)
-    return counts
 
 
 @pytest.fixture(scope="module")

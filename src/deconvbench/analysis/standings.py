@@ -3,6 +3,7 @@
 One setting at one size, those of the report's first sentence and of its figures that show one size.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,8 @@ class Standing:
         As a reader calls it.
     ratio : float or None
         Its latency over that of the baseline; None where it has none.
+    ratio_low, ratio_high : float or None
+        Ends of its 95 % interval over replicates; None where it has none, as the baseline.
     ripple : float or None
         Phase ripple, or the flat-field ripple of a layer that is not linear.
     is_linear : bool
@@ -51,6 +54,8 @@ class Standing:
     ripple: float | None
     is_linear: bool = True
     verdict: str = ""
+    ratio_low: float | None = None
+    ratio_high: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,22 +136,33 @@ def _find_baseline(frame: pd.DataFrame) -> int:
     return int(known[0]) if len(known) else 0
 
 
-def _take_ratios(frame: pd.DataFrame, baseline: int) -> list[float]:
+def _take_ratios(frame: pd.DataFrame, baseline: int) -> list[tuple[float, float | None, float | None]]:
+    """Take the ratio of each row to the baseline with its interval; one that is computed here has none."""
     computed = frame["latency_s"] / frame["latency_s"][baseline]
     if "ratio" not in frame:
-        return [float(value) for value in computed]
+        return [(float(value), None, None) for value in computed]
     # those of another baseline are not comparable
-    is_same = frame["baseline_id"] == frame["case_id"][baseline]
-    return [float(value) for value in frame["ratio"].where(is_same).fillna(computed)]
+    own = frame.reindex(columns=["ratio", "ratio_low", "ratio_high"])
+    own = own.where(frame["baseline_id"] == frame["case_id"][baseline])
+    found = []
+    for index, (ratio, low, high) in enumerate(own.to_numpy(dtype=float, na_value=math.nan).tolist()):
+        has_interval = index != baseline and not math.isnan(low) and not math.isnan(high)
+        ends = (low, high) if has_interval else (None, None)
+        found.append((float(computed[index]) if math.isnan(ratio) else ratio, *ends))
+    return found
 
 
-def _place(row: Mapping[Any, Any], ratio: float, *, is_baseline: bool) -> Standing:
+def _place(
+    row: Mapping[Any, Any], ratio: tuple[float, float | None, float | None], *, is_baseline: bool
+) -> Standing:
     is_linear = pd.notna(row[_QUALITY])
     ripple = row[_QUALITY] if is_linear else row.get(_QUALITY_OF_OTHERS)
     words = {"frontier": row["on_frontier"], "baseline": is_baseline, "noisy": row["noisy"]}
     return Standing(
         layer=row["layer"],
-        ratio=ratio,
+        ratio=ratio[0],
+        ratio_low=ratio[1],
+        ratio_high=ratio[2],
         ripple=None if ripple is None or pd.isna(ripple) else float(ripple),
         is_linear=bool(is_linear),
         verdict=", ".join(word for word, applies in words.items() if applies),
