@@ -36,7 +36,7 @@ SUMMARY = pytest.StashKey[str]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take the same options as ``deconvbench run``."""
     group = parser.getgroup("deconvbench")
-    group.addoption("--preset", help="One of smoke, quick (default), article, full, fast.")
+    group.addoption("--preset", help="One of smoke, quick (default), article, full, fast, selftest.")
     group.addoption("--grid", metavar="FILE", help="A grid of your own, as TOML.")
     group.addoption("--set", action="append", default=[], metavar="AXIS=V,V", help="Replace an axis.")
     group.addoption("--upsampler", action="append", default=[], metavar="MODULE:FACTORY", help="One of your own.")

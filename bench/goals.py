@@ -8,6 +8,7 @@ import json
 import math
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ import torch
 from torch.utils.benchmark import Timer
 
 from bench.audit_speed import make_networks, measure_cost
+from bench.made_journal import write_run
 from deconvbench.errors import UsageError
 from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.measure.memory import measure_cpu_memory, measure_resident_peak
@@ -32,6 +34,7 @@ from deconvbench.runner.environment import collect_environment
 from deconvbench.studies.claims import CLAIMS, read_context
 from deconvbench.studies.training.command import list_runs
 from deconvbench.studies.training.workflow import estimate_seconds
+from deconvbench.tables.files import load
 from deconvbench.units import format_duration
 
 TIMED_CASES = (
@@ -69,7 +72,7 @@ CHEAP_CLAIMS = (1, 2, 3, 4, 5, 6, 13, 17)
 # by margin: the slowdown that a selftest is to find in nine of ten cases
 _SELFTEST_GOALS = {0.02: "5%", 0.05: "10%"}
 _SELFTEST_LIMIT_S = 600.0
-_CLAIMS_LIMIT_S, _BUDGET_LIMIT_S, _AUDIT_LIMIT_S = 10.0, 1800.0, 30.0
+_CLAIMS_LIMIT_S, _BUDGET_LIMIT_S, _AUDIT_LIMIT_S, _LOADING_LIMIT_S = 10.0, 1800.0, 30.0, 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +280,42 @@ def estimate_budget(steps: int = 5) -> Goal:
     )
 
 
+def time_loading(records: int = 100_000, repeats: int = 3) -> Iterator[Goal]:
+    """Time how long the table of a long journal takes to load, without tables beside it; the median of several.
+
+    Parameters
+    ----------
+    records : int
+        Records of cases in the journal; that it is compared with has a tenth of them.
+    repeats : int
+        How often each.
+    """
+    taken = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for count in (records // 10, records):
+            folder = write_run(Path(scratch) / str(count), count)
+            times = []
+            for _ in range(repeats):
+                started = time.perf_counter()
+                load(folder)
+                times.append(time.perf_counter() - started)
+            taken[count] = median(times)
+    longest = taken[records]
+    yield Goal(
+        name=f"journal of {records:,} records loads in",
+        measured=f"{longest:.1f} s",
+        limit=f"{_LOADING_LIMIT_S:.0f} s",
+        met=longest < _LOADING_LIMIT_S,
+    )
+    growth = longest / taken[records // 10]
+    yield Goal(
+        name=f"over a journal of {records // 10:,}",
+        measured=f"{growth:.1f} times as long",
+        limit="13",
+        met=growth <= 13,
+    )
+
+
 def read_measuring_share(results: Path = Path("results")) -> Iterator[Goal]:
     """Read from the newest run which share of its time went into measuring.
 
@@ -373,6 +412,7 @@ def list_goals() -> Iterator[Goal]:
     yield time_claims()
     yield from time_audits()
     yield estimate_budget()
+    yield from time_loading()
     yield from read_measuring_share()
     yield from read_quick()
     yield from read_selftest()

@@ -34,6 +34,12 @@ def test_the_page_on_metrics_alone_holds() -> None:
     assert result.failed == 0
 
 
+def test_the_page_on_terminals_and_scripts_holds() -> None:
+    result = _run(DOCS / "terminal.md")
+    assert result.attempted == 9
+    assert result.failed == 0
+
+
 def test_a_wrong_example_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("```python\n>>> x = 1\n```\n\ntext\n\n```python\n>>> x + 1\n3\n```\n", encoding="utf-8")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from deconvbench.networks.inspection import audit
     from deconvbench.networks.replacement import replace
     from deconvbench.records.case import Case
+    from deconvbench.tables.columns import describe_columns
     from deconvbench.tables.files import load
     from deconvbench.upsamplers import build_upsampler, list_upsamplers, register_upsampler
     from deconvbench.workflows.picture_scores import score
@@ -51,6 +52,7 @@ _HOMES = {
     "build_upsampler": "upsamplers",
     "checkerboard": "measure.artifacts",
     "compare": "analysis.comparison",
+    "describe_columns": "tables.columns",
     "effective_ripple": "measure.artifacts",
     "find_period": "measure.artifacts",
     "flat_field_ripple": "measure.artifacts",
@@ -84,6 +86,7 @@ __all__ = [
     "build_upsampler",
     "checkerboard",
     "compare",
+    "describe_columns",
     "effective_ripple",
     "find_period",
     "flat_field_ripple",

@@ -1,13 +1,17 @@
-"""Showing how far a run is: a bar on a terminal, plain lines elsewhere, always on standard error."""
+"""Showing how far a run is: a bar on a terminal, plain lines elsewhere, always on standard error.
+
+rich draws the bar, in colours unless ``NO_COLOR`` is set, and shows the cursor again however the block ends.
+"""
 
 import math
+import os
 import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
 from deconvbench.records.case import name_layer
 from deconvbench.records.pairs import PairRecord
@@ -17,6 +21,7 @@ from deconvbench.system.texts import tidy_line
 from deconvbench.units import format_bytes, format_duration, format_seconds
 
 LINE_EVERY_S = 10.0
+_DRAWN_PER_S = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,34 +94,73 @@ def show_progress(stream: TextIO, *, clock: Callable[[], float] = time.monotonic
     callable
         The observer to hand to the engine.
     """
-    if stream.isatty():
-        yield from _show_bar(stream)
+    if can_show_bar(stream):
+        yield from _show_bar(stream, clock)
     else:
         yield _make_line_printer(stream, clock)
+
+
+def can_show_bar(stream: TextIO) -> bool:
+    """Say whether a stream is a terminal on which a line can be drawn over.
+
+    Parameters
+    ----------
+    stream : text stream
+        Usually standard error.
+    """
+    return stream.isatty() and os.environ.get("TERM", "") not in {"dumb", "unknown"}
+
+
+def open_bar(stream: TextIO, *columns: Any) -> Any:
+    """Make a bar that leaves nothing behind.
+
+    Parameters
+    ----------
+    stream : text stream
+        A terminal.
+    *columns : ProgressColumn or str
+        Of rich.
+
+    Returns
+    -------
+    Progress
+        Of rich; to be entered.
+    """
+    from rich.console import Console  # noqa: PLC0415 -- only where there is a terminal
+    from rich.progress import Progress  # noqa: PLC0415
+
+    # what is drawn takes time from what is measured
+    return Progress(*columns, console=Console(file=stream), transient=True, refresh_per_second=_DRAWN_PER_S)
 
 
 def _is_failure(record: AnyRecord) -> bool:
     return record.status not in ("ok", "unsupported")
 
 
-def _show_bar(stream: TextIO) -> Iterator[JobObserver]:
-    from rich.console import Console  # noqa: PLC0415 -- only where there is a terminal
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bar  # noqa: PLC0415
+def _show_bar(stream: TextIO, clock: Callable[[], float]) -> Iterator[JobObserver]:
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    class LeftColumn(ProgressColumn):
+        """What is left: the last estimate, less the time since."""
+
+        def render(self, task: Task) -> Text:
+            ends_at = task.fields["ends_at"]
+            return Text("? left" if ends_at is None else f"{format_duration(max(ends_at - clock(), 0.0))} left")
 
     columns = (
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[left]} left"),
+        LeftColumn(),
         TextColumn("{task.description}", markup=False),
     )
-    with Bar(*columns, console=Console(file=stream), transient=True) as bar:
-        task = bar.add_task("starting", total=None, left="?")
+    with open_bar(stream, *columns) as bar:
+        task = bar.add_task("starting", total=None, ends_at=None)
 
         def observe(progress: JobDone) -> None:
             text = describe_record(progress.record)
-            left = format_duration(progress.remaining_s)
-            bar.update(task, completed=progress.done, total=progress.total, description=text, left=left)
+            ends_at = clock() + progress.remaining_s
+            bar.update(task, completed=progress.done, total=progress.total, description=text, ends_at=ends_at)
             if _is_failure(progress.record):
                 bar.console.print(text, markup=False, highlight=False)
 
@@ -178,17 +222,20 @@ def show_steps(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -
     callable
         To receive each step.
     """
-    if stream.isatty():
-        from rich.console import Console  # noqa: PLC0415 -- only where there is a terminal
-        from rich.markup import escape  # noqa: PLC0415
-        from rich.progress import Progress as Bar  # noqa: PLC0415
+    if can_show_bar(stream):
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
-        with Bar(console=Console(file=stream), transient=True) as bar:
+        columns = (
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}", markup=False),
+        )
+        with open_bar(stream, *columns) as bar:
             task = bar.add_task("starting", total=None)
 
             def update(step: PartDone) -> None:
-                title = escape(tidy_line(step.title))
-                bar.update(task, completed=step.done, total=step.total, description=title)
+                bar.update(task, completed=step.done, total=step.total, description=tidy_line(step.title))
                 if step.note:
                     bar.console.print(tidy_line(step.note), markup=False, highlight=False)
 

@@ -93,13 +93,42 @@ def median_interval(samples: ArrayLike, level: float = 0.95) -> tuple[float, flo
     ----------
     Le Boudec, "Performance Evaluation of Computer and Communication Systems", 2010, theorem 2.1.
     """
-    ordered = np.sort(_check_samples("samples", samples))
+    median, low, high = median_intervals(_check_samples("samples", samples)[np.newaxis], level)
+    return float(median[0]), float(low[0]), float(high[0])
+
+
+def median_intervals(samples: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats, Floats]:
+    """Medians of many rows of samples, each with the interval of `median_interval`.
+
+    Parameters
+    ----------
+    samples : array_like, shape (rows, n)
+        Independent, finite, at least one a row.
+    level : float
+        Probability of covering, between 0 and 1.
+
+    Returns
+    -------
+    median, low, high : ndarray, shape (rows,), float64
+        In the unit of the samples.
+
+    Raises
+    ------
+    ValueError
+        If there is no sample, one is not finite, or the level is not between 0 and 1.
+    """
+    rows = np.asarray(samples, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        raise ValueError(f"samples: shape {rows.shape} is not rows of at least one number")
+    if rows.size:
+        _check_samples("samples", rows.reshape(-1))
+    ordered = np.sort(rows, axis=1)
     tail = (1 - _check_level(level)) / 2
-    count = ordered.size
+    count = ordered.shape[1]
     # missed[k − 1] is how often the k-th smallest sample lies above the population's median: P(Bin(n, ½) < k)
     missed = special.bdtr(np.arange(count // 2), count, 0.5)
     k = max(int(np.count_nonzero(missed <= tail)), 1)
-    return float(np.median(ordered)), float(ordered[k - 1]), float(ordered[count - k])
+    return np.median(ordered, axis=1), ordered[:, k - 1], ordered[:, count - k]
 
 
 def mean_interval(samples: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
@@ -218,25 +247,37 @@ def pool_replicates(
         If there is no median, one is not finite and positive, the level is not between 0 and 1, or only one of
         variance and dof is given.
     """
-    values = _check_samples("medians", medians)
-    if values.min() <= 0:
-        raise ValueError(f"medians: {values.min()} is not above 0")
+    values = _check_medians(_check_samples("medians", medians))
     if (variance is None) != (dof is None):
         raise ValueError(f"variance and dof: {variance} and {dof}; give both or none")
     _check_level(level)
-    count = values.size
-    value = float(np.median(values))
-    if count == 1:
-        return Pooled(value=value, low=math.nan, high=math.nan, replicates=1)
-    logs = np.log(values)
-    own = float(np.var(logs, ddof=1)) if variance is None else variance
-    freedom = count - 1 if dof is None else dof
-    half = float(special.stdtrit(freedom, (1 + level) / 2)) * math.sqrt(own / count)
-    centre = float(np.mean(logs))
-    # two replicates that disagree at a high level can reach beyond what a float holds
-    with np.errstate(over="ignore", under="ignore"):
-        low, high = float(np.exp(centre - half)), float(np.exp(centre + half))
-    return Pooled(value=value, low=min(low, value), high=max(high, value), replicates=count)
+    found = _pool_rows(
+        values[np.newaxis],
+        level,
+        None if variance is None else np.array([variance]),
+        None if dof is None else np.array([dof]),
+    )
+    return found[0]
+
+
+def _pool_rows(values: Floats, level: float, variances: Floats | None, dof: Floats | None) -> list[Pooled]:
+    """Pool rows of as many replicates each, shape (cases, replicates)."""
+    cases, count = values.shape
+    medians = np.median(values, axis=1)
+    lows = highs = np.full(cases, math.nan)
+    if count > 1:
+        logs = np.log(values)
+        own = np.var(logs, axis=1, ddof=1) if variances is None else variances
+        freedom = np.full(cases, count - 1.0) if dof is None else dof
+        half = special.stdtrit(freedom, (1 + level) / 2) * np.sqrt(own / count)
+        centre = logs.mean(axis=1)
+        # two replicates that disagree at a high level can reach beyond what a float holds
+        with np.errstate(over="ignore", under="ignore"):
+            lows, highs = np.minimum(np.exp(centre - half), medians), np.maximum(np.exp(centre + half), medians)
+    return [
+        Pooled(value=value, low=low, high=high, replicates=count)
+        for value, low, high in zip(medians.tolist(), lows.tolist(), highs.tolist(), strict=True)
+    ]
 
 
 def shrink_variances(variances: ArrayLike, dof: ArrayLike) -> ShrunkVariances:
@@ -327,12 +368,22 @@ def pool_cases(cases: Sequence[Sequence[float]], level: float = 0.95) -> list[Po
     list of Pooled or None
         In order; None for a case without any replicate.
     """
-    variances = [float(np.var(np.log(values), ddof=1)) if len(values) > 1 else math.nan for values in cases]
-    shrunk = shrink_variances(variances, [max(len(values) - 1, 0) for values in cases])
-    return [
-        pool_replicates(values, level, variance=float(variance), dof=float(dof)) if values else None
-        for values, variance, dof in zip(cases, shrunk.variances, shrunk.dof, strict=True)
-    ]
+    _check_level(level)
+    lengths = np.fromiter(map(len, cases), dtype=np.int64, count=len(cases))
+    variances = np.full(len(cases), math.nan)
+    rows = {}
+    for length in np.unique(lengths[lengths > 0]).tolist():
+        places = np.flatnonzero(lengths == length)
+        rows[length] = places, _check_medians(np.array([cases[place] for place in places], dtype=np.float64))
+        if length > 1:
+            variances[places] = np.var(np.log(rows[length][1]), axis=1, ddof=1)
+    shrunk = shrink_variances(variances, np.maximum(lengths - 1, 0))
+    pooled: list[Pooled | None] = [None] * len(cases)
+    for places, values in rows.values():
+        found = _pool_rows(values, level, shrunk.variances[places], shrunk.dof[places])
+        for place, each in zip(places, found, strict=True):
+            pooled[place] = each
+    return pooled
 
 
 def pareto_front(cost: ArrayLike, quality: ArrayLike) -> NDArray[np.bool_]:
@@ -377,6 +428,14 @@ def _check_samples(name: str, samples: ArrayLike) -> Floats:
     if not np.isfinite(values).all():
         raise ValueError(f"{name}: {values[~np.isfinite(values)][0]} is not finite")
     return values
+
+
+def _check_medians(medians: Floats) -> Floats:
+    if not np.isfinite(medians).all():
+        raise ValueError(f"medians: {medians[~np.isfinite(medians)][0]} is not finite")
+    if medians.min() <= 0:
+        raise ValueError(f"medians: {medians.min()} is not above 0")
+    return medians
 
 
 def _check_level(level: float) -> float:

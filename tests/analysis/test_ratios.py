@@ -25,7 +25,14 @@ def test_without_that_it_is_the_fastest() -> None:
 
 
 def test_ratios_of_the_table_come_before_those_of_latencies() -> None:
-    frame = make(baseline_id=["b", "b", "a"], ratio=[0.4, 1.0, 9.0])
-    assert take_ratios(frame, 1) == pytest.approx([0.4, 1.0, 2.0])
-    assert take_ratios(make(), 0) == pytest.approx([1.0, 2.0, 4.0])
-    assert take_ratios(make(baseline_id=["b"] * 3, ratio=[math.nan] * 3), 1) == pytest.approx([0.5, 1.0, 2.0])
+    found = take_ratios(make(baseline_id=["b", "b", "a"], ratio=[0.4, 1.0, 9.0]), 1)
+    assert [ratio for ratio, *_ in found] == pytest.approx([0.4, 1.0, 2.0])
+    assert take_ratios(make(), 0) == [(1.0, None, None), (2.0, None, None), (4.0, None, None)]
+    found = take_ratios(make(baseline_id=["b"] * 3, ratio=[math.nan] * 3), 1)
+    assert [ratio for ratio, *_ in found] == pytest.approx([0.5, 1.0, 2.0])
+
+
+def test_intervals_are_those_of_the_table_and_the_baseline_has_none() -> None:
+    known = {"baseline_id": ["b"] * 3, "ratio": [0.4, 1.0, 2.0]}
+    ends = {"ratio_low": [0.3, 1.0, math.nan], "ratio_high": [0.5, 1.0, 3.0]}
+    assert take_ratios(make(**known, **ends), 1) == [(0.4, 0.3, 0.5), (1.0, None, None), (2.0, None, None)]

@@ -110,3 +110,18 @@ def test_ratios_that_were_measured_come_before_those_that_are_computed() -> None
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_layers_have_no_standing(count: int) -> None:
     assert list_standings(make_summary((("transposed", 3),), (32,), ("forward",)).iloc[:count]) is None
+
+
+def test_a_ratio_of_the_table_has_its_interval_and_one_that_is_computed_has_none() -> None:
+    summary = make_summary((("transposed", 3), ("nearest_conv", 3), ("bicubic_conv", 3)), (32,), ("forward",))
+    ids = dict(zip(summary["upsampler"], summary["case_id"], strict=True))
+    summary["baseline_id"] = [ids["transposed"], ids["transposed"], None]
+    summary = summary.assign(ratio=[1.0, 0.5, np.nan], ratio_low=[1.0, 0.4, np.nan], ratio_high=[1.0, 0.6, np.nan])
+    found = take(summary)
+    ends = {row.layer: (row.ratio_low, row.ratio_high) for row in found.rows}
+    assert ends == {
+        "nearest_conv k3 s2": (0.4, 0.6),
+        "transposed k3 s2": (None, None),
+        "bicubic_conv k3 s2": (None, None),
+    }
+    assert find(found, "nearest_conv k3 s2").ratio == 0.5

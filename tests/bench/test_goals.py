@@ -19,6 +19,7 @@ from bench.goals import (
     read_selftest,
     time_audits,
     time_claims,
+    time_loading,
 )
 from deconvbench.studies.claims import CLAIMS, Claim, Evidence, Finding
 from deconvbench.units import format_duration
@@ -164,3 +165,18 @@ def test_ratios_are_read_from_the_newest_two_runs_of_quick(tmp_path: Path) -> No
         ("7.0%", False),
         ("14.0%", False),
     ]
+
+
+def test_journals_of_two_lengths_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[int] = []
+    times = iter([0.0, 1.0, 2.0, 4.0, 10.0, 14.0, 20.0, 24.0])
+    monkeypatch.setattr(goals.time, "perf_counter", lambda: next(times))
+    monkeypatch.setattr(
+        goals,
+        "load",
+        lambda folder: loaded.append((folder / "journal.jsonl").read_text().count('"kind":"record"')),
+    )
+    longest, growth = time_loading(records=200, repeats=2)
+    assert loaded == [20, 20, 200, 200]
+    assert (longest.measured, longest.limit, longest.met) == ("4.0 s", "5 s", True)
+    assert (growth.measured, growth.met) == ("2.7 times as long", True)

@@ -11,6 +11,7 @@ from deconvbench.__main__ import main
 from deconvbench.progress import PartDone
 from deconvbench.studies import claims
 from deconvbench.studies.claims import CLAIMS, ClaimResult
+from tests.json_schemas import check_output
 from tests.studies.claims.made_evidence import FLIPS
 from tests.studies.claims.test_table import write_results, write_run, write_speedups
 
@@ -54,7 +55,7 @@ def test_without_a_run_the_claims_table_is_printed_and_nothing_written(
 
 def test_json_is_one_object(here: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["claims", "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
+    document = check_output(capsys.readouterr().out)
     assert document["kind"] == "claims"
     assert [row["id"] for row in document["rows"]] == list(range(1, 19))
     assert set(document["rows"][0]) == {"id", "claim", "source", "verdict", "evidence", "sentence"}
@@ -111,7 +112,7 @@ def test_the_whole_way_from_files_to_verdicts(here: Path, capsys: pytest.Capture
     write_speedups(here / "fast")
     write_results(here / "trained")
     assert main(["claims", "fast", "--results", "trained", "--json"]) == 0
-    printed = json.loads(capsys.readouterr().out)["rows"]
+    printed = check_output(capsys.readouterr().out)["rows"]
     kept = json.loads((here / "fast" / "claims.json").read_text(encoding="utf-8"))["rows"]
     assert printed == [{name: value for name, value in row.items() if name != "figure"} for row in kept]
     verdicts = {row["id"]: row["verdict"] for row in printed}

@@ -1,6 +1,5 @@
 """Scoring pictures from the command line."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL import Image
 from deconvbench.__main__ import main
 from deconvbench.measure.decoding import read_levels
 from deconvbench.workflows import picture_scores
+from tests.json_schemas import check_output
 from tests.measure.test_picture import draw
 
 
@@ -45,7 +45,7 @@ def test_as_json_it_is_one_strict_object(capsys: pytest.CaptureFixture[str]) -> 
     Path("notes.txt").write_text("x")
     assert main(["score", "board.png", "clean.png", "notes.txt", "--json", "--period", "2"]) == 0
     out, err = capsys.readouterr()
-    answer = json.loads(out, parse_constant=pytest.fail)
+    answer = check_output(out)
     assert (answer["schema_version"], answer["kind"], answer["period"]) == (1, "score", 2)
     assert [row["name"] for row in answer["rows"]] == ["board.png", "clean.png", "notes.txt"]
     assert [row.get("verdict") for row in answer["rows"]] == ["checkerboard", "nothing", None]

@@ -7,6 +7,7 @@ import pytest
 
 from deconvbench.__main__ import main
 from tests.analysis.made_choices import write_run
+from tests.json_schemas import check_output
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_it_exits_with_1_where_no_layer_is_left(run: str, capsys: pytest.Capture
 
 def test_as_json_it_is_one_strict_object(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recommend", run, "--size", "8", "--checkerboard", "0.5", "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    answer = check_output(capsys.readouterr().out)
     assert (answer["schema_version"], answer["kind"]) == (1, "recommend")
     assert [row["verdict"] for row in answer["rows"]].count("chosen") == 1
     assert answer["limits"] == {"checkerboard": 0.5}
@@ -42,7 +43,7 @@ def test_as_json_it_is_one_strict_object(run: str, capsys: pytest.CaptureFixture
         "left", "nearest", "relaxed", "without_ripple", "missing", "source", "trained",
     }  # fmt: skip
     assert main(["recommend", run, "--memory", "1", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["case_id"] is None
+    assert check_output(capsys.readouterr().out)["case_id"] is None
 
 
 @pytest.mark.usefixtures("capsys")

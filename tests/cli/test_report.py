@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deconvbench.__main__ import main
+from tests.json_schemas import check_output
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def test_compare_exits_1_where_something_is_slower(
 @pytest.mark.usefixtures("here")
 def test_compare_as_json_is_one_strict_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "base.json", "slow.json", "--json"]) == 1
-    answer = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    answer = check_output(capsys.readouterr().out)
     assert (answer["schema_version"], answer["kind"]) == (1, "compare")
     latency, ripple = answer["rows"]
     assert list(latency) == ["case_id", "metric", "ratio", "low", "high", "verdict", "reason"]

@@ -13,6 +13,7 @@ from deconvbench.records.case import Case
 from deconvbench.runner import catalogue
 from deconvbench.runner.catalogue import CatalogueRow
 from deconvbench.upsamplers import registry
+from tests.json_schemas import check_output
 
 FAULTY = "tests.faulty_upsamplers"
 TINY = ["--preset", "smoke", "-k", "nearest and 8x8", "--seed", "1"]
@@ -28,7 +29,7 @@ def test_grid_lists_cases_and_counts_them(capsys: pytest.CaptureFixture[str]) ->
 
 def test_grid_as_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["grid", "--set", "height=8", "-k", "subpixel_icnr and train and not blur", "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
+    answer = check_output(capsys.readouterr().out)
     assert (answer["schema_version"], answer["kind"], len(answer["rows"])) == (1, "grid", 1)
     row = answer["rows"][0]
     assert row.pop("case_id") == Case(**row).case_id == "subpixel_icnr-k3-s2-c64x32-8x8-train"
@@ -77,7 +78,7 @@ def test_upsamplers_as_json_are_one_strict_object(
     capsys: pytest.CaptureFixture[str], made_row: CatalogueRow
 ) -> None:
     assert main(["grid", "--upsamplers", "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    answer = check_output(capsys.readouterr().out)
     assert (answer["schema_version"], answer["kind"]) == (1, "upsamplers")
     (row,) = answer["rows"]
     assert list(row) == [

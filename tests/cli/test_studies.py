@@ -1,6 +1,5 @@
 """Commands of the studies."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from deconvbench.__main__ import main
 from deconvbench.progress import PartDone, PartObserver
 from deconvbench.studies import validation
 from deconvbench.studies.validation.workflow import Validation
+from tests.json_schemas import check_output
 from tests.made_pairs import draw_pairs
 
 
@@ -32,7 +32,7 @@ def test_selftest_prints_what_each_rule_did(
     assert "Really slowed by 10%" in out
     assert "records and result: there" in err
     assert main(["selftest", "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    answer = check_output(capsys.readouterr().out)
     assert answer["kind"] == "selftest"
     assert {row["false_alarms"] for row in answer["rows"]} == {0}
 

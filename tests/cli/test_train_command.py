@@ -109,7 +109,7 @@ def test_an_interrupt_is_130_and_prints_no_folder(
         ("--seeds 0", "--seeds: 0"),
         ("--jobs 0", "--jobs: 0"),
         ("--steps 0", "steps: 0"),
-        ("--steps x", "'--steps'"),
+        ("--steps x", "--steps: 'x' is not a whole number"),
         ("--crop-size 30", "crop_size: 30"),
         ("--crop-size 4096", "crop_size: no image has 4096×4096 pixels"),
         ("--device cuda:77", "device: 'cuda:77' is not on this machine"),

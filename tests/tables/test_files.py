@@ -153,7 +153,7 @@ def test_tables_of_this_journal_are_read_though_older_or_torn_since(
     set_age(tmp_path / TABLE_NAME, 1000)
     with (tmp_path / JOURNAL_NAME).open("a") as journal:
         journal.write('{"schema_version":1,"ki')
-    monkeypatch.setattr(files, "build_table", None)
+    monkeypatch.setattr(files, "lay_out_table", None)
     pd.testing.assert_frame_equal(load(tmp_path), written)
 
 

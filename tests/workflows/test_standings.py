@@ -4,7 +4,9 @@ from deconvbench.analysis.standings import Standing, Standings
 from deconvbench.workflows.standings import format_standings
 
 ROWS = (
-    Standing(layer="transposed k2 s2", ratio=0.5, ripple=0.0, verdict="frontier"),
+    Standing(
+        layer="transposed k2 s2", ratio=0.5, ratio_low=0.487, ratio_high=0.51, ripple=0.0, verdict="frontier"
+    ),
     Standing(layer="max_unpool_conv k3 s2", ratio=12.345, ripple=0.05, is_linear=False, verdict="noisy"),
     Standing(layer="x s2", ratio=1.0, ripple=None),
     Standing(layer="nearest_conv_native k3 s2", ratio=None, ripple=None, verdict="unsupported: " + "y" * 80),
@@ -15,15 +17,15 @@ def test_columns_are_aligned() -> None:
     found = Standings(setting="forward, cpu, input 8×8", baseline="transposed k3 s2", rows=ROWS, left_out=3)
     head, *lines = format_standings(found).splitlines()
     assert head == (
-        "forward, cpu, input 8×8; ratio: latency over that of transposed k3 s2; ripple of a constant input: 0 is"
-        " best; frontier: nothing is both faster and cleaner"
+        "forward, cpu, input 8×8; ratio: latency over that of transposed k3 s2, with its 95 % interval; ripple of"
+        " a constant input: 0 is best; frontier: nothing is both faster and cleaner"
     )
     assert lines == [
-        "layer                      ratio      ripple  verdict",
-        "transposed k2 s2            0.50           0  frontier",
-        "max_unpool_conv k3 s2      12.35  flat 0.050  noisy",
-        "x s2                        1.00           –",
-        f"nearest_conv_native k3 s2      –           –  unsupported: {'y' * 46}…",
+        "layer                      ratio          95 %      ripple  verdict",
+        "transposed k2 s2            0.50  0.49 to 0.51           0  frontier",
+        "max_unpool_conv k3 s2      12.35                flat 0.050  noisy",
+        "x s2                        1.00                         –",
+        f"nearest_conv_native k3 s2      –                         –  unsupported: {'y' * 46}…",
         "and 3 more, all in the report",
     ]
 

@@ -131,14 +131,16 @@ def make_side(table: pd.DataFrame, name: str) -> Side:
     ok, failed = table[is_ok], table[~is_ok].drop_duplicates("case_id")
     latencies = _take_replicates(ok, "latency_floor_s")
     ratios, baselines = _take_ratios(ok)
-    values = ok.groupby("case_id", sort=False)[list(TOLERANCES)].median()
+    values = ok.groupby("case_id", sort=False)[list(TOLERANCES)].median().astype("float64")
+    metrics = {
+        str(case): dict(zip(TOLERANCES, map(_to_float, row), strict=True))
+        for case, row in zip(values.index, values.to_numpy().tolist(), strict=True)
+    }
     return Side(
         name=name,
         latencies_s=latencies,
         failures={str(row.case_id): f"{row.status}: {row.message}" for row in failed.itertuples()},
-        metrics={
-            case: {metric: _to_float(values.loc[case, metric]) for metric in TOLERANCES} for case in latencies
-        },
+        metrics=metrics,
         machine_ids=_tidy_names(table["machine_id"].dropna()),
         torch_versions=_tidy_names(table["torch_version"].dropna()),
         code_versions=_tidy_names(table["code_version"].dropna()),
@@ -151,7 +153,10 @@ def make_side(table: pd.DataFrame, name: str) -> Side:
 def _take_replicates(ok: pd.DataFrame, column: str) -> dict[str, list[float]]:
     """Take one number for each process, by case."""
     processes = ok.groupby(["case_id", "replicate", "process_index"], sort=False)[column].min()
-    return {str(case): [float(v) for v in group] for case, group in processes.groupby("case_id", sort=False)}
+    taken: dict[str, list[float]] = {}
+    for case, value in zip(processes.index.get_level_values(0), processes.tolist(), strict=True):
+        taken.setdefault(str(case), []).append(float(value))
+    return taken
 
 
 def _take_ratios(ok: pd.DataFrame) -> tuple[dict[str, list[float]], dict[str, str]]:
@@ -160,7 +165,9 @@ def _take_ratios(ok: pd.DataFrame) -> tuple[dict[str, list[float]], dict[str, st
         return {}, {}
     timed = ok[ok["ratio"].notna() & ok["baseline_id"].notna() & (ok["baseline_id"] != "")]
     timed = timed[timed["baseline_id"] != timed["case_id"]]
-    found = {str(case): {*map(str, group)} for case, group in timed.groupby("case_id")["baseline_id"]}
+    found: dict[str, set[str]] = {}
+    for case, baseline in zip(timed["case_id"], timed["baseline_id"], strict=True):
+        found.setdefault(str(case), set()).add(str(baseline))
     baselines = {case: names.pop() for case, names in found.items() if len(names) == 1}
     return _take_replicates(timed[timed["case_id"].isin([*baselines])], "ratio"), baselines
 

@@ -91,13 +91,8 @@ def _add_ratios(group: pd.DataFrame) -> pd.DataFrame:
     frame = group.sort_values("latency_s", kind="stable").reset_index(drop=True)
     baseline = find_baseline(frame)
     own = frame["case_id"][baseline]
-    ratios = pd.Series(take_ratios(frame, baseline))
-    if "ratio" in frame:
-        is_same = frame["baseline_id"] == own
-        ends = [frame[end].where(is_same).astype(float) for end in ("ratio_low", "ratio_high")]
-    else:
-        ends = [pd.Series(np.nan, index=frame.index)] * 2
-    return frame.assign(ratio=ratios, ratio_low=ends[0], ratio_high=ends[1], baseline_id=own)
+    ratios = pd.DataFrame(take_ratios(frame, baseline), columns=["ratio", "ratio_low", "ratio_high"], dtype=float)
+    return frame.assign(baseline_id=own, **{str(name): values for name, values in ratios.items()})
 
 
 def measure_agreement(overlaid: pd.DataFrame, runs: Sequence[str], seed: int = 0) -> list[Agreement]:

@@ -1,5 +1,7 @@
 """Ratios to a baseline within one setting at one size: which layer is the baseline, and what each ratio is."""
 
+import math
+
 import pandas as pd
 
 _BASELINE = ("transposed", 3)
@@ -29,7 +31,7 @@ def find_baseline(frame: pd.DataFrame) -> int:
     return int(known[0]) if len(known) else 0
 
 
-def take_ratios(frame: pd.DataFrame, baseline: int) -> list[float]:
+def take_ratios(frame: pd.DataFrame, baseline: int) -> list[tuple[float, float | None, float | None]]:
     """Take the latency of each layer over that of the baseline.
 
     Parameters
@@ -41,12 +43,19 @@ def take_ratios(frame: pd.DataFrame, baseline: int) -> list[float]:
 
     Returns
     -------
-    list of float
-        The ratios of the table where it has them, taken in the same moments, else those of latencies.
+    list of (float, float or None, float or None)
+        Each with the ends of its interval: the ratios of the table where it has them, taken in the same moments,
+        else those of latencies, which have none.
     """
     computed = frame["latency_s"] / frame["latency_s"][baseline]
     if "ratio" not in frame:
-        return [float(value) for value in computed]
+        return [(float(value), None, None) for value in computed]
     # those of another baseline are not comparable
-    is_same = frame["baseline_id"] == frame["case_id"][baseline]
-    return [float(value) for value in frame["ratio"].where(is_same).fillna(computed)]
+    own = frame.reindex(columns=["ratio", "ratio_low", "ratio_high"])
+    own = own.where(frame["baseline_id"] == frame["case_id"][baseline])
+    found = []
+    for index, (ratio, low, high) in enumerate(own.to_numpy(dtype=float, na_value=math.nan).tolist()):
+        has_interval = index != baseline and not math.isnan(low) and not math.isnan(high)
+        ends = (low, high) if has_interval else (None, None)
+        found.append((float(computed[index]) if math.isnan(ratio) else ratio, *ends))
+    return found

@@ -37,6 +37,8 @@ class Standing:
         As a reader calls it.
     ratio : float or None
         Its latency over that of the baseline; None where it has none.
+    ratio_low, ratio_high : float or None
+        Ends of its 95 % interval over replicates; None where it has none, as the baseline.
     ripple : float or None
         Phase ripple, or the flat-field ripple of a layer that is not linear.
     is_linear : bool
@@ -51,6 +53,8 @@ class Standing:
     ripple: float | None
     is_linear: bool = True
     verdict: str = ""
+    ratio_low: float | None = None
+    ratio_high: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +123,17 @@ def list_standings(summary: pd.DataFrame, limit: int = 12) -> Standings | None:
     )
 
 
-def _place(row: Mapping[Any, Any], ratio: float, *, is_baseline: bool) -> Standing:
+def _place(
+    row: Mapping[Any, Any], ratio: tuple[float, float | None, float | None], *, is_baseline: bool
+) -> Standing:
     is_linear = pd.notna(row[_QUALITY])
     ripple = row[_QUALITY] if is_linear else row.get(_QUALITY_OF_OTHERS)
     words = {"frontier": row["on_frontier"], "baseline": is_baseline, "noisy": row["noisy"]}
     return Standing(
         layer=row["layer"],
-        ratio=ratio,
+        ratio=ratio[0],
+        ratio_low=ratio[1],
+        ratio_high=ratio[2],
         ripple=None if ripple is None or pd.isna(ripple) else float(ripple),
         is_linear=bool(is_linear),
         verdict=", ".join(word for word, applies in words.items() if applies),

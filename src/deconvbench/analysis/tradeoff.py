@@ -87,7 +87,7 @@ def join_tradeoff(
     require_columns(summary, "df", wanted, ("latency_s", quality), hint)
     kept = summary[(summary["status"] == "ok") & summary["latency_s"].notna()].reset_index(drop=True)
     fields = [*COMPARABLE_FIELDS, *(name for name in _ORIGIN_FIELDS if name in kept)]
-    group = kept.groupby(fields, dropna=False, sort=False).ngroup().to_numpy()
+    groups = kept.groupby(fields, dropna=False, sort=False).indices
     metric = kept[quality].to_numpy(dtype=np.float64, na_value=np.nan)
     declared = METRICS[quality]
     metric = np.where(np.abs(metric) < declared.zero_below, 0.0, metric)
@@ -99,12 +99,12 @@ def join_tradeoff(
     frontier = np.zeros(metric.shape, dtype=np.bool_)
     without_fast = np.zeros(metric.shape, dtype=np.bool_)
     is_slow = ~kept["upsampler"].isin(FAST_UPSAMPLERS).to_numpy(dtype=np.bool_)
-    for number in np.unique(group):
-        members = group == number
-        cost = _find_costs(kept[members])
+    costs = kept[[name for name in ("ratio", "baseline_id", "latency_s") if name in kept]]
+    for members in groups.values():
+        cost = _find_costs(costs.iloc[members])
         relative[members] = cost / cost.min()
         frontier[members] = pareto_front(relative[members], metric[members])
-        slow = members & is_slow
+        slow = members[is_slow[members]]
         without_fast[slow] = pareto_front(relative[slow], metric[slow])
     layers = [
         format_layer(upsampler, None if pd.isna(kernel) else int(kernel), int(scale))

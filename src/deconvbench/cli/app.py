@@ -33,8 +33,10 @@ _CLICK_ABORT: type[Exception] = typer.Abort
 _MAX_WORD, _MAX_LINE = 300, 2000
 _LONG_WORD = re.compile(rf"\S{{{_MAX_WORD + 1},}}")
 
+# how typer begins what it says of a value; the rest is what `cli.options` says
+_INVALID_VALUE = re.compile(r"Invalid value for '(?P<name>[^']+)'(?: / '[^']+')*: (?P<reason>.*)", re.DOTALL)
+
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,  # which takes [default: quick] for markup, and shows nothing of it
     help="Benchmark of upsampling layers in PyTorch: latency, memory and checkerboard artifacts in one table.",
@@ -120,11 +122,19 @@ def run_app(application: typer.Typer, name: str, arguments: Sequence[str] | None
             print_text(traceback.format_exc(), sys.stderr)
         return report_error(error)
     except _CLICK_USAGE_ERROR as error:
-        message: str = getattr(error, "format_message", error.__str__)()
-        return report_error(UsageError(f"{message} (see deconvbench --help)"))
+        return report_error(UsageError(_describe_usage(error)))
     if received:
         return 128 + received[0]
     return code if isinstance(code, int) else 0
+
+
+def _describe_usage(error: Exception) -> str:
+    """Say in this package's words what the command line was given in vain."""
+    message: str = getattr(error, "format_message", error.__str__)().rstrip(".")
+    found = _INVALID_VALUE.fullmatch(message)
+    if found is None:
+        return f"{message} (see deconvbench --help)"
+    return f"{found['name']}: {found['reason']}"
 
 
 def report_error(error: DeconvbenchError) -> int:

@@ -17,6 +17,7 @@ from deconvbench.cli.options import (
     UpsamplerOption,
     parse_fail_on,
     parse_path,
+    parse_whole,
 )
 from deconvbench.cli.output import check_comparison_files, show_comparison
 from deconvbench.progress import print_interruption
@@ -46,6 +47,7 @@ def compare_commits(
         typer.Option(
             "--replicates",
             metavar="N",
+            parser=parse_whole,
             help="Pairs of fresh processes [default: 10, and up to 30 for cases not decided].",
         ),
     ] = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deconvbench.cli.options import ForceOption, JsonOption, parse_path
+from deconvbench.cli.options import ForceOption, JsonOption, parse_number, parse_path
 from deconvbench.cli.output import OWN_PICTURE_SCORES, OWN_PNG, print_rows
 from deconvbench.errors import UsageError, quote
 from deconvbench.system.texts import print_text
@@ -59,7 +59,10 @@ def score(
     fail_over: Annotated[
         float | None,
         typer.Option(
-            "--fail-over", metavar="LEVELS", help="Exit 1 if a picture has a grid of more 8-bit levels than that."
+            "--fail-over",
+            metavar="LEVELS",
+            parser=parse_number,
+            help="Exit 1 if a picture has a grid of more 8-bit levels than that.",
         ),
     ] = None,
     force: ForceOption = False,

@@ -1,5 +1,6 @@
 """The options that several commands share, and the selection that they make together."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +23,25 @@ def parse_path(text: str) -> Path:
     return Path(text)
 
 
+def parse_whole(text: int | str) -> int:
+    """Take a whole number as typed: digits with or without a sign, and nothing else; a default comes as it is."""
+    if isinstance(text, str) and not re.fullmatch(r"[+-]?[0-9]{1,4000}", text):
+        raise typer.BadParameter(f"{quote(text)} is not a whole number")
+    return int(text)
+
+
+def parse_number(text: float | str) -> float:
+    """Take a number as typed; a default comes as it is."""
+    if isinstance(text, str) and not re.fullmatch(
+        r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|nan|[+-]?inf", text
+    ):
+        raise typer.BadParameter(f"{quote(text)} is not a number")
+    return float(text)
+
+
 PresetOption = Annotated[
     str | None,
-    typer.Option("--preset", metavar="NAME", help="One of smoke, quick (default), article, full, fast."),
+    typer.Option("--preset", metavar="NAME", help="One of smoke, quick (default), article, full, fast, selftest."),
 ]
 GridOption = Annotated[
     Path | None,
@@ -43,10 +60,18 @@ UpsamplerOption = Annotated[
 DeviceOption = Annotated[str, typer.Option("--device", metavar="D,D", help="Devices: cpu, cuda, cuda:1, mps.")]
 ReplicatesOption = Annotated[
     int | None,
-    typer.Option("--replicates", metavar="N", help="Number of passes over the cases, each in a fresh process."),
+    typer.Option(
+        "--replicates",
+        metavar="N",
+        parser=parse_whole,
+        help="Number of passes over the cases, each in a fresh process.",
+    ),
 ]
 TimeoutOption = Annotated[
-    float | None, typer.Option("--timeout", metavar="S", help="Seconds before a case is stopped as hanging.")
+    float | None,
+    typer.Option(
+        "--timeout", metavar="S", parser=parse_number, help="Seconds before a case is stopped as hanging."
+    ),
 ]
 PrecisionOption = Annotated[
     str | None,
@@ -55,7 +80,8 @@ PrecisionOption = Annotated[
     ),
 ]
 SeedOption = Annotated[
-    int | None, typer.Option("--seed", metavar="N", help="Random seed of case order, weights and inputs.")
+    int | None,
+    typer.Option("--seed", metavar="N", parser=parse_whole, help="Random seed of case order, weights and inputs."),
 ]
 ConditionsOption = Annotated[
     str | None,

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deconvbench.cli.options import ForceOption, JsonOption, ResultsOption, name_options, parse_path
+from deconvbench.cli.options import (
+    ForceOption,
+    JsonOption,
+    ResultsOption,
+    name_options,
+    parse_number,
+    parse_path,
+    parse_whole,
+)
 from deconvbench.cli.output import OWN_RECOMMENDATION, print_rows
 from deconvbench.errors import UsageError
 from deconvbench.system.texts import print_text
@@ -33,16 +41,22 @@ def recommend(
     channels: Annotated[
         str | None, typer.Option("--channels", metavar="INxOUT", help="Channels in and out: 64x32.")
     ] = None,
-    scale: Annotated[int | None, typer.Option("--scale", metavar="S", help="Scale factor.")] = None,
+    scale: Annotated[
+        int | None, typer.Option("--scale", metavar="S", parser=parse_whole, help="Scale factor.")
+    ] = None,
     step: Annotated[
         str | None, typer.Option("--step", metavar="STEP", help="forward (default where measured) or train.")
     ] = None,
-    batch: Annotated[int | None, typer.Option("--batch", metavar="N", help="Images at a time.")] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", metavar="N", parser=parse_whole, help="Images at a time.")
+    ] = None,
     dtype: Annotated[str | None, typer.Option("--dtype", metavar="T", help="float32, bfloat16, ...")] = None,
     memory_format: Annotated[
         str | None, typer.Option("--memory-format", metavar="F", help="contiguous or channels_last.")
     ] = None,
-    threads: Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads on the CPU.")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", metavar="N", parser=parse_whole, help="Threads on the CPU.")
+    ] = None,
     execution: Annotated[
         str | None, typer.Option("--execution", metavar="E", help="eager, compile or cudagraph.")
     ] = None,
@@ -52,17 +66,24 @@ def recommend(
     ripple: Annotated[
         float | None,
         typer.Option(
-            "--ripple", metavar="SHARE", help="Limit: most ripple of a constant input at initialisation, 0 to 1."
+            "--ripple",
+            metavar="SHARE",
+            parser=parse_number,
+            help="Limit: most ripple of a constant input at initialisation, 0 to 1.",
         ),
     ] = None,
     checkerboard: Annotated[
         float | None,
         typer.Option(
-            "--checkerboard", metavar="LEVELS", help="Limit: most checkerboard after training, in 8-bit levels."
+            "--checkerboard",
+            metavar="LEVELS",
+            parser=parse_number,
+            help="Limit: most checkerboard after training, in 8-bit levels.",
         ),
     ] = None,
     psnr: Annotated[
-        float | None, typer.Option("--psnr", metavar="DB", help="Limit: least PSNR after training.")
+        float | None,
+        typer.Option("--psnr", metavar="DB", parser=parse_number, help="Limit: least PSNR after training."),
     ] = None,
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Estimate beyond the measured sizes, too.")

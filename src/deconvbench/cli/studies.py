@@ -15,6 +15,7 @@ from deconvbench.cli.options import (
     SetOption,
     make_selection,
     parse_path,
+    parse_whole,
 )
 from deconvbench.cli.output import OWN_CLAIMS, print_rows
 from deconvbench.system.texts import print_text
@@ -25,7 +26,9 @@ def selftest(
     preset: Annotated[str, typer.Option("--preset", metavar="NAME", help="Preset to measure.")] = "selftest",
     settings: SetOption = None,
     keyword: KeywordOption = "",
-    replicates: Annotated[int, typer.Option("--replicates", metavar="N", help="Pairs of fresh processes.")] = 24,
+    replicates: Annotated[
+        int, typer.Option("--replicates", metavar="N", parser=parse_whole, help="Pairs of fresh processes.")
+    ] = 24,
     slowdown: Annotated[
         str, typer.Option("--slowdown", metavar="SHARE", help="Slowdown of the cases made slower.")
     ] = "10%",
@@ -56,7 +59,10 @@ def selftest(
 
 def validate(
     seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", help="Images of each kind; 1 or 2 for a quick look.")
+        int,
+        typer.Option(
+            "--seeds", metavar="N", parser=parse_whole, help="Images of each kind; 1 or 2 for a quick look."
+        ),
     ] = 12,
     images: Annotated[
         Path | None,
@@ -104,10 +110,12 @@ def train(
         ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", metavar="N", help="Steps per training run [default: 500].")
+        int | None,
+        typer.Option("--steps", metavar="N", parser=parse_whole, help="Steps per training run [default: 500]."),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", metavar="N", help="Training runs per network [default: 3].")
+        int | None,
+        typer.Option("--seeds", metavar="N", parser=parse_whole, help="Training runs per network [default: 3]."),
     ] = None,
     images: Annotated[
         Path | None,
@@ -121,18 +129,28 @@ def train(
     article: Annotated[
         bool, typer.Option("--article", help="Use the article's 70,000 steps, batch size and width; needs a GPU.")
     ] = False,
-    batch: Annotated[int | None, typer.Option("--batch", metavar="N", help="Batch size [default: 4].")] = None,
-    crop_size: Annotated[
-        int | None, typer.Option("--crop-size", metavar="N", help="Crop side in pixels [default: 128].")
+    batch: Annotated[
+        int | None, typer.Option("--batch", metavar="N", parser=parse_whole, help="Batch size [default: 4].")
     ] = None,
-    width: Annotated[int | None, typer.Option("--width", metavar="N", help="Base channels [default: 16].")] = None,
+    crop_size: Annotated[
+        int | None,
+        typer.Option("--crop-size", metavar="N", parser=parse_whole, help="Crop side in pixels [default: 128]."),
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option("--width", metavar="N", parser=parse_whole, help="Base channels [default: 16].")
+    ] = None,
     device: Annotated[
         str | None, typer.Option("--device", metavar="D", help="Device: cpu (default), cuda, mps.")
     ] = None,
     autocast: Annotated[bool, typer.Option("--autocast", help="Compute in bfloat16 where that is safe.")] = False,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", metavar="N", help="Parallel trainings, one thread each [default: all cores]."),
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            parser=parse_whole,
+            help="Parallel trainings, one thread each [default: all cores].",
+        ),
     ] = None,
     out: Annotated[
         Path,

@@ -19,6 +19,7 @@ from deconvbench.measure.artifacts.effective_ripple import MeanInput, read_mean_
 from deconvbench.measure.layers import check_declarations, copy_layer, explain_failures, find_excess, run_layer
 from deconvbench.measure.quality import evaluate_artifacts, find_reach
 from deconvbench.records.metrics import METRICS, format_metric
+from deconvbench.system.notebook import write_html
 
 # side of the map that the size of the output is read from, in input pixels: room for valid convolutions
 _SIZE = 24
@@ -63,17 +64,27 @@ class LayerMetrics:
             raise UsageError(f"metric: {quote(name)} is not one of {known}{suggest(name, self.metrics)}")
         return self.metrics[name]
 
+    def _repr_html_(self) -> str:
+        title, *_ = str(self).split("\n")
+        return write_html(title, ("metric", "value", "meaning"), self._list_cells(), self.remarks)
+
     def __str__(self) -> str:
         kind = "linear, " * self.is_linear + ("" if self.is_shift_equivariant else "not ") + "shift-equivariant"
         lines = [f"layer of scale {self.scale_factor} with {self.in_channels} input channels: {kind}"]
+        lines += [f"{title:18} {text:>10}  {meaning}" for title, text, meaning in self._list_cells()]
+        return "\n".join([*lines, *(f"note: {remark}" for remark in self.remarks)])
+
+    def _list_cells(self) -> list[tuple[str, str, str]]:
+        """Write each metric as its title, its value and what it means."""
+        cells = []
         for name, value in self.metrics.items():
             title, meaning, text = *_EFFECTIVE_LINE, "–" if value is None else f"{value:.3g}"
             if name in METRICS:
                 metric = METRICS[name]
                 title, meaning, text = metric.title, metric.meaning, format_metric(value, name)
                 text += " dB" * (metric.unit == "dB" and value is not None)
-            lines.append(f"{title:18} {text:>10}  {meaning}")
-        return "\n".join([*lines, *(f"note: {remark}" for remark in self.remarks)])
+            cells.append((title, text, meaning))
+        return cells
 
 
 def measure_layer(

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from deconvbench.records.audit_text import format_text
+from deconvbench.records.audit_text import count_things, format_text
 from deconvbench.records.decoding import DecodingError, build
 from deconvbench.records.evidence import Evidence
 from deconvbench.records.findings import Finding
 from deconvbench.records.sites import SiteReport
+from deconvbench.system.notebook import write_html
 
 CLEAN, AT_RISK, CHECKERBOARDS = "clean", "at risk", "checkerboards"
 
@@ -156,6 +157,24 @@ class Audit:
 
     def __str__(self) -> str:
         return format_text(self)
+
+    def _repr_html_(self) -> str:
+        counts = count_things(len(self.sites), "upsampling site"), count_things(len(self.findings), "finding")
+        headings = ("site", "ripple", "levels in plain colours", "levels in images", "time")
+        rows = [
+            (
+                report.site,
+                None if report.relative_ripple is None else f"{report.relative_ripple:.2%}",
+                None if report.flat_levels is None else f"{report.flat_levels:.2f}",
+                None if report.real_levels is None else f"{report.real_levels:.2f}",
+                f"{report.time_share:.0%}",
+            )
+            for report in self.sites
+        ]
+        notes = [f"{finding} {finding.remedy}" for finding in self.findings]
+        return write_html(
+            f"{self.judgement}: {', '.join(counts)}", headings, rows, [*map(str, self.attributions), *notes]
+        )
 
     def to_dict(self, *, evidence: bool = True) -> dict[str, Any]:
         """Give all of it as dicts, lists, numbers and text, for JSON; what is not finite is None.

@@ -50,7 +50,7 @@ def format_text(audit: "Audit") -> str:
         Any.
     """
     ignored = sum(finding.is_ignored for finding in audit.findings)
-    counts = [_count(len(audit.sites), "upsampling site"), _count(len(audit.findings), "finding")]
+    counts = [count_things(len(audit.sites), "upsampling site"), count_things(len(audit.findings), "finding")]
     counts += [f"{ignored} of them ignored"] if ignored else []
     lines = [f"{audit.judgement}: {', '.join(counts)}", ""]
     lines += [*_align([_HEADINGS, *map(_list_cells, audit.sites)]), ""] if audit.sites else []
@@ -170,5 +170,5 @@ def _shorten(name: str) -> str:
     return name if len(name) <= _MOST_NAME else f"…{name[1 - _MOST_NAME :]}"
 
 
-def _count(number: int, word: str) -> str:
+def count_things(number: int, word: str) -> str:
     return f"{number} {word}{'s' * (number != 1)}"

@@ -116,8 +116,8 @@ class Case:
     execution: str = "eager"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            check_field(field.name, getattr(self, field.name))
+        for name in CASE_FIELDS:
+            check_field(name, getattr(self, name))
 
     @property
     def case_id(self) -> str:

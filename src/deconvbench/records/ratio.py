@@ -8,7 +8,8 @@ rounds, one begun by each side.
 
 import math
 from collections.abc import Sequence
-from statistics import median, quantiles
+from operator import truediv
+from statistics import median
 
 from deconvbench.records.record import Record
 
@@ -24,26 +25,69 @@ def find_ratio(record: Record) -> float | None:
     Returns
     -------
     float or None
+        See `compute_ratio`.
+    """
+    latency = record.latency
+    if latency is None:
+        return compute_ratio((), record.ratios)
+    return compute_ratio(latency.samples_s, record.ratios, latency.repeated)
+
+
+def compute_ratio(
+    samples_s: Sequence[float], ratios: Sequence[float], repeated: Sequence[tuple[int, str]] = ()
+) -> float | None:
+    """Compute how long a case takes over its baseline, from what both took round by round.
+
+    Parameters
+    ----------
+    samples_s : sequence of float
+        Seconds per call of the case.
+    ratios : sequence of float
+        Over those of the baseline, one for each round.
+    repeated : sequence of (int, str)
+        Index and reason of samples that were taken again, which are no rounds.
+
+    Returns
+    -------
+    float or None
         Tenth percentile of its seconds per call over that of the baseline's: exactly 1 for the baseline, None for
         a case that was timed without. The median of the ratios, where samples and rounds are not as many, as other
         programs may write them.
     """
-    ratios = [ratio for ratio in record.ratios if 0 < ratio < math.inf]
     if not ratios:
         return None
-    latency = record.latency
-    repeated = {index for index, _ in latency.repeated} if latency is not None else set()
-    samples_s = [s for index, s in enumerate(latency.samples_s) if index not in repeated] if latency else []
-    if len(samples_s) != len(ratios) or not all(0 < sample < math.inf for sample in samples_s):
+    if not are_positive(ratios):
+        ratios = [ratio for ratio in ratios if 0 < ratio < math.inf]
+        if not ratios:
+            return None
+    if repeated:
+        left_out = {index for index, _ in repeated}
+        samples_s = [sample for index, sample in enumerate(samples_s) if index not in left_out]
+    if len(samples_s) != len(ratios) or not are_positive(samples_s):
         return median(ratios)
     # a round's ratio tells what the baseline took in it
-    baseline_s = [sample / ratio for sample, ratio in zip(samples_s, ratios, strict=True)]
-    return _find_tenth(samples_s) / _find_tenth(baseline_s)
+    return _find_tenth(samples_s) / _find_tenth([*map(truediv, samples_s, ratios)])
+
+
+def are_positive(numbers: Sequence[float]) -> bool:
+    """Say whether each is above 0 and finite.
+
+    Parameters
+    ----------
+    numbers : sequence of float
+        At least one.
+    """
+    # beside a NaN the least may be any number, but the sum is NaN; a sum of finite numbers may be too large
+    return min(numbers) > 0 and (math.isfinite(sum(numbers)) or all(0 < number < math.inf for number in numbers))
 
 
 def _find_tenth(samples_s: Sequence[float]) -> float:
-    """Find the tenth percentile."""
-    return quantiles(samples_s, n=10, method="inclusive")[0] if len(samples_s) > 1 else samples_s[0]
+    """Find the tenth percentile, with the smallest sample as 0 % and the largest as 100 %."""
+    ordered = sorted(samples_s)
+    if len(ordered) == 1:
+        return ordered[0]
+    place, rest = divmod(len(ordered) - 1, 10)
+    return (ordered[place] * (10 - rest) + ordered[place + 1] * rest) / 10
 
 
 def find_log_ratio(base_s: Sequence[float], new_s: Sequence[float]) -> float:

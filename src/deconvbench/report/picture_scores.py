@@ -16,6 +16,7 @@ from deconvbench.analysis.picture_verdicts import (
 )
 from deconvbench.records.decoding import make_strict
 from deconvbench.report.aligned_table import align_table
+from deconvbench.system.notebook import write_html
 from deconvbench.system.texts import guard_formula, tidy_line
 
 _NOT_TOLD = (
@@ -91,6 +92,12 @@ class Scores:
 
     def __str__(self) -> str:
         return format_scores(self)
+
+    def _repr_html_(self) -> str:
+        found = sum(one.is_grid for one in self.pictures)
+        title = f"{_count(len(self.pictures), 'picture')}, {found or 'none'} with a grid"
+        notes = [f"{one.name}: {explain_verdict(one)}" for one in self.pictures if one.is_periodic]
+        return write_html(title, _HEADINGS, map(_list_cells, self.pictures), [*notes, *list_left_out(self)])
 
 
 def format_scores(scores: Scores) -> str:

@@ -14,6 +14,8 @@ from deconvbench.analysis.scaling import Quantity
 from deconvbench.analysis.settings import format_size, name_field
 from deconvbench.records.case import CASE_DEFAULTS
 from deconvbench.records.metrics import format_metric
+from deconvbench.report.recommendation_rows import list_rows
+from deconvbench.system.notebook import write_html
 from deconvbench.system.texts import escape_markdown, tidy_line, write_code
 from deconvbench.units import format_bytes, format_seconds
 
@@ -54,6 +56,13 @@ class Answer(Recommendation):
 
     def __str__(self) -> str:
         return format_text(self)
+
+    def _repr_html_(self) -> str:
+        unit = "s" if self.baseline is None else f"ratio to {self.baseline}"
+        costs = ((row, row["cost"].values()) for row in list_rows(self))
+        rows = [(r["layer"], r["verdict"], *(v if v is None else f"{v:.3g}" for v in cost)) for r, cost in costs]
+        headings = ("layer", "verdict", f"cost ({unit})", "95 % from", "95 % to")
+        return write_html(describe_choice(self), headings, rows, [_describe_setting(self), self.code, self.source])
 
 
 def format_text(answer: Answer) -> str:

@@ -1,14 +1,16 @@
 """A recommendation for programs: plain data, strict JSON."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deconvbench.analysis.candidates import Candidate
 from deconvbench.records.decoding import make_strict
-from deconvbench.report.recommendation import Answer
+
+if TYPE_CHECKING:
+    from deconvbench.report.recommendation import Answer
 
 
-def list_rows(answer: Answer) -> list[dict[str, Any]]:
+def list_rows(answer: "Answer") -> list[dict[str, Any]]:
     """List every candidate as plain data, the cheapest first.
 
     Parameters
@@ -35,7 +37,7 @@ def list_rows(answer: Answer) -> list[dict[str, Any]]:
     return rows
 
 
-def describe_answer(answer: Answer) -> dict[str, Any]:
+def describe_answer(answer: "Answer") -> dict[str, Any]:
     """List what an answer says beside its rows, as plain data.
 
     Parameters

@@ -11,8 +11,7 @@ import pandas as pd
 
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error, quote
 from deconvbench.records.finishing import STATUSES
-from deconvbench.records.record import decode_journal
-from deconvbench.records.run_folder import JOURNAL_NAME, read_journal, read_journal_bytes
+from deconvbench.records.run_folder import JOURNAL_NAME, read_journal_bytes
 from deconvbench.records.schema import (
     LATER_COLUMNS,
     QUALITY_DTYPES,
@@ -23,9 +22,10 @@ from deconvbench.system.paths import check_path
 from deconvbench.system.reading import read_file
 from deconvbench.system.texts import escape_controls
 from deconvbench.system.writing import write_files
+from deconvbench.tables.bulk import read_bulk
 from deconvbench.tables.frames import decode_parquet, encode_csv, encode_parquet, make_frame, tidy_texts
 from deconvbench.tables.speedups import build_speedups
-from deconvbench.tables.table import build_quality, build_table, summarise, summarise_quality
+from deconvbench.tables.table import build_quality, lay_out_table, summarise, summarise_quality
 from deconvbench.tables.trained import Trained, fill_qualities
 
 TABLE_NAME = "table.parquet"
@@ -110,13 +110,13 @@ def build_tables(run_dir: Path, trained: Trained | None = None) -> Tables:
         As `read_journal`.
     """
     content = read_journal_bytes(run_dir)
-    records = decode_journal(content, str(run_dir / JOURNAL_NAME))
-    table = build_table(records)
+    journal = read_bulk(content, str(run_dir / JOURNAL_NAME))
+    table = lay_out_table(journal.measured, journal.others)
     return Tables(
         table=table,
         summary=summarise(table),
-        quality=fill_qualities(build_quality(records), table, trained),
-        speedups=build_speedups(records),
+        quality=fill_qualities(build_quality(journal.others), table, trained),
+        speedups=build_speedups(journal.others),
         digest=digest_journal(content),
     )
 
@@ -294,10 +294,7 @@ def load(run: str | Path | Sequence[str | Path]) -> pd.DataFrame:
         If the sequence is empty or names a folder twice.
     """
     if isinstance(run, str | Path):
-        folder = check_path(run, "run")
-        journal = _read_bytes(folder)
-        stored = read_frame(folder, TABLE_NAME, TABLE_DTYPES, None if journal is None else digest_journal(journal))
-        return build_table(read_journal(run)) if stored is None else stored
+        return _load(check_path(run, "run"))
     if not isinstance(run, Iterable):
         raise UsageError(f"run: {quote(run)} is not a run folder or a list of them")
     folders = [check_path(folder, "run").resolve() for folder in run]
@@ -308,9 +305,18 @@ def load(run: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     unique = len({folder.name for folder in folders}) == len(folders)
     tables = []
     for folder in folders:
-        table = load(folder)
+        table = _load(folder)
         # a name that is not text is no text for a column either
         name = escape_controls(folder.name if unique else str(folder))
         table.insert(0, "run", pd.Series([name] * len(table), dtype="str"))
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
+
+
+def _load(folder: Path) -> pd.DataFrame:
+    content = _read_bytes(folder)
+    stored = read_frame(folder, TABLE_NAME, TABLE_DTYPES, None if content is None else digest_journal(content))
+    if stored is not None:
+        return stored
+    journal = read_bulk(read_journal_bytes(folder) if content is None else content, str(folder / JOURNAL_NAME))
+    return lay_out_table(journal.measured, journal.others)

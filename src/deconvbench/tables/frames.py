@@ -2,11 +2,12 @@
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
@@ -33,22 +34,43 @@ def make_frame(rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, str]) -> 
         With these dtypes, but that a column of whole numbers is ``float64`` where one of them needs more than 64
         bits: near is better than lost.
     """
-    return pd.DataFrame(
-        {name: _make_column([row.get(name) for row in rows], dtype) for name, dtype in dtypes.items()}
-    )
+    return make_columns({name: [row.get(name) for row in rows] for name in dtypes}, dtypes)
 
 
-def _make_column(values: list[Any], dtype: str) -> "pd.Series[Any]":
+def make_columns(columns: Mapping[str, Sequence[Any]], dtypes: Mapping[str, str]) -> pd.DataFrame:
+    """Set columns side by side as a frame.
+
+    Parameters
+    ----------
+    columns : mapping of str to sequence
+        At least those of `dtypes`, all of one length, with None where a value is missing.
+    dtypes : mapping of str to str
+        The columns to take, in order, with the dtype of each.
+
+    Returns
+    -------
+    DataFrame
+        As `make_frame`.
+    """
+    return pd.DataFrame({name: _make_column(columns[name], dtype) for name, dtype in dtypes.items()})
+
+
+def _make_column(values: Sequence[Any], dtype: str) -> "pd.Series[Any]":
     if dtype == "str":
-        return pd.Series([_tidy(value) for value in values], dtype=dtype)
+        # of many values few are different, as a rule
+        tidied = {value: _tidy(value) for value in {*values}}
+        return pd.Series([tidied[value] for value in values], dtype=dtype)
     if dtype != "float64":
         try:
             return pd.Series(values, dtype=dtype)
         except OverflowError:
             largest = sys.float_info.max
             values = [v if v is None else min(max(to_float(v), -largest), largest) for v in values]
-    column = pd.Series([math.nan if value is None else to_float(value) for value in values], dtype="float64")
-    return column.where(column.abs() < math.inf)
+    try:
+        numbers = np.asarray(values, dtype=np.float64)  # None becomes NaN
+    except OverflowError:
+        numbers = np.array([math.nan if value is None else to_float(value) for value in values], dtype=np.float64)
+    return pd.Series(np.where(np.abs(numbers) < math.inf, numbers, math.nan), dtype="float64")
 
 
 def _tidy(value: Any) -> Any:
@@ -126,8 +148,18 @@ def list_rows(frame: pd.DataFrame, name: str, wanted: Iterable[str]) -> list[dic
         If it is not a frame, or lacks one.
     """
     require_columns(frame, name, wanted)
-    known = frame.astype(object).where(frame.notna(), None)
-    return [{str(column): value for column, value in row.items()} for row in known.to_dict("records")]
+    names = [str(column) for column in frame]
+    columns = [_list_values(frame[column]) for column in frame]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _list_values(column: "pd.Series[Any]") -> list[Any]:
+    """List the values of a column as Python has them, None where there is none."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind == "f":
+        return [None if value != value else value for value in column.tolist()]  # noqa: PLR0124 -- NaN alone
+    if not column.isna().any():
+        return list(column.tolist())
+    return [None if absent else value for value, absent in zip(column.tolist(), column.isna(), strict=True)]
 
 
 def encode_csv(frame: pd.DataFrame, float_format: str | None = None) -> bytes:
@@ -141,8 +173,15 @@ def encode_csv(frame: pd.DataFrame, float_format: str | None = None) -> bytes:
         Such as ``%.6g``; every digit by default.
     """
     texts = [name for name in frame if frame[name].dtype in ("str", "object")]
-    guarded = {str(name): frame[name].map(_guard, na_action="ignore") for name in texts}
+    guarded = {str(name): _replace_texts(frame[name], _guard) for name in texts}
     return frame.assign(**guarded).to_csv(index=False, float_format=float_format).encode()
+
+
+def _replace_texts(column: "pd.Series[Any]", change: Callable[[Any], Any]) -> "pd.Series[Any]":
+    """Change the texts of a column; of many few are different, as a rule."""
+    changed = {value: change(value) for value in column.dropna().unique()}
+    different = {value: new for value, new in changed.items() if new != value}
+    return column.replace(different) if different else column
 
 
 def _guard(value: Any) -> Any:

@@ -6,33 +6,34 @@ not part of a run: the caller hands it in where the quality table is to have it.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, TypeGuard
 
+import numpy as np
 import pandas as pd
 
 from deconvbench.records.case import CASE_FIELDS, Case
-from deconvbench.records.conditions import describe_conditions
-from deconvbench.records.ratio import find_ratio
-from deconvbench.records.record import (
-    RECORD_FIELDS,
-    AnyRecord,
-    NumericsRecord,
-    QualityRecord,
-    Record,
-)
+from deconvbench.records.ratio import are_positive
+from deconvbench.records.record import AnyRecord, NumericsRecord, QualityRecord
 from deconvbench.records.schema import (
     ARTIFACT_COLUMNS,
-    BYTE_COLUMNS,
+    NUMERICAL_COLUMNS,
     QUALITY_DTYPES,
     QUALITY_SUMMARY_DTYPES,
     SUMMARY_DTYPES,
     TABLE_DTYPES,
 )
-from deconvbench.statistics import median_interval
-from deconvbench.tables.frames import list_rows, make_frame
+from deconvbench.statistics import median_intervals
+from deconvbench.tables.bulk import sort_records
+from deconvbench.tables.frames import list_rows, make_columns, make_frame
+from deconvbench.tables.measured import LATENCY_FIELDS, Measured
 from deconvbench.tables.pooling import pool_rows, pool_seeds
+
+# what does not differ between the replicates of a case
+_CASE_COLUMNS = ("case_id", *CASE_FIELDS, *ARTIFACT_COLUMNS, *NUMERICAL_COLUMNS)
+_NO_ARTIFACTS: Mapping[str, float | None] = dict.fromkeys(ARTIFACT_COLUMNS)
+_WORKSPACE_FIELDS = ("peak_memory_bytes", "output_bytes", "gradient_bytes")
 
 
 def build_table(records: Iterable[AnyRecord]) -> pd.DataFrame:
@@ -49,25 +50,43 @@ def build_table(records: Iterable[AnyRecord]) -> pd.DataFrame:
         Columns and dtypes of `TABLE_DTYPES`; ordered by the case's columns, then by replicate, whatever the
         order of measuring was.
     """
-    latest = {record.key: record for record in records}.values()
+    journal = sort_records(records)
+    return lay_out_table(journal.measured, journal.others)
+
+
+def lay_out_table(measured: Measured, others: Iterable[AnyRecord]) -> pd.DataFrame:
+    """Lay out the table of a journal that was taken apart (`deconvbench.tables.bulk`).
+
+    Parameters
+    ----------
+    measured : Measured
+        Its records of cases; of two of the same case and replicate, the later counts.
+    others : iterable of record
+        Those of other kinds.
+
+    Returns
+    -------
+    DataFrame
+        As `build_table`.
+    """
     layers: dict[tuple[Any, ...], list[QualityRecord]] = {}
     errors: dict[tuple[Any, ...], float | None] = {}
-    for record in latest:
+    for record in {record.key: record for record in others}.values():
         if isinstance(record, QualityRecord) and record.status == "ok":
             layers.setdefault((record.upsampler, record.kernel_size, record.scale_factor), []).append(record)
         elif isinstance(record, NumericsRecord) and record.status == "ok":
             errors[record.key[1:]] = record.numerical_error
-    measured = sorted(
-        (record for record in latest if isinstance(record, Record)),
-        key=lambda record: (_order_case(record.case), record.replicate),
-    )
-    rows = []
-    for record in measured:
-        case = record.case
-        layer = (case.upsampler, case.kernel_size, case.scale_factor)
-        error = errors.get((*layer, case.in_channels, case.out_channels, case.dtype, case.device))
-        rows.append({**_describe_record(record), **_average(layers.get(layer, [])), "numerical_error": error})
-    return make_frame(rows, TABLE_DTYPES)
+    averages = {layer: _average(seeds) for layer, seeds in layers.items()}
+    rows = [_describe_case(case, averages, errors) for case in measured.cases]
+    latest = {
+        key: place for place, key in enumerate(zip(measured.case, measured.columns["replicate"], strict=True))
+    }
+    ranks = {
+        n: rank for rank, n in enumerate(sorted(range(len(rows)), key=lambda n: _order_case(measured.cases[n])))
+    }
+    ordered = measured.take([latest[key] for key in sorted(latest, key=lambda key: (ranks[key[0]], key[1]))])
+    columns = {name: [rows[number][name] for number in ordered.case] for name in _CASE_COLUMNS}
+    return make_columns({**columns, **_describe_measured(ordered.columns)}, TABLE_DTYPES)
 
 
 def build_quality(records: Iterable[AnyRecord]) -> pd.DataFrame:
@@ -101,26 +120,52 @@ def _order_case(case: Case) -> tuple[Any, ...]:
     )
 
 
-def _describe_record(record: Record) -> dict[str, Any]:
-    row: dict[str, Any] = {name: getattr(record.case, name) for name in ("case_id", *CASE_FIELDS)}
-    row |= {name: getattr(record, name) for name in RECORD_FIELDS if name in TABLE_DTYPES}
-    row["conditions"] = describe_conditions(record.conditions) or None
-    row["kernel"] = record.kernel or None
-    latency, memory = record.latency, record.memory
-    # what is not a time was not measured, whatever program wrote it
-    samples_s = [] if latency is None else [sample for sample in latency.samples_s if 0 < sample < math.inf]
-    if latency is not None and samples_s:
-        middle, low, high = median_interval(samples_s)
-        row |= {"latency_s": middle, "latency_ci_low_s": low, "latency_ci_high_s": high}
-        row["latency_floor_s"] = min(samples_s)
-        row |= {"samples": len(samples_s), "stop_reason": latency.stop_reason}
-        row |= {"host_latency_s": latency.host_latency_s, "launch_bound": latency.launch_bound}
-    row |= {"baseline_id": record.baseline_id or None, "ratio": find_ratio(record)}
-    if memory is not None:
-        row |= {name: getattr(memory, name) for name in BYTE_COLUMNS}
-        if memory.peak_memory_bytes is not None:
-            row["workspace_bytes"] = memory.peak_memory_bytes - memory.output_bytes - memory.gradient_bytes
+def _describe_case(
+    case: Case,
+    averages: Mapping[tuple[Any, ...], Mapping[str, float | None]],
+    errors: Mapping[tuple[Any, ...], float | None],
+) -> dict[str, Any]:
+    """Say of a case what does not differ between its replicates."""
+    layer = (case.upsampler, case.kernel_size, case.scale_factor)
+    row: dict[str, Any] = {name: getattr(case, name) for name in ("case_id", *CASE_FIELDS)}
+    row |= averages.get(layer, _NO_ARTIFACTS)
+    row["numerical_error"] = errors.get((*layer, case.in_channels, case.out_channels, case.dtype, case.device))
     return row
+
+
+def _describe_measured(columns: Mapping[str, list[Any]]) -> dict[str, Sequence[Any]]:
+    """Say of each record what was measured, column by column."""
+    described: dict[str, Sequence[Any]] = {**columns}
+    for name in ("baseline_id", "kernel"):
+        described[name] = [text or None for text in columns[name]]
+    # what is not a time was not measured, whatever program wrote it
+    samples_s = [_keep_times(samples) for samples in columns["samples_s"]]
+    described |= _summarise_samples(samples_s)
+    described["samples"] = [len(samples) or None for samples in samples_s]
+    for name in LATENCY_FIELDS:
+        described[name] = [v if samples else None for v, samples in zip(columns[name], samples_s, strict=True)]
+    parts = zip(*(columns[name] for name in _WORKSPACE_FIELDS), strict=True)
+    described["workspace_bytes"] = [None if peak is None else peak - output - own for peak, output, own in parts]
+    return described
+
+
+def _keep_times(samples_s: Sequence[float]) -> Sequence[float]:
+    if not samples_s or are_positive(samples_s):
+        return samples_s
+    return [sample for sample in samples_s if 0 < sample < math.inf]
+
+
+def _summarise_samples(samples_s: Sequence[Sequence[float]]) -> dict[str, Sequence[float]]:
+    """Find median, interval and least sample of each record; NaN where it has none."""
+    found = np.full((4, len(samples_s)), math.nan)
+    lengths = np.fromiter(map(len, samples_s), dtype=np.int64, count=len(samples_s))
+    for length in np.unique(lengths[lengths > 0]):
+        places = np.flatnonzero(lengths == length)
+        rows = np.array([samples_s[place] for place in places], dtype=np.float64)
+        found[:3, places] = median_intervals(rows)
+        found[3, places] = rows.min(axis=1)
+    names = ("latency_s", "latency_ci_low_s", "latency_ci_high_s", "latency_floor_s")
+    return dict(zip(names, found, strict=True))
 
 
 def _is_number(value: float | None) -> TypeGuard[float]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from deconvbench.system.notebook import write_html
 from deconvbench.units import format_bytes
 
 
@@ -134,3 +135,10 @@ class FuseReport:
         if self.is_within_memory is False:
             lines.append(f"  {limit} is not met: what strips cannot cut, or the output and its strips, hold more")
         return lines
+
+    def _repr_html_(self) -> str:
+        title, *_ = str(self).split("\n")
+        rows: list[tuple[object, ...]] = [(one.path or "(the model)", one.was, one.now) for one in self.changed]
+        rows += [(one.path or "(the model)", one.was, f"watched: {one.now}") for one in self.watched]
+        rows += [(one.path or "(the model)", one.what, f"left: {one.reason}") for one in self.left]
+        return write_html(title, ("module", "was", "is"), rows)

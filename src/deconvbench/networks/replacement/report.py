@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from deconvbench.networks.fusion.report import Left
+from deconvbench.system.notebook import write_html
 
 # relative error of what is exact but for rounding, in double precision
 ROUNDING = 1e-12
@@ -119,6 +120,11 @@ class ReplaceReport:
     def keys(self) -> dict[str, str]:
         """Keys of the state_dict before and after, of the layers that were replaced; all other keys stay."""
         return {key.before: key.after for one in self.replaced for key in one.keys}
+
+    def _repr_html_(self) -> str:
+        title, *_ = str(self).split("\n")
+        lines = [("replaced", one) for one in self.replaced], [("left", one) for one in self.left]
+        return write_html(title, ("", "layer"), [row for group in lines for row in group])
 
     def __str__(self) -> str:
         lines = [f"{len(self.replaced)} replaced, {len(self.left)} left alone"]

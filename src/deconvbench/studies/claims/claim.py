@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from deconvbench.errors import UsageError
+from deconvbench.system.notebook import write_html
 from deconvbench.tables.files import Tables
 from deconvbench.tables.trained import Trained
 
@@ -116,6 +117,11 @@ class ClaimResult:
     claim: Claim
     evidence: Evidence
     finding: Finding
+
+    def _repr_html_(self) -> str:
+        rows = [(name, None if value is None else f"{value:.4g}") for name, value in self.evidence.items()]
+        title = f"{self.claim.id}. {self.claim.text} ({self.claim.source}): {self.finding.verdict}"
+        return write_html(title, ("evidence", "value"), rows, [self.finding.sentence])
 
     def to_dict(self) -> dict[str, Any]:
         """Lay it out as a row of ``claims.json``: plain data.
