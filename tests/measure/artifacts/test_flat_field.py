@@ -200,9 +200,9 @@ def test_a_network_that_needs_a_large_input_gets_one() -> None:
     deep = seed_weights(nn.Sequential(nn.Conv2d(1, 1, 41, padding=20), nn.ConvTranspose2d(1, 1, 4, 2, 1)), 0)
     assert not flat_field_ripple(deep, 1, 2, size=32, colours=2).is_periodic
     assert flat_field_ripple(deep, 1, 2, colours=2).size == 128
-    with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
+    with pytest.raises(UsageError, match="Kernel size can't be greater"):
         flat_field_ripple(network, 1, 2, size=32)
-    with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
+    with pytest.raises(UsageError, match="Kernel size can't be greater"):
         flat_field_ripple(nn.Conv2d(1, 1, 300), 1, 2)
 
 

@@ -278,8 +278,8 @@ def test_wrong_size_is_an_error() -> None:
         impulse_response(resize("nearest", 2), 1, 3)
 
 
-def test_a_layer_that_no_map_suits_fails_as_it_does() -> None:
-    with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
+def test_a_layer_that_no_map_suits_is_named() -> None:
+    with pytest.raises(UsageError, match="Kernel size can't be greater"):
         impulse_response(nn.Conv2d(1, 1, 50), 1, 1)
 
 

@@ -116,7 +116,7 @@ def test_the_network_is_left_as_it_was() -> None:
 
 def test_hooks_come_off_where_the_network_fails() -> None:
     network = _Twice().train()
-    with pytest.raises(RuntimeError, match="channels"):
+    with pytest.raises(UsageError, match="^inputs: the network fails with a tensor of shape .*channels"):
         measure_mean_inputs(network, ["shared"], [_draw(1, 3, 4, 4)])
     assert not network.shared._forward_pre_hooks
     assert network.training
