@@ -81,7 +81,8 @@ def _load(file: Path, limit: int) -> OnnxModule:
     import_library("onnxruntime")
     model = _parse(onnx, _read_file(file, limit))
     # before version 4 every initializer had to be an input, which exporters did not always heed
-    model.ir_version = max(model.ir_version, 4)
+    if 0 < model.ir_version < 4:
+        model.ir_version = 4
     check_model(model, limit)
     if model.functions:
         model = import_library("onnx.inliner").inline_local_functions(model, convert_version=True)
