@@ -51,7 +51,9 @@ def test_a_package_that_is_not_installed_is_told_from_one_that_is_broken(
 
 
 def test_before_version_4_weights_that_are_no_inputs_are_read(tmp_path: Path) -> None:
-    model = make_model([node("ConvTranspose", ["x", "w"], ["y"])], {"x": X}, weights={"w": W}, opset=7, ir_version=3)
+    model = make_model(
+        [node("ConvTranspose", ["x", "w"], ["y"])], {"x": X}, weights={"w": W}, opset=7, ir_version=3
+    )
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
     assert [name for name, _, _ in load_onnx(tmp_path / "model.onnx").describe_inputs()] == ["x"]
 

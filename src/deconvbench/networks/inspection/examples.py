@@ -75,8 +75,8 @@ def guess_inputs(model: nn.Module) -> list[tuple[InputDescription, ...]]:
     Parameters
     ----------
     model : nn.Module
-        Any. Of an `OnnxModule` it is what the file declares, with usual sizes for open sides; of others what the first
-        layer with weights tells.
+        Any. Of an `OnnxModule` it is what the file declares, with usual sizes for open sides; of others what the
+        first layer with weights tells.
 
     Returns
     -------
