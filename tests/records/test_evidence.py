@@ -14,7 +14,7 @@ from deconvbench.errors import UsageError
 from deconvbench.records.decoding import DecodingError, build, parse_json
 from deconvbench.records.evidence import Evidence, Picture, RippleMap
 
-MAP = {
+MAP: dict[str, Any] = {
     "period": 2,
     "window": 64,
     "rows": (0.0, 48.0, 96.0),
