@@ -153,7 +153,9 @@ def test_a_network_without_sites_is_said_to_be_one() -> None:
 def test_between_measured_sizes_it_is_estimated(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     site = make_transposed(**{**SMALL, "in_shape": (1, 4, 12, 12)})
-    (found,) = recommend_for(make_network(site), Question(run=run)).sites
+    answer = recommend_for(make_network(site), Question(run=run))
+    (found,) = answer.sites
+    assert "estimated: read off a line through the measured sizes (its ratio: 0." in format_sites(answer)
     assert found.chosen is not None
     assert found.chosen.is_estimated
     (beyond,) = recommend_for(

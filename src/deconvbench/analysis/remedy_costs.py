@@ -137,16 +137,17 @@ def _cost_finding(
     site: Site, finding: Finding, rows: Sequence[Row], pooled: Mapping[Layer, Row]
 ) -> Iterator[RemedyCost]:
     present, reason = name_present(site)
-    start = {"site": site.number, "code": finding.code}
     if present is None:
-        yield RemedyCost(**start, reason=reason)
+        yield RemedyCost(site=site.number, code=finding.code, reason=reason)
         return
     proposals = _list_proposals(site, finding)
     pairs = [pair for layer in proposals if (pair := _find_pair(site, present, layer, rows)) is not None]
     if not pairs:
-        yield RemedyCost(**start, reason=NOT_MEASURED)
+        yield RemedyCost(site=site.number, code=finding.code, reason=NOT_MEASURED)
     for old, new in pairs:
-        yield RemedyCost(**start, **_compare(old, new, pooled), is_same_setting=_is_same(site, present, old))
+        compared = _compare(old, new, pooled)
+        is_same = _is_same(site, present, old)
+        yield RemedyCost(site=site.number, code=finding.code, **compared, is_same_setting=is_same)
 
 
 def _find_pair(site: Site, present: Layer, proposed: Layer, rows: Sequence[Row]) -> tuple[Row, Row] | None:

@@ -172,7 +172,7 @@ def encode_picture(picture: Picture) -> bytes:
     """
     buffer = BytesIO()
     levels = unpack(picture)
-    imsave(buffer, np.broadcast_to(levels, (*levels.shape[:2], 3)), format="png", metadata={"Software": None})
+    imsave(buffer, np.broadcast_to(levels, (*levels.shape[:2], 3)), format="png")
     return buffer.getvalue()
 
 

@@ -172,7 +172,7 @@ def _draw_scales(audit: Audit) -> dict[str, Any] | None:
 
 def _measure(size: tuple[int, ...]) -> float:
     """Mean side of a map."""
-    return max(1.0, math.prod(size) ** (1 / max(1, len(size))))
+    return max(1.0, math.pow(math.prod(size), 1 / max(1, len(size))))
 
 
 def _view_findings(audit: Audit, costs: Sequence[RemedyCost]) -> list[dict[str, Any]]:

@@ -249,7 +249,7 @@ def _list_notes(answer: Answer) -> list[str]:
             if _straddles(chosen.qualities[name], bound)
         ]
         if chosen.is_estimated:
-            notes.append(f"~ estimated: read off a line through the measured sizes{_describe_beyond(chosen)}")
+            notes.append(f"~ {describe_estimate(chosen)}")
         if chosen.noisy:
             notes.append("noisy: something disturbed the timing of what was chosen")
     if answer.cleaner is not None and chosen is not None:
@@ -266,15 +266,22 @@ def _list_notes(answer: Answer) -> list[str]:
     return [note for note in notes if note]
 
 
-def _describe_beyond(chosen: Candidate) -> str:
-    """Say how far from what was measured an estimate is."""
+def describe_estimate(chosen: Candidate) -> str:
+    """Say that a cost is estimated, and how far from what was measured.
+
+    Parameters
+    ----------
+    chosen : Candidate
+        One that is.
+    """
+    text = "estimated: read off a line through the measured sizes"
     if not chosen.is_beyond:
-        return ""
-    factor, end = chosen.beyond_factor, "largest"
+        return text
+    factor = chosen.beyond_factor
+    part = f"{factor:.3g} times the pixels of the largest"
     if factor < 1:
-        factor, end = 1 / factor, "smallest"
-    part = f"{factor:.3g} times the pixels" if end == "largest" else f"1/{factor:.3g} of the pixels"
-    return f", BEYOND them: {part} of the {end}; its interval is that far only true of a straight line"
+        part = f"1/{1 / factor:.3g} of the pixels of the smallest"
+    return f"{text}, BEYOND them: {part}; its interval is that far only true of a straight line"
 
 
 def _group(pairs: Iterable[tuple[str, str]]) -> str:

@@ -18,7 +18,7 @@ from deconvbench.report.inspection_words import (
     name_site,
     shorten,
 )
-from deconvbench.report.recommendation import Answer, describe_choice, describe_limits
+from deconvbench.report.recommendation import Answer, describe_choice, describe_estimate, describe_limits
 from deconvbench.report.recommendation_rows import describe_answer
 from deconvbench.system.texts import escape_controls, escape_markdown, tidy_line, write_code
 
@@ -125,6 +125,12 @@ def _describe(one: SiteAnswer) -> list[str]:
         lines.append(f"{one.speedup:.2f} times as fast as {one.present}, which is there")
     elif one.chosen is not None and one.speedup is None:
         lines.append(f"{one.present}, which is there, was not measured in this setting")
+    if one.chosen is not None and one.chosen.is_estimated:
+        ends = one.chosen.cost
+        interval = (
+            "" if ends.low is None or ends.high is None else f" (its ratio: {ends.low:.2f} to {ends.high:.2f})"
+        )
+        lines.append(f"{describe_estimate(one.chosen)}{interval}")
     if one.answer.ties:
         lines.append(f"cannot be told from it: {', '.join(each.layer for each in one.answer.ties)}")
     if one.answer.limits:

@@ -4,7 +4,7 @@ A site is a setting like any other: its scale, channels, batch and dtype, and th
 measured there is measured if that is asked for, in a run folder of its own, by the workers of every run.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -39,7 +39,7 @@ CANDIDATES = (
 )
 _KERNEL = 3
 # few and short: a recommendation needs to tell layers apart that differ by a few per cent
-_REPLICATES, _TIME_CAP_S = 3, 0.3
+_REPLICATES, _TIME_CAP_S, _QUALITY_SEEDS = 3, 0.3, 2
 SITES = "sites"
 
 
@@ -130,7 +130,10 @@ class _Asker:
             grid = make_grid(site, present, setting, key)
             folder = run(grid, out=make_new_folder(key, RESULTS / SITES), observer=self._observer)
             self._measured[key] = read_source(replace(question, run=folder))
-            answer = answer_question(question, self._measured[key])
+            try:
+                answer = answer_question(question, self._measured[key])
+            except UsageError as why:
+                return SiteAnswer(report=report, present=name, reason=f"{why} in {folder}", is_measured=True)
         return SiteAnswer(
             report=report,
             present=name,
@@ -178,15 +181,21 @@ def make_grid(site: Site, present: tuple[str, int | None], setting: Mapping[str,
     kept = [f"kernel_size == {_KERNEL}", "upsampler == 'transposed'"]
     kept += [f"(upsampler == '{present[0]}' and kernel_size == {kernel})"] if kernel else []
     height, width = make_setting(site)[1]
-    axes: dict[str, Sequence[Any]] = {name: [value] for name, value in setting.items()}
     upsamplers = list(dict.fromkeys([*CANDIDATES, present[0]]))
     # its filter is made for strides of two
     upsamplers = [one for one in upsamplers if scale == 2 or one != "transposed_fir"]
     return Grid(
         name=name,
         source=f"site {site.number}",
-        axes={**axes, "upsampler": upsamplers, "kernel_size": kernels, "height": [height], "width": [width]},
+        axes={
+            **{name: (value,) for name, value in setting.items()},
+            "upsampler": tuple(upsamplers),
+            "kernel_size": tuple(kernels),
+            "height": (height,),
+            "width": (width,),
+        },
         constraints=(" or ".join(kept),),
         replicates=_REPLICATES,
         time_cap_s=_TIME_CAP_S,
+        quality_seeds=_QUALITY_SEEDS,
     )
