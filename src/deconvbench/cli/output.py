@@ -23,7 +23,7 @@ OWN_SUMMARY = re.compile(
 OWN_RECOMMENDATION = re.compile(rb"### deconvbench recommend: ")
 OWN_PICTURE_SCORES = re.compile(rb"name,width,height,format,verdict,")
 OWN_AUDIT = re.compile(rb"### deconvbench audit")
-OWN_AUDIT_PAGE = re.compile(rb"\s*<!DOCTYPE html>.*?<title>[^<\n]*: audit of ", re.DOTALL)
+OWN_AUDIT_PAGE = re.compile(rb"\s*<!DOCTYPE html>.*?<title>deconvbench: audit of ", re.DOTALL)
 OWN_AUDIT_ROWS = re.compile(rb"target,")
 # with the text that `plots.score_map` puts first into its files
 OWN_PNG = re.compile(rb"\x89PNG\r\n.{,200}deconvbench score", re.DOTALL)

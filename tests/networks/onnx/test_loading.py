@@ -50,6 +50,14 @@ def test_a_package_that_is_not_installed_is_told_from_one_that_is_broken(
         libraries.import_library("no_such_package_at_all")
 
 
+def test_before_version_4_weights_that_are_no_inputs_are_read(tmp_path: Path) -> None:
+    model = make_model(
+        [node("ConvTranspose", ["x", "w"], ["y"])], {"x": X}, weights={"w": W}, opset=7, ir_version=3
+    )
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    assert [name for name, _, _ in load_onnx(tmp_path / "model.onnx").describe_inputs()] == ["x"]
+
+
 @pytest.mark.process
 @pytest.mark.parametrize("name", ["deconvbench", "deconvbench.networks.inspection", "deconvbench.networks.onnx"])
 def test_nothing_of_the_extra_is_imported_before_a_file_is_loaded(name: str) -> None:

@@ -80,6 +80,9 @@ def _load(file: Path, limit: int) -> OnnxModule:
     onnx = import_library("onnx")
     import_library("onnxruntime")
     model = _parse(onnx, _read_file(file, limit))
+    # before version 4 every initializer had to be an input, which exporters did not always heed
+    if 0 < model.ir_version < 4:
+        model.ir_version = 4
     check_model(model, limit)
     if model.functions:
         model = import_library("onnx.inliner").inline_local_functions(model, convert_version=True)
