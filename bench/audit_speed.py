@@ -44,7 +44,7 @@ class _Attention(nn.Module):
         return y
 
 
-def make_decoder(width: int = 80) -> nn.Module:
+def make_decoder(width: int = 88) -> nn.Module:
     """Make the decoder of an autoencoder: 4×32×32 to 3×256×256 by three transposed convolutions.
 
     Parameters

@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from torch.utils.benchmark import Timer
 
+from bench.audit_speed import make_networks, measure_cost
 from deconvbench.errors import UsageError
 from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.measure.memory import measure_cpu_memory, measure_resident_peak
@@ -68,7 +69,7 @@ CHEAP_CLAIMS = (1, 2, 3, 4, 5, 6, 13, 17)
 # by margin: the slowdown that a selftest is to find in nine of ten cases
 _SELFTEST_GOALS = {0.02: "5%", 0.05: "10%"}
 _SELFTEST_LIMIT_S = 600.0
-_CLAIMS_LIMIT_S, _BUDGET_LIMIT_S = 10.0, 1800.0
+_CLAIMS_LIMIT_S, _BUDGET_LIMIT_S, _AUDIT_LIMIT_S = 10.0, 1800.0, 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +238,26 @@ def time_claims(ids: tuple[int, ...] = CHEAP_CLAIMS) -> Goal:
     )
 
 
+def time_audits(*, is_small: bool = False) -> Iterator[Goal]:
+    """Time audits of networks of twenty million parameters at 256×256 on two threads.
+
+    Parameters
+    ----------
+    is_small : bool
+        Of their small versions, for tests.
+    """
+    torch.set_num_threads(2)
+    for name, (network, example) in make_networks(is_small=is_small).items():
+        cost = measure_cost(network, example)
+        size = f"{cost.parameters / 1e6:.1f} million parameters"
+        yield Goal(
+            name=f"audit of the {name}, {size}, 256×256, two threads",
+            measured=f"{cost.audit_s:.1f} s, {cost.forwards:.1f} forwards of {cost.forward_s:.2f} s",
+            limit=f"{_AUDIT_LIMIT_S:.0f} s",
+            met=cost.audit_s < _AUDIT_LIMIT_S,
+        )
+
+
 def estimate_budget(steps: int = 5) -> Goal:
     """Estimate from a few steps of each network how long the default budget of training takes on two cores.
 
@@ -350,6 +371,7 @@ def list_goals() -> Iterator[Goal]:
     yield from compare_with_resident_peak()
     yield from compare_with_plain()
     yield time_claims()
+    yield from time_audits()
     yield estimate_budget()
     yield from read_measuring_share()
     yield from read_quick()

@@ -17,6 +17,7 @@ from bench.goals import (
     read_measuring_share,
     read_quick,
     read_selftest,
+    time_audits,
     time_claims,
 )
 from deconvbench.studies.claims import CLAIMS, Claim, Evidence, Finding
@@ -49,6 +50,17 @@ def test_speedups_are_compared_with_their_goals_beside_the_deconvolution() -> No
         assert float(rest.removesuffix(")")) > 0
     assert found[0].name == "nearest_conv_fast over nearest_conv, forward, frozen, contiguous, threads: 1"
     assert "train, contiguous" in found[-1].name
+
+
+@pytest.mark.slow
+def test_audits_are_timed_beside_the_forwards_that_they_take() -> None:
+    decoder, unet, upscaler = time_audits(is_small=True)
+    assert decoder.name == "audit of the decoder, 0.2 million parameters, 256×256, two threads"
+    for goal in (decoder, unet, upscaler):
+        seconds, _, rest = goal.measured.partition(" s, ")
+        assert goal.limit == "30 s"
+        assert goal.met == (float(seconds) < 30)
+        assert 3 < float(rest.split()[0]) < 15
 
 
 def test_help_is_timed_from_start_to_end() -> None:

@@ -99,7 +99,7 @@ def test_files_are_written_and_replaced_only_if_they_are_ours(
     capfd.readouterr()
     assert (here / "a.csv").read_text().startswith("target,site,path,")
     assert (here / "a.csv").read_text().splitlines()[1].startswith("nets.py:uneven,1,2,")
-    assert (here / "a.md").read_text().startswith("### deconvbench audit of `nets.py:uneven`: checkerboards\n")
+    assert (here / "a.md").read_text().startswith("### deconvbench audit: checkerboards (`nets.py:uneven`)\n")
     assert "<title>checkerboards: audit of nets.py:uneven</title>" in (here / "a.html").read_text()
     for option in ("--csv", "--markdown", "--html"):
         assert main([*words, option, "nets.py"]) == 2

@@ -152,6 +152,18 @@ RULES: Mapping[str, Rule] = {
             is_risk=False,
         ),
         Rule(
+            code="DB010",
+            title="Resize attributes that differ from torch's",
+            explanation="A Resize of ONNX can be computed in ways that torch's interpolate does not have:"
+            " asymmetric with linear or cubic, half_pixel with round_prefer_floor, another cubic coefficient,"
+            " tf_crop_and_resize. Weights that were trained with one way and run with another get maps that are"
+            " off by a part of a pixel.",
+            remedy="export with the attributes of the framework that trained the weights (torch: nearest with"
+            " asymmetric and floor, linear and cubic with half_pixel or align_corners, cubic_coeff_a −0.75),"
+            " and compare outputs",
+            is_risk=False,
+        ),
+        Rule(
             code="DB011",
             title="output is not finite",
             explanation="The network's output, or a weight of it, holds NaN or infinity, so that nothing can be"

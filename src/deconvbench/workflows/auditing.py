@@ -196,7 +196,8 @@ def _refuse(answer: _Answer, message: str, request: AuditRequest) -> NoReturn:
             f"{request.target}: needs more memory than the {limit} that it may take ({message});"
             " --max-memory allows more, a smaller --input takes less"
         ) from _TargetError(answer.trace)
-    named = message if message.startswith(("TARGET: ", "--")) else f"{request.target}: {message}"
+    is_named = message.startswith(("TARGET: ", "--", f"{request.target}: "))
+    named = message if is_named else f"{request.target}: {message}"
     raise UsageError(named) from _TargetError(answer.trace)
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 import deconvbench
 from deconvbench.networks.inspection import audit
+from deconvbench.networks.onnx.operators.resizing import onnx_resize
 from deconvbench.records.findings import RULES
 from tests.networks.inspection.networks import Fcn, level_gains, make_subpixel
 
@@ -35,6 +36,20 @@ class _Cast(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.conv(functional.interpolate(x.to(self.dtype), scale_factor=2.0).to(x.dtype))
         return y
+
+
+class _Asymmetric(nn.Module):
+    """Resizes as a graph of ONNX does, where torch does not do the same."""
+
+    def __init__(self, mode: str, differences: str) -> None:
+        super().__init__()
+        self.mode, self.differences = mode, differences
+        self.conv = nn.Conv2d(4, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = onnx_resize(x, self.mode, self.differences, lambda: functional.interpolate(x, scale_factor=2.0))
+        z: Tensor = self.conv(y)
+        return z
 
 
 def _resize(**options: Any) -> nn.Module:
@@ -70,6 +85,7 @@ SMALL = nn.Conv2d(4, 3, 3, padding=1)
         pytest.param("DB008", _Pooled(), nn.ConvTranspose2d(4, 4, 2, 2), id="DB008 unpooling"),
         pytest.param("DB008", nn.ConvTranspose2d(4, 4, 1, 2), nn.ConvTranspose2d(4, 4, 2, 2), id="DB008 kernel"),
         pytest.param("DB009", _level(4), nn.Sequential(_level(4), SMALL), id="DB009"),
+        pytest.param("DB010", _Asymmetric("linear", "asymmetric"), _resize(scale_factor=2), id="DB010"),
     ],
 )
 def test_a_code_is_given_where_it_holds_and_only_there(code: str, bad: nn.Module, good: nn.Module) -> None:
@@ -89,6 +105,26 @@ def test_rules_are_documented(code: str) -> None:
     assert len(rule.remedy) > 20
     for name in re.findall(r"deconvbench\.(nn\.)?(\w+)", rule.remedy):
         assert hasattr(deconvbench.nn if name[0] else deconvbench, name[1])
+
+
+@pytest.mark.parametrize(
+    ("mode", "attributes", "message"),
+    [
+        ("cubic", "cubic_coeff_a=-0.5", "Resize of mode cubic with cubic_coeff_a=-0.5"),
+        (
+            "nearest",
+            "half_pixel, round_prefer_floor",
+            "Resize of mode nearest with half_pixel, round_prefer_floor, which at a whole factor takes the pixels"
+            " that torch's nearest takes",
+        ),
+        ("nearest", "asymmetric, ceil", "Resize of mode nearest with asymmetric, ceil"),
+    ],
+)
+def test_attributes_of_a_resize_are_named(mode: str, attributes: str, message: str) -> None:
+    found = audit(_Asymmetric(mode, attributes), torch.rand(1, 4, 32, 32))
+    assert [one.message for one in found.findings if one.code == "DB010"] == [message]
+    assert found.sites[0].site.operation == f"Resize(mode={mode}: {attributes})"
+    assert found.sites[0].site.kind == "resize_convolution"
 
 
 def test_findings_say_where_and_what() -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from deconvbench.networks.inspection.periodic import read_periodic
+from deconvbench.networks.inspection.periodic import average_parts, project, read_periodic
 
 
 def make_pattern(period: int, side: int, dims: int) -> torch.Tensor:
@@ -74,3 +74,37 @@ def test_too_small_a_map_is_none_and_a_short_axis_is_averaged() -> None:
     part = read_periodic(make_pattern(2, 32, 1)[:, :, None].expand(-1, -1, 2, -1), 2, 2)
     assert part is not None
     assert math.isclose(part.total, float(make_pattern(2, 32, 1).square().mean()), rel_tol=1e-9)
+
+
+def test_the_pattern_is_kept_without_its_mean() -> None:
+    tile = make_pattern(4, 4, 2)
+    part = read_periodic(tile.repeat(1, 1, 16, 16) + 3.0, 4, 2)
+    assert part is not None
+    assert part.pattern is not None
+    assert part.pattern.shape == (1, 1, 2, 4, 4)
+    # wherever its first pixel is
+    shifts = [tile.roll((down, right), (2, 3)) for down in range(4) for right in range(4)]
+    assert min(float((part.pattern[0] - one).abs().max()) for one in shifts) < 1e-12
+    assert float(part.take_waves(2).abs().square().sum()) / 2 == pytest.approx(part.power[2])
+    assert average_parts([part, part]).pattern is None
+
+
+def test_parts_side_by_side_keep_their_own_patterns() -> None:
+    left, right = make_pattern(2, 48, 2), -make_pattern(2, 48, 2)
+    part = read_periodic(torch.cat([left, right], -1), 2, 2, parts=2)
+    assert part is not None
+    assert part.pattern is not None
+    torch.testing.assert_close(part.pattern[0], -part.pattern[1])
+
+
+def test_the_share_of_one_pattern_in_another_is_signed_and_of_one_scale() -> None:
+    small, large = make_pattern(2, 64, 2), make_pattern(4, 64, 2)
+    parts = [
+        read_periodic(one, 4, 2) for one in (small + large, 0.25 * (small + large), -small - large, 0 * small)
+    ]
+    whole, quarter, opposed, nothing = (part for part in parts if part is not None)
+    assert project(whole, whole, 2) == pytest.approx(1.0)
+    assert project(quarter, whole, 4) == pytest.approx(0.25)
+    assert project(opposed, whole, 2) == pytest.approx(-1.0)
+    assert project(nothing, whole, 2) == 0.0
+    assert project(whole, nothing, 2) == 0.0

@@ -41,7 +41,7 @@ def audit_trained(task: str, norm: str, upsampler: str, kernel_size: int) -> Aud
         inputs = targets if task == "reconstruction" else shrink(targets, 2)
         loss = nn.functional.mse_loss(network(inputs), targets)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call] # torch has no type for it
         optimizer.step()
     side = 128 if task == "reconstruction" else 64
     return deconvbench.audit(network, torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)))

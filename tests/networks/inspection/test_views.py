@@ -5,7 +5,12 @@ from typing import Any
 import pytest
 import torch
 
-from deconvbench.networks.inspection.views import choose_output, find_common_period, find_period
+from deconvbench.networks.inspection.views import (
+    choose_output,
+    find_common_period,
+    find_period,
+    list_direct_periods,
+)
 from deconvbench.records.sites import Site
 
 
@@ -60,3 +65,23 @@ def test_the_largest_map_is_looked_at() -> None:
     ]
     assert choose_output(outputs) == 1
     assert choose_output(outputs[2:]) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "out_shape", "periods"),
+    [
+        pytest.param({}, (1, 3, 16, 16), {2}, id="last"),
+        pytest.param({}, (1, 3, 64, 64), {8}, id="upsampled by four after it"),
+        # waves of 1/6, 3/6 and 5/6 cycles per pixel
+        pytest.param({}, (1, 3, 48, 48), {2, 6}, id="upsampled by three after it"),
+        pytest.param({"scale": (4, 4)}, (1, 3, 16, 16), {2, 4}, id="by four"),
+        pytest.param({"scale": (4, 4)}, (1, 3, 32, 32), {4, 8}, id="by four, then by two"),
+        pytest.param({"scale": (2, 3)}, (1, 3, 16, 16), {2, 3, 6}, id="another scale on each axis"),
+        pytest.param({"scale": (1.5, 1.5)}, (1, 3, 32, 32), {3}, id="no whole number"),
+        pytest.param({}, (1, 3, 8, 8), set(), id="made smaller after it"),
+    ],
+)
+def test_scales_of_a_pattern_without_harmonics(
+    options: dict[str, Any], out_shape: tuple[int, ...], periods: set[int]
+) -> None:
+    assert list_direct_periods(make_site(**options), out_shape) == periods

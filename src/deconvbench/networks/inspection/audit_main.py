@@ -21,7 +21,7 @@ from torch import nn
 from deconvbench.errors import DeconvbenchError, UsageError, describe_failure, quote
 from deconvbench.measure.accelerator import check_device
 from deconvbench.networks.inspection.audit import audit
-from deconvbench.networks.inspection.examples import find_input, make_example, make_images, run_once
+from deconvbench.networks.inspection.examples import find_inputs, make_example, make_images, run_once
 from deconvbench.networks.inspection.preparation import name_dtype
 from deconvbench.networks.inspection.state_dicts import load_weights
 from deconvbench.networks.inspection.targets import load_target
@@ -121,14 +121,12 @@ def carry_out(request: AuditRequest, say: Callable[[str], None]) -> dict[str, An
         torch.set_num_threads(request.threads)
     check_device(request.device)
     say("loading the network")
-    model, declared = load_target(request.target)
+    model = load_target(request.target)
     notes = load_weights(model, request.state_dict) if request.state_dict else []
     device = torch.device(request.device)
     model = _move(model, device, request.dtype)
     dtype: torch.dtype = getattr(torch, request.dtype or name_dtype(model))
-    inputs = request.inputs or declared
-    if not inputs:
-        inputs = (find_input(model, dtype, device, say),)
+    inputs = request.inputs or find_inputs(model, dtype, device, say)
     example = make_example(inputs, dtype, device)
     say("running the network once")
     words = [str(one) for one in inputs]

@@ -13,12 +13,15 @@ from deconvbench.errors import UsageError, describe_failure, quote
 from deconvbench.measure.decoding import UnreadableImageError, hush_pillow, read_image
 from deconvbench.networks.fusion.observation import keep_state, split_input
 from deconvbench.networks.inspection.inputs import LEVELS, fit_image, is_photograph
+from deconvbench.networks.onnx.module import InputInfo, OnnxModule
 from deconvbench.records.inputs import InputDescription
 
 _LABEL = "--input"
 # sides that are tried, by the axes of the first layer; a generator begins with a single pixel
 _SIDES = {1: (1024, 16384), 2: (256, 224, 128, 64, 512, 32), 3: (32, 64, 16)}
 _LATENT_SIDES = (1, 16, 8)
+# axes of images and channels, where a file leaves them open
+_OPEN_SIDES = {0: 1, 1: 3}
 _CONVOLUTIONS: Mapping[type[nn.Module], tuple[int, bool]] = {
     nn.Conv1d: (1, False),
     nn.Conv2d: (2, False),
@@ -66,36 +69,57 @@ def _draw(one: InputDescription, dtype: torch.dtype, generator: torch.Generator)
     return (low + (high - low) * torch.rand(one.shape, generator=generator)).to(wanted)
 
 
-def guess_inputs(model: nn.Module) -> list[InputDescription]:
-    """Guess what a network takes from the first layer that has weights, the most likely first.
+def guess_inputs(model: nn.Module) -> list[tuple[InputDescription, ...]]:
+    """Guess what a network takes, the most likely first.
 
     Parameters
     ----------
     model : nn.Module
-        Any.
+        Any. Of an `OnnxModule` it is what the file declares, with usual sizes for open sides; of others what the
+        first layer with weights tells.
 
     Returns
     -------
-    list of InputDescription
-        One input each; empty where the first layer tells nothing.
+    list of tuple of InputDescription
+        Empty where nothing is told.
+
+    Raises
+    ------
+    UsageError
+        If a file declares an input that no tensor can be.
     """
+    if isinstance(model, OnnxModule):
+        declared = [_complete(model.describe_inputs(), side) for side in _SIDES[2]]
+        return list(dict.fromkeys(declared))
     for module in model.modules():
         for kind, (dims, is_transposed) in _CONVOLUTIONS.items():
             if isinstance(module, kind):
                 channels = int(getattr(module, "in_channels", 1))
                 sides = _LATENT_SIDES if is_transposed else _SIDES[dims]
-                return [InputDescription(shape=(1, channels, *[side] * dims)) for side in sides]
+                return [(InputDescription(shape=(1, channels, *[side] * dims)),) for side in sides]
         if isinstance(module, nn.Linear):
-            return [InputDescription(shape=(1, module.in_features))]
+            return [(InputDescription(shape=(1, module.in_features)),)]
         if next(module.parameters(recurse=False), None) is not None:
             break
     return []
 
 
-def find_input(
+def _complete(described: Sequence[InputInfo], side: int) -> tuple[InputDescription, ...]:
+    """Close the open sides of what a file declares: one image, three channels, as large as is asked for."""
+    return tuple(
+        InputDescription(
+            shape=tuple(one if one is not None else _OPEN_SIDES.get(axis, side) for axis, one in enumerate(sides)),
+            name=name,
+            dtype=str(dtype).removeprefix("torch."),
+        )
+        for name, sides, dtype in described
+    )
+
+
+def find_inputs(
     model: nn.Module, dtype: torch.dtype, device: torch.device, say: Callable[[str], None]
-) -> InputDescription:
-    """Try guessed inputs until the network takes one.
+) -> tuple[InputDescription, ...]:
+    """Try guessed inputs until the network takes them.
 
     Parameters
     ----------
@@ -108,27 +132,28 @@ def find_input(
 
     Returns
     -------
-    InputDescription
-        That runs.
+    tuple of InputDescription
+        That run.
 
     Raises
     ------
     UsageError
-        If none does; the message asks for ``--input``.
+        If none do; the message asks for ``--input``.
     """
     guesses = guess_inputs(model)
     reason = ""
     for guess in guesses:
-        say(f"trying an input of {guess}")
+        say(f"trying an input of {', '.join(map(str, guess))}")
         try:
-            run_once(model, make_example([guess], dtype, device))
+            run_once(model, make_example(guess, dtype, device))
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 -- code of the user's may raise anything
             reason = reason or describe_failure(error)
         else:
             return guess
-    tried = f", and {', '.join(guess.write_shape() for guess in guesses)} do not run ({reason})" if guesses else ""
+    words = ", ".join(" and ".join(map(str, guess)) for guess in guesses)
+    tried = f", and {words} {'does' if len(guesses) == 1 else 'do'} not run ({reason})" if guesses else ""
     raise UsageError(
         f"{_LABEL}: none is given{tried}; forward takes {_write_parameters(model)}: give its shapes, such as"
         f" {_LABEL} 1x3x256x256 or {_LABEL} NAME=1x3x256x256 for each"
@@ -144,6 +169,8 @@ def run_once(model: nn.Module, example: Any) -> list[Tensor]:
 
 
 def _write_parameters(model: nn.Module) -> str:
+    if isinstance(model, OnnxModule):
+        return ", ".join(name for name, _, _ in model.describe_inputs()) or "nothing"
     try:
         return str(inspect.signature(model.forward))
     except Exception:  # noqa: BLE001 -- an object of another's may be anything

@@ -151,6 +151,17 @@ def _has_holes(report: SiteReport) -> bool:
     )
 
 
+def _check_attributes(report: SiteReport) -> Iterator[str]:
+    site = report.site
+    if not site.operation.startswith("Resize("):
+        return
+    mode, _, attributes = site.operation.removeprefix("Resize(mode=").removesuffix(")").partition(": ")
+    is_whole = all(one == int(one) for one in site.scale)
+    is_same = mode == "nearest" and is_whole and attributes.startswith(("half_pixel", "pytorch_half_pixel"))
+    same = ", which at a whole factor takes the pixels that torch's nearest takes" if is_same else ""
+    yield f"Resize of mode {mode} with {attributes}{same}"
+
+
 def _check_last(report: SiteReport) -> Iterator[str]:
     if report.site.is_last and report.site.kind in {kinds.TRANSPOSED_CONVOLUTION, kinds.SUBPIXEL_CONVOLUTION}:
         yield "no convolution comes after it"
@@ -166,4 +177,5 @@ _CHECKS: Mapping[str, Callable[[SiteReport], Iterator[str]]] = {
     "DB007": _check_dtype,
     "DB008": _check_holes,
     "DB009": _check_last,
+    "DB010": _check_attributes,
 }

@@ -7,6 +7,7 @@ everything else would grow. So a run with equal gains is normalised as the run w
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from deconvbench.networks.frames import FrameStack
@@ -40,8 +41,8 @@ class NormRecorder(Watcher):
         """Note a norm."""
         bound = _bind(place, args, kwargs)
         if bound is not None:
-            groups = _split(bound)
-            self.statistics.setdefault(place, []).append((groups.mean(-1), groups.var(-1, correction=0)))
+            variance, mean = torch.var_mean(_split(bound), -1, correction=0)
+            self.statistics.setdefault(place, []).append((mean, variance))
         return function(*args, **kwargs)
 
 
@@ -70,12 +71,17 @@ class NormReplayer(Watcher):
         if mean.shape != groups.shape[:2]:
             return function(*args, **kwargs)
         x: Tensor = bound["input"]
+        # each channel times a number and moved: one pass over the map
         deviation = (variance + bound.get("eps", 1e-5)).sqrt()
-        y = ((groups - mean[..., None]) / deviation[..., None]).reshape(x.shape)
-        shape = (1, -1, *(1 for _ in x.shape[2:]))
+        size = x.shape[1] // mean.shape[1]
+        scale, shift = (one.repeat_interleave(size, 1) for one in (1 / deviation, -mean / deviation))
         weight, bias = bound.get("weight"), bound.get("bias")
-        y = y if weight is None else y * weight.reshape(shape)
-        return y if bias is None else y + bias.reshape(shape)
+        if weight is not None:
+            scale, shift = scale * weight, shift * weight
+        shift = shift if bias is None else shift + bias
+        shape = (*scale.shape, *(1 for _ in x.shape[2:]))
+        y: Tensor = torch.addcmul(shift.reshape(shape), x, scale.reshape(shape))
+        return y
 
 
 def _bind(place: Place, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:

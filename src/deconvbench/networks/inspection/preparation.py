@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from deconvbench.errors import describe_failure
 from deconvbench.networks.fusion.modules import find_fused
 from deconvbench.networks.fusion.observation import find_tensors, split_input
+from deconvbench.networks.onnx import OnnxModule
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -59,6 +60,12 @@ def list_unseen(model: nn.Module) -> list[str]:
         f"{path or '(the model)'}: fused; audit the model as it was before"
         for path, module in model.named_modules()
         if find_fused(module) is not None
+    ]
+    fused += [
+        f"{name}, whose inside is not seen"
+        for module in model.modules()
+        if isinstance(module, OnnxModule)
+        for name in module.list_unseen()
     ]
     return fused + [
         f"{path or '(the model)'}: TorchScript, whose calls are not seen"

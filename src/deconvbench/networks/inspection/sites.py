@@ -109,6 +109,8 @@ def _describe_operation(upsampling: Upsampling) -> str:
     if name == "interpolate":
         mode = f"interpolate(mode={arguments.get('mode', 'nearest')}"
         return f"{mode}, align_corners=True)" if arguments.get("align_corners") else f"{mode})"
+    if name == "onnx_resize":
+        return f"Resize(mode={arguments['mode']}: {arguments['differences']})"
     if upsampling.layout is None:
         return name
     return "repeated values" if upsampling.layout.channels is None else "channels rearranged as pixels"

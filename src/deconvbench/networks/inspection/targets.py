@@ -5,7 +5,6 @@ What is imported here is somebody else's code and may do anything; it is meant t
 """
 
 import functools
-import importlib
 import importlib.util
 import inspect
 import re
@@ -16,7 +15,7 @@ from types import ModuleType
 from torch import nn
 
 from deconvbench.errors import UsageError, describe_failure, explain_os_error, quote
-from deconvbench.records.inputs import InputDescription
+from deconvbench.networks.onnx import load_onnx
 from deconvbench.system.imports import search_current_folder
 from deconvbench.upsamplers.factories import find_attribute, import_factory, import_foreign, name_factory
 
@@ -30,7 +29,7 @@ def is_onnx(target: str) -> bool:
     return target.lower().endswith(".onnx")
 
 
-def load_target(target: str) -> tuple[nn.Module, tuple[InputDescription, ...]]:
+def load_target(target: str) -> nn.Module:
     """Import or read a network.
 
     Parameters
@@ -41,10 +40,8 @@ def load_target(target: str) -> tuple[nn.Module, tuple[InputDescription, ...]]:
 
     Returns
     -------
-    model : nn.Module
-        The network.
-    inputs : tuple of InputDescription
-        What the file declares; empty for code.
+    nn.Module
+        The network; an `OnnxModule` of a file.
 
     Raises
     ------
@@ -52,7 +49,7 @@ def load_target(target: str) -> tuple[nn.Module, tuple[InputDescription, ...]]:
         If there is no such thing, it raises, or it gives something else than a network; in one line.
     """
     if is_onnx(target):
-        return _load_onnx(target)
+        return load_onnx(target)
     if in_file := _IN_FILE.fullmatch(target):
         found = _import_file(in_file[1], in_file[2])
     elif target.endswith(".py"):
@@ -67,21 +64,7 @@ def load_target(target: str) -> tuple[nn.Module, tuple[InputDescription, ...]]:
                 f"{_LABEL}: {quote(target)} is not of the form pkg.mod:factory, file.py:factory or file.onnx"
             )
         found, _ = import_factory(target, _LABEL)
-    return _make_network(found, target), ()
-
-
-def _load_onnx(target: str) -> tuple[nn.Module, tuple[InputDescription, ...]]:
-    """Read an ONNX file; what it needs may not be installed."""
-    try:
-        onnx = importlib.import_module("deconvbench.networks.onnx")
-    except ImportError as error:
-        raise UsageError(
-            f"{_LABEL}: {quote(target)} needs what `pip install 'deconvbench[onnx]'` installs ({error})"
-        ) from error
-    if not Path(target).is_file():
-        raise UsageError(f"{_LABEL}: {quote(target)} is not a file")
-    model = onnx.load_onnx(Path(target))
-    return model, tuple(model.example_inputs)
+    return _make_network(found, target)
 
 
 def _import_file(path: str, attribute: str) -> object:

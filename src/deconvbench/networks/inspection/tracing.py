@@ -24,6 +24,8 @@ from deconvbench.networks.inspection.layouts import LAYOUT_FUNCTIONS, Chain, Lay
 
 CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
 TRANSPOSED = frozenset({"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"})
+# the second is how an ONNX graph resizes where torch does not do the same
+RESIZES = frozenset({"interpolate", "onnx_resize"})
 UNPOOLINGS = frozenset({"max_unpool1d", "max_unpool2d", "max_unpool3d"})
 # of all pixels of an image together: what a plain colour is to them is not what it is to the eye
 NORMS = frozenset({"instance_norm", "group_norm"})
@@ -34,6 +36,7 @@ _NAMES: Mapping[str, Sequence[str]] = {
     **dict.fromkeys(TRANSPOSED, _TRANSPOSED_NAMES),
     "linear": ("input", "weight", "bias"),
     "interpolate": INTERPOLATE_NAMES,
+    "onnx_resize": ("input", "mode", "differences", "run"),
     "pixel_shuffle": ("input", "upscale_factor"),
     "fold": ("input", "output_size", "kernel_size", "dilation", "padding", "stride"),
 }
@@ -295,8 +298,8 @@ class Tracer(Watcher):
             for upsampling in first.pending:
                 upsampling.after = upsampling.after or layer
             return Flow(origin=layer)
-        if name in {"interpolate", "pixel_shuffle", "fold"} | UNPOOLINGS:
-            if name == "interpolate" and not _enlarges(shapes[0], tuple(output.shape)):
+        if name in RESIZES | {"pixel_shuffle", "fold"} | UNPOOLINGS:
+            if name in RESIZES and not _enlarges(shapes[0], tuple(output.shape)):
                 return Flow(pending=pending)
             origin = first.origin if name == "pixel_shuffle" else None
             found = self._note(place, bound or {}, shapes[0], output, weighted=origin, between=list(first.between))
