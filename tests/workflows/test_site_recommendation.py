@@ -36,7 +36,8 @@ def make_network(*sites: Site) -> Audit:
 
 
 def make_source(*rows: dict[str, Any]) -> Source:
-    tables = make_tables(make_summary(*rows), make_layer_quality((("transposed", 3),), spread=0))
+    # what is known of other layers over seeds would go before the case itself
+    tables = make_tables(make_summary(*rows), make_layer_quality((("zero_insert", 3),), spread=0))
     return Source(tables=tables, trained=Trained(), name="made")
 
 
