@@ -10,8 +10,8 @@ from torch.nn import functional
 
 import deconvbench
 from deconvbench.networks.inspection import audit
-from deconvbench.records.findings import RULES
 from deconvbench.networks.onnx.operators.resizing import onnx_resize
+from deconvbench.records.findings import RULES
 from tests.networks.inspection.networks import Fcn, level_gains, make_subpixel
 
 
