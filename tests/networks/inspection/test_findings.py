@@ -114,8 +114,8 @@ def test_rules_are_documented(code: str) -> None:
         (
             "nearest",
             "half_pixel, round_prefer_floor",
-            "Resize of mode nearest with half_pixel, round_prefer_floor, which at a whole factor takes the pixels that"
-            " torch's nearest takes",
+            "Resize of mode nearest with half_pixel, round_prefer_floor, which at a whole factor takes the pixels"
+            " that torch's nearest takes",
         ),
         ("nearest", "asymmetric, ceil", "Resize of mode nearest with asymmetric, ceil"),
     ],
