@@ -122,6 +122,10 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...]]]
 }
 
 
+# how many of them are run in every session
+COMMON = 7
+
+
 def make_network(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
     torch.manual_seed(3)
     make, shapes = NETWORKS[name]
@@ -192,7 +196,13 @@ def assert_same_output(path: Path, args: tuple[Tensor, ...]) -> None:
         torch.testing.assert_close(one, torch.from_numpy(other), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if number >= COMMON else ())
+        for number, name in enumerate(NETWORKS)
+    ],
+)
 def test_what_torchscript_exports_has_the_sites_of_the_network(name: str, tmp_path: Path) -> None:
     network, args = make_network(name)
     path = export(network, args, tmp_path / "model.onnx", "script 17")

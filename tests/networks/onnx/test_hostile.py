@@ -183,6 +183,44 @@ def make_sparse(model: Any) -> None:
     )
 
 
+def make_sparse_outside(model: Any) -> None:
+    make_sparse(model)
+    sparse = model.graph.sparse_initializer[0]
+    sparse.dims[:] = [2, 2]
+    sparse.indices.raw_data = (2**40).to_bytes(8, "little")
+
+
+def remove_graph(model: Any) -> None:
+    model.ClearField("graph")
+
+
+def lose_name(model: Any) -> None:
+    model.graph.initializer[0].name = ""
+
+
+def lose_output_name(model: Any) -> None:
+    model.graph.output[0].name = ""
+
+
+def define_twice(model: Any) -> None:
+    call_itself(model)
+    model.functions.append(model.functions[0])
+
+
+def hold_graphs(model: Any) -> None:
+    graph = helper.make_graph([], "g", [], [])
+    give_attribute("graphs", [graph, graph])(model)
+
+
+def write_text(model: Any) -> None:
+    model.graph.node.insert(0, node("Constant", [], ["t"], value_string="text"))
+
+
+def use_empty_weights(model: Any) -> None:
+    model.graph.initializer[0].dims[:] = [0, 3, 3, 3]
+    model.graph.initializer[0].raw_data = b""
+
+
 CHANGES: dict[str, tuple[Change, str]] = {
     "huge tensor": (set_dims(2**31, 2**31), "initializer 'w': declares 18446744073709551616 bytes; at most"),
     "negative side": (set_dims(4, 3, -3, -3), "initializer 'w': has a negative side"),
@@ -190,6 +228,13 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "data cut off": (cut_data, "initializer 'w': declares the shape [4, 3, 3, 3], whose data are not"),
     "huge constant": (fill_constant, "Constant: attribute value: declares 4398046511104 bytes"),
     "huge sparse tensor": (make_sparse, "initializer 's': declares 4398046511104 bytes"),
+    "sparse tensor with values outside": (make_sparse_outside, "is not valid: Sparse tensor"),
+    "no graph": (remove_graph, "there is no graph in it"),
+    "initializer without a name": (lose_name, "an initializer has no name"),
+    "output without a name": (lose_output_name, "an output has no name"),
+    "two functions of a name": (define_twice, "two of its functions have one name"),
+    "several graphs in one attribute": (hold_graphs, "conv: has several graphs in one attribute"),
+    "constant text": (write_text, "a Constant of text is not supported"),
     "missing initializer": (remove_initializer, "value 'w' is used before a node makes it"),
     "two initializers of a name": (repeat_initializer, "two initializers have the name 'w'"),
     "cycle": (make_cycle, "value 'y' is used before a node makes it"),
@@ -271,6 +316,21 @@ def test_what_is_wrong_is_said_in_one_line(name: str, folder: Path) -> None:
     path = folder / "model.onnx"
     path.write_bytes(model.SerializeToString())
     assert expected in refuse(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [use_empty_weights, give_attribute("strides", [0, 0]), set_dims(4, 9, 3, 1)],
+    ids=["no channels", "no stride", "other channels"],
+)
+def test_what_is_only_wrong_when_it_runs_is_said_with_the_name_of_the_node(change: Change, tmp_path: Path) -> None:
+    model = make_good()
+    change(model)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    problem = run_or_refuse(path)
+    assert problem.startswith("conv: Conv failed: ")
+    assert "\n" not in problem
 
 
 def test_the_model_that_is_changed_is_good(folder: Path) -> None:

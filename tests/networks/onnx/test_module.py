@@ -82,6 +82,16 @@ def test_loops_run_as_often_as_they_say(count: int, tmp_path: Path) -> None:
     assert run_module(module, {"x": X, "m": np.array(count)})[1].shape == (count,)
 
 
+def test_a_loop_that_runs_zero_times_has_no_stacked_outputs(tmp_path: Path) -> None:
+    nodes = [node("Identity", ["going"], ["still"]), node("Relu", ["v"], ["next"]), node("Abs", ["v"], ["out"])]
+    inputs = [declare("i", [], np.int64), declare("going", [], np.bool_), declare("v", None)]
+    body = make_body(nodes, inputs, ["still", "next", "out"])
+    loop = node("Loop", ["m", "", "x"], ["y", "all"], name="loop", body=body)
+    module = load(make_model([loop], {"x": X, "m": np.array(0)}, ["y", "all"]), tmp_path)
+    with pytest.raises(UsageError, match="^loop: the outputs of a loop that runs zero times have no shape$"):
+        run_module(module, {"x": X, "m": np.array(0)})
+
+
 def test_loops_end_with_their_condition(tmp_path: Path) -> None:
     nodes = [
         node("Add", ["v", "v"], ["next"]),
@@ -371,6 +381,41 @@ def test_lists_of_tensors(tmp_path: Path) -> None:
     weights = {"sizes": np.array([1, 3]), "one": np.array(1)}
     model = make_model(nodes, {"x": X}, ["y", "count"], weights)
     assert_same(model, {"x": X}, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["RandomNormal", "RandomUniform"])
+def test_random_numbers_have_the_shape_that_they_are_given(kind: str, tmp_path: Path) -> None:
+    nodes = [node(kind, [], ["n"], shape=[1, 4, 12, 12], dtype=11), node("Cast", ["n"], ["m"], to=1)]
+    module = load(make_model([*nodes, node("Add", ["x", "m"], ["y"])], {"x": X}), tmp_path)
+    numbers = module(torch.from_numpy(X)) - torch.from_numpy(X)
+    assert float(numbers.std()) == pytest.approx(1 if kind == "RandomNormal" else 12**-0.5, rel=0.1)
+
+
+def test_lists_that_are_built_and_taken_apart(tmp_path: Path) -> None:
+    nodes = [
+        node("SequenceConstruct", ["x", "x2"], ["both"]),
+        node("SequenceErase", ["both", "zero"], ["second"]),
+        node("SequenceEmpty", [], ["empty"]),
+        node("SequenceInsert", ["empty", "x"], ["first"]),
+        node("SequenceAt", ["first", "zero"], ["a"]),
+        node("SequenceAt", ["second", "zero"], ["b"]),
+        node("Sub", ["a", "b"], ["y"]),
+        node("ConcatFromSequence", ["both"], ["z"], axis=0, new_axis=1),
+        node("SplitToSequence", ["x"], ["slices"], axis=1, keepdims=0),
+        node("SequenceAt", ["slices", "zero"], ["u"]),
+    ]
+    inputs = {"x": X, "x2": draw(1, 4, 12, 12, seed=3)}
+    assert_same(make_model(nodes, inputs, ["y", "z", "u"], {"zero": np.array(0)}), inputs, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int64", "int8", "bool", "float64", "uint8", "complex64"])
+def test_data_may_be_written_as_numbers(dtype: str, tmp_path: Path) -> None:
+    values = (10 * draw(2, 3)).astype(dtype)
+    model = make_model([node("Relu", ["x"], ["y"])], {"x": X})
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    model.graph.initializer.append(helper.make_tensor("w", kind, values.shape, values.flatten().tolist()))
+    found = load(model, tmp_path).constants["w"]
+    assert torch.equal(found, torch.from_numpy(values))
 
 
 def test_sparse_weights_are_made_dense(tmp_path: Path) -> None:
