@@ -171,4 +171,13 @@ def _shorten(name: str) -> str:
 
 
 def count_things(number: int, word: str) -> str:
+    """Count things in words: "1 site", "2 sites".
+
+    Parameters
+    ----------
+    number : int
+        How many.
+    word : str
+        For one of them.
+    """
     return f"{number} {word}{'s' * (number != 1)}"
