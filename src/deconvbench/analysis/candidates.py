@@ -183,10 +183,6 @@ def _get_size(row: Row) -> Size:
     return row["height"], row["width"]
 
 
-def _count_pixels(row: Row) -> int:
-    return int(row["height"] * row["width"])
-
-
 def is_timed(row: Row) -> bool:
     """Whether a case was measured, and has a latency.
 
@@ -379,7 +375,7 @@ def _estimate(
             None if isinstance(latency, str) else latency,
             memory=None if isinstance(memory, str) else memory,
             is_estimated=True,
-            is_beyond=(factor := _find_factor([_count_pixels(row) for row in rows], setting.size)) != 1,
+            is_beyond=(factor := _find_factor([row["height"] * row["width"] for row in rows], setting.size)) != 1,
             beyond_factor=factor,
             noisy=any(row["noisy"] for row in rows),
         )
