@@ -374,7 +374,10 @@ def pool_cases(cases: Sequence[Sequence[float]], level: float = 0.95) -> list[Po
     rows = {}
     for length in np.unique(lengths[lengths > 0]).tolist():
         places = np.flatnonzero(lengths == length)
-        rows[length] = places, _check_medians(np.array([cases[place] for place in places], dtype=np.float64))
+        rows[length] = (
+            places,
+            _check_medians(np.array([cases[place] for place in places.tolist()], dtype=np.float64)),
+        )
         if length > 1:
             variances[places] = np.var(np.log(rows[length][1]), axis=1, ddof=1)
     shrunk = shrink_variances(variances, np.maximum(lengths - 1, 0))

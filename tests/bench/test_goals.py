@@ -170,7 +170,7 @@ def test_ratios_are_read_from_the_newest_two_runs_of_quick(tmp_path: Path) -> No
 def test_journals_of_two_lengths_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[int] = []
     times = iter([0.0, 1.0, 2.0, 4.0, 10.0, 14.0, 20.0, 24.0])
-    monkeypatch.setattr(goals.time, "perf_counter", lambda: next(times))
+    monkeypatch.setattr("bench.goals.time.perf_counter", lambda: next(times))
     monkeypatch.setattr(
         goals,
         "load",

@@ -72,7 +72,9 @@ def test_a_terminal_gets_a_bar_with_the_time_left_and_a_table_at_the_end(tmp_pat
     assert re.search(r"\d+/\d+.* left", shown)
     assert COLOUR.search(shown)
     assert shown.rindex(SHOW) > shown.rindex(HIDE)
-    assert "records: " in shown.rpartition(SHOW)[2]
+    end = shown.rpartition(SHOW)[2]
+    assert "records: " in end
+    assert re.search(r"layer +ratio +95 % +ripple +verdict", end)
 
 
 def test_colours_obey_no_color(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import gc
 import json
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from bench.made_journal import make_lines, write_run
 from deconvbench.errors import RunFolderError
 from deconvbench.records.case import Case
 from deconvbench.records.conditions import Conditions
-from deconvbench.records.record import AnyRecord, Latency, decode_journal, encode_record
+from deconvbench.records.record import AnyRecord, Latency, decode_journal, decode_record, encode_record
 from deconvbench.tables import bulk
 from deconvbench.tables.bulk import Journal, read_bulk, sort_records
 from deconvbench.tables.files import build_tables, load
@@ -108,7 +109,23 @@ def change(path: str, value: Any) -> str:
     return json.dumps(line, separators=(",", ":"))
 
 
-VALUES = (None, ..., 3, 2.5, True, "x", [], [1], [None], {}, {"a": 1}, 2**70, 1e300, -1, [[1, "a"]])
+VALUES: tuple[Any, ...] = (
+    None,
+    ...,
+    3,
+    2.5,
+    True,
+    "x",
+    [],
+    [1],
+    [None],
+    {},
+    {"a": 1},
+    2**70,
+    1e300,
+    -1,
+    [[1, "a"]],
+)
 PATHS = (
     "case", "case.upsampler", "case.kernel_size", "case.height", "case.execution", "replicate", "started_at",
     "status", "noisy", "message", "latency", "latency.samples_s", "latency.stop_reason", "latency.launch_bound",
@@ -211,9 +228,18 @@ def test_what_a_run_writes_is_not_decoded_line_by_line(
     folders: dict[int, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[str] = []
-    monkeypatch.setattr(bulk, "decode_record", lambda line, where: decoded.append(line) or make_record())
     made: list[Case] = []
-    monkeypatch.setattr(bulk, "Case", lambda **values: made.append(case := Case(**values)) or case)
+
+    def note_line(line: str, where: str) -> AnyRecord:
+        decoded.append(line)
+        return decode_record(line, where)
+
+    def note_case(**values: Any) -> Case:
+        made.append(Case(**values))
+        return made[-1]
+
+    monkeypatch.setattr(bulk, "decode_record", note_line)
+    monkeypatch.setattr(bulk, "Case", note_case)
     read_bulk((folders[1000] / "journal.jsonl").read_bytes(), "j")
     assert not any('"kind":"record"' in line for line in decoded)
     assert len(made) == len(set(made)) == 200
@@ -224,7 +250,7 @@ def test_the_work_grows_with_the_journal_and_not_faster(
     folders: dict[int, Path], action: Callable[[Path], object]
 ) -> None:
     action(folders[1000])  # what is imported or cached once
-    few, many = (count_calls(lambda folder=folder: action(folder)) for folder in folders.values())
+    few, many = (count_calls(partial(action, folder)) for folder in folders.values())
     assert many.total() <= 4 * few.total()
     # no function of pandas is called for each row, or each case
     assert not [name for name, count in many.items() if name.startswith("pandas") and count > few[name] + 200]

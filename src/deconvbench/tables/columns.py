@@ -6,7 +6,7 @@ from deconvbench.errors import UsageError, quote, suggest
 from deconvbench.records.schema import COLUMNS, RUN_COLUMN
 
 
-def describe_columns(table: str = "table") -> pd.DataFrame:
+def describe_columns(table: object = "table") -> pd.DataFrame:
     """Say what each column of a frame is.
 
     Parameters

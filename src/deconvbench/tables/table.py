@@ -161,7 +161,7 @@ def _summarise_samples(samples_s: Sequence[Sequence[float]]) -> dict[str, Sequen
     lengths = np.fromiter(map(len, samples_s), dtype=np.int64, count=len(samples_s))
     for length in np.unique(lengths[lengths > 0]):
         places = np.flatnonzero(lengths == length)
-        rows = np.array([samples_s[place] for place in places], dtype=np.float64)
+        rows = np.array([samples_s[place] for place in places.tolist()], dtype=np.float64)
         found[:3, places] = median_intervals(rows)
         found[3, places] = rows.min(axis=1)
     names = ("latency_s", "latency_ci_low_s", "latency_ci_high_s", "latency_floor_s")
