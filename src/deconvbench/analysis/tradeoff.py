@@ -5,6 +5,7 @@ It recommends none.
 """
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from deconvbench.errors import UsageError, quote, suggest
@@ -99,12 +100,12 @@ def join_tradeoff(
     frontier = np.zeros(metric.shape, dtype=np.bool_)
     without_fast = np.zeros(metric.shape, dtype=np.bool_)
     is_slow = ~kept["upsampler"].isin(FAST_UPSAMPLERS).to_numpy(dtype=np.bool_)
-    for number in np.unique(group):
-        members = group == number
-        cost = _find_costs(kept[members])
-        relative[members] = cost / cost.min()
+    costs = _find_costs(kept, group)
+    order = np.argsort(group, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1) if len(order) else ():
+        relative[members] = costs[members] / costs[members].min()
         frontier[members] = pareto_front(relative[members], metric[members])
-        slow = members & is_slow
+        slow = members[is_slow[members]]
         without_fast[slow] = pareto_front(relative[slow], metric[slow])
     layers = [
         format_layer(upsampler, None if pd.isna(kernel) else int(kernel), int(scale))
@@ -120,12 +121,15 @@ def join_tradeoff(
     return joined if pooled is None else _join_layers(joined, pooled, *name_interval(quality))
 
 
-def _find_costs(comparable: pd.DataFrame) -> Floats:
+def _find_costs(kept: pd.DataFrame, group: npt.NDArray[np.int64]) -> Floats:
     """Find what comparable cases cost beside each other: their ratios to one baseline, or their latencies."""
-    has_ratios = {"ratio", "baseline_id"} <= {*comparable} and comparable["ratio"].notna().all()
-    if has_ratios and len({*comparable["baseline_id"]}) == 1:
-        return comparable["ratio"].to_numpy(dtype=np.float64)
-    return comparable["latency_s"].to_numpy(dtype=np.float64)
+    latencies = kept["latency_s"].to_numpy(dtype=np.float64)
+    if not {"ratio", "baseline_id"} <= {*kept}:
+        return latencies
+    ratios = kept["ratio"].to_numpy(dtype=np.float64, na_value=np.nan)
+    comparable = kept["ratio"].notna().groupby(group).transform("all")
+    baselines = kept["baseline_id"].groupby(group).transform("nunique") + kept["baseline_id"].isna()
+    return np.where((comparable & (baselines == 1)).to_numpy(dtype=np.bool_), ratios, latencies)
 
 
 def _join_layers(frame: pd.DataFrame, pooled: pd.DataFrame, *columns: str) -> pd.DataFrame:
