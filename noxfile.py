@@ -78,7 +78,7 @@ def run(session: nox.Session, program: str, *arguments: str, codes: tuple[int, .
 # in every core, a file to a worker: what a module's fixtures make is made once
 PYTEST = ("python", "-m", "pytest", "-ra", "-p", "no:benchmark", "-n", "logical", "--dist", "loadfile")
 # what takes minutes and few installations could break
-LONG = "slow or compile or process"
+LONG = "slow or compile or process or browser"
 
 
 @nox.session(venv_backend="none")
@@ -141,6 +141,20 @@ def report(session: nox.Session) -> None:
     for folder in [word for word in words if word and (Path(word) / "run.json").exists()] or [""]:
         run(session, "deconvbench", "claims", *filter(None, [folder]), *results)
     run(session, "deconvbench", "report", *words)
+
+
+@nox.session(venv_backend="none", default=False)
+def reference_report(session: nox.Session) -> None:
+    """Write the report of results/reference again, from its tables; with ``-- --check`` say whether it is current."""
+    prepare(session)
+    run(session, "python", "-m", "bench.reference_report", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def browser(session: nox.Session) -> None:
+    """Run the tests that drive a real browser (Debian: apt-get install chromium); words go to pytest."""
+    prepare(session)
+    run(session, "python", "-m", "pytest", "-ra", "-p", "no:benchmark", "-m", "browser", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)

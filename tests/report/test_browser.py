@@ -189,8 +189,10 @@ def test_layers_can_be_filtered_and_highlighted_and_ones_own_stands_out(opened: 
     assert chip.get_attribute("aria-pressed") == "true"
     assert chip.evaluate("chip => chip === document.activeElement")
     assert "on=subpixel k3 s2" in opened.state
-    faded = "[...document.querySelectorAll('#chart-tradeoff a')].filter(a => (a.firstElementChild.getAttribute('opacity')"
-    assert opened.run(f"{faded} ?? 1) < 1).length") == len(list_points(opened)) - 1
+    shades = opened.run(
+        "[...document.querySelectorAll('#chart-tradeoff a > *')].map(e => e.getAttribute('opacity'))"
+    )
+    assert sum(shade is not None for shade in shades) == len(list_points(opened)) - 1
 
 
 def test_dominated_layers_fade_and_the_frontier_does_not(opened: Visit) -> None:

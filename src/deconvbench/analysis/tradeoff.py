@@ -5,6 +5,7 @@ It recommends none.
 """
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from deconvbench.errors import UsageError, quote, suggest
@@ -87,7 +88,7 @@ def join_tradeoff(
     require_columns(summary, "df", wanted, ("latency_s", quality), hint)
     kept = summary[(summary["status"] == "ok") & summary["latency_s"].notna()].reset_index(drop=True)
     fields = [*COMPARABLE_FIELDS, *(name for name in _ORIGIN_FIELDS if name in kept)]
-    groups = kept.groupby(fields, dropna=False, sort=False).indices
+    group = kept.groupby(fields, dropna=False, sort=False).ngroup().to_numpy()
     metric = kept[quality].to_numpy(dtype=np.float64, na_value=np.nan)
     declared = METRICS[quality]
     metric = np.where(np.abs(metric) < declared.zero_below, 0.0, metric)
@@ -99,10 +100,10 @@ def join_tradeoff(
     frontier = np.zeros(metric.shape, dtype=np.bool_)
     without_fast = np.zeros(metric.shape, dtype=np.bool_)
     is_slow = ~kept["upsampler"].isin(FAST_UPSAMPLERS).to_numpy(dtype=np.bool_)
-    costs = kept[[name for name in ("ratio", "baseline_id", "latency_s") if name in kept]]
-    for members in groups.values():
-        cost = _find_costs(costs.iloc[members])
-        relative[members] = cost / cost.min()
+    costs = _find_costs(kept, group)
+    order = np.argsort(group, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1) if len(order) else ():
+        relative[members] = costs[members] / costs[members].min()
         frontier[members] = pareto_front(relative[members], metric[members])
         slow = members[is_slow[members]]
         without_fast[slow] = pareto_front(relative[slow], metric[slow])
@@ -120,12 +121,15 @@ def join_tradeoff(
     return joined if pooled is None else _join_layers(joined, pooled, *name_interval(quality))
 
 
-def _find_costs(comparable: pd.DataFrame) -> Floats:
+def _find_costs(kept: pd.DataFrame, group: npt.NDArray[np.int64]) -> Floats:
     """Find what comparable cases cost beside each other: their ratios to one baseline, or their latencies."""
-    has_ratios = {"ratio", "baseline_id"} <= {*comparable} and comparable["ratio"].notna().all()
-    if has_ratios and len({*comparable["baseline_id"]}) == 1:
-        return comparable["ratio"].to_numpy(dtype=np.float64)
-    return comparable["latency_s"].to_numpy(dtype=np.float64)
+    latencies = kept["latency_s"].to_numpy(dtype=np.float64)
+    if not {"ratio", "baseline_id"} <= {*kept}:
+        return latencies
+    ratios = kept["ratio"].to_numpy(dtype=np.float64, na_value=np.nan)
+    comparable = kept["ratio"].notna().groupby(group).transform("all")
+    baselines = kept["baseline_id"].groupby(group).transform("nunique") + kept["baseline_id"].isna()
+    return np.where((comparable & (baselines == 1)).to_numpy(dtype=np.bool_), ratios, latencies)
 
 
 def _join_layers(frame: pd.DataFrame, pooled: pd.DataFrame, *columns: str) -> pd.DataFrame:

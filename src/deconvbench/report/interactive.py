@@ -4,6 +4,7 @@ Which case is dominated, how a number is written and what a chart finds are deci
 places and shows. The titles are computed for every setting and metric from the same frames.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,19 +14,24 @@ from deconvbench.analysis.selection import SETTING_FIELDS, add_layer_columns, ch
 from deconvbench.analysis.settings import resolve_setting
 from deconvbench.analysis.tradeoff import join_tradeoff
 from deconvbench.errors import DeconvbenchError
+from deconvbench.records.decoding import make_strict
 from deconvbench.records.layers import FAST_UPSAMPLERS, READING_ORDER, rank_upsampler
 from deconvbench.records.metrics import METRICS, format_metric, is_zero
 from deconvbench.records.schema import name_interval
+from deconvbench.system.texts import tidy_line
 from deconvbench.units import format_bytes, format_seconds
 
 # more than that are in the files only, and a browser draws no more at a time anyway
-MOST_CASES = 20_000
+MOST_CASES = 5_000
 # what a reader switches by, in this order; the rest of a setting is offered where it differs
 _FIRST = ("device", "size", "channels", "step", "dtype")
 _LABELS = {"scale_factor": "scale", "memory_format": "memory format"}
 # the metrics to begin with, the most telling first
 _FAVOURITES = ("trained_checkerboard_levels", "phase_ripple", "checkerboard")
 _FEWEST_TRAINED = 3
+_MEMORY = "peak_memory_bytes"
+# in a sentence; a stranger may have named a layer
+_LONGEST_NAME = 60
 _Row = Mapping[Any, Any]
 
 
@@ -43,8 +49,8 @@ def describe_charts(summary: pd.DataFrame, quality: pd.DataFrame) -> dict[str, A
     -------
     dict or None
         ``fields`` (name, label and values of each switch), ``metrics``, ``layers`` (name and kind), ``settings``
-        (a value for each field, and titles), ``cases``, and with which setting and metric to ``start``. A number
-        is a list of value, low, high and text. None where no case was timed.
+        (a value for each field, and titles), ``cases``, their ``qualities``, and with which setting and metric to
+        ``start``. A number is a list of value, low, high and text. None where no case was timed.
     """
     try:
         measured = select_measured(summary, "latency_s")
@@ -52,28 +58,33 @@ def describe_charts(summary: pd.DataFrame, quality: pd.DataFrame) -> dict[str, A
         return None
     left_out = max(len(measured) - MOST_CASES, 0)
     joined, metrics = _join_metrics(measured.head(MOST_CASES), quality)
-    joined = add_layer_columns(joined)
     names = _list_settings(joined)
-    joined = joined.assign(
-        **{f"_{name}": [_write_value(row, name) for row in joined.to_dict("records")] for name in names}
-    )
-    columns = [f"_{name}" for name in names]
-    number = joined.groupby(columns, sort=False, dropna=False).ngroup()
-    layers = _list_layers(joined)
-    rows = joined.to_dict("records")
+    rows = add_layer_columns(joined).to_dict("records")
+    layers = _list_layers(rows)
     places = {layer["name"]: index for index, layer in enumerate(layers)}
-    start = _find_start(joined, number)
-    settings = []
-    for index in range(int(number.max()) + 1):
-        frame = joined[number == index]
-        first = frame.iloc[0]
-        settings.append(
-            {"values": [first[column] for column in columns], "titles": describe_setting(frame, metrics)}
-        )
+    groups: dict[tuple[str, ...], list[_Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(_write_value(row, name) for name in names), []).append(row)
+    numbers = {values: number for number, values in enumerate(groups)}
+    keys = [tuple(_write_value(row, name) for name in names) for row in rows]
+    settings = [
+        {"values": list(values), "titles": describe_setting(members, metrics)}
+        for values, members in groups.items()
+    ]
+    # most cases of a layer have the same quality
+    qualities: dict[str, int] = {}
+    cases = [
+        _list_case(row, places[row["layer"]], numbers[key], metrics, qualities)
+        for row, key in zip(rows, keys, strict=True)
+    ]
     return {
         "fields": [
-            {"key": name, "label": _LABELS.get(name, name), "values": list(dict.fromkeys(joined[f"_{name}"]))}
-            for name in names
+            {
+                "key": name,
+                "label": _LABELS.get(name, name),
+                "values": list(dict.fromkeys(values[index] for values in groups)),
+            }
+            for index, name in enumerate(names)
         ],
         "metrics": [
             {
@@ -86,11 +97,12 @@ def describe_charts(summary: pd.DataFrame, quality: pd.DataFrame) -> dict[str, A
         ],
         "layers": layers,
         "settings": settings,
-        "cases": [
-            _list_case(row, places[row["layer"]], int(setting), metrics)
-            for row, setting in zip(rows, number, strict=True)
-        ],
-        "start": {"setting": start, "metric": _choose_metric(joined, metrics)},
+        "cases": cases,
+        "qualities": [json.loads(text) for text in qualities],
+        "start": {
+            "setting": numbers[keys[_find_start(joined)]],
+            "metric": _choose_metric(rows, metrics),
+        },
         "leftOut": left_out,
     }
 
@@ -127,10 +139,10 @@ def _write_value(row: _Row, name: str) -> str:
     return str(row[name])
 
 
-def _list_layers(joined: pd.DataFrame) -> list[dict[str, Any]]:
-    layers = joined.drop_duplicates("layer")
-    rows = sorted(layers.to_dict("records"), key=lambda row: (rank_upsampler(row["upsampler"]), row["layer"]))
-    return [{"name": row["layer"], "kind": name_kind(row["upsampler"])} for row in rows]
+def _list_layers(rows: Sequence[_Row]) -> list[dict[str, Any]]:
+    upsamplers = {row["layer"]: row["upsampler"] for row in rows}
+    ordered = sorted(upsamplers, key=lambda layer: (rank_upsampler(upsamplers[layer]), layer))
+    return [{"name": layer, "kind": name_kind(upsamplers[layer])} for layer in ordered]
 
 
 def name_kind(upsampler: str) -> str:
@@ -151,27 +163,30 @@ def name_kind(upsampler: str) -> str:
     return "today" if upsampler == "transposed" else "fast" if upsampler in FAST_UPSAMPLERS else "other"
 
 
-def _find_start(joined: pd.DataFrame, number: "pd.Series[int]") -> int:
-    """Find the setting of the report's first sentence."""
-    setting = resolve_setting(joined, {})
-    kept = joined
-    for field, value in setting.fields.items():
+def _find_start(joined: pd.DataFrame) -> int:
+    """Find a case in the setting of the report's first sentence, by its place."""
+    kept = joined.reset_index(drop=True)
+    for field, value in resolve_setting(joined, {}).fields.items():
         kept = kept[kept[field] == value]
     height, width = choose_size(kept)
-    return int(number[kept.index[(kept["height"] == height) & (kept["width"] == width)][0]])
+    return int(kept.index[(kept["height"] == height) & (kept["width"] == width)][0])
 
 
-def _choose_metric(joined: pd.DataFrame, metrics: Sequence[str]) -> str | None:
+def _choose_metric(rows: Sequence[_Row], metrics: Sequence[str]) -> str | None:
     """Choose the metric to begin with: after training, where enough layers were trained."""
-    for metric in _FAVOURITES:
-        known = joined.loc[joined[metric].notna(), "layer"].nunique() if metric in metrics else 0
-        if known >= _FEWEST_TRAINED:
+    favourites = [metric for metric in _FAVOURITES if metric in metrics]
+    enough = min(_FEWEST_TRAINED, len({row["layer"] for row in rows}))
+    for metric in favourites:
+        if len({row["layer"] for row in rows if not pd.isna(row[metric])}) >= enough:
             return metric
-    return next(iter(metrics), None)
+    return next(iter([*favourites, *metrics]), None)
 
 
-def _list_case(row: _Row, layer: int, setting: int, metrics: Sequence[str]) -> dict[str, Any]:
+def _list_case(
+    row: _Row, layer: int, setting: int, metrics: Sequence[str], qualities: dict[str, int]
+) -> dict[str, Any]:
     ratio = _read(row, "ratio", "ratio_low", "ratio_high", lambda value: f"{value:.3g} times")
+    quality = json.dumps(make_strict([_read_metric(row, metric) for metric in metrics]))
     case = {
         "id": row["case_id"],
         "layer": layer,
@@ -180,7 +195,7 @@ def _list_case(row: _Row, layer: int, setting: int, metrics: Sequence[str]) -> d
         "ratio": ratio,
         "memory": _read(row, "peak_memory_bytes", None, None, format_bytes),
         "noisy": bool(row["noisy"]),
-        "quality": [_read_metric(row, metric) for metric in metrics],
+        "quality": qualities.setdefault(quality, len(qualities)),
         "frontier": [index for index, metric in enumerate(metrics) if row[f"_frontier_{metric}"]],
     }
     if ratio and row.get("baseline_id") == row["case_id"]:
@@ -213,13 +228,13 @@ def _read(row: _Row, name: str, low: str | None, high: str | None, write: Any) -
     return [float(value), *ends, text]
 
 
-def describe_setting(frame: pd.DataFrame, metrics: Sequence[str]) -> dict[str, Any]:
+def describe_setting(rows: Sequence[_Row], metrics: Sequence[str]) -> dict[str, Any]:
     """Say what each chart of a setting finds, in one sentence with its numbers.
 
     Parameters
     ----------
-    frame : DataFrame
-        The rows of one setting at one size, with ``_frontier_<metric>`` for each metric.
+    rows : sequence of mapping
+        Of one setting at one size, at least one, with ``_frontier_<metric>`` for each metric.
     metrics : sequence of str
         Known in it.
 
@@ -228,70 +243,81 @@ def describe_setting(frame: pd.DataFrame, metrics: Sequence[str]) -> dict[str, A
     dict
         ``latency``, ``memory``, and a mapping by metric each of ``tradeoff`` and ``artifact``.
     """
+    ordered = sorted(rows, key=lambda row: row["latency_s"])
     return {
-        "latency": _describe_latency(frame),
-        "memory": _describe_ends(frame, "peak_memory_bytes", "Peak memory of a step goes", format_bytes),
-        "tradeoff": {metric: _describe_tradeoff(frame, metric) for metric in metrics},
-        "artifact": {metric: _describe_artifact(frame, metric) for metric in metrics},
+        "latency": _describe_latency(ordered),
+        "memory": _describe_memory(ordered),
+        "tradeoff": {metric: _describe_tradeoff(ordered, metric) for metric in metrics},
+        "artifact": {metric: _describe_artifact(ordered, metric) for metric in metrics},
     }
 
 
-def _describe_latency(frame: pd.DataFrame) -> str:
-    ordered = frame.sort_values("latency_s", kind="stable")
-    first, last = ordered.iloc[0], ordered.iloc[-1]
+def _describe_latency(ordered: Sequence[_Row]) -> str:
+    first, last = ordered[0], ordered[-1]
     if len(ordered) < 2:
-        return f"{first['layer']} takes {format_seconds(first['latency_s'])}"
-    times = last["latency_s"] / first["latency_s"]
+        return f"{_shorten(first)} takes {format_seconds(first['latency_s'])}"
     return (
-        f"{last['layer']} takes {times:.3g} times as long as {first['layer']}:"
+        f"{_shorten(last)} takes {last['latency_s'] / first['latency_s']:.3g} times as long as {_shorten(first)}:"
         f" {format_seconds(last['latency_s'])} against {format_seconds(first['latency_s'])}"
     )
 
 
-def _describe_ends(frame: pd.DataFrame, column: str, start: str, write: Any) -> str:
-    known = frame[frame[column].notna()].sort_values(column, kind="stable")
-    if known.empty:
+def _shorten(row: _Row) -> str:
+    return tidy_line(str(row["layer"]), _LONGEST_NAME)
+
+
+def _keep_known(rows: Sequence[_Row], column: str) -> list[_Row]:
+    return [row for row in rows if not pd.isna(row.get(column))]
+
+
+def _describe_memory(rows: Sequence[_Row]) -> str:
+    known = sorted(_keep_known(rows, _MEMORY), key=lambda row: row[_MEMORY])
+    if not known:
         return ""
-    first, last = known.iloc[0], known.iloc[-1]
+    first, last = ((format_bytes(row[_MEMORY]), _shorten(row)) for row in (known[0], known[-1]))
     if len(known) < 2:
-        return f"{start} to {write(first[column])} ({first['layer']})"
-    return f"{start} from {write(first[column])} ({first['layer']}) to {write(last[column])} ({last['layer']})"
+        return f"Peak memory of a step: {first[0]} ({first[1]})"
+    return f"Peak memory of a step goes from {first[0]} ({first[1]}) to {last[0]} ({last[1]})"
 
 
-def _describe_tradeoff(frame: pd.DataFrame, metric: str) -> str:
-    known = frame[frame[metric].notna()]
-    if known.empty:
-        return f"No layer of this setting has a {METRICS[metric].title}"
-    frontier = known[known[f"_frontier_{metric}"]].sort_values("latency_s", kind="stable")
-    if frontier.empty:
-        return f"{len(known)} layers by latency and {METRICS[metric].title}"
-    first, last = frontier.iloc[0], frontier.iloc[-1]
+def _write_metric(row: _Row, metric: str) -> str:
+    declared = METRICS[metric]
+    value = max(row[metric], 0.0) if declared.is_checkerboard else row[metric]
+    unit = "" if declared.unit == "ratio" else f" {declared.unit.removeprefix('8-bit ')}"
+    return f"{format_metric(value, metric)}{unit}"
 
-    def name(row: "pd.Series[Any]") -> str:
-        value = max(row[metric], 0.0) if METRICS[metric].is_checkerboard else row[metric]
-        unit = "" if METRICS[metric].unit == "ratio" else f" {METRICS[metric].unit.removeprefix('8-bit ')}"
-        return f"{row['layer']} ({format_seconds(row['latency_s'])}, {format_metric(value, metric)}{unit})"
 
+def _describe_tradeoff(ordered: Sequence[_Row], metric: str) -> str:
     title = METRICS[metric].title
+    known = _keep_known(ordered, metric)
+    frontier = [row for row in known if row[f"_frontier_{metric}"]]
+    if not frontier:
+        return f"No layer of this setting has a {title}"
+    names = [
+        f"{_shorten(row)} ({format_seconds(row['latency_s'])}, {_write_metric(row, metric)})"
+        for row in (frontier[0], frontier[-1])
+    ]
+    if len(known) == 1:
+        return f"{names[0]} is the only layer here with a {title}"
     if len(frontier) == 1:
-        return f"{name(first)} is not beaten by any of {len(known)} layers in latency and {title}"
+        return f"{names[0]} is not beaten by any of {len(known)} layers in latency and {title}"
     return (
         f"{len(frontier)} of {len(known)} layers are not beaten in both latency and {title}, from the fastest,"
-        f" {name(first)}, to the best, {name(last)}"
+        f" {names[0]}, to the best, {names[1]}"
     )
 
 
-def _describe_artifact(frame: pd.DataFrame, metric: str) -> str:
+def _describe_artifact(rows: Sequence[_Row], metric: str) -> str:
     declared = METRICS[metric]
-    known = frame[frame[metric].notna()].sort_values(metric, kind="stable", ascending=declared.best == "low")
-    if known.empty:
+    sign = 1 if declared.best == "low" else -1
+    known = sorted(_keep_known(rows, metric), key=lambda row: sign * row[metric])
+    if not known:
         return ""
-    first, last = known.iloc[0], known.iloc[-1]
-    unit = "" if declared.unit == "ratio" else f" {declared.unit}"
+    first, last = known[0], known[-1]
+    best = f"{_shorten(first)} has a {declared.title} of {_write_metric(first, metric)}"
     if len(known) < 2:
-        return f"{first['layer']} has a {declared.title} of {format_metric(first[metric], metric)}{unit}"
-    free = int((known[metric] <= declared.zero_below).sum()) if declared.best == "low" and unit != " dB" else 0
-    start = f"{free} of {len(known)} layers have no {declared.title}" if free else f"Best: {first['layer']} with"
-    if not free:
-        start += f" {declared.title} {format_metric(first[metric], metric)}{unit}"
-    return f"{start}; {last['layer']} has {format_metric(last[metric], metric)}{unit}"
+        return best
+    can_be_zero = declared.best == "low" and declared.unit != "dB"
+    free = sum(row[metric] <= declared.zero_below for row in known) if can_be_zero else 0
+    start = f"{free} of {len(known)} layers have no {declared.title}" if free else best
+    return start if free == len(known) else f"{start}; {_shorten(last)} has {_write_metric(last, metric)}"

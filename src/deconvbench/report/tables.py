@@ -202,13 +202,15 @@ def _add_interval(cell: Cell, row: Mapping[Any, Any], name: str) -> Cell:
     return replace(cell, text=f"{cell.text} ± {half}") if float(half) else cell
 
 
-def view_failures(tables: Sequence[pd.DataFrame]) -> TableView:
+def view_failures(tables: Sequence[pd.DataFrame], limit: int = 500) -> TableView:
     """List what is not `ok`, with its message, each case once.
 
     Parameters
     ----------
     tables : sequence of DataFrame
         The table, then the quality table; each may be empty.
+    limit : int
+        Most rows; the rest stay in the file.
     """
     seen: dict[tuple[str, str, str], int] = {}
     for frame in tables:
@@ -220,7 +222,8 @@ def view_failures(tables: Sequence[pd.DataFrame]) -> TableView:
         (Cell(text=name, sort=name), _write_status(status), write_text(count), Cell(text=message, sort=message))
         for (name, status, message), count in seen.items()
     )
-    return TableView(headings=("case", "status", "times", "message"), rows=rows)
+    headings = ("case", "status", "times", "message")
+    return TableView(headings=headings, rows=rows[:limit], left_out=max(len(rows) - limit, 0))
 
 
 def _name_layer(row: Mapping[Any, Any]) -> str:
@@ -228,20 +231,23 @@ def _name_layer(row: Mapping[Any, Any]) -> str:
     return format_layer(row["upsampler"], None if pd.isna(kernel) else int(kernel), int(row["scale_factor"]))
 
 
-def view_noisy(table: pd.DataFrame) -> TableView:
+def view_noisy(table: pd.DataFrame, limit: int = 500) -> TableView:
     """List the measurements that something disturbed, with the reason.
 
     Parameters
     ----------
     table : DataFrame
         One row per case and replicate.
+    limit : int
+        Most rows; the rest stay in the file.
     """
     noisy = table[table["noisy"].fillna(value=False).astype(bool)] if len(table) else table
     rows = tuple(
         tuple(write_text(row[name]) for name in ("case_id", "replicate", "noise_reason"))
-        for row in noisy.to_dict("records")
+        for row in noisy.head(limit).to_dict("records")
     )
-    return TableView(headings=("case", "replicate", "reason"), rows=rows)
+    left_out = max(len(noisy) - limit, 0)
+    return TableView(headings=("case", "replicate", "reason"), rows=rows, left_out=left_out)
 
 
 def flatten_environment(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@
   const card = document.getElementById("card");
   const chips = document.getElementById("layer-chips");
   const symbols = { own: "star", today: "diamond", fast: "square", other: "circle" };
+  for (const entry of data.cases) entry.quality = data.qualities[entry.quality];
   const cases = new Map(data.cases.map(entry => [entry.id, entry]));
   let pinned = null;
 
