@@ -1,5 +1,6 @@
 """Each code, by a network that has it and one that has not."""
 
+import math
 import re
 from typing import Any
 
@@ -10,9 +11,12 @@ from torch.nn import functional
 
 import deconvbench
 from deconvbench.networks.inspection import audit
+from deconvbench.networks.inspection.findings import list_findings
 from deconvbench.networks.onnx.operators.resizing import onnx_resize
 from deconvbench.records.findings import RULES
+from deconvbench.records.sites import SiteReport
 from tests.networks.inspection.networks import Fcn, level_gains, make_subpixel
+from tests.networks.inspection.test_views import make_site
 
 
 def find_codes(model: nn.Module, example: Any = None) -> set[str]:
@@ -132,3 +136,24 @@ def test_findings_say_where_and_what() -> None:
     assert str(first).startswith("DB001 0: kernel 3 is not divisible by stride 2: overlap varies by 48%")
     assert first.is_risk
     assert first.remedy == RULES["DB001"].remedy
+
+
+@pytest.mark.parametrize(
+    ("flat", "real", "detection", "is_risk"),
+    [
+        (0.01, 0.06, 0.08, False),
+        (0.01, 0.06, 0.05, True),
+        (0.01, None, 0.0, False),
+        (0.2, 0.06, 0.08, True),
+        (None, 0.06, 0.08, True),
+        (0.01, 0.06, math.nan, True),
+    ],
+    ids=["below the level", "above it", "no images", "in plain colours", "no plain colours", "no level"],
+)
+def test_ripple_that_is_not_detected_in_the_output_is_no_risk(
+    flat: float | None, real: float | None, detection: float, is_risk: bool
+) -> None:
+    report = SiteReport(site=make_site(), relative_ripple=0.2, flat_levels=flat, real_levels=real)
+    (found,) = (one for one in list_findings([report], detection) if one.code == "DB002")
+    assert found.is_risk is is_risk
+    assert ("does not reach the network's output" in found.message) is not is_risk

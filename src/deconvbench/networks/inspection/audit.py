@@ -218,7 +218,8 @@ class _Auditor:
         )
         missing = (*self._missing, *ripple.missing, *([problem] if problem else []))
         infinite = self._find_infinite(outputs, shown, inputs, ripple)
-        findings = [*([] if infinite is None else [infinite]), *list_findings(list(reports))]
+        level = 0.0 if ripple.real is None else ripple.real.detection_level
+        findings = [*([] if infinite is None else [infinite]), *list_findings(list(reports), level)]
         findings = [replace(one, is_ignored=one.code in ignore) for one in findings]
         return _assemble(reports, ripple, chosen, inputs, missing, findings, evidence)
 

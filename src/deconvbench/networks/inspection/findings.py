@@ -5,6 +5,7 @@ They look at plain data only. What a rule says stands in `records.findings`.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from deconvbench.measure.artifacts.effective_ripple import CLEAN_EFFECTIVE_RIPPLE
 from deconvbench.records import sites as kinds
@@ -19,13 +20,15 @@ LEAST_RELATIVE_RIPPLE = math.sqrt(CLEAN_EFFECTIVE_RIPPLE)
 NO_LEVELS = 0.05
 
 
-def list_findings(reports: list[SiteReport]) -> list[Finding]:
+def list_findings(reports: list[SiteReport], detection_level: float = 0.0) -> list[Finding]:
     """Apply every rule to every site.
 
     Parameters
     ----------
     reports : list of SiteReport
         Of all sites.
+    detection_level : float
+        In levels: what a site has in images is taken for nothing up to it; NaN where it was not measured.
 
     Returns
     -------
@@ -41,10 +44,15 @@ def list_findings(reports: list[SiteReport]) -> list[Finding]:
             remedy=RULES[code].remedy,
             is_risk=RULES[code].is_risk and not (code == "DB002" and _is_removed_later(report)),
         )
-        for report in reports
+        for report in (_drop_undetected(report, detection_level) for report in reports)
         for code, check in _CHECKS.items()
         for message in check(report)
     ]
+
+
+def _drop_undetected(report: SiteReport, detection_level: float) -> SiteReport:
+    is_undetected = report.real_levels is not None and abs(report.real_levels) <= detection_level
+    return replace(report, real_levels=None) if is_undetected else report
 
 
 def describe_infinite(where: Sequence[str], weights: Sequence[str]) -> Finding | None:
