@@ -1,7 +1,6 @@
 """The command that audits a network: what it makes of an audit; the audits themselves are in tests/workflows."""
 
 import csv
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from deconvbench.__main__ import main
 from deconvbench.records.audit_request import AuditRequest
 from deconvbench.workflows import auditing
 from deconvbench.workflows.auditing import TargetAudit
+from tests.json_schemas import check_output
 from tests.records.test_audit_text import AUDIT, REPORT, SITE
 
 
@@ -87,7 +87,7 @@ def test_the_command_line_wins_over_the_file(
 def test_what_is_not_finite_is_null_in_json(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert math.isnan(REPORT.time_share) is False
     assert main(["audit", "m:clean", "--json"]) == 0
-    data = json.loads(capsys.readouterr().out)
+    data = check_output(capsys.readouterr().out)
     assert data["audit"]["sites"][0]["real_levels"] is None
     assert data["inputs"] == ["1x3x8x8"]
 

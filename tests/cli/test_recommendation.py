@@ -121,7 +121,7 @@ def test_it_answers_for_the_sites_of_a_network(run: str, capsys: pytest.CaptureF
     )
     assert Path("sites.md").read_text().startswith("### deconvbench recommend: 1 site (`net.py:make`)")
     assert main([*words, "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    answer = check_output(capsys.readouterr().out)
     assert (answer["kind"], answer["target"], answer["limits"]) == ("recommend-for", "net.py:make", {"ripple": 0})
     assert answer["rows"][0]["chosen"] == "nearest_conv_fast k3 s2"
     assert main(["recommend", run, "--for", "net.py:make", "--input", "1x4x99x99"]) == 1
