@@ -145,7 +145,7 @@ def report(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def reference_report(session: nox.Session) -> None:
-    """Write the report of results/reference again, from its tables; with ``-- --check`` say whether it is current."""
+    """Write the report of results/reference again, from its tables; ``-- --check`` says if it is current."""
     prepare(session)
     run(session, "python", "-m", "bench.reference_report", *session.posargs)
 

@@ -219,7 +219,7 @@ def test_claims_are_shown_or_named() -> None:
 
     def read(document: Any) -> None:
         rows = parse_claims(write_any(document), "claims.json")
-        view_claims(rows, {}, ())
+        view_claims(rows, {}, {})
         count_verdicts(rows)
 
     assert try_all(list_changes(good), read) > 100

@@ -54,10 +54,10 @@ class Visit:
         return self.page.evaluate(script)
 
     def count(self, selector: str) -> int:
-        return self.page.locator(selector).count()
+        return int(self.page.locator(selector).count())
 
     def text(self, selector: str) -> str:
-        return self.page.locator(selector).inner_text()
+        return str(self.page.locator(selector).inner_text())
 
     @property
     def state(self) -> str:

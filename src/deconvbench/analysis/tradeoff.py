@@ -4,6 +4,8 @@ Cost is measured once per case, quality once per layer; here they meet. Decides 
 It recommends none.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -121,7 +123,7 @@ def join_tradeoff(
     return joined if pooled is None else _join_layers(joined, pooled, *name_interval(quality))
 
 
-def _find_costs(kept: pd.DataFrame, group: npt.NDArray[np.int64]) -> Floats:
+def _find_costs(kept: pd.DataFrame, group: npt.NDArray[np.integer[Any]]) -> Floats:
     """Find what comparable cases cost beside each other: their ratios to one baseline, or their latencies."""
     latencies = kept["latency_s"].to_numpy(dtype=np.float64)
     if not {"ratio", "baseline_id"} <= {*kept}:

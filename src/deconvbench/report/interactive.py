@@ -177,7 +177,7 @@ def _choose_metric(rows: Sequence[_Row], metrics: Sequence[str]) -> str | None:
     favourites = [metric for metric in _FAVOURITES if metric in metrics]
     enough = min(_FEWEST_TRAINED, len({row["layer"] for row in rows}))
     for metric in favourites:
-        if len({row["layer"] for row in rows if not pd.isna(row[metric])}) >= enough:
+        if len({row["layer"] for row in rows if not _is_missing(row[metric])}) >= enough:
             return metric
     return next(iter([*favourites, *metrics]), None)
 
@@ -185,29 +185,28 @@ def _choose_metric(rows: Sequence[_Row], metrics: Sequence[str]) -> str | None:
 def _list_case(
     row: _Row, layer: int, setting: int, metrics: Sequence[str], qualities: dict[str, int]
 ) -> dict[str, Any]:
-    ratio = _read(row, "ratio", "ratio_low", "ratio_high", lambda value: f"{value:.3g} times")
     quality = json.dumps(make_strict([_read_metric(row, metric) for metric in metrics]))
-    case = {
+    return {
         "id": row["case_id"],
         "layer": layer,
         "setting": setting,
         "latency": _read(row, "latency_s", "latency_ci_low_s", "latency_ci_high_s", format_seconds),
-        "ratio": ratio,
+        "ratio": _read(row, "ratio", "ratio_low", "ratio_high", lambda value: f"{value:.3g} times"),
         "memory": _read(row, "peak_memory_bytes", None, None, format_bytes),
         "noisy": bool(row["noisy"]),
         "quality": qualities.setdefault(quality, len(qualities)),
         "frontier": [index for index, metric in enumerate(metrics) if row[f"_frontier_{metric}"]],
     }
-    if ratio and row.get("baseline_id") == row["case_id"]:
-        case["isBaseline"] = True
-    return case
 
 
 def _read_metric(row: _Row, metric: str) -> list[Any] | None:
     low, high = name_interval(metric)
     if METRICS[metric].is_checkerboard:
         # below 0 there is no checkerboard either
-        row = {**row, **{name: max(row[name], 0.0) for name in (metric, low, high) if not pd.isna(row.get(name))}}
+        row = {
+            **row,
+            **{name: max(row[name], 0.0) for name in (metric, low, high) if not _is_missing(row.get(name))},
+        }
     found = _read(row, metric, low, high, lambda value: format_metric(value, metric))
     if found and is_zero(found[0], metric):
         found[0] = 0.0
@@ -216,16 +215,17 @@ def _read_metric(row: _Row, metric: str) -> list[Any] | None:
 
 def _read(row: _Row, name: str, low: str | None, high: str | None, write: Any) -> list[Any] | None:
     value = row.get(name)
-    if value is None or pd.isna(value):
+    if _is_missing(value):
         return None
-    ends = [
-        None if end is None or row.get(end) is None or pd.isna(row[end]) else float(row[end])
-        for end in (low, high)
-    ]
+    ends = [None if end is None or _is_missing(row.get(end)) else float(row[end]) for end in (low, high)]
     text = write(value)
     if None not in ends and ends[0] != ends[1]:
         text += f" (95 %: {write(ends[0])} to {write(ends[1])})"
     return [float(value), *ends, text]
+
+
+def _is_missing(value: Any) -> bool:
+    return bool(pd.isna(value))
 
 
 def describe_setting(rows: Sequence[_Row], metrics: Sequence[str]) -> dict[str, Any]:
@@ -267,7 +267,7 @@ def _shorten(row: _Row) -> str:
 
 
 def _keep_known(rows: Sequence[_Row], column: str) -> list[_Row]:
-    return [row for row in rows if not pd.isna(row.get(column))]
+    return [row for row in rows if not _is_missing(row.get(column))]
 
 
 def _describe_memory(rows: Sequence[_Row]) -> str:
