@@ -273,13 +273,11 @@ def show_stages(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) 
     callable
         To receive what is done next.
     """
-    if stream.isatty():
-        from rich.console import Console  # noqa: PLC0415 -- only where there is a terminal
-        from rich.progress import Progress as Bar  # noqa: PLC0415
+    if can_show_bar(stream):
         from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
         columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
-        with Bar(*columns, console=Console(file=stream), transient=True) as bar:
+        with open_bar(stream, *columns) as bar:
             task = bar.add_task("starting", total=None)
             yield lambda text: bar.update(task, description=tidy_line(text))
         return

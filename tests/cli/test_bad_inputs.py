@@ -375,7 +375,7 @@ LINES: dict[str, list[tuple[str, str]]] = {
         ("audit a:b --fail-on 'at risk'", "(did you mean 'at-risk'?)"),
         ("audit a:b --timeout 0", "--timeout: 0 is not a number of seconds above 0"),
         ("audit a:b --timeout inf", "--timeout: inf is not a number"),
-        ("audit a:b --timeout soon", "'--timeout'"),
+        ("audit a:b --timeout soon", "--timeout: 'soon' is not a number"),
         ("audit a:b --max-memory much", "--max-memory: 'much' is not a number of bytes above 0"),
         ("audit a:b --max-memory 0", "--max-memory: '0' is not a number of bytes above 0"),
         ("audit a:b --threads 0", "--threads: 0 is not from 1 to"),

@@ -1,6 +1,5 @@
 """Asking which layer to take from the command line."""
 
-import json
 from pathlib import Path
 
 import pytest

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deconvbench.cli.options import ForceOption, JsonOption, parse_path
+from deconvbench.cli.options import ForceOption, JsonOption, parse_number, parse_path, parse_whole
 from deconvbench.cli.output import OWN_AUDIT, OWN_AUDIT_PAGE, OWN_AUDIT_ROWS, print_rows
 from deconvbench.records.decoding import make_strict
 from deconvbench.system.texts import guard_formula, print_text
@@ -54,7 +54,9 @@ def audit(
     dtype: Annotated[
         str | None, typer.Option("--dtype", metavar="T", help="Convert the network to float16, bfloat16, ...")
     ] = None,
-    threads: Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads on the CPU.")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", metavar="N", parser=parse_whole, help="Threads on the CPU.")
+    ] = None,
     measure_fuse: Annotated[
         bool, typer.Option("--measure-fuse", help="Time what deconvbench.fuse would gain.")
     ] = False,
@@ -72,7 +74,12 @@ def audit(
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option("--timeout", metavar="S", help="Seconds before the audit is ended [default: 600]."),
+        typer.Option(
+            "--timeout",
+            metavar="S",
+            parser=parse_number,
+            help="Seconds before the audit is ended [default: 600].",
+        ),
     ] = None,
     max_memory: Annotated[
         str | None,
