@@ -85,6 +85,26 @@ def test_metrics_can_be_chosen(tmp_path: Path) -> None:
     assert drawn == {"tradeoff_noise_gain_cv.png"}
 
 
+def test_figures_for_papers_are_the_same_each_time(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", make_records()[:2])
+    write_report(folder, figures=("svg", "pdf"))
+    files = {path.name: path.read_bytes() for path in (folder / "figures").iterdir()}
+    assert {"latency.svg", "latency.pdf"} <= {*files}
+    assert not any(name.endswith("png") for name in files)
+    assert files["latency.pdf"].startswith(b"%PDF")
+    write_report(folder, figures=("svg", "pdf"))
+    assert {path.name: path.read_bytes() for path in (folder / "figures").iterdir()} == files
+
+
+@pytest.mark.parametrize("kinds", [("png", "gif"), ()], ids=["unknown", "none"])
+def test_formats_that_are_none_are_wrong_use(tmp_path: Path, kinds: tuple[str, ...]) -> None:
+    folder = make_run(tmp_path / "run", make_records())
+    before = sorted(folder.iterdir())
+    with pytest.raises(UsageError, match="^--figures: .* is not one of png, pdf, svg"):
+        write_report(folder, figures=kinds)
+    assert sorted(folder.iterdir()) == before
+
+
 @pytest.mark.parametrize("metrics", [("phase_ripple", "beauty"), ()], ids=["unknown", "none"])
 def test_metrics_that_are_none_are_wrong_use(tmp_path: Path, metrics: tuple[str, ...]) -> None:
     folder = make_run(tmp_path / "run", make_records())

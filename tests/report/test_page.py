@@ -227,7 +227,7 @@ def test_without_a_claims_table_the_command_is_named() -> None:
         "Evaluate them with: deconvbench claims , then write this report again."
         in read(make_run_results(), {}).words
     )
-    assert "0 claims: none." in Page(render_report(make_run_results(), {}, {}, claims=())).words
+    assert "0 claims: none" in Page(render_report(make_run_results(), {}, {}, claims=())).words
 
 
 def test_nothing_is_fetched(html: str) -> None:

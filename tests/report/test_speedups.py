@@ -158,9 +158,9 @@ def test_the_page_has_a_section_with_figure_and_tables(speedups: pd.DataFrame) -
     assert "speedups" in page.ids
     assert "Fast resize-convolution" in page.words
     assert page.words.count("nearest_conv_fast k3 s2 computes what") == 1
-    assert [value for tag, name, value in page.attributes if (tag, name) == ("img", "src")] == [
-        "data:image/png;base64,YSBwaWN0dXJl"
-    ]
+    images = [value for tag, name, value in page.attributes if (tag, name) == ("img", "src")]
+    # after the three crops of the answer
+    assert images[3:] == ["data:image/png;base64,YSBwaWN0dXJl"]
     names = [value for tag, name, value in page.attributes if name == "aria-label"]
     assert {
         "Geometric means of speed-ups",

@@ -32,6 +32,10 @@ def report(
             "--quality", metavar="METRIC,METRIC", help="Metrics to plot against latency, one figure each."
         ),
     ] = None,
+    figures: Annotated[
+        str,
+        typer.Option("--figures", metavar="FORMAT,FORMAT", help="Formats of the figure files: png, pdf, svg."),
+    ] = "png",
     results: ResultsOption = None,
     force: ForceOption = False,
 ) -> None:
@@ -42,16 +46,20 @@ def report(
     from deconvbench.plots.gallery import TRADEOFF_METRICS
     from deconvbench.records.run_folder import find_newest_run
     from deconvbench.report import write_report
+    from deconvbench.report.output import name_article
     from deconvbench.report.overlay import write_overlay
     from deconvbench.tables.trained import find_trained
 
     folders = runs or [find_newest_run(Path("results"))]
-    if out is not None and os.path.lexists(out):
-        check_target(out, "--out", OWN_PAGE, force=force)
+    for path in () if out is None else (out, name_article(out)):
+        if path is not None and os.path.lexists(path):
+            check_target(path, "--out", OWN_PAGE, force=force)
     metrics = TRADEOFF_METRICS if quality is None else tuple(word.strip() for word in quality.split(","))
+    kinds = tuple(word.strip() for word in figures.split(","))
     trained = find_trained(results)
     for folder in folders:
-        page = write_report(folder, out if len(folders) == 1 else None, metrics=metrics, trained=trained)
+        own = out if len(folders) == 1 else None
+        page = write_report(folder, own, metrics=metrics, trained=trained, figures=kinds)
         show_standings(folder)
         print_text(page)
     if len(folders) > 1:

@@ -9,6 +9,7 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -28,6 +29,8 @@ from deconvbench.system.writing import write_files
 # the two faces of the checkerboard (of a constant input, and of the variance of the output), the one score that
 # every layer has, and what a layer can still do wrong that has no checkerboard at all
 TRADEOFF_METRICS = ("phase_ripple", "noise_gain_cv", "checkerboard", "image_rejection_db")
+# of figures as files; pages hold PNG
+FIGURE_FORMATS = ("png", "pdf", "svg")
 # as many as a palette holds; lines and letters need their shades of anti-aliasing
 _PALETTE_COLOURS = 256
 
@@ -117,6 +120,32 @@ def _encode(figure: Figure) -> bytes:
             picture = picture.quantize(_PALETTE_COLOURS, dither=Image.Dither.NONE)
         picture.save(packed, format="png", optimize=True)
     return packed.getvalue()
+
+
+def encode_for_paper(figures: Mapping[str, Figure], kind: str) -> dict[str, bytes]:
+    """Draw figures as vectors, for papers: the same bytes each time.
+
+    Parameters
+    ----------
+    figures : mapping of str to Figure
+        From `draw_all`.
+    kind : str
+        ``pdf`` or ``svg``.
+
+    Returns
+    -------
+    dict of str to bytes
+        By name.
+    """
+    encoded = {}
+    for name, figure in figures.items():
+        drawn = BytesIO()
+        # ids and dates would differ each time
+        with figure_style(), rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)
+            figure.savefig(drawn, format=kind, metadata={"Date" if kind == "svg" else "CreationDate": None})
+        encoded[name] = drawn.getvalue()
+    return encoded
 
 
 def _has_photograph(figure: Figure) -> bool:

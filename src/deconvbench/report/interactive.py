@@ -214,10 +214,11 @@ def _read_metric(row: _Row, metric: str) -> list[Any] | None:
 
 
 def _read(row: _Row, name: str, low: str | None, high: str | None, write: Any) -> list[Any] | None:
-    value = row.get(name)
+    value: Any = row.get(name)
     if _is_missing(value):
         return None
-    ends = [None if end is None or _is_missing(row.get(end)) else float(row[end]) for end in (low, high)]
+    known: list[Any] = [None if end is None else row.get(end) for end in (low, high)]
+    ends = [None if _is_missing(end) else float(end) for end in known]
     text = write(value)
     if None not in ends and ends[0] != ends[1]:
         text += f" (95 %: {write(ends[0])} to {write(ends[1])})"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deconvbench.analysis.results import derive_results
-from deconvbench.errors import RunFolderError, explain_os_error
+from deconvbench.errors import RunFolderError, UsageError, explain_os_error, quote, suggest
 from deconvbench.plots.article import draw_article_figures
-from deconvbench.plots.gallery import TRADEOFF_METRICS, draw_all, encode_figures
+from deconvbench.plots.gallery import FIGURE_FORMATS, TRADEOFF_METRICS, draw_all, encode_figures, encode_for_paper
 from deconvbench.records.metrics import check_metrics
 from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, read_run_info
 from deconvbench.report.article_page import render_article
@@ -32,6 +32,7 @@ def write_report(
     *,
     metrics: Sequence[str] = TRADEOFF_METRICS,
     trained: Trained | None = None,
+    figures: Sequence[str] = ("png",),
 ) -> Path:
     """Draw the figures of a run and write its report.
 
@@ -46,6 +47,8 @@ def write_report(
     trained : Trained, optional
         What training found (`deconvbench.tables.trained.find_trained`): it joins the quality table, and the
         article's figures show it. Without it, the report does without.
+    figures : sequence of str
+        In which of `deconvbench.plots.gallery.FIGURE_FORMATS` to write the figures; the page itself holds PNG.
 
     Returns
     -------
@@ -55,13 +58,17 @@ def write_report(
     Raises
     ------
     UsageError
-        If a metric is unknown; nothing is written then.
+        If a metric or a format is unknown; nothing is written then.
     RunFolderError
         If `run_dir` holds no run, or its ``claims.json`` is not a claims file.
     SurroundingsError
         If a file cannot be written.
     """
     chosen = check_metrics(metrics)
+    for kind in figures or ("",):
+        if kind not in FIGURE_FORMATS:
+            hint = suggest(kind, FIGURE_FORMATS)
+            raise UsageError(f"--figures: {quote(kind)} is not one of {', '.join(FIGURE_FORMATS)}{hint}")
     folder = make_absolute(check_path(run_dir, "report"))
     target = None if out is None else check_path(out, "--out")
     run_info = read_run_info(run_dir)
@@ -75,9 +82,11 @@ def write_report(
     results = derive_results(tables)
     claims = _read_claims(run_dir / CLAIMS_NAME)
     found = trained or Trained()
-    figures = draw_all(results, metrics=chosen, target_level=find_target_level(found))
-    pictures = encode_figures({**figures, **draw_article_figures(found)})
-    files |= {f"{FIGURES_NAME}/{name}.png": picture for name, picture in pictures.items()}
+    drawn = draw_all(results, metrics=chosen, target_level=find_target_level(found)) | draw_article_figures(found)
+    pictures = encode_figures(drawn)
+    for kind in dict.fromkeys(figures):
+        encoded = pictures if kind == "png" else encode_for_paper(drawn, kind)
+        files |= {f"{FIGURES_NAME}/{name}.{kind}": picture for name, picture in encoded.items()}
     own = name_article(target or folder / REPORT_NAME)
     page = render_report(
         results,
@@ -123,7 +132,9 @@ def name_article(page: Path) -> Path | None:
     Path or None
         None where the report is a device or the standard output, which have nothing beside them.
     """
-    if page.exists() and not page.is_file():
+    # what is open already has names in folders of the system, where nothing else can be written
+    parts = page.absolute().parent.resolve().parts
+    if (page.exists() and not page.is_file()) or parts[1:2] in (("dev",), ("proc",)):
         return None
     return page.with_name(f"{page.stem}-article{page.suffix or '.html'}")
 
