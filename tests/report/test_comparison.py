@@ -150,7 +150,9 @@ class TestPage:
         assert "<i>" not in page
         assert "<b>a" not in page
         assert "error: &lt;b&gt;a|b&lt;/b&gt; more in NEW" in page
-        assert not re.search(r"(?:src|href)=|https?:|url\(", page)
+        assert not re.search(r"src=|https?:|url\(", page)
+        assert re.findall(r'href="(.)', page) == ["#"]
+        assert "default-src &#39;none&#39;" in page
 
     def test_rows_stand_in_order_with_their_verdicts(self) -> None:
         page = render_page(COMPARISON, "t")

@@ -39,7 +39,8 @@ def test_it_says_first_whether_the_order_is_kept() -> None:
 def test_it_fetches_nothing() -> None:
     page = render(spread(1, 2, 3), spread(1, 2, 3))
     assert not re.search(r"https?:|url\(", page)
-    assert set(re.findall(r'(?:src|href)="([^"]{5})', page)) == {"data:"}
+    assert set(re.findall(r'(?:src|href)="([^"]{5})', page)) == {"#main", "data:"}
+    assert "default-src &#39;none&#39;" in page
 
 
 def test_names_are_data() -> None:

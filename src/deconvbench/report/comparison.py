@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from deconvbench.analysis.comparison import find_noise_floor
+from deconvbench.report.embedding import gather_parts
 from deconvbench.report.templates import load_template
 from deconvbench.system.texts import escape_markdown, tidy_line, write_code
 
@@ -262,6 +263,7 @@ def render_page(comparison: pd.DataFrame, title: str, notes: Sequence[str] = ())
     reach = min(max([*ends, math.log(_LEAST_REACH)]), math.log(_MOST_REACH))
     timed = Counter(comparison.loc[comparison["metric"] == "latency_s", "verdict"])
     return load_template("verdicts.html.j2").render(
+        parts=gather_parts(("page.css", "comparison.css")),
         title=title,
         counts=[(verdict, timed[verdict]) for verdict in _LATENCY_VERDICTS],
         summary=count_verdicts(comparison),

@@ -3,7 +3,6 @@
 Reads run folders and writes one HTML file; what is said of the runs is computed by `analysis.overlay`.
 """
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from deconvbench.errors import UsageError
 from deconvbench.plots.gallery import encode_figures
 from deconvbench.plots.overlay import draw_overlay
 from deconvbench.records.run_folder import list_hardware, read_run_info
+from deconvbench.report.embedding import embed_picture, gather_parts
 from deconvbench.report.templates import load_template
 from deconvbench.system.paths import check_path, make_absolute
 from deconvbench.system.texts import tidy_line
@@ -135,12 +135,13 @@ def render_overlay(overlaid: pd.DataFrame, runs: Sequence[RunFacts]) -> str:
     picture = encode_figures({"overlay": draw_overlay(overlaid, names)})["overlay"]
     rows = _list_rows(overlaid, names)
     return load_template("overlay.html.j2").render(
+        parts=gather_parts(),
         title=" and ".join(names) if len(names) < 4 else f"{len(names)} runs",
         sentences=[*map(_describe_agreement, agreements), *changes] or [_NOTHING],
         runs=runs,
         differences=[(run.name, list_differences(runs[0].facts, run.facts)) for run in runs[1:]],
         first=runs[0].name,
-        image=f"data:image/png;base64,{base64.b64encode(picture).decode()}",
+        image=embed_picture(picture),
         alt=f"Ratios to the baseline of each layer in {', '.join(names)}. {' '.join(changes)}",
         names=names,
         rows=rows[:_MOST_ROWS],
