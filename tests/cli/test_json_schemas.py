@@ -23,8 +23,8 @@ def list_commands() -> Iterator[str]:
 
 
 def test_every_command_with_json_has_a_schema_and_no_schema_is_left_over() -> None:
-    # `grid --upsamplers` prints objects of another kind
-    assert sorted([*list_commands(), "upsamplers"]) == KINDS
+    # `grid --upsamplers` and `recommend --for` print objects of other kinds
+    assert sorted([*list_commands(), "upsamplers", "recommend-for"]) == KINDS
     assert isinstance(app, typer.Typer)
 
 

@@ -47,8 +47,10 @@ def test_standings_are_a_table_on_standard_error(tmp_path: Path, capsys: pytest.
     out, err = capsys.readouterr()
     assert out == ""
     head, columns, first, second = err.strip().splitlines()
-    assert head.startswith("forward, cpu, input 8×8; ratio: latency over that of transposed k3 s2;")
-    assert columns.split() == ["layer", "ratio", "ripple", "verdict"]
+    assert head.startswith(
+        "forward, cpu, input 8×8; ratio: latency over that of transposed k3 s2, with its 95 % interval;"
+    )
+    assert columns.split() == ["layer", "ratio", "95", "%", "ripple", "verdict"]
     assert first.split()[:4] == ["transposed", "k3", "s2", "1.00"]
     assert second.split()[:4] == ["nearest_conv", "k3", "s2", "2.00"]
 

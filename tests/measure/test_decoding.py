@@ -135,7 +135,7 @@ def test_the_first_of_several_frames_is_taken(tmp_path: Path) -> None:
     [
         (np.array([[0.0, 300.0]]), "values from 0 to 300 do not tell"),
         (np.array([[-1.0, 1.0]]), "values from -1 to 1 do not tell"),
-        (np.array([[np.nan, 1.0]]), "values from nan to nan do not tell"),
+        (np.array([[np.nan, 1.0]]), "1 of 2 values are NaN or infinite"),
         (np.array([[0.0, 1.02]]), "values from 0 to 1.02 do not tell"),
         (np.array([[0.5, 37.5]]), "values from 0.5 to 37.5 do not tell"),
         (np.array([[-0.01, 0.99]]), "values from -0.01 to 0.99 do not tell"),

@@ -2,12 +2,22 @@ import pytest
 from jinja2 import UndefinedError
 from markupsafe import Markup
 
+from deconvbench.report.embedding import gather_parts
 from deconvbench.report.templates import load_template
 
 
 def render(title: str, reason: str = "") -> str:
     return load_template("verdicts.html.j2").render(
-        title=title, counts=[], summary="", notes=[reason], headings=(), reach=1.1, rows=[]
+        parts=gather_parts(),
+        title=title,
+        counts=[],
+        summary="",
+        notes=[reason],
+        headings=(),
+        reach=1.1,
+        rows=[],
+        environment=[],
+        unchanged=[],
     )
 
 
