@@ -137,7 +137,11 @@ def _find_costs(kept: pd.DataFrame, group: npt.NDArray[np.integer[Any]]) -> Floa
 def _join_layers(frame: pd.DataFrame, pooled: pd.DataFrame, *columns: str) -> pd.DataFrame:
     """Join on columns of the summary of quality; null where it has no such column, or no such layer."""
     keys = list(LAYER_COLUMNS)
-    joined = pooled.reindex(columns=[*keys, *columns])
-    # sizes that no whole number of 64 bits can hold make the columns of one side floats
-    floats = {name: frame[name].dtype for name in keys if pd.api.types.is_float_dtype(frame[name])}
-    return frame.merge(joined.astype(floats), on=keys, how="left", validate="many_to_one")
+    known = pooled.reindex(columns=[*keys, *columns])
+    # sizes that no whole number of 64 bits can hold make the column of one side floats
+    floats = dict.fromkeys(
+        (name for name in keys if any(map(pd.api.types.is_float_dtype, (frame[name], known[name])))), "float64"
+    )
+    joined = frame.astype(floats).merge(known.astype(floats), on=keys, how="left", validate="many_to_one")
+    # a left join keeps the rows in order
+    return joined.assign(**{name: frame[name].array for name in floats})
