@@ -25,6 +25,7 @@ from deconvbench.records.record import AnyRecord, decode_journal, encode_record
 from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, read_run_info
 from deconvbench.report import page
 from deconvbench.report.claims import count_verdicts, parse_claims, view_claims
+from deconvbench.report.interactive import describe_charts
 from deconvbench.report.output import write_report
 from deconvbench.report.page import render_report
 from deconvbench.runner.folder import open_folder, reopen_folder
@@ -186,7 +187,7 @@ def test_a_description_of_a_run_is_read_shown_and_taken_up_or_named(
     (tmp_path / "journal").rename(folder / JOURNAL_NAME)
     results = derive_results(read_tables(folder))
     # what the charts show does not depend on the description
-    charts = page.describe_charts(results.summary, results.quality_summary)
+    charts = describe_charts(results.summary, results.quality_summary)
     monkeypatch.setattr(page, "describe_charts", lambda *_: copy.deepcopy(charts))
     good = json.loads((folder / RUN_NAME).read_text())
 

@@ -295,7 +295,6 @@ LINES: dict[str, list[tuple[str, str]]] = {
         ("report --out", "--out"),
     ],
     "recommend": [
-        ("recommend", "RUN: no run folder in 'results/runs'"),
         ("recommend none", "run folder: 'none' does not exist"),
         ("recommend file", "run folder: 'file' is a file, not a folder"),
         ("recommend folder", "run folder: 'folder' has no journal.jsonl"),
@@ -316,7 +315,7 @@ LINES: dict[str, list[tuple[str, str]]] = {
         ("recommend folder --threads two", "--threads: "),
         ("recommend folder --results none", "results: 'none' is not a folder"),
         ("recommend folder --markdown other.json", "--markdown: 'other.json'"),
-        ("recommend --for model", "--for"),
+        ("recommend --for ''", "--for: '' is not a text with something in it"),
         (f"recommend {LONG}", "File name too long"),
     ],
     "score": [

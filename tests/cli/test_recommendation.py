@@ -125,4 +125,4 @@ def test_it_answers_for_the_sites_of_a_network(run: str, capsys: pytest.CaptureF
     assert answer["rows"][0]["chosen"] == "nearest_conv_fast k3 s2"
     assert main(["recommend", run, "--for", "net.py:make", "--input", "1x4x99x99"]) == 1
     assert main(["recommend", "--for", "nowhere"]) == 2
-    assert "nowhere" in capsys.readouterr().err
+    assert "--for: 'nowhere' is not of the form pkg.mod:factory" in capsys.readouterr().err

@@ -223,7 +223,7 @@ def _recommend_for(
         lambda key: "--for" if key == "target" else f"--{key}",
     )
     settings, request = auditing.make_request(given)
-    with show_stages(sys.stderr) as stage:
+    with name_options(TARGET="--for"), show_stages(sys.stderr) as stage:
         audited = auditing.audit_target(
             request,
             timeout_s=settings.timeout or auditing.TIMEOUT_S,
