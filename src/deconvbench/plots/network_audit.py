@@ -24,6 +24,8 @@ _IMAGES_COLOUR, _PLAIN_COLOUR = "#0072b2", "#d55e00"
 # what stands in the page for each of them
 _THEME = {
     INK: "var(--ink)",
+    # seaborn's, of ticks
+    "#262626": "var(--ink)",
     MUTED: "var(--muted)",
     GRID_COLOUR: "var(--line)",
     _IMAGES_COLOUR: "var(--first)",
@@ -149,8 +151,11 @@ def encode_themed_svg(figure: Figure, name: str) -> str:
         One ``svg`` element that a reader of screens skips: the page describes it.
     """
     buffer = StringIO()
+    for axes in figure.axes:
+        # shades of a bar lie on white, as those of a map lie on its picture
+        axes.patch.set_facecolor("white" if axes.get_label() == "<colorbar>" else "none")
     with figure_style(), mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(buffer, format="svg", facecolor="none", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     # its style would hold for the whole page
     text = re.sub(r"<(metadata|style).*?</\1>", "", text[text.index("<svg") :], flags=re.DOTALL)

@@ -87,9 +87,9 @@ RULES: Mapping[str, Rule] = {
             explanation="A constant input, at the mean of the activations on real images, comes out of this layer"
             " as a checkerboard: its phases have different gains. A kernel divisible by the stride does not"
             " prevent that.",
-            remedy="train on with a layer that keeps its phase gains equal (deconvbench.nn.EqualGainTransposed for"
-            " a transposed convolution, deconvbench.nn.SubpixelIcnrBlur for a sub-pixel one), or with"
-            " resize-convolution (deconvbench.nn.ResizeConv2d)",
+            remedy="train on with a layer that keeps its phase gains equal"
+            " (deconvbench.nn.EqualGainConvTranspose2d for a transposed convolution, deconvbench.nn.SubpixelConv2d"
+            " with icnr and blur for a sub-pixel one), or with resize-convolution (deconvbench.nn.ResizeConv2d)",
             is_risk=True,
         ),
         Rule(

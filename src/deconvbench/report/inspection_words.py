@@ -30,8 +30,8 @@ _LEAST_LEVELS = 0.25
 _CLASSES = {
     "nearest_conv_fast": "ResizeConv2d",
     "nearest_conv_native": "ResizeConv2d, compiled",
-    "equal_gain_transposed": "EqualGainTransposed",
-    "subpixel_icnr_blur": "SubpixelIcnrBlur",
+    "equal_gain_transposed": "EqualGainConvTranspose2d",
+    "subpixel_icnr_blur": "SubpixelConv2d with icnr and blur",
 }
 _MOST_NAME = 80
 

@@ -1,6 +1,7 @@
 """Whole audits: judgement, cause, and a model that is left as it was."""
 
 import copy
+import math
 import random
 from typing import Any
 
@@ -245,7 +246,9 @@ def test_what_runs_in_torchscript_is_named() -> None:
     audit = deconvbench.audit(nn.Sequential(scripted), torch.rand(1, 3, 8, 8))
     assert audit.sites == ()
     assert audit.judgement == "clean"
-    assert audit.not_covered == ("0: TorchScript, whose calls are not seen",)
+    unseen, unjudged = audit.not_covered
+    assert unseen == "0: TorchScript, whose calls are not seen"
+    assert unjudged.startswith("the output: nothing was seen to upsample, so there is no period to look for")
 
 
 def test_images_and_range_can_be_given() -> None:
@@ -433,3 +436,26 @@ def test_several_inputs_are_shown_their_own_colours_and_other_arguments_stay() -
     audit = deconvbench.audit(Several(), example)
     assert [one.path for one in audit.attributions] == ["up"]
     assert not audit.not_covered
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.ConvTranspose2d(3, 3, 2, 2),
+        nn.ConvTranspose2d(3, 3, 3, 2),
+        nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.PixelShuffle(2)),
+        nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(3, 3, 3, padding=1)),
+    ],
+    ids=["k2", "k3", "sub-pixel", "resize"],
+)
+def test_a_weight_of_an_upsampling_layer_that_is_not_finite_is_a_finding(layer: nn.Module, value: float) -> None:
+    model = copy.deepcopy(nn.Sequential(layer, nn.Conv2d(3, 3, 3)))
+    name = next(name for name, weight in model.named_parameters() if weight.ndim == 4)
+    with torch.no_grad():
+        model.get_parameter(name)[0, 0, 0, 0] = value
+    audit = deconvbench.audit(model, IMAGE)
+    assert audit.judgement != "clean"
+    (found,) = (one for one in audit.findings if one.code == "DB011")
+    assert f"{name} of its weights and buffers does so" in found.message
+    assert len(audit.sites) == 1

@@ -1,6 +1,7 @@
 """`replace`: exact where it says so, of the same size everywhere, and the given model untouched."""
 
 import copy
+import math
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -426,3 +427,13 @@ def test_the_new_model_trains_pickles_and_copies() -> None:
 def test_it_is_public() -> None:
     assert deconvbench.replace is replace
     assert isinstance(replace(nn.ReLU(), "transposed -> subpixel"), ReplaceReport)
+
+
+def test_outputs_that_are_not_finite_are_not_called_equal() -> None:
+    model = nn.Sequential(nn.ConvTranspose2d(2, 2, 3, 2), nn.Conv2d(2, 2, 1))
+    with torch.no_grad():
+        model.get_parameter("1.weight")[0] = torch.inf
+    report = replace(model, "transposed -> nearest_conv", example_input=torch.rand(1, 2, 8, 8))
+    assert report.output_error is not None
+    assert math.isnan(report.output_error)
+    assert "not compared: they hold NaN or infinity" in str(report)

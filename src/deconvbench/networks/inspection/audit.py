@@ -205,6 +205,11 @@ class _Auditor:
                 )
                 if reports:
                     ripple, reports = measure_ripple(scene, reports, colours, self._say)
+                else:
+                    self._missing.append(
+                        "the output: nothing was seen to upsample, so there is no period to look for; `deconvbench"
+                        " score` judges pictures"
+                    )
                 if with_evidence:
                     self._say("drawing what was found")
                     evidence = make_evidence(maps, chosen, ripple)

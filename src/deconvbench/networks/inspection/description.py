@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from deconvbench.networks.inspection.checks import is_finite
 from deconvbench.networks.inspection.orders import find_smoother_order
 from deconvbench.networks.inspection.running import Collector
 from deconvbench.networks.inspection.sites import TracedSite
@@ -44,6 +45,9 @@ def describe_site(site: Site, traced: TracedSite, collector: Collector) -> SiteR
         Without what concerns the network's output, time and memory.
     """
     layer = traced.upsampling.weighted
+    if layer is not None and not is_finite(layer.weight):
+        # the network's own finding says so
+        return SiteReport(site=site, overlap_cv=count_overlap(traced))
     report = SiteReport(
         site=site,
         overlap_cv=count_overlap(traced),

@@ -3,6 +3,7 @@
 Plain data with a readable form.
 """
 
+import math
 from dataclasses import dataclass
 
 from torch import nn
@@ -104,8 +105,8 @@ class ReplaceReport:
     left : tuple of Left
         Those that were meant, or look as if they could be, and were left alone, with the reason.
     output_error : float or None
-        Largest difference between the outputs of both models for the example, over the largest output; None where
-        there was no example.
+        Largest difference between the outputs of both models for the example, over the largest output; NaN where
+        an output is not finite, None where there was no example.
     remark : str
         What the model has instead, where there is no layer of the kind that was meant; otherwise empty.
     """
@@ -134,7 +135,9 @@ class ReplaceReport:
             lines.append(f"  replaced  {one}")
             lines += [f"            {key}" for key in one.keys if key.before != key.after]
         lines += [f"  left      {left}" for left in self.left]
-        if self.output_error is not None:
+        if self.output_error is not None and math.isnan(self.output_error):
+            lines.append("  outputs of the same shapes, not compared: they hold NaN or infinity")
+        elif self.output_error is not None:
             lines.append(
                 f"  outputs of the same shapes, different by at most {self.output_error:.1e} of the largest"
             )

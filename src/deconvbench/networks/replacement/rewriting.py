@@ -4,6 +4,7 @@ Reads top to bottom: read the words, copy, find, fit, put in, check.
 """
 
 import copy
+import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -206,6 +207,8 @@ def _compare(expected: list[Tensor], found: list[Tensor]) -> float:
     shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in (expected, found)]
     if shapes[0] != shapes[1]:
         raise UsageError(f"example_input: the new model gives outputs of shapes {shapes[1]}, not {shapes[0]}")
+    if not all(bool(tensor.isfinite().all()) for tensor in (*expected, *found) if tensor.is_floating_point()):
+        return math.nan
     return max((compare(one, other) for one, other in zip(expected, found, strict=True)), default=0.0)
 
 
