@@ -30,6 +30,7 @@ from deconvbench.measure.step import PreparedStep, prepare_step
 from deconvbench.records.case import Case
 from deconvbench.records.record import SpeedupRecord
 from deconvbench.records.run_folder import find_newest_run, read_run_info
+from deconvbench.report import write_report
 from deconvbench.runner.environment import collect_environment
 from deconvbench.studies.claims import CLAIMS, read_context
 from deconvbench.studies.training.command import list_runs
@@ -73,6 +74,7 @@ CHEAP_CLAIMS = (1, 2, 3, 4, 5, 6, 13, 17)
 _SELFTEST_GOALS = {0.02: "5%", 0.05: "10%"}
 _SELFTEST_LIMIT_S = 600.0
 _CLAIMS_LIMIT_S, _BUDGET_LIMIT_S, _AUDIT_LIMIT_S, _LOADING_LIMIT_S = 10.0, 1800.0, 30.0, 5.0
+_REPORT_LIMIT_S, _PAGE_LIMIT_BYTES = 30.0, 20e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,6 +318,34 @@ def time_loading(records: int = 100_000, repeats: int = 3) -> Iterator[Goal]:
     )
 
 
+def time_report(records: int = 100_000) -> Iterator[Goal]:
+    """Time how long the report of a long journal takes, tables and figures included, and how large its page is.
+
+    Parameters
+    ----------
+    records : int
+        Records of cases in the journal.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = write_run(Path(scratch) / "run", records)
+        started = time.perf_counter()
+        page = write_report(folder)
+        taken = time.perf_counter() - started
+        size = page.stat().st_size
+    yield Goal(
+        name=f"journal of {records:,} records is reported in",
+        measured=f"{taken:.1f} s",
+        limit=f"{_REPORT_LIMIT_S:.0f} s",
+        met=taken < _REPORT_LIMIT_S,
+    )
+    yield Goal(
+        name=f"page of {records:,} records has",
+        measured=f"{size / 1e6:.1f} MB",
+        limit=f"{_PAGE_LIMIT_BYTES / 1e6:.0f} MB",
+        met=size < _PAGE_LIMIT_BYTES,
+    )
+
+
 def read_measuring_share(results: Path = Path("results")) -> Iterator[Goal]:
     """Read from the newest run which share of its time went into measuring.
 
@@ -413,6 +443,7 @@ def list_goals() -> Iterator[Goal]:
     yield from time_audits()
     yield estimate_budget()
     yield from time_loading()
+    yield from time_report()
     yield from read_measuring_share()
     yield from read_quick()
     yield from read_selftest()

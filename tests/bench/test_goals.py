@@ -20,6 +20,7 @@ from bench.goals import (
     time_audits,
     time_claims,
     time_loading,
+    time_report,
 )
 from deconvbench.studies.claims import CLAIMS, Claim, Evidence, Finding
 from deconvbench.units import format_duration
@@ -180,3 +181,19 @@ def test_journals_of_two_lengths_are_loaded(monkeypatch: pytest.MonkeyPatch) -> 
     assert loaded == [20, 20, 200, 200]
     assert (longest.measured, longest.limit, longest.met) == ("4.0 s", "5 s", True)
     assert (growth.measured, growth.met) == ("2.7 times as long", True)
+
+
+def test_a_long_report_is_timed_and_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([1.0, 32.5])
+    monkeypatch.setattr("bench.goals.time.perf_counter", lambda: next(times))
+
+    def write_report(folder: Path) -> Path:
+        assert (folder / "journal.jsonl").read_text().count('"kind":"record"') == 30
+        page = folder / "report.html"
+        page.write_bytes(b"x" * 21_000_000)
+        return page
+
+    monkeypatch.setattr(goals, "write_report", write_report)
+    taken, size = time_report(records=30)
+    assert (taken.measured, taken.limit, taken.met) == ("31.5 s", "30 s", False)
+    assert (size.measured, size.limit, size.met) == ("21.0 MB", "20 MB", False)
