@@ -156,7 +156,7 @@ FAULTS = [
     ("has_another_order", EVERYWHERE, "has_another_order takes (scale_factor: int, in_channels: int, "),
     ("raises", EVERYWHERE, "LookupError: no such weights: layer 7"),
     ("returnstuple", BOTH_STEPS, "upsampler 'returnstuple' gave a tuple, expected a tensor"),
-    ("returnstuple", NUMBERS, "upsampler: returned a tuple, not a tensor"),
+    ("returnstuple", NUMBERS, "layer: returned a tuple, not a tensor"),
     ("wrongsize", BOTH_STEPS, "gave shape (1, 2, 16, 15), expected (1, 2, 16, 16): an input of shape (1, 4,"),
     ("wrongsize", NUMBERS, "shape (1, 2, 16, 15) for an input of shape (1, 4, 8, 8); scale_factor 2 asks for"),
     ("wrongchannels", BOTH_STEPS, "gave shape (1, 4, 16, 16), expected (1, 2, 16, 16)"),
