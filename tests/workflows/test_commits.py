@@ -239,9 +239,7 @@ def test_the_slower_upsampler_is_caught_and_named(repository: Path, tmp_path: Pa
     assert ratios[OTHER] < 5
     values = table[table["metric"] != "latency_s"]
     changed = values[values["verdict"] != "same"]
-    # a stray allocation of the process is more than a hundredth of what so small a layer holds
-    assert set(changed["metric"]) <= {"peak_memory_bytes"}, changed.to_dict("records")
-    assert len(changed) <= 1, changed.to_dict("records")
+    assert changed.empty, changed.to_dict("records")
     assert {"macs", "peak_memory_bytes", "phase_ripple"} <= set(values["metric"])
     # outputs were compared before anything was timed, and are those of before
     records = [record for record in read_journal(done.folder) if isinstance(record, PairRecord)]
