@@ -106,12 +106,20 @@ def train(
     norm: Annotated[
         list[str] | None,
         typer.Option(
-            "--norm", metavar="NORM,NORM", help="Norms: instance, none [default: the usual one of the task]."
+            "--norm",
+            metavar="NORM,NORM",
+            help="Norms: instance, none [default: none; of the plain recipe: the usual].",
         ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="NAME", help="How networks are trained: tuned (default) or plain."),
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option("--steps", metavar="N", parser=parse_whole, help="Steps per training run [default: 500]."),
+        typer.Option(
+            "--steps", metavar="N", parser=parse_whole, help="Steps per training run [default: 1500; plain: 500]."
+        ),
     ] = None,
     seeds: Annotated[
         int | None,
@@ -130,11 +138,14 @@ def train(
         bool, typer.Option("--article", help="Use the article's 70,000 steps, batch size and width; needs a GPU.")
     ] = False,
     batch: Annotated[
-        int | None, typer.Option("--batch", metavar="N", parser=parse_whole, help="Batch size [default: 4].")
+        int | None,
+        typer.Option("--batch", metavar="N", parser=parse_whole, help="Batch size [default: 2; plain: 4]."),
     ] = None,
     crop_size: Annotated[
         int | None,
-        typer.Option("--crop-size", metavar="N", parser=parse_whole, help="Crop side in pixels [default: 128]."),
+        typer.Option(
+            "--crop-size", metavar="N", parser=parse_whole, help="Crop side in pixels [default: 64; plain: 128]."
+        ),
     ] = None,
     width: Annotated[
         int | None, typer.Option("--width", metavar="N", parser=parse_whole, help="Base channels [default: 16].")
@@ -175,6 +186,7 @@ def train(
         seeds=seeds,
         images_folder=images,
         is_article=article,
+        recipe=recipe,
         jobs=jobs,
         out=out,
         force=force,

@@ -18,14 +18,14 @@ def test_nothing_asked_for_is_the_default_budget() -> None:
     runs = list_runs()
     assert [(run.upsampler, run.kernel_size) for run in runs[:8]] == list(DEFAULT_LAYERS)
     assert [run.seed for run in runs] == [0] * 8 + [1] * 8 + [2] * 8
-    assert {(run.task, run.norm, run.steps, run.device) for run in runs} == {
-        ("reconstruction", "instance", 500, "cpu")
+    assert {(run.task, run.norm, run.recipe, run.steps, run.device) for run in runs} == {
+        ("reconstruction", "none", "tuned", 1500, "cpu")
     }
     assert len({run.run_id for run in runs}) == 24
 
 
 def test_tasks_have_norms_of_their_own_and_take_others() -> None:
-    runs = list_runs(layers=["transposed"], tasks=["reconstruction, super-resolution"], seeds=1)
+    runs = list_runs(layers=["transposed"], tasks=["reconstruction, super-resolution"], seeds=1, recipe="plain")
     assert [(run.task, run.norm) for run in runs] == [("reconstruction", "instance"), ("super-resolution", "none")]
     runs = list_runs(
         layers=["transposed"], tasks=["super-resolution", "super-resolution"], norms=["instance", "none"], seeds=2
@@ -36,8 +36,14 @@ def test_tasks_have_norms_of_their_own_and_take_others() -> None:
 def test_the_articles_setting_is_70000_iterations_of_one_image() -> None:
     (run,) = list_runs(layers=["transposed"], seeds=1, is_article=True, numbers={"device": "cuda", "batch": None})
     assert (run.steps, run.batch, run.crop_size, run.width, run.device) == (70_000, 1, 256, 32, "cuda")
+    assert (run.recipe, run.norm, run.residual_blocks, run.learning_rate) == ("plain", "instance", 5, 1e-3)
     (run,) = list_runs(layers=["transposed"], seeds=1, is_article=True, numbers={"steps": 9})
     assert (run.steps, run.batch) == (9, 1)
+
+
+def test_the_tuned_recipe_takes_other_numbers_and_norms() -> None:
+    (run,) = list_runs(layers=["transposed"], norms=["instance"], seeds=1, numbers={"steps": 9, "batch": 3})
+    assert (run.recipe, run.norm, run.steps, run.batch, run.learning_rate) == ("tuned", "instance", 9, 3, 3e-3)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +52,7 @@ def test_the_articles_setting_is_70000_iterations_of_one_image() -> None:
         ({"seeds": 0}, "--seeds: 0 is not a whole number of at least 1"),
         ({"tasks": ["style"]}, "task: 'style' is not one of"),
         ({"norms": ["batch"]}, "norm: 'batch' is not one of"),
+        ({"recipe": "fast"}, "recipe: 'fast' is not one of plain, tuned"),
         ({"layers": ["deconv"]}, "upsampler: 'deconv' is unknown"),
         ({"numbers": {"steps": 0}}, "steps: 0 is not"),
     ],

@@ -15,6 +15,7 @@ from tests.tiny_training import TINY
     [
         ({"task": "style"}, "task: 'style' is not one of reconstruction, super-resolution"),
         ({"norm": "batch"}, "norm: 'batch' is not one of instance, none"),
+        ({"recipe": "tunde"}, "recipe: 'tunde' is not one of plain, tuned"),
         ({"upsampler": "Transposed"}, "upsampler: 'Transposed' is not a name in lower case"),
         ({"kernel_size": 0}, "kernel_size: 0 is not"),
         ({"device": "gpu"}, "device: 'gpu' is not cpu, cuda, mps or xpu"),
@@ -47,9 +48,10 @@ def test_wrong_settings_are_named(changes: dict[str, Any], message: str) -> None
             "super-resolution-dysample-s2-instance-seed0",
             2,
         ),
+        ({"recipe": "tuned"}, "reconstruction-transposed-k3-s2-instance-tuned-seed0", 4),
         ({"scale_factor": 3, "crop_size": 36}, "reconstruction-transposed-k3-s3-instance-seed0", 9),
     ],
-    ids=["plain", "kernel and norm", "no kernel", "scale 3"],
+    ids=["plain", "kernel and norm", "no kernel", "recipe", "scale 3"],
 )
 def test_the_name_says_task_layer_norm_and_seed(changes: dict[str, Any], run_id: str, period: int) -> None:
     settings = replace(TINY, **changes)
@@ -74,6 +76,17 @@ def test_a_difference_is_named_with_both_values() -> None:
     assert TINY.name_difference({**asdict(TINY), "batch": 7, "seed": 3}) == "batch was 7, is 1"
     without = {name: value for name, value in asdict(TINY).items() if name != "autocast"}
     assert TINY.name_difference(without) == "autocast was None, is False"
+
+
+def test_what_was_trained_before_there_were_recipes_was_plain() -> None:
+    before = {name: value for name, value in asdict(TINY).items() if name != "recipe"}
+    assert TINY.name_difference(before) is None
+    assert replace(TINY, recipe="tuned").name_difference(before) == "recipe was 'plain', is 'tuned'"
+
+
+def test_steps_count_where_the_learning_rate_depends_on_them() -> None:
+    tuned = replace(TINY, recipe="tuned")
+    assert tuned.name_difference({**asdict(tuned), "steps": 99}) == "steps was 99, is 12"
 
 
 def test_nothing_asked_for_gives_the_default() -> None:

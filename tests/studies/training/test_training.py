@@ -2,6 +2,7 @@ import json
 import random
 import signal
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from deconvbench.studies.training.settings import TrainingSettings
 from deconvbench.studies.training.training import (
     TrainingRun,
     count_parameters,
+    find_learning_rate,
     is_scheduled,
     write_settings,
 )
@@ -55,6 +57,37 @@ def check_same(one: TrainingRun, other: TrainingRun) -> None:
 
 def test_the_schedule() -> None:
     assert [step for step in range(205) if is_scheduled(step)] == [0, 1, 2, 5, 10, 20, 50, 100, 150, 200]
+
+
+def test_the_learning_rate_of_the_tuned_recipe_rises_and_falls_to_zero() -> None:
+    settings = replace(TINY, recipe="tuned", steps=100, learning_rate=0.5)
+    rates = [find_learning_rate(settings, step) for step in range(100)]
+    assert rates[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5], rel=0.005)
+    assert all(later < earlier for earlier, later in pairwise(rates[4:]))
+    assert rates[50] == pytest.approx(0.25)
+    assert rates[-1] < 2e-4
+    assert {find_learning_rate(replace(settings, recipe="plain"), step) for step in range(100)} == {0.5}
+
+
+def test_the_tuned_recipe_bounds_gradients_and_sets_the_rate_of_each_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[float, float]] = []
+    original = torch.optim.Adam.step
+
+    def step(self: torch.optim.Adam, *args: object) -> object:
+        group = self.param_groups[0]
+        norm = torch.stack([p.grad.norm() for p in group["params"] if p.grad is not None]).norm()
+        seen.append((group["lr"], float(norm)))
+        return original(self, *args)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    monkeypatch.setattr(training, "score_network", score_roughly)
+    monkeypatch.setattr(training, "_LARGEST_GRADIENT", 1e-3)
+    settings = replace(TINY, recipe="tuned", steps=4, norm="none")
+    train(settings, tmp_path)
+    assert [rate for rate, _ in seen] == [find_learning_rate(settings, step) for step in range(4)]
+    assert max(norm for _, norm in seen) == pytest.approx(1e-3, rel=1e-3)
 
 
 @pytest.mark.parametrize("task", ["reconstruction", "super-resolution"])

@@ -17,6 +17,8 @@ from deconvbench.studies.training.settings import (
     DEFAULT_SEEDS,
     MOST_SEEDS,
     TASKS,
+    TUNED_NORM,
+    TUNED_SETTINGS,
     USUAL_NORMS,
     TrainingSettings,
     choose_layers,
@@ -34,6 +36,7 @@ def list_runs(
     norms: Iterable[str] = (),
     seeds: int | None = None,
     is_article: bool = False,
+    recipe: str | None = None,
     numbers: Mapping[str, Any] | None = None,
 ) -> list[TrainingSettings]:
     """Turn what a user asked for into training runs.
@@ -47,11 +50,13 @@ def list_runs(
     tasks : iterable of str
         Tasks, or several with commas between; none: reconstruction.
     norms : iterable of str
-        Norms, in the same way; none: `USUAL_NORMS`.
+        Norms, in the same way; none: no norm, or `USUAL_NORMS` with the plain recipe.
     seeds : int or None
         Training runs of each network; None: 3.
     is_article : bool
-        Start from the article's sizes and steps.
+        Start from the article's sizes and steps, with the plain recipe.
+    recipe : str or None
+        Of `TrainingSettings`; None: ``tuned``, but for the article's setting.
     numbers : mapping, optional
         Further fields of `TrainingSettings`; those that are None keep their defaults.
 
@@ -67,14 +72,20 @@ def list_runs(
     """
     count = DEFAULT_SEEDS if seeds is None else check_whole("--seeds", seeds, 1, MOST_SEEDS)
     given = {name: value for name, value in (numbers or {}).items() if value is not None}
-    fields = {**(ARTICLE_SETTINGS if is_article else {}), **given}
+    chosen_recipe = recipe or ("plain" if is_article else "tuned")
+    is_tuned = chosen_recipe == "tuned"
+    fields = {
+        **(TUNED_SETTINGS if is_tuned else {"recipe": chosen_recipe}),
+        **(ARTICLE_SETTINGS if is_article else {}),
+        **given,
+    }
     chosen = choose_layers(layers, all_upsamplers=all_upsamplers)
     chosen_tasks, chosen_norms = _split(tasks), _split(norms)
     return [
         TrainingSettings(task=task, upsampler=name, kernel_size=kernel_size, norm=norm, seed=seed, **fields)
         for seed in range(count)
         for task in chosen_tasks or TASKS[:1]
-        for norm in chosen_norms or (USUAL_NORMS.get(task, ""),)
+        for norm in chosen_norms or (TUNED_NORM if is_tuned else USUAL_NORMS.get(task, ""),)
         for name, kernel_size in chosen
     ]
 

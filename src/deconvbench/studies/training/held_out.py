@@ -10,7 +10,8 @@ from torch import Tensor
 from deconvbench.studies.training.images import ImageSet, make_test_batch, mean_colour, shrink
 from deconvbench.studies.training.settings import TrainingSettings
 
-HELD_OUT_SIZE = 128  # pixels: side of the crops, as far as the training crops are that large
+# pixels: side of the crops, as far as the training crops (of the tuned recipe: the test images) are that large
+HELD_OUT_SIZE = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,11 @@ def hold_out(images: ImageSet, settings: TrainingSettings) -> HeldOut:
     UsageError
         If no test image is large enough.
     """
-    names, targets = make_test_batch(images, min(HELD_OUT_SIZE, settings.crop_size))
+    size = settings.crop_size
+    if settings.recipe == "tuned":
+        largest = max(min(image.size) for image in images.test)
+        size = max(size, largest - largest % settings.period)
+    names, targets = make_test_batch(images, min(HELD_OUT_SIZE, size))
     return HeldOut(
         names=names, inputs=make_inputs(targets, settings), targets=targets, mean_colour=mean_colour(images)
     )

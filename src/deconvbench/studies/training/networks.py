@@ -6,6 +6,7 @@ Upsampler and norm are exchangeable, everything else is the same whichever they 
 import torch
 from torch import Tensor, nn
 
+from deconvbench.studies.training.first_weights import draw_first_weights
 from deconvbench.studies.training.settings import TrainingSettings
 from deconvbench.upsamplers import build_upsampler
 
@@ -37,7 +38,10 @@ def build_network(settings: TrainingSettings) -> "TransformationNetwork | SuperR
     kind = TransformationNetwork if settings.task == "reconstruction" else SuperResolutionNetwork
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        return kind(settings)
+        network = kind(settings)
+        if settings.recipe == "tuned":
+            draw_first_weights(network, settings.seed)
+        return network
 
 
 class TransformationNetwork(nn.Module):

@@ -19,7 +19,18 @@ NORMS = ("instance", "none")
 # style transfer has it after each convolution; networks for super-resolution do without, because with it they
 # cannot know how bright a picture is
 USUAL_NORMS: Mapping[str, str] = {"reconstruction": "instance", "super-resolution": "none"}
-# an upsampler with its kernel size, or None where it has none
+TUNED_NORM = "none"
+# how a network is begun and its steps are sized
+RECIPES = ("plain", "tuned")
+# what `tuned` reaches 25 dB with in 1,500 steps, where `plain` ends at 15 in 500
+TUNED_SETTINGS: Mapping[str, Any] = {
+    "recipe": "tuned",
+    "residual_blocks": 2,
+    "crop_size": 64,
+    "batch": 2,
+    "steps": 1500,
+    "learning_rate": 3e-3,
+}
 # what the article compares, its remedies, and ours; at the article's scale
 DEFAULT_LAYERS: tuple[NamedLayer, ...] = (
     ("transposed", 3),
@@ -77,13 +88,18 @@ class TrainingSettings:
     steps : int
         Steps of the optimizer.
     learning_rate : float
-        Of Adam, the same in each step, so that a longer run continues where a shorter one stopped.
+        Of Adam; see `recipe`.
     seed : int
         Of weights and crops.
     device : str
         Such as ``cpu`` or ``cuda``.
     autocast : bool
         Compute in bfloat16 where autocast allows.
+    recipe : str
+        ``plain``: torch's own first weights, and the same learning rate in each step, so that a longer run
+        continues where a shorter one stopped. ``tuned``: first weights that keep the variance of activations,
+        residual branches that begin at zero, a learning rate that rises over the first steps and falls to zero as
+        a cosine, and gradients of a norm of at most 1.
 
     Raises
     ------
@@ -105,9 +121,10 @@ class TrainingSettings:
     seed: int = 0
     device: str = "cpu"
     autocast: bool = False
+    recipe: str = "plain"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("task", TASKS), ("norm", NORMS)):
+        for name, allowed in (("task", TASKS), ("norm", NORMS), ("recipe", RECIPES)):
             if getattr(self, name) not in allowed:
                 given = getattr(self, name)
                 hint = suggest(given, allowed)
@@ -130,9 +147,13 @@ class TrainingSettings:
 
     @property
     def run_id(self) -> str:
-        """Name of the run: task, layer, norm and seed, such as reconstruction-transposed-k3-s2-instance-seed0."""
+        """Name of the run: task, layer, norm and seed, such as reconstruction-transposed-k3-s2-instance-seed0.
+
+        The recipe is named where it is not the plain one.
+        """
         kernel = "" if self.kernel_size is None else f"-k{self.kernel_size}"
-        return f"{self.task}-{self.upsampler}{kernel}-s{self.scale_factor}-{self.norm}-seed{self.seed}"
+        recipe = "" if self.recipe == "plain" else f"-{self.recipe}"
+        return f"{self.task}-{self.upsampler}{kernel}-s{self.scale_factor}-{self.norm}{recipe}-seed{self.seed}"
 
     @property
     def keys(self) -> dict[str, Any]:
@@ -141,7 +162,10 @@ class TrainingSettings:
         return {name: getattr(self, name) for name in names}
 
     def name_difference(self, stored: Mapping[str, Any]) -> str | None:
-        """Name the first setting, other than the number of steps, in which a stored run differs.
+        """Name the first setting in which a stored run differs.
+
+        The number of steps does not count where the learning rate does not depend on it. A run that says nothing
+        of its recipe had the plain one.
 
         Parameters
         ----------
@@ -153,10 +177,12 @@ class TrainingSettings:
         str or None
             ``batch was 4, is 8``; None where the stored run can be gone on with.
         """
+        known = {"recipe": "plain", **stored}
         for field in fields(self):
-            asked = getattr(self, field.name)
-            if field.name != "steps" and stored.get(field.name) != asked:
-                return f"{field.name} was {stored.get(field.name)!r}, is {asked!r}"
+            asked, was = getattr(self, field.name), known.get(field.name)
+            is_free = field.name == "steps" and self.recipe == "plain"
+            if was != asked and not is_free:
+                return f"{field.name} was {was!r}, is {asked!r}"
         return None
 
 

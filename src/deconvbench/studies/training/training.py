@@ -42,6 +42,10 @@ THREADS = 1  # on a CPU; the number of threads decides the order of sums, and so
 _EARLY_STEPS = frozenset({0, 1, 2, 5, 10, 20})
 _PICTURED_STEPS = frozenset({0, 1})
 
+# of the tuned recipe: share of the steps over which the learning rate rises, and the largest norm of a gradient
+_WARM_UP = 0.05
+_LARGEST_GRADIENT = 1.0
+
 # receives the steps done, and the score last logged as text
 Report = Callable[[int, str], None]
 
@@ -55,6 +59,29 @@ def is_scheduled(step: int) -> bool:
         Steps done.
     """
     return step in _EARLY_STEPS or step % CHECKPOINT_EVERY == 0
+
+
+def find_learning_rate(settings: TrainingSettings, step: int) -> float:
+    """Find the learning rate of a step.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+        Of the run.
+    step : int
+        Steps done before it.
+
+    Returns
+    -------
+    float
+        The same in each step of the plain recipe. Of the tuned one: it rises in equal parts over the first
+        twentieth of the steps, and falls to zero as half a cosine over all of them (Loshchilov & Hutter,
+        arXiv:1608.03983).
+    """
+    if settings.recipe == "plain":
+        return settings.learning_rate
+    rising = min((step + 1) / max(_WARM_UP * settings.steps, 1), 1.0)
+    return settings.learning_rate * rising * (1 + math.cos(math.pi * step / settings.steps)) / 2
 
 
 class TrainingRun:
@@ -166,6 +193,10 @@ class TrainingRun:
         loss = functional.mse_loss(outputs.float(), targets)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call] # torch has no types here
+        if settings.recipe == "tuned":
+            nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
+        for group in self._optimizer.param_groups:
+            group["lr"] = find_learning_rate(settings, self.step)
         self._optimizer.step()
         self._loss_sum += loss.detach()
         self._loss_count += 1
@@ -262,6 +293,7 @@ class TrainingRun:
                     "learning_rate",
                     "device",
                     "autocast",
+                    "recipe",
                 )
             },
             "torch_version": torch.__version__,

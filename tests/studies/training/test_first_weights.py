@@ -1,0 +1,84 @@
+"""What a network begins with under the tuned recipe."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from deconvbench.studies.training.networks import build_network
+from deconvbench.studies.training.settings import TASKS, TUNED_SETTINGS, TrainingSettings, choose_layers
+from tests.tiny_training import TINY
+
+LAYERS = choose_layers(all_upsamplers=True)
+SETTINGS = TrainingSettings(upsampler="transposed", kernel_size=3, norm="none", **TUNED_SETTINGS)
+
+
+def watch(network: nn.Module, names: tuple[str, ...]) -> dict[str, tuple[Tensor, Tensor]]:
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+    for name in names:
+        network.get_submodule(name).register_forward_hook(
+            lambda module, args, output, name=name: seen.update({name: (args[0], output)})
+        )
+    with torch.no_grad():
+        coarse = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+        network(nn.functional.interpolate(coarse, (64, 64), mode="bilinear"))
+    return seen
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_residual_block_begins_as_the_identity(task: str) -> None:
+    for norm in ("none", "instance"):
+        network = build_network(replace(SETTINGS, task=task, norm=norm))
+        seen = watch(network, ("blocks.0", "blocks.1"))
+        assert all(torch.equal(*pair) for pair in seen.values())
+        # and learns from the first step
+        network(torch.rand(1, 3, 32, 32)).square().mean().backward()
+        last = network.get_parameter(f"blocks.0.branch.{4 if norm == 'instance' else 3}.weight")
+        assert last.grad is not None
+        assert float(last.grad.abs().sum()) > 0
+
+
+def test_convolutions_before_a_relu_keep_the_mean_square() -> None:
+    network = build_network(replace(SETTINGS, width=32))
+    seen = watch(network, ("encoder.3", "encoder.5", "encoder.6", "encoder.8"))
+    for first, last in (("encoder.3", "encoder.5"), ("encoder.6", "encoder.8")):
+        before, after = seen[first][0], seen[last][1]
+        assert 0.5 < float(after.square().mean() / before.square().mean()) < 2
+
+
+@pytest.mark.parametrize(("upsampler", "kernel_size"), LAYERS, ids=[f"{name}-k{k}" for name, k in LAYERS])
+@pytest.mark.parametrize("task", TASKS)
+def test_upsamplers_keep_the_power_of_what_they_get(task: str, upsampler: str, kernel_size: int | None) -> None:
+    network = build_network(replace(SETTINGS, task=task, upsampler=upsampler, kernel_size=kernel_size))
+    for before, after in watch(network, network.upsamplers).values():
+        seen = after.relu() if task == "reconstruction" else after
+        assert 0.4 < float(seen.square().mean() / before.square().mean()) < 2.5
+
+
+def test_weights_behind_a_softmax_are_left_as_they_were() -> None:
+    settings = replace(SETTINGS, upsampler="carafe", kernel_size=None)
+    networks = build_network(settings), build_network(replace(settings, recipe="plain"))
+    tuned, plain = (network.get_submodule(network.upsamplers[0]) for network in networks)
+    before = dict(plain.named_parameters())
+    changed = {name for name, weight in tuned.named_parameters() if not torch.equal(weight, before[name])}
+    kept = {name for name, weight in tuned.named_parameters() if weight.ndim > 1} - changed
+    assert len(kept) >= 2
+    assert any(name.endswith("weight") for name in changed)
+
+
+def test_all_but_the_upsamplers_is_shared_and_depends_on_the_seed() -> None:
+    one = build_network(SETTINGS).state_dict()
+    other = build_network(replace(SETTINGS, upsampler="subpixel")).state_dict()
+    third = build_network(replace(SETTINGS, seed=1)).state_dict()
+    shared = [name for name in one if not name.startswith("decoder.")]
+    assert all(torch.equal(one[name], other[name]) for name in shared)
+    assert not torch.equal(one["last.weight"], third["last.weight"])
+
+
+def test_the_global_random_state_is_left_alone() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    build_network(replace(TINY, recipe="tuned"))
+    assert torch.equal(torch.rand(3), expected)
