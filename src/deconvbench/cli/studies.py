@@ -115,6 +115,14 @@ def train(
         str | None,
         typer.Option("--recipe", metavar="NAME", help="How networks are trained: tuned (default) or plain."),
     ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variant",
+            metavar="NAME,NAME",
+            help="What to change in the network: standard (default), last-1, last-3, last-9, gain-0.5, gain-2.",
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -187,6 +195,7 @@ def train(
         images_folder=images,
         is_article=article,
         recipe=recipe,
+        variants=variant or (),
         jobs=jobs,
         out=out,
         force=force,

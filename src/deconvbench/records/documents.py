@@ -54,6 +54,8 @@ class TrainingResult(TypedDict, total=False):
     kernel_size: Required[int | None]
     scale_factor: Required[int]
     norm: Required[str]
+    recipe: str
+    variant: str
     seed: Required[int]
 
 

@@ -315,8 +315,12 @@ RUN_KEYS: Mapping[str, str] = {
     "task": "str",
     **_LAYER_DTYPES,
     "norm": "str",
+    "recipe": "str",
+    "variant": "str",
     "seed": "int64",
 }
+# not in results of versions before them, which had these alone
+EARLIER_RUN_KEYS: Mapping[str, str] = {"recipe": "plain", "variant": "standard"}
 # what is scored on test images along training; levels are 8-bit levels
 SCORE_COLUMNS = (
     "psnr_db",

@@ -23,6 +23,7 @@ from deconvbench.studies.training.settings import (
     TrainingSettings,
     choose_layers,
 )
+from deconvbench.studies.training.variants import STANDARD
 from deconvbench.studies.training.workflow import estimate_seconds, run_experiments
 from deconvbench.system.texts import print_text
 from deconvbench.units import format_duration
@@ -37,6 +38,7 @@ def list_runs(
     seeds: int | None = None,
     is_article: bool = False,
     recipe: str | None = None,
+    variants: Iterable[str] = (),
     numbers: Mapping[str, Any] | None = None,
 ) -> list[TrainingSettings]:
     """Turn what a user asked for into training runs.
@@ -57,6 +59,8 @@ def list_runs(
         Start from the article's sizes and steps, with the plain recipe.
     recipe : str or None
         Of `TrainingSettings`; None: ``tuned``, but for the article's setting.
+    variants : iterable of str
+        Variants of the network, in the same way as tasks; none: the standard one.
     numbers : mapping, optional
         Further fields of `TrainingSettings`; those that are None keep their defaults.
 
@@ -80,12 +84,21 @@ def list_runs(
         **given,
     }
     chosen = choose_layers(layers, all_upsamplers=all_upsamplers)
-    chosen_tasks, chosen_norms = _split(tasks), _split(norms)
+    chosen_tasks, chosen_norms, chosen_variants = _split(tasks), _split(norms), _split(variants)
     return [
-        TrainingSettings(task=task, upsampler=name, kernel_size=kernel_size, norm=norm, seed=seed, **fields)
+        TrainingSettings(
+            task=task,
+            upsampler=name,
+            kernel_size=kernel_size,
+            norm=norm,
+            variant=variant,
+            seed=seed,
+            **fields,
+        )
         for seed in range(count)
         for task in chosen_tasks or TASKS[:1]
         for norm in chosen_norms or (TUNED_NORM if is_tuned else USUAL_NORMS.get(task, ""),)
+        for variant in chosen_variants or (STANDARD,)
         for name, kernel_size in chosen
     ]
 

@@ -18,7 +18,9 @@ _SIDE = 64
 _CLOSE = 0.01
 
 
-def draw_first_weights(network: "TransformationNetwork | SuperResolutionNetwork", seed: int) -> None:
+def draw_first_weights(
+    network: "TransformationNetwork | SuperResolutionNetwork", seed: int, upsampler_gain: float = 1.0
+) -> None:
     """Draw the first weights of a network again, in place.
 
     Convolutions that a ReLU follows keep the mean square of what comes in (He); the second convolution of a
@@ -33,6 +35,8 @@ def draw_first_weights(network: "TransformationNetwork | SuperResolutionNetwork"
         As built.
     seed : int
         Of the weights.
+    upsampler_gain : float
+        By which the upsamplers' weights are multiplied in the end.
 
     References
     ----------
@@ -56,7 +60,10 @@ def draw_first_weights(network: "TransformationNetwork | SuperResolutionNetwork"
     for upsampler in upsamplers.values():
         # an upsampler that is the last layer has no ReLU behind it
         _keep_power(
-            upsampler, _find_input(network, upsampler, picture), nn.Identity() if last is None else nn.ReLU()
+            upsampler,
+            _find_input(network, upsampler, picture),
+            nn.Identity() if last is None else nn.ReLU(),
+            upsampler_gain,
         )
 
 
@@ -96,8 +103,8 @@ def _find_input(network: nn.Module, layer: nn.Module, picture: Tensor) -> Tensor
     return found[0]
 
 
-def _keep_power(upsampler: nn.Module, x: Tensor, activation: nn.Module) -> None:
-    """Scale the weights that decide about an upsampler's gain until as much power comes out of it as comes in."""
+def _keep_power(upsampler: nn.Module, x: Tensor, activation: nn.Module, gain: float) -> None:
+    """Scale the weights that decide about an upsampler's gain until it is `gain`: the root of power out over in."""
 
     def measure_gain() -> float:
         return math.sqrt(float(activation(upsampler(x)).square().mean() / x.square().mean()))
@@ -115,6 +122,6 @@ def _keep_power(upsampler: nn.Module, x: Tensor, activation: nn.Module) -> None:
                 parameter.zero_()
         # the gain of a chain is the product of those of its layers; weights of a softmax are none of them
         weights = [parameter for parameter in upsampler.parameters() if is_factor(parameter)]
-        factor = 1 / measure_gain()
+        factor = gain / measure_gain()
         for weight in weights:
             weight.mul_(factor ** (1 / len(weights)))

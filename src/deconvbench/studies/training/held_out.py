@@ -12,6 +12,7 @@ from deconvbench.studies.training.settings import TrainingSettings
 
 # pixels: side of the crops, as far as the training crops (of the tuned recipe: the test images) are that large
 HELD_OUT_SIZE = 128
+_MOST_CROPS = {"plain": 6, "tuned": 12}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ def hold_out(images: ImageSet, settings: TrainingSettings) -> HeldOut:
     if settings.recipe == "tuned":
         largest = max(min(image.size) for image in images.test)
         size = max(size, largest - largest % settings.period)
-    names, targets = make_test_batch(images, min(HELD_OUT_SIZE, size))
+    names, targets = make_test_batch(images, min(HELD_OUT_SIZE, size), _MOST_CROPS[settings.recipe])
     return HeldOut(
         names=names, inputs=make_inputs(targets, settings), targets=targets, mean_colour=mean_colour(images)
     )

@@ -24,7 +24,7 @@ SCIKIT_IMAGE = "scikit-image"
 # a face, cloth and a black glove; fur and what is out of focus; flat china and the grain of wood
 TEST_PHOTOGRAPHS = ("astronaut", "chelsea", "coffee")
 _ONE_TEST_IN = 5
-# squares to score on, and images that they are cut from at most
+# squares to score on, where not said otherwise, and images that they are cut from at most
 _TEST_CROPS, _TEST_IMAGES = 6, 4
 # bytes of pixels, kept by each process that trains
 _HELD = 2 * 2**30
@@ -185,8 +185,8 @@ def draw_batch(images: ImageSet, batch: int, crop_size: int, seed: int, step: in
     return torch.stack(squares)
 
 
-def make_test_batch(images: ImageSet, size: int) -> tuple[tuple[str, ...], Tensor]:
-    """Cut the squares that every network is scored on: up to six, always the same, at full and at half scale.
+def make_test_batch(images: ImageSet, size: int, most: int = _TEST_CROPS) -> tuple[tuple[str, ...], Tensor]:
+    """Cut the squares that every network is scored on, always the same, at full and at half scale.
 
     Of each test image in turn (of four, spread evenly, where there are more): one near the top of the middle,
     where faces are; the middle at half scale (the mean of 2×2 pixels) if that is large enough; right; left.
@@ -197,13 +197,15 @@ def make_test_batch(images: ImageSet, size: int) -> tuple[tuple[str, ...], Tenso
         Whose test images are used.
     size : int
         Side S in pixels.
+    most : int
+        Number of squares at most.
 
     Returns
     -------
     names : tuple of str
         One a square, all different and fit for names of files: the image's, and what part it is.
     squares : Tensor, shape (N, 3, S, S), float32
-        0..1; N from 1 to 6.
+        0..1; N from 1 to `most`.
 
     Raises
     ------
@@ -219,7 +221,7 @@ def make_test_batch(images: ImageSet, size: int) -> tuple[tuple[str, ...], Tenso
         for turn in range(max(map(len, places)))
         for image, candidates in zip(chosen, places, strict=True)
         if turn < len(candidates)
-    ][:_TEST_CROPS]
+    ][:most]
     names: list[str] = []
     for number, (image, part, *_) in enumerate(taken):
         name = f"{_make_file_name(image.name)}-{part}"

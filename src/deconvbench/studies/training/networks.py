@@ -40,7 +40,7 @@ def build_network(settings: TrainingSettings) -> "TransformationNetwork | SuperR
         torch.manual_seed(settings.seed)
         network = kind(settings)
         if settings.recipe == "tuned":
-            draw_first_weights(network, settings.seed)
+            draw_first_weights(network, settings.seed, settings.network_variant.upsampler_gain)
         return network
 
 
@@ -81,7 +81,7 @@ class TransformationNetwork(nn.Module):
         self.blocks = nn.Sequential(
             *(ResidualBlock(4 * width, settings.norm) for _ in range(settings.residual_blocks))
         )
-        self.last = _make_conv(width, COLOURS, 9)
+        self.last = _make_conv(width, COLOURS, settings.network_variant.last_kernel_size or 9)
         # built last: how much chance an upsampler takes must not reach the other layers
         self.decoder = nn.Sequential(
             *_make_stage(_make_upsampler(settings, 4 * width, 2 * width), 2 * width, settings.norm),
@@ -132,7 +132,10 @@ class SuperResolutionNetwork(nn.Module):
         self.blocks = nn.Sequential(
             *(ResidualBlock(width, settings.norm) for _ in range(settings.residual_blocks))
         )
-        self.decoder = _make_upsampler(settings, width, COLOURS)
+        last = settings.network_variant.last_kernel_size
+        self.last = None if last is None else _make_conv(width, COLOURS, last)
+        # built last: how much chance an upsampler takes must not reach the other layers
+        self.decoder = _make_upsampler(settings, width, COLOURS if last is None else width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Upsample images.
@@ -148,6 +151,8 @@ class SuperResolutionNetwork(nn.Module):
             Not clipped.
         """
         y: Tensor = self.decoder(self.blocks(self.encoder(x - _MIDDLE_GREY)))
+        if self.last is not None:
+            y = self.last(y.relu())
         return y + _MIDDLE_GREY
 
 

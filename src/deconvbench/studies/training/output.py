@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deconvbench.records.documents import TrainingResult
-from deconvbench.records.schema import CURVE_DTYPES, IMAGE_DTYPES, RUN_KEYS, TRAINED_DTYPES
+from deconvbench.records.schema import CURVE_DTYPES, EARLIER_RUN_KEYS, IMAGE_DTYPES, RUN_KEYS, TRAINED_DTYPES
 from deconvbench.studies.training.checkpoints import RESULT_NAME, Row, read_json, read_log
 from deconvbench.system.texts import escape_controls, guard_formula
 from deconvbench.system.writing import write_files
@@ -44,6 +44,7 @@ def write_experiment_tables(root: Path) -> None:
     images: list[Row] = []
     results: list[Row] = []
     for folder, result in _walk(root):
+        result = {**EARLIER_RUN_KEYS, **result}
         keys = {name: result[name] for name in RUN_KEYS}
         results.append(result)
         # a run that is being made longer has rows beyond its result

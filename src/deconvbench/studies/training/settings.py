@@ -12,6 +12,7 @@ from deconvbench.arguments import LARGEST_SEED, check_whole, is_number
 from deconvbench.errors import UsageError, quote, suggest
 from deconvbench.records.case import check_field
 from deconvbench.records.layers import FAST_UPSAMPLERS, NamedLayer
+from deconvbench.studies.training.variants import STANDARD, VARIANTS, Variant
 from deconvbench.upsamplers import get_upsampler, list_upsamplers
 
 TASKS = ("reconstruction", "super-resolution")
@@ -29,7 +30,7 @@ TUNED_SETTINGS: Mapping[str, Any] = {
     "crop_size": 64,
     "batch": 2,
     "steps": 1500,
-    "learning_rate": 3e-3,
+    "learning_rate": 1e-3,
 }
 # what the article compares, its remedies, and ours; at the article's scale
 DEFAULT_LAYERS: tuple[NamedLayer, ...] = (
@@ -100,6 +101,8 @@ class TrainingSettings:
         continues where a shorter one stopped. ``tuned``: first weights that keep the variance of activations,
         residual branches that begin at zero, a learning rate that rises over the first steps and falls to zero as
         a cosine, and gradients of a norm of at most 1.
+    variant : str
+        What is different from the task's own network: a name in `VARIANTS`.
 
     Raises
     ------
@@ -122,13 +125,22 @@ class TrainingSettings:
     device: str = "cpu"
     autocast: bool = False
     recipe: str = "plain"
+    variant: str = STANDARD
 
     def __post_init__(self) -> None:
-        for name, allowed in (("task", TASKS), ("norm", NORMS), ("recipe", RECIPES)):
+        choices = (("task", TASKS), ("norm", NORMS), ("recipe", RECIPES), ("variant", tuple(VARIANTS)))
+        for name, allowed in choices:
             if getattr(self, name) not in allowed:
                 given = getattr(self, name)
                 hint = suggest(given, allowed)
                 raise UsageError(f"{name}: {quote(given)} is not one of {', '.join(allowed)}{hint}")
+        chosen = self.network_variant
+        if self.task not in chosen.tasks:
+            raise UsageError(
+                f"variant: {self.variant} is not one of {self.task}, but of {', '.join(chosen.tasks)}"
+            )
+        if chosen.upsampler_gain != 1 and self.recipe != "tuned":
+            raise UsageError(f"variant: {self.variant} needs the tuned recipe, which sets the upsamplers' gain")
         for name in ("upsampler", "kernel_size", "device"):
             check_field(name, getattr(self, name))
         for name, (least, most) in _WHOLE_NUMBERS.items():
@@ -146,26 +158,33 @@ class TrainingSettings:
         return self.scale_factor ** (2 if self.task == "reconstruction" else 1)
 
     @property
+    def network_variant(self) -> Variant:
+        """What `variant` names."""
+        return VARIANTS[self.variant]
+
+    @property
     def run_id(self) -> str:
         """Name of the run: task, layer, norm and seed, such as reconstruction-transposed-k3-s2-instance-seed0.
 
-        The recipe is named where it is not the plain one.
+        The recipe is named where it is not the plain one, and the variant where it is not the standard one.
         """
         kernel = "" if self.kernel_size is None else f"-k{self.kernel_size}"
         recipe = "" if self.recipe == "plain" else f"-{self.recipe}"
-        return f"{self.task}-{self.upsampler}{kernel}-s{self.scale_factor}-{self.norm}{recipe}-seed{self.seed}"
+        variant = "" if self.variant == STANDARD else f"-{self.variant}"
+        layer = f"{self.upsampler}{kernel}-s{self.scale_factor}"
+        return f"{self.task}-{layer}-{self.norm}{recipe}{variant}-seed{self.seed}"
 
     @property
     def keys(self) -> dict[str, Any]:
         """The columns that name the run in every table, in order."""
-        names = ("task", "upsampler", "kernel_size", "scale_factor", "norm", "seed")
+        names = ("task", "upsampler", "kernel_size", "scale_factor", "norm", "recipe", "variant", "seed")
         return {name: getattr(self, name) for name in names}
 
     def name_difference(self, stored: Mapping[str, Any]) -> str | None:
         """Name the first setting in which a stored run differs.
 
         The number of steps does not count where the learning rate does not depend on it. A run that says nothing
-        of its recipe had the plain one.
+        of its recipe had the plain one, and one that says nothing of a variant the standard one.
 
         Parameters
         ----------
@@ -177,7 +196,7 @@ class TrainingSettings:
         str or None
             ``batch was 4, is 8``; None where the stored run can be gone on with.
         """
-        known = {"recipe": "plain", **stored}
+        known = {"recipe": "plain", "variant": STANDARD, **stored}
         for field in fields(self):
             asked, was = getattr(self, field.name), known.get(field.name)
             is_free = field.name == "steps" and self.recipe == "plain"

@@ -42,22 +42,31 @@ THREADS = 1  # on a CPU; the number of threads decides the order of sums, and so
 _EARLY_STEPS = frozenset({0, 1, 2, 5, 10, 20})
 _PICTURED_STEPS = frozenset({0, 1})
 
-# of the tuned recipe: share of the steps over which the learning rate rises, and the largest norm of a gradient
+# of the tuned recipe, whose runs are longer: when it is logged beside these
+_TUNED_EARLY_STEPS = frozenset({0, 1, 5, 20, 100, 250})
+_TUNED_LOG_EVERY = 500
+# of the steps over which the learning rate rises, and the largest norm of a gradient; Adam's second moment is
+# that of about a hundred steps: with a thousand, as is usual, a run of 1,500 steps ends .8 dB lower
 _WARM_UP = 0.05
 _LARGEST_GRADIENT = 1.0
+_BETAS = (0.9, 0.99)
 
 # receives the steps done, and the score last logged as text
 Report = Callable[[int, str], None]
 
 
-def is_scheduled(step: int) -> bool:
+def is_scheduled(step: int, recipe: str = "plain") -> bool:
     """Say whether a step is logged whatever the number of steps is.
 
     Parameters
     ----------
     step : int
         Steps done.
+    recipe : str
+        Of the run; scores are far apart where runs are long.
     """
+    if recipe == "tuned":
+        return step in _TUNED_EARLY_STEPS or step % _TUNED_LOG_EVERY == 0
     return step in _EARLY_STEPS or step % CHECKPOINT_EVERY == 0
 
 
@@ -118,7 +127,10 @@ class TrainingRun:
         self._images = images
         self._held_out = hold_out(images, settings)
         self.network = build_network(settings).to(settings.device).train()
-        self._optimizer = torch.optim.Adam(self.network.parameters(), settings.learning_rate)
+        if settings.recipe == "tuned":
+            # a fifth faster on a CPU, with channels as few as here
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch lacks it
+        self._optimizer = _make_optimizer(self.network, settings)
         self.step = 0
         # of the losses since the last scheduled row
         self._loss_sum = torch.zeros((), device=settings.device)
@@ -148,7 +160,7 @@ class TrainingRun:
             started = time.perf_counter()
             self._advance()
             is_last = self.step == self.settings.steps
-            is_due = is_last or is_scheduled(self.step)
+            is_due = is_last or is_scheduled(self.step, self.settings.recipe)
             if is_due:
                 # on an accelerator this waits for the steps behind it, so it belongs to their time
                 mean_loss = float(self._loss_sum) / self._loss_count
@@ -220,7 +232,7 @@ class TrainingRun:
             ]
         append_row(self.folder, row)
         self._last_row = row
-        if is_scheduled(self.step):
+        if is_scheduled(self.step, settings.recipe):
             self._loss_sum.zero_()
             self._loss_count = 0
 
@@ -265,10 +277,10 @@ class TrainingRun:
         self._seconds = state["seconds"]
         self._last_row = state["row"]
         # a row that only the end of a shorter run asked for has no place in a longer one
-        last = self.settings.steps
+        last, recipe = self.settings.steps, self.settings.recipe
         keep_rows(
             self.folder,
-            lambda row: row["step"] <= self.step and (is_scheduled(row["step"]) or row["step"] == last),
+            lambda row: row["step"] <= self.step and (is_scheduled(row["step"], recipe) or row["step"] == last),
         )
 
     def _finish(self, status: str, message: str) -> Row:
@@ -293,7 +305,6 @@ class TrainingRun:
                     "learning_rate",
                     "device",
                     "autocast",
-                    "recipe",
                 )
             },
             "torch_version": torch.__version__,
@@ -302,6 +313,12 @@ class TrainingRun:
         write_json(self.folder / RESULT_NAME, result)
         keep_pictures(settings, {*_PICTURED_STEPS, self.step}, self.root)
         return result
+
+
+def _make_optimizer(network: nn.Module, settings: TrainingSettings) -> torch.optim.Adam:
+    if settings.recipe == "plain":
+        return torch.optim.Adam(network.parameters(), settings.learning_rate)
+    return torch.optim.Adam(network.parameters(), settings.learning_rate, betas=_BETAS, fused=True)
 
 
 def count_parameters(network: nn.Module) -> int:
