@@ -10,7 +10,8 @@ from deconvbench.records.case import format_layer
 from deconvbench.records.layers import FAST_ORIGINAL, FAST_UPSAMPLERS, rank_upsampler
 from deconvbench.records.schema import RUN_KEYS
 from deconvbench.report.tables import Cell, TableView
-from deconvbench.tables.trained import MAIN_TASK, Trained
+from deconvbench.tables.trained import Trained
+from deconvbench.tables.trained_networks import MAIN_TASK
 
 # in the order of the columns; brightness is lost behind the instance norm of the other, and with it what PSNR says
 _TASKS = ("super-resolution", MAIN_TASK)

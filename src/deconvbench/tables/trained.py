@@ -10,7 +10,7 @@ import io
 import math
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.records.run_folder import list_hardware
 from deconvbench.records.schema import (
     CURVE_DTYPES,
+    EARLIER_RUN_KEYS,
     IMAGE_DTYPES,
     LATER_SCORE_COLUMNS,
     LAYER_COLUMNS,
@@ -37,13 +38,12 @@ from deconvbench.system.paths import check_path
 from deconvbench.system.reading import decode_text, read_file
 from deconvbench.system.texts import strip_guard
 from deconvbench.tables.frames import list_rows, make_frame
+from deconvbench.tables.trained_networks import Network, find_network, keep_network
 
 RESULTS_CSV_NAME, CURVES_CSV_NAME, IMAGES_CSV_NAME = "results.csv", "curves.csv", "images.csv"
 EXPERIMENT_NAME = "experiment.json"
 DEFAULT_FOLDER = Path("results/experiments")
 _SHIPPED_FOLDER = "trained_results"
-# the article's task and norm: what a layer's trained quality means where none is named
-MAIN_TASK, MAIN_NORM = "reconstruction", "instance"
 # a network that was trained for less has hardly begun, which is said wherever its numbers are shown
 FEWEST_STEPS = 500
 # in a table of qualities: what each is called in the results
@@ -69,8 +69,8 @@ class Trained:
     curves : DataFrame
         One row per training run and logged step: `columns.CURVE_DTYPES`.
     images : DataFrame
-        One row per training run, moment and test image: `columns.IMAGE_DTYPES`; empty for results that ship with
-        the package.
+        One row per training run, moment and test image: `columns.IMAGE_DTYPES`; those of results that ship with
+        the package name no crops.
     info : mapping
         Provenance: command, machine, times.
     folder : Path or None
@@ -127,14 +127,14 @@ def load_shipped() -> Trained:
     Returns
     -------
     Trained
-        Without images; empty where the package was built without results.
+        Without crops; empty where the package was built without results.
     """
     source = files("deconvbench.tables").joinpath(_SHIPPED_FOLDER)
     if not source.is_dir():
         return Trained()
     with as_file(source) as folder:
         found = read_trained(folder)
-    return Trained(results=found.results, curves=found.curves, info=found.info)
+    return replace(found, folder=None)
 
 
 def find_trained(folder: str | Path | None = None) -> Trained:
@@ -163,17 +163,15 @@ def find_trained(folder: str | Path | None = None) -> Trained:
     return load_shipped()
 
 
-def list_qualities(trained: Trained, task: str = MAIN_TASK, norm: str = MAIN_NORM) -> pd.DataFrame:
+def list_qualities(trained: Trained, network: Network | None = None) -> pd.DataFrame:
     """Lay trained quality out as the quality table has it.
 
     Parameters
     ----------
     trained : Trained
         Any.
-    task : str
-        Which training task counts.
-    norm : str
-        Which norm of the network counts.
+    network : Network or None
+        Which counts; None: the one that stands for the article's task (`find_network`).
 
     Returns
     -------
@@ -181,19 +179,19 @@ def list_qualities(trained: Trained, task: str = MAIN_TASK, norm: str = MAIN_NOR
         One row per layer and seed: `columns.LAYER_COLUMNS`, ``seed``, `columns.TRAINED_COLUMNS` and ``steps``. Of
         two rows of one training run the later counts; what is not finite (training diverged) is null.
     """
-    rows = _select(trained, task, norm)[[*LAYER_COLUMNS, "seed", *_QUALITIES.values(), "steps"]]
+    rows = _select(trained, network)[[*LAYER_COLUMNS, "seed", *_QUALITIES.values(), "steps"]]
     rows = rows.rename(columns={name: quality for quality, name in _QUALITIES.items()}).reset_index(drop=True)
     for name in TRAINED_COLUMNS:
         rows[name] = rows[name].where(rows[name].abs() < math.inf)
     return rows
 
 
-def find_target_level(trained: Trained, task: str = MAIN_TASK, norm: str = MAIN_NORM) -> float | None:
+def find_target_level(trained: Trained, network: Network | None = None) -> float | None:
     """Find the checkerboard that the target images themselves have, in 8-bit levels, signed.
 
     Parameters
     ----------
-    trained, task, norm
+    trained, network
         As for `list_qualities`.
 
     Returns
@@ -201,7 +199,7 @@ def find_target_level(trained: Trained, task: str = MAIN_TASK, norm: str = MAIN_
     float or None
         Mean over the training runs, which differ only where their images do; None where none tells.
     """
-    levels = _select(trained, task, norm)["target_checkerboard_levels"].dropna()
+    levels = _select(trained, network)["target_checkerboard_levels"].dropna()
     return float(levels.mean()) if len(levels) else None
 
 
@@ -219,7 +217,7 @@ def fill_qualities(quality: pd.DataFrame, table: pd.DataFrame, trained: Trained 
     table : DataFrame
         Of the same run: its layers belong to it too, whether or not their artifacts were measured.
     trained : Trained or None
-        Of it, the task and norm that `list_qualities` takes by default.
+        Of it, the network that `list_qualities` takes by default.
 
     Returns
     -------
@@ -257,17 +255,17 @@ def _find_original(layer: _Layer) -> _Layer:
     return (FAST_ORIGINAL, *layer[1:]) if layer[0] in FAST_UPSAMPLERS else layer
 
 
-def _select(trained: Trained, task: str, norm: str) -> pd.DataFrame:
+def _select(trained: Trained, network: Network | None) -> pd.DataFrame:
     rows = trained.results
-    return rows[(rows["task"] == task) & (rows["norm"] == norm)].drop_duplicates(list(RUN_KEYS), keep="last")
+    return keep_network(rows, network or find_network(rows)).drop_duplicates(list(RUN_KEYS), keep="last")
 
 
-def describe_trained(trained: Trained, task: str = MAIN_TASK, norm: str = MAIN_NORM) -> str:
+def describe_trained(trained: Trained, network: Network | None = None) -> str:
     """Say in one sentence where trained quality comes from.
 
     Parameters
     ----------
-    trained, task, norm
+    trained, network
         As for `list_qualities`.
 
     Returns
@@ -276,8 +274,9 @@ def describe_trained(trained: Trained, task: str = MAIN_TASK, norm: str = MAIN_N
         Task, layers, seeds, steps, network, machine, date, and the folder or the package; a warning where a run
         had fewer than `FEWEST_STEPS`. Empty where nothing was trained.
     """
-    rows = _select(trained, task, norm)
-    if rows.empty:
+    shown = network or find_network(trained.results)
+    rows = _select(trained, shown)
+    if shown is None or rows.empty:
         return ""
     seeds = rows.groupby(list(LAYER_COLUMNS), dropna=False).size()
     parts = [
@@ -291,7 +290,7 @@ def describe_trained(trained: Trained, task: str = MAIN_TASK, norm: str = MAIN_N
     command = trained.info.get("command")
     if isinstance(command, list) and command:
         source += f" ({shlex.join(map(str, command))})"
-    sentence = f"After training, task {task}, norm {norm}: {', '.join(filter(None, parts))}; {source}"
+    sentence = f"After training ({shown.title}): {', '.join(filter(None, parts))}; {source}"
     if (fewest := int(rows["steps"].min())) < FEWEST_STEPS:
         sentence += f"; {_count(fewest, 'step')} are few, so take the numbers as a hint"
     return sentence + "."
@@ -329,14 +328,16 @@ def _read_frame(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         headings = reader.fieldnames or ()
-        # what earlier versions did not score is null
-        known = {
-            name: dtype for name, dtype in dtypes.items() if name in headings or name not in LATER_SCORE_COLUMNS
-        }
+        # what earlier versions did not score is null, and what they did not have as a choice is what they did
+        later = {*LATER_SCORE_COLUMNS, *EARLIER_RUN_KEYS}
+        known = {name: dtype for name, dtype in dtypes.items() if name in headings or name not in later}
         lacking = [name for name in known if name not in headings]
         if lacking:
             raise RunFolderError(f"results: {str(path)!r} lacks the column {lacking[0]}")
-        rows = [{name: _parse(row, name, dtype) for name, dtype in known.items()} for row in reader]
+        rows = [
+            {**EARLIER_RUN_KEYS, **{name: _parse(row, name, dtype) for name, dtype in known.items()}}
+            for row in reader
+        ]
     except (csv.Error, ValueError) as error:
         raise RunFolderError(f"results: {str(path)!r}, line {reader.line_num}: {error}") from error
     return make_frame(rows, dtypes)

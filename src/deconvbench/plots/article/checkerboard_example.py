@@ -34,7 +34,8 @@ from deconvbench.plots.article.pixel_layout import (
 from deconvbench.plots.article.spectra import list_grid_lines, measure_spectrum
 from deconvbench.plots.style import FONT_PT, figure_style
 from deconvbench.records.layers import NamedLayer
-from deconvbench.tables.trained import MAIN_TASK, Trained
+from deconvbench.tables.trained import Trained
+from deconvbench.tables.trained_networks import MAIN_TASK
 
 _DOTS = 3
 # the part that is shown enlarged, as tall as the whole is then

@@ -19,7 +19,8 @@ from deconvbench.plots.article.pixel_layout import Pixels, Window
 from deconvbench.records.case import format_layer
 from deconvbench.records.layers import NamedLayer
 from deconvbench.records.schema import LAYER_COLUMNS
-from deconvbench.tables.trained import MAIN_NORM, MAIN_TASK, Trained
+from deconvbench.tables.trained import Trained
+from deconvbench.tables.trained_networks import MAIN_NETWORK, MAIN_TASK
 
 # a layer as a figure asks for it: name in the registry and kernel size
 _RIM_PERIODS = 2
@@ -65,7 +66,7 @@ def choose_norm(frame: pd.DataFrame, norm: str | None = None) -> str:
         The one asked for; by default ``instance``, as the article's network has it, where there is any.
     """
     known = sorted(set(map(str, frame["norm"])))
-    return norm or (MAIN_NORM if MAIN_NORM in known else known[0])
+    return norm or (MAIN_NETWORK.norm if MAIN_NETWORK.norm in known else known[0])
 
 
 def list_crops(trained: Trained, *, task: str = MAIN_TASK, norm: str | None = None) -> pd.DataFrame:

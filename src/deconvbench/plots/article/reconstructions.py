@@ -36,7 +36,8 @@ from deconvbench.plots.article.pixel_layout import (
 )
 from deconvbench.plots.style import FONT_PT, INK, figure_style, style_layer
 from deconvbench.records.layers import NamedLayer
-from deconvbench.tables.trained import MAIN_TASK, Trained, find_target_level
+from deconvbench.tables.trained import Trained, find_target_level
+from deconvbench.tables.trained_networks import MAIN_TASK
 
 _DOTS = 2
 # the part that is shown enlarged beside its crop, as tall as the crop is then

@@ -32,7 +32,8 @@ from deconvbench.plots.article.pixel_layout import (
     write_heading,
 )
 from deconvbench.plots.style import FONT_PT, figure_style, style_layer
-from deconvbench.tables.trained import MAIN_TASK, Trained
+from deconvbench.tables.trained import Trained
+from deconvbench.tables.trained_networks import MAIN_TASK
 
 _COLUMNS, _DOTS, _SIDE = 5, 4, 64
 

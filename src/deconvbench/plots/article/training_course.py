@@ -36,7 +36,8 @@ from deconvbench.plots.article.pixel_layout import (
 from deconvbench.plots.article.training_curves import draw_courses, make_handles
 from deconvbench.plots.style import figure_style
 from deconvbench.records.layers import NamedLayer
-from deconvbench.tables.trained import MAIN_TASK, Trained, find_target_level
+from deconvbench.tables.trained import Trained, find_target_level
+from deconvbench.tables.trained_networks import MAIN_TASK
 
 COURSES: tuple[NamedLayer, ...] = (
     ("transposed", 3),
