@@ -101,14 +101,18 @@ def train(
     every: Annotated[bool, typer.Option("--all", help="Train with every upsampler.")] = False,
     task: Annotated[
         list[str] | None,
-        typer.Option("--task", metavar="TASK,TASK", help="Tasks: reconstruction (default), super-resolution."),
+        typer.Option(
+            "--task",
+            metavar="TASK,TASK",
+            help="Tasks: reconstruction (default), super-resolution, segmentation, style-transfer.",
+        ),
     ] = None,
     norm: Annotated[
         list[str] | None,
         typer.Option(
             "--norm",
             metavar="NORM,NORM",
-            help="Norms: instance, none [default: none; of the plain recipe: the usual].",
+            help="Norms: instance, none [default: the task's own for the recipe].",
         ),
     ] = None,
     recipe: Annotated[
@@ -126,7 +130,10 @@ def train(
     steps: Annotated[
         int | None,
         typer.Option(
-            "--steps", metavar="N", parser=parse_whole, help="Steps per training run [default: 1500; plain: 500]."
+            "--steps",
+            metavar="N",
+            parser=parse_whole,
+            help="Steps per training run [default: 1500, or the task's own; plain: 500].",
         ),
     ] = None,
     seeds: Annotated[

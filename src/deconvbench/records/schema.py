@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from deconvbench.records.case import CASE_FIELDS
 from deconvbench.records.metrics import METRICS
+from deconvbench.records.training_tasks import TRAINING_TASKS
 
 # what does not depend on the device; each is best when low
 ARTIFACT_COLUMNS = tuple(name for name, metric in METRICS.items() if metric.group == "artifact")
@@ -321,6 +322,10 @@ RUN_KEYS: Mapping[str, str] = {
 }
 # not in results of versions before them, which had these alone
 EARLIER_RUN_KEYS: Mapping[str, str] = {"recipe": "plain", "variant": "standard"}
+# of the last upsampler, and of the one before
+EFFECTIVE_RIPPLES = ("effective_ripple_scale1", "effective_ripple_scale2")
+# what one task alone has, null for the others
+TASK_SCORES = tuple(name for task in TRAINING_TASKS.values() for name in task.scores)
 # what is scored on test images along training; levels are 8-bit levels
 SCORE_COLUMNS = (
     "psnr_db",
@@ -330,11 +335,11 @@ SCORE_COLUMNS = (
     "checkerboard_scale2_levels",
     "detection_levels",
     "flat_field_ripple_levels",
-    "effective_ripple_scale1",
-    "effective_ripple_scale2",
+    *EFFECTIVE_RIPPLES,
+    *TASK_SCORES,
 )
 # not in results of versions before them; their values are null there
-LATER_SCORE_COLUMNS = ("effective_ripple_scale1", "effective_ripple_scale2")
+LATER_SCORE_COLUMNS = (*EFFECTIVE_RIPPLES, *TASK_SCORES)
 CURVE_DTYPES: Mapping[str, str] = {
     **RUN_KEYS,
     "step": "int64",

@@ -46,6 +46,22 @@ def test_the_tuned_recipe_takes_other_numbers_and_norms() -> None:
     assert (run.recipe, run.norm, run.steps, run.batch, run.learning_rate) == ("tuned", "instance", 9, 3, 3e-3)
 
 
+def test_each_task_has_numbers_of_its_own_and_takes_others() -> None:
+    tasks = ["segmentation, style-transfer", "reconstruction"]
+    runs = list_runs(layers=["transposed"], tasks=tasks, seeds=1)
+    assert [(run.task, run.norm, run.steps, run.learning_rate, run.batch) for run in runs] == [
+        ("segmentation", "none", 1000, 2e-3, 2),
+        ("style-transfer", "instance", 500, 2e-3, 2),
+        ("reconstruction", "none", 1500, 1e-3, 2),
+    ]
+    runs = list_runs(
+        layers=["transposed"], tasks=tasks, seeds=1, norms=["none"], numbers={"steps": 7, "batch": None}
+    )
+    assert {(run.norm, run.steps) for run in runs} == {("none", 7)}
+    runs = list_runs(layers=["transposed"], tasks=tasks, seeds=1, recipe="plain")
+    assert {(run.norm, run.steps, run.batch, run.learning_rate) for run in runs} == {("instance", 500, 4, 1e-3)}
+
+
 @pytest.mark.parametrize(
     ("choice", "message"),
     [

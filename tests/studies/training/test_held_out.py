@@ -23,6 +23,16 @@ def test_super_resolution_gets_small_images() -> None:
     assert torch.equal(held_out.inputs, shrink(held_out.targets, 2))
 
 
+def test_the_shapes_that_are_scored_on_are_the_same_for_every_run() -> None:
+    settings = replace(TINY, task="segmentation")
+    one, other = (hold_out(make_images(), replace(settings, seed=seed)) for seed in (0, 5))
+    assert torch.equal(one.inputs, other.inputs)
+    assert torch.equal(one.targets, other.targets)
+    assert not torch.equal(one.inputs, hold_out(make_images(), TINY).inputs)
+    # and of one square whatever other squares there are
+    assert float(one.targets.sum(1).max()) == 1
+
+
 def test_crops_too_large_for_the_images_are_refused() -> None:
     with pytest.raises(UsageError, match="no image has 64×64 pixels"):
         hold_out(make_images(), replace(TINY, crop_size=64))

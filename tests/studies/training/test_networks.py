@@ -20,11 +20,14 @@ IDS = [f"{name}-k{kernel_size}" for name, kernel_size in LAYERS]
 
 @pytest.mark.parametrize(("upsampler", "kernel_size"), LAYERS, ids=IDS)
 @pytest.mark.parametrize("task", TASKS)
-def test_every_upsampler_fits_into_both_networks(task: str, upsampler: str, kernel_size: int | None) -> None:
+def test_every_upsampler_fits_into_the_network_of_every_task(
+    task: str, upsampler: str, kernel_size: int | None
+) -> None:
     settings = TrainingSettings(task=task, upsampler=upsampler, kernel_size=kernel_size, residual_blocks=1)
     network = build_network(settings)
     out = network(torch.rand(1, 3, 16, 20))
-    assert out.shape == ((1, 3, 16, 20) if task == "reconstruction" else (1, 3, 32, 40))
+    shapes = {"super-resolution": (1, 3, 32, 40), "segmentation": (1, 4, 16, 20)}
+    assert out.shape == shapes.get(task, (1, 3, 16, 20))
     out.square().mean().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
 
@@ -46,6 +49,16 @@ def test_the_transformation_network_is_johnsons() -> None:
     assert sum(isinstance(module, nn.InstanceNorm2d) for module in found) == 3 + 10 + 2
     assert sum(isinstance(module, nn.ReLU) for module in found) == 3 + 5 + 2
     assert all(c.padding_mode == "reflect" for c in found if type(c) is nn.Conv2d)
+
+
+def test_segmentation_differs_by_its_last_layer_alone() -> None:
+    settings = replace(TINY, width=4)
+    one, other = (build_network(replace(settings, task=task)) for task in ("reconstruction", "segmentation"))
+    assert isinstance(other, TransformationNetwork)
+    assert other.last.weight.shape == (4, 4, 9, 9)
+    shapes = [{name: tuple(weight.shape) for name, weight in net.state_dict().items()} for net in (one, other)]
+    assert {name for name in shapes[0] if shapes[0][name] != shapes[1][name]} == {"last.weight", "last.bias"}
+    assert shapes[0].keys() == shapes[1].keys()
 
 
 def test_without_a_norm_there_is_none() -> None:

@@ -29,6 +29,15 @@ def test_originals_are_the_targets(tmp_path: Path) -> None:
         assert (levels - 255 * target).abs().max() <= 0.5001
 
 
+@pytest.mark.parametrize(("task", "more"), [("segmentation", "test0-upper-input"), ("style-transfer", "style")])
+def test_what_else_is_looked_at_lies_beside_them(task: str, more: str, tmp_path: Path) -> None:
+    settings = replace(TINY, task=task)
+    held_out = hold_out(make_images(), settings)
+    write_originals(settings, held_out, tmp_path)
+    found = {path.stem for path in (tmp_path / "crops" / "originals").iterdir()}
+    assert {f"{task}-{name}" for name in (*held_out.names, more)} <= found
+
+
 def test_outputs_are_clipped_and_rounded(tmp_path: Path) -> None:
     outputs = torch.tensor([-1.0, 0.0, 0.4999, 1.0, 7.0, 1 / 255]).view(1, 1, 2, 3).expand(1, 3, 2, 3)
     (path,) = write_outputs(TINY, 7, ["cat"], outputs, tmp_path)

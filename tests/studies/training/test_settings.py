@@ -13,7 +13,10 @@ from tests.tiny_training import TINY
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task": "style"}, "task: 'style' is not one of reconstruction, super-resolution"),
+        (
+            {"task": "style"},
+            "task: 'style' is not one of reconstruction, super-resolution, segmentation, style-transfer",
+        ),
         ({"norm": "batch"}, "norm: 'batch' is not one of instance, none"),
         ({"recipe": "tunde"}, "recipe: 'tunde' is not one of plain, tuned"),
         ({"upsampler": "Transposed"}, "upsampler: 'Transposed' is not a name in lower case"),
@@ -48,10 +51,12 @@ def test_wrong_settings_are_named(changes: dict[str, Any], message: str) -> None
             "super-resolution-dysample-s2-instance-seed0",
             2,
         ),
+        ({"task": "segmentation"}, "segmentation-transposed-k3-s2-instance-seed0", 4),
+        ({"task": "style-transfer"}, "style-transfer-transposed-k3-s2-instance-seed0", 4),
         ({"recipe": "tuned"}, "reconstruction-transposed-k3-s2-instance-tuned-seed0", 4),
         ({"scale_factor": 3, "crop_size": 36}, "reconstruction-transposed-k3-s3-instance-seed0", 9),
     ],
-    ids=["plain", "kernel and norm", "no kernel", "recipe", "scale 3"],
+    ids=["plain", "kernel and norm", "no kernel", "segmentation", "style", "recipe", "scale 3"],
 )
 def test_the_name_says_task_layer_norm_and_seed(changes: dict[str, Any], run_id: str, period: int) -> None:
     settings = replace(TINY, **changes)

@@ -9,12 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from deconvbench.records.schema import LATER_SCORE_COLUMNS, SCORE_COLUMNS, TRAINED_DTYPES
+from deconvbench.records.schema import LATER_SCORE_COLUMNS, SCORE_COLUMNS, TASK_SCORES, TRAINED_DTYPES
+from deconvbench.records.training_tasks import TRAINING_TASKS
 from deconvbench.studies.training import training
 from deconvbench.studies.training.checkpoints import load_checkpoint, read_json, read_log, save_checkpoint
 from deconvbench.studies.training.held_out import hold_out
 from deconvbench.studies.training.images import draw_batch
-from deconvbench.studies.training.settings import TrainingSettings
+from deconvbench.studies.training.settings import TASKS, TrainingSettings
 from deconvbench.studies.training.training import (
     TrainingRun,
     count_parameters,
@@ -90,7 +91,7 @@ def test_the_tuned_recipe_bounds_gradients_and_sets_the_rate_of_each_step(
     assert max(norm for _, norm in seen) == pytest.approx(1e-3, rel=1e-3)
 
 
-@pytest.mark.parametrize("task", ["reconstruction", "super-resolution"])
+@pytest.mark.parametrize("task", TASKS)
 def test_a_run_leaves_log_result_checkpoint_and_pictures(task: str, tmp_path: Path) -> None:
     settings = replace(TINY, task=task)
     told: list[tuple[int, str]] = []
@@ -117,6 +118,12 @@ def test_a_run_leaves_log_result_checkpoint_and_pictures(task: str, tmp_path: Pa
     assert {name: result[name] for name in SCORE_COLUMNS} == {name: rows[-1][name] for name in SCORE_COLUMNS}
     assert result["parameters"] == count_parameters(run.network)
     assert (result["checkerboard_scale2_levels"] is None) == (task == "super-resolution")
+    own = TRAINING_TASKS[task].scores
+    assert all(row[name] is not None for row in rows for name in own)
+    assert all(row[name] is None for row in rows for name in TASK_SCORES if name not in own)
+    assert (result["colour_distance_correlation"] is None) == (task == "segmentation")
+    assert all((result[name] is None) == (name not in own) for name in TASK_SCORES)
+    assert TRAINING_TASKS[task].headline_text.format(rows[-1][TRAINING_TASKS[task].headline]) in told[-1][1]
     state = load_checkpoint(run.folder, "cpu")
     assert state is not None
     assert state["step"] == 12
@@ -135,6 +142,7 @@ def test_a_run_leaves_log_result_checkpoint_and_pictures(task: str, tmp_path: Pa
     [
         pytest.param("transposed", "reconstruction", {1, 2}, id="two"),
         pytest.param("transposed", "super-resolution", {1}, id="one"),
+        pytest.param("transposed", "segmentation", {1, 2}, id="behind probabilities"),
         pytest.param("carafe", "reconstruction", set(), id="not linear"),
     ],
 )
@@ -214,8 +222,18 @@ def test_a_run_at_its_end_only_tells_its_result_again(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("roughly")
-def test_killed_at_any_moment_it_ends_with_the_same_bits(tmp_path: Path) -> None:
-    settings = replace(TINY, steps=48, seed=1)
+@pytest.mark.parametrize(
+    ("task", "recipe"),
+    [
+        ("reconstruction", "plain"),
+        ("segmentation", "plain"),
+        ("segmentation", "tuned"),
+        ("style-transfer", "plain"),
+        ("style-transfer", "tuned"),
+    ],
+)
+def test_killed_at_any_moment_it_ends_with_the_same_bits(task: str, recipe: str, tmp_path: Path) -> None:
+    settings = replace(TINY, task=task, recipe=recipe, steps=48, seed=1)
     whole = TrainingRun(settings, IMAGES, tmp_path / "whole")
     whole.run()
     root = tmp_path / "killed"

@@ -9,6 +9,7 @@ from deconvbench.plots.article.conv_matrices import draw_figure_2
 from deconvbench.plots.article.fractional_strides import draw_figure_3
 from deconvbench.plots.article.overlap_counts import draw_figure_4, draw_figure_6, draw_overlap_counts
 from deconvbench.plots.article.reconstructions import draw_figure_7
+from deconvbench.plots.article.task_examples import draw_task
 from deconvbench.plots.article.trained_gallery import draw_gallery
 from deconvbench.plots.article.training_course import draw_figure_5
 
@@ -25,4 +26,5 @@ __all__ = [
     "draw_figure_7",
     "draw_gallery",
     "draw_overlap_counts",
+    "draw_task",
 ]

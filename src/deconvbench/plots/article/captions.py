@@ -14,6 +14,7 @@ from deconvbench.plots.article.conv_matrices import draw_figure_2
 from deconvbench.plots.article.fractional_strides import draw_figure_3
 from deconvbench.plots.article.overlap_counts import draw_figure_4, draw_figure_6
 from deconvbench.plots.article.reconstructions import draw_figure_7
+from deconvbench.plots.article.task_examples import draw_task
 from deconvbench.plots.article.trained_gallery import draw_gallery
 from deconvbench.plots.article.training_course import draw_figure_5
 from deconvbench.tables.trained import Trained
@@ -38,6 +39,10 @@ class Caption:
     claim: str
 
 
+_APPLICATIONS = (
+    "Common applications of deconvolutions include semantic segmentation, super-resolution, and other image "
+    "generating tasks such as real-time style transfer."
+)
 CAPTIONS: Mapping[str, Caption] = {
     "figure_1": Caption(
         title="Figure 1: a checkerboard, and where it is in the spectrum",
@@ -89,6 +94,18 @@ CAPTIONS: Mapping[str, Caption] = {
         "and blurred all the same, so look at the PSNR too.",
         claim="",
     ),
+    "segmentation": Caption(
+        title="Segmentation: the same network tells shapes on photographs apart",
+        text="Compare the enlarged parts from left to right: where a probability is neither 0 nor 1, and at the "
+        "edges of shapes, a grid shows if there is one; above each stands how well the classes are told apart.",
+        claim=_APPLICATIONS,
+    ),
+    "style_transfer": Caption(
+        title="Style transfer: the same network gives a photograph another picture's texture",
+        text="Compare the enlarged parts from left to right: texture is meant to be there, and what repeats every "
+        "four pixels is not; above each stands how far it is from the style.",
+        claim=_APPLICATIONS,
+    ),
 }
 
 
@@ -114,6 +131,8 @@ def draw_article_figures(trained: Trained) -> dict[str, Figure]:
         "figure_6": draw_figure_6,
         "figure_7": lambda: draw_figure_7(trained),
         "gallery": lambda: draw_gallery(trained),
+        "segmentation": lambda: draw_task(trained, "segmentation"),
+        "style_transfer": lambda: draw_task(trained, "style-transfer"),
     }
     figures = {}
     for name, draw in drawings.items():

@@ -19,6 +19,7 @@ from deconvbench.plots.article.pixel_layout import Pixels, Window
 from deconvbench.records.case import format_layer
 from deconvbench.records.layers import NamedLayer
 from deconvbench.records.schema import LAYER_COLUMNS
+from deconvbench.records.training_tasks import get_task
 from deconvbench.tables.trained import Trained
 from deconvbench.tables.trained_networks import MAIN_NETWORK, MAIN_TASK
 
@@ -225,11 +226,11 @@ def get_period(task: str, scale_factor: int = 2) -> int:
     Parameters
     ----------
     task : str
-        The reconstructing network upsamples twice, the super-resolving one once.
+        Task of the network.
     scale_factor : int
         Scale s of each upsampler.
     """
-    return scale_factor**2 if task == MAIN_TASK else scale_factor
+    return get_task(task).find_period(scale_factor)
 
 
 def find_window(output: Pixels, original: Pixels, period: int, size: tuple[int, int]) -> Window:

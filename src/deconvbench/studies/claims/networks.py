@@ -12,7 +12,7 @@ from typing import Any
 
 from deconvbench.records.case import format_layer
 from deconvbench.records.layers import NamedLayer
-from deconvbench.records.schema import CURVE_DTYPES, LATER_SCORE_COLUMNS, RUN_KEYS, TRAINED_DTYPES
+from deconvbench.records.schema import CURVE_DTYPES, EFFECTIVE_RIPPLES, RUN_KEYS, TRAINED_DTYPES
 from deconvbench.studies.claims.claim import Evidence, Finding
 from deconvbench.studies.claims.judging import Judge
 from deconvbench.tables.frames import list_rows
@@ -75,7 +75,7 @@ class Ended:
 
     def find_effective_ripple(self) -> float | None:
         """Find the largest effective ripple of the network's upsamplers; None where none was measured."""
-        known = [self.row[name] for name in LATER_SCORE_COLUMNS if self.row[name] is not None]
+        known = [self.row[name] for name in EFFECTIVE_RIPPLES if self.row[name] is not None]
         return max(known, default=None)
 
     def find_floor(self, row: Row | None = None) -> float | None:

@@ -12,16 +12,15 @@ from typing import Any
 from deconvbench.arguments import check_whole
 from deconvbench.errors import SurroundingsError, find_exit_code
 from deconvbench.progress import print_interruption, show_steps
+from deconvbench.records.training_tasks import get_task
 from deconvbench.studies.training.settings import (
     ARTICLE_SETTINGS,
     DEFAULT_SEEDS,
     MOST_SEEDS,
     TASKS,
-    TUNED_NORM,
-    TUNED_SETTINGS,
-    USUAL_NORMS,
     TrainingSettings,
     choose_layers,
+    choose_tuned_settings,
 )
 from deconvbench.studies.training.variants import STANDARD
 from deconvbench.studies.training.workflow import estimate_seconds, run_experiments
@@ -52,7 +51,7 @@ def list_runs(
     tasks : iterable of str
         Tasks, or several with commas between; none: reconstruction.
     norms : iterable of str
-        Norms, in the same way; none: no norm, or `USUAL_NORMS` with the plain recipe.
+        Norms, in the same way; none: the task's own for the recipe.
     seeds : int or None
         Training runs of each network; None: 3.
     is_article : bool
@@ -78,11 +77,18 @@ def list_runs(
     given = {name: value for name, value in (numbers or {}).items() if value is not None}
     chosen_recipe = recipe or ("plain" if is_article else "tuned")
     is_tuned = chosen_recipe == "tuned"
-    fields = {
-        **(TUNED_SETTINGS if is_tuned else {"recipe": chosen_recipe}),
-        **(ARTICLE_SETTINGS if is_article else {}),
-        **given,
-    }
+
+    def choose_fields(task: str) -> dict[str, Any]:
+        return {
+            **(choose_tuned_settings(task) if is_tuned else {"recipe": chosen_recipe}),
+            **(ARTICLE_SETTINGS if is_article else {}),
+            **given,
+        }
+
+    def choose_norm(task: str) -> str:
+        facts = get_task(task)
+        return facts.tuned_norm if is_tuned else facts.usual_norm
+
     chosen = choose_layers(layers, all_upsamplers=all_upsamplers)
     chosen_tasks, chosen_norms, chosen_variants = _split(tasks), _split(norms), _split(variants)
     return [
@@ -93,11 +99,11 @@ def list_runs(
             norm=norm,
             variant=variant,
             seed=seed,
-            **fields,
+            **choose_fields(task),
         )
         for seed in range(count)
         for task in chosen_tasks or TASKS[:1]
-        for norm in chosen_norms or (TUNED_NORM if is_tuned else USUAL_NORMS.get(task, ""),)
+        for norm in chosen_norms or (choose_norm(task),)
         for variant in chosen_variants or (STANDARD,)
         for name, kernel_size in chosen
     ]

@@ -7,33 +7,31 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from deconvbench.studies.training.images import ImageSet, make_test_batch, mean_colour, shrink
+from deconvbench.studies.training.images import ImageSet, make_test_batch, mean_colour
+from deconvbench.studies.training.objective import Examples
 from deconvbench.studies.training.settings import TrainingSettings
+from deconvbench.studies.training.tasks import make_objective
 
 # pixels: side of the crops, as far as the training crops (of the tuned recipe: the test images) are that large
 HELD_OUT_SIZE = 128
+# no seed and step of a training run
+_CHANCE = (0,)
 _MOST_CROPS = {"plain": 6, "tuned": 12}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldOut:
-    """What a network gets and what it should give.
+class HeldOut(Examples):
+    """What networks are scored on: inputs and targets as of `Examples`, with names.
 
     Parameters
     ----------
     names : tuple of str
         Of the crops.
-    inputs : Tensor, shape (N, 3, H, W), float32
-        From 0 to 1.
-    targets : Tensor, shape (N, 3, S, S), float32
-        From 0 to 1.
     mean_colour : Tensor, shape (3,)
         Of the training images, from 0 to 1.
     """
 
     names: tuple[str, ...]
-    inputs: Tensor
-    targets: Tensor
     mean_colour: Tensor
 
 
@@ -60,25 +58,6 @@ def hold_out(images: ImageSet, settings: TrainingSettings) -> HeldOut:
     if settings.recipe == "tuned":
         largest = max(min(image.size) for image in images.test)
         size = max(size, largest - largest % settings.period)
-    names, targets = make_test_batch(images, min(HELD_OUT_SIZE, size), _MOST_CROPS[settings.recipe])
-    return HeldOut(
-        names=names, inputs=make_inputs(targets, settings), targets=targets, mean_colour=mean_colour(images)
-    )
-
-
-def make_inputs(targets: Tensor, settings: TrainingSettings) -> Tensor:
-    """Make what a network gets from what it should give.
-
-    Parameters
-    ----------
-    targets : Tensor, shape (N, 3, S, S)
-        Images.
-    settings : TrainingSettings
-        Task and scale.
-
-    Returns
-    -------
-    Tensor, shape (N, 3, S, S) or (N, 3, S/s, S/s)
-        The images themselves, or for super-resolution the small ones.
-    """
-    return targets if settings.task == "reconstruction" else shrink(targets, settings.scale_factor)
+    names, photographs = make_test_batch(images, min(HELD_OUT_SIZE, size), _MOST_CROPS[settings.recipe])
+    examples = make_objective(settings).make_examples(photographs, _CHANCE)
+    return HeldOut(names=names, inputs=examples.inputs, targets=examples.targets, mean_colour=mean_colour(images))

@@ -6,11 +6,11 @@ Upsampler and norm are exchangeable, everything else is the same whichever they 
 import torch
 from torch import Tensor, nn
 
+from deconvbench.records.training_tasks import COLOURS
 from deconvbench.studies.training.first_weights import draw_first_weights
 from deconvbench.studies.training.settings import TrainingSettings
 from deconvbench.upsamplers import build_upsampler
 
-COLOURS = 3
 _MIDDLE_GREY = 0.5  # of images from 0 to 1: what the network sees as zero, and starts from at its output
 
 
@@ -35,7 +35,7 @@ def build_network(settings: TrainingSettings) -> "TransformationNetwork | SuperR
     UnsupportedError
         If the upsampler cannot be built with that kernel and scale.
     """
-    kind = TransformationNetwork if settings.task == "reconstruction" else SuperResolutionNetwork
+    kind = SuperResolutionNetwork if settings.task_facts.upsamplers == 1 else TransformationNetwork
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         network = kind(settings)
@@ -45,11 +45,11 @@ def build_network(settings: TrainingSettings) -> "TransformationNetwork | SuperR
 
 
 class TransformationNetwork(nn.Module):
-    """The transformation network of fast style transfer, here to give its input back.
+    """The transformation network of fast style transfer, for whatever is given pixel by pixel.
 
     9×9 convolution to `width` w, two 3×3 convolutions of stride s to 2w and 4w, residual blocks, two upsamplers to
-    2w and w, and a 9×9 convolution to three colours. A norm follows each convolution and upsampler but the last,
-    and a ReLU each norm but the second of a block. The last layer is linear.
+    2w and w, and a 9×9 convolution to three colours or the classes. A norm follows each convolution and upsampler
+    but the last, and a ReLU each norm but the second of a block. The last layer is linear.
 
     Johnson et al. pad the input by reflection, so that the unpadded convolutions of their blocks end at its size;
     here every convolution pads by reflection, which costs less and keeps invented edges out just as well. The
@@ -81,7 +81,8 @@ class TransformationNetwork(nn.Module):
         self.blocks = nn.Sequential(
             *(ResidualBlock(4 * width, settings.norm) for _ in range(settings.residual_blocks))
         )
-        self.last = _make_conv(width, COLOURS, settings.network_variant.last_kernel_size or 9)
+        outputs = settings.task_facts.output_channels
+        self.last = _make_conv(width, outputs, settings.network_variant.last_kernel_size or 9)
         # built last: how much chance an upsampler takes must not reach the other layers
         self.decoder = nn.Sequential(
             *_make_stage(_make_upsampler(settings, 4 * width, 2 * width), 2 * width, settings.norm),
@@ -89,7 +90,7 @@ class TransformationNetwork(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give images back.
+        """Give images back, or whatever the task is.
 
         Parameters
         ----------
@@ -99,7 +100,7 @@ class TransformationNetwork(nn.Module):
         Returns
         -------
         Tensor, shape (N, 3, H, W)
-            Not clipped.
+            Not clipped; of segmentation (N, 4, H, W), logits with the background first.
         """
         y: Tensor = self.last(self.decoder(self.blocks(self.encoder(x - _MIDDLE_GREY))))
         return y + _MIDDLE_GREY

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from deconvbench.studies.training.held_out import HeldOut
 from deconvbench.studies.training.settings import TrainingSettings
+from deconvbench.studies.training.tasks import make_objective
 from deconvbench.system.writing import write_whole
 
 _FOLDER = "crops"
@@ -20,7 +21,7 @@ _PICTURED_SEED = 0  # its pictures stand for those of all seeds
 
 
 def write_originals(settings: TrainingSettings, held_out: HeldOut, root: Path) -> None:
-    """Write the test crops as they are, to be looked at beside what networks make of them.
+    """Write what is looked at beside what networks make of the test crops: the crops, or what should come out.
 
     Parameters
     ----------
@@ -36,7 +37,8 @@ def write_originals(settings: TrainingSettings, held_out: HeldOut, root: Path) -
     SurroundingsError
         If they cannot be written.
     """
-    for name, picture in zip(held_out.names, held_out.targets, strict=True):
+    pictures = make_objective(settings).list_pictures(held_out.names, held_out)
+    for name, picture in pictures.items():
         _write_picture(root / _FOLDER / "originals" / f"{settings.task}-{name}.png", picture)
 
 

@@ -12,18 +12,16 @@ from deconvbench.arguments import LARGEST_SEED, check_whole, is_number
 from deconvbench.errors import UsageError, quote, suggest
 from deconvbench.records.case import check_field
 from deconvbench.records.layers import FAST_UPSAMPLERS, NamedLayer
+from deconvbench.records.training_tasks import TRAINING_TASKS, TrainingTask, get_task
 from deconvbench.studies.training.variants import STANDARD, VARIANTS, Variant
 from deconvbench.upsamplers import get_upsampler, list_upsamplers
 
-TASKS = ("reconstruction", "super-resolution")
+TASKS = tuple(TRAINING_TASKS)
 NORMS = ("instance", "none")
-# style transfer has it after each convolution; networks for super-resolution do without, because with it they
-# cannot know how bright a picture is
-USUAL_NORMS: Mapping[str, str] = {"reconstruction": "instance", "super-resolution": "none"}
-TUNED_NORM = "none"
 # how a network is begun and its steps are sized
 RECIPES = ("plain", "tuned")
-# what `tuned` reaches 25 dB with in 1,500 steps, where `plain` ends at 15 in 500
+# what `tuned` reaches 25 dB of reconstruction with in 1,500 steps, where `plain` ends at 15 in 500; see
+# `choose_tuned_settings` for other tasks
 TUNED_SETTINGS: Mapping[str, Any] = {
     "recipe": "tuned",
     "residual_blocks": 2,
@@ -68,8 +66,9 @@ class TrainingSettings:
     Parameters
     ----------
     task : str
-        ``reconstruction`` (the article's transformation network, which gives its input back) or
-        ``super-resolution`` (a small image upsampled by the upsampler at the network's end).
+        One of `TRAINING_TASKS`: ``reconstruction`` (the article's transformation network, which gives its input
+        back), ``super-resolution`` (a small image upsampled by the upsampler at the network's end),
+        ``segmentation`` or ``style-transfer`` (the article's network again, for other ends).
     upsampler : str
         Name in the registry.
     kernel_size : int or None
@@ -128,7 +127,8 @@ class TrainingSettings:
     variant: str = STANDARD
 
     def __post_init__(self) -> None:
-        choices = (("task", TASKS), ("norm", NORMS), ("recipe", RECIPES), ("variant", tuple(VARIANTS)))
+        get_task(self.task)
+        choices = (("norm", NORMS), ("recipe", RECIPES), ("variant", tuple(VARIANTS)))
         for name, allowed in choices:
             if getattr(self, name) not in allowed:
                 given = getattr(self, name)
@@ -145,6 +145,10 @@ class TrainingSettings:
             check_field(name, getattr(self, name))
         for name, (least, most) in _WHOLE_NUMBERS.items():
             object.__setattr__(self, name, check_whole(name, getattr(self, name), least, most))
+        if self.crop_size < self.task_facts.smallest_crop:
+            raise UsageError(
+                f"crop_size: {self.crop_size} is below {self.task_facts.smallest_crop}, the least of {self.task}"
+            )
         if self.crop_size % self.period:
             raise UsageError(
                 f"crop_size: {self.crop_size} is not a multiple of {self.period}, what is upsampled in all"
@@ -155,7 +159,12 @@ class TrainingSettings:
     @property
     def period(self) -> int:
         """Period P of the checkerboard in output pixels: the product of the scales of all upsamplers."""
-        return self.scale_factor ** (2 if self.task == "reconstruction" else 1)
+        return self.task_facts.find_period(self.scale_factor)
+
+    @property
+    def task_facts(self) -> TrainingTask:
+        """What `task` names."""
+        return TRAINING_TASKS[self.task]
 
     @property
     def network_variant(self) -> Variant:
@@ -203,6 +212,27 @@ class TrainingSettings:
             if was != asked and not is_free:
                 return f"{field.name} was {was!r}, is {asked!r}"
         return None
+
+
+def choose_tuned_settings(task: str) -> dict[str, Any]:
+    """Choose what a task is trained with by the tuned recipe.
+
+    Parameters
+    ----------
+    task : str
+        One of `TASKS`.
+
+    Returns
+    -------
+    dict
+        Fields of `TrainingSettings`, but for norm and network.
+
+    Raises
+    ------
+    UsageError
+        If there is no such task.
+    """
+    return {**TUNED_SETTINGS, **get_task(task).tuned_settings}
 
 
 def choose_layers(

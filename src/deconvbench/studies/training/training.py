@@ -7,13 +7,12 @@ that was killed ends with the same bits as one that was not (on one machine, wit
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from deconvbench.records.schema import SCORE_COLUMNS
 from deconvbench.studies.training.checkpoints import (
@@ -26,12 +25,13 @@ from deconvbench.studies.training.checkpoints import (
     save_checkpoint,
     write_json,
 )
-from deconvbench.studies.training.held_out import hold_out, make_inputs
+from deconvbench.studies.training.held_out import hold_out
 from deconvbench.studies.training.images import ImageSet, draw_batch
 from deconvbench.studies.training.networks import build_network
 from deconvbench.studies.training.pictures import keep_pictures, write_outputs
 from deconvbench.studies.training.scores import Scores, score_finally, score_network
 from deconvbench.studies.training.settings import TrainingSettings
+from deconvbench.studies.training.tasks import make_objective
 from deconvbench.system.paths import make_folder
 from deconvbench.system.writing import remove_abandoned_drafts
 from deconvbench.upsamplers import get_upsampler
@@ -126,6 +126,7 @@ class TrainingRun:
         self.folder = root / "runs" / settings.run_id
         self._images = images
         self._held_out = hold_out(images, settings)
+        self._objective = make_objective(settings)
         self.network = build_network(settings).to(settings.device).train()
         if settings.recipe == "tuned":
             # a fifth faster on a CPU, with channels as few as here
@@ -169,7 +170,7 @@ class TrainingRun:
                 if not (math.isfinite(mean_loss) and self._is_finite()):
                     return self._finish("diverged", f"the loss or a weight is not finite at step {self.step}")
                 self._log(mean_loss)
-                text = f"loss {mean_loss:.3g}, PSNR {self._last_row['psnr_db']:.1f} dB"
+                text = f"loss {mean_loss:.3g}, {self._describe()}"
             if is_last or self.step % CHECKPOINT_EVERY == 0:
                 self._save()
             report(self.step, text)
@@ -198,11 +199,12 @@ class TrainingRun:
 
     def _advance(self) -> None:
         settings = self.settings
-        targets = draw_batch(self._images, settings.batch, settings.crop_size, settings.seed, self.step)
-        targets = targets.to(settings.device)
+        photographs = draw_batch(self._images, settings.batch, settings.crop_size, settings.seed, self.step)
+        examples = self._objective.make_examples(photographs, (settings.seed, self.step))
+        inputs, targets = examples.inputs.to(settings.device), examples.targets.to(settings.device)
         with torch.autocast(settings.device.partition(":")[0], torch.bfloat16, enabled=settings.autocast):
-            outputs = self.network(make_inputs(targets, settings))
-        loss = functional.mse_loss(outputs.float(), targets)
+            outputs = self.network(inputs)
+        loss = self._objective.measure_loss(outputs.float(), targets)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call] # torch has no types here
         if settings.recipe == "tuned":
@@ -240,15 +242,26 @@ class TrainingRun:
         held_out, settings = self._held_out, self.settings
         spec = get_upsampler(settings.upsampler)
         has_taps = spec.linear and spec.shift_equivariant
-        return score_network(
-            self.network,
+        shown = self._objective.show(self.network)
+        prefix = "" if shown is self.network else "network."
+        names = [prefix + name for name in self.network.upsamplers]
+        scores = score_network(
+            shown,
             held_out.inputs,
             held_out.targets,
             held_out.names,
             period=settings.period,
             uses_instance_norm=settings.norm == "instance",
-            upsamplers=dict.fromkeys(self.network.upsamplers if has_taps else (), settings.scale_factor),
+            upsamplers=dict.fromkeys(names if has_taps else (), settings.scale_factor),
         )
+        own = self._objective.score(scores.outputs, held_out.targets)
+        return replace(scores, row={**scores.row, **own})
+
+    def _describe(self) -> str:
+        """Say how well the network did when it was scored last."""
+        facts = self.settings.task_facts
+        value = self._last_row[facts.headline]
+        return facts.headline_text.format(math.nan if value is None else value)
 
     def _save(self) -> None:
         state = {
@@ -293,6 +306,7 @@ class TrainingRun:
             targets, mean_colour = self._held_out.targets, self._held_out.mean_colour
             final = score_finally(outputs, targets, mean_colour, period=settings.period)
             result |= {name: _tame(value) for name, value in final.items()}
+            result |= dict.fromkeys(settings.task_facts.undefined)
         result |= {
             "parameters": count_parameters(self.network),
             **{

@@ -6,6 +6,8 @@ Names and meanings; `networks` and `first_weights` make them true.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from deconvbench.records.training_tasks import TRAINING_TASKS
+
 STANDARD = "standard"
 
 
@@ -32,7 +34,7 @@ class Variant:
 
 
 VARIANTS: Mapping[str, Variant] = {
-    STANDARD: Variant(meaning="the task's own network"),
+    STANDARD: Variant(meaning="the task's own network", tasks=tuple(TRAINING_TASKS)),
     "last-1": Variant(meaning="the last layer is a 1×1 convolution", last_kernel_size=1),
     "last-3": Variant(meaning="the last layer is a 3×3 convolution", last_kernel_size=3),
     "last-9": Variant(
