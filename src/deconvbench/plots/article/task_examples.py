@@ -76,8 +76,8 @@ _LOOKS: Mapping[str, _Look] = {
     "segmentation": _Look(
         title="Segmentation: the probabilities that networks with different upsamplers give",
         heads=("input", "true classes"),
-        text="Red, green and blue are the probabilities of a disc, a square and a triangle. CBA is the checkerboard "
-        "of these probabilities less the truth, in 8-bit levels (RMS; 255 is a probability of 1)",
+        text="Red, green and blue are the probabilities of a disc, a square and a triangle. CBA is the "
+        "checkerboard of these probabilities less the truth, in 8-bit levels (RMS; 255 is a probability of 1)",
         read=_read_map,
     ),
     "style-transfer": _Look(
@@ -91,7 +91,7 @@ EXAMPLE_TASKS = tuple(_LOOKS)
 
 
 def draw_task(trained: Trained, task: str, *, max_images: int = 2) -> Figure:
-    """Draw for each test image the input, truth or style, and what each network made of it, with a part enlarged.
+    """Draw for each test image the input, truth or style, and what each network made of it.
 
     Parameters
     ----------
@@ -145,14 +145,16 @@ def draw_task(trained: Trained, task: str, *, max_images: int = 2) -> Figure:
         ]
         for left, (head, score, colour) in zip(lefts, heads, strict=False):
             write(figure, left, top - 2 * LINE - 4, head, weight="bold", color=colour)
-            write(figure, left, top - LINE - 4, score, fontsize=FONT_PT - 0.5)
+            if score:
+                write(figure, left, top - LINE - 4, score, fontsize=FONT_PT - 0.5)
         for index, (row, (first, second), window) in enumerate(zip(crops, beside, windows, strict=True)):
             below = top + index * step
             texts = [row[0].image, "", *(f"CBA {format_levels(crop.checkerboard_levels)}" for crop in row)]
             pictures = (first, second, *(crop.pixels for crop in row))
             for left, pixels, text in zip(lefts, pictures, texts, strict=False):
                 _draw_pair(figure, int(left), below, pixels, window, side)
-                write(figure, left, below + step - 2 * LINE + 4, text, fontsize=FONT_PT - 0.5)
+                if text:
+                    write(figure, left, below + step - 2 * LINE + 4, text, fontsize=FONT_PT - 0.5)
     return figure
 
 
