@@ -4,6 +4,7 @@ import signal
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -57,6 +58,11 @@ def check_same(one: TrainingRun, other: TrainingRun) -> None:
 
 def test_the_schedule() -> None:
     assert [step for step in range(205) if is_scheduled(step)] == [0, 1, 2, 5, 10, 20, 50, 100, 150, 200]
+
+
+def test_the_schedule_of_the_tuned_recipe_is_of_long_runs() -> None:
+    steps = [step for step in range(1501) if is_scheduled(step, "tuned")]
+    assert steps == [0, 1, 5, 20, 100, 250, 500, 1000, 1500]
 
 
 def test_the_learning_rate_of_the_tuned_recipe_rises_and_falls_to_zero() -> None:
@@ -153,17 +159,17 @@ def test_the_ripple_of_the_trained_upsamplers_is_in_log_and_result(
 
 
 @pytest.mark.usefixtures("roughly")
-def test_a_checkpoint_from_before_a_score_came_is_ended(tmp_path: Path) -> None:
+def test_a_checkpoint_from_before_a_score_came_is_scored_at_its_end(tmp_path: Path) -> None:
     run = TrainingRun(TINY, IMAGES, tmp_path)
-    run.run()
+    expected = run.run()
     state = load_checkpoint(run.folder, "cpu")
     assert state is not None
     for name in LATER_SCORE_COLUMNS:
         del state["row"][name]
     save_checkpoint(run.folder, state)
     result = TrainingRun(TINY, IMAGES, tmp_path).run()
-    assert {result[name] for name in LATER_SCORE_COLUMNS} == {None}
-    assert result["psnr_db"] is not None
+    assert result == expected
+    assert None not in {result[name] for name in LATER_SCORE_COLUMNS}
 
 
 def test_training_learns(tmp_path: Path) -> None:
@@ -214,8 +220,11 @@ def test_a_run_at_its_end_only_tells_its_result_again(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("roughly")
-def test_killed_at_any_moment_it_ends_with_the_same_bits(tmp_path: Path) -> None:
-    settings = replace(TINY, steps=48, seed=1)
+@pytest.mark.parametrize(
+    "changes", [{}, {"recipe": "tuned", "variant": "last-3", "norm": "none"}], ids=["plain", "tuned"]
+)
+def test_killed_at_any_moment_it_ends_with_the_same_bits(changes: dict[str, Any], tmp_path: Path) -> None:
+    settings = replace(TINY, steps=48, seed=1, **changes)
     whole = TrainingRun(settings, IMAGES, tmp_path / "whole")
     whole.run()
     root = tmp_path / "killed"
