@@ -38,6 +38,7 @@ GENERATED = (
             "recommending",
             "upsamplers",
             "audit",
+            "training",
         )
     ),
 )

@@ -1,7 +1,8 @@
 """Files that were written before the modules had their packages: loaded, compared, resumed and reported.
 
 The samples were written by commit b7832cd: ``pytest bench --preset smoke -k "8x8 and not subpixel"``
-(its run folder, and the file of ``--benchmark-json``) and ``deconvbench train --steps 2 --width 2``.
+(its run folder, and the file of ``--benchmark-json``) and ``deconvbench train --steps 2 --width 2``; the training
+run of before there were recipes and variants by a3d8077, with `EARLIER_TRAINING`.
 """
 
 import shutil
@@ -13,12 +14,13 @@ import pytest
 import deconvbench
 from deconvbench.__main__ import main
 from deconvbench.records.run_folder import read_journal, read_run_info
-from deconvbench.records.schema import LATER_SCORE_COLUMNS
+from deconvbench.records.schema import EARLIER_RUN_KEYS, LATER_FINAL_COLUMNS, LATER_SCORE_COLUMNS
 from deconvbench.runner.plan import Plan, list_jobs
 from deconvbench.tables.files import TABLE_NAME, read_tables
 from deconvbench.tables.trained import read_trained
 
 SAMPLES = Path(__file__).parent / "samples" / "before_packages"
+EARLIER_TRAINING = "train --upsampler nearest_conv --width 2 --crop-size 32 --batch 1 --seeds 1 --steps 2"
 CASES = {f"{layer}-s2-c16x8-8x8" for layer in ("transposed-k3", "transposed-k4", "nearest_conv-k3")}
 CASES |= {f"{case}-train" for case in CASES}
 
@@ -67,6 +69,36 @@ def test_what_was_trained_is_read_with_its_pictures() -> None:
     for name in LATER_SCORE_COLUMNS:
         assert trained.results[name].isna().all()
         assert trained.curves[name].isna().all()
+    for name in LATER_FINAL_COLUMNS:
+        assert trained.results[name].isna().all()
+    for name, value in EARLIER_RUN_KEYS.items():
+        assert set(trained.results[name]) == set(trained.images[name]) == {value}
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_training_of_before_there_were_recipes_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(shutil.copytree(SAMPLES.parent / "before_recipes" / "experiments", tmp_path / "experiments"))
+    words = [*EARLIER_TRAINING.split(), "--recipe", "plain", "--out", str(root)]
+
+    def finish(*more: str) -> str:
+        assert main([*words, *more]) == 0
+        return capsys.readouterr().err.splitlines()[-1]
+
+    assert finish() == "1 finished before"
+    assert read_trained(root).results["grid_colour_correlation"].isna().all()
+    assert main(["train", "--score-again", "--out", str(root)]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "1 scored again"
+    (row,) = read_trained(root).results.to_dict("records")
+    assert (row["recipe"], row["variant"], row["steps"]) == ("plain", "standard", 2)
+    assert -1 <= row["grid_colour_correlation"] <= 1
+    # a longer run goes on from its weights, and has the scores of before along its way
+    assert finish("--steps", "3") == "1 trained"
+    trained = read_trained(root)
+    assert list(trained.curves["step"]) == [0, 1, 2, 3]
+    assert list(trained.results["steps"]) == [3]
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """``deconvbench train`` as a user meets it, killed and interrupted included."""
 
 import csv
+import json
 import shlex
 import signal
 import subprocess
@@ -16,8 +17,9 @@ from deconvbench.__main__ import main
 from deconvbench.studies.training import command
 from deconvbench.studies.training.checkpoints import load_checkpoint, read_log
 from deconvbench.studies.training.images import load_images
-from deconvbench.studies.training.settings import TrainingSettings
+from deconvbench.studies.training.settings import NORMS, RECIPES, TASKS, TUNED_SETTINGS, TrainingSettings
 from deconvbench.studies.training.training import TrainingRun
+from deconvbench.studies.training.variants import VARIANTS
 from tests.processes import have_ended, watch_workers
 from tests.tiny_training import drop_seconds
 
@@ -33,11 +35,12 @@ TINY = [
     "--batch",
     "1",
     "--steps",
-    "120",
+    "300",
     "--seeds",
     "1",
 ]
-SETTINGS = TrainingSettings(upsampler="subpixel", kernel_size=3, width=2, crop_size=32, batch=1, steps=120)
+SIZES = {**TUNED_SETTINGS, "width": 2, "crop_size": 32, "batch": 1, "steps": 300}
+SETTINGS = TrainingSettings(upsampler="subpixel", kernel_size=3, norm="none", **SIZES)
 
 
 @pytest.fixture
@@ -60,6 +63,7 @@ def test_options_reach_the_experiments(asked: dict[str, Any], capsys: pytest.Cap
     words += (
         " --seeds 2 --images own --article --batch 3 --crop-size 64 --width 8 --device cuda --autocast --jobs 5"
     )
+    words += " --recipe plain --variant standard,last-1 --variant last-3 --score-again"
     assert main([*words.split(), "--out", "there"]) == 0
     assert capsys.readouterr().out == "there\n"
     assert {name: value for name, value in asked.items() if name != "words"} == {
@@ -67,6 +71,9 @@ def test_options_reach_the_experiments(asked: dict[str, Any], capsys: pytest.Cap
         "all_upsamplers": True,
         "tasks": ["super-resolution"],
         "norms": ["none"],
+        "recipe": "plain",
+        "variants": ["standard,last-1", "last-3"],
+        "score_again": True,
         "seeds": 2,
         "images_folder": Path("own"),
         "is_article": True,
@@ -88,7 +95,19 @@ def test_defaults_are_left_to_the_experiments(asked: dict[str, Any], capsys: pyt
     assert main(["train"]) == 0
     assert capsys.readouterr().out == "results/experiments\n"
     assert set(asked["numbers"].values()) == {None}
-    assert not any(asked[name] for name in ("layers", "all_upsamplers", "tasks", "norms", "seeds", "jobs"))
+    left = ("layers", "all_upsamplers", "tasks", "norms", "recipe", "variants", "seeds", "jobs", "score_again")
+    assert not any(asked[name] for name in left)
+
+
+def test_help_names_recipes_variants_and_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(name in shown for name in (*RECIPES, *VARIANTS, *TASKS, *NORMS))
+    standard = TrainingSettings(upsampler="transposed", kernel_size=3)
+    for name in ("steps", "batch", "crop_size"):
+        assert f"[default: {TUNED_SETTINGS[name]}; plain: {getattr(standard, name)}]" in shown
+    assert f"[default: {standard.width}]" in shown
+    assert "--score-again" in shown
 
 
 def test_an_interrupt_is_130_and_prints_no_folder(
@@ -106,6 +125,12 @@ def test_an_interrupt_is_130_and_prints_no_folder(
         ("--upsampler transposed-k1", "--upsampler: 'transposed-k1'"),
         ("--task style", "task: 'style'"),
         ("--norm batch", "norm: 'batch'"),
+        ("--recipe fast", "recipe: 'fast' is not one of plain, tuned"),
+        ("--variant last-2", "variant: 'last-2' is not one of standard, last-1, last-3"),
+        ("--variant last-9", "variant: last-9 is not one of reconstruction, but of super-resolution"),
+        ("--variant gain-2 --recipe plain", "variant: gain-2 needs the tuned recipe"),
+        ("--score-again", "--score-again: "),
+        ("--score-again --steps 9", "--steps: not with --score-again"),
         ("--seeds 0", "--seeds: 0"),
         ("--jobs 0", "--jobs: 0"),
         ("--steps 0", "steps: 0"),
@@ -166,7 +191,7 @@ def test_interrupted_and_killed_a_training_ends_as_if_nothing_had_happened(
     words = shlex.split(err.splitlines()[-1].partition("Continue with: deconvbench ")[2])
 
     with start(*words[1:]) as process:
-        wait_for_step(process, folder, 50)
+        wait_for_step(process, folder, 100)
         with watch_workers(process.pid, "deconvbench.studies.training.process_main") as children:
             process.kill()
             assert len(children) == 1
@@ -188,4 +213,29 @@ def test_interrupted_and_killed_a_training_ends_as_if_nothing_had_happened(
         assert torch.equal(weights, states[1]["network"][name])
     with (root / "curves.csv").open(newline="", encoding="utf-8") as file:
         steps = [int(row["step"]) for row in csv.DictReader(file)]
-    assert steps == [0, 1, 2, 5, 10, 20, 50, 100, 120]
+    assert steps == [0, 1, 5, 20, 100, 250, 300]
+
+
+@pytest.mark.slow
+def test_a_folder_scored_again_has_the_tables_that_it_had(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "train --upsampler transposed --upsampler nearest_conv --width 2 --crop-size 32 --batch 1 --steps 3"
+    sizes = ["--seeds", "1", "--out", str(tmp_path)]
+    assert main([*words.split(), *sizes]) == 0
+    names = ("results.csv", "curves.csv", "images.csv", "experiment.json")
+    before = {name: (tmp_path / name).read_bytes() for name in names}
+    for path in tmp_path.glob("runs/*/result.json"):
+        result = json.loads(path.read_text())
+        del result["grid_colour_correlation"]
+        path.write_text(json.dumps({**result, "psnr_db": 77.0}))
+    capsys.readouterr()
+    again = ["train", "--score-again", "--out", str(tmp_path), "--jobs", "2"]
+    assert main(again) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path}\n"
+    assert err.splitlines()[-1] == "2 scored again"
+    assert "scored again" in err.splitlines()[0]
+    assert {name: (tmp_path / name).read_bytes() for name in names} == before
+    assert main(again) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "2 scored before"

@@ -184,6 +184,13 @@ def train(
             "--out", metavar="DIR", parser=parse_path, help="Output folder; continues the experiments in it."
         ),
     ] = Path("results/experiments"),
+    score_again: Annotated[
+        bool,
+        typer.Option(
+            "--score-again",
+            help="Train nothing: score the finished runs in the folder again, from the weights that they kept.",
+        ),
+    ] = False,
     force: ForceOption = False,
 ) -> None:
     """Train the article's networks with other upsamplers; the last line on standard output is the folder.
@@ -206,6 +213,7 @@ def train(
         jobs=jobs,
         out=out,
         force=force,
+        score_again=score_again,
         numbers={
             "steps": steps,
             "batch": batch,

@@ -57,6 +57,8 @@ class TrainingResult(TypedDict, total=False):
     recipe: str
     variant: str
     seed: Required[int]
+    code_version: str
+    scored_by: str
 
 
 class TrainingRow(TypedDict, total=False):

@@ -340,6 +340,17 @@ SCORE_COLUMNS = (
 )
 # not in results of versions before them; their values are null there
 LATER_SCORE_COLUMNS = (*EFFECTIVE_RIPPLES, *TASK_SCORES)
+# what is scored once, at the end of a training run
+FINAL_COLUMNS = (
+    "target_checkerboard_levels",
+    "output_checkerboard_levels",
+    "colour_distance_correlation",
+    "grid_colour_correlation",
+    "border_residual_levels",
+    "interior_residual_levels",
+)
+# as `LATER_SCORE_COLUMNS`
+LATER_FINAL_COLUMNS = ("grid_colour_correlation",)
 CURVE_DTYPES: Mapping[str, str] = {
     **RUN_KEYS,
     "step": "int64",
@@ -352,11 +363,7 @@ TRAINED_DTYPES: Mapping[str, str] = {
     "steps": "int64",
     "loss": "float64",
     **dict.fromkeys(SCORE_COLUMNS, "float64"),
-    "target_checkerboard_levels": "float64",
-    "output_checkerboard_levels": "float64",
-    "colour_distance_correlation": "float64",
-    "border_residual_levels": "float64",
-    "interior_residual_levels": "float64",
+    **dict.fromkeys(FINAL_COLUMNS, "float64"),
     "parameters": "int64",
     "width": "int64",
     "residual_blocks": "int64",

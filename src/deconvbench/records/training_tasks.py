@@ -85,7 +85,7 @@ _ALL = (
         headline="miou",
         headline_text="mIoU {:.3f}",
         # its targets are maps of classes, which have no colours
-        undefined=("colour_distance_correlation",),
+        undefined=("colour_distance_correlation", "grid_colour_correlation"),
     ),
     TrainingTask(
         name="style-transfer",

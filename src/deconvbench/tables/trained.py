@@ -27,6 +27,7 @@ from deconvbench.records.schema import (
     CURVE_DTYPES,
     EARLIER_RUN_KEYS,
     IMAGE_DTYPES,
+    LATER_FINAL_COLUMNS,
     LATER_SCORE_COLUMNS,
     LAYER_COLUMNS,
     QUALITY_DTYPES,
@@ -329,7 +330,7 @@ def _read_frame(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
     try:
         headings = reader.fieldnames or ()
         # what earlier versions did not score is null, and what they did not have as a choice is what they did
-        later = {*LATER_SCORE_COLUMNS, *EARLIER_RUN_KEYS}
+        later = {*LATER_SCORE_COLUMNS, *LATER_FINAL_COLUMNS, *EARLIER_RUN_KEYS}
         known = {name: dtype for name, dtype in dtypes.items() if name in headings or name not in later}
         lacking = [name for name in known if name not in headings]
         if lacking:

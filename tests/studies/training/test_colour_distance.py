@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 
 from deconvbench.errors import UsageError
-from deconvbench.studies.training.colour_distance import _measure_amplitude, correlate_with_colour
+from deconvbench.studies.training.colour_distance import (
+    _measure_amplitudes,
+    _measure_excesses,
+    _measure_powers,
+    correlate_grid_with_colour,
+    correlate_with_colour,
+)
+from deconvbench.studies.training.images import load_images, make_test_batch, mean_colour
 
 GREY = torch.full((3,), 128.0)
 
@@ -62,14 +69,15 @@ def test_the_amplitude_of_a_pure_board_is_its_own(period: int) -> None:
     board = torch.from_numpy(np.tile(tile, (side // period, side // period)))
     patch = torch.stack([board, board.flip(0), board.flip(1)])
     # the plane fitted to so few periods takes a little of it
-    assert _measure_amplitude(2.5 * patch, period) == pytest.approx(2.5, rel=0.02)
+    assert float(_measure_amplitudes(_measure_powers(2.5 * patch[None]), period)) == pytest.approx(2.5, rel=0.02)
 
 
 @pytest.mark.parametrize("period", [2, 3, 4])
 def test_the_amplitude_is_the_full_spectrum_at_the_lines(period: int) -> None:
     side = 33 if period == 3 else 32
     patch = torch.from_numpy(np.random.default_rng(1).standard_normal((3, side, side)))
-    assert _measure_amplitude(patch, period) == pytest.approx(measure_reference(patch.numpy(), period))
+    found = float(_measure_amplitudes(_measure_powers(patch[None]), period))
+    assert found == pytest.approx(measure_reference(patch.numpy(), period))
 
 
 def measure_reference(patch: np.ndarray, period: int) -> float:
@@ -99,3 +107,96 @@ def test_images_smaller_than_a_patch_are_refused() -> None:
     small = torch.zeros(1, 3, 31, 64, dtype=torch.float64)
     with pytest.raises(UsageError, match="image: 31×33 pixels .* at least 32×32 are needed"):
         correlate_with_colour(small, small, GREY, period=2)
+
+
+@pytest.mark.parametrize("period", [2, 4])
+@pytest.mark.parametrize("noise", [0.0, 1.0], ids=["alone", "in noise"])
+def test_a_grid_that_grows_with_the_distance_is_found(amplitudes: Tensor, period: int, noise: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    residual = plant_boards(amplitudes + 0.1, period)
+    residual = residual + noise * torch.randn(residual.shape, generator=generator, dtype=torch.float64)
+    far, near = fill_patches(128 + amplitudes), fill_patches(140 - amplitudes)
+    assert correlate_grid_with_colour(residual, far, GREY, period=period) > 0.9
+    assert correlate_grid_with_colour(residual, near, GREY, period=period) < -0.9
+
+
+def make_texture(distances: Tensor, growth: float, slope: float, seed: int) -> Tensor:
+    """Patches (n, 3, 32, 32) of noise, 1/f^slope, whose amplitude depends on the distance, and on chance."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(len(distances), 3, 32, 32, generator=generator, dtype=torch.float64)
+    frequencies = torch.fft.fftfreq(32, dtype=torch.float64)
+    radius = (frequencies[:, None].square() + frequencies.square()).sqrt().clamp_min(1 / 32)
+    texture = torch.fft.ifft2(torch.fft.fft2(noise) / radius**slope).real
+    chance = torch.randn(len(distances), generator=generator, dtype=torch.float64)
+    size = 4 * torch.exp(growth * (distances / distances.mean() - 1) + 0.5 * chance)
+    return texture / texture.std() * size[:, None, None, None]
+
+
+@pytest.mark.parametrize("growth", [-2.0, 2.0], ids=["falls", "grows"])
+@pytest.mark.parametrize(("slope", "period"), [(0.0, 4), (1.0, 2), (1.0, 4)], ids=["white", "P 2", "P 4"])
+def test_texture_that_depends_on_the_colour_is_not_taken_for_a_grid(
+    growth: float, slope: float, period: int
+) -> None:
+    distances = torch.rand(192, generator=torch.Generator().manual_seed(5), dtype=torch.float64) * 100 + 20
+    targets = (distances / 3**0.5)[:, None, None, None].expand(-1, 3, 32, 32)
+    board = plant_boards(torch.ones(1, 1, dtype=torch.float64), period)
+    grids = {"none": 0, "equal": board, "grows": board * (distances / distances.mean())[:, None, None, None]}
+    found: dict[str, list[float]] = {name: [] for name in grids}
+    textures = []
+    for seed in range(3):
+        texture = make_texture(distances, growth, slope, seed)
+        textures.append(correlate_with_colour(texture, targets, torch.zeros(3), period=period))
+        for name, grid in grids.items():
+            found[name].append(correlate_grid_with_colour(texture + grid, targets, torch.zeros(3), period=period))
+    assert abs(np.mean(textures)) > 0.6  # which the older measure follows
+    # a single one scatters by .07
+    assert abs(np.mean(found["none"])) < 0.17
+    assert abs(np.mean(found["equal"])) < 0.17
+    assert min(found["grows"]) > 0.6
+
+
+@pytest.mark.parametrize("period", [2, 4])
+def test_a_grid_is_found_in_the_texture_of_photographs(period: int) -> None:
+    images = load_images(None)
+    targets = 255 * make_test_batch(images, 128, 12)[1].double()
+    mean = 255 * mean_colour(images)
+    box = torch.full((3, 1, 3, 3), 1 / 9, dtype=torch.float64)
+    smooth = torch.nn.functional.conv2d(
+        torch.nn.functional.pad(targets, (1, 1, 1, 1), mode="reflect"), box, groups=3
+    )
+    texture = (targets - smooth) / 2  # about what a trained network misses
+    colours = targets.unfold(-2, 32, 32).unfold(-2, 32, 32).mean((-2, -1))
+    distances = (colours - mean[:, None, None]).norm(dim=1, keepdim=True)
+    share = torch.kron(distances / distances.mean(), torch.ones(32, 32, dtype=torch.float64))
+    board = plant_boards(torch.ones(4, 4, dtype=torch.float64), period)[0]
+
+    def read(grid: Tensor | float) -> float:
+        return correlate_grid_with_colour(texture + grid, targets, mean, period=period)
+
+    assert correlate_with_colour(texture, targets, mean, period=period) < -0.2
+    assert abs(read(0)) < 0.2
+    assert abs(read(board)) < 0.2
+    assert read(share * board) > 0.6
+    assert read((share.max() - share) * board) < -0.6
+
+
+@pytest.mark.parametrize("period", [2, 3, 4])
+def test_the_excess_of_a_board_is_its_power_and_of_noise_none(period: int) -> None:
+    side = 33 if period == 3 else 32
+    tile = np.random.default_rng(0).standard_normal((period, period))
+    board = torch.from_numpy(np.tile((tile - tile.mean()) / tile.std(), (side // period, side // period)))
+    pure = _measure_powers(3 * board[None, None])
+    assert float(_measure_excesses(pure, period)) == pytest.approx(9, rel=0.05)
+    generator = torch.Generator().manual_seed(0)
+    patches = 3 * torch.randn(400, 1, side, side, generator=generator, dtype=torch.float64)
+    excesses = _measure_excesses(_measure_powers(patches), period)
+    assert abs(float(excesses.mean())) < 0.3 * float(excesses.std())
+    assert abs(float((excesses > 0).double().mean()) - 0.5) < 0.15
+
+
+def test_a_grid_that_cannot_be_ranked_is_nan(amplitudes: Tensor) -> None:
+    residual, targets = plant_boards(amplitudes), fill_patches(amplitudes)
+    assert math.isnan(correlate_grid_with_colour(torch.zeros_like(residual), targets, GREY, period=2))
+    assert math.isnan(correlate_grid_with_colour(residual, torch.ones_like(targets), GREY, period=2))
+    residual[0, 0, 0, 0] = math.inf
+    assert math.isnan(correlate_grid_with_colour(residual, targets, GREY, period=2))

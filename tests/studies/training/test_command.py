@@ -7,7 +7,8 @@ import pytest
 from deconvbench.errors import SurroundingsError, UsageError
 from deconvbench.progress import PartDone
 from deconvbench.studies.training import command
-from deconvbench.studies.training.command import list_runs, train_from_words
+from deconvbench.studies.training.command import choose_kept, list_runs, train_from_words
+from deconvbench.studies.training.rescoring import Choice
 from deconvbench.studies.training.scheduler import Failure, TrainingOutcome
 from deconvbench.studies.training.settings import DEFAULT_LAYERS, TrainingSettings
 
@@ -43,7 +44,15 @@ def test_the_articles_setting_is_70000_iterations_of_one_image() -> None:
 
 def test_the_tuned_recipe_takes_other_numbers_and_norms() -> None:
     (run,) = list_runs(layers=["transposed"], norms=["instance"], seeds=1, numbers={"steps": 9, "batch": 3})
-    assert (run.recipe, run.norm, run.steps, run.batch, run.learning_rate) == ("tuned", "instance", 9, 3, 3e-3)
+    assert (run.recipe, run.norm, run.steps, run.batch, run.learning_rate) == ("tuned", "instance", 9, 3, 1e-3)
+
+
+def test_variants_are_trained_beside_each_other() -> None:
+    runs = list_runs(layers=["transposed"], seeds=2, variants=["standard,last-3", "gain-2"])
+    assert [(run.seed, run.variant) for run in runs] == [
+        (seed, variant) for seed in (0, 1) for variant in ("standard", "last-3", "gain-2")
+    ]
+    assert {run.variant for run in list_runs()} == {"standard"}
 
 
 def test_each_task_has_numbers_of_its_own_and_takes_others() -> None:
@@ -69,6 +78,9 @@ def test_each_task_has_numbers_of_its_own_and_takes_others() -> None:
         ({"tasks": ["style"]}, "task: 'style' is not one of"),
         ({"norms": ["batch"]}, "norm: 'batch' is not one of"),
         ({"recipe": "fast"}, "recipe: 'fast' is not one of plain, tuned"),
+        ({"variants": ["last-2"]}, "variant: 'last-2' is not one of standard, last-1"),
+        ({"variants": ["last-9"]}, "variant: last-9 is not one of reconstruction, but of super-resolution"),
+        ({"variants": ["gain-2"], "recipe": "plain"}, "variant: gain-2 needs the tuned recipe"),
         ({"layers": ["deconv"]}, "upsampler: 'deconv' is unknown"),
         ({"numbers": {"steps": 0}}, "steps: 0 is not"),
     ],
@@ -185,3 +197,91 @@ def test_where_every_training_failed_the_exit_code_says_so(
         lambda: TrainingOutcome(trained=ends.get("trained", 0), kept=ends.get("kept", 0), failures=failures),
     )
     assert train() == code
+
+
+def test_nothing_chosen_is_all_to_score_again() -> None:
+    assert choose_kept() == Choice()
+    assert choose_kept(layers=["transposed"], all_upsamplers=True) == Choice()
+
+
+def test_what_is_chosen_is_scored_again() -> None:
+    chosen = choose_kept(
+        layers=["transposed", "subpixel-k5"],
+        tasks=["reconstruction, super-resolution"],
+        norms=["none"],
+        recipe="tuned",
+        variants=["last-3"],
+        seeds=4,
+        numbers={"steps": None, "device": "cuda"},
+    )
+    assert chosen == Choice(
+        layers=(("transposed", 3), ("subpixel", 5)),
+        tasks=("reconstruction", "super-resolution"),
+        norms=("none",),
+        recipes=("tuned",),
+        variants=("last-3",),
+        seeds=4,
+    )
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"tasks": ["style"]}, "task: 'style' is not one of"),
+        ({"norms": ["batch"]}, "norm: 'batch' is not one of"),
+        ({"recipe": "fast"}, "recipe: 'fast' is not one of plain, tuned"),
+        ({"variants": ["last-2"]}, "variant: 'last-2' is not one of"),
+        ({"layers": ["deconv"]}, "upsampler: 'deconv' is unknown"),
+        ({"seeds": 0}, "--seeds: 0 is not"),
+        ({"is_article": True}, "--article: not with --score-again, which scores a run as it was trained"),
+        ({"numbers": {"crop_size": 64}}, "--crop-size: not with --score-again"),
+        ({"numbers": {"autocast": True}}, "--autocast: not with --score-again"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_scored_again_is_named(choice: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        choose_kept(**choice)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        (TrainingOutcome(is_scoring=True, trained=2, left=["a: not finished"]), 0),
+        (TrainingOutcome(is_scoring=True, kept=1), 0),
+        (TrainingOutcome(is_scoring=True, left=["a: not finished"]), 1),
+    ],
+    ids=["some", "before", "none"],
+)
+def test_scoring_again_trains_nothing_and_says_what_it_did(
+    outcome: TrainingOutcome, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def score(root: Path, choice: Choice, *, observer: object, **options: Any) -> TrainingOutcome:
+        asked.update(options, root=root, choice=choice)
+        return outcome
+
+    monkeypatch.setattr(command, "score_experiments", score)
+    monkeypatch.setattr(command, "run_experiments", lambda *_, **__: pytest.fail("trained"))
+    numbers = {"device": "cuda", "steps": None}
+    assert train(score_again=True, jobs=2, tasks=["reconstruction"], numbers=numbers) == code
+    assert asked == {
+        "root": Path("a folder"),
+        "choice": Choice(tasks=("reconstruction",)),
+        "device": "cuda",
+        "images_folder": None,
+        "jobs": 2,
+    }
+    assert capsys.readouterr().err.splitlines() == outcome.describe().splitlines()
+
+
+def test_an_interrupt_of_scoring_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> TrainingOutcome:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "score_experiments", interrupt)
+    assert train(score_again=True) == 130
+    assert "everything scored is kept. Continue with: deconvbench train" in capsys.readouterr().err

@@ -56,6 +56,30 @@ def test_upsamplers_keep_the_power_of_what_they_get(task: str, upsampler: str, k
         assert 0.4 < float(seen.square().mean() / before.square().mean()) < 2.5
 
 
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("upsampler", ["transposed", "nearest_conv", "separable_transposed"])
+def test_a_gain_of_the_first_weights_is_that_of_the_upsampler(task: str, upsampler: str) -> None:
+    settings = replace(SETTINGS, task=task, upsampler=upsampler)
+    standard = build_network(settings)
+    name = standard.upsamplers[0]  # what comes into it does not depend on its own weights
+    ((x, before),) = watch(standard, (name,)).values()
+    for variant, gain in (("gain-0.5", 0.5), ("gain-2", 2.0)):
+        network = build_network(replace(settings, variant=variant))
+        ((same, after),) = watch(network, (name,)).values()
+        assert torch.equal(same, x)
+        torch.testing.assert_close(after, gain * before, rtol=1e-4, atol=1e-6)
+        one, other = standard.state_dict(), network.state_dict()
+        assert all(torch.equal(one[key], other[key]) for key in one if not key.startswith("decoder."))
+        if upsampler != "separable_transposed":  # whose two layers share the gain
+            ratios = other[f"{name}.{find_weight(other, name)}"] / one[f"{name}.{find_weight(one, name)}"]
+            torch.testing.assert_close(ratios, torch.full_like(ratios, gain), rtol=1e-5, atol=0)
+
+
+def find_weight(state: dict[str, Tensor], name: str) -> str:
+    (found,) = (key.removeprefix(f"{name}.") for key in state if key.startswith(name) and key.endswith("weight"))
+    return found
+
+
 def test_weights_behind_a_softmax_are_left_as_they_were() -> None:
     settings = replace(SETTINGS, upsampler="carafe", kernel_size=None)
     networks = build_network(settings), build_network(replace(settings, recipe="plain"))

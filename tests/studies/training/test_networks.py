@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from deconvbench.errors import UnsupportedError
+from deconvbench.errors import UnsupportedError, UsageError
 from deconvbench.studies.training.networks import (
     ResidualBlock,
     SuperResolutionNetwork,
@@ -12,6 +12,7 @@ from deconvbench.studies.training.networks import (
     build_network,
 )
 from deconvbench.studies.training.settings import TASKS, TrainingSettings, choose_layers
+from deconvbench.studies.training.variants import VARIANTS
 from tests.tiny_training import TINY
 
 LAYERS = choose_layers(all_upsamplers=True)
@@ -30,6 +31,37 @@ def test_every_upsampler_fits_into_the_network_of_every_task(
     assert out.shape == shapes.get(task, (1, 3, 16, 20))
     out.square().mean().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name.startswith("last-")])
+def test_a_variant_has_another_last_layer_and_shares_all_else(task: str, variant: str) -> None:
+    if task not in VARIANTS[variant].tasks:
+        with pytest.raises(UsageError, match=f"variant: {variant} is not one of {task}"):
+            replace(TINY, task=task, variant=variant)
+        return
+    for recipe in ("plain", "tuned"):
+        standard = build_network(replace(TINY, task=task, recipe=recipe))
+        network = build_network(replace(TINY, task=task, recipe=recipe, variant=variant))
+        size = int(variant.removeprefix("last-"))
+        assert isinstance(network.last, nn.Conv2d)
+        assert (network.last.kernel_size, network.last.stride) == ((size, size), (1, 1))
+        assert (network.last.in_channels, network.last.out_channels) == (2, 3)
+        x = torch.rand(1, 3, 32, 32)
+        assert network(x).shape == standard(x).shape
+        one, other = standard.state_dict(), network.state_dict()
+        shared = [name for name in one if name.startswith(("encoder.", "blocks."))]
+        assert len(shared) >= 6
+        assert all(torch.equal(one[name], other[name]) for name in shared)
+
+
+def test_what_was_the_head_of_super_resolution_keeps_its_channels_before_a_last_layer() -> None:
+    network = build_network(replace(TINY, task="super-resolution", variant="last-3", norm="none"))
+    seen: list[torch.Tensor] = []
+    network.get_submodule("last").register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    network(torch.rand(1, 3, 16, 16))
+    assert seen[0].shape == (1, 2, 32, 32)
+    assert float(seen[0].detach().min()) == 0  # behind a ReLU
 
 
 def test_the_transformation_network_is_johnsons() -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from deconvbench.records.schema import CURVE_DTYPES, IMAGE_DTYPES, RUN_KEYS, TRAINED_DTYPES
+from deconvbench.records.schema import CURVE_DTYPES, EARLIER_RUN_KEYS, IMAGE_DTYPES, RUN_KEYS, TRAINED_DTYPES
 from deconvbench.studies.training import training
-from deconvbench.studies.training.checkpoints import append_row, write_json
+from deconvbench.studies.training.checkpoints import append_row, read_json, write_json
 from deconvbench.studies.training.output import write_experiment_tables
 from deconvbench.studies.training.settings import TrainingSettings
 from deconvbench.studies.training.training import TrainingRun
@@ -82,3 +82,16 @@ def test_a_run_that_is_being_made_longer_keeps_its_rows(tmp_path: Path, monkeypa
     train(TINY, tmp_path, monkeypatch)
     write_experiment_tables(tmp_path)
     assert {row["step"] for row in read(tmp_path, "images")} == {"0", "1", "12"}
+
+
+def test_results_of_before_there_were_recipes_were_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = train(TINY, tmp_path, monkeypatch)
+    result = read_json(run.folder / "result.json")
+    assert result is not None
+    for name in EARLIER_RUN_KEYS:
+        del result[name]
+    write_json(run.folder / "result.json", result)
+    write_experiment_tables(tmp_path)
+    for name in ("results", "curves", "images"):
+        rows = read(tmp_path, name)
+        assert {(row["recipe"], row["variant"]) for row in rows} == {("plain", "standard")}

@@ -27,7 +27,7 @@ def _light(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
 
 
-def answer_all(root: Path, *jobs: TrainingSettings, sources: tuple[str, ...] = ()) -> Answers:
+def answer_all(root: Path, *jobs: TrainingSettings, sources: tuple[str, ...] = (), **more: Any) -> Answers:
     options: dict[str, Any] = {
         "token": "t",
         "images": None,
@@ -36,6 +36,7 @@ def answer_all(root: Path, *jobs: TrainingSettings, sources: tuple[str, ...] = (
         "sources": sources,
         "digests": [],
         "code_version": "1",
+        **more,
     }
     lines = [json.dumps(content) for content in (options, *map(asdict, jobs))]
     answers: list[str] = []
@@ -74,3 +75,15 @@ def test_a_full_disk_stops_everything(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_what_cannot_be_loaded_stops_everything(tmp_path: Path) -> None:
     (answer,) = answer_all(tmp_path, TINY, sources=("no_such_module:factory",))
     assert "no_such_module" in answer["stop"]
+
+
+def test_runs_are_scored_again_and_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = replace(TINY, steps=2)
+    answer_all(tmp_path, settings)
+    monkeypatch.setattr(TrainingRun, "run", lambda *_: pytest.fail("trained"))
+    missing = replace(settings, seed=1)
+    answers = answer_all(tmp_path, settings, missing, is_scoring=True)
+    assert [answer.get("step", answer.get("status")) for answer in answers] == [2, "ok", "error"]
+    assert answers[-1]["message"].endswith("its weights are missing, its result is missing")
+    result = json.loads((tmp_path / "runs" / settings.run_id / "result.json").read_text())
+    assert result["scored_by"] == "1"

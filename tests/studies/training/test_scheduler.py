@@ -202,3 +202,8 @@ def test_skipped_images_are_counted_and_some_named() -> None:
     )
     told = TrainingOutcome(trained=1, skipped=skipped).describe()
     assert told == "1 trained\nimages skipped: 4 (a.png: broken; b.png: broken; c.png: broken; ...)"
+
+
+def test_what_was_scored_again_is_told_with_each_run_that_was_left() -> None:
+    outcome = TrainingOutcome(is_scoring=True, trained=2, kept=1, left=["one: no weights are kept", "two: x"])
+    assert outcome.describe() == "2 scored again, 1 scored before, 2 left\none: no weights are kept\ntwo: x"

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from deconvbench.errors import UsageError
 from deconvbench.measure.artifacts import checkerboard, effective_ripple, impulse_response, measure_mean_inputs
-from deconvbench.records.schema import SCORE_COLUMNS
+from deconvbench.records.schema import FINAL_COLUMNS, SCORE_COLUMNS
 from deconvbench.studies.training.scores import Scores, score_finally, score_network
 
 NAMES = ("one", "two")
@@ -275,6 +275,8 @@ def test_colours_far_from_the_mean_are_found_in_levels() -> None:
     outputs = targets + (targets - 0.5) * draw_board(tuple(targets.shape), 2)
     found = score_finally(outputs, targets, torch.full((3,), 0.5), period=2)
     assert found["colour_distance_correlation"] == pytest.approx(1, abs=0.05)
+    assert found["grid_colour_correlation"] == pytest.approx(1, abs=0.05)
+    assert list(found) == list(FINAL_COLUMNS)
 
 
 def test_final_scores_of_a_network_that_diverged_are_nan() -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from deconvbench.errors import UsageError
 from deconvbench.records.layers import FAST_UPSAMPLERS
+from deconvbench.records.schema import RUN_KEYS
 from deconvbench.studies.training.settings import DEFAULT_LAYERS, TrainingSettings, choose_layers
 from deconvbench.upsamplers import list_upsamplers, registry
 from tests.tiny_training import TINY
@@ -19,6 +20,12 @@ from tests.tiny_training import TINY
         ),
         ({"norm": "batch"}, "norm: 'batch' is not one of instance, none"),
         ({"recipe": "tunde"}, "recipe: 'tunde' is not one of plain, tuned"),
+        (
+            {"variant": "last-5"},
+            "variant: 'last-5' is not one of standard, last-1, last-3, last-9, gain-0.5, gain-2",
+        ),
+        ({"variant": "last-9"}, "variant: last-9 is not one of reconstruction, but of super-resolution"),
+        ({"variant": "gain-2"}, "variant: gain-2 needs the tuned recipe, which sets the upsamplers' gain"),
         ({"upsampler": "Transposed"}, "upsampler: 'Transposed' is not a name in lower case"),
         ({"kernel_size": 0}, "kernel_size: 0 is not"),
         ({"device": "gpu"}, "device: 'gpu' is not cpu, cuda, mps or xpu"),
@@ -54,9 +61,15 @@ def test_wrong_settings_are_named(changes: dict[str, Any], message: str) -> None
         ({"task": "segmentation"}, "segmentation-transposed-k3-s2-instance-seed0", 4),
         ({"task": "style-transfer"}, "style-transfer-transposed-k3-s2-instance-seed0", 4),
         ({"recipe": "tuned"}, "reconstruction-transposed-k3-s2-instance-tuned-seed0", 4),
+        ({"variant": "last-3"}, "reconstruction-transposed-k3-s2-instance-last-3-seed0", 4),
+        (
+            {"recipe": "tuned", "variant": "gain-0.5", "norm": "none"},
+            "reconstruction-transposed-k3-s2-none-tuned-gain-0.5-seed0",
+            4,
+        ),
         ({"scale_factor": 3, "crop_size": 36}, "reconstruction-transposed-k3-s3-instance-seed0", 9),
     ],
-    ids=["plain", "kernel and norm", "no kernel", "segmentation", "style", "recipe", "scale 3"],
+    ids=["plain", "kernel and norm", "no kernel", "segmentation", "style", "recipe", "variant", "both", "scale 3"],
 )
 def test_the_name_says_task_layer_norm_and_seed(changes: dict[str, Any], run_id: str, period: int) -> None:
     settings = replace(TINY, **changes)
@@ -71,8 +84,11 @@ def test_keys_are_those_of_the_tables() -> None:
         "kernel_size": 3,
         "scale_factor": 2,
         "norm": "instance",
+        "recipe": "plain",
+        "variant": "standard",
         "seed": 0,
     }
+    assert list(TINY.keys) == list(RUN_KEYS)
 
 
 def test_a_difference_is_named_with_both_values() -> None:
@@ -84,9 +100,11 @@ def test_a_difference_is_named_with_both_values() -> None:
 
 
 def test_what_was_trained_before_there_were_recipes_was_plain() -> None:
-    before = {name: value for name, value in asdict(TINY).items() if name != "recipe"}
+    before = {name: value for name, value in asdict(TINY).items() if name not in ("recipe", "variant")}
     assert TINY.name_difference(before) is None
     assert replace(TINY, recipe="tuned").name_difference(before) == "recipe was 'plain', is 'tuned'"
+    assert replace(TINY, variant="last-3").name_difference(before) == "variant was 'standard', is 'last-3'"
+    assert replace(TINY, steps=99).name_difference(before) is None
 
 
 def test_steps_count_where_the_learning_rate_depends_on_them() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -70,6 +71,11 @@ def test_the_schedule() -> None:
     assert [step for step in range(205) if is_scheduled(step)] == [0, 1, 2, 5, 10, 20, 50, 100, 150, 200]
 
 
+def test_the_schedule_of_the_tuned_recipe_is_of_long_runs() -> None:
+    steps = [step for step in range(1501) if is_scheduled(step, "tuned")]
+    assert steps == [0, 1, 5, 20, 100, 250, 500, 1000, 1500]
+
+
 def test_the_learning_rate_of_the_tuned_recipe_rises_and_falls_to_zero() -> None:
     settings = replace(TINY, recipe="tuned", steps=100, learning_rate=0.5)
     rates = [find_learning_rate(settings, step) for step in range(100)]
@@ -131,6 +137,7 @@ def test_a_run_leaves_log_result_checkpoint_and_pictures(task: str, tmp_path: Pa
     own = TRAINING_TASKS[task].scores
     assert all(row[name] is not None for row in rows for name in own)
     assert all(row[name] is None for row in rows for name in TASK_SCORES if name not in own)
+    assert all(result[name] is None for name in TRAINING_TASKS[task].undefined)
     assert (result["colour_distance_correlation"] is None) == (task == "segmentation")
     assert all((result[name] is None) == (name not in own) for name in TASK_SCORES)
     assert TRAINING_TASKS[task].headline_text.format(rows[-1][TRAINING_TASKS[task].headline]) in told[-1][1]
@@ -171,17 +178,17 @@ def test_the_ripple_of_the_trained_upsamplers_is_in_log_and_result(
 
 
 @pytest.mark.usefixtures("roughly")
-def test_a_checkpoint_from_before_a_score_came_is_ended(tmp_path: Path) -> None:
+def test_a_checkpoint_from_before_a_score_came_is_scored_at_its_end(tmp_path: Path) -> None:
     run = TrainingRun(TINY, IMAGES, tmp_path)
-    run.run()
+    expected = run.run()
     state = load_checkpoint(run.folder, "cpu")
     assert state is not None
     for name in LATER_SCORE_COLUMNS:
         del state["row"][name]
     save_checkpoint(run.folder, state)
     result = TrainingRun(TINY, IMAGES, tmp_path).run()
-    assert {result[name] for name in LATER_SCORE_COLUMNS} == {None}
-    assert result["psnr_db"] is not None
+    assert result == expected
+    assert None not in {result[name] for name in LATER_SCORE_COLUMNS}
 
 
 def test_training_learns(tmp_path: Path) -> None:
@@ -233,16 +240,19 @@ def test_a_run_at_its_end_only_tells_its_result_again(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("roughly", "one_thread")
 @pytest.mark.parametrize(
-    ("task", "recipe"),
+    "changes",
     [
-        ("reconstruction", "plain"),
-        ("segmentation", "plain"),
-        ("style-transfer", "plain"),
-        ("style-transfer", "tuned"),
+        {},
+        {"recipe": "tuned", "variant": "last-3", "norm": "none"},
+        {"task": "segmentation"},
+        {"task": "segmentation", "recipe": "tuned", "norm": "none"},
+        {"task": "style-transfer"},
+        {"task": "style-transfer", "recipe": "tuned"},
     ],
+    ids=["plain", "tuned", "segmentation", "segmentation tuned", "style", "style tuned"],
 )
-def test_killed_at_any_moment_it_ends_with_the_same_bits(task: str, recipe: str, tmp_path: Path) -> None:
-    settings = replace(TINY, task=task, recipe=recipe, steps=48, seed=1)
+def test_killed_at_any_moment_it_ends_with_the_same_bits(changes: dict[str, Any], tmp_path: Path) -> None:
+    settings = replace(TINY, steps=48, seed=1, **changes)
     whole = TrainingRun(settings, IMAGES, tmp_path / "whole")
     whole.run()
     root = tmp_path / "killed"
@@ -261,7 +271,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(task: str, recipe: str,
         drafts += any(folder.glob("*.tmp"))
         assert len(codes) < 200
     assert len(codes) >= 10
-    assert torn >= (3 if recipe == "plain" else 1)  # the tuned recipe logs less often
+    assert torn >= (3 if settings.recipe == "plain" else 1)  # the tuned recipe logs less often
     assert drafts >= 2
     check_same(whole, TrainingRun(settings, IMAGES, root))
 

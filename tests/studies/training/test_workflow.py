@@ -13,8 +13,9 @@ import torch
 from deconvbench.errors import RunFolderError, SurroundingsError, UsageError
 from deconvbench.progress import PartDone
 from deconvbench.records.run_folder import hold_folder
+from deconvbench.records.schema import EARLIER_RUN_KEYS
 from deconvbench.studies.training import training, workflow
-from deconvbench.studies.training.checkpoints import read_json
+from deconvbench.studies.training.checkpoints import load_checkpoint, read_json, write_json
 from deconvbench.studies.training.images import draw_batch
 from deconvbench.studies.training.settings import TrainingSettings
 from deconvbench.studies.training.training import TrainingRun
@@ -147,6 +148,35 @@ def test_more_steps_go_on_from_the_checkpoint_and_fewer_do_not(tmp_path: Path) -
         run_experiments([TINY], tmp_path)
 
 
+def test_a_folder_of_before_there_were_recipes_goes_on(tmp_path: Path) -> None:
+    run_experiments([TINY], tmp_path)
+    folder = tmp_path / "runs" / TINY.run_id
+    for name in ("settings.json", "result.json"):
+        content = read_json(folder / name) or {}
+        for key in EARLIER_RUN_KEYS:
+            del content[key]
+        write_json(folder / name, content)
+    assert run_experiments([TINY], tmp_path).kept == 1
+    longer = replace(TINY, steps=15)
+    assert run_experiments([longer], tmp_path).trained == 1
+    assert (read_json(folder / "settings.json") or {})["recipe"] == "plain"
+    run_experiments([longer], tmp_path / "whole")
+    states = [load_checkpoint(path / "runs" / TINY.run_id, "cpu") for path in (tmp_path, tmp_path / "whole")]
+    assert states[0] is not None
+    assert states[1] is not None
+    assert all(
+        torch.equal(states[0]["network"][name], states[1]["network"][name]) for name in states[0]["network"]
+    )
+
+
+def test_variants_and_recipes_lie_side_by_side(tmp_path: Path) -> None:
+    runs = [TINY, replace(TINY, recipe="tuned"), replace(TINY, variant="last-3")]
+    assert run_experiments(runs, tmp_path, jobs=1).trained == 3
+    assert run_experiments(runs, tmp_path, jobs=1).kept == 3
+    with pytest.raises(UsageError, match="other settings: steps was 12, is 13; --out names"):
+        run_experiments([replace(TINY, recipe="tuned", steps=13)], tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [({"batch": 2}, "batch was 1, is 2"), ({"learning_rate": 0.01}, "learning_rate was 0.001, is 0.01")],
@@ -185,7 +215,7 @@ def test_a_run_that_diverged_is_told_of_again_but_not_trained(
     assert again.failures[0].message.endswith("(as before)")
     lines = (tmp_path / "results.csv").read_text().splitlines()
     assert len(lines) == 3
-    assert f"{TINY.upsampler},3,2,instance,0,1,," in lines[2]
+    assert f"{TINY.upsampler},3,2,instance,plain,standard,0,1,," in lines[2]
 
 
 def test_an_interrupt_keeps_what_was_trained(tmp_path: Path) -> None:

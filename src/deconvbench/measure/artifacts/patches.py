@@ -113,18 +113,34 @@ def mean_power(image: Tensor, patch_size: int) -> tuple[Tensor, int]:
         How many there are.
     """
     hop = patch_size // 2
-    position = torch.arange(patch_size, dtype=torch.float64, device=image.device) - (patch_size - 1) / 2
-    # a patch times this, summed, is the slope of its least-squares plane
-    slope = position / (patch_size * position.square().sum())
-    taper = make_taper(patch_size)
     rows = image.unfold(0, patch_size, hop).unfold(1, patch_size, hop)
     power = image.new_zeros(patch_size, patch_size // 2 + 1)
     # one row of patches at a time stays in the cache, and takes the same memory for an image of any height
     for patches in rows:
-        level = patches.mean((-2, -1))[:, None, None]
-        down, right = ((patches.sum(axis) @ slope)[:, None, None] for axis in (-1, -2))
-        plane = level + down * position[:, None] + right * position
-        waves = torch.fft.rfft2((patches - plane) * taper)
-        power += (waves.real.square() + waves.imag.square()).sum(0)
+        power += measure_powers(patches).sum(0)
     count = rows.shape[0] * rows.shape[1]
     return power / count, count
+
+
+def measure_powers(patches: Tensor) -> Tensor:
+    """Power spectrum of each of some patches, without its plane and under a Hann window.
+
+    Parameters
+    ----------
+    patches : Tensor, shape (..., B, B), float64
+        Of one map or of many.
+
+    Returns
+    -------
+    Tensor, shape (..., B, B//2 + 1), float64
+        As `mean_power` averages it.
+    """
+    patch_size = patches.shape[-1]
+    position = torch.arange(patch_size, dtype=torch.float64, device=patches.device) - (patch_size - 1) / 2
+    # a patch times this, summed, is the slope of its least-squares plane
+    slope = position / (patch_size * position.square().sum())
+    level = patches.mean((-2, -1))[..., None, None]
+    down, right = ((patches.sum(axis) @ slope)[..., None, None] for axis in (-1, -2))
+    plane = level + down * position[:, None] + right * position
+    waves = torch.fft.rfft2((patches - plane) * make_taper(patch_size))
+    return waves.real.square() + waves.imag.square()

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +128,25 @@ def keep_rows(folder: Path, is_kept: Callable[[Row], bool]) -> None:
     SurroundingsError
         If it cannot be written.
     """
-    lines = [_encode(row) for row in read_log(folder) if is_kept(row)]
-    write_whole(folder / LOG_NAME, b"".join(lines))
+    write_rows(folder, [row for row in read_log(folder) if is_kept(row)])
+
+
+def write_rows(folder: Path, rows: Iterable[Row]) -> None:
+    """Write a log of these rows, whole or not at all.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the training run.
+    rows : iterable of dict
+        As for `append_row`.
+
+    Raises
+    ------
+    SurroundingsError
+        If it cannot be written.
+    """
+    write_whole(folder / LOG_NAME, b"".join(map(_encode, rows)))
 
 
 def append_row(folder: Path, row: Row) -> None:

@@ -10,19 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from deconvbench.arguments import check_whole
-from deconvbench.errors import SurroundingsError, find_exit_code
+from deconvbench.errors import SurroundingsError, UsageError, find_exit_code
 from deconvbench.progress import print_interruption, show_steps
 from deconvbench.records.training_tasks import get_task
+from deconvbench.studies.training.rescoring import Choice
+from deconvbench.studies.training.rescoring_workflow import score_experiments
 from deconvbench.studies.training.settings import (
     ARTICLE_SETTINGS,
     DEFAULT_SEEDS,
     MOST_SEEDS,
+    NORMS,
+    RECIPES,
     TASKS,
     TrainingSettings,
+    check_choice,
     choose_layers,
     choose_tuned_settings,
 )
-from deconvbench.studies.training.variants import STANDARD
+from deconvbench.studies.training.variants import STANDARD, VARIANTS
 from deconvbench.studies.training.workflow import estimate_seconds, run_experiments
 from deconvbench.system.texts import print_text
 from deconvbench.units import format_duration
@@ -109,6 +114,58 @@ def list_runs(
     ]
 
 
+def choose_kept(
+    *,
+    layers: Iterable[str] = (),
+    all_upsamplers: bool = False,
+    tasks: Iterable[str] = (),
+    norms: Iterable[str] = (),
+    seeds: int | None = None,
+    is_article: bool = False,
+    recipe: str | None = None,
+    variants: Iterable[str] = (),
+    numbers: Mapping[str, Any] | None = None,
+) -> Choice:
+    """Turn what a user asked for into a choice of the runs that a folder has, to be scored again.
+
+    Parameters
+    ----------
+    layers, all_upsamplers, tasks, norms, seeds, is_article, recipe, variants, numbers
+        As `list_runs`; what is not asked for chooses all.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    UsageError
+        If something in it is not allowed, or would change how a run is trained.
+    """
+    for name, value in {"article": is_article or None, **(numbers or {})}.items():
+        if value is not None and name != "device":
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option}: not with --score-again, which scores a run as it was trained")
+    lists = {
+        "task": (_split(tasks), TASKS),
+        "norm": (_split(norms), NORMS),
+        "recipe": ((recipe,) if recipe else (), RECIPES),
+        "variant": (_split(variants), tuple(VARIANTS)),
+    }
+    for name, (given, allowed) in lists.items():
+        for word in given:
+            check_choice(name, word, allowed)
+    words = list(layers)
+    return Choice(
+        layers=choose_layers(words) if words and not all_upsamplers else (),
+        tasks=lists["task"][0],
+        norms=lists["norm"][0],
+        recipes=lists["recipe"][0],
+        variants=lists["variant"][0],
+        seeds=None if seeds is None else check_whole("--seeds", seeds, 1, MOST_SEEDS),
+    )
+
+
 def _split(entries: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word.strip() for entry in entries for word in entry.split(",")))
 
@@ -121,9 +178,10 @@ def train_from_words(
     out: Path,
     is_article: bool = False,
     force: bool = False,
+    score_again: bool = False,
     **choice: Any,
 ) -> int:
-    """Train the requested runs, with progress on standard error.
+    """Train the requested runs, or score them again, with progress on standard error.
 
     Parameters
     ----------
@@ -133,13 +191,16 @@ def train_from_words(
         As `run_experiments`.
     is_article : bool
         Also print beforehand how long it will take.
+    score_again : bool
+        Train nothing: score what is in the folder again, as `score_experiments`; where nothing is chosen, all.
     **choice
         As `list_runs`.
 
     Returns
     -------
     int
-        0; 1 where every training failed, 128 and the number of the signal where one interrupted it.
+        0; 1 where every run failed or cannot be scored again, 128 and the number of the signal where one
+        interrupted it.
 
     Raises
     ------
@@ -150,29 +211,35 @@ def train_from_words(
     """
     if jobs is not None:
         check_whole("--jobs", jobs, 1)
-    runs = list_runs(is_article=is_article, **choice)
-    again = ["deconvbench", *words]
+    kept = choose_kept(is_article=is_article, **choice) if score_again else None
+    runs = list_runs(is_article=is_article, **choice) if kept is None else []
+    again, done = ["deconvbench", *words], "scored" if score_again else "trained"
     try:
         if is_article:
             each = estimate_seconds(runs[0], images_folder, out)
             basis = f"on {runs[0].device}, by the first few steps and without the scoring"
             print_text(f"{len(runs)} trainings of about {format_duration(each)} each {basis}", sys.stderr)
         with show_steps(sys.stderr) as observer:
-            outcome = run_experiments(
-                runs,
-                out,
-                images_folder=images_folder,
-                jobs=jobs,
-                command=again,
-                force=force,
-                observer=observer,
-            )
+            if kept is not None:
+                device = (choice.get("numbers") or {}).get("device")
+                outcome = score_experiments(
+                    out, kept, device=device, images_folder=images_folder, jobs=jobs, observer=observer
+                )
+            else:
+                outcome = run_experiments(
+                    runs,
+                    out,
+                    images_folder=images_folder,
+                    jobs=jobs,
+                    command=again,
+                    force=force,
+                    observer=observer,
+                )
     except KeyboardInterrupt as error:
-        print_interruption("trained", again)
+        print_interruption(done, again)
         return find_exit_code(error)
     except SurroundingsError as error:
-        raise SurroundingsError(
-            f"{error}. What was trained is kept. Continue with: {shlex.join(again)}"
-        ) from error
+        raise SurroundingsError(f"{error}. What was {done} is kept. Continue with: {shlex.join(again)}") from error
     print_text(outcome.describe(), sys.stderr)
-    return 1 if outcome.failures and not outcome.trained and not outcome.kept else 0
+    is_nothing_done = not outcome.trained and not outcome.kept
+    return 1 if is_nothing_done and (outcome.failures or outcome.left) else 0

@@ -104,7 +104,7 @@ def _find_input(network: nn.Module, layer: nn.Module, picture: Tensor) -> Tensor
 
 
 def _keep_power(upsampler: nn.Module, x: Tensor, activation: nn.Module, gain: float) -> None:
-    """Scale the weights that decide about an upsampler's gain until it is `gain`: the root of power out over in."""
+    """Scale the weights that decide about an upsampler's gain until that (root of power out over in) is `gain`."""
 
     def measure_gain() -> float:
         return math.sqrt(float(activation(upsampler(x)).square().mean() / x.square().mean()))

@@ -43,8 +43,8 @@ def write_experiment_tables(root: Path) -> None:
     curves: list[Row] = []
     images: list[Row] = []
     results: list[Row] = []
-    for folder, result in _walk(root):
-        result = {**EARLIER_RUN_KEYS, **result}
+    for folder, ended in _walk(root):
+        result = {**EARLIER_RUN_KEYS, **ended}
         keys = {name: result[name] for name in RUN_KEYS}
         results.append(result)
         # a run that is being made longer has rows beyond its result

@@ -1,4 +1,4 @@
-"""The child process that trains one run after another.
+"""The child process that trains one run after another, or scores it again.
 
 It reads a job a line, answers with a line for each step and one for the end, and dies with its parent. Whatever a
 training run raises becomes its status; only what stops every run (a full disk) is reported as such.
@@ -16,6 +16,7 @@ from deconvbench.runner.child_process import open_channel
 from deconvbench.runner.process_state import read_process_state
 from deconvbench.runner.worker_main import classify_failure
 from deconvbench.studies.training.images import load_images
+from deconvbench.studies.training.rescoring import score_again
 from deconvbench.studies.training.settings import TrainingSettings
 from deconvbench.studies.training.training import THREADS, TrainingRun
 from deconvbench.upsamplers import load_upsampler
@@ -28,8 +29,8 @@ def serve(source: TextIO, send: Callable[[str], None]) -> None:
     Parameters
     ----------
     source : text stream
-        First an object with ``token, images, smallest, root, sources, digests, code_version``, then a
-        `TrainingSettings` in each line.
+        First an object with ``token, images, smallest, root, sources, digests, code_version``, and ``is_scoring``
+        where runs are to be scored again instead of trained; then a `TrainingSettings` in each line.
     send : callable
         Sends a line to the parent: the token and an object. That is ``{"step", "text"}`` along the way;
         ``{"status", "message", "is_spent"}`` at the end, spent where a layer left the process changed; and
@@ -58,8 +59,12 @@ def serve(source: TextIO, send: Callable[[str], None]) -> None:
     for line in source:
         settings = TrainingSettings(**json.loads(line))
         try:
-            run = TrainingRun(settings, images, root, code_version=options["code_version"])
-            result = run.run(lambda step, text: answer({"step": step, "text": text}))
+            if options.get("is_scoring"):
+                result = score_again(settings, images, root, options["code_version"])
+                answer({"step": settings.steps, "text": "scored again"})
+            else:
+                run = TrainingRun(settings, images, root, code_version=options["code_version"])
+                result = run.run(lambda step, text: answer({"step": step, "text": text}))
             status, message = result["status"], result["message"]
         except SurroundingsError as error:
             answer({"stop": str(error)})

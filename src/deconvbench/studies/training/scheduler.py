@@ -64,25 +64,32 @@ class TrainingOutcome:
     Parameters
     ----------
     trained : int
-        Those that came to their end in this call.
+        Those that came to their end in this call, or were scored again in it.
     kept : int
-        Those that were finished before.
+        Those that were finished, or scored by this version, before.
     failures : list of Failure
         The others.
     skipped : sequence of str
         "NAME: reason" for each file of the images that is not used.
+    left : list of str
+        "RUN: reason" for each run that cannot be scored again.
+    is_scoring : bool
+        Whether runs were scored again, and not trained.
     """
 
     trained: int = 0
     kept: int = 0
     failures: list[Failure] = field(default_factory=list)
     skipped: Sequence[str] = ()
+    left: list[str] = field(default_factory=list)
+    is_scoring: bool = False
 
     def describe(self) -> str:
-        """Say in a line, one more for each failure and one for what was skipped, how it went."""
-        counts = {"trained": self.trained, "finished before": self.kept, "failed": len(self.failures)}
+        """Say in a line, one more for each run that failed or was left and one for skipped images, how it went."""
+        done, before = ("scored again", "scored before") if self.is_scoring else ("trained", "finished before")
+        counts = {done: self.trained, before: self.kept, "failed": len(self.failures), "left": len(self.left)}
         counted = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-        lines = [counted or "nothing to train", *map(str, self.failures)]
+        lines = [counted or "nothing to train", *map(str, self.failures), *self.left]
         if self.skipped:
             shown = "; ".join(self.skipped[:_MOST_SKIPPED])
             rest = "; ..." if len(self.skipped) > _MOST_SKIPPED else ""

@@ -23,7 +23,7 @@ from deconvbench.measure.artifacts.periodic import find_device
 from deconvbench.measure.artifacts.spectrum import checkerboard
 from deconvbench.measure.layers import copy_layer
 from deconvbench.records.schema import SCORE_COLUMNS
-from deconvbench.studies.training.colour_distance import correlate_with_colour
+from deconvbench.studies.training.colour_distance import correlate_grid_with_colour, correlate_with_colour
 
 # images are 0..1 here and 0..255 in what is reported
 LEVELS = 255
@@ -249,6 +249,7 @@ def score_finally(outputs: Tensor, targets: Tensor, mean_colour: Tensor, *, peri
     dict
         ``target_checkerboard_levels`` and ``output_checkerboard_levels``: signed amplitudes of the images
         themselves, with no reference; ``colour_distance_correlation``: −1..1, see `correlate_with_colour`;
+        ``grid_colour_correlation``: −1..1, see `correlate_grid_with_colour`;
         ``border_residual_levels`` and ``interior_residual_levels``: RMS of the residual in the outermost P pixels,
         and of the rest. NaN, but for the first, where an output is not finite.
 
@@ -271,6 +272,9 @@ def score_finally(outputs: Tensor, targets: Tensor, mean_colour: Tensor, *, peri
         "target_checkerboard_levels": _read_checkerboard(truth, period),
         "output_checkerboard_levels": _read_checkerboard(shown, period),
         "colour_distance_correlation": correlate_with_colour(residual, truth, LEVELS * mean_colour, period=period),
+        "grid_colour_correlation": correlate_grid_with_colour(
+            residual, truth, LEVELS * mean_colour, period=period
+        ),
         "border_residual_levels": border,
         "interior_residual_levels": interior,
     }

@@ -4,7 +4,7 @@ Decides what is trained by default and what "the article's own setting" means.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -130,10 +130,7 @@ class TrainingSettings:
         get_task(self.task)
         choices = (("norm", NORMS), ("recipe", RECIPES), ("variant", tuple(VARIANTS)))
         for name, allowed in choices:
-            if getattr(self, name) not in allowed:
-                given = getattr(self, name)
-                hint = suggest(given, allowed)
-                raise UsageError(f"{name}: {quote(given)} is not one of {', '.join(allowed)}{hint}")
+            check_choice(name, getattr(self, name), allowed)
         chosen = self.network_variant
         if self.task not in chosen.tasks:
             raise UsageError(
@@ -233,6 +230,27 @@ def choose_tuned_settings(task: str) -> dict[str, Any]:
         If there is no such task.
     """
     return {**TUNED_SETTINGS, **get_task(task).tuned_settings}
+
+
+def check_choice(name: str, given: object, allowed: Sequence[str]) -> None:
+    """Refuse what is not one of a few words.
+
+    Parameters
+    ----------
+    name : str
+        Of the setting.
+    given : object
+        What was asked for.
+    allowed : sequence of str
+        The words.
+
+    Raises
+    ------
+    UsageError
+        If it is none of them; the message lists them.
+    """
+    if given not in allowed:
+        raise UsageError(f"{name}: {quote(given)} is not one of {', '.join(allowed)}{suggest(given, allowed)}")
 
 
 def choose_layers(

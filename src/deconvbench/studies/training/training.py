@@ -6,7 +6,7 @@ that was killed ends with the same bits as one that was not (on one machine, wit
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -222,15 +222,14 @@ class TrainingRun:
     def _log(self, mean_loss: float | None) -> None:
         """Score the network, draw its pictures where they are due, and put a row on disk."""
         settings = self.settings
-        scores = self._last_scores = self._score()
+        scores = self._last_scores = self.score()
         row: Row = {"step": self.step, "loss": mean_loss}
-        row |= {name: _tame(scores.row[name]) for name in SCORE_COLUMNS}
+        row |= tame({name: scores.row[name] for name in SCORE_COLUMNS})
         row["seconds"] = self._seconds
         if self.step in _PICTURED_STEPS or self.step == settings.steps:
             crops = write_outputs(settings, self.step, self._held_out.names, scores.outputs, self.root)
             row["images"] = [
-                {**{name: _tame(value) for name, value in image.items()}, "crop": crop}
-                for image, crop in zip(scores.images, crops, strict=True)
+                {**tame(image), "crop": crop} for image, crop in zip(scores.images, crops, strict=True)
             ]
         append_row(self.folder, row)
         self._last_row = row
@@ -238,7 +237,8 @@ class TrainingRun:
             self._loss_sum.zero_()
             self._loss_count = 0
 
-    def _score(self) -> Scores:
+    def score(self) -> Scores:
+        """Score the network as it is; nothing is written."""
         held_out, settings = self._held_out, self.settings
         spec = get_upsampler(settings.upsampler)
         has_taps = spec.linear and spec.shift_equivariant
@@ -262,6 +262,12 @@ class TrainingRun:
         facts = self.settings.task_facts
         value = self._last_row[facts.headline]
         return facts.headline_text.format(math.nan if value is None else value)
+
+    def score_finally(self, scores: Scores) -> Row:
+        """Measure what is of interest once, after training, as `scores.score_finally` does."""
+        targets, mean_colour = self._held_out.targets, self._held_out.mean_colour
+        found = tame(score_finally(scores.outputs, targets, mean_colour, period=self.settings.period))
+        return {**found, **dict.fromkeys(self.settings.task_facts.undefined)}
 
     def _save(self) -> None:
         state = {
@@ -300,13 +306,12 @@ class TrainingRun:
         settings = self.settings
         result: Row = {"status": status, "message": message, **settings.keys, "steps": self.step}
         if status == "ok":
+            scores = self._last_scores or self.score()  # not kept where the checkpoint was the end
+            result["loss"] = self._last_row.get("loss")
             # a checkpoint of an earlier version lacks the columns that came later
-            result |= {name: self._last_row.get(name) for name in ("loss", *SCORE_COLUMNS)}
-            outputs = (self._last_scores or self._score()).outputs  # not kept where the checkpoint was the end
-            targets, mean_colour = self._held_out.targets, self._held_out.mean_colour
-            final = score_finally(outputs, targets, mean_colour, period=settings.period)
-            result |= {name: _tame(value) for name, value in final.items()}
-            result |= dict.fromkeys(settings.task_facts.undefined)
+            ended = {**tame(scores.row), **self._last_row}
+            result |= {name: ended[name] for name in SCORE_COLUMNS}
+            result |= self.score_finally(scores)
         result |= {
             "parameters": count_parameters(self.network),
             **{
@@ -369,6 +374,15 @@ def write_settings(settings: TrainingSettings, images: ImageSet, root: Path) -> 
     write_json(folder / SETTINGS_NAME, content)
 
 
-def _tame(value: Any) -> Any:
-    """Make a float that JSON has no word for None."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def tame(values: Mapping[str, Any]) -> Row:
+    """Make None of each float that JSON has no word for.
+
+    Parameters
+    ----------
+    values : mapping
+        Plain data by name.
+    """
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }

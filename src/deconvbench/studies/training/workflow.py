@@ -111,18 +111,11 @@ def run_experiments(
             write_originals(settings, hold_out(images, settings), root)
         record = _open_record(root, images, command)
         started = time.monotonic()
-        sources = list_sources(settings.upsampler for settings in runs)
-        options = {
-            "images": None if images_folder is None else str(images_folder.resolve()),
-            "smallest": smallest,
-            "sources": sources,
-            "digests": identify_sources(sources),
-            "code_version": record["environment"]["code_version"],
-        }
+        options = list_options(runs, images_folder, smallest, record["environment"]["code_version"])
         pool = TrainingPool(
             tasks,
             lambda: TrainingProcess(options, root),
-            jobs or _count_jobs(runs),
+            jobs or count_jobs(runs),
             outcome=outcome,
             observer=observer,
             finish=lambda: write_experiment_tables(root),
@@ -135,7 +128,45 @@ def run_experiments(
     return outcome
 
 
-def _count_jobs(runs: Sequence[TrainingSettings]) -> int:
+def list_options(
+    runs: Sequence[TrainingSettings], images_folder: Path | None, smallest: int, code_version: str
+) -> dict[str, Any]:
+    """List what a training process has to know, whichever run it is given.
+
+    Parameters
+    ----------
+    runs : sequence of TrainingSettings
+        All of them.
+    images_folder : Path or None
+        As `run_experiments`.
+    smallest : int
+        As `load_images`.
+    code_version : str
+        What trains or scores.
+
+    Returns
+    -------
+    dict
+        What `process_main.serve` reads first, but for folder and token.
+    """
+    sources = list_sources(settings.upsampler for settings in runs)
+    return {
+        "images": None if images_folder is None else str(images_folder.resolve()),
+        "smallest": smallest,
+        "sources": sources,
+        "digests": identify_sources(sources),
+        "code_version": code_version,
+    }
+
+
+def count_jobs(runs: Sequence[TrainingSettings]) -> int:
+    """Count the processes to have by default: one a core, and one alone on an accelerator.
+
+    Parameters
+    ----------
+    runs : sequence of TrainingSettings
+        All of them.
+    """
     if any(settings.device != "cpu" for settings in runs):
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
