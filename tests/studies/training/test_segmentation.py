@@ -55,7 +55,7 @@ def test_each_pixel_has_one_class_and_what_is_no_shape_is_the_photograph() -> No
 def test_shapes_of_one_radius_have_one_area(kind: int, turn: float) -> None:
     places = torch.arange(128) + 0.5 - 64
     outside = segmentation._measure_outside(kind, places[:, None], places, 30.0, turn)
-    assert float((outside < 0).sum()) == pytest.approx(math.pi * 30**2, rel=0.01)
+    assert float((outside < 0).sum()) == pytest.approx(math.pi * 30**2, rel=0.04)
     # a distance: one pixel on is one more
     assert float((outside < 10).sum()) > float((outside < 0).sum())
     steps = outside[64, 64:].diff()
