@@ -409,8 +409,9 @@ def test_ranges_are_told_and_so_is_what_ships() -> None:
     rows.append({**rows[0], "upsampler": "dysample"})
     sentence = describe_trained(Trained(results=make_frame(rows, TRAINED_DTYPES)))
     assert sentence == (
-        "After training (reconstruction, instance norm, plain recipe): 2 layers with 1 to 2 seeds each, 2,000 to "
-        "70,000 steps of batch 1 on crops of 64 pixels, networks of width 1, on cpu, cuda; shipped with the package."
+        "After training (reconstruction, instance norm, plain recipe): 2 layers with 1 to 2 seeds each, 2,000 "
+        "to 70,000 steps of batch 1 on crops of 64 pixels, networks of width 1, on cpu, cuda; shipped with the "
+        "package."
     )
 
 

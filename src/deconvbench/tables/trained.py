@@ -7,7 +7,7 @@ anything. Decides which training run represents a layer, and says where it comes
 
 import math
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -33,7 +33,6 @@ from deconvbench.tables.trained_files import (
     CURVES_CSV_NAME,
     EXPERIMENT_NAME,
     IMAGES_CSV_NAME,
-    NOT_SHIPPED,
     RESULTS_CSV_NAME,
     read_info,
     read_rows,
@@ -104,23 +103,18 @@ def read_trained(folder: str | Path) -> Trained:
     RunFolderError
         If there is no such folder, it holds no results at all, or a file of them cannot be read.
     """
-    return _read(check_path(folder, "results"), {})
-
-
-def _read(path: Path, lacking: Mapping[str, Collection[str]]) -> Trained:
+    path = check_path(folder, "results")
     names = (RESULTS_CSV_NAME, CURVES_CSV_NAME, EXPERIMENT_NAME)
     if not path.is_dir() or not any((path / name).exists() for name in names):
         problem = "holds no results of deconvbench train" if path.is_dir() else "is not a folder"
         raise RunFolderError(f"results: {str(path)!r} {problem}")
-    frames = {
-        name: read_rows(path / file, dtypes, lacking.get(file, ()))
-        for name, file, dtypes in (
-            ("results", RESULTS_CSV_NAME, TRAINED_DTYPES),
-            ("curves", CURVES_CSV_NAME, CURVE_DTYPES),
-            ("images", IMAGES_CSV_NAME, IMAGE_DTYPES),
-        )
-    }
-    return Trained(**frames, info=read_info(path / EXPERIMENT_NAME), folder=path)
+    return Trained(
+        results=read_rows(path / RESULTS_CSV_NAME, TRAINED_DTYPES),
+        curves=read_rows(path / CURVES_CSV_NAME, CURVE_DTYPES),
+        images=read_rows(path / IMAGES_CSV_NAME, IMAGE_DTYPES),
+        info=read_info(path / EXPERIMENT_NAME),
+        folder=path,
+    )
 
 
 def load_shipped() -> Trained:
@@ -135,7 +129,7 @@ def load_shipped() -> Trained:
     if not source.is_dir():
         return Trained()
     with as_file(source) as folder:
-        found = _read(folder, NOT_SHIPPED)
+        found = read_trained(folder)
     return replace(found, folder=None)
 
 

@@ -1,6 +1,6 @@
 """The files of training experiments, read value by value into frames: whole, earlier, torn or foreign ones.
 
-Knows what earlier versions lacked and what the results that ship with the package leave out.
+Knows what earlier versions lacked, and what results that are kept small leave out.
 """
 
 import csv
@@ -23,15 +23,15 @@ from deconvbench.tables.frames import make_frame
 
 RESULTS_CSV_NAME, CURVES_CSV_NAME, IMAGES_CSV_NAME = "results.csv", "curves.csv", "images.csv"
 EXPERIMENT_NAME = "experiment.json"
-# columns that nothing reads of the results that ship with the package, which are small; null where they are read
-NOT_SHIPPED: Mapping[str, Collection[str]] = {
+# columns that nothing here reads: results that are kept small do without them, and they are null then
+NOT_NEEDED: Mapping[str, Collection[str]] = {
     CURVES_CSV_NAME: ("loss", "ssim", "seconds"),
     IMAGES_CSV_NAME: ("ssim", "crop"),
 }
 _FLAGS = {"True": True, "False": False}
 
 
-def read_rows(path: Path, dtypes: Mapping[str, str], lacking: Collection[str] = ()) -> pd.DataFrame:
+def read_rows(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
     """Read a CSV file value by value: a name may look like a number, or like none.
 
     Parameters
@@ -40,9 +40,8 @@ def read_rows(path: Path, dtypes: Mapping[str, str], lacking: Collection[str] = 
         The file; where there is none, the frame is empty.
     dtypes : mapping
         Columns of the frame: `columns.TRAINED_DTYPES`, for example. Those of later versions (`EARLIER_RUN_KEYS`,
-        `LATER_SCORE_COLUMNS`) may be missing in the file, and what the file has beyond is passed over.
-    lacking : collection of str
-        Further columns that may be missing, and are null then.
+        `LATER_SCORE_COLUMNS`) and those that nothing needs may be missing in the file, and what the file has
+        beyond is passed over.
 
     Raises
     ------
@@ -60,7 +59,7 @@ def read_rows(path: Path, dtypes: Mapping[str, str], lacking: Collection[str] = 
     try:
         headings = reader.fieldnames or ()
         # what earlier versions did not score is null, and what they did not have as a choice is what they did
-        later = {*LATER_SCORE_COLUMNS, *EARLIER_RUN_KEYS, *lacking}
+        later = {*LATER_SCORE_COLUMNS, *EARLIER_RUN_KEYS, *NOT_NEEDED.get(path.name, ())}
         known = {name: dtype for name, dtype in dtypes.items() if name in headings or name not in later}
         missing = next((name for name in known if name not in headings), None)
         if missing is not None:

@@ -137,9 +137,10 @@ def _describe(trained: Trained, crops: Sequence[Sequence[Crop]], network: Networ
     own = "" if target is None else f"; the test images themselves read {format_levels(target)}"
     return (
         f"Test images after {' or '.join(f'{step:,}' for step in steps)} training steps ({network.title}){rest}. "
-        f"The outlined part is enlarged, its contrast in all columns {_CONTRAST} times as high: of each photograph "
-        "it is where the first network's checkerboard is strongest, and the image calm. CBA is the checkerboard of the "
-        f"residual over the whole crop, in 8-bit levels (RMS), where around 0 there is none{own}."
+        f"The outlined part is enlarged, its contrast in all columns {_CONTRAST} times as high: of each "
+        "photograph it is where the first network's checkerboard is strongest, and the image calm. CBA is the "
+        "checkerboard of the residual over the whole crop, in 8-bit levels (RMS), where around 0 there is "
+        f"none{own}."
     )
 
 
