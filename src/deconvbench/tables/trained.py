@@ -199,7 +199,9 @@ def find_target_level(trained: Trained, network: Network | None = None) -> float
     return float(levels.mean()) if len(levels) else None
 
 
-def fill_qualities(quality: pd.DataFrame, table: pd.DataFrame, trained: Trained | None) -> pd.DataFrame:
+def fill_qualities(
+    quality: pd.DataFrame, table: pd.DataFrame, trained: Trained | None, network: Network | None = None
+) -> pd.DataFrame:
     """Put what is known of each layer after training beside its artifacts, seed by seed.
 
     The exact fast forms of nearest_conv (`columns.FAST_UPSAMPLERS`) compute the same function of the same weights
@@ -212,8 +214,8 @@ def fill_qualities(quality: pd.DataFrame, table: pd.DataFrame, trained: Trained 
         A quality table: `columns.QUALITY_DTYPES`.
     table : DataFrame
         Of the same run: its layers belong to it too, whether or not their artifacts were measured.
-    trained : Trained or None
-        Of it, the network that `list_qualities` takes by default.
+    trained, network
+        As for `list_qualities`; without any results nothing is filled in.
 
     Returns
     -------
@@ -224,7 +226,7 @@ def fill_qualities(quality: pd.DataFrame, table: pd.DataFrame, trained: Trained 
         table as it is.
     """
     found: dict[_Layer, dict[int, dict[str, Any]]] = {}
-    for row in [] if trained is None else list_rows(list_qualities(trained), "results", LAYER_COLUMNS):
+    for row in [] if trained is None else list_rows(list_qualities(trained, network), "results", LAYER_COLUMNS):
         values = {name: row[name] for name in (*TRAINED_COLUMNS, "steps")}
         found.setdefault(_get_layer(row), {})[row["seed"]] = values
     if not found:
