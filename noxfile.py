@@ -24,6 +24,8 @@ SHARED = ROOT / ".nox" / "shared"
 BIN = SHARED / ("Scripts" if os.name == "nt" else "bin")
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 GROUPS = ("test", "lint", "typecheck", "docs")
+# the run whose report is kept
+QUICK = "results/reference/amd-epyc-2-cores/quick"
 # what cog keeps up to date: tables made from results/reference and from the registry
 GENERATED = (
     "README.md",
@@ -192,6 +194,17 @@ def experiments(session: nox.Session) -> None:
     """Train the article's networks with exchanged upsamplers (estimated: half an hour); words go to `train`."""
     prepare(session)
     run(session, "deconvbench", "train", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def ship_trained(session: nox.Session) -> None:
+    """Renew what ships of trained networks and every page that shows it, ``-- FOLDER...`` of `train`; minutes."""
+    prepare(session)
+    run(session, "python", "-m", "bench.ship_trained", *session.posargs)
+    run(session, "deconvbench", "claims", QUICK, "--results", "src/deconvbench/tables/trained_results")
+    shutil.copyfile(f"{QUICK}/claims.json", "results/reference/experiments/claims.json")
+    run(session, "python", "-m", "bench.reference_report")
+    run(session, "cog", "-r", *GENERATED)
 
 
 @nox.session(venv_backend="none", default=False)

@@ -15,6 +15,7 @@ import pandas as pd
 from deconvbench.records.schema import CURVE_DTYPES, IMAGE_DTYPES, TRAINED_DTYPES
 from deconvbench.tables.frames import list_rows
 from deconvbench.tables.trained import Trained, read_trained
+from deconvbench.tables.trained_networks import MAIN_NETWORK, Network
 from tests.plots.article.made_results import LAYERS, STEPS
 from tests.plots.article.made_results import make_trained as make_frames
 
@@ -50,15 +51,17 @@ def make_results(
     *,
     seeds: int = 3,
     images: Sequence[str] = (),
-    tasks: Iterable[str] = ("reconstruction",),
-    norms: Sequence[str] = ("instance",),
+    tasks: Iterable[str] | None = None,
+    networks: Sequence[Network] = (MAIN_NETWORK,),
 ) -> Path:
-    """Write a folder; without images there are no crops, which takes less time."""
-    made = make_frames(folder, layers=layers, images=images, norms=norms, seeds=seeds)
+    """Write a folder; without images there are no crops, which takes less time. Tasks replace the networks'."""
+    made = make_frames(folder, layers=layers, images=images, networks=networks, seeds=seeds)
     folder.mkdir(parents=True, exist_ok=True)
     for name, dtypes in FILES.items():
-        parts = [getattr(made, name).assign(task=task) for task in tasks]
-        frame = pd.concat(parts) if parts else getattr(made, name).iloc[:0]
+        frame = getattr(made, name)
+        if tasks is not None:
+            parts = [frame.assign(task=task) for task in tasks]
+            frame = pd.concat(parts) if parts else frame.iloc[:0]
         rows = list_rows(frame, name, dtypes)
         write_rows(folder / f"{name}.csv", map(_finish, rows) if name == "results" else rows, dtypes)
     (folder / "experiment.json").write_text(json.dumps(INFO), encoding="utf-8")

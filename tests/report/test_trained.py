@@ -1,9 +1,19 @@
 """Both tasks' trainings in a table."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
-from deconvbench.report.trained import complete_tasks, describe_tasks, find_qualities, view_trained
+from deconvbench.report.trained import (
+    complete_tasks,
+    describe_tasks,
+    explain_tasks,
+    find_qualities,
+    view_trained,
+)
+from deconvbench.statistics import mean_interval
 from deconvbench.tables.trained import Trained, load_shipped
+from deconvbench.tables.trained_networks import MAIN_NETWORK, keep_network
 from tests.made_results import make_trained
 
 
@@ -11,14 +21,73 @@ def test_what_ships_shows_both_tasks() -> None:
     shipped = load_shipped()
     view = view_trained(shipped)
     assert view.headings[0] == "layer"
-    assert [heading.partition(":")[0] for heading in view.headings[1::3]] == ["super-resolution", "reconstruction"]
+    tasks = [heading.partition(":")[0].partition(",")[0] for heading in view.headings[1::3]]
+    assert tasks[:2] == ["super-resolution", "reconstruction"]
     assert all(len(row) == len(view.headings) for row in view.rows)
     # below 0 there is no checkerboard
     assert not any("−" in row[2].text for row in view.rows)
-    assert describe_tasks(view, shipped).startswith(f"{len(view.rows)} layers were trained; super-resolution: ")
+    assert describe_tasks(view, shipped).startswith(f"{len(view.rows)} layers were trained; super-resolution")
 
 
-def test_the_task_that_keeps_brightness_decides_on_quality() -> None:
+def test_a_table_is_of_one_network_a_task_with_the_interval_of_its_mean(tmp_path: Path) -> None:
+    others = (
+        replace(MAIN_NETWORK, variant="gain-2"),
+        replace(MAIN_NETWORK, norm="instance"),
+        replace(MAIN_NETWORK, norm="instance", recipe="plain"),
+    )
+    layers = (("transposed", 3), ("nearest_conv", 3), ("carafe", None))
+    made = make_trained(tmp_path, layers, seeds=6, networks=(*others, MAIN_NETWORK))
+    rows = made.results
+    spoilt = rows.assign(psnr_db=rows["psnr_db"].where(rows["recipe"].eq("tuned") & rows["norm"].eq("none"), 99.0))
+    gain = spoilt["variant"].eq("gain-2")
+    trained = replace(made, results=spoilt.assign(checkerboard_levels=rows["checkerboard_levels"] + 50 * gain))
+    view = view_trained(trained)
+    assert view.headings == (
+        "layer",
+        "reconstruction: trainings",
+        "reconstruction: checkerboard (8-bit levels)",
+        "reconstruction: PSNR (dB)",
+    )
+    cells = {row[0].text: [cell.text for cell in row[1:]] for row in view.rows}
+    values = keep_network(rows, MAIN_NETWORK).query("upsampler == 'transposed'")
+    for text, column, digits in ((1, "checkerboard_levels", 2), (2, "psnr_db", 1)):
+        mean, low, high = mean_interval(values[column])
+        expected = f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+        assert cells["transposed k3 s2"][text] == expected
+    assert cells["transposed k3 s2"][0] == "6"
+    # what is below 0 is no checkerboard
+    assert cells["nearest_conv k3 s2"][1] == "0.00 (0.00 to 0.00)"
+    assert view.rows[-1][0].text == "transposed k3 s2"
+    assert describe_tasks(view, trained) == (
+        f"3 layers were trained; reconstruction: transposed k3 s2 leaves the strongest checkerboard, "
+        f"{values['checkerboard_levels'].mean():.1f} levels"
+    )
+    assert "instance norm" not in explain_tasks(trained)
+    assert find_qualities(trained)[0]["transposed", 3] == values["psnr_db"].tolist()
+
+
+def test_two_trainings_have_no_interval_and_what_diverged_does_not_count(tmp_path: Path) -> None:
+    article = replace(MAIN_NETWORK, norm="instance", recipe="plain")
+    made = make_trained(tmp_path, (("transposed", 3), ("carafe", None)), seeds=2, networks=(article,))
+    trained = replace(made, results=made.results.assign(psnr_db=[math.inf, 26.0, math.nan, math.nan]))
+    view = view_trained(trained)
+    cells = {row[0].text: [cell.text for cell in row[1:]] for row in view.rows}
+    assert cells["transposed k3 s2"][2] == "26.0"
+    assert cells["carafe s2"][2] == "–"
+    assert "(" not in cells["transposed k3 s2"][1]
+    assert "(reconstruction, instance norm, plain recipe)" in explain_tasks(trained)
+
+
+def test_a_layer_that_one_task_lacks_has_dashes_there(tmp_path: Path) -> None:
+    other = replace(MAIN_NETWORK, task="super-resolution")
+    made = make_trained(tmp_path, (("transposed", 3), ("carafe", None)), seeds=3, networks=(MAIN_NETWORK, other))
+    lacking = made.results["task"].eq("super-resolution") & made.results["upsampler"].eq("carafe")
+    view = view_trained(replace(made, results=made.results[~lacking]))
+    assert [[cell.text for cell in row[1:4]] for row in view.rows if row[0].text == "carafe s2"] == [["–"] * 3]
+    assert view.rows[-1][0].text == "carafe s2"
+
+
+def test_the_task_that_says_most_decides_on_quality() -> None:
     values, task = find_qualities(load_shipped())
     assert task == "super-resolution"
     assert 20 < values["nearest_conv", 3][0] < 40

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,14 @@ from deconvbench.tables.trained import (
     load_shipped,
     read_trained,
 )
+from deconvbench.tables.trained_networks import MAIN_NETWORK, Network, keep_network
 from tests.made_results import FILES, LAST_STEP, TARGET_LEVEL, make_results, make_trained, write_rows
 from tests.plots.article.made_results import LAYERS
 from tests.plots.made_tables import make_layer_quality, make_summary
 
 FILLED = [*TRAINED_COLUMNS, "steps"]
+ARTICLE = Network(task="reconstruction", norm="instance", recipe="plain")
+SUPER_RESOLUTION = Network(task="super-resolution")
 
 
 @pytest.fixture(scope="module")
@@ -266,18 +270,22 @@ def test_what_really_ships_can_be_read() -> None:
 # trained quality
 
 
-def test_qualities_are_those_of_one_task_and_norm(tmp_path: Path) -> None:
-    tasks, norms = ("reconstruction", "super-resolution"), ("instance", "none")
-    found = make_trained(tmp_path, (("transposed", 3), ("carafe", None)), tasks=tasks, norms=norms)
+def test_qualities_are_those_of_one_network(tmp_path: Path) -> None:
+    networks = [MAIN_NETWORK, ARTICLE, replace(MAIN_NETWORK, variant="last-3"), SUPER_RESOLUTION]
+    found = make_trained(tmp_path, (("transposed", 3), ("carafe", None)), networks=networks)
     rows = list_qualities(found)
     assert list(rows) == [*LAYER_COLUMNS, "seed", *FILLED]
     assert rows["upsampler"].tolist() == ["transposed"] * 3 + ["carafe"] * 3
     assert rows["seed"].tolist() == [0, 1, 2] * 2
-    here = found.results[(found.results["task"] == tasks[0]) & (found.results["norm"] == norms[0])]
+    here = keep_network(found.results, MAIN_NETWORK)
+    assert len(here) == 6
     for name, quality in zip(("checkerboard_levels", "psnr_db", "ssim", "steps"), FILLED, strict=True):
         assert rows[quality].tolist() == here[name].tolist()
-    assert len(list_qualities(found, "super-resolution", "none")) == 6
-    assert list_qualities(found, "colouring").empty
+    assert len(list_qualities(found, SUPER_RESOLUTION)) == 6
+    assert list_qualities(found, Network(task="colouring")).empty
+    # where the main network was not trained, what there is stands for the task
+    earlier = Trained(results=keep_network(found.results, ARTICLE))
+    assert len(list_qualities(earlier)) == 6
 
 
 def test_of_two_rows_of_one_run_the_later_counts_and_what_diverged_is_null(one: Path) -> None:
@@ -292,7 +300,7 @@ def test_of_two_rows_of_one_run_the_later_counts_and_what_diverged_is_null(one: 
 def test_the_level_of_the_targets(results: Path) -> None:
     found = read_trained(results)
     assert find_target_level(found) == pytest.approx(TARGET_LEVEL)
-    assert find_target_level(found, "super-resolution") is None
+    assert find_target_level(found, SUPER_RESOLUTION) is None
     assert find_target_level(Trained(results=found.results.assign(target_checkerboard_levels=math.nan))) is None
 
 
@@ -385,7 +393,7 @@ def test_where_nothing_was_trained_the_table_is_as_it_was(tmp_path: Path, tasks:
 
 def test_one_sentence_says_where_the_numbers_come_from(results: Path) -> None:
     assert describe_trained(read_trained(results)) == (
-        "After training, task reconstruction, norm instance: 9 layers with 3 seeds each, 500 steps of batch 4 on "
+        "After training (reconstruction): 9 layers with 3 seeds each, 500 steps of batch 4 on "
         "crops of 128 pixels, networks of width 16, torch 2.13.0 on cpu of Fast CPU, 2 cores, 2026-03-01; read "
         f"from {results} (deconvbench train --seeds 3)."
     )
@@ -393,7 +401,7 @@ def test_one_sentence_says_where_the_numbers_come_from(results: Path) -> None:
 
 def test_ranges_are_told_and_so_is_what_ships() -> None:
     rows = [
-        {**dict.fromkeys(TRAINED_DTYPES, 1), "task": "reconstruction", "norm": "instance", "upsampler": "carafe"}
+        {**dict.fromkeys(TRAINED_DTYPES, 1), **asdict(ARTICLE), "upsampler": "carafe"}
         | {"kernel_size": None, "seed": seed, "steps": steps, "crop_size": 64, "device": device}
         | {"torch_version": None, "code_version": "", "autocast": True}
         for seed, steps, device in ((0, 2000, "cpu"), (1, 70_000, "cuda"))
@@ -401,8 +409,9 @@ def test_ranges_are_told_and_so_is_what_ships() -> None:
     rows.append({**rows[0], "upsampler": "dysample"})
     sentence = describe_trained(Trained(results=make_frame(rows, TRAINED_DTYPES)))
     assert sentence == (
-        "After training, task reconstruction, norm instance: 2 layers with 1 to 2 seeds each, 2,000 to 70,000 "
-        "steps of batch 1 on crops of 64 pixels, networks of width 1, on cpu, cuda; shipped with the package."
+        "After training (reconstruction, instance norm, plain recipe): 2 layers with 1 to 2 seeds each, 2,000 "
+        "to 70,000 steps of batch 1 on crops of 64 pixels, networks of width 1, on cpu, cuda; shipped with the "
+        "package."
     )
 
 
@@ -412,7 +421,7 @@ def test_few_steps_are_called_few(one: Path, steps: int) -> None:
     (one / "experiment.json").write_text(json.dumps({"environment": None, "command": 7}))
     sentence = describe_trained(read_trained(one))
     assert sentence.endswith(f"; {steps} step{'s' * (steps > 1)} are few, so take the numbers as a hint.")
-    assert "(" not in sentence
+    assert "(deconvbench" not in sentence
 
 
 def test_enough_steps_are_not(one: Path) -> None:

@@ -41,6 +41,7 @@ def draw_all(
     size: tuple[int, int] | None = None,
     metrics: tuple[str, ...] = TRADEOFF_METRICS,
     target_level: float | None = None,
+    network: str = "",
 ) -> dict[str, Figure]:
     """Draw every figure that a run has numbers for.
 
@@ -52,7 +53,7 @@ def draw_all(
         Height and width that stand for all where a figure shows one size; the largest common one by default.
     metrics : tuple of str
         Metrics to set against latency, a figure each; any of `METRICS`.
-    target_level : float, optional
+    target_level, network : float and str, optional
         As for `draw_trained_tradeoff`.
 
     Returns
@@ -67,7 +68,9 @@ def draw_all(
     """
     summary, quality, pooled = results.summary, results.quality, results.quality_summary
     drawings: dict[str, Callable[[], Figure]] = {
-        "trained_tradeoff": lambda: draw_trained_tradeoff(summary, pooled, target_level=target_level, size=size),
+        "trained_tradeoff": lambda: draw_trained_tradeoff(
+            summary, pooled, target_level=target_level, network=network, size=size
+        ),
         "latency": lambda: draw_latency(summary),
     }
     for metric in metrics:

@@ -35,6 +35,7 @@ def draw_trained_tradeoff(
     quality: pd.DataFrame,
     *,
     target_level: float | None = None,
+    network: str = "",
     size: tuple[int, int] | None = None,
     max_layers: int = 26,
 ) -> Figure:
@@ -52,6 +53,8 @@ def draw_trained_tradeoff(
         (`deconvbench.tables.trained.fill_qualities`).
     target_level : float, optional
         Checkerboard of the target images themselves, in 8-bit levels, signed: a line to compare with.
+    network : str
+        What was trained, for the heading: ``reconstruction``.
     size : (int, int), optional
         Height and width of the input; the largest common one by default.
     max_layers : int
@@ -108,7 +111,8 @@ def draw_trained_tradeoff(
         panels[0].tick_params(labelbottom=True)
         panels[1].set_xlabel("latency per call (ms, logarithmic)")
         title = (
-            f"Checkerboard and PSNR after training against latency, input {size[0]}×{size[1]}"
+            f"Checkerboard and PSNR after training{f' ({network})' if network else ''} against latency, input "
+            f"{size[0]}×{size[1]}"
             f"{describe_rest(settings_left, 'settings')}"
         )
         figure.suptitle("\n".join([title, *notes]), fontsize=FONT_PT, color=MUTED, ha="left", x=0.01)

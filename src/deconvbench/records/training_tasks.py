@@ -36,8 +36,10 @@ class TrainingTask:
         Columns that this task alone has.
     headline : str
         Column that says best how well a network does.
-    headline_text : str
-        The headline in words, with a place for the number.
+    headline_text, headline_title : str
+        The headline in words, with a place for the number, and as the heading of a column.
+    headline_digits : int
+        Digits after its point.
     smallest_crop : int
         Least side of a crop in pixels.
     undefined : tuple of str
@@ -54,6 +56,8 @@ class TrainingTask:
     scores: tuple[str, ...] = ()
     headline: str = "psnr_db"
     headline_text: str = "PSNR {:.1f} dB"
+    headline_title: str = "PSNR (dB)"
+    headline_digits: int = 1
     smallest_crop: int = 16
     undefined: tuple[str, ...] = ()
 
@@ -84,6 +88,8 @@ _ALL = (
         scores=("miou", "boundary_error_px"),
         headline="miou",
         headline_text="mIoU {:.3f}",
+        headline_title="mIoU",
+        headline_digits=3,
         # its targets are maps of classes, which have no colours
         undefined=("colour_distance_correlation", "grid_colour_correlation"),
     ),
@@ -95,11 +101,15 @@ _ALL = (
         scores=("style_loss", "content_loss"),
         headline="style_loss",
         headline_text="style loss {:.3f}",
+        headline_title="style loss",
+        headline_digits=3,
         # what the largest filters that a style is read with fit into
         smallest_crop=20,
     ),
 )
 TRAINING_TASKS: Mapping[str, TrainingTask] = {task.name: task for task in _ALL}
+# trained smaller, with scores and figures of their own
+SMALLER_TASKS = tuple(task.name for task in _ALL if task.scores)
 
 
 def get_task(name: str) -> TrainingTask:

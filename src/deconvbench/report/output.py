@@ -6,10 +6,15 @@ The only module of the report that touches files.
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+from matplotlib.figure import Figure
+
 from deconvbench.analysis.results import derive_results
+from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error, quote, suggest
 from deconvbench.plots.article import draw_article_figures
 from deconvbench.plots.gallery import FIGURE_FORMATS, TRADEOFF_METRICS, draw_all, encode_figures, encode_for_paper
+from deconvbench.plots.trained_tradeoff import draw_trained_tradeoff
 from deconvbench.records.metrics import check_metrics
 from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, read_run_info
 from deconvbench.report.article_page import render_article
@@ -19,11 +24,19 @@ from deconvbench.report.provenance import describe_origin, name_run
 from deconvbench.system.paths import check_path, make_absolute
 from deconvbench.system.reading import read_file
 from deconvbench.system.writing import write_files, write_whole
-from deconvbench.tables.files import build_tables, encode_tables, read_tables
-from deconvbench.tables.trained import Trained, describe_trained, find_target_level, load_shipped
+from deconvbench.tables.files import Tables, build_tables, encode_tables, read_tables
+from deconvbench.tables.trained import (
+    Trained,
+    describe_trained,
+    fill_qualities,
+    find_target_level,
+    load_shipped,
+)
+from deconvbench.tables.trained_networks import find_network
 
 FIGURES_NAME = "figures"
 REPORT_NAME = "report.html"
+_SECOND_TASK = "super-resolution"
 
 
 def write_report(
@@ -82,7 +95,14 @@ def write_report(
     results = derive_results(tables)
     claims = _read_claims(run_dir / CLAIMS_NAME)
     found = trained or Trained()
-    drawn = draw_all(results, metrics=chosen, target_level=find_target_level(found)) | draw_article_figures(found)
+    network = find_network(found.results)
+    drawn = draw_all(
+        results,
+        metrics=chosen,
+        target_level=find_target_level(found),
+        network="" if network is None else network.title,
+    )
+    drawn |= _draw_second_task(tables, results.summary, found) | draw_article_figures(found)
     pictures = encode_figures(drawn)
     for kind in dict.fromkeys(figures):
         encoded = pictures if kind == "png" else encode_for_paper(drawn, kind)
@@ -117,6 +137,20 @@ def write_report(
         for path, text in pages.items():
             write_whole(path, text.encode(), parents=True)
     return target or run_dir / REPORT_NAME
+
+
+def _draw_second_task(tables: Tables, summary: pd.DataFrame, trained: Trained) -> dict[str, Figure]:
+    """Draw the headline figure of the task that is not the article's; nothing where it was not trained."""
+    network = find_network(trained.results, _SECOND_TASK)
+    if network is None:
+        return {}
+    quality = fill_qualities(tables.quality, tables.table, trained, network)
+    level = find_target_level(trained, network)
+    try:
+        figure = draw_trained_tradeoff(summary, quality, target_level=level, network=network.title)
+    except EmptyFigureError:
+        return {}
+    return {"trained_tradeoff_super_resolution": figure}
 
 
 def name_article(page: Path) -> Path | None:

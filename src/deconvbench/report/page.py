@@ -33,7 +33,7 @@ from deconvbench.report.provenance import (
 from deconvbench.report.speedups import describe_speedups, list_failures, view_choices, view_costs, view_means
 from deconvbench.report.tables import flatten_environment, view_failures, view_noisy, view_quality
 from deconvbench.report.templates import load_template
-from deconvbench.report.trained import complete_tasks, describe_tasks, find_qualities, view_trained
+from deconvbench.report.trained import complete_tasks, describe_tasks, explain_tasks, find_qualities, view_trained
 from deconvbench.tables.trained import Trained
 
 _UNKNOWN_ORIGIN = (
@@ -52,6 +52,7 @@ _HOW_MAPS = (
 # the section that shows what a static figure shows
 SECTIONS: Mapping[str, str] = {
     "trained_tradeoff": "#tradeoff",
+    "trained_tradeoff_super_resolution": "#tradeoff",
     "latency": "#costs",
     "memory": "#costs",
     "artifact_maps": "#costs",
@@ -245,7 +246,7 @@ def _show_trained(trained: Trained) -> Mapping[str, Any] | None:
     if trained.is_empty:
         return None
     view = view_trained(trained)
-    return {"view": view, "title": describe_tasks(view, trained)}
+    return {"view": view, "title": describe_tasks(view, trained), "note": explain_tasks(trained)}
 
 
 def _show_gallery(picture: bytes | None) -> Mapping[str, str] | None:

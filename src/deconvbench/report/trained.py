@@ -1,5 +1,6 @@
-"""What trained networks make of pictures, for both tasks: a table, and the qualities that the answer uses."""
+"""What trained networks make of pictures, for every task: a table, and the qualities that the answer uses."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,19 +9,26 @@ import pandas as pd
 
 from deconvbench.records.case import format_layer
 from deconvbench.records.layers import FAST_ORIGINAL, FAST_UPSAMPLERS, rank_upsampler
-from deconvbench.records.schema import RUN_KEYS
+from deconvbench.records.schema import LAYER_COLUMNS, RUN_KEYS
+from deconvbench.records.training_tasks import get_task
 from deconvbench.report.tables import Cell, TableView
+from deconvbench.statistics import mean_interval
 from deconvbench.tables.trained import Trained
-from deconvbench.tables.trained_networks import MAIN_TASK
+from deconvbench.tables.trained_networks import MAIN_TASK, Network, find_network, keep_network
 
-# in the order of the columns; brightness is lost behind the instance norm of the other, and with it what PSNR says
+# in the order of the columns; the first says most about a layer: nothing comes behind it, and it sees no target
 _TASKS = ("super-resolution", MAIN_TASK)
-_SCORES = (("checkerboard_levels", "checkerboard (8-bit levels)", 2), ("psnr_db", "PSNR (dB)", 1))
-_Layer = tuple[str, int | None]
+# name, heading and digits
+_CHECKERBOARD = ("checkerboard_levels", "checkerboard (8-bit levels)", 2)
+# two seeds have an interval too, which is so wide that it says nothing
+FEWEST_FOR_INTERVAL = 3
+_Layer = tuple[str, int | None, int]
 
 
-def find_qualities(trained: Trained, scale_factor: int = 2) -> tuple[dict[_Layer, Sequence[float]], str]:
-    """Find the PSNR of every training of the task that says most about it.
+def find_qualities(
+    trained: Trained, scale_factor: int = 2
+) -> tuple[dict[tuple[str, int | None], Sequence[float]], str]:
+    """Find the PSNR of every training of the task that says most about it, in the network that stands for it.
 
     Parameters
     ----------
@@ -36,25 +44,23 @@ def find_qualities(trained: Trained, scale_factor: int = 2) -> tuple[dict[_Layer
     task : str
         Empty where nothing was trained.
     """
-    rows = trained.results
-    for task in _TASKS:
-        chosen = rows[(rows["task"] == task) & (rows["scale_factor"] == scale_factor) & rows["psnr_db"].notna()]
-        if len(chosen):
-            found: dict[_Layer, list[float]] = {}
-            for row in chosen.drop_duplicates(list(RUN_KEYS), keep="last").to_dict("records"):
-                found.setdefault(_get_layer(row), []).append(float(row["psnr_db"]))
+    for network, rows in _choose(trained).items():
+        known = rows[(rows["scale_factor"] == scale_factor) & rows["psnr_db"].notna()]
+        if network.task in _TASKS and len(known):
+            found = {layer[:2]: own["psnr_db"].astype(float).tolist() for layer, own in _group(known).items()}
             forms = {
                 (form, kernel): values
                 for (name, kernel), values in found.items()
                 if name == FAST_ORIGINAL
                 for form in FAST_UPSAMPLERS
             }
-            return {**forms, **found}, task
+            return {**forms, **found}, network.task
     return {}, ""
 
 
 def _get_layer(row: Mapping[Any, Any]) -> _Layer:
-    return str(row["upsampler"]), None if pd.isna(row["kernel_size"]) else int(row["kernel_size"])
+    kernel = None if pd.isna(row["kernel_size"]) else int(row["kernel_size"])
+    return str(row["upsampler"]), kernel, int(row["scale_factor"])
 
 
 def complete_tasks(trained: Trained, shipped: Trained | None) -> Trained:
@@ -79,8 +85,18 @@ def complete_tasks(trained: Trained, shipped: Trained | None) -> Trained:
     )
 
 
+def _choose(trained: Trained) -> dict[Network, pd.DataFrame]:
+    """Rows of the network that stands for each task, one a training, in the order of the columns."""
+    rows = trained.results
+    tasks = [*_TASKS, *sorted({*map(str, rows["task"])} - {*_TASKS})]
+    networks = [network for task in tasks if (network := find_network(rows, task)) is not None]
+    return {
+        network: keep_network(rows, network).drop_duplicates(list(RUN_KEYS), keep="last") for network in networks
+    }
+
+
 def view_trained(trained: Trained) -> TableView:
-    """Show what was found after training: a row for each layer, and columns for each task.
+    """Show what was found after training: a row for each layer, and columns for the network of each task.
 
     Parameters
     ----------
@@ -90,48 +106,63 @@ def view_trained(trained: Trained) -> TableView:
     Returns
     -------
     TableView
-        Means over seeds, with the lowest and the highest where there are several. The cleanest layer comes first.
+        Means over seeds with their 95 % intervals, of the network that stands for each task (`find_network`). The
+        cleanest layer of the first task comes first.
     """
-    rows = trained.results.drop_duplicates(list(RUN_KEYS), keep="last")
-    tasks = [task for task in (*_TASKS, *sorted({*rows["task"]} - {*_TASKS})) if (rows["task"] == task).any()]
+    chosen = _choose(trained)
     layers = sorted(
-        {(str(r["upsampler"]), _get_layer(r)[1], int(r["scale_factor"])) for r in rows.to_dict("records")},
+        {_get_layer(row) for rows in chosen.values() for row in rows.to_dict("records")},
         key=lambda layer: (rank_upsampler(layer[0]), layer[1] or 0, layer[2]),
     )
+    found = {network: _group(rows) for network, rows in chosen.items()}
     views = []
-    for upsampler, kernel, scale in layers:
-        name = format_layer(upsampler, kernel, scale)
-        same = rows["kernel_size"].isna() if kernel is None else rows["kernel_size"] == kernel
-        own = rows[(rows["upsampler"] == upsampler) & same.fillna(value=False) & (rows["scale_factor"] == scale)]
+    for layer in layers:
+        name = format_layer(*layer)
         cells = [Cell(text=name, sort=name)]
-        for task in tasks:
-            trainings = own[own["task"] == task]
-            cells.append(
-                Cell(text=str(len(trainings)) if len(trainings) else "–", sort=str(len(trainings)), kind="number")
-            )
-            # below 0 there is no checkerboard either
+        for network, groups in found.items():
+            own = groups.get(layer)
+            count = "0" if own is None else str(len(own))
+            cells.append(Cell(text="–" if own is None else count, sort=count, kind="number"))
             cells += [
-                _write_scores(
-                    trainings[column].dropna().clip(lower=0.0 if column == "checkerboard_levels" else None), digits
-                )
-                for column, _, digits in _SCORES
+                _write_scores(None if own is None else own[column].dropna(), digits, is_signed=is_signed)
+                for column, _, digits, is_signed in _list_scores(network)
             ]
         views.append(tuple(cells))
-    views.sort(key=lambda cells: float(cells[2].sort or "inf") if len(cells) > 2 else 0.0)
-    headings = [f"{task}: {name}" for task in tasks for name in ("trainings", *(title for _, title, _ in _SCORES))]
+    views.sort(key=lambda cells: float(cells[2].sort or "inf"))
+    headings = [
+        f"{network.title}: {name}"
+        for network in chosen
+        for name in ("trainings", *(title for _, title, *_ in _list_scores(network)))
+    ]
     return TableView(headings=("layer", *headings), rows=tuple(views))
 
 
-def _write_scores(values: "pd.Series[float]", digits: int) -> Cell:
-    if values.empty:
+def _list_scores(network: Network) -> tuple[tuple[str, str, int, bool], ...]:
+    """Name, heading, digits and whether below 0 there is something, of what is shown of a network."""
+    task = get_task(network.task)
+    return (*_CHECKERBOARD, False), (task.headline, task.headline_title, task.headline_digits, True)
+
+
+def _group(rows: pd.DataFrame) -> dict[_Layer, pd.DataFrame]:
+    groups = rows.groupby(list(LAYER_COLUMNS), dropna=False, sort=False)
+    return {_get_layer(group.iloc[0].to_dict()): group for _, group in groups}
+
+
+def _write_scores(values: "pd.Series[float] | None", digits: int, *, is_signed: bool) -> Cell:
+    finite = [] if values is None else [value for value in values if math.isfinite(value)]
+    if not finite:
         return Cell(text="–", sort="", kind="number")
-    mean, low, high = values.mean(), values.min(), values.max()
-    text = f"{mean:.{digits}f}" + (f" ({low:.{digits}f} to {high:.{digits}f})" if len(values) > 1 else "")
+    mean, low, high = mean_interval(finite)
+    # a checkerboard below 0 is none
+    shown = [value if is_signed else max(value, 0.0) for value in (mean, low, high)]
+    text = f"{shown[0]:.{digits}f}"
+    if len(finite) >= FEWEST_FOR_INTERVAL:
+        text += f" ({shown[1]:.{digits}f} to {shown[2]:.{digits}f})"
     return Cell(text=text.replace("-", "−"), sort=repr(float(mean)), kind="number")
 
 
 def describe_tasks(view: TableView, trained: Trained) -> str:
-    """Say in one sentence what both tasks agree on.
+    """Say in one sentence which layer leaves the strongest checkerboard in each task, and which the weakest.
 
     Parameters
     ----------
@@ -140,16 +171,37 @@ def describe_tasks(view: TableView, trained: Trained) -> str:
     trained : Trained
         That it was made of.
     """
-    rows = trained.results
-    if rows.empty:
-        return ""
-    tasks = [task for task in _TASKS if (rows["task"] == task).any()]
     parts = []
-    for task in tasks:
-        chosen = rows[rows["task"] == task]
-        worst = chosen.groupby(["upsampler"])["checkerboard_levels"].mean().sort_values()
-        if len(worst):
-            parts.append(
-                f"{task}: {worst.index[-1]} leaves the strongest checkerboard, {worst.iloc[-1]:.1f} levels"
+    for network, rows in _choose(trained).items():
+        means = {format_layer(*layer): own["checkerboard_levels"].mean() for layer, own in _group(rows).items()}
+        known = {name: float(mean) for name, mean in means.items() if math.isfinite(mean)}
+        if known:
+            worst = max(known, key=lambda name: known[name])
+            text = (
+                f"{network.title}: {worst} leaves the strongest checkerboard, {max(known[worst], 0.0):.1f} levels"
             )
+            parts.append(text)
     return f"{len(view.rows)} layers were trained; {'; '.join(parts)}" if parts else ""
+
+
+def explain_tasks(trained: Trained) -> str:
+    """Say how the table is to be read.
+
+    Parameters
+    ----------
+    trained : Trained
+        That it was made of.
+    """
+    text = (
+        f"Means over trainings; in brackets the 95 % interval of the mean, where there are {FEWEST_FOR_INTERVAL} "
+        "trainings or more. A checkerboard below 0 is none, and is written as 0."
+    )
+    lost = [network.title for network in _choose(trained) if _loses_brightness(network)]
+    if lost:
+        text += f" Behind instance norm brightness is lost: PSNR is low for every layer ({'; '.join(lost)})."
+    return text
+
+
+def _loses_brightness(network: Network) -> bool:
+    """Whether its norm takes from the PSNR that it is judged by."""
+    return network.norm == "instance" and get_task(network.task).headline == "psnr_db"

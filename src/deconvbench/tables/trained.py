@@ -5,8 +5,6 @@ here. The results of a longer run ship with the package, so that trained quality
 anything. Decides which training run represents a layer, and says where it comes from.
 """
 
-import csv
-import io
 import math
 import shlex
 from collections.abc import Mapping
@@ -17,18 +15,12 @@ from typing import Any
 
 import pandas as pd
 
-from deconvbench.errors import RunFolderError, explain_os_error
-from deconvbench.records.decoding import DecodingError, build, parse_json
-from deconvbench.records.documents import ExperimentInfo, Versioned
+from deconvbench.errors import RunFolderError
 from deconvbench.records.layers import FAST_ORIGINAL, FAST_UPSAMPLERS
-from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.records.run_folder import list_hardware
 from deconvbench.records.schema import (
     CURVE_DTYPES,
-    EARLIER_RUN_KEYS,
     IMAGE_DTYPES,
-    LATER_FINAL_COLUMNS,
-    LATER_SCORE_COLUMNS,
     LAYER_COLUMNS,
     QUALITY_DTYPES,
     RUN_KEYS,
@@ -36,13 +28,17 @@ from deconvbench.records.schema import (
     TRAINED_DTYPES,
 )
 from deconvbench.system.paths import check_path
-from deconvbench.system.reading import decode_text, read_file
-from deconvbench.system.texts import strip_guard
 from deconvbench.tables.frames import list_rows, make_frame
+from deconvbench.tables.trained_files import (
+    CURVES_CSV_NAME,
+    EXPERIMENT_NAME,
+    IMAGES_CSV_NAME,
+    RESULTS_CSV_NAME,
+    read_info,
+    read_rows,
+)
 from deconvbench.tables.trained_networks import Network, find_network, keep_network
 
-RESULTS_CSV_NAME, CURVES_CSV_NAME, IMAGES_CSV_NAME = "results.csv", "curves.csv", "images.csv"
-EXPERIMENT_NAME = "experiment.json"
 DEFAULT_FOLDER = Path("results/experiments")
 _SHIPPED_FOLDER = "trained_results"
 # a network that was trained for less has hardly begun, which is said wherever its numbers are shown
@@ -53,7 +49,6 @@ _QUALITIES = {
     "trained_psnr_db": "psnr_db",
     "trained_ssim": "ssim",
 }
-_FLAGS = {"True": True, "False": False}
 _ONLY_TRAINED = "the artifacts of this seed were not measured"
 
 _Layer = tuple[Any, ...]
@@ -114,10 +109,10 @@ def read_trained(folder: str | Path) -> Trained:
         problem = "holds no results of deconvbench train" if path.is_dir() else "is not a folder"
         raise RunFolderError(f"results: {str(path)!r} {problem}")
     return Trained(
-        results=_read_frame(path / RESULTS_CSV_NAME, TRAINED_DTYPES),
-        curves=_read_frame(path / CURVES_CSV_NAME, CURVE_DTYPES),
-        images=_read_frame(path / IMAGES_CSV_NAME, IMAGE_DTYPES),
-        info=_read_info(path / EXPERIMENT_NAME),
+        results=read_rows(path / RESULTS_CSV_NAME, TRAINED_DTYPES),
+        curves=read_rows(path / CURVES_CSV_NAME, CURVE_DTYPES),
+        images=read_rows(path / IMAGES_CSV_NAME, IMAGE_DTYPES),
+        info=read_info(path / EXPERIMENT_NAME),
         folder=path,
     )
 
@@ -204,7 +199,9 @@ def find_target_level(trained: Trained, network: Network | None = None) -> float
     return float(levels.mean()) if len(levels) else None
 
 
-def fill_qualities(quality: pd.DataFrame, table: pd.DataFrame, trained: Trained | None) -> pd.DataFrame:
+def fill_qualities(
+    quality: pd.DataFrame, table: pd.DataFrame, trained: Trained | None, network: Network | None = None
+) -> pd.DataFrame:
     """Put what is known of each layer after training beside its artifacts, seed by seed.
 
     The exact fast forms of nearest_conv (`columns.FAST_UPSAMPLERS`) compute the same function of the same weights
@@ -217,8 +214,8 @@ def fill_qualities(quality: pd.DataFrame, table: pd.DataFrame, trained: Trained 
         A quality table: `columns.QUALITY_DTYPES`.
     table : DataFrame
         Of the same run: its layers belong to it too, whether or not their artifacts were measured.
-    trained : Trained or None
-        Of it, the network that `list_qualities` takes by default.
+    trained, network
+        As for `list_qualities`; without any results nothing is filled in.
 
     Returns
     -------
@@ -229,7 +226,7 @@ def fill_qualities(quality: pd.DataFrame, table: pd.DataFrame, trained: Trained 
         table as it is.
     """
     found: dict[_Layer, dict[int, dict[str, Any]]] = {}
-    for row in [] if trained is None else list_rows(list_qualities(trained), "results", LAYER_COLUMNS):
+    for row in [] if trained is None else list_rows(list_qualities(trained, network), "results", LAYER_COLUMNS):
         values = {name: row[name] for name in (*TRAINED_COLUMNS, "steps")}
         found.setdefault(_get_layer(row), {})[row["seed"]] = values
     if not found:
@@ -288,8 +285,10 @@ def describe_trained(trained: Trained, network: Network | None = None) -> str:
         _describe_machine(trained.info, rows),
     ]
     source = "shipped with the package" if trained.folder is None else f"read from {trained.folder}"
-    command = trained.info.get("command")
-    if isinstance(command, list) and command:
+    command, calls = trained.info.get("command"), trained.info.get("calls") or []
+    if len(calls) > 1:
+        source += f" ({len(calls)} calls of deconvbench train)"
+    elif isinstance(command, list) and command:
         source += f" ({shlex.join(map(str, command))})"
     sentence = f"After training ({shown.title}): {', '.join(filter(None, parts))}; {source}"
     if (fewest := int(rows["steps"].min())) < FEWEST_STEPS:
@@ -315,70 +314,3 @@ def _write_range(values: "pd.Series[Any]", noun: str = "") -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _read_frame(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
-    """Read a CSV file value by value: a name may look like a number, or like none."""
-    if not path.exists():
-        return make_frame([], dtypes)
-    try:
-        text = decode_text(read_file(path))
-    except (OSError, ValueError) as error:
-        reason = explain_os_error(error) if isinstance(error, OSError) else str(error)
-        raise RunFolderError(f"results: cannot read {str(path)!r}: {reason}") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        headings = reader.fieldnames or ()
-        # what earlier versions did not score is null, and what they did not have as a choice is what they did
-        later = {*LATER_SCORE_COLUMNS, *LATER_FINAL_COLUMNS, *EARLIER_RUN_KEYS}
-        known = {name: dtype for name, dtype in dtypes.items() if name in headings or name not in later}
-        lacking = [name for name in known if name not in headings]
-        if lacking:
-            raise RunFolderError(f"results: {str(path)!r} lacks the column {lacking[0]}")
-        rows = [
-            {**EARLIER_RUN_KEYS, **{name: _parse(row, name, dtype) for name, dtype in known.items()}}
-            for row in reader
-        ]
-    except (csv.Error, ValueError) as error:
-        raise RunFolderError(f"results: {str(path)!r}, line {reader.line_num}: {error}") from error
-    return make_frame(rows, dtypes)
-
-
-def _parse(row: Mapping[str | None, str | None], name: str, dtype: str) -> Any:
-    text = row[name]
-    # what is beyond the headings
-    if text is None or None in row:
-        raise ValueError("not as many values as headings")
-    if dtype == "str":
-        return strip_guard(text) or None
-    if dtype == "bool":
-        if text not in _FLAGS:
-            raise ValueError(f"{name} is {text!r}, neither True nor False")
-        return _FLAGS[text]
-    try:
-        number = float(text) if text else math.nan
-    except ValueError as error:
-        raise ValueError(f"{name} is {text!r}, no number") from error
-    if dtype == "float64" or (dtype == "Int64" and math.isnan(number)):
-        return None if math.isnan(number) else number
-    if not number.is_integer():
-        raise ValueError(f"{name} is {text!r}, no whole number")
-    return int(number)
-
-
-def _read_info(path: Path) -> Mapping[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        document = parse_json(read_file(path))
-        version = build(Versioned, document).get("schema_version", SCHEMA_VERSION)
-        info = dict(build(ExperimentInfo, document)) if version <= SCHEMA_VERSION else None
-    except OSError as error:
-        raise RunFolderError(f"results: cannot read {str(path)!r}: {explain_os_error(error)}") from error
-    except DecodingError as error:
-        raise RunFolderError(f"results: {str(path)!r} is not a description of experiments: {error}") from error
-    if info is None:
-        raise RunFolderError(
-            f"results: {str(path)!r} has schema {version}; this version reads up to {SCHEMA_VERSION}"
-        )
-    return info

@@ -3,14 +3,11 @@
 Of frames of training experiments; reads and trains nothing.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import pandas as pd
 
-_VARIANT_TITLES: Mapping[str, str] = {"standard": ""}
-# what a network is called by where it is not what a task's main network has
-_PLAIN = "without the tuned recipe"
+from deconvbench.records.variants import STANDARD, VARIANT_TITLES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,16 +29,19 @@ class Network:
     task: str
     norm: str = "none"
     recipe: str = "tuned"
-    variant: str = "standard"
+    variant: str = STANDARD
 
     @property
     def title(self) -> str:
-        """Name for sentences and headings: ``reconstruction, instance norm, last-3``."""
+        """Name for sentences and headings, with what differs from a task's main network.
+
+        ``reconstruction, last layer 3×3`` or ``reconstruction, instance norm, plain recipe``, for example.
+        """
         parts = [
             self.task,
             "" if self.norm == "none" else f"{self.norm} norm",
-            _VARIANT_TITLES.get(self.variant, self.variant),
-            "" if self.recipe == "tuned" else _PLAIN,
+            VARIANT_TITLES.get(self.variant, self.variant),
+            "" if self.recipe == "tuned" else f"{self.recipe} recipe",
         ]
         return ", ".join(filter(None, parts))
 
@@ -50,7 +50,7 @@ class Network:
         """Sorts networks: the article's task first, of each task the main network, then others of the recipe."""
         return (
             self.task != MAIN_TASK,
-            self.variant != "standard",
+            self.variant != STANDARD,
             self.recipe != "tuned",
             self.norm != "none",
             self.task,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 from deconvbench.records.schema import CURVE_DTYPES, IMAGE_DTYPES, TRAINED_DTYPES
 from deconvbench.tables.frames import make_frame
 from deconvbench.tables.trained import Trained
+from deconvbench.tables.trained_networks import MAIN_NETWORK, Network
 
 Floats = npt.NDArray[np.float64]
 
@@ -63,7 +65,7 @@ def make_trained(
     *,
     layers: Sequence[tuple[str, int | None]] = LAYERS,
     images: Sequence[str] = IMAGES,
-    norms: Sequence[str] = ("instance",),
+    networks: Sequence[Network] = (MAIN_NETWORK,),
     seeds: int = 3,
 ) -> Trained:
     """Write the crops and give the tables that go with them."""
@@ -71,15 +73,16 @@ def make_trained(
     curves: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     pictures = {image: make_picture(index) for index, image in enumerate(images)}
-    for image, picture in pictures.items():
-        save_picture(folder / "crops" / "originals" / f"reconstruction-{image}.png", picture)
+    for task in sorted({network.task for network in networks}):
+        for image, picture in pictures.items():
+            save_picture(folder / "crops" / "originals" / f"{task}-{image}.png", picture)
     for upsampler, kernel in layers:
         last = AMPLITUDES.get((upsampler, kernel), -0.05)
-        for norm in norms:
+        for network in networks:
             for seed in range(seeds):
                 keys: dict[str, Any] = {
-                    "task": "reconstruction", "upsampler": upsampler, "kernel_size": kernel, "scale_factor": 2,
-                    "norm": norm, "seed": seed,
+                    **asdict(network), "upsampler": upsampler, "kernel_size": kernel, "scale_factor": 2,
+                    "seed": seed,
                 }  # fmt: skip
                 for step in STEPS:
                     amplitude = last * (1 + 0.1 * seed) * (1 + 2.0 / (1 + step))
@@ -112,8 +115,8 @@ def make_trained(
                         crop = None
                         amplitude = last * (1 + 2.0 / (1 + step))
                         if seed == 0:
-                            name = "-".join([upsampler, *([f"k{kernel}"] if kernel else []), norm])
-                            crop = f"crops/reconstruction-{name}/{image}-step{step}.png"
+                            name = "-".join([upsampler, *([f"k{kernel}"] if kernel else []), *astuple(network)])
+                            crop = f"crops/{name}/{image}-step{step}.png"
                             grey = 128 + (picture - 128) * (0.15 + 0.85 * step / STEPS[-1])
                             save_picture(folder / crop, add_checkerboard(grey, max(amplitude, 0)))
                         rows.append(

@@ -14,6 +14,7 @@ from deconvbench.plots.article.checkerboard_example import draw_figure_1
 from deconvbench.plots.article.crops import read_original
 from deconvbench.plots.article.spectra import list_grid_lines, measure_spectrum
 from deconvbench.tables.trained import Trained
+from deconvbench.tables.trained_networks import MAIN_NETWORK
 from tests.plots.article.conftest import list_images, list_outlines, read_line, read_one
 from tests.plots.article.made_results import make_trained
 
@@ -60,8 +61,9 @@ def test_axes_have_units(trained: Trained, assert_legible: Legible) -> None:
 def test_other_layers_and_norms_can_be_drawn(trained: Trained, tmp_path: Path, assert_legible: Legible) -> None:
     texts = [text for text, _ in assert_legible(draw_figure_1(trained, layer=("carafe", None)))]
     assert "Figure 1: a picture with a checkerboard, from a network with carafe s2" in texts
-    plain = make_trained(tmp_path, layers=(("transposed", 3),), images=("coffee",), norms=("none",), seeds=1)
-    assert_legible(draw_figure_1(plain, norm="none"))
+    article = replace(MAIN_NETWORK, norm="instance")
+    plain = make_trained(tmp_path, layers=(("transposed", 3),), images=("coffee",), networks=(article,), seeds=1)
+    assert_legible(draw_figure_1(plain, network=article))
 
 
 def test_what_is_missing_is_said(trained: Trained) -> None:

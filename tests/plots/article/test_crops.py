@@ -13,7 +13,8 @@ from PIL import Image
 from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.article.crops import (
     Crop,
-    choose_norm,
+    choose_network,
+    choose_squares,
     describe_scores,
     find_strongest,
     find_window,
@@ -27,6 +28,7 @@ from deconvbench.plots.article.crops import (
     read_original,
 )
 from deconvbench.tables.trained import Trained
+from deconvbench.tables.trained_networks import MAIN_NETWORK
 from tests.plots.article.made_results import (
     IMAGES,
     LAYERS,
@@ -60,13 +62,24 @@ def test_each_network_has_a_last_step_of_its_own(trained: Trained) -> None:
     assert (steps["carafe"], steps["transposed"]) == (1, STEPS[-1])
 
 
-def test_the_usual_norm_is_taken_where_there_is_a_choice(tmp_path: Path) -> None:
-    both = make_trained(tmp_path, layers=ONE, images=("coffee",), norms=("none", "instance"), seeds=1)
-    assert set(list_crops(both)["norm"]) == {"instance"}
-    assert set(list_crops(both, norm="none")["norm"]) == {"none"}
-    assert choose_norm(both.images[both.images["norm"] == "none"]) == "none"
-    with pytest.raises(EmptyFigureError, match="no crops of reconstruction with norm batch"):
-        list_crops(both, norm="batch")
+def test_the_main_network_is_taken_where_there_is_a_choice(tmp_path: Path) -> None:
+    article = replace(MAIN_NETWORK, norm="instance", recipe="plain")
+    both = make_trained(tmp_path, layers=ONE, images=("coffee",), networks=(article, MAIN_NETWORK), seeds=1)
+    assert set(list_crops(both)["norm"]) == {"none"}
+    assert set(list_crops(both, network=article)["norm"]) == {"instance"}
+    assert choose_network(both.images) == MAIN_NETWORK
+    assert choose_network(both.images[both.images["norm"] == "instance"]) == article
+    with pytest.raises(EmptyFigureError, match="no crops of reconstruction, batch norm"):
+        list_crops(both, network=replace(MAIN_NETWORK, norm="batch"))
+    with pytest.raises(EmptyFigureError, match="^trained: nothing of super-resolution"):
+        choose_network(both.images, task="super-resolution")
+
+
+def test_of_each_photograph_one_square_is_chosen() -> None:
+    names = ["cat-half", "cat-left", "dog", "fly-by-half", "fly-by-left"]
+    rows = pd.DataFrame({"image": names, "checkerboard_levels": [0.5, 2.0, 0.1, 1.0, -3.0]})
+    assert choose_squares(rows) == ["cat-left", "dog", "fly-by-half"]
+    assert choose_squares(rows[rows["image"] != "cat-left"]) == ["cat-half", "dog", "fly-by-half"]
 
 
 def test_what_is_missing_is_said(small: Trained) -> None:

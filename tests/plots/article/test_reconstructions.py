@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.article.crops import read_original
-from deconvbench.plots.article.reconstructions import draw_figure_7
+from deconvbench.plots.article.reconstructions import draw_figure_7, stretch_contrast
 from deconvbench.tables.trained import Trained
+from deconvbench.tables.trained_networks import MAIN_NETWORK
 from tests.plots.article.conftest import list_images, list_outlines, read_one
 from tests.plots.article.made_results import IMAGES, make_trained
 
@@ -46,14 +47,14 @@ def test_one_part_is_magnified_in_each_row(trained: Trained) -> None:
         part = (slice(int(top), int(top + height)), slice(int(left), int(left + width)))
         for column in range(3):
             whole, enlarged = pictures[6 * row + 2 * column : 6 * row + 2 * column + 2]
-            np.testing.assert_array_equal(enlarged, whole[part])
+            np.testing.assert_array_equal(enlarged, stretch_contrast(whole[part]))
     sizes = {axes.get_window_extent().height for axes in figure.axes}
     assert max(sizes) - min(sizes) < 0.01
 
 
 def test_the_heading_says_what_was_compared(trained: Trained, assert_legible: Legible) -> None:
     heading = " ".join(text.replace("\n", " ") for text, _ in assert_legible(draw_figure_7(trained)))
-    assert "after 500 training steps (norm: instance)" in heading
+    assert "after 500 training steps (reconstruction). The outlined part" in heading
     assert "the test images themselves read −0.10" in heading
     untold = replace(trained, results=trained.results.iloc[:0])
     heading = " ".join(text.replace("\n", " ") for text, _ in assert_legible(draw_figure_7(untold)))
@@ -64,7 +65,7 @@ def test_other_networks_and_fewer_images(trained: Trained, assert_legible: Legib
     figure = draw_figure_7(trained, upsamplers=(("subpixel", 3), ("subpixel_icnr", 3)), max_images=1)
     texts = [text for text, _ in assert_legible(figure)]
     assert {"subpixel k3", "subpixel_icnr k3"} <= set(texts)
-    assert any("(2 more images are in the table)" in text.replace("\n", " ") for text in texts)
+    assert any("(2 more photographs are in the table)" in text.replace("\n", " ") for text in texts)
     assert len(list_images(figure)) == 6
 
 
@@ -87,3 +88,25 @@ def test_what_is_missing_is_said(trained: Trained, tmp_path: Path) -> None:
     (tmp_path / "crops" / "originals" / "reconstruction-coffee.png").unlink()
     with pytest.raises(EmptyFigureError, match="reconstruction-coffee.png': there is no such file"):
         draw_figure_7(lost)
+
+
+def test_contrast_is_stretched_about_the_mean_colour() -> None:
+    pixels = np.full((4, 4, 3), (100, 150, 250), np.uint8)
+    pixels[::2] -= 10
+    stretched = stretch_contrast(pixels, 3)
+    assert stretched[0, 0].tolist() == [80, 130, 230]
+    # beyond white nothing is brighter
+    assert stretched[1, 0].tolist() == [110, 160, 255]
+    np.testing.assert_array_equal(stretch_contrast(pixels, 1), pixels)
+
+
+def test_each_photograph_is_shown_by_its_strongest_square(tmp_path: Path, assert_legible: Legible) -> None:
+    # a square's level grows with the length of its name, see made_results
+    images = ("chelsea-left", "chelsea-upper", "rocket-half")
+    other = replace(MAIN_NETWORK, task="super-resolution")
+    layers = (("transposed", 3), ("nearest_conv", 3))
+    made = make_trained(tmp_path, layers=layers, images=images, networks=(MAIN_NETWORK, other), seeds=1)
+    texts = [text for text, _ in assert_legible(draw_figure_7(made, task="super-resolution"))]
+    assert {"chelsea-upper", "rocket-half"} <= set(texts)
+    assert "chelsea-left" not in texts
+    assert "Figure 7: the same network with its upsamplers exchanged, super-resolution" in texts

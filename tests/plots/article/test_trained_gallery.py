@@ -13,6 +13,7 @@ from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.article.crops import find_window, list_crops, pick_last, read_crop, read_original
 from deconvbench.plots.article.trained_gallery import draw_gallery
 from deconvbench.tables.trained import Trained
+from deconvbench.tables.trained_networks import MAIN_NETWORK
 from tests.plots.article.conftest import list_images
 from tests.plots.article.made_results import LAYERS, make_trained
 from tests.plots.made_tables import ALL_LAYERS
@@ -56,7 +57,7 @@ def test_another_image_and_another_guide(trained: Trained, tmp_path: Path, asser
     assert "rocket, as each network gives it back" in texts
     # without the article's deconvolution the part is chosen by what shows the most
     other = make_trained(tmp_path, layers=(("nearest_conv", 3), ("subpixel", 3)), images=("coffee",), seeds=1)
-    figure = draw_gallery(other, norm="instance")
+    figure = draw_gallery(other, network=MAIN_NETWORK)
     shown = read_crop(other, pick_last(list_crops(other)).query("upsampler == 'subpixel'").iloc[0])
     window = find_window(shown.pixels, read_original(other, "coffee"), 4, (64, 64))
     np.testing.assert_array_equal(list_images(figure)[-1], shown.pixels[window])

@@ -13,6 +13,7 @@ from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.article.crops import read_original
 from deconvbench.plots.article.training_course import COURSES, draw_figure_5
 from deconvbench.tables.trained import Trained
+from deconvbench.tables.trained_networks import MAIN_NETWORK
 from tests.plots.article.conftest import list_images, read_line, read_one
 from tests.plots.article.made_results import STEPS, make_trained
 
@@ -64,11 +65,28 @@ def test_only_layers_with_a_curve_are_drawn(trained: Trained, assert_legible: Le
 
 
 def test_nothing_trained_is_no_figure() -> None:
-    with pytest.raises(EmptyFigureError, match="no curve of any of the layers"):
+    with pytest.raises(EmptyFigureError, match="^trained: nothing of reconstruction$"):
         draw_figure_5(Trained())
 
 
-def test_one_seed_without_norm_is_drawn(tmp_path: Path, assert_legible: Legible) -> None:
-    single = make_trained(tmp_path, layers=(("transposed", 3),), images=("coffee",), norms=("none",), seeds=1)
-    texts = [text.replace("\n", " ") for text, _ in assert_legible(draw_figure_5(single))]
-    assert any("means over 1 seed, " in text and "norm: none" in text for text in texts)
+def test_one_seed_of_an_earlier_network_is_drawn(tmp_path: Path, assert_legible: Legible) -> None:
+    article = replace(MAIN_NETWORK, norm="instance", recipe="plain")
+    single = make_trained(tmp_path, layers=(("transposed", 3),), images=("coffee",), networks=(article,), seeds=1)
+    (heading,) = [
+        text.replace("\n", " ") for text, _ in assert_legible(draw_figure_5(single)) if text.startswith("CBA, ")
+    ]
+    assert "means over 1 seed, " in heading
+    assert heading.endswith("Networks: reconstruction, instance norm, plain recipe.")
+
+
+def test_the_other_task_is_drawn_from_its_own_networks(tmp_path: Path, assert_legible: Legible) -> None:
+    other = replace(MAIN_NETWORK, task="super-resolution")
+    layers = (("transposed", 3), ("nearest_conv", 3))
+    both = make_trained(tmp_path, layers=layers, images=("coffee",), networks=(MAIN_NETWORK, other), seeds=2)
+    few = (both.curves["upsampler"] == "transposed") & (both.curves["seed"] == 1)
+    shown = replace(both, curves=both.curves[~few])
+    texts = [text.replace("\n", " ") for text, _ in assert_legible(draw_figure_5(shown, task="super-resolution"))]
+    assert "Figure 5: the checkerboard through training, super-resolution" in texts
+    assert any("means over 1 to 2 seeds, " in text and "Networks: super-resolution." in text for text in texts)
+    with pytest.raises(EmptyFigureError, match="nothing of super-resolution"):
+        draw_figure_5(replace(both, curves=both.curves[both.curves["task"] == "reconstruction"]), task=other.task)

@@ -19,6 +19,9 @@ from deconvbench.plots.article.trained_gallery import draw_gallery
 from deconvbench.plots.article.training_course import draw_figure_5
 from deconvbench.tables.trained import Trained
 
+# beside the article's own
+_SECOND_TASK = "super-resolution"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caption:
@@ -74,6 +77,11 @@ CAPTIONS: Mapping[str, Caption] = {
         "could be told from the content.",
         claim="Artifacts are model-inherent and not related to training.",
     ),
+    "figure_5_super_resolution": Caption(
+        title="Figure 5, super-resolution: the first iteration against the last",
+        text="The same for networks that double the size of a picture, with a single upsampler at their end.",
+        claim="",
+    ),
     "figure_6": Caption(
         title="Figure 6: overlap of kernel 4 with stride 2",
         text="Inside, every cell is visited four times; only the border is uneven. The counts ignore the "
@@ -83,15 +91,26 @@ CAPTIONS: Mapping[str, Caption] = {
     ),
     "figure_7": Caption(
         title="Figure 7: deconvolution against resize-convolution",
-        text="Compare the enlarged parts from left to right: below each stands the checkerboard of its whole crop "
-        "in 8-bit levels, and its PSNR.",
+        text="Compare the enlarged parts, of higher contrast, from left to right: below each stands the "
+        "checkerboard of its whole crop in 8-bit levels, and its PSNR.",
         claim="To fully avoid artifacts, it is best to avoid the deconvolution and implement a padding/upsampling "
         "directly followed by a convolutional layer instead.",
+    ),
+    "figure_7_super_resolution": Caption(
+        title="Figure 7, super-resolution: deconvolution against resize-convolution",
+        text="The same for networks that double the size of a picture, with a single upsampler at their end.",
+        claim="",
     ),
     "gallery": Caption(
         title="The same picture from every network that was trained",
         text="The weakest checkerboard comes first and the strongest last; a picture can be free of checkerboards "
         "and blurred all the same, so look at the PSNR too.",
+        claim="",
+    ),
+    "gallery_super_resolution": Caption(
+        title="The same picture from every network for super-resolution",
+        text="The weakest checkerboard comes first and the strongest last; here a network sees the small picture "
+        "and adds what it lacks.",
         claim="",
     ),
     "segmentation": Caption(
@@ -128,9 +147,12 @@ def draw_article_figures(trained: Trained) -> dict[str, Figure]:
         "figure_3": draw_figure_3,
         "figure_4": draw_figure_4,
         "figure_5": lambda: draw_figure_5(trained),
+        "figure_5_super_resolution": lambda: draw_figure_5(trained, task=_SECOND_TASK),
         "figure_6": draw_figure_6,
         "figure_7": lambda: draw_figure_7(trained),
+        "figure_7_super_resolution": lambda: draw_figure_7(trained, task=_SECOND_TASK),
         "gallery": lambda: draw_gallery(trained),
+        "gallery_super_resolution": lambda: draw_gallery(trained, task=_SECOND_TASK),
         "segmentation": lambda: draw_task(trained, "segmentation"),
         "style_transfer": lambda: draw_task(trained, "style-transfer"),
     }

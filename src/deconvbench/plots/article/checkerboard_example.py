@@ -35,7 +35,7 @@ from deconvbench.plots.article.spectra import list_grid_lines, measure_spectrum
 from deconvbench.plots.style import FONT_PT, figure_style
 from deconvbench.records.layers import NamedLayer
 from deconvbench.tables.trained import Trained
-from deconvbench.tables.trained_networks import MAIN_TASK
+from deconvbench.tables.trained_networks import MAIN_TASK, Network
 
 _DOTS = 3
 # the part that is shown enlarged, as tall as the whole is then
@@ -49,7 +49,11 @@ _ENDS = (2, 99.9)
 
 
 def draw_figure_1(
-    trained: Trained, *, layer: NamedLayer = DECONVOLUTION, image: str | None = None, norm: str | None = None
+    trained: Trained,
+    *,
+    layer: NamedLayer = DECONVOLUTION,
+    image: str | None = None,
+    network: Network | None = None,
 ) -> Figure:
     """Draw a crop of a network's output, a part of it enlarged and its spectrum; the original below it.
 
@@ -61,8 +65,8 @@ def draw_figure_1(
         Upsampler of the network and its kernel size.
     image : str, optional
         Test image; by default the one with the strongest checkerboard.
-    norm : str, optional
-        Of the network; by default ``instance`` where there is any.
+    network : Network, optional
+        By default the one that stands for the task (`find_network`).
 
     Returns
     -------
@@ -77,7 +81,7 @@ def draw_figure_1(
     ----------
     The article's Figure 1.
     """
-    rows = pick_last(pick_layer(list_crops(trained, norm=norm), layer))
+    rows = pick_last(pick_layer(list_crops(trained, network=network), layer))
     if image is not None:
         rows = rows[rows["image"] == image]
         if rows.empty:

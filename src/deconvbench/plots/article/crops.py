@@ -21,9 +21,9 @@ from deconvbench.records.layers import NamedLayer
 from deconvbench.records.schema import LAYER_COLUMNS
 from deconvbench.records.training_tasks import get_task
 from deconvbench.tables.trained import Trained
-from deconvbench.tables.trained_networks import MAIN_NETWORK, MAIN_TASK
+from deconvbench.tables.trained_networks import MAIN_TASK, Network, find_network, keep_network
 
-# a layer as a figure asks for it: name in the registry and kernel size
+# of an edge, where padding shows too
 _RIM_PERIODS = 2
 # what the article calls deconvolution, and its remedy
 DECONVOLUTION: NamedLayer = ("transposed", 3)
@@ -56,21 +56,30 @@ class Crop:
     pixels: Pixels
 
 
-def choose_norm(frame: pd.DataFrame, norm: str | None = None) -> str:
-    """Choose the norm of the networks that a figure shows.
+def choose_network(frame: pd.DataFrame, network: Network | None = None, task: str = MAIN_TASK) -> Network:
+    """Choose the network that a figure shows.
 
     Parameters
     ----------
     frame : DataFrame
-        With the column ``norm``, not empty.
-    norm : str, optional
-        The one asked for; by default ``instance``, as the article's network has it, where there is any.
+        Results, curves or images of training experiments.
+    network : Network, optional
+        The one asked for; by default the one that stands for the task (`find_network`).
+    task : str
+        Of the network by default.
+
+    Raises
+    ------
+    EmptyFigureError
+        If the frame has no row of it.
     """
-    known = sorted(set(map(str, frame["norm"])))
-    return norm or (MAIN_NETWORK.norm if MAIN_NETWORK.norm in known else known[0])
+    chosen = network or find_network(frame, task)
+    if chosen is None or keep_network(frame, chosen).empty:
+        raise EmptyFigureError(f"trained: nothing of {task if chosen is None else chosen.title}")
+    return chosen
 
 
-def list_crops(trained: Trained, *, task: str = MAIN_TASK, norm: str | None = None) -> pd.DataFrame:
+def list_crops(trained: Trained, *, task: str = MAIN_TASK, network: Network | None = None) -> pd.DataFrame:
     """List the rows of the images' table that have a crop.
 
     Parameters
@@ -79,13 +88,13 @@ def list_crops(trained: Trained, *, task: str = MAIN_TASK, norm: str | None = No
         Results of training experiments.
     task : str
         Task of the networks.
-    norm : str, optional
-        See `choose_norm`.
+    network : Network, optional
+        See `choose_network`.
 
     Returns
     -------
     DataFrame
-        Not empty, of one task and norm; of seeds, the first that has crops.
+        Not empty, of one network but for its upsamplers; of seeds, the first that has crops.
 
     Raises
     ------
@@ -93,13 +102,12 @@ def list_crops(trained: Trained, *, task: str = MAIN_TASK, norm: str | None = No
         If there is none.
     """
     folder = _get_folder(trained)
-    rows = trained.images
-    rows = rows[rows["crop"].notna() & (rows["task"] == task)]
-    if len(rows):
-        rows = rows[rows["norm"] == choose_norm(rows, norm)]
-    if rows.empty:
-        wanted = task if norm is None else f"{task} with norm {norm}"
-        raise EmptyFigureError(f"trained: {str(folder)!r} has no crops of {wanted}")
+    rows = trained.images[trained.images["crop"].notna()]
+    try:
+        rows = keep_network(rows, choose_network(rows, network, task))
+    except EmptyFigureError:
+        wanted = task if network is None else network.title
+        raise EmptyFigureError(f"trained: {str(folder)!r} has no crops of {wanted}") from None
     first: pd.DataFrame = rows[rows["seed"] == rows["seed"].min()]
     return first
 
@@ -153,6 +161,24 @@ def find_strongest(rows: pd.DataFrame) -> str:
     """
     means = rows.groupby("image", sort=False)["checkerboard_levels"].mean()
     return str(means.sort_values(ascending=False, kind="stable", na_position="last").index[0])
+
+
+def choose_squares(rows: pd.DataFrame) -> list[str]:
+    """Choose of each photograph the square on which a network's checkerboard is strongest.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `pick_last` and `pick_layer`: a row for each square, whose names end in what part of the photograph
+        they are (``coffee-upper``).
+
+    Returns
+    -------
+    list of str
+        A square for each photograph, in the order of the table.
+    """
+    photographs = rows["image"].str.rpartition("-")[0].where(rows["image"].str.contains("-"), rows["image"])
+    return [find_strongest(part) for _, part in rows.groupby(photographs, sort=False)]
 
 
 def read_crop(trained: Trained, row: "pd.Series[Any]") -> Crop:
@@ -271,6 +297,19 @@ def _measure_ripple(residual: npt.NDArray[np.float64], period: int) -> float:
     height, width, channels = residual.shape
     phases = residual.reshape(height // period, period, width // period, period, channels).mean(axis=(0, 2))
     return float(np.sqrt(phases.var(axis=(0, 1)).mean()))
+
+
+def name_sheet(title: str, network: Network) -> str:
+    """Name a figure that is drawn for several tasks: the others than the article's are named.
+
+    Parameters
+    ----------
+    title : str
+        Of the figure.
+    network : Network
+        That it shows.
+    """
+    return title if network.task == MAIN_TASK else f"{title}, {network.task}"
 
 
 def describe_scores(crop: Crop) -> str:

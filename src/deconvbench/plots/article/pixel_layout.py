@@ -139,7 +139,7 @@ def fold(text: str) -> tuple[str, int]:
     top : int
         In dots from the figure's upper edge, with room for a line above what is placed there.
     """
-    lines = textwrap.wrap(text, _LINE_CHARACTERS)
+    lines = textwrap.wrap(text, _LINE_CHARACTERS, break_on_hyphens=False)
     return "\n".join(lines), _FIRST_LINE + (2 + len(lines)) * LINE + 20
 
 

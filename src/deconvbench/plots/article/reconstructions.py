@@ -10,12 +10,14 @@ from deconvbench.plots.article.crops import (
     DECONVOLUTION,
     RESIZE_CONVOLUTION,
     Crop,
-    choose_norm,
+    choose_network,
+    choose_squares,
     describe_scores,
     find_window,
     format_levels,
     get_period,
     list_crops,
+    name_sheet,
     pick_last,
     pick_layer,
     read_crop,
@@ -37,20 +39,23 @@ from deconvbench.plots.article.pixel_layout import (
 from deconvbench.plots.style import FONT_PT, INK, figure_style, style_layer
 from deconvbench.records.layers import NamedLayer
 from deconvbench.tables.trained import Trained, find_target_level
-from deconvbench.tables.trained_networks import MAIN_TASK
+from deconvbench.tables.trained_networks import MAIN_TASK, Network
 
 _DOTS = 2
 # the part that is shown enlarged beside its crop, as tall as the crop is then
 _WINDOW = (32, 20)
 _GAP = 6
+# of the enlarged part about its mean colour: a grid of one or two levels is there to be seen, not on every screen
+_CONTRAST = 3
 
 
 def draw_figure_7(
     trained: Trained,
     *,
+    task: str = MAIN_TASK,
     upsamplers: Sequence[NamedLayer] = (DECONVOLUTION, RESIZE_CONVOLUTION),
     max_images: int = 3,
-    norm: str | None = None,
+    network: Network | None = None,
 ) -> Figure:
     """Draw a row for each test image: the original, then what each network made of it, each with a part enlarged.
 
@@ -58,12 +63,14 @@ def draw_figure_7(
     ----------
     trained : Trained
         Results with crops.
+    task : str
+        What the networks were trained for.
     upsamplers : sequence of (str, int or None)
         Two upsamplers and their kernel sizes; the first chooses the part that is enlarged.
     max_images : int
         Most rows.
-    norm : str, optional
-        Of the networks; by default ``instance`` where there is any.
+    network : Network, optional
+        By default the one that stands for the task (`find_network`).
 
     Returns
     -------
@@ -78,25 +85,26 @@ def draw_figure_7(
     ----------
     The article's Figure 7.
     """
-    rows = pick_last(list_crops(trained, norm=norm))
+    rows = pick_last(list_crops(trained, task=task, network=network))
     parts = [pick_layer(rows, layer) for layer in upsamplers]
     names = [str(name) for name in parts[0]["image"] if all((part["image"] == name).any() for part in parts)]
     if not names:
         raise EmptyFigureError("trained: no test image has a crop of each of the networks asked for")
+    names = choose_squares(parts[0][parts[0]["image"].isin(names)])
     shown = names[:max_images]
     crops = [[read_crop(trained, part[part["image"] == name].iloc[0]) for part in parts] for name in shown]
-    originals = [read_original(trained, name) for name in shown]
-    period = get_period(MAIN_TASK)
+    originals = [read_original(trained, name, task) for name in shown]
+    period = get_period(task)
     windows = [
         find_window(row[0].pixels, true, period, _WINDOW) for row, true in zip(crops, originals, strict=True)
     ]
     height = _DOTS * max(len(pixels) for pixels in originals)
-    used = choose_norm(rows, norm)
-    text, top = fold(_describe(trained, crops, used, describe_rest(len(names) - len(shown), "images")))
+    used = choose_network(rows, network, task)
+    text, top = fold(_describe(trained, crops, used, describe_rest(len(names) - len(shown), "photographs")))
     step = height + 2 * LINE
     with figure_style():
         figure = make_sheet(top + step * len(shown) + MARGIN // 2)
-        write_heading(figure, "Figure 7: the same network with its upsamplers exchanged", text)
+        write_heading(figure, name_sheet("Figure 7: the same network with its upsamplers exchanged", used), text)
         lefts = np.linspace(MARGIN, WIDTH - MARGIN - _measure_width(height), 1 + len(upsamplers)).astype(int)
         heads = [("original", INK), *_name_columns(crops[0], upsamplers)]
         for left, (head, colour) in zip(lefts, heads, strict=True):
@@ -123,14 +131,15 @@ def _name_columns(row: Sequence[Crop], layers: Sequence[NamedLayer]) -> list[tup
     ]
 
 
-def _describe(trained: Trained, crops: Sequence[Sequence[Crop]], norm: str, rest: str) -> str:
+def _describe(trained: Trained, crops: Sequence[Sequence[Crop]], network: Network, rest: str) -> str:
     steps = sorted({crop.step for row in crops for crop in row})
-    target = find_target_level(trained, norm=norm)
+    target = find_target_level(trained, network)
     own = "" if target is None else f"; the test images themselves read {format_levels(target)}"
     return (
-        f"Crops of test images after {' or '.join(f'{step:,}' for step in steps)} training steps (norm: {norm}), "
-        f"with the outlined part enlarged{rest}: it is chosen where the first network's grid is strongest and the "
-        "image calm. CBA is the checkerboard of the residual, in 8-bit levels (RMS), where around 0 there is "
+        f"Test images after {' or '.join(f'{step:,}' for step in steps)} training steps ({network.title}){rest}. "
+        f"The outlined part is enlarged, its contrast in all columns {_CONTRAST} times as high: of each "
+        "photograph it is where the first network's checkerboard is strongest, and the image calm. CBA is the "
+        "checkerboard of the residual over the whole crop, in 8-bit levels (RMS), where around 0 there is "
         f"none{own}."
     )
 
@@ -138,4 +147,23 @@ def _describe(trained: Trained, crops: Sequence[Sequence[Crop]], norm: str, rest
 def _draw_pair(figure: Figure, left: int, top: int, pixels: Pixels, window: Window) -> None:
     outline_window(place_picture(figure, left, top, pixels, _DOTS), window)
     height = _DOTS * len(pixels)
-    place_picture(figure, left + height + _GAP, top, pixels[window], height // _WINDOW[0])
+    place_picture(figure, left + height + _GAP, top, stretch_contrast(pixels[window]), height // _WINDOW[0])
+
+
+def stretch_contrast(pixels: Pixels, factor: float = _CONTRAST) -> Pixels:
+    """Multiply what each pixel is away from the picture's mean colour.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (H, W, 3), uint8
+        A picture.
+    factor : float
+        By how much.
+
+    Returns
+    -------
+    ndarray, shape (H, W, 3), uint8
+        With the same mean colour, but for what is cut off at 0 and 255.
+    """
+    mean = pixels.mean(axis=(0, 1))
+    return np.rint((mean + factor * (pixels - mean)).clip(0, 255)).astype(np.uint8)

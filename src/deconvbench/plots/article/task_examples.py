@@ -40,6 +40,7 @@ from deconvbench.plots.style import FONT_PT, INK, figure_style, style_layer
 from deconvbench.records.layers import NamedLayer
 from deconvbench.records.training_tasks import get_task
 from deconvbench.tables.trained import Trained
+from deconvbench.tables.trained_networks import find_network, keep_network
 
 _DOTS = 2
 # height and width in pixels of the part that is shown enlarged below its crop, as wide as the crop is
@@ -177,8 +178,10 @@ def _order_images(parts: Sequence[pd.DataFrame]) -> list[str]:
 def _describe_layer(trained: Trained, task: str, layer: NamedLayer) -> str:
     """How well networks of a layer do, as the mean over their seeds."""
     facts = get_task(task)
-    rows = trained.results
-    values = pick_layer(rows[rows["task"] == task], layer)[facts.headline].dropna()
+    rows = keep_network(trained.results, find_network(trained.results, task))
+    if rows.empty:
+        return ""
+    values = pick_layer(rows, layer)[facts.headline].dropna()
     return facts.headline_text.format(float(values.mean())) if len(values) else ""
 
 

@@ -10,13 +10,14 @@ from deconvbench.analysis.selection import EmptyFigureError, describe_rest
 from deconvbench.plots.article.crops import (
     DECONVOLUTION,
     Crop,
-    choose_norm,
+    choose_network,
     find_strongest,
     find_window,
     format_decibels,
     format_levels,
     get_period,
     list_crops,
+    name_sheet,
     pick_last,
     read_crop,
     read_original,
@@ -33,7 +34,7 @@ from deconvbench.plots.article.pixel_layout import (
 )
 from deconvbench.plots.style import FONT_PT, figure_style, style_layer
 from deconvbench.tables.trained import Trained
-from deconvbench.tables.trained_networks import MAIN_TASK
+from deconvbench.tables.trained_networks import MAIN_TASK, Network
 
 _COLUMNS, _DOTS, _SIDE = 5, 4, 64
 
@@ -44,7 +45,7 @@ def draw_gallery(
     task: str = MAIN_TASK,
     image: str | None = None,
     max_layers: int = 24,
-    norm: str | None = None,
+    network: Network | None = None,
 ) -> Figure:
     """Draw a part of one test image as each network gives it back, and the original.
 
@@ -58,8 +59,8 @@ def draw_gallery(
         Test image; by default the one with the strongest checkerboard, on average over the networks.
     max_layers : int
         Most networks; the rest are counted in the heading.
-    norm : str, optional
-        Of the networks; by default ``instance`` where there is any.
+    network : Network, optional
+        By default the one that stands for the task (`find_network`).
 
     Returns
     -------
@@ -70,7 +71,7 @@ def draw_gallery(
     EmptyFigureError
         If there is no crop, or a file is missing.
     """
-    rows = pick_last(list_crops(trained, task=task, norm=norm))
+    rows = pick_last(list_crops(trained, task=task, network=network))
     if image is None:
         image = find_strongest(rows)
     rows = rows[rows["image"] == image]
@@ -85,16 +86,17 @@ def draw_gallery(
     window = find_window(_pick_guide(shown).pixels, original, period, (side, side))
     tile = _DOTS * side
     down = tile + 3 * LINE
+    shown_network = choose_network(rows, network, task)
     rest = describe_rest(len(rows) - len(shown), "networks")
     text, top = fold(
-        f"{side}×{side} pixels after {_list_steps(rows)} training steps; task: {task}, norm: "
-        f"{choose_norm(rows, norm)}; the weakest checkerboard first{rest}. CBA: checkerboard of the residual in "
+        f"{side}×{side} pixels after {_list_steps(rows)} training steps ("
+        f"{shown_network.title}); the weakest checkerboard first{rest}. CBA: checkerboard of the residual in "
         "8-bit levels (RMS), around 0 there is none; PSNR in dB."
     )
     top -= LINE  # no column has a title
     with figure_style():
         figure = make_sheet(top + down * -(-(len(shown) + 1) // _COLUMNS))
-        write_heading(figure, f"{image}, as each network gives it back", text)
+        write_heading(figure, name_sheet(f"{image}, as each network gives it back", shown_network), text)
         lefts = np.linspace(MARGIN, WIDTH - MARGIN - _DOTS * _SIDE, _COLUMNS).astype(int)
         place_picture(figure, int(lefts[0]), top, original[window], _DOTS)
         write(figure, lefts[0], top + tile + 4, "original", weight="bold", fontsize=FONT_PT - 1)

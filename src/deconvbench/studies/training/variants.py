@@ -1,14 +1,13 @@
 """Variants of a training task's network: one thing is changed, to see what it does.
 
-Names and meanings; `networks` and `first_weights` make them true.
+What each changes; `networks` and `first_weights` make it true, and `records.variants` has the words for it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deconvbench.records.training_tasks import TRAINING_TASKS
-
-STANDARD = "standard"
+from deconvbench.records.variants import STANDARD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +16,6 @@ class Variant:
 
     Parameters
     ----------
-    meaning : str
-        For help and tables.
     tasks : tuple of str
         Tasks that have it.
     last_kernel_size : int or None
@@ -27,19 +24,16 @@ class Variant:
         Factor of the upsamplers' first weights; other than 1 with the tuned recipe alone.
     """
 
-    meaning: str
     tasks: tuple[str, ...] = ("reconstruction", "super-resolution")
     last_kernel_size: int | None = None
     upsampler_gain: float = 1.0
 
 
 VARIANTS: Mapping[str, Variant] = {
-    STANDARD: Variant(meaning="the task's own network", tasks=tuple(TRAINING_TASKS)),
-    "last-1": Variant(meaning="the last layer is a 1×1 convolution", last_kernel_size=1),
-    "last-3": Variant(meaning="the last layer is a 3×3 convolution", last_kernel_size=3),
-    "last-9": Variant(
-        meaning="the last layer is a 9×9 convolution", tasks=("super-resolution",), last_kernel_size=9
-    ),
-    "gain-0.5": Variant(meaning="the upsamplers' first weights are half as large", upsampler_gain=0.5),
-    "gain-2": Variant(meaning="the upsamplers' first weights are twice as large", upsampler_gain=2.0),
+    STANDARD: Variant(tasks=tuple(TRAINING_TASKS)),
+    "last-1": Variant(last_kernel_size=1),
+    "last-3": Variant(last_kernel_size=3),
+    "last-9": Variant(tasks=("super-resolution",), last_kernel_size=9),
+    "gain-0.5": Variant(upsampler_gain=0.5),
+    "gain-2": Variant(upsampler_gain=2.0),
 }
