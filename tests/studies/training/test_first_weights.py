@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from deconvbench.studies.training.networks import build_network
 from deconvbench.studies.training.settings import TASKS, TUNED_SETTINGS, TrainingSettings, choose_layers
+from deconvbench.studies.training.variants import VARIANTS
 from tests.tiny_training import TINY
 
 LAYERS = choose_layers(all_upsamplers=True)
@@ -56,7 +57,7 @@ def test_upsamplers_keep_the_power_of_what_they_get(task: str, upsampler: str, k
         assert 0.4 < float(seen.square().mean() / before.square().mean()) < 2.5
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", VARIANTS["gain-2"].tasks)
 @pytest.mark.parametrize("upsampler", ["transposed", "nearest_conv", "separable_transposed"])
 def test_a_gain_of_the_first_weights_is_that_of_the_upsampler(task: str, upsampler: str) -> None:
     settings = replace(SETTINGS, task=task, upsampler=upsampler)
