@@ -135,18 +135,16 @@ class SwitchedNetwork(TransformationNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """Give images back, as `TransformationNetwork.forward`."""
-        y, switches = x - _MIDDLE_GREY, []
-        # convolution, norm and ReLU each
+        # convolution or upsampler, norm and ReLU each
         first, second, third = self.encoder[:3], self.encoder[3:6], self.encoder[6:]
-        y = first(y)
+        switches: list[Tensor] = []
+        y: Tensor = first(x - _MIDDLE_GREY)
         for stage in (second, third):
             y, indices = functional.max_pool2d(stage(y), self._scale_factor, return_indices=True)
             switches.append(indices)
         y = self.blocks(y)
-        for upsampler, *rest in (self.decoder[:3], self.decoder[3:]):
-            y = upsampler(y, switches.pop())
-            for layer in rest:
-                y = layer(y)
+        for upsampler, rest in ((self.decoder[0], self.decoder[1:3]), (self.decoder[3], self.decoder[4:])):
+            y = rest(upsampler(y, switches.pop()))
         y = self.last(y)
         return y + _MIDDLE_GREY
 
