@@ -210,6 +210,28 @@ def measure_efficiency(context: Context) -> Evidence:
     return evidence
 
 
+def measure_range(context: Context, layer: NamedLayer, name: str) -> Evidence:
+    """Compare what another layer takes with `transposed` k3, over the sizes of a run.
+
+    Parameters
+    ----------
+    context : Context
+        Its run is read.
+    layer : (str, int or None)
+        Upsampler and kernel.
+    name : str
+        Of the ratio.
+
+    Returns
+    -------
+    dict
+        ``<name>_least`` and ``<name>_most`` over all cases that have both; empty where there are none.
+    """
+    rows = [] if context.tables is None else _list_measured(context.tables.summary)
+    ratios = [math.exp(ratio[0]) for ratio in _compare_layers(rows, layer, TRANSPOSED)]
+    return {f"{name}_least": min(ratios), f"{name}_most": max(ratios)} if ratios else {}
+
+
 def _list_measured(summary: pd.DataFrame) -> list[Row]:
     rows = list_rows(summary, "summary", SUMMARY_DTYPES)
     return [row for row in rows if row["status"] == "ok" and row["latency_s"]]

@@ -15,6 +15,8 @@ from deconvbench.studies.claims.networks import ICNR, NEAREST, SCALE_FACTOR, SMO
 KERNEL_SIZES = range(2, 9)
 SCALES = (2, 3, 4)
 _SEEDS, _CHANNELS = 4, 8
+# for the claims table
+SIZE = f"{_SEEDS} seeds at random weights"
 
 Found = Mapping[str, float | None]
 

@@ -117,7 +117,7 @@ def judge_divisibility(evidence: Evidence) -> Finding:
             read_interval(view.evidence, name)
             for name in ("remedied_checkerboard_levels", "plain_checkerboard_levels", "remedied_less_plain_levels")
         )
-        votes.append((view, "a smaller checkerboard", _is_reduced(less)))
+        votes.append((view, "a smaller checkerboard", is_reduced(less)))
         effects.append(view.name_effect("remedied_less_plain_levels", "k4 less k3", "levels"))
         text = (
             f"{view.title} {even} levels with k4, {uneven} with k3, a difference of {less}, "
@@ -143,11 +143,23 @@ def judge_divisibility(evidence: Evidence) -> Finding:
         ("ripple of random weights reduced", negate(ripple_ratio.is_above(REDUCED))),
         *count_votes(votes),
     ]
-    return conclude(parts, sentence, effects=effects)
+    return conclude(parts, sentence, effects=effects, size=initial.SIZE)
 
 
-def _is_reduced(less: Interval) -> bool | None:
-    """Whether a difference in levels is a reduction that counts; None where it may be one."""
+def is_reduced(less: Interval) -> bool | None:
+    """Say whether a difference in levels is a reduction that counts.
+
+    Parameters
+    ----------
+    less : Interval
+        A remedied layer's checkerboard less that of the plain one.
+
+    Returns
+    -------
+    bool or None
+        True where it is below 0 and not certain to be less than half a level; False where it is certain not to be
+        a reduction by half a level; None where it may be one.
+    """
     side = less.find_side(HALF_LEVEL)
     if side is None:
         return False if less.low is not None and less.low > -HALF_LEVEL else None
@@ -157,7 +169,7 @@ def _is_reduced(less: Interval) -> bool | None:
 def _tell_reduction(less: Interval) -> str:
     if less.low is None:
         return "with too few seeds to say more"
-    reduced = _is_reduced(less)
+    reduced = is_reduced(less)
     if reduced is None:
         return f"which leaves open whether it is one (anything beyond {write_number(-less.low)} is excluded)"
     return "a reduction" if reduced else f"so it takes away less than {write_number(HALF_LEVEL)} levels, if any"
@@ -268,7 +280,7 @@ def judge_resizing(evidence: Evidence) -> Finding:
         f"At random weights a nearest resize-convolution has {amount} ripple of a constant input, images at "
         f"{images} dB, and a border that is off by {border} of the level; trained: {'; '.join(told)}."
     )
-    return conclude(parts, sentence, effects=effects)
+    return conclude(parts, sentence, effects=effects, size=initial.SIZE)
 
 
 def measure_subpixel(context: Context) -> Evidence:
@@ -357,7 +369,7 @@ def judge_subpixel(evidence: Evidence) -> Finding:
         f"with ICNR {'exactly 0' if icnr <= ARTIFACT_ZERO_BELOW else write_number(icnr)}; trained: "
         f"{'; '.join(told)}."
     )
-    return conclude(parts, sentence, effects=effects)
+    return conclude(parts, sentence, effects=effects, size=initial.SIZE)
 
 
 def _write_ripple(ripple: Interval) -> str:
