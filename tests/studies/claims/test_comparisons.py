@@ -77,7 +77,7 @@ def test_what_stays_open_says_what_is_excluded() -> None:
     ]
     finding = judge_interpolations(measure_interpolations(Context(tables=None, trained=make_trained(rows))))
     assert finding.verdict is Verdict.UNDECIDED
-    assert "(undecided: only differences beyond 1." in finding.sentence
+    assert "(undecided: only differences beyond 1 are excluded) dB" in finding.sentence
 
 
 def make_colours(transposed: float, nearest: float, **changes: Any) -> Context:

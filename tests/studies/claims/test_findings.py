@@ -140,7 +140,7 @@ def test_equal_gains_are_measured_beside_the_claims() -> None:
         for seed in range(8)
     ]
     evidence = measure_findings(Context(tables=None, trained=make_trained(results)))
-    assert evidence[f"{MAIN}_equal_excess_levels"] == pytest.approx(0.9 - 0.5 + 0.035, abs=0.01)
+    assert evidence[f"{MAIN}_equal_excess_levels"] == pytest.approx(0.9 - 0.2 + 0.035, abs=0.01)
     assert "equal_gain_latency_ratio_least" not in evidence
     sentence = write_findings([], evidence)[6]
     assert sentence.startswith("Behind a deconvolution with equal phase gains a checkerboard was detected: ")

@@ -87,6 +87,8 @@ def test_what_holds_is_told_by_its_parts() -> None:
     assert finding.holds == "Holds: a, e; holds in part: d; does not hold: b; undecided: c."
     assert (finding.sentence, finding.size, finding.effects) == ("So.", "9 seeds", ())
     assert conclude([("a", True)], "So.", verdict=R).verdict is R
+    parts = [(f"{what} ({where})", True) for where in ("one, with norm", "two") for what in ("a", "b")]
+    assert conclude(parts, "So.").holds == "Holds: a (one, with norm; two), b (one, with norm; two)."
     assert leave_undecided("run: it").holds == "Not measured: run: it."
 
 

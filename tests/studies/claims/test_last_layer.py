@@ -43,7 +43,7 @@ def test_smoothing_evens_the_noise_but_not_the_ripple() -> None:
     [
         (4.0, Verdict.SUPPORTED, "Odena's “quite effective” does not hold"),
         (1.0, Verdict.SUPPORTED, "Odena's “quite effective” holds"),
-        (0.1, Verdict.REFUTED, "not detected (from 0.5 levels on it would have been)"),
+        (0.1, Verdict.REFUTED, "not detected (from 0.2 levels on it would have been)"),
     ],
     ids=["not_much", "halved", "cured"],
 )

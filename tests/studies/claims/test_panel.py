@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deconvbench.studies.claims.panel import HALF_LEVEL, Ended, Panel, divide, subtract
+from deconvbench.studies.claims.panel import Ended, Panel, divide, subtract
 from tests.studies.claims.made_trained import make_curve, make_images, make_result
 
 
@@ -74,12 +74,12 @@ def test_layers_are_paired_by_seed_and_image() -> None:
 @pytest.mark.parametrize(
     ("changes", "floor"),
     [
-        ({}, HALF_LEVEL),
+        ({}, 0.2),
         ({"detection_levels": 0.8}, 0.8),
         ({"target_checkerboard_levels": 1.5}, 1.5),
         ({"detection_levels": None}, None),
     ],
-    ids=["half_level", "detection", "targets", "unknown"],
+    ids=["as_made", "detection", "targets", "unknown"],
 )
 def test_a_checkerboard_must_stand_out(changes: dict[str, Any], floor: float | None) -> None:
     panel = Panel(seeds=[(end(seed, {"a": 2.0}, **changes),) for seed in range(6)])

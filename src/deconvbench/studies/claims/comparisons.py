@@ -21,7 +21,7 @@ from deconvbench.studies.claims.panel import HALF_LEVEL, Panel, subtract
 
 # differences in PSNR that do not count, in dB; of checkerboards it is half a level. Both were fixed before the
 # results were looked at: .2 dB is 2.3 % of the squared error's root, less than seeds differ by, and what papers on
-# super-resolution begin to speak of; half a level is lost in rounding
+# super-resolution begin to speak of
 SAME_PSNR_DB, SAME_LEVELS = 0.2, HALF_LEVEL
 # rank correlations: from here on clear
 CLEAR_CORRELATION = 0.2

@@ -346,12 +346,12 @@ def judge_efficiency(evidence: Evidence) -> Finding:
         told.append(f"over transposed k{k} {', '.join(costs)}")
     sentence = f"Cost ratios of nearest_conv k3: {'; '.join(told)}{_describe_fast(evidence, kernels)}."
     names = {f"latency_ratio_k{k}": (f"latency over transposed k{k}", "") for k in kernels}
-    cases = [evidence.get(f"{name}_cells") for name in names]
+    cases = [count for name in names if (count := evidence.get(f"{name}_cells")) is not None]
     return conclude(
         parts,
         sentence,
         effects=list_effects(evidence, names),
-        size=" and ".join(f"{count:.0f}" for count in cases if count is not None) + " cases" if any(cases) else "",
+        size=f"{sum(cases):.0f} pairs of cases" if cases else "",
     )
 
 

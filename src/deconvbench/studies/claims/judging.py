@@ -208,9 +208,9 @@ def conclude(
     """
     verdicts = [(name, part if isinstance(part, Verdict) else answer(part)) for name, part in parts]
     groups = [
-        f"{title}: {', '.join(names)}"
+        f"{title}: {_list_names(names)}"
         for each, title in _TITLES.items()
-        if (names := list(dict.fromkeys(name for name, found in verdicts if found is each)))
+        if (names := [name for name, found in verdicts if found is each])
     ]
     holds = "; ".join(groups)
     return Finding(
@@ -220,6 +220,15 @@ def conclude(
         effects=tuple(effects),
         size=size,
     )
+
+
+def _list_names(names: Sequence[str]) -> str:
+    """List parts, each once, and those of several networks together: ``a (one; another), b``."""
+    networks: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        what, _, network = name.removesuffix(")").partition(" (")
+        networks.setdefault(what, []).extend([network] if network else [])
+    return ", ".join(f"{what} ({'; '.join(known)})" if known else what for what, known in networks.items())
 
 
 def leave_undecided(reason: str) -> Finding:

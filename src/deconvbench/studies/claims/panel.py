@@ -17,7 +17,8 @@ from deconvbench.studies.claims.claim import Evidence
 
 Row = Mapping[str, Any]
 
-# 8-bit levels: a smaller checkerboard is lost when an image is rounded to whole levels
+# 8-bit levels: differences between checkerboards that are smaller are less than half the smallest step between two
+# greys. It is not a limit of detection: where an image is not flat, less than it survives rounding
 HALF_LEVEL = 0.5
 _RIPPLES = tuple(name for name in LATER_SCORE_COLUMNS if name.startswith("effective_ripple"))
 
@@ -62,13 +63,13 @@ class Ended:
         Returns
         -------
         float or None
-            In 8-bit levels, the largest of what could be mistaken for it (the detection level), what the targets
-            have themselves, and half a level. None where the network gave no finite output.
+            In 8-bit levels, the larger of what could be mistaken for it (the detection level) and what the targets
+            have themselves. None where the network gave no finite output.
         """
         scores = self.find_scores(step)
         detection: float | None = None if scores is None else scores["detection_levels"]
         target: float | None = self.row["target_checkerboard_levels"]
-        return None if detection is None or target is None else max(detection, target, HALF_LEVEL)
+        return None if detection is None or target is None else max(detection, target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Claims 7, 8 and 14: the checkerboard before training, after it, and behind two layers instead of one.
 
 Everything is read from the results of training experiments, seed by seed; only the overlap of stacks is geometry.
-A checkerboard counts as present where it exceeds the detection level, what the targets have, and half a level.
+A checkerboard counts as present where it exceeds the detection level and what the targets have.
 """
 
 import itertools
