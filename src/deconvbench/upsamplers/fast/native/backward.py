@@ -3,8 +3,8 @@
 Forward, a tile's 4×4 output pixels are P·(W·(Q·x)): combinations Q of input pixels, products with the weights W of
 the channels, sums P of products. So the gradient to the input is Qᵀ·Wᵀ·Pᵀ of that to the output, and the gradient
 to the weights of the products is, tile by tile, Pᵀ of the gradient times Q·x: 25 multiply-accumulates per 16
-output pixels each, where the plain form has 144. The gradient to the nine taps is the transposed transform of that.
-Exact but for rounding, as the form itself is (`tiled` has its matrices).
+output pixels each, where the plain form has 144. The gradient to the nine taps is the transposed transform of
+that. Exact but for rounding, as the form itself is (`tiled` has its matrices).
 
 Works on the memory of plain tensors and records nothing: who wants gradients of these gradients, or of many at
 once, takes torch's operations.
