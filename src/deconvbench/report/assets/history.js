@@ -16,7 +16,8 @@
 
   /* Of the points of a case the one at a commit, or the nearest. */
   function findPoint(series) {
-    const asked = Number(page.get("commit", data.commits.length - 1));
+    const given = Number(page.get("commit", data.commits.length - 1));
+    const asked = Number.isFinite(given) ? given : data.commits.length - 1;
     return d3.least(series.points, point => Math.abs(point[PLACE] - asked));
   }
 
