@@ -33,7 +33,7 @@ def make_series(values: Sequence[float], positions: Sequence[int] | None = None)
     places = range(len(values)) if positions is None else positions
     return Series(
         case_id="a", metric=LATENCY, baseline="", positions=np.array(places),
-        logs=[np.array([value]) for value in values], common=np.zeros(len(values)),
+        logs=[np.array([value]) for value in values], means=np.array(values), common=np.zeros(len(values)),
     )  # fmt: skip
 
 

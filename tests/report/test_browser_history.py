@@ -39,7 +39,8 @@ def test_the_chart_begins_with_the_largest_change_and_draws_every_commit(opened:
     assert opened.text("#title-history").startswith(f"{CASES[5]} changed to 0.6")
     assert opened.count("#chart-history svg") == 1
     places = opened.run(
-        "[...document.querySelectorAll('#chart-history circle')].map(dot => Math.round(dot.getBoundingClientRect().x))"
+        "[...document.querySelectorAll('#chart-history circle')]"
+        ".map(dot => Math.round(dot.getBoundingClientRect().x))"
     )
     assert len(set(places)) >= 30
 

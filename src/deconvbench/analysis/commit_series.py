@@ -38,6 +38,8 @@ class Series:
         Places in the order of commits.
     logs : sequence of ndarray
         For each point, a logarithm for each replicate.
+    means : ndarray, shape (points,)
+        Of these.
     common : ndarray, shape (points,)
         What most cases share at these points: zeros where it is not taken out.
     """
@@ -47,12 +49,13 @@ class Series:
     baseline: str
     positions: np.ndarray
     logs: Sequence[Floats]
+    means: Floats
     common: Floats
 
     @property
     def quiet(self) -> Floats:
         """A logarithm for each point, without what most cases share."""
-        return np.array([point.mean() for point in self.logs]) - self.common
+        return self.means - self.common
 
 
 def take_series(case: str, sides: Sequence[Sequence[Side]]) -> Series:
@@ -87,10 +90,18 @@ def take_latencies(case: str, sides: Sequence[Sequence[Side]]) -> Series:
 def _pool(case: str, values: Iterable[Iterable[Sequence[float]]]) -> Series:
     pooled = [[value for replicates in parts for value in replicates] for parts in values]
     known = [index for index, replicates in enumerate(pooled) if replicates]
+    counts = np.array([len(pooled[index]) for index in known], dtype=np.int64)
+    ends = np.cumsum(counts)
+    logs = np.log(np.array([value for index in known for value in pooled[index]], dtype=np.float64))
     return Series(
-        case_id=case, metric=LATENCY, baseline="", positions=np.array(known, dtype=np.int64),
-        logs=[np.log(pooled[index]) for index in known], common=np.zeros(len(known)),
-    )  # fmt: skip
+        case_id=case,
+        metric=LATENCY,
+        baseline="",
+        positions=np.array(known, dtype=np.int64),
+        logs=np.split(logs, ends[:-1]) if known else [],
+        means=np.add.reduceat(logs, ends - counts) / counts if known else np.zeros(0),
+        common=np.zeros(len(known)),
+    )
 
 
 def find_common_mode(sharing: Sequence[Series], commits: int) -> Floats | None:
@@ -140,9 +151,12 @@ def measure_halves(logs: Sequence[Floats]) -> list[float]:
     halves = [math.nan] * len(logs)
     if not several:
         return halves
-    dof = np.array([len(logs[index]) - 1.0 for index in several])
-    variances, freedoms = moderate_variances([float(logs[index].var(ddof=1)) for index in several], dof)
-    for index, variance, freedom in zip(several, variances, freedoms, strict=True):
-        quantile = -float(special.stdtrit(freedom, (1 - _POINT_LEVEL) / 2))
-        halves[index] = quantile * math.sqrt(float(variance) / len(logs[index]))
+    counts = np.array([len(logs[index]) for index in several])
+    values, starts = np.concatenate([logs[index] for index in several]), np.cumsum(counts) - counts
+    means = np.add.reduceat(values, starts) / counts
+    own = np.add.reduceat((values - np.repeat(means, counts)) ** 2, starts) / (counts - 1)
+    variances, freedoms = moderate_variances(own, counts - 1.0)
+    reaches = -special.stdtrit(freedoms, (1 - _POINT_LEVEL) / 2) * np.sqrt(variances / counts)
+    for index, reach in zip(several, reaches, strict=True):
+        halves[index] = float(reach)
     return halves

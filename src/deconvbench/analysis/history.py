@@ -202,8 +202,8 @@ class _Finder:
         self.notes.append(f"{self._machine}: what most {what} share is taken out, and judged by itself")
         known = np.flatnonzero(np.isfinite(common))
         shared = replace(
-            members[0], case_id=MOST_CASES, positions=known, logs=[common[index : index + 1] for index in known],
-            common=np.zeros(len(known)),
+            members[0], case_id=MOST_CASES, positions=known, logs=np.split(common[known], len(known)),
+            means=common[known], common=np.zeros(len(known)),
         )  # fmt: skip
         return without, shared
 
@@ -323,14 +323,14 @@ class _Finder:
                 "commit": self._commits[place],
                 "position": int(place),
                 "metric": series.metric,
-                "value": math.exp(logs.mean()),
-                "low": math.exp(logs.mean() - half),
-                "high": math.exp(logs.mean() + half),
+                "value": math.exp(mean),
+                "low": math.exp(mean - half),
+                "high": math.exp(mean + half),
                 "relative": math.exp(value - levels[0]),
                 "level": math.exp(step - levels[0]),
             }
-            for place, logs, half, value, step in zip(
-                series.positions, series.logs, halves, values, levels, strict=True
+            for place, mean, half, value, step in zip(
+                series.positions, series.means, halves, values, levels, strict=True
             )
         ]
 
