@@ -153,8 +153,9 @@ def plant(noise: Noise, seed: int, *, with_ratios: bool, change: float = PLANTED
     verdict = "slower" if sign > 0 else "faster"
     named = changes[changes["verdict"].isin(["slower", "faster"]) | (changes["last_before"] != "")]
     hits = []
-    for row in named[(named["case_id"] == planted) & (named["verdict"] == verdict)].itertuples():
-        before, after = int(row.last_before), int(row.first_after)
+    own = named[(named["case_id"] == planted) & (named["verdict"] == verdict)]
+    for first, last in zip(own["last_before"], own["first_after"], strict=True):
+        before, after = int(first), int(last)
         hits.append((before < at <= after, min(abs(before + 1 - at), abs(after - at)) <= _NEAR, after - before))
     good = [hit for hit in hits if change and (hit[0] or hit[1])]
     return Trial(

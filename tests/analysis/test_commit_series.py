@@ -16,6 +16,7 @@ from deconvbench.analysis.commit_series import (
     take_series,
 )
 from deconvbench.analysis.comparison_input import Side
+from deconvbench.statistics import Floats
 
 BASE = "transposed-k3-s2-c4x2-8x8"
 
@@ -29,7 +30,7 @@ def make_side(latencies: Mapping[str, Sequence[float]], *, baseline: str = "", *
     return Side(latencies_s=latencies, **settings)
 
 
-def make_series(values: Sequence[float], positions: Sequence[int] | None = None) -> Series:
+def make_series(values: Sequence[float] | Floats, positions: Sequence[int] | None = None) -> Series:
     places = range(len(values)) if positions is None else positions
     return Series(
         case_id="a", metric=LATENCY, baseline="", positions=np.array(places),
@@ -63,7 +64,6 @@ def test_what_most_share_is_found_though_some_change_and_some_are_missing() -> N
     sharing.append(make_series(drift + 0.5 * (np.arange(6) > 2)))
     # came later, and says nothing of what was before
     sharing += [make_series(7 + drift[3:], [3, 4, 5])]
-    assert find_common_mode(sharing, 6) is None or len(sharing) >= LEAST_SHARING
     sharing += [make_series(9 + drift), make_series(drift)]
     common = find_common_mode(sharing, 6)
     assert common is not None

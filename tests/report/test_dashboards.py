@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from jsonschema import Draft7Validator
 
+from bench.history_simulation import make_commits
 from deconvbench.analysis.comparison import COMPARISON_COLUMNS
 from deconvbench.analysis.history import find_history
 from deconvbench.errors import UsageError
@@ -21,7 +22,7 @@ from deconvbench.report.dashboards import (
     list_history,
     list_run,
 )
-from tests.analysis.test_history import draw, make_commits, rename
+from tests.analysis.test_history import draw, rename
 
 # as the tools' own documents have them
 _NUMBER = {"type": "number"}

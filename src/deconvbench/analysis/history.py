@@ -366,4 +366,4 @@ def list_latest(history: History) -> list[dict[str, Any]]:
         .groupby(["case_id", "machine_id"], sort=False)
         .tail(1)
     )
-    return latest.to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in latest.to_dict("records")]

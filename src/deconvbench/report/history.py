@@ -6,6 +6,7 @@ is was decided in `analysis.history`.
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -77,7 +78,7 @@ def list_cells(found: History) -> list[tuple[str, ...]]:
     ]
 
 
-def _write_range(row: dict[str, Any]) -> str:
+def _write_range(row: Mapping[Any, Any]) -> str:
     if not row["first_after"]:
         return "–"
     count = row["commits"]
