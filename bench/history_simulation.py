@@ -58,7 +58,7 @@ MODELS = (
     Noise(name="outliers in 3 % of the runs", outliers=0.03),
     Noise(name="two speeds, +20 % in 30 % of the processes", slow_share=0.3),
     Noise(name="wander of each case", own_wander_sd=0.01),
-    Noise(name="all but the last", common=True, outliers=0.03, slow_share=0.3),
+    Noise(name="drift, outliers and two speeds together", common=True, outliers=0.03, slow_share=0.3),
 )
 REALISTIC = MODELS[-1]
 

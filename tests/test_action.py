@@ -377,7 +377,7 @@ def test_the_workflows_for_users_have_no_rights_they_do_not_need() -> None:
     assert len(examples) >= 3
     for found in examples:
         # YAML takes the word for a truth value
-        events = found.get("on", found.get(True))
+        events: Any = found.get("on", found.get(True))
         assert "pull_request_target" not in events
         assert {*found["permissions"]} <= {"contents", "pull-requests"}
         assert found["permissions"]["contents"] == "read"
