@@ -188,9 +188,14 @@ def test_since_names_a_measured_commit_or_what_git_knows_of_it(
         assert list_commits_since(found, name, folder) == [sha[:10] for sha in hashes[20:]]
     with pytest.raises(UsageError, match="--since: 'nonsense' is not a commit"):
         list_commits_since(found, "nonsense", folder)
-    part = trace_history([tmp_path / "saved" / "Linux" / f"{9999 - n}_x.json" for n in (3, 4)], repository=folder)
-    with pytest.raises(UsageError, match=rf"was not measured; there is {hashes[3][:10]} to {hashes[4][:10]}"):
-        list_commits_since(part, hashes[20], folder)
+    # one that was not measured: what came after it
+    every_other = save_all(tmp_path / "part", hashes, 99, every=2)
+    part = trace_history(every_other, repository=folder)
+    assert list_commits_since(part, hashes[19], folder) == [sha[:10] for sha in hashes[20::2]]
+    assert list_commits_since(part, "HEAD", folder) == []
+    make_repository(tmp_path / "other", 1)
+    with pytest.raises(UsageError, match="knows none of the commits that were measured"):
+        list_commits_since(part, "HEAD", tmp_path / "other")
 
 
 def test_it_is_public(repository: tuple[Path, list[str]], tmp_path: Path) -> None:

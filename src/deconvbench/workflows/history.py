@@ -291,23 +291,25 @@ def list_commits_since(found: History, since: str, repository: Path) -> list[str
     found : History
         From `trace_history`.
     since : str
-        One of its commits, or a name of it that the repository knows.
+        One of its commits, or any that the repository knows: then it and all that it does not have in its past.
     repository : Path
         The checkout.
 
     Raises
     ------
     UsageError
-        If it is none of them.
+        If it is unknown, or the repository knows none of the commits that were measured.
     """
-    if since not in found.commits:
-        try:
-            since = resolve_commit(repository, since)
-        except UsageError as error:
-            raise UsageError(f"--since: {error}") from error
-    for place, commit in enumerate(found.commits):
-        if commit == since or since.startswith(commit.removesuffix(_DIRTY)):
-            return [*found.commits[place:]]
-    raise UsageError(
-        f"--since: {quote(since)} was not measured; there is {found.commits[0]} to {found.commits[-1]}"
-    )
+    if since in found.commits:
+        return [*found.commits[found.commits.index(since) :]]
+    try:
+        sha = resolve_commit(repository, since)
+    except UsageError as error:
+        raise UsageError(f"--since: {error}") from error
+    labels = {commit: commit.removesuffix(_DIRTY) for commit in found.commits}
+    known = _resolve_all(repository, sorted({*labels.values()}))
+    if not known:
+        raise UsageError(f"--since: {quote(since)}: the repository knows none of the commits that were measured")
+    typed = "".join(f"{name}\n" for name in (*known.values(), f"^{sha}"))
+    later = {sha, *_ask_git(repository, "rev-list", "--stdin", typed=typed)}
+    return [commit for commit, label in labels.items() if known.get(label) in later]
