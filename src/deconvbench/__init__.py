@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from deconvbench.tables.columns import describe_columns
     from deconvbench.tables.files import load
     from deconvbench.upsamplers import build_upsampler, list_upsamplers, register_upsampler
+    from deconvbench.workflows.history import history
     from deconvbench.workflows.picture_scores import score
     from deconvbench.workflows.recommendation import recommend
     from deconvbench.workflows.run import run
@@ -58,6 +59,7 @@ _HOMES = {
     "flat_field_ripple": "measure.artifacts",
     "fuse": "networks.fusion",
     "gradient_overlap_cv": "measure.artifacts",
+    "history": "workflows.history",
     "image_rejection_db": "measure.artifacts",
     "impulse_response": "measure.artifacts",
     "join_tradeoff": "analysis.tradeoff",
@@ -92,6 +94,7 @@ __all__ = [
     "flat_field_ripple",
     "fuse",
     "gradient_overlap_cv",
+    "history",
     "image_rejection_db",
     "impulse_response",
     "join_tradeoff",

@@ -212,3 +212,39 @@ def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="does not exist"):
         read_side(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("code", "project", "commits"),
+    [
+        ("0.1.0", None, ()),
+        ("0.1.0+g1a2b3c4", None, ("1a2b3c4",)),
+        ("0.1.0+g1a2b3c4.d5e6f70", None, ("1a2b3c4+dirty",)),
+        # as a comparison of commits names its sides
+        ("1a2b3c4d5e6f", None, ("1a2b3c4d5e6f",)),
+        ("0.1.0+g1a2b3c4", "0123456789ab+dirty", ("0123456789ab+dirty", "1a2b3c4")),
+        ("0.1.0", "--help", ()),
+        ("0.1.0", 7, ()),
+    ],
+)
+def test_a_run_is_of_the_projects_commit_and_of_this_packages(
+    code: str, project: Any, commits: tuple[str, ...], tmp_path: Path
+) -> None:
+    with Journal(tmp_path) as journal:
+        journal.append(measured(0, code_version=code))
+    created = "2026-01-01T00:00:00+00:00"
+    write_run_info(tmp_path, {"created_at": created, "environment": {"project_commit": project}})
+    side = read_side(tmp_path)
+    assert (side.commits, side.measured_at) == (commits, created)
+    # which is not a difference of the environments
+    assert not [name for name in side.environment if "project" in name]
+
+
+def test_what_pytest_benchmark_saved_is_of_the_commit_that_it_found(tmp_path: Path) -> None:
+    document = {**make_document(), "datetime": "2026-02-02T00:00:00"}
+    side = read_side(write(tmp_path / "a.json", {**document, "commit_info": {"id": "abcdef0123", "dirty": True}}))
+    assert (side.commits, side.measured_at) == (("abcdef0123+dirty",), "2026-02-02T00:00:00")
+    info = {"id": "abcdef0123", "dirty": False, "time": "2026-01-01T00:00:00"}
+    side = read_side(write(tmp_path / "a.json", {**document, "commit_info": info}))
+    assert (side.commits, side.measured_at) == (("abcdef0123",), "2026-01-01T00:00:00")
+    assert read_side(write(tmp_path / "a.json", {**document, "commit_info": None})).commits == ()

@@ -12,6 +12,7 @@ from deconvbench.analysis.comparison import COMPARISON_COLUMNS
 from deconvbench.cli.output import print_rows, show_comparison, show_standings
 from deconvbench.records.record import SCHEMA_VERSION, Latency
 from tests.builders import make_case, make_record
+from tests.json_schemas import check_output
 from tests.tables.made_records import write_run
 
 
@@ -97,3 +98,20 @@ def test_page_and_summary_are_written(tmp_path: Path) -> None:
     show_comparison(make_comparison("slower"), "a against b", page=tmp_path / "c.html", markdown=tmp_path / "c.md")
     assert "a against b" in (tmp_path / "c.html").read_text(encoding="utf-8")
     assert "case-0" in (tmp_path / "c.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", ["compare", "compare-commits"])
+def test_a_comparisons_rows_are_of_the_schema_of_its_command(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert show_comparison(make_comparison("slower", "same"), "a against b", command=command, as_json=True) == 1
+    answer = check_output(capsys.readouterr().out)
+    assert answer["kind"] == command
+    assert [row["verdict"] for row in answer["rows"]] == ["slower", "same"]
+
+
+def test_a_dashboard_gets_ratios_and_the_exit_code_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    assert show_comparison(make_comparison("slower"), "a against b", kind="bencher") == 1
+    assert json.loads(capsys.readouterr().out) == {
+        "case-0": {"new-over-base": {"value": 1.1, "lower_value": 1.0, "upper_value": 1.2}}
+    }

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from deconvbench.runner import environment
-from deconvbench.runner.environment import collect_environment, identify_code, identify_machine, name_differences
+from deconvbench.runner.environment import (
+    collect_environment,
+    identify_code,
+    identify_machine,
+    identify_project,
+    name_differences,
+)
+from tests.repositories import git
 
 
 def test_record_is_plain_and_names_machine_torch_and_code() -> None:
@@ -15,6 +22,7 @@ def test_record_is_plain_and_names_machine_torch_and_code() -> None:
     assert record["torch_version"] == torch.__version__
     assert record["machine_id"] == identify_machine()
     assert record["code_version"] == identify_code()
+    assert record["project_commit"] == identify_project()
     assert record["memory_bytes"] > 2**28
     assert record["packages"]["torch"]
 
@@ -93,3 +101,20 @@ def test_another_allocator_is_a_difference_and_other_variables_are_none() -> Non
         "LD_PRELOAD was libjemalloc.so.2, is unset",
     ]
     assert name_differences(before, before) == name_differences({}, {"variables": None}) == []
+
+
+def test_the_project_is_that_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+    assert identify_project() is None
+    git(tmp_path, "init", "-q")
+    # no commit yet
+    assert identify_project() is None
+    Path("a").write_text("1")
+    git(tmp_path, "add", "a")
+    git(tmp_path, "commit", "-qm", "a")
+    commit = git(tmp_path, "rev-parse", "HEAD")[:12]
+    Path("untracked").write_text("")
+    assert identify_project() == commit
+    Path("a").write_text("2")
+    assert identify_project() == f"{commit}+dirty"

@@ -1,6 +1,7 @@
 """The two sides of a comparison: what is compared, taken from a run folder, a table or pytest-benchmark's file."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +35,9 @@ _COMPARED = (
     *("case_id", "replicate", "process_index", "status", "message", "machine_id", "torch_version", "code_version"),
 )
 _Metric: Any = float | None
+_HASH = re.compile(r"[0-9a-f]{7,64}(\+dirty)?")
+# as `runner.environment.identify_code` writes it; a comparison of commits writes the hash alone
+_VERSIONED_HASH = re.compile(r"(.*\+g)?(?P<hash>[0-9a-f]{7,64})(?P<changed>\.d[0-9a-f]+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,11 @@ class Side:
         Policy and allocator that held while it was timed, empty where that is not known.
     environment : mapping of str to str
         What else was recorded, from `environments.list_facts`.
+    commits : tuple of str
+        Hashes of what was measured, as far as recorded: of the project in whose checkout it was, then of this
+        package; with ``+dirty`` behind one whose files were changed.
+    measured_at : str
+        When the commit was made or, where that is not recorded, measured: ISO 8601, or empty.
     """
 
     name: str
@@ -77,6 +86,8 @@ class Side:
     baselines: Mapping[str, str] = field(default_factory=dict)
     conditions: frozenset[str] = frozenset()
     environment: Mapping[str, str] = field(default_factory=dict)
+    commits: tuple[str, ...] = ()
+    measured_at: str = ""
 
 
 def read_side(path: str | Path) -> Side:
@@ -96,12 +107,28 @@ def read_side(path: str | Path) -> Side:
     if where.is_file():
         return _read_saved(where)
     side = make_side(load(where), str(where))
+    side = replace(side, commits=_list_commits("", side.code_versions))
     if not (where / RUN_NAME).is_file():
         return side
-    environment = read_run_info(where).get("environment")
+    info = read_run_info(where)
+    side = replace(side, measured_at=tidy_line(str(info.get("created_at") or "")))
+    environment = info.get("environment")
     if not isinstance(environment, dict):
         return side
-    return replace(side, accelerators=_list_accelerators(environment), environment=list_facts(environment))
+    return replace(
+        side,
+        accelerators=_list_accelerators(environment),
+        environment=list_facts(environment),
+        commits=_list_commits(environment.get("project_commit"), side.code_versions),
+    )
+
+
+def _list_commits(project: Any, code_versions: Iterable[str]) -> tuple[str, ...]:
+    """List the hashes of what was measured: the project's, and those in the versions of this package."""
+    found = [project] if isinstance(project, str) and _HASH.fullmatch(project) else []
+    matches = filter(None, map(_VERSIONED_HASH.fullmatch, sorted(code_versions)))
+    found += [f"{match['hash']}+dirty" if match["changed"] else match["hash"] for match in matches]
+    return tuple(dict.fromkeys(found))
 
 
 def _list_accelerators(environment: Mapping[str, Any]) -> tuple[str, ...]:
@@ -215,6 +242,7 @@ def _read_document(document: SavedBenchmarks, name: str) -> Side:
         raise ValueError("replicate_ratio holds what is not a ratio")
     machine = document["machine_info"]
     origin = "|".join(str(machine.get(key)) for key in ("node", "machine", "system"))
+    commit = document.get("commit_info") or {}
     return Side(
         name=name,
         latencies_s={case: values for case, values in latencies.items() if values},
@@ -222,9 +250,11 @@ def _read_document(document: SavedBenchmarks, name: str) -> Side:
         metrics={case: {m: _to_float(value) for m, value in found.items()} for case, found in metrics.items()},
         machine_ids=_tidy_names(info.get("machine_id") for info in infos) or frozenset([tidy_line(origin)]),
         torch_versions=_tidy_names(info.get("torch_version") for info in infos),
-        code_versions=_tidy_names([(document.get("commit_info") or {}).get("id")]),
+        code_versions=_tidy_names([commit.get("id")]),
         ratios={case: values for case, values in ratios.items() if values and cases[case]["baseline_id"] != case},
         baselines={case: str(cases[case].get("baseline_id")) for case in ratios},
         conditions=_name_conditions(info.get("conditions") for info in infos),
         environment=list_facts(machine),
+        commits=_list_commits(f"{commit.get('id')}{'+dirty' if commit.get('dirty') else ''}", ()),
+        measured_at=tidy_line(str(commit.get("time") or document.get("datetime") or "")),
     )

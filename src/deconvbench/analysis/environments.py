@@ -10,7 +10,10 @@ from deconvbench.system.texts import tidy_line
 
 # what changes from run to run on one machine, and what is compared, or named, elsewhere
 _LEFT_OUT = frozenset(
-    {"load_average", "machine_id", "torch_version", "packages: torch", "packages: deconvbench", "node"}
+    {
+        *("load_average", "machine_id", "torch_version", "packages: torch", "packages: deconvbench", "node"),
+        "project_commit",
+    }
 )
 _NAMES = {
     "code_version": "code", "python_version": "Python", "cpu_governor": "governor", "torch_threads": "threads",

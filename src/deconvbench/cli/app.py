@@ -15,6 +15,7 @@ import typer
 
 from deconvbench import __version__
 from deconvbench.cli.commits import compare_commits
+from deconvbench.cli.history import history
 from deconvbench.cli.images import score
 from deconvbench.cli.networks import audit
 from deconvbench.cli.recommendation import recommend
@@ -70,6 +71,7 @@ for command in (
     audit,
     compare,
     compare_commits,
+    history,
     selftest,
     validate,
     train,

@@ -11,6 +11,7 @@ from deconvbench.cli.options import (
     ConditionsOption,
     FailOnOption,
     ForceOption,
+    JsonOption,
     KeywordOption,
     SeedOption,
     SetOption,
@@ -77,6 +78,7 @@ def compare_commits(
         typer.Option("--markdown", metavar="FILE", parser=parse_path, help="Write a summary as Markdown."),
     ] = None,
     conditions: ConditionsOption = None,
+    as_json: JsonOption = False,
     slow_down: Annotated[list[str] | None, typer.Option("--slow-down", hidden=True)] = None,
     force: ForceOption = False,
 ) -> int:
@@ -120,6 +122,8 @@ def compare_commits(
     code = show_comparison(
         done.found.table,
         f"{head} against {base}",
+        command="compare-commits",
+        as_json=as_json,
         page=page,
         markdown=markdown,
         notes=(*done.lines, *done.found.notes),

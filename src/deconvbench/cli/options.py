@@ -119,6 +119,15 @@ FailOnOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help="Print the values for a dashboard instead: github-action-benchmark or bencher.",
+    ),
+]
+
 
 # verdicts that can be made a reason to fail
 _FAILING = ("slower", "inconclusive")

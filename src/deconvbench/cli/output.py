@@ -20,6 +20,7 @@ OWN_PAGE = re.compile(rb"\s*<!DOCTYPE html>.*?<title>deconvbench: ", re.DOTALL)
 OWN_SUMMARY = re.compile(
     rb"### [^\n]*\n\n[0-9]+ cases?: [0-9]+ slower|\\*\\*[^\n]*: nothing changed: [0-9]+ cases?: [0-9]+ slower"
 )
+OWN_HISTORY = re.compile(rb"### History of |\*\*History of ")
 OWN_RECOMMENDATION = re.compile(rb"### deconvbench recommend: ")
 OWN_PICTURE_SCORES = re.compile(rb"name,width,height,format,verdict,")
 OWN_AUDIT = re.compile(rb"### deconvbench audit")
@@ -88,7 +89,9 @@ def show_comparison(
     comparison: "pd.DataFrame",
     title: str,
     *,
+    command: str = "compare",
     as_json: bool = False,
+    kind: str | None = None,
     page: Path | None = None,
     markdown: Path | None = None,
     notes: Sequence[str] = (),
@@ -102,8 +105,12 @@ def show_comparison(
         From `deconvbench.compare`.
     title : str
         What was compared.
+    command : str
+        Its name, for the JSON object.
     as_json : bool
         Print rows instead of a table.
+    kind : str or None
+        Print the ratios in this format of a dashboard instead.
     page, markdown : Path or None
         Files to write.
     notes : sequence of str
@@ -117,9 +124,12 @@ def show_comparison(
         1 if a case has one of these verdicts, else 0.
     """
     from deconvbench.report.comparison import format_markdown, format_text, list_rows, render_page
+    from deconvbench.report.dashboards import format_measurements, list_comparison
 
-    if as_json:
-        print_rows("compare", list_rows(comparison))
+    if kind is not None:
+        print(format_measurements(list_comparison(comparison), kind))
+    elif as_json:
+        print_rows(command, list_rows(comparison))
     else:
         print_text(format_text(comparison, notes))
     if page is not None:

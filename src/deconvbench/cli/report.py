@@ -6,8 +6,17 @@ from typing import Annotated
 
 import typer
 
-from deconvbench.cli.options import FailOnOption, ForceOption, JsonOption, ResultsOption, parse_fail_on, parse_path
+from deconvbench.cli.options import (
+    FailOnOption,
+    ForceOption,
+    FormatOption,
+    JsonOption,
+    ResultsOption,
+    parse_fail_on,
+    parse_path,
+)
 from deconvbench.cli.output import OWN_PAGE, check_comparison_files, show_comparison, show_standings
+from deconvbench.errors import UsageError
 from deconvbench.system.texts import print_text
 from deconvbench.system.writing import check_target
 
@@ -37,12 +46,17 @@ def report(
         typer.Option("--figures", metavar="FORMAT,FORMAT", help="Formats of the figure files: png, pdf, svg."),
     ] = "png",
     results: ResultsOption = None,
+    kind: FormatOption = None,
     force: ForceOption = False,
 ) -> None:
     """Write tables, figures and one self-contained HTML file; its path is the last line on standard output.
 
-    Several runs, of machines or commits, get their own reports and a page that sets them side by side.
+    Several runs, of machines or commits, get their own reports and a page that sets them side by side. With
+    --format, what a dashboard reads of one run is printed, and nothing is written.
     """
+    if kind is not None:
+        _print_for_dashboard(runs, kind, *(["--out"] if out is not None else []))
+        return
     from deconvbench.plots.gallery import TRADEOFF_METRICS
     from deconvbench.records.run_folder import find_newest_run
     from deconvbench.report import write_report
@@ -66,6 +80,18 @@ def report(
         print_text(write_overlay(folders, out))
 
 
+def _print_for_dashboard(runs: list[Path] | None, kind: str, *others: str) -> None:
+    from deconvbench.records.run_folder import find_newest_run
+    from deconvbench.report.dashboards import check_format, format_measurements, list_run
+    from deconvbench.tables.files import read_tables
+
+    check_format(kind, *others)
+    folders = runs or [find_newest_run(Path("results"))]
+    if len(folders) > 1:
+        raise UsageError(f"--format: {len(folders)} runs given; a dashboard takes one at a time")
+    print(format_measurements(list_run(read_tables(folders[0]).summary), kind))
+
+
 def compare(
     base: Annotated[
         Path,
@@ -80,6 +106,7 @@ def compare(
         str, typer.Option("--margin", metavar="SHARE", help="Largest relative change to ignore.")
     ] = "5%",
     as_json: JsonOption = False,
+    kind: FormatOption = None,
     page: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", parser=parse_path, help="Write an HTML page.")
     ] = None,
@@ -94,9 +121,11 @@ def compare(
     from deconvbench.analysis.comparison import compare as compare_runs
     from deconvbench.analysis.comparison_input import read_side
     from deconvbench.analysis.environments import describe_differences
+    from deconvbench.report.dashboards import check_format
     from deconvbench.units import parse_margin
 
     failing = parse_fail_on(fail_on)
+    check_format(kind, *(["--json"] if as_json else []))
     check_comparison_files(page, markdown, force=force)
     share = parse_margin(margin)
     sides = read_side(base), read_side(new)
@@ -105,6 +134,7 @@ def compare(
         compare_runs(*sides, share),
         f"{new} against {base}",
         as_json=as_json,
+        kind=kind,
         page=page,
         markdown=markdown,
         notes=notes,

@@ -92,6 +92,8 @@ class CommitInfo(TypedDict, total=False):
     """The commit that pytest-benchmark found."""
 
     id: str | None
+    time: str | None
+    dirty: bool | None
 
 
 class SavedBenchmarks(TypedDict, total=False):
@@ -99,4 +101,5 @@ class SavedBenchmarks(TypedDict, total=False):
 
     machine_info: Required[dict[str, Any]]
     commit_info: CommitInfo | None
+    datetime: str | None
     benchmarks: Required[list[Benchmark]]

@@ -80,25 +80,40 @@ def list_notes(comparison: pd.DataFrame) -> list[str]:
     comparison : DataFrame
         From `deconvbench.compare`.
     """
-    common = _find_common(comparison)
+    common = find_common_reasons(comparison)
     notes = [f"throughout: {reason}" for reason in common]
     same = comparison[comparison["verdict"] == "same"]
     cases: dict[str, list[str]] = {}
     for case, reason in zip(same["case_id"], same["reason"], strict=True):
-        for part in _split_reason(reason, common):
+        for part in split_reason(reason, common):
             cases.setdefault(part, []).append(case)
     for reason, names in cases.items():
         notes.append(f"{names[0] if len(names) == 1 else f'{len(names)} rows'} called same: {reason}")
     return [tidy_line(note) for note in notes]
 
 
-def _split_reason(reason: str, without: Collection[str] = ()) -> list[str]:
+def split_reason(reason: str, without: Collection[str] = ()) -> list[str]:
+    """Split a row's reason into its parts.
+
+    Parameters
+    ----------
+    reason : str
+        As in a comparison.
+    without : collection of str
+        Parts to leave out.
+    """
     return [part for part in reason.split("; ") if part and part not in without]
 
 
-def _find_common(comparison: pd.DataFrame) -> list[str]:
-    """Find the reasons that every row gives in which both sides have a number."""
-    measured = comparison.loc[comparison["ratio"].notna(), "reason"].map(_split_reason)
+def find_common_reasons(comparison: pd.DataFrame) -> list[str]:
+    """Find the reasons that every row gives in which both sides have a number.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        From `deconvbench.compare`, or the changes of a history.
+    """
+    measured = comparison.loc[comparison["ratio"].notna(), "reason"].map(split_reason)
     if len(measured) < 2:
         return []
     first, *others = measured
@@ -136,7 +151,7 @@ def _measure_difference(ratio: float, verdict: str) -> float:
 
 def _list_cells(comparison: pd.DataFrame) -> list[Cells]:
     """List what differs."""
-    return _write_cells(order_differences(comparison), _find_common(comparison))
+    return _write_cells(order_differences(comparison), find_common_reasons(comparison))
 
 
 def _write_cells(rows: pd.DataFrame, common: Collection[str]) -> list[Cells]:
@@ -148,7 +163,7 @@ def _write_cells(rows: pd.DataFrame, common: Collection[str]) -> list[Cells]:
             "–" if row["ratio"] is None else f"{row['ratio']:.3f}",
             "–" if row["low"] is None or row["high"] is None else f"{row['low']:.3f} to {row['high']:.3f}",
             # a failure's message may go over several lines
-            tidy_line("; ".join(_split_reason(row["reason"], common))),
+            tidy_line("; ".join(split_reason(row["reason"], common))),
         )
         for row in list_rows(rows)
     ]
@@ -182,13 +197,20 @@ def format_text(comparison: pd.DataFrame, notes: Sequence[str] = ()) -> str:
         What a reader must know beside the verdicts.
     """
     cells = _list_cells(comparison)
-    table = _align([_HEADINGS, *cells]) if cells else []
+    table = align_columns([_HEADINGS, *cells]) if cells else []
     lines = [*_list_facts(comparison, notes), count_verdicts(comparison)]
     return "\n".join([*table, *([""] if cells else []), *lines])
 
 
-def _align(rows: list[Cells]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lay rows out for a terminal, with columns of one width.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of str
+        The head first; as many cells in each.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
@@ -211,7 +233,7 @@ def format_markdown(comparison: pd.DataFrame, title: str, notes: Sequence[str] =
     """
     cells = _list_cells(comparison)
     if not cells:
-        return _draw_unchanged(comparison, title, notes)
+        return draw_unchanged(title, count_verdicts(comparison), _list_facts(comparison, notes))
     sure = [row for row in cells if row[0] != "inconclusive"]
     unsure = [row for row in cells if row[0] == "inconclusive"]
     lines = [escape_markdown(note) for note in _list_facts(comparison, notes)]
@@ -223,20 +245,45 @@ def format_markdown(comparison: pd.DataFrame, title: str, notes: Sequence[str] =
     return "\n\n".join(parts) + "\n"
 
 
-def _draw_unchanged(comparison: pd.DataFrame, title: str, notes: Sequence[str]) -> str:
-    """Say in one line that nothing changed, and what must be known of that."""
-    facts = "; ".join(_list_facts(comparison, notes))
+def draw_unchanged(title: str, counts: str, notes: Sequence[str]) -> str:
+    """Say in one line of Markdown that nothing changed, and what must be known of that.
+
+    Parameters
+    ----------
+    title, counts : str
+        What was compared, and how many verdicts there are of each kind.
+    notes : sequence of str
+        What a reader must know beside them.
+    """
+    facts = "; ".join(notes)
     if len(facts) > _MARKDOWN_NOTES:
         facts = f"{facts[:_MARKDOWN_NOTES].rstrip()} …"
-    words = [escape_markdown(tidy_line(title)), f"nothing changed: {count_verdicts(comparison)}"]
+    words = [escape_markdown(tidy_line(title)), f"nothing changed: {counts}"]
     return f"**{words[0]}**: {words[1]}{f'. {escape_markdown(facts)}' if facts else ''}\n"
 
 
 def _draw_markdown(cells: list[Cells]) -> str:
-    lines = ["| " + " | ".join(_HEADINGS) + " |", "|---|---|---|---:|---|---|"]
-    for verdict, case, metric, ratio, interval, reason in cells[:_MARKDOWN_ROWS]:
-        words = (f"**{verdict}**", write_code(case), metric, ratio, interval, escape_markdown(reason))
-        lines.append("| " + " | ".join(words) + " |")
+    words = [
+        (f"**{verdict}**", write_code(case), metric, ratio, interval, escape_markdown(reason))
+        for verdict, case, metric, ratio, interval, reason in cells
+    ]
+    return draw_markdown_table(_HEADINGS, words, "---|---|---|---:|---|---")
+
+
+def draw_markdown_table(headings: Sequence[str], cells: Sequence[Sequence[str]], rule: str) -> str:
+    """Write a Markdown table, as many rows of it as a comment may have.
+
+    Parameters
+    ----------
+    headings : sequence of str
+        Of the columns.
+    cells : sequence of sequence of str
+        Rows of Markdown.
+    rule : str
+        The line below the head, without its ends.
+    """
+    lines = ["| " + " | ".join(headings) + " |", f"|{rule}|"]
+    lines += ["| " + " | ".join(row) + " |" for row in cells[:_MARKDOWN_ROWS]]
     left = len(cells) - _MARKDOWN_ROWS
     return "\n".join([*lines, *(["", f"and {left} more"] if left > 0 else [])])
 
@@ -272,7 +319,7 @@ def render_page(comparison: pd.DataFrame, title: str, notes: Sequence[str] = ())
         headings=_HEADINGS,
         reach=math.exp(reach),
         rows=[(cells, _place(row, reach)) for cells, row in zip(_list_cells(comparison), rows, strict=True)],
-        unchanged=_write_cells(comparison[comparison["verdict"] == "same"], _find_common(comparison)),
+        unchanged=_write_cells(comparison[comparison["verdict"] == "same"], find_common_reasons(comparison)),
     )
 
 

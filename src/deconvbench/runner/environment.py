@@ -65,6 +65,7 @@ def collect_environment() -> dict[str, Any]:
         "mkl": torch.backends.mkl.is_available(),  # type: ignore[no-untyped-call] # nor here
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "code_version": identify_code(),
+        "project_commit": identify_project(),
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "packages": {name: _read_package_version(name) for name in _PACKAGES},
         "variables": {name: os.environ[name] for name in _RELEVANT_VARIABLES if name in os.environ},
@@ -103,6 +104,23 @@ def identify_code() -> str:
     for source in sorted(package.rglob("*.py")):
         digest.update(source.read_bytes())
     return f"{release}+g{commit}.d{digest.hexdigest()[:7]}"
+
+
+def identify_project() -> str | None:
+    """Name the commit of the project in whose checkout this process runs.
+
+    Returns
+    -------
+    str or None
+        Twelve digits of its hash, with ``+dirty`` behind them where tracked files differ from it; None outside
+        of a git checkout.
+    """
+    folder = Path()
+    commit = _ask_git(folder, "rev-parse", "--short=12", "--verify", "--quiet", "HEAD")
+    if not commit:
+        return None
+    is_changed = _ask_git(folder, "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}+dirty" if is_changed else commit
 
 
 def name_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -57,9 +57,11 @@ def resolve_commit(repository: Path, name: str) -> str:
     UsageError
         If git does not know it; a shallow clone is named as the likely reason.
     """
-    answer = _run_git(repository, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-    if answer.returncode == 0:
-        return answer.stdout.strip()
+    # a name that git would take for an option is not a commit either
+    if not name.startswith("-"):
+        answer = _run_git(repository, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+        if answer.returncode == 0:
+            return answer.stdout.strip()
     if _run_git(repository, "rev-parse", "--git-dir").returncode != 0:
         raise UsageError(f"{repository} is not a git checkout, so it has no commits to compare")
     shallow = _run_git(repository, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
