@@ -58,6 +58,10 @@ def test_one_setting_is_shown_the_forward_step_at_the_largest_common_size() -> N
     assert other.axes[0].get_title(loc="left") == "train, cpu"
     small = draw_trained_tradeoff(summary, make_quality(), size=(16, 16))
     assert "input 16×16" in small.get_suptitle()
+    named = draw_trained_tradeoff(summary, make_quality(), network="super-resolution")
+    assert named.get_suptitle().startswith(
+        "Checkerboard and PSNR after training (super-resolution) against latency"
+    )
 
 
 def test_each_panel_has_its_own_frontier() -> None:

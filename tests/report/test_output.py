@@ -1,11 +1,13 @@
 """From a run folder to a file."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from deconvbench.cli.output import OWN_PAGE
 from deconvbench.errors import RunFolderError, SurroundingsError, UsageError
@@ -16,6 +18,7 @@ from deconvbench.records.schema import LATER_COLUMNS
 from deconvbench.report import output, write_report
 from deconvbench.report.output import name_article
 from deconvbench.tables.files import QUALITY_NAME, TABLE_NAME, write_tables
+from deconvbench.tables.trained_networks import MAIN_NETWORK
 from tests.builders import make_case, make_record
 from tests.made_results import make_trained
 
@@ -184,7 +187,38 @@ def test_what_was_trained_is_in_the_page_the_tables_and_the_figures(
     )
     drawn = {figure.name for figure in (folder / "figures").iterdir()}
     assert {"trained_tradeoff.png", *(f"figure_{number}.png" for number in range(1, 8)), "gallery.png"} <= drawn
+    assert not any("super_resolution" in name for name in drawn)
     assert len(html) < 4e6
+
+
+@pytest.mark.slow
+def test_the_headline_figure_is_drawn_for_each_task_from_its_own_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, float | None, list[float]]] = []
+
+    def draw(summary: pd.DataFrame, quality: pd.DataFrame, **settings: Any) -> Figure:
+        assert len(summary)
+        levels = quality["trained_psnr_db"].dropna()
+        seen.append((settings["network"], settings["target_level"], levels.tolist()))
+        return make_figure(1.0)
+
+    monkeypatch.setattr(output, "draw_trained_tradeoff", draw)
+    other = replace(MAIN_NETWORK, task="super-resolution")
+    made = make_trained(tmp_path / "made", (("nearest_conv", 3),), seeds=2, networks=(MAIN_NETWORK, other))
+    second = made.results["task"] == other.task
+    rows = made.results.assign(
+        psnr_db=made.results["psnr_db"] + 4 * second,
+        target_checkerboard_levels=made.results["target_checkerboard_levels"] + 1.0 * second,
+    )
+    folder = make_run(tmp_path / "run", make_records())
+    write_report(folder, trained=replace(made, results=rows))
+    ((network, level, values),) = seen
+    assert network == "super-resolution"
+    assert level == pytest.approx(0.9)
+    assert values == rows.loc[second, "psnr_db"].tolist()
+    drawn = {figure.name for figure in (folder / "figures").iterdir()}
+    assert {"trained_tradeoff.png", "trained_tradeoff_super_resolution.png"} <= drawn
 
 
 def test_the_claims_table_of_the_run_is_shown(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from deconvbench.records.metrics import METRICS
 from deconvbench.report.claims import ClaimRow
 from deconvbench.report.embedding import CHART_LIBRARY, gather_parts, load_asset
 from deconvbench.report.page import render_report
-from deconvbench.tables.trained import load_shipped
+from deconvbench.tables.trained_networks import MAIN_NETWORK
 from tests.made_results import make_trained
 from tests.plots.made_tables import (
     add_trained,
@@ -184,8 +184,12 @@ def test_without_training_the_page_says_how_to_get_it(html: str) -> None:
 
 
 def test_both_tasks_are_shown(tmp_path: Path) -> None:
-    trained = load_shipped()
+    other = replace(MAIN_NETWORK, task="super-resolution")
+    layers = (("transposed", 3), ("nearest_conv", 3))
+    trained = make_trained(tmp_path / "shipped", layers, networks=(MAIN_NETWORK, other))
     page = Page(render_report(make_run_results(), RUN_INFO, {}, trained=trained))
+    assert "2 layers were trained; super-resolution: transposed k3 s2 leaves" in page.words
+    assert "in brackets the 95 % interval of the mean" in page.words
     for heading in ("super-resolution: PSNR (dB)", "reconstruction: PSNR (dB)"):
         assert heading in page.words
     own = make_trained(tmp_path / "experiments", (("transposed", 3),))

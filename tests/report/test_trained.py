@@ -21,8 +21,8 @@ def test_what_ships_shows_both_tasks() -> None:
     shipped = load_shipped()
     view = view_trained(shipped)
     assert view.headings[0] == "layer"
-    tasks = [heading.partition(":")[0].partition(",")[0] for heading in view.headings[1::3]]
-    assert tasks[:2] == ["super-resolution", "reconstruction"]
+    tasks = dict.fromkeys(heading.partition(":")[0].partition(",")[0] for heading in view.headings[1:])
+    assert list(tasks)[:2] == ["super-resolution", "reconstruction"]
     assert all(len(row) == len(view.headings) for row in view.rows)
     # below 0 there is no checkerboard
     assert not any("−" in row[2].text for row in view.rows)
@@ -101,6 +101,20 @@ def test_a_layer_that_one_task_lacks_has_dashes_there(tmp_path: Path) -> None:
     view = view_trained(replace(made, results=made.results[~lacking]))
     assert [[cell.text for cell in row[1:4]] for row in view.rows if row[0].text == "carafe s2"] == [["–"] * 3]
     assert view.rows[-1][0].text == "carafe s2"
+
+
+def test_a_score_that_a_task_does_not_have_has_no_column(tmp_path: Path) -> None:
+    other = replace(MAIN_NETWORK, task="segmentation")
+    made = make_trained(tmp_path, (("transposed", 3), ("carafe", None)), seeds=3, networks=(MAIN_NETWORK, other))
+    rows = made.results
+    view = view_trained(
+        replace(made, results=rows.assign(psnr_db=rows["psnr_db"].where(rows["task"] != other.task)))
+    )
+    assert [heading for heading in view.headings if heading.startswith("segmentation")] == [
+        "segmentation: trainings",
+        "segmentation: checkerboard (8-bit levels)",
+    ]
+    assert all(len(row) == len(view.headings) == 6 for row in view.rows)
 
 
 def test_the_task_that_says_most_decides_on_quality() -> None:

@@ -379,6 +379,17 @@ def test_filling_again_replaces_what_was_there(results: Path, tmp_path: Path) ->
     assert take_rows(second, "transposed")["steps"].tolist() == [LAST_STEP] * 2
 
 
+def test_another_network_can_fill_the_table(tmp_path: Path) -> None:
+    found = make_trained(tmp_path, (("transposed", 3),), networks=(MAIN_NETWORK, SUPER_RESOLUTION))
+    other = found.results["task"] == "super-resolution"
+    better = replace(found, results=found.results.assign(psnr_db=found.results["psnr_db"] + 3 * other))
+    quality = make_layer_quality((("transposed", 3),), seeds=3)
+    table = make_summary((), (16,), ("forward",))
+    main = fill_qualities(quality, table, better)["trained_psnr_db"]
+    second = fill_qualities(quality, table, better, SUPER_RESOLUTION)["trained_psnr_db"]
+    assert second.tolist() == pytest.approx([value + 3 for value in main])
+
+
 @pytest.mark.parametrize("tasks", [(), ("super-resolution",)], ids=["nothing trained", "another task only"])
 def test_where_nothing_was_trained_the_table_is_as_it_was(tmp_path: Path, tasks: tuple[str, ...]) -> None:
     quality = make_layer_quality((("transposed", 3),)).assign(trained_psnr_db=27.0)
@@ -397,6 +408,14 @@ def test_one_sentence_says_where_the_numbers_come_from(results: Path) -> None:
         "crops of 128 pixels, networks of width 16, torch 2.13.0 on cpu of Fast CPU, 2 cores, 2026-03-01; read "
         f"from {results} (deconvbench train --seeds 3)."
     )
+
+
+def test_several_calls_are_counted_and_a_network_can_be_named(one: Path) -> None:
+    found = read_trained(one)
+    several = replace(found, info={**found.info, "calls": [{}, {}, {}]})
+    assert describe_trained(several).endswith(f"; read from {one} (3 calls of deconvbench train).")
+    assert describe_trained(found, SUPER_RESOLUTION) == ""
+    assert describe_trained(found, MAIN_NETWORK) == describe_trained(found)
 
 
 def test_ranges_are_told_and_so_is_what_ships() -> None:

@@ -71,6 +71,17 @@ def test_convolution_sees_the_unpooled_map(kernel_size: int) -> None:
     torch.testing.assert_close(layer(x), expected, rtol=1e-10, atol=1e-10)
 
 
+def test_positions_of_an_encoder_are_taken_where_they_are_given() -> None:
+    layer = MaxUnpoolConv(3, 2, 3, 2)
+    image = torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+    values, indices = functional.max_pool2d(image, 2, return_indices=True)
+    unpooled = layer.unpool(values, indices)
+    assert torch.equal(unpooled[unpooled > 0], image[unpooled > 0])
+    assert float((unpooled > 0).double().mean()) == 0.25
+    assert torch.equal(layer(values, indices), layer.conv(unpooled))
+    assert not torch.equal(layer(values, indices), layer(values))
+
+
 @over_scales
 def test_leaves_holes(scale_factor: int) -> None:
     visited = visit_phases(4, scale_factor)

@@ -124,7 +124,8 @@ def train(
         typer.Option(
             "--variant",
             metavar="NAME,NAME",
-            help="What to change in the network: standard (default), last-1, last-3, last-9, gain-0.5, gain-2.",
+            help="What to change in the network: standard (default), last-1, last-3, last-9, gain-0.5, gain-2, "
+            "encoder-switches.",
         ),
     ] = None,
     steps: Annotated[

@@ -106,8 +106,8 @@ def view_trained(trained: Trained) -> TableView:
     Returns
     -------
     TableView
-        Means over seeds with their 95 % intervals, of the network that stands for each task (`find_network`). The
-        cleanest layer of the first task comes first.
+        Means over seeds with their 95 % intervals, of the network that stands for each task (`find_network`); a
+        score that its task does not have has no column. The cleanest layer of the first task comes first.
     """
     chosen = _choose(trained)
     layers = sorted(
@@ -115,24 +115,31 @@ def view_trained(trained: Trained) -> TableView:
         key=lambda layer: (rank_upsampler(layer[0]), layer[1] or 0, layer[2]),
     )
     found = {network: _group(rows) for network, rows in chosen.items()}
+    scores = {
+        network: [score for score in _list_scores(network) if rows[score[0]].notna().any()]
+        for network, rows in chosen.items()
+    }
+    order: dict[str, float] = {}
     views = []
     for layer in layers:
         name = format_layer(*layer)
         cells = [Cell(text=name, sort=name)]
         for network, groups in found.items():
             own = groups.get(layer)
+            order.setdefault(name, math.inf if own is None else float(own["checkerboard_levels"].mean()))
             count = "0" if own is None else str(len(own))
             cells.append(Cell(text="–" if own is None else count, sort=count, kind="number"))
             cells += [
                 _write_scores(None if own is None else own[column].dropna(), digits, is_signed=is_signed)
-                for column, _, digits, is_signed in _list_scores(network)
+                for column, _, digits, is_signed in scores[network]
             ]
         views.append(tuple(cells))
-    views.sort(key=lambda cells: float(cells[2].sort or "inf"))
+    # what diverged comes last, with what was not trained
+    views.sort(key=lambda cells: order[cells[0].text] if math.isfinite(order[cells[0].text]) else math.inf)
     headings = [
         f"{network.title}: {name}"
         for network in chosen
-        for name in ("trainings", *(title for _, title, *_ in _list_scores(network)))
+        for name in ("trainings", *(title for _, title, *_ in scores[network]))
     ]
     return TableView(headings=("layer", *headings), rows=tuple(views))
 

@@ -68,9 +68,10 @@ class MaxUnpool(nn.Module):
         windows = (first_rows * (s * width))[:, None] + first_columns
         return inside + windows
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Spread (N, C, H, W) over (N, C, sH, sW), zero but for one pixel a window."""
-        indices = self.compute_indices(*x.shape[2:]).expand(x.shape)
+    def forward(self, x: Tensor, indices: Tensor | None = None) -> Tensor:
+        """Spread (N, C, H, W) over (N, C, sH, sW), zero but for one pixel a window; `indices` say which one."""
+        if indices is None:
+            indices = self.compute_indices(*x.shape[2:]).expand(x.shape)
         y: Tensor = functional.max_unpool2d(x, indices, (self.scale_factor, self.scale_factor))
         return y
 
@@ -91,11 +92,11 @@ class MaxUnpoolConv(nn.Module):
 
     z[c, s·h + a, s·w + b] = x[c, h, w] where (a, b) is the position stored for window (h, w) of channel c, and 0
     elsewhere; y is the convolution of z. In a network the positions are those of the maxima that an encoder's
-    pooling found. Here there is none, so they are drawn once, uniformly, from a fixed seed: a pattern of 16×16
-    windows a channel that repeats over larger maps, the same in every layer of that shape. No phase is always
-    visited, as with an encoder's positions, so artifacts do not line up into a checkerboard; but 1 − 1/s² of z
-    is holes. Linear, for the positions do not depend on the input; not equivariant to shifts, for they differ
-    from window to window.
+    pooling found, which `forward` takes. Without them they are drawn once, uniformly, from a fixed seed: a pattern
+    of 16×16 windows a channel that repeats over larger maps, the same in every layer of that shape. No phase is
+    always visited, as with an encoder's positions of textured images, so artifacts do not line up into a
+    checkerboard; but 1 − 1/s² of z is holes. Linear, for the positions do not depend on the input; not equivariant
+    to shifts, for they differ from window to window.
 
     MACs: k² per output pixel, in units of C_in·C_out. The positions of every window are computed in each
     forward, in whole numbers; an encoder would bring them along.
@@ -126,7 +127,20 @@ class MaxUnpoolConv(nn.Module):
         self.unpool = MaxUnpool(in_channels, scale_factor)
         self.conv = SameConv2d(in_channels, out_channels, kernel_size)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Upsample (N, C_in, H, W) to (N, C_out, sH, sW)."""
-        y: Tensor = self.conv(self.unpool(x))
+    def forward(self, x: Tensor, indices: Tensor | None = None) -> Tensor:
+        """Upsample (N, C_in, H, W) to (N, C_out, sH, sW).
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, C_in, H, W)
+            Features.
+        indices : Tensor, shape (N, C_in, H, W), int64, or None
+            Where each value goes, as ``max_pool2d(..., s, return_indices=True)`` of an encoder gives it; None: to
+            the layer's own positions. With them the layer is not linear in the encoder's input.
+
+        Returns
+        -------
+        Tensor, shape (N, C_out, sH, sW)
+        """
+        y: Tensor = self.conv(self.unpool(x, indices))
         return y

@@ -129,7 +129,8 @@ def make_texture(distances: Tensor, growth: float, slope: float, seed: int) -> T
     texture = torch.fft.ifft2(torch.fft.fft2(noise) / radius**slope).real
     chance = torch.randn(len(distances), generator=generator, dtype=torch.float64)
     size = 4 * torch.exp(growth * (distances / distances.mean() - 1) + 0.5 * chance)
-    return texture / texture.std() * size[:, None, None, None]
+    scaled: Tensor = texture / texture.std() * size[:, None, None, None]
+    return scaled
 
 
 @pytest.mark.parametrize("growth", [-2.0, 2.0], ids=["falls", "grows"])
@@ -140,7 +141,11 @@ def test_texture_that_depends_on_the_colour_is_not_taken_for_a_grid(
     distances = torch.rand(192, generator=torch.Generator().manual_seed(5), dtype=torch.float64) * 100 + 20
     targets = (distances / 3**0.5)[:, None, None, None].expand(-1, 3, 32, 32)
     board = plant_boards(torch.ones(1, 1, dtype=torch.float64), period)
-    grids = {"none": 0, "equal": board, "grows": board * (distances / distances.mean())[:, None, None, None]}
+    grids: dict[str, Tensor] = {
+        "none": torch.zeros(1),
+        "equal": board,
+        "grows": board * (distances / distances.mean())[:, None, None, None],
+    }
     found: dict[str, list[float]] = {name: [] for name in grids}
     textures = []
     for seed in range(3):

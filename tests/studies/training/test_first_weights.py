@@ -76,6 +76,13 @@ def test_a_gain_of_the_first_weights_is_that_of_the_upsampler(task: str, upsampl
             torch.testing.assert_close(ratios, torch.full_like(ratios, gain), rtol=1e-5, atol=0)
 
 
+def test_the_gain_of_unpooling_is_that_with_the_switches_of_its_encoder() -> None:
+    settings = replace(SETTINGS, upsampler="max_unpool_conv", variant="encoder-switches")
+    network = build_network(settings)
+    for before, after in watch(network, network.upsamplers).values():
+        assert 0.4 < float(after.relu().square().mean() / before.square().mean()) < 2.5
+
+
 def find_weight(state: dict[str, Tensor], name: str) -> str:
     (found,) = (key.removeprefix(f"{name}.") for key in state if key.startswith(name) and key.endswith("weight"))
     return found

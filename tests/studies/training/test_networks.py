@@ -1,8 +1,9 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from deconvbench.errors import UnsupportedError, UsageError
 from deconvbench.studies.training.networks import (
@@ -62,6 +63,69 @@ def test_what_was_the_head_of_super_resolution_keeps_its_channels_before_a_last_
     network(torch.rand(1, 3, 16, 16))
     assert seen[0].shape == (1, 2, 32, 32)
     assert float(seen[0].detach().min()) == 0  # behind a ReLU
+
+
+UNPOOLING = replace(TINY, upsampler="max_unpool_conv", norm="none", variant="encoder-switches")
+
+
+def pool(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Largest value of each 2×2 window, and where it was in the flattened map: the definition."""
+    batch, channels, height, width = x.shape
+    values = torch.empty(batch, channels, height // 2, width // 2)
+    indices = torch.empty(values.shape, dtype=torch.int64)
+    for n, c, h, w in np.ndindex(*values.shape):
+        places = [(2 * h + a, 2 * w + b) for a in (0, 1) for b in (0, 1)]
+        row, column = max(places, key=lambda place: float(x[n, c, place[0], place[1]]))
+        values[n, c, h, w], indices[n, c, h, w] = x[n, c, row, column], row * width + column
+    return values, indices
+
+
+def unpool(x: Tensor, indices: Tensor) -> Tensor:
+    batch, channels, height, width = x.shape
+    y = torch.zeros(batch, channels, 4 * height * width)
+    for n, c, h, w in np.ndindex(*x.shape):
+        y[n, c, indices[n, c, h, w]] = x[n, c, h, w]
+    return y.reshape(batch, channels, 2 * height, 2 * width)
+
+
+@pytest.mark.parametrize("recipe", ["plain", "tuned"])
+def test_values_go_back_to_where_the_encoders_maxima_were(recipe: str) -> None:
+    network = build_network(replace(UNPOOLING, recipe=recipe, residual_blocks=0))
+    x = torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        y, switches = network.encoder[:3](x - 0.5), []
+        for stage in (network.encoder[3:6], network.encoder[6:]):
+            y, indices = pool(stage(y))
+            switches.append(indices)
+        assert y.shape == (2, 8, 2, 3)
+        for name in network.upsamplers:
+            y = network.get_submodule(f"{name}.conv")(unpool(y, switches.pop())).relu()
+        expected = network.last(y) + 0.5  # type: ignore[misc] # there is one
+        torch.testing.assert_close(network(x), expected)
+
+
+def test_switches_change_no_weight_of_the_network() -> None:
+    for recipe in ("plain", "tuned"):
+        settings = replace(UNPOOLING, recipe=recipe)
+        one = build_network(replace(settings, variant="standard")).state_dict()
+        other = build_network(settings).state_dict()
+        assert one.keys() == other.keys()
+        # the tuned recipe sets the gain of an upsampler by what comes into it
+        same = [name for name in one if recipe == "plain" or not name.startswith("decoder.")]
+        assert all(torch.equal(one[name], other[name]) for name in same)
+        convs = [module for module in build_network(settings).encoder if isinstance(module, nn.Conv2d)]
+        assert {conv.stride for conv in convs} == {(1, 1)}
+
+
+def test_switches_depend_on_the_image_and_gradients_reach_all() -> None:
+    network = build_network(replace(UNPOOLING, norm="instance"))
+    seen: list[Tensor] = []
+    network.get_submodule("decoder.0").register_forward_pre_hook(lambda _, args: seen.append(args[1]))
+    for image in torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(1)):
+        network(image).square().mean().backward()
+    assert not torch.equal(*seen)
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert network(torch.rand(2, 3, 16, 24)).shape == (2, 3, 16, 24)
 
 
 def test_the_transformation_network_is_johnsons() -> None:

@@ -22,7 +22,15 @@ from tests.tiny_training import TINY
         ({"recipe": "tunde"}, "recipe: 'tunde' is not one of plain, tuned"),
         (
             {"variant": "last-5"},
-            "variant: 'last-5' is not one of standard, last-1, last-3, last-9, gain-0.5, gain-2",
+            "variant: 'last-5' is not one of standard, last-1, last-3, last-9, gain-0.5, gain-2, encoder-switches",
+        ),
+        (
+            {"variant": "encoder-switches"},
+            "variant: encoder-switches is not one of 'transposed', but of max_unpool_conv",
+        ),
+        (
+            {"variant": "encoder-switches", "task": "super-resolution"},
+            "variant: encoder-switches is not one of super-resolution, but of reconstruction",
         ),
         ({"variant": "last-9"}, "variant: last-9 is not one of reconstruction, but of super-resolution"),
         ({"variant": "gain-2"}, "variant: gain-2 needs the tuned recipe, which sets the upsamplers' gain"),

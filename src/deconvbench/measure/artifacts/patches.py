@@ -143,4 +143,5 @@ def measure_powers(patches: Tensor) -> Tensor:
     down, right = ((patches.sum(axis) @ slope)[..., None, None] for axis in (-1, -2))
     plane = level + down * position[:, None] + right * position
     waves = torch.fft.rfft2((patches - plane) * make_taper(patch_size))
-    return waves.real.square() + waves.imag.square()
+    power: Tensor = waves.real.square() + waves.imag.square()
+    return power

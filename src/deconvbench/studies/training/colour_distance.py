@@ -120,7 +120,8 @@ def _cut(images: Tensor, side: int) -> Tensor:
 
 def _measure_distances(targets: Tensor, mean_colour: Tensor, side: int) -> Tensor:
     colours = _cut(targets, side).mean((-2, -1))
-    return (colours - mean_colour.to(colours)).norm(dim=-1)
+    distances: Tensor = (colours - mean_colour.to(colours)).norm(dim=-1)
+    return distances
 
 
 def _correlate(values: Tensor, distances: Tensor) -> float:

@@ -91,10 +91,10 @@ def _draw_picture(generator: torch.Generator) -> Tensor:
     return 0.8 * nn.functional.interpolate(coarse, (_SIDE, _SIDE), mode="bilinear") + 0.2 * fine
 
 
-def _find_input(network: nn.Module, layer: nn.Module, picture: Tensor) -> Tensor:
-    """Find what comes into a layer, by a run of the network."""
-    found: list[Tensor] = []
-    handle = layer.register_forward_pre_hook(lambda _, args: found.append(args[0]))
+def _find_input(network: nn.Module, layer: nn.Module, picture: Tensor) -> tuple[Tensor, ...]:
+    """Find what comes into a layer, its switches included, by a run of the network."""
+    found: list[tuple[Tensor, ...]] = []
+    handle = layer.register_forward_pre_hook(lambda _, args: found.append(args))
     try:
         with torch.no_grad():
             network(picture)
@@ -103,11 +103,11 @@ def _find_input(network: nn.Module, layer: nn.Module, picture: Tensor) -> Tensor
     return found[0]
 
 
-def _keep_power(upsampler: nn.Module, x: Tensor, activation: nn.Module, gain: float) -> None:
+def _keep_power(upsampler: nn.Module, inputs: tuple[Tensor, ...], activation: nn.Module, gain: float) -> None:
     """Scale the weights that decide about an upsampler's gain until that (root of power out over in) is `gain`."""
 
     def measure_gain() -> float:
-        return math.sqrt(float(activation(upsampler(x)).square().mean() / x.square().mean()))
+        return math.sqrt(float(activation(upsampler(*inputs)).square().mean() / inputs[0].square().mean()))
 
     def is_factor(weight: Tensor) -> bool:
         before = measure_gain()

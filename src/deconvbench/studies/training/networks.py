@@ -5,6 +5,7 @@ Upsampler and norm are exchangeable, everything else is the same whichever they 
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from deconvbench.records.training_tasks import COLOURS
 from deconvbench.studies.training.first_weights import draw_first_weights
@@ -35,7 +36,9 @@ def build_network(settings: TrainingSettings) -> "TransformationNetwork | SuperR
     UnsupportedError
         If the upsampler cannot be built with that kernel and scale.
     """
-    kind = SuperResolutionNetwork if settings.task_facts.upsamplers == 1 else TransformationNetwork
+    kind: type[TransformationNetwork | SuperResolutionNetwork] = SuperResolutionNetwork
+    if settings.task_facts.upsamplers > 1:
+        kind = SwitchedNetwork if settings.network_variant.has_switches else TransformationNetwork
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         network = kind(settings)
@@ -72,11 +75,12 @@ class TransformationNetwork(nn.Module):
 
     def __init__(self, settings: TrainingSettings) -> None:
         super().__init__()
-        width, scale = settings.width, settings.scale_factor
+        width = settings.width
+        stride = 1 if settings.network_variant.has_switches else settings.scale_factor
         self.encoder = nn.Sequential(
             *_make_stage(_make_conv(COLOURS, width, 9), width, settings.norm),
-            *_make_stage(_make_conv(width, 2 * width, 3, scale), 2 * width, settings.norm),
-            *_make_stage(_make_conv(2 * width, 4 * width, 3, scale), 4 * width, settings.norm),
+            *_make_stage(_make_conv(width, 2 * width, 3, stride), 2 * width, settings.norm),
+            *_make_stage(_make_conv(2 * width, 4 * width, 3, stride), 4 * width, settings.norm),
         )
         self.blocks = nn.Sequential(
             *(ResidualBlock(4 * width, settings.norm) for _ in range(settings.residual_blocks))
@@ -103,6 +107,46 @@ class TransformationNetwork(nn.Module):
             Not clipped; of segmentation (N, 4, H, W), logits with the background first.
         """
         y: Tensor = self.last(self.decoder(self.blocks(self.encoder(x - _MIDDLE_GREY))))
+        return y + _MIDDLE_GREY
+
+
+class SwitchedNetwork(TransformationNetwork):
+    """The transformation network with max pooling in its encoder, whose switches its decoder unpools to.
+
+    The two convolutions of stride s have stride 1 here, and max pooling of s×s follows the ReLU behind each. Where
+    the maximum of each window was, its switch, is where the decoder's unpooling puts a value: that of the first
+    upsampler has the 4w channels that the second pooling had, and that of the second one the 2w of the first, so
+    each value goes back along its own channel. All weights are those of the network without switches.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+        As of `TransformationNetwork`; the upsampler is ``max_unpool_conv``.
+
+    References
+    ----------
+    Zeiler, Fergus, "Visualizing and understanding convolutional networks", ECCV 2014, arXiv:1311.2901,
+    section 2.1.
+    Zeiler, Taylor, Fergus, "Adaptive deconvolutional networks for mid and high level feature learning", ICCV 2011.
+    """
+
+    def __init__(self, settings: TrainingSettings) -> None:
+        super().__init__(settings)
+        self._scale_factor = settings.scale_factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give images back, as `TransformationNetwork.forward`."""
+        # convolution or upsampler, norm and ReLU each
+        first, second, third = self.encoder[:3], self.encoder[3:6], self.encoder[6:]
+        switches: list[Tensor] = []
+        y: Tensor = first(x - _MIDDLE_GREY)
+        for stage in (second, third):
+            y, indices = functional.max_pool2d(stage(y), self._scale_factor, return_indices=True)
+            switches.append(indices)
+        y = self.blocks(y)
+        for upsampler, rest in ((self.decoder[0], self.decoder[1:3]), (self.decoder[3], self.decoder[4:])):
+            y = rest(upsampler(y, switches.pop()))
+        y = self.last(y)
         return y + _MIDDLE_GREY
 
 

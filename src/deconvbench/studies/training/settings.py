@@ -136,6 +136,11 @@ class TrainingSettings:
             raise UsageError(
                 f"variant: {self.variant} is not one of {self.task}, but of {', '.join(chosen.tasks)}"
             )
+        if chosen.upsamplers and self.upsampler not in chosen.upsamplers:
+            raise UsageError(
+                f"variant: {self.variant} is not one of {quote(self.upsampler)}, but of"
+                f" {', '.join(chosen.upsamplers)}"
+            )
         if chosen.upsampler_gain != 1 and self.recipe != "tuned":
             raise UsageError(f"variant: {self.variant} needs the tuned recipe, which sets the upsamplers' gain")
         for name in ("upsampler", "kernel_size", "device"):

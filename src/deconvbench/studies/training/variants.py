@@ -22,11 +22,17 @@ class Variant:
         Kernel of the last convolution, of stride 1; None: what the task's network has.
     upsampler_gain : float
         Factor of the upsamplers' first weights; other than 1 with the tuned recipe alone.
+    has_switches : bool
+        Whether the encoder pools, and the upsamplers unpool to where its maxima were.
+    upsamplers : tuple of str
+        Upsamplers that have it; none: all.
     """
 
     tasks: tuple[str, ...] = ("reconstruction", "super-resolution")
     last_kernel_size: int | None = None
     upsampler_gain: float = 1.0
+    has_switches: bool = False
+    upsamplers: tuple[str, ...] = ()
 
 
 VARIANTS: Mapping[str, Variant] = {
@@ -36,4 +42,5 @@ VARIANTS: Mapping[str, Variant] = {
     "last-9": Variant(tasks=("super-resolution",), last_kernel_size=9),
     "gain-0.5": Variant(upsampler_gain=0.5),
     "gain-2": Variant(upsampler_gain=2.0),
+    "encoder-switches": Variant(tasks=("reconstruction",), has_switches=True, upsamplers=("max_unpool_conv",)),
 }
