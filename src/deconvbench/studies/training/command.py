@@ -13,6 +13,7 @@ from deconvbench.arguments import check_whole
 from deconvbench.errors import SurroundingsError, UsageError, find_exit_code
 from deconvbench.progress import print_interruption, show_steps
 from deconvbench.records.training_tasks import get_task
+from deconvbench.records.variants import STANDARD
 from deconvbench.studies.training.rescoring import Choice
 from deconvbench.studies.training.rescoring_workflow import score_experiments
 from deconvbench.studies.training.settings import (
@@ -27,7 +28,7 @@ from deconvbench.studies.training.settings import (
     choose_layers,
     choose_tuned_settings,
 )
-from deconvbench.studies.training.variants import STANDARD, VARIANTS
+from deconvbench.studies.training.variants import VARIANTS
 from deconvbench.studies.training.workflow import estimate_seconds, run_experiments
 from deconvbench.system.texts import print_text
 from deconvbench.units import format_duration

@@ -13,7 +13,8 @@ from deconvbench.errors import UsageError, quote, suggest
 from deconvbench.records.case import check_field
 from deconvbench.records.layers import FAST_UPSAMPLERS, NamedLayer
 from deconvbench.records.training_tasks import TRAINING_TASKS, TrainingTask, get_task
-from deconvbench.studies.training.variants import STANDARD, VARIANTS, Variant
+from deconvbench.records.variants import STANDARD
+from deconvbench.studies.training.variants import VARIANTS, Variant
 from deconvbench.upsamplers import get_upsampler, list_upsamplers
 
 TASKS = tuple(TRAINING_TASKS)
