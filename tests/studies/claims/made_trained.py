@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from deconvbench.records.schema import CURVE_DTYPES, TRAINED_DTYPES
+from deconvbench.records.schema import CURVE_DTYPES, IMAGE_DTYPES, TRAINED_DTYPES
 from deconvbench.tables.frames import make_frame
 from deconvbench.tables.trained import Trained
 
@@ -17,7 +17,9 @@ def make_result(upsampler: str, kernel_size: int | None, seed: int = 0, **change
         "upsampler": upsampler,
         "kernel_size": kernel_size,
         "scale_factor": 2,
-        "norm": "instance",
+        "norm": "none",
+        "recipe": "tuned",
+        "variant": "standard",
         "seed": seed,
         "steps": 1000,
         "loss": 0.01,
@@ -54,8 +56,27 @@ def make_curve(result: Mapping[str, Any], levels: Mapping[int, float | None], **
     return [{**result, "step": step, "checkerboard_levels": level, **changes} for step, level in levels.items()]
 
 
-def make_trained(results: Iterable[Row], curves: Iterable[Row] = ()) -> Trained:
-    """Frames as they are read."""
+def make_images(result: Mapping[str, Any], levels: Mapping[str, float], step: int | None = None) -> list[Row]:
+    """A run's rows by test image: its checkerboard in each; PSNR differs by a tenth from one to the next."""
+    return [
+        {
+            **result,
+            "step": result["steps"] if step is None else step,
+            "image": name,
+            "psnr_db": result["psnr_db"] + 0.1 * place,
+            "checkerboard_levels": level,
+            "crop": None,
+        }
+        for place, (name, level) in enumerate(levels.items())
+    ]
+
+
+def make_trained(
+    results: Iterable[Row], curves: Iterable[Row] = (), images: Iterable[Row] = (), **columns: str
+) -> Trained:
+    """Frames as they are read; `columns` are results of a later version, with their types."""
     return Trained(
-        results=make_frame(list(results), TRAINED_DTYPES), curves=make_frame(list(curves), CURVE_DTYPES)
+        results=make_frame(list(results), {**TRAINED_DTYPES, **columns}),
+        curves=make_frame(list(curves), CURVE_DTYPES),
+        images=make_frame(list(images), IMAGE_DTYPES),
     )

@@ -1,10 +1,12 @@
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from deconvbench.errors import UsageError
+from deconvbench.records.effects import Effect
 from deconvbench.studies.claims import Claim, ClaimResult, Finding, Verdict
 from deconvbench.studies.claims.claim import tidy_evidence
 
@@ -24,7 +26,8 @@ def make_claim(**changes: Any) -> Claim:
 
 def test_a_result_is_a_plain_row() -> None:
     claim = make_claim(figure="figure_4")
-    result = ClaimResult(claim=claim, evidence={"count": 3}, finding=claim.judge({}))
+    finding = replace(claim.judge({}), effects=(Effect(name="cases", unit="", value=3),), size="exact")
+    result = ClaimResult(claim=claim, evidence={"count": 3}, finding=finding, confidence=0.99)
     assert result.to_dict() == {
         "id": 3,
         "claim": "It is so.",
@@ -32,6 +35,10 @@ def test_a_result_is_a_plain_row() -> None:
         "verdict": "partly",
         "evidence": {"count": 3},
         "sentence": "In 3 cases.",
+        "holds": "",
+        "effects": [{"name": "cases", "unit": "", "value": 3, "low": None, "high": None}],
+        "size": "exact",
+        "confidence": 0.99,
         "figure": "figure_4",
     }
     assert type(result.to_dict()["verdict"]) is str

@@ -9,59 +9,17 @@ from deconvbench.studies.claims.judging import (
     Interval,
     answer,
     combine,
+    conclude,
     leave_undecided,
+    list_effects,
     needs,
     negate,
     put_interval,
     read_interval,
     read_number,
-    write_number,
 )
 
 S, P, R, U = Verdict.SUPPORTED, Verdict.PARTLY, Verdict.REFUTED, Verdict.UNDECIDED
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "is_above"),
-    [
-        (1.1, 2.0, True),
-        (0.2, 0.9, False),
-        (0.9, 1.1, None),
-        (1.0, 1.0, False),
-        (1.0, 1.2, None),
-        (None, None, None),
-        (1.1, None, None),
-    ],
-    ids=["above", "below", "straddles", "on_it", "touches_it", "one_seed", "half_known"],
-)
-def test_an_interval_lies_on_a_side_of_a_limit(
-    low: float | None, high: float | None, is_above: bool | None
-) -> None:
-    assert Interval(value=1.0, low=low, high=high).is_above(1.0) is is_above
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "side"),
-    [
-        (0.05, 0.3, 1),
-        (-0.3, -0.05, -1),
-        (-0.1, 0.1, 0),
-        (0.01, 0.02, 0),
-        (-0.05, 0.3, None),
-        (-0.3, 0.05, None),
-        (None, None, None),
-    ],
-    ids=["above", "below", "within", "within_and_certain", "may_be_above", "may_be_below", "one_seed"],
-)
-def test_differences_within_a_margin_do_not_count(low: float | None, high: float | None, side: int | None) -> None:
-    assert Interval(value=0.0, low=low, high=high).find_side(0.1) == side
-
-
-def test_intervals_are_written_for_a_reader() -> None:
-    assert str(Interval(value=2.3456, low=2.1, high=2.6)) == "2.35 (2.1 to 2.6)"
-    assert str(Interval(value=2.0)) == "2"
-    assert str(Interval(value=2.0, low=2.0, high=2.0)) == "2"
-    assert [write_number(value) for value in (1234.5, 999.4, 0.0, 1.5e-16)] == ["1234", "999", "0", "1.5e-16"]
 
 
 def test_what_is_put_is_read_back() -> None:
@@ -119,6 +77,25 @@ def test_the_order_and_number_of_parts_do_not_matter(parts: list[bool | Verdict 
 def test_answers_can_be_turned_round() -> None:
     assert [negate(value) for value in (True, False, None)] == [False, True, None]
     assert [answer(value) for value in (True, False, None)] == [S, R, U]
+
+
+def test_what_holds_is_told_by_its_parts() -> None:
+    finding = conclude(
+        [("a", True), ("b", False), ("c", None), ("d", P), ("e", True), ("a", True)], "So.", size="9 seeds"
+    )
+    assert finding.verdict is P
+    assert finding.holds == "Holds: a, e; holds in part: d; does not hold: b; undecided: c."
+    assert (finding.sentence, finding.size, finding.effects) == ("So.", "9 seeds", ())
+    assert conclude([("a", True)], "So.", verdict=R).verdict is R
+    parts = [(f"{what} ({where})", True) for where in ("one, with norm", "two") for what in ("a", "b")]
+    assert conclude(parts, "So.").holds == "Holds: a (one, with norm; two), b (one, with norm; two)."
+    assert leave_undecided("run: it").holds == "Not measured: run: it."
+
+
+def test_effects_are_what_is_known_of_them() -> None:
+    evidence = {"x": 1.0, "x_ci_low": 0.5, "x_ci_high": 1.5, "y": 2.0, "z": None}
+    names = {"x": ("an x", "dB"), "y": ("a y", ""), "z": ("a z", ""), "w": ("a w", "")}
+    assert list(map(str, list_effects(evidence, names))) == ["an x: 1 (0.5 to 1.5) dB", "a y: 2"]
 
 
 def test_a_rule_is_only_asked_where_its_evidence_is_there() -> None:

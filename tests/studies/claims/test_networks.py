@@ -1,34 +1,40 @@
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from deconvbench.studies.claims import Evidence, Finding, Verdict
+from deconvbench.studies.claims import Context, Evidence, Finding, Verdict
 from deconvbench.studies.claims.networks import (
-    HALF_LEVEL,
     NEAREST,
     TRANSPOSED,
-    Ended,
+    View,
+    count_votes,
     describe_missing,
+    describe_presence,
+    describe_size,
     gather_networks,
     tell_few_steps,
     view_networks,
 )
+from deconvbench.studies.claims.panel import Panel
 from deconvbench.tables.trained import Trained
+from deconvbench.tables.trained_networks import Network
 from tests.studies.claims.made_trained import make_curve, make_result, make_trained
 
+NAME = "reconstruction_none_tuned"
 
-def gather_levels(trained: Trained, *layers: tuple[str, int | None]) -> Evidence:
+
+def gather_levels(trained: Trained, *layers: tuple[str, int | None], **choices: Any) -> Evidence:
     """The levels of each layer and seed, by their place."""
 
-    def describe(seeds: Sequence[tuple[Ended, ...]]) -> Evidence:
+    def describe(panel: Panel) -> Evidence:
         return {
             f"levels_{number}_{place}": run.row["checkerboard_levels"]
-            for number, runs in enumerate(seeds)
+            for number, runs in enumerate(panel.seeds)
             for place, run in enumerate(runs)
         }
 
-    return gather_networks(trained, layers or [TRANSPOSED], describe)
+    return gather_networks(Context(tables=None, trained=trained), layers or [TRANSPOSED], describe, **choices)
 
 
 def test_layers_are_put_side_by_side_seed_by_seed() -> None:
@@ -41,29 +47,67 @@ def test_layers_are_put_side_by_side_seed_by_seed() -> None:
         ]
     )
     assert gather_levels(trained, TRANSPOSED, NEAREST) == {
-        "reconstruction_instance_seeds": 1,
-        "reconstruction_instance_steps": 1000,
-        "reconstruction_instance_levels_0_0": 3.0,
-        "reconstruction_instance_levels_0_1": 1.0,
+        f"{NAME}_seeds": 1,
+        f"{NAME}_images": 0,
+        f"{NAME}_steps": 1000,
+        f"{NAME}_levels_0_0": 3.0,
+        f"{NAME}_levels_0_1": 1.0,
     }
 
 
-def test_networks_stand_apart_with_the_articles_own_first() -> None:
+def test_networks_stand_apart_with_those_of_their_task_first() -> None:
+    networks = [
+        {"task": "super-resolution"},
+        {"norm": "instance", "recipe": "plain"},
+        {"norm": "instance"},
+        {},
+        {"task": "super-resolution", "norm": "instance", "recipe": "plain"},
+    ]
+    trained = make_trained([make_result("transposed", 3, **changes) for changes in networks])
+    seeds = [name for name in gather_levels(trained) if name.endswith("_seeds")]
+    # what was trained before there were recipes is called as it was then
+    assert seeds == [
+        "reconstruction_none_tuned_seeds",
+        "reconstruction_instance_tuned_seeds",
+        "reconstruction_instance_seeds",
+        "super_resolution_none_tuned_seeds",
+        "super_resolution_instance_seeds",
+    ]
+
+
+def test_variants_of_one_network_are_compared_and_never_mixed_up() -> None:
     trained = make_trained(
         [
-            make_result("transposed", 3, task="super-resolution"),
-            make_result("transposed", 3, norm="none"),
-            make_result("transposed", 3),
-            make_result("transposed", 3, task="super-resolution", norm="none"),
+            make_result("transposed", 3, 0, checkerboard_levels=1.0),
+            make_result("transposed", 3, 0, checkerboard_levels=2.0, variant="last-3"),
+            make_result("transposed", 3, 0, checkerboard_levels=3.0, variant="last-3", task="super-resolution"),
         ]
     )
-    seeds = [name for name in gather_levels(trained) if name.endswith("_seeds")]
-    assert seeds == [
-        "reconstruction_instance_seeds",
-        "reconstruction_none_seeds",
-        "super_resolution_instance_seeds",
-        "super_resolution_none_seeds",
+    both = gather_levels(trained, TRANSPOSED, TRANSPOSED, variants=("standard", "last-3"))
+    assert [both[f"{NAME}_levels_0_{place}"] for place in (0, 1)] == [1.0, 2.0]
+    assert "super_resolution_none_tuned_seeds" not in both
+    assert gather_levels(trained)[f"{NAME}_levels_0_0"] == 1.0
+    alone = gather_levels(trained, TRANSPOSED, variants=("last-3",), task="super-resolution", prefix="last_3_")
+    assert alone == {
+        "super_resolution_none_tuned_last_3_levels_0_0": 3.0,
+        "super_resolution_none_tuned_last_3_seed_count": 1,
+    }
+
+
+def test_seeds_that_were_trained_in_another_way_are_left_out() -> None:
+    trained = make_trained(
+        [make_result("transposed", 3, seed, steps=500 if seed == 1 else 1500) for seed in range(4)]
+    )
+    evidence = gather_levels(trained)
+    assert (evidence[f"{NAME}_seeds"], evidence[f"{NAME}_steps"]) == (3, 1500)
+
+
+def test_seeds_that_lack_a_column_are_left_out() -> None:
+    rows = [
+        make_result("transposed", 3, seed, later=value) for seed, value in enumerate((0.5, None, float("nan")))
     ]
+    assert gather_levels(make_trained(rows, later="float64"), column="later")[f"{NAME}_seeds"] == 1
+    assert gather_levels(make_trained(rows), column="later") == {}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +120,9 @@ def test_networks_stand_apart_with_the_articles_own_first() -> None:
         {"autocast": True},
         {"seed": 7},
         {"scale_factor": 4},
-        {"norm": "none"},
+        {"norm": "instance"},
+        {"recipe": "plain"},
+        {"variant": "last-3"},
         {"checkerboard_levels": None},
         {"psnr_db": float("inf")},
         {"target_checkerboard_levels": None},
@@ -91,8 +137,8 @@ def test_what_was_not_trained_alike_or_diverged_is_not_compared(changes: dict[st
 def test_of_two_rows_of_one_run_the_later_counts() -> None:
     rows = [make_result("transposed", 3, checkerboard_levels=levels) for levels in (1.0, 2.0)]
     evidence = gather_levels(make_trained(rows))
-    assert evidence["reconstruction_instance_levels_0_0"] == 2.0
-    assert evidence["reconstruction_instance_seeds"] == 1
+    assert evidence[f"{NAME}_levels_0_0"] == 2.0
+    assert evidence[f"{NAME}_seeds"] == 1
 
 
 def test_a_curve_is_in_order_and_belongs_to_its_run() -> None:
@@ -100,46 +146,24 @@ def test_a_curve_is_in_order_and_belongs_to_its_run() -> None:
     rows = [*make_curve(first, {5: 3.0, 0: 9.0, 1: 8.0}), *make_curve(other, {0: 1.0})]
     found: list[list[float]] = []
 
-    def describe(seeds: Sequence[tuple[Ended, ...]]) -> Evidence:
-        found.extend([row["checkerboard_levels"] for row in run.curve] for (run,) in seeds)
+    def describe(panel: Panel) -> Evidence:
+        found.extend([row["checkerboard_levels"] for row in run.curve] for (run,) in panel.seeds)
         return {}
 
-    gather_networks(make_trained([first, other], rows), [TRANSPOSED], describe)
+    context = Context(tables=None, trained=make_trained([first, other], rows))
+    gather_networks(context, [TRANSPOSED], describe)
     assert found == [[9.0, 8.0, 3.0], [1.0]]
 
 
-@pytest.mark.parametrize(
-    ("changes", "excess"),
-    [
-        ({"checkerboard_levels": 2.0}, 2.0 - HALF_LEVEL),
-        ({"checkerboard_levels": 2.0, "detection_levels": 0.8}, 1.2),
-        ({"checkerboard_levels": 2.0, "target_checkerboard_levels": 1.5}, 0.5),
-        ({"checkerboard_levels": -0.3}, -0.3 - HALF_LEVEL),
-    ],
-    ids=["half_level", "detection", "targets", "below_the_floor"],
-)
-def test_a_checkerboard_must_stand_out(changes: dict[str, Any], excess: float) -> None:
-    run = Ended(row=make_result("transposed", 3, **changes), curve=())
-    assert run.find_excess() == pytest.approx(excess)
-
-
-def test_a_row_of_the_curve_has_a_floor_of_its_own() -> None:
-    run = Ended(row=make_result("transposed", 3, target_checkerboard_levels=0.7), curve=())
-    early = {"checkerboard_levels": 5.0, "detection_levels": 2.0}
-    assert run.find_excess(early) == 3.0
-    assert run.find_excess({**early, "detection_levels": 0.1}) == pytest.approx(4.3)
-    assert run.find_excess({**early, "detection_levels": None}) is None
-    assert run.find_excess({**early, "checkerboard_levels": None}) is None
-
-
-def test_the_upsampler_that_ripples_most_speaks_for_the_network() -> None:
-    def find(last: float | None, other: float | None) -> float | None:
-        row = make_result("transposed", 3, effective_ripple_scale1=last, effective_ripple_scale2=other)
-        return Ended(row=row, curve=()).find_effective_ripple()
-
-    assert find(0.1, 0.2) == 0.2
-    assert find(0.1, None) == 0.1
-    assert find(None, None) is None
+def test_what_was_read_is_kept_for_all_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = Context(tables=None, trained=make_trained([make_result("transposed", 3)]))
+    gather_networks(context, [TRANSPOSED], lambda panel: {})
+    monkeypatch.setattr("deconvbench.studies.claims.networks.list_rows", pytest.fail)
+    levels: list[float] = []
+    gather_networks(
+        replace(context, confidence=0.9), [TRANSPOSED], lambda panel: levels.append(panel.confidence) or {}
+    )
+    assert levels == [0.9]
 
 
 def test_views_name_the_network_and_drop_its_name() -> None:
@@ -149,34 +173,74 @@ def test_views_name_the_network_and_drop_its_name() -> None:
         "reconstruction_instance_seeds": 3,
         "reconstruction_instance_steps": 1,
         "reconstruction_instance_levels": 2.0,
-        "super_resolution_none_seeds": 2,
-        "super_resolution_none_steps": 700,
-        "reconstruction_none_seeds": 1,
-        "reconstruction_none_steps": 700,
+        "reconstruction_instance_tuned_seeds": 4,
+        "reconstruction_instance_tuned_images": 6,
+        "reconstruction_instance_tuned_steps": 1500,
+        "reconstruction_instance_tuned_levels": 3.0,
+        "super_resolution_none_tuned_seeds": 2,
+        "super_resolution_none_tuned_steps": 700,
+        "reconstruction_none_tuned_seeds": 1,
+        "reconstruction_none_tuned_steps": 700,
     }
-    first, second = view_networks(evidence)
-    assert first.title == "reconstruction (3 seeds, 1 step)"
-    assert first.evidence == {"seeds": 3, "steps": 1, "levels": 2.0}
-    assert second.title == "super-resolution without norm (2 seeds, 700 steps)"
+    first, second, third = view_networks(evidence)
+    assert first.title == "reconstruction, instance norm (4 seeds, 1500 steps)"
+    assert first.evidence == {"seeds": 4, "images": 6, "steps": 1500, "levels": 3.0}
+    assert second.title == "super-resolution (2 seeds, 700 steps)"
+    assert (third.network.recipe, third.steps) == ("plain", 1)
+    assert third.title.endswith("(3 seeds, 1 step)")
+    assert third.evidence == {"seeds": 3, "steps": 1, "levels": 2.0}
+    # of each task one network decides
+    assert [view.is_main for view in (first, second, third)] == [True, True, False]
+    assert describe_size(evidence) == "2 to 4 seeds × 6 images, 700 to 1500 steps"
+    assert describe_size({}) == ""
 
 
-def test_another_norm_is_named() -> None:
-    (view,) = view_networks({"reconstruction_batch_seeds": 2, "reconstruction_batch_steps": 700})
-    assert view.title == "reconstruction with norm batch (2 seeds, 700 steps)"
+def test_a_network_that_decides_nothing_counts_only_where_it_stands_for_its_task() -> None:
+    main, beside = (
+        View(network=Network(task="reconstruction", norm=norm), seeds=6, steps=1, is_main=norm == "none")
+        for norm in ("none", "instance")
+    )
+    S, R, U = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.UNDECIDED
+    assert count_votes([(main, "it does", True), (beside, "it does", None)]) == [("it does (reconstruction)", S)]
+    assert count_votes([(main, "", None), (beside, "", False)]) == [
+        ("reconstruction", U),
+        ("reconstruction, instance norm", R),
+    ]
+    assert count_votes([]) == count_votes([(beside, "", None)]) == [("trained networks", None)]
+
+
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [
+        ((0.1, 0.3), "detected"),
+        ((-0.3, -0.1), "not detected (from 0.5 levels on it would have been)"),
+        ((-0.1, 0.1), "at the limit of detection"),
+        ((None, None), "with too few seeds to say whether it is there"),
+    ],
+    ids=["there", "not_there", "unclear", "few_seeds"],
+)
+def test_what_is_not_detected_is_not_called_absent(ends: tuple[float | None, float | None], text: str) -> None:
+    evidence = {"x_excess_levels": 0.0, "x_excess_levels_ci_low": ends[0], "x_excess_levels_ci_high": ends[1]}
+    view = View(
+        network=Network(task="reconstruction"), seeds=6, steps=1, evidence=evidence | {"x_floor_levels": 0.5}
+    )
+    assert describe_presence(view, "x") == text
+    assert describe_presence(replace(view, evidence=evidence), "x") == text.partition(" (from")[0]
 
 
 def test_what_is_missing_is_named_with_what_to_run() -> None:
     assert describe_missing({}, [TRANSPOSED, ("carafe", None)]) == (
         "no networks with transposed k3 s2 and carafe s2 were trained alike; run: deconvbench train"
     )
-    one: Evidence = {"reconstruction_instance_seeds": 1, "reconstruction_instance_steps": 10}
-    assert describe_missing(one, [TRANSPOSED]).endswith("run: deconvbench train --seeds 3")
-    three: Evidence = {**one, "reconstruction_instance_seeds": 3}
+    one: Evidence = {f"{NAME}_seeds": 1, f"{NAME}_steps": 10}
+    assert describe_missing(one, [TRANSPOSED]).endswith("run: deconvbench train --seeds 12")
+    three: Evidence = {**one, f"{NAME}_seeds": 3}
     assert describe_missing(three, [TRANSPOSED], "curves").startswith("the networks that were trained lack curves")
 
 
 def test_a_single_step_is_told_in_the_singular() -> None:
     judge = tell_few_steps(lambda evidence: Finding(verdict=Verdict.PARTLY, sentence="So."))
-    evidence: Evidence = {"reconstruction_instance_seeds": 3, "reconstruction_instance_steps": 1}
-    assert judge(evidence).sentence == "So; it rests on only 1 training step, fewer than 500."
+    evidence: Evidence = {f"{NAME}_seeds": 3, f"{NAME}_steps": 1}
+    assert judge(evidence).sentence == "So; it rests on only 1 step of training, fewer than 500."
+    assert judge(evidence).size == "3 seeds, 1 step"
     assert judge({}).sentence == "So."

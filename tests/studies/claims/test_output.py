@@ -10,6 +10,8 @@ from deconvbench.studies.claims import CLAIMS, ClaimResult, Verdict
 from deconvbench.studies.claims.output import (
     WIDTH,
     count_verdicts,
+    describe_size,
+    format_markdown,
     format_text,
     lay_out_claims,
     list_rows,
@@ -46,9 +48,13 @@ def test_text_fits_the_width_and_loses_no_word(flip: int) -> None:
     assert len(blocks) == len(results) + 2
     for result, block in zip(results, blocks[1:], strict=False):
         assert block.startswith(f"{result.claim.id} ")
-        columns = [block_line[45:] for block_line in block.splitlines()]
+        numbers, holds = (
+            "".join(" ".join(line[start:end] for line in block.splitlines()).split())
+            for start, end in ((37, 65), (67, None))
+        )
         # a hyphen at the end of a line is one within a word
-        assert "".join(" ".join(columns).split()) == "".join(result.finding.sentence.split())
+        assert holds == "".join(result.finding.holds.split())
+        assert numbers == "".join("".join([*map(str, result.finding.effects), describe_size(result)]).split())
         assert f"  {result.finding.verdict} " in block
     assert words.endswith(count_verdicts(results))
 
@@ -89,7 +95,18 @@ def test_rows_are_plain_and_the_file_names_the_figures(tmp_path: Path) -> None:
     results = make_results()
     rows = list_rows(results)
     assert len(rows) == 18
-    assert list(rows[0]) == ["id", "claim", "source", "verdict", "evidence", "sentence"]
+    assert list(rows[0]) == [
+        "id",
+        "claim",
+        "source",
+        "verdict",
+        "evidence",
+        "sentence",
+        "holds",
+        "effects",
+        "size",
+        "confidence",
+    ]
     path = tmp_path / "claims.json"
     write_claims(results, path)
     document = json.loads(path.read_text(encoding="utf-8"))
@@ -98,6 +115,24 @@ def test_rows_are_plain_and_the_file_names_the_figures(tmp_path: Path) -> None:
     assert [{**row, "figure": claim.figure} for row, claim in zip(rows, CLAIMS, strict=True)] == document["rows"]
     # for people too
     assert "Cᵀ" in path.read_text(encoding="utf-8")
+
+
+def test_the_size_names_the_level_that_a_family_has_widened_intervals_to() -> None:
+    trained, exact = make_results()[7], make_results()[4]
+    assert describe_size(trained) == "12 seeds × 12 images, 1500 steps; intervals of 95.0%"
+    assert describe_size(exact) == "exact count, k3 s2"
+    assert describe_size(make_results(-1)[7]) == ""
+
+
+def test_a_page_shows_the_columns_too() -> None:
+    lines = format_markdown(list_rows(make_results())).splitlines()
+    assert len(lines) == 2 + 18
+    assert {line.replace("\\|", "").count("|") for line in lines} == {7}
+    assert "reconstruction, last over first: 0.9 (0.89 to 0.91)" in lines[9]
+    assert "| 12 seeds × 12 images, 1500 steps |" in lines[9]
+    # a table of an earlier version has verdicts alone
+    earlier = [{name: row[name] for name in ("id", "claim", "verdict")} for row in list_rows(make_results())]
+    assert format_markdown(earlier).splitlines()[2].endswith("| supported |  |  |  |")
 
 
 def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:

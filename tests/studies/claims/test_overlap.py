@@ -44,7 +44,7 @@ def test_ripple_follows_the_overlap_only_where_weights_have_a_mean() -> None:
     assert "there is a ripple without it" in finding.sentence
 
 
-def test_counts_are_squared_and_their_variation_is_not() -> None:
+def test_counts_and_one_plus_cv_squared_are_squared() -> None:
     evidence = measure_dimensions(CONTEXT)
     assert evidence["squared_counts"] == evidence["combinations"] == 18
     assert (
@@ -52,9 +52,11 @@ def test_counts_are_squared_and_their_variation_is_not() -> None:
     )
     assert evidence["overlap_cv_1d"] == pytest.approx(1 / 3)
     assert evidence["overlap_cv_2d"] == pytest.approx(math.sqrt((1 + 1 / 9) ** 2 - 1))
+    assert (evidence["one_plus_cv2_largest_distance_from_square"] or 0) < 1e-12
+    assert (evidence["overlap_cv_largest_distance_from_square"] or 0) > 0.1
     finding = judge_dimensions(evidence)
-    assert finding.verdict is Verdict.PARTLY
-    assert "is not squared" in finding.sentence
+    assert finding.verdict is Verdict.SUPPORTED
+    assert "the coefficient of variation itself is not: 0.333 becomes 0.484" in finding.sentence
 
 
 def test_strided_convolutions_checkerboard_gradients_and_pooling_leaves_holes() -> None:

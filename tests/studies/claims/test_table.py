@@ -11,7 +11,9 @@ from deconvbench.records.schema import CURVE_DTYPES, TRAINED_DTYPES
 from deconvbench.report.page import SECTIONS
 from deconvbench.studies.claims import (
     CLAIMS,
+    Claim,
     ClaimResult,
+    Context,
     Finding,
     Verdict,
     evaluate_claims,
@@ -19,6 +21,7 @@ from deconvbench.studies.claims import (
     read_context,
     table,
 )
+from deconvbench.studies.claims.table import judge_claims
 from deconvbench.tables.frames import encode_parquet
 from deconvbench.tables.speedups import build_speedups
 from deconvbench.tables.trained import Trained
@@ -26,6 +29,8 @@ from tests.made_speedups import make_speedup_records
 from tests.plots.made_tables import make_tables
 from tests.studies.claims.made_trained import make_curve, make_result, make_trained
 
+# fewer give no interval at the level of nine claims together
+SEEDS = 9
 LAYERS = (
     ("transposed", 3, 4.0),
     ("transposed", 4, 2.0),
@@ -42,7 +47,11 @@ def write_results(folder: Path) -> Path:
     runs = [
         make_result(upsampler, kernel, seed, checkerboard_levels=levels * (1 + 0.01 * seed))
         for upsampler, kernel, levels in LAYERS
-        for seed in range(3)
+        for seed in range(SEEDS)
+    ]
+    runs += [
+        make_result("transposed", 3, seed, variant="last-3", checkerboard_levels=6.0 + 0.01 * seed)
+        for seed in range(SEEDS)
     ]
     trained = make_trained(
         runs, [row for run in runs for row in make_curve(run, {0: 40.0, 1: 30.0 + run["seed"]})]
@@ -119,12 +128,16 @@ def test_every_claim_is_judged_from_a_run_and_training_results(elsewhere: Path) 
     found = evaluate_claims(run, results, steps.append)
     verdicts = {result.claim.id: result.finding.verdict for result in found}
     assert list(verdicts) == list(range(1, 19))
-    assert Verdict.UNDECIDED not in verdicts.values()
+    # what results of this version are not scored for
+    assert {number for number, verdict in verdicts.items() if verdict is Verdict.UNDECIDED} == {18}
+    assert all(result.confidence == 0.95 for result in found if not result.claim.is_trained)
+    # all nine were asked at once, and the last one alone
+    assert {result.confidence for result in found if result.claim.is_trained} == {1 - 0.05 / 9, 0.95}
     assert verdicts[1] is verdicts[5] is verdicts[7] is Verdict.SUPPORTED
-    assert verdicts[2] is Verdict.REFUTED
+    assert verdicts[2] is Verdict.PARTLY
     assert verdicts[11] is Verdict.PARTLY
     assert [(step.done, step.total) for step in steps] == [(number, 18) for number in range(1, 19)]
-    assert steps[1].title == "claim 2: refuted"
+    assert steps[1].title == "claim 2: partly"
     for result in found:
         assert all(value is None or isinstance(value, int | float) for value in result.evidence.values())
         # the rule sees nothing but this evidence
@@ -144,7 +157,7 @@ def test_a_run_and_results_are_read(elsewhere: Path) -> None:
     run, results = write_run(elsewhere / "run"), write_results(elsewhere / "trained")
     evidence = evaluate_claims(run, results)[0].evidence
     assert evidence["cases"] == len(make_tables().summary)
-    assert evidence["trainings"] == 3 * len(LAYERS)
+    assert evidence["trainings"] == SEEDS * (len(LAYERS) + 1)
 
 
 @pytest.mark.usefixtures("stubs")
@@ -152,6 +165,36 @@ def test_a_run_of_which_only_the_turns_were_kept_is_read(elsewhere: Path) -> Non
     result: ClaimResult = evaluate_claims(write_speedups(elsewhere / "fast"))[0]
     assert result.evidence["cases"] == 0
     assert (result.evidence["turns"] or 0) > 0
+
+
+def make_family(*errors: float) -> tuple[Claim, ...]:
+    """Claims on trained networks that intervals decide from these levels of error on, and one that needs none."""
+
+    def make_claim(number: int, error: float) -> Claim:
+        return replace(
+            CLAIMS[0],
+            id=number,
+            is_trained=number > 1,
+            measure=lambda context: {"error": 1 - context.confidence},
+            judge=lambda evidence: Finding(
+                verdict=Verdict.SUPPORTED if (evidence["error"] or 0) >= error else Verdict.UNDECIDED,
+                sentence="So.",
+            ),
+        )
+
+    return tuple(make_claim(number, error) for number, error in enumerate((0.04, *errors), 1))
+
+
+def test_claims_on_trained_networks_are_decided_as_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "CLAIMS", make_family(0.01, 0.02, 0.045))
+    found = judge_claims(Context(tables=None, trained=Trained()))
+    assert [result.finding.verdict for result in found] == [Verdict.SUPPORTED] * 4
+    # Holm: the first at a third of 5 %, the next at a half, the last at 5 %; the one beside them at 5 %
+    assert [result.confidence for result in found] == pytest.approx([0.95, 1 - 0.05 / 3, 0.975, 0.95])
+    monkeypatch.setattr(table, "CLAIMS", make_family(0.02, 0.02, 0.02))
+    found = judge_claims(Context(tables=None, trained=Trained()))
+    # each by itself would be decided at 5 %
+    assert [result.finding.verdict for result in found] == [Verdict.SUPPORTED] + [Verdict.UNDECIDED] * 3
 
 
 def test_a_file_that_is_no_table_is_told(elsewhere: Path) -> None:

@@ -1,24 +1,23 @@
 import math
+from collections.abc import Iterable
+from statistics import fmean
+from typing import Any
 
 import pytest
 
 from deconvbench.studies.claims import Context, Verdict
 from deconvbench.studies.claims.training import (
     judge_change,
-    judge_colours,
     judge_first_steps,
-    judge_interpolations,
     judge_stacks,
     measure_change,
-    measure_colours,
     measure_first_steps,
-    measure_interpolations,
     measure_stacks,
 )
 from deconvbench.tables.trained import Trained
 from tests.studies.claims.made_trained import Row, make_curve, make_result, make_trained
 
-NAME = "reconstruction_instance"
+NAME = "reconstruction_none_tuned"
 NOTHING = Context(tables=None, trained=Trained())
 
 
@@ -26,9 +25,12 @@ def make_context(results: list[Row], curves: list[Row] | None = None) -> Context
     return Context(tables=None, trained=make_trained(results, curves or []))
 
 
-def make_course(last: float, levels: tuple[float, ...] = (40.0, 30.0), seeds: int = 3) -> Context:
+def make_course(last: float, levels: tuple[float, ...] = (40.0, 30.0), seeds: int = 8, **changes: Any) -> Context:
     """Networks whose checkerboard goes from these levels, step by step, to a last one."""
-    results = [make_result("transposed", 3, seed, checkerboard_levels=last + 0.1 * seed) for seed in range(seeds)]
+    results = [
+        make_result("transposed", 3, seed, **{**changes, "checkerboard_levels": last + 0.1 * seed})
+        for seed in range(seeds)
+    ]
     curves = [
         row
         for result in results
@@ -41,21 +43,34 @@ def make_course(last: float, levels: tuple[float, ...] = (40.0, 30.0), seeds: in
     return make_context(results, curves)
 
 
+def find_root_mean_square(values: Iterable[float]) -> float:
+    return math.sqrt(fmean(value**2 for value in values))
+
+
 def test_a_checkerboard_at_the_first_steps_is_found() -> None:
     evidence = measure_first_steps(make_course(2.0))
-    assert evidence[f"{NAME}_step0_checkerboard_levels"] == pytest.approx(41)
-    # the detection level of these curves is below half a level
-    assert evidence[f"{NAME}_step1_excess_levels"] == pytest.approx(31 - 0.5)
-    assert evidence[f"{NAME}_seeds"] == 3
+    first, second = (find_root_mean_square(level + seed for seed in range(8)) for level in (40, 30))
+    assert evidence[f"{NAME}_step0_checkerboard_levels"] == pytest.approx(first)
+    assert evidence[f"{NAME}_step1_excess_levels"] == pytest.approx(second - 0.2)
+    assert evidence[f"{NAME}_seeds"] == 8
     finding = judge_first_steps(evidence)
     assert finding.verdict is Verdict.SUPPORTED
-    assert "reconstruction (3 seeds) step 1: 31 (28.5 to 33.5) levels, detected" in finding.sentence
+    assert "reconstruction (8 seeds) step 1: 33.6 (" in finding.sentence
+    assert finding.size == "8 seeds, 1 step"
+    assert [effect.name for effect in finding.effects] == ["reconstruction, step 0", "reconstruction, step 1"]
+
+
+def test_three_seeds_decide_nothing() -> None:
+    finding = judge_first_steps(measure_first_steps(make_course(2.0, seeds=3)))
+    assert finding.verdict is Verdict.UNDECIDED
+    assert "with too few seeds to say whether it is there" in finding.sentence
+    assert "detected at step 0 (reconstruction)" in finding.holds
 
 
 def test_no_checkerboard_at_the_first_steps_is_no_checkerboard() -> None:
-    finding = judge_first_steps(measure_first_steps(make_course(2.0, (-3.0, -5.0))))
+    finding = judge_first_steps(measure_first_steps(make_course(2.0, (-13.0, -15.0))))
     assert finding.verdict is Verdict.REFUTED
-    assert "not detected" in finding.sentence
+    assert "not detected (from 0.2 levels on it would have been)" in finding.sentence
 
 
 def test_curves_without_their_first_steps_tell_nothing() -> None:
@@ -66,14 +81,48 @@ def test_curves_without_their_first_steps_tell_nothing() -> None:
 
 def test_the_change_is_that_from_the_first_step_to_the_last() -> None:
     evidence = measure_change(make_course(3.0))
-    assert evidence[f"{NAME}_first_checkerboard_levels"] == pytest.approx(31)
-    assert evidence[f"{NAME}_last_checkerboard_levels"] == pytest.approx(3.1)
-    ratios = [(3 + 0.1 * seed) / (30 + seed) for seed in range(3)]
-    assert evidence[f"{NAME}_last_over_first_ratio"] == pytest.approx(sum(ratios) / 3)
-    assert evidence[f"{NAME}_last_excess_levels"] == pytest.approx(3.1 - 0.5)
+    first, last = (
+        find_root_mean_square(level + step * seed for seed in range(8)) for level, step in ((30, 1), (3, 0.1))
+    )
+    assert evidence[f"{NAME}_first_checkerboard_levels"] == pytest.approx(first)
+    assert evidence[f"{NAME}_last_checkerboard_levels"] == pytest.approx(last)
+    assert evidence[f"{NAME}_last_over_first_ratio"] == pytest.approx(last / first)
+    assert evidence[f"{NAME}_last_excess_levels"] == pytest.approx(last - 0.2)
     finding = judge_change(evidence)
     assert finding.verdict is Verdict.PARTLY
-    assert "(3 seeds, 1000 steps) from 31 (28.5 to 33.5) to 3.1" in finding.sentence
+    assert "(8 seeds, 1000 steps) from 33.6 (" in finding.sentence
+    assert finding.holds == (
+        "Holds: at most 2 times the first amplitude (reconstruction), what is left can be detected "
+        "(reconstruction); does not hold: at least 0.5 of the first amplitude is left (reconstruction)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("lasts", "exponent"), [((3.0, 3.0), -1.0), ((1.5, 6.0), 0.0)], ids=["what_is_left_is_the_same", "share_is"]
+)
+def test_the_share_that_is_left_is_set_beside_the_first_weights(
+    lasts: tuple[float, float], exponent: float
+) -> None:
+    courses = [
+        make_course(last, (0.0, first), variant=variant)
+        for last, first, variant in (
+            (lasts[0], 15.0, "gain-0.5"),
+            (3.0, 30.0, "standard"),
+            (lasts[1], 60.0, "gain-2"),
+        )
+    ]
+    context = make_context(
+        [row for course in courses for row in course.trained.results.to_dict("records")],
+        [row for course in courses for row in course.trained.curves.to_dict("records")],
+    )
+    evidence = measure_change(context)
+    assert evidence[f"{NAME}_gains_seed_count"] == 8
+    assert evidence[f"{NAME}_gains_exponent"] == pytest.approx(exponent, abs=0.15)
+    assert evidence[f"{NAME}_gains_exponent_ci_low"] is not None
+    finding = judge_change(evidence)
+    # it stands beside the verdict and does not change it
+    assert finding.verdict is judge_change(measure_change(make_course(3.0))).verdict
+    assert "an exponent of " in finding.sentence
 
 
 @pytest.mark.parametrize(
@@ -92,62 +141,49 @@ def test_without_a_checkerboard_at_first_there_is_no_change() -> None:
         assert "lack a checkerboard at their first logged step" in finding.sentence
 
 
-def test_stacks_overlap_more_and_earlier_layers_are_told_apart() -> None:
-    results = [
-        make_result("transposed", 3, seed, checkerboard_scale2_levels=2.0 + 0.1 * seed) for seed in range(3)
+def make_stacks(scale1: float, scale2: float, **changes: Any) -> list[Row]:
+    return [
+        make_result(
+            "transposed",
+            3,
+            seed,
+            checkerboard_levels=math.hypot(scale1, scale2),
+            checkerboard_scale1_levels=scale1 + 0.01 * seed,
+            checkerboard_scale2_levels=scale2,
+            **changes,
+        )
+        for seed in range(8)
     ]
-    evidence = measure_stacks(make_context(results))
+
+
+def test_stacks_overlap_more_and_two_layers_leave_more_than_one() -> None:
+    evidence = measure_stacks(make_context(make_stacks(0.7, 1.6)))
     overlaps = [evidence[f"stack_of_{depth}_overlap_cv"] for depth in (1, 2, 3)]
     assert overlaps == pytest.approx([0.4843, 0.5386, 0.5725], abs=1e-4)
-    assert evidence[f"{NAME}_earlier_layer_checkerboard_levels"] == pytest.approx(2.1)
-    assert evidence[f"{NAME}_earlier_layer_excess_levels"] == pytest.approx(1.6)
+    assert evidence[f"{NAME}_earlier_layer_checkerboard_levels"] == pytest.approx(1.6)
+    assert evidence[f"{NAME}_both_less_last_layer_levels"] == pytest.approx(math.hypot(0.7, 1.6) - 0.735, abs=0.01)
     assert judge_stacks(evidence).verdict is Verdict.SUPPORTED
+
+
+def test_an_earlier_layer_that_is_merely_there_does_not_compound() -> None:
+    finding = judge_stacks(measure_stacks(make_context(make_stacks(1.6, 0.7))))
+    assert finding.verdict is Verdict.PARTLY
+    assert "does not hold: two trained layers leave 0.5 levels more than one" in finding.holds
 
 
 def test_a_network_with_one_upsampler_has_no_earlier_layer() -> None:
     results = [
         make_result("transposed", 3, seed, task="super-resolution", checkerboard_scale2_levels=None)
-        for seed in range(3)
+        for seed in range(8)
     ]
     finding = judge_stacks(measure_stacks(make_context(results)))
     assert finding.verdict is Verdict.UNDECIDED
     assert judge_stacks(measure_stacks(NOTHING)).verdict is Verdict.UNDECIDED
 
 
-def test_interpolations_are_compared_seed_by_seed() -> None:
-    results = [
-        make_result("nearest_conv", 3, seed, psnr_db=26.5 + seed, checkerboard_levels=-0.3) for seed in range(3)
-    ] + [
-        make_result(
-            "bilinear_conv", 3, seed, psnr_db=26.0 + seed + 0.01 * seed, checkerboard_levels=0.2, ssim=None
-        )
-        for seed in range(3)
-    ]
-    evidence = measure_interpolations(make_context(results))
-    # seeds differ by a dB, but the pairs hardly
-    assert evidence[f"{NAME}_nearest_less_bilinear_psnr_db"] == pytest.approx(0.49)
-    assert (evidence[f"{NAME}_nearest_less_bilinear_psnr_db_ci_low"] or 0) > 0.4
-    # below 0 there is no checkerboard
-    assert evidence[f"{NAME}_nearest_less_bilinear_checkerboard_levels"] == pytest.approx(-0.2)
-    assert f"{NAME}_nearest_less_bilinear_ssim" not in evidence
-    assert judge_interpolations(evidence).verdict is Verdict.SUPPORTED
-
-
-def test_correlations_are_averaged_over_seeds() -> None:
-    results = [
-        make_result("transposed", 3, seed, colour_distance_correlation=0.3 + 0.01 * seed) for seed in range(3)
-    ]
-    results.append(make_result("transposed", 3, 3, colour_distance_correlation=math.nan))
-    evidence = measure_colours(make_context(results))
-    assert evidence[f"{NAME}_rank_correlation"] == pytest.approx(0.31)
-    finding = judge_colours(evidence)
-    assert finding.verdict is Verdict.SUPPORTED
-    assert "0.31 (" in finding.sentence
-
-
 @pytest.mark.parametrize(
     "measure",
-    [measure_first_steps, measure_change, measure_interpolations, measure_colours],
+    [measure_first_steps, measure_change],
     ids=lambda measure: measure.__name__,
 )
 def test_nothing_trained_is_no_evidence(measure: object) -> None:

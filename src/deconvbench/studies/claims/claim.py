@@ -5,11 +5,12 @@ Plain data: experiments and rules are functions that live elsewhere.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from deconvbench.errors import UsageError
+from deconvbench.records.effects import Effect
 from deconvbench.system.notebook import write_html
 from deconvbench.tables.files import Tables
 from deconvbench.tables.trained import Trained
@@ -38,10 +39,19 @@ class Finding:
         Follows from the numbers alone.
     sentence : str
         One sentence for the reader, with the numbers that decided.
+    holds : str
+        One sentence on which parts of the claim hold, which do not, and which stay open, without the numbers.
+    effects : tuple of Effect
+        The numbers that decided, the most important first; empty where nothing was measured.
+    size : str
+        How large the experiment was: ``12 seeds × 12 images, 1500 steps``; empty where nothing was measured.
     """
 
     verdict: Verdict
     sentence: str
+    holds: str = ""
+    effects: tuple[Effect, ...] = ()
+    size: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +64,16 @@ class Context:
         Of a run: what layers cost.
     trained : Trained
         Results of training experiments; may be empty.
+    confidence : float
+        Level of intervals that rest on trained networks.
+    memory : dict
+        What experiments have read already, shared by all contexts that were made from one.
     """
 
     tables: Tables | None
     trained: Trained
+    confidence: float = 0.95
+    memory: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +94,8 @@ class Claim:
         Gathers the evidence; empty, or lacking names, where there is nothing to read.
     judge : callable
         Turns evidence into a verdict and a sentence; a pure function.
+    is_trained : bool
+        Whether it rests on trained networks: the family whose intervals are widened together.
 
     Raises
     ------
@@ -91,6 +109,7 @@ class Claim:
     figure: str | None
     measure: Callable[[Context], Evidence]
     judge: Callable[[Evidence], Finding]
+    is_trained: bool = False
 
     def __post_init__(self) -> None:
         if self.id < 1:
@@ -112,11 +131,14 @@ class ClaimResult:
         What it rests on, finite numbers only.
     finding : Finding
         What its rule makes of the evidence.
+    confidence : float
+        Level of the intervals.
     """
 
     claim: Claim
     evidence: Evidence
     finding: Finding
+    confidence: float = 0.95
 
     def _repr_html_(self) -> str:
         rows = [(name, None if value is None else f"{value:.4g}") for name, value in self.evidence.items()]
@@ -129,7 +151,7 @@ class ClaimResult:
         Returns
         -------
         dict
-            ``id, claim, source, verdict, evidence, sentence, figure``.
+            ``id, claim, source, verdict, evidence, sentence, holds, effects, size, confidence, figure``.
         """
         return {
             "id": self.claim.id,
@@ -138,6 +160,10 @@ class ClaimResult:
             "verdict": str(self.finding.verdict),
             "evidence": dict(self.evidence),
             "sentence": self.finding.sentence,
+            "holds": self.finding.holds,
+            "effects": [asdict(effect) for effect in self.finding.effects],
+            "size": self.finding.size,
+            "confidence": self.confidence,
             "figure": self.claim.figure,
         }
 

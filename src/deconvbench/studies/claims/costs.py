@@ -19,7 +19,9 @@ from deconvbench.studies.claims.claim import Context, Evidence, Finding, Verdict
 from deconvbench.studies.claims.judging import (
     Interval,
     combine,
+    conclude,
     leave_undecided,
+    list_effects,
     needs,
     negate,
     read_interval,
@@ -142,7 +144,24 @@ def judge_waste(evidence: Evidence) -> Finding:
         sentence += f"; measured latency over transposed at heights {' and '.join(heights)}: {', '.join(told)}"
     else:
         sentence += f"; no run with several sizes has latencies ({_RUN})"
-    return Finding(verdict=verdict, sentence=sentence + ".")
+    names = {
+        "large_padding_waste_share": (f"empty cells at {large}×{large}, padded", ""),
+        "large_zero_insertion_waste_share": ("with zeros between", ""),
+        "nearest_conv_latency_ratio_largest": ("latency of nearest_conv over transposed, largest", ""),
+    }
+    parts = [
+        ("most work is wasted on small maps", min(padding, zeros) > WASTEFUL),
+        ("the waste of padding fades on large ones", fades[0]),
+        ("the waste of zeros between inputs fades", fades[1]),
+        *[("measured latency evens out", fade) for fade in fades[2:]],
+    ]
+    return conclude(
+        parts,
+        sentence + ".",
+        verdict=verdict,
+        effects=list_effects(evidence, names),
+        size="exact count" + (", timed at two heights" if told else ""),
+    )
 
 
 def measure_efficiency(context: Context) -> Evidence:
@@ -189,6 +208,28 @@ def measure_efficiency(context: Context) -> Evidence:
         ]
         evidence |= _pool(f"fast_memory_ratio_{name}", memory)
     return evidence
+
+
+def measure_range(context: Context, layer: NamedLayer, name: str) -> Evidence:
+    """Compare what another layer takes with `transposed` k3, over the sizes of a run.
+
+    Parameters
+    ----------
+    context : Context
+        Its run is read.
+    layer : (str, int or None)
+        Upsampler and kernel.
+    name : str
+        Of the ratio.
+
+    Returns
+    -------
+    dict
+        ``<name>_least`` and ``<name>_most`` over all cases that have both; empty where there are none.
+    """
+    rows = [] if context.tables is None else _list_measured(context.tables.summary)
+    ratios = [math.exp(ratio[0]) for ratio in _compare_layers(rows, layer, TRANSPOSED)]
+    return {f"{name}_least": min(ratios), f"{name}_most": max(ratios)} if ratios else {}
 
 
 def _list_measured(summary: pd.DataFrame) -> list[Row]:
@@ -286,11 +327,11 @@ def judge_efficiency(evidence: Evidence) -> Finding:
     kernels = [k for k in (3, 4) if evidence.get(f"latency_ratio_k{k}") is not None]
     if not kernels:
         return leave_undecided(_MEASURE_BOTH)
-    parts: list[bool | None] = []
+    parts: list[tuple[str, bool | None]] = []
     told = []
     for k in kernels:
         latency = read_interval(evidence, f"latency_ratio_k{k}")
-        parts.append(negate(latency.is_above(SLIGHTLY)))
+        parts.append((f"latency over k{k}", negate(latency.is_above(SLIGHTLY))))
         costs = [f"latency {latency}"]
         if evidence.get(f"latency_ratio_k{k}_cells") is not None:
             least, most, cells = (
@@ -300,11 +341,18 @@ def judge_efficiency(evidence: Evidence) -> Finding:
         for quantity, title in (("memory", "memory"), ("macs", "MACs")):
             ratio = evidence.get(f"{quantity}_ratio_k{k}")
             if ratio is not None:
-                parts.append(ratio <= SLIGHTLY)
+                parts.append((f"{title} over k{k}", ratio <= SLIGHTLY))
                 costs.append(f"{title} {write_number(ratio)}")
         told.append(f"over transposed k{k} {', '.join(costs)}")
     sentence = f"Cost ratios of nearest_conv k3: {'; '.join(told)}{_describe_fast(evidence, kernels)}."
-    return Finding(verdict=combine(parts), sentence=sentence)
+    names = {f"latency_ratio_k{k}": (f"latency over transposed k{k}", "") for k in kernels}
+    cases = [count for name in names if (count := evidence.get(f"{name}_cells")) is not None]
+    return conclude(
+        parts,
+        sentence,
+        effects=list_effects(evidence, names),
+        size=f"{sum(cases):.0f} pairs of cases" if cases else "",
+    )
 
 
 def _describe_fast(evidence: Evidence, kernels: Sequence[int]) -> str:

@@ -4,94 +4,39 @@ The one place where "straddles the limit" is decided.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 
+from deconvbench.records.effects import Effect, Interval, write_number
 from deconvbench.records.schema import name_interval
 from deconvbench.statistics import mean_interval
 from deconvbench.studies.claims.claim import Evidence, Finding, Verdict
 
 Judge = Callable[[Evidence], Finding]
+Part = bool | Verdict | None
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """A number with its 95 % interval.
-
-    Parameters
-    ----------
-    value : float
-        Any unit.
-    low, high : float or None
-        Ends of the interval; None where nothing tells how far another measurement might be off.
-    """
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-    def is_above(self, limit: float) -> bool | None:
-        """Say on which side of a limit the number lies.
-
-        Parameters
-        ----------
-        limit : float
-            In its unit.
-
-        Returns
-        -------
-        bool or None
-            True where the whole interval is above; False where none of it is; None where it straddles the limit,
-            or there is no interval.
-        """
-        if self.low is None or self.high is None:
-            return None
-        if self.low > limit:
-            return True
-        return False if self.high <= limit else None
-
-    def find_side(self, margin: float) -> int | None:
-        """Say on which side of 0 a difference lies, where small ones do not count.
-
-        Parameters
-        ----------
-        margin : float
-            In its unit; above 0.
-
-        Returns
-        -------
-        int or None
-            0 where the whole interval is within the margin; 1 or -1 where all of it is above or below 0; None
-            where it straddles, or there is no interval.
-        """
-        if self.low is None or self.high is None:
-            return None
-        if -margin <= self.low and self.high <= margin:
-            return 0
-        return 1 if self.low > 0 else -1 if self.high < 0 else None
-
-    def __str__(self) -> str:
-        value = write_number(self.value)
-        if self.low is None or self.high is None or self.low == self.high:
-            return value
-        return f"{value} ({write_number(self.low)} to {write_number(self.high)})"
-
-
-def write_number(value: float) -> str:
-    """Write a number with three significant digits.
-
-    Parameters
-    ----------
-    value : float
-        Finite.
-    """
-    # three digits of what is larger would be written with an exponent
-    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+__all__ = [
+    "Interval",
+    "answer",
+    "combine",
+    "conclude",
+    "leave_undecided",
+    "list_effects",
+    "make_effect",
+    "needs",
+    "negate",
+    "put_interval",
+    "read_interval",
+    "read_number",
+    "write_number",
+]
 
 
 def put_interval(name: str, values: Iterable[float | None]) -> dict[str, float | None]:
-    """Lay out the mean over seeds, with Student's 95 % interval, as evidence.
+    """Lay out the mean over seeds of untrained layers, with Student's 95 % interval, as evidence.
+
+    Such a value is a mean over many channels and so near enough to a normal distribution; what rests on trained
+    networks has intervals of `networks.Panel`.
 
     Parameters
     ----------
@@ -155,6 +100,36 @@ def read_interval(evidence: Evidence, name: str) -> Interval:
     return Interval(value=read_number(evidence, name), low=low, high=high)
 
 
+def make_effect(name: str, unit: str, interval: Interval) -> Effect:
+    """Name a number for the claims table.
+
+    Parameters
+    ----------
+    name, unit : str
+        What it is.
+    interval : Interval
+        The number.
+    """
+    return Effect(name=name, unit=unit, value=interval.value, low=interval.low, high=interval.high)
+
+
+def list_effects(evidence: Evidence, names: Mapping[str, tuple[str, str]]) -> tuple[Effect, ...]:
+    """List numbers for the claims table.
+
+    Parameters
+    ----------
+    evidence : mapping
+        Any.
+    names : mapping of str to (str, str)
+        By name of the evidence: what the number is called, and its unit. Those that are missing are left out.
+    """
+    return tuple(
+        make_effect(title, unit, read_interval(evidence, name))
+        for name, (title, unit) in names.items()
+        if evidence.get(name) is not None
+    )
+
+
 def answer(holds: bool | None) -> Verdict:
     """Turn an answer to "does it hold?" into a verdict.
 
@@ -179,7 +154,7 @@ def negate(holds: bool | None) -> bool | None:
     return None if holds is None else not holds
 
 
-def combine(parts: Iterable[bool | Verdict | None]) -> Verdict:
+def combine(parts: Iterable[Part]) -> Verdict:
     """Judge a claim whose parts, or whose networks, all have to agree.
 
     Parameters
@@ -202,6 +177,60 @@ def combine(parts: Iterable[bool | Verdict | None]) -> Verdict:
     return Verdict.PARTLY if Verdict.PARTLY in decided else Verdict.UNDECIDED
 
 
+_TITLES = {
+    Verdict.SUPPORTED: "holds",
+    Verdict.PARTLY: "holds in part",
+    Verdict.REFUTED: "does not hold",
+    Verdict.UNDECIDED: "undecided",
+}
+
+
+def conclude(
+    parts: Sequence[tuple[str, Part]],
+    sentence: str,
+    *,
+    effects: Sequence[Effect] = (),
+    size: str = "",
+    verdict: Verdict | None = None,
+) -> Finding:
+    """Judge a claim by its parts, and say which of them hold.
+
+    Parameters
+    ----------
+    parts : sequence of (str, bool, Verdict or None)
+        What each says, and what was found of it.
+    sentence : str
+        With the numbers.
+    effects, size
+        As in `Finding`.
+    verdict : Verdict, optional
+        Where the parts have to be weighed otherwise than by `combine`.
+    """
+    verdicts = [(name, part if isinstance(part, Verdict) else answer(part)) for name, part in parts]
+    groups = [
+        f"{title}: {_list_names(names)}"
+        for each, title in _TITLES.items()
+        if (names := [name for name, found in verdicts if found is each])
+    ]
+    holds = "; ".join(groups)
+    return Finding(
+        verdict=combine(found for _, found in verdicts) if verdict is None else verdict,
+        sentence=sentence,
+        holds=f"{holds[:1].upper()}{holds[1:]}.",
+        effects=tuple(effects),
+        size=size,
+    )
+
+
+def _list_names(names: Sequence[str]) -> str:
+    """List parts, each once, and those of several networks together: ``a (one; another), b``."""
+    networks: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        what, _, network = name.removesuffix(")").partition(" (")
+        networks.setdefault(what, []).extend([network] if network else [])
+    return ", ".join(f"{what} ({'; '.join(known)})" if known else what for what, known in networks.items())
+
+
 def leave_undecided(reason: str) -> Finding:
     """Say that nothing was measured that could decide.
 
@@ -210,7 +239,8 @@ def leave_undecided(reason: str) -> Finding:
     reason : str
         What is missing and what to do about it, for the reader.
     """
-    return Finding(verdict=Verdict.UNDECIDED, sentence=f"Not measured: {reason}.")
+    sentence = f"Not measured: {reason}."
+    return Finding(verdict=Verdict.UNDECIDED, sentence=sentence, holds=sentence)
 
 
 def needs(names: Sequence[str], remedy: str) -> Callable[[Judge], Judge]:

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from deconvbench import theory
 from deconvbench.studies.claims.claim import Context, Evidence, Finding, Verdict
-from deconvbench.studies.claims.judging import answer, combine, needs, read_number, write_number
+from deconvbench.studies.claims.judging import Part, conclude, list_effects, needs, read_number, write_number
 
 # relative; float64 leaves 1e-14 after sums of some hundred products
 EXACT = 1e-10
@@ -107,11 +107,22 @@ def judge_transpose(evidence: Evidence) -> Finding:
         f"exact: {', '.join(right) or 'none'} (largest relative difference from torch: {largest}); in Figure 2 C "
         f"is {size}."
     )
-    return Finding(verdict=combine(exact), sentence=sentence)
+    return conclude(
+        list(zip(what, exact, strict=True)),
+        sentence,
+        effects=list_effects(
+            evidence, {name: (f"error of {text}", "") for name, text in zip(_TRANSPOSE_NAMES, what, strict=True)}
+        ),
+        size=_describe_size(evidence),
+    )
+
+
+def _describe_size(evidence: Evidence) -> str:
+    return f"{read_number(evidence, 'combinations'):.0f} combinations, float64"
 
 
 def measure_reversal(context: Context) -> Evidence:
-    """Send random inputs through C and back through Cᵀ, and look at what is lost.
+    """Transpose Cᵀ again, and send random inputs through C and back through Cᵀ, to see what is lost of each.
 
     Parameters
     ----------
@@ -121,13 +132,15 @@ def measure_reversal(context: Context) -> Evidence:
     Returns
     -------
     dict
-        Over `combinations` of (k, s, p): how often the shape comes back; the relative error of the input that
-        comes back, at the gain that suits it best; how often that is none. For the article's Figure 2 the rank of
+        Over `combinations` of (k, s, p): how often transposing a second time, as torch does for the gradient of a
+        transposed convolution, gives C again, and the largest relative error of that; how often the shape comes
+        back; the relative error of the input that comes back, at the gain that suits it best; how often that is
+        none. For the article's Figure 2 the rank of
         C, and the distance of CᵀC from I (Frobenius, relative, at the best gain).
     """
     del context
     rng = np.random.default_rng(2)
-    errors, shapes = [], 0
+    errors, again, shapes = [], [], 0
     for kernel_size, stride, padding, side in _list_geometries():
         kernel = rng.standard_normal((kernel_size, kernel_size))
         matrix = theory.conv_matrix(kernel, (side, side), stride=stride, padding=padding)
@@ -143,11 +156,14 @@ def measure_reversal(context: Context) -> Evidence:
         )
         shapes += back.shape == (1, 1, side, side)
         errors.append(_find_distance(back.ravel(), x))
+        again.append(_compare(_transpose_twice(kernel, x, small, stride, padding, rest), matrix @ x))
     side = _FIGURE_2["size"]
     kernel = rng.standard_normal((_FIGURE_2["kernel_size"],) * 2)
     matrix = theory.conv_matrix(kernel, (side, side))
     return {
         "combinations": len(errors),
+        "matrices_restored": sum(error <= EXACT for error in again),
+        "matrix_largest_relative_error": max(again),
         "shapes_restored": shapes,
         "inputs_restored": sum(error <= EXACT for error in errors),
         "least_relative_error": min(errors),
@@ -156,6 +172,16 @@ def measure_reversal(context: Context) -> Evidence:
         "figure_2_unknowns": side**2,
         "figure_2_distance_from_identity": _find_distance((matrix.T @ matrix).ravel(), np.eye(side**2).ravel()),
     }
+
+
+def _transpose_twice(kernel: Floats, x: Floats, small: int, stride: int, padding: int, rest: int) -> Floats:
+    """Multiply by the transposed of what torch's transposed convolution multiplies by."""
+    maps = torch.zeros(1, 1, small, small, dtype=torch.float64, requires_grad=True)
+    weight = torch.from_numpy(kernel)[None, None]
+    with torch.enable_grad():
+        grown = functional.conv_transpose2d(maps, weight, stride=stride, padding=padding, output_padding=rest)
+        (gradient,) = torch.autograd.grad(grown, maps, _as_maps(x, grown.shape[-1]))
+    return gradient.numpy().ravel()
 
 
 def _find_distance(found: Floats, wanted: Floats) -> float:
@@ -167,6 +193,7 @@ def _find_distance(found: Floats, wanted: Floats) -> float:
 @needs(
     (
         "combinations",
+        "matrices_restored",
         "shapes_restored",
         "inputs_restored",
         "least_relative_error",
@@ -178,7 +205,10 @@ def _find_distance(found: Floats, wanted: Floats) -> float:
     _RUN,
 )
 def judge_reversal(evidence: Evidence) -> Finding:
-    """Ask how often the input itself comes back.
+    """Ask the two things that the article says: of the matrix, and in the caption of what it was multiplied by.
+
+    Transposing the matrix is reversible where transposing twice gives C again, whatever it is; the convolution is
+    undone where the input itself comes back.
 
     Parameters
     ----------
@@ -186,7 +216,7 @@ def judge_reversal(evidence: Evidence) -> Finding:
         From `measure_reversal`.
     """
     restored, total = read_number(evidence, "inputs_restored"), read_number(evidence, "combinations")
-    verdict = Verdict.PARTLY if 0 < restored < total else answer(restored == total)
+    twice = read_number(evidence, "matrices_restored")
     shapes = read_number(evidence, "shapes_restored")
     least, middle, away = (
         f"{read_number(evidence, name):.0%}"
@@ -194,11 +224,25 @@ def judge_reversal(evidence: Evidence) -> Finding:
     )
     rank, unknowns = (f"{read_number(evidence, f'figure_2_{name}'):.0f}" for name in ("rank", "unknowns"))
     sentence = (
-        f"The shape comes back in {shapes:.0f} of {total:.0f} combinations, the input in {restored:.0f}: after C "
-        f"and Cᵀ it is off by {least} at least (median {middle}); in Figure 2 C has rank {rank} for {unknowns} "
-        f"unknowns, and CᵀC is {away} away from I."
+        f"Transposing the matrix {'is' if twice == total else 'is not'} reversible: twice gives C again in "
+        f"{twice:.0f} of {total:.0f} combinations; it {'undoes' if restored == total else 'does not undo'} "
+        f"the convolution: the shape comes back in {shapes:.0f}, the input in {restored:.0f}, and after C and Cᵀ "
+        f"it is off by {least} at least (median {middle}); in Figure 2 C has rank {rank} for {unknowns} unknowns, "
+        f"and CᵀC is {away} away from I."
     )
-    return Finding(verdict=verdict, sentence=sentence)
+    undoes: Part = Verdict.PARTLY if 0 < restored < total else restored == total
+    return conclude(
+        [("transposing the matrix is reversible", twice == total), ("it undoes the convolution", undoes)],
+        sentence,
+        effects=list_effects(
+            evidence,
+            {
+                "matrix_largest_relative_error": ("error of transposing twice", ""),
+                "least_relative_error": ("least error of the input", ""),
+            },
+        ),
+        size=_describe_size(evidence),
+    )
 
 
 def measure_equivalence(context: Context) -> Evidence:
@@ -321,4 +365,18 @@ def judge_equivalence(evidence: Evidence) -> Finding:
         f"{read_number(evidence, 'combinations'):.0f} combinations, any weights; {nearest}; the other way round, "
         f"a nearest resize-convolution {way} always a transposed convolution (to {write_number(reverse)})."
     )
-    return Finding(verdict=combine((zero <= EXACT, divisible <= EXACT and reverse <= EXACT)), sentence=sentence)
+    return conclude(
+        [
+            ("zeros between the inputs serve every kernel", zero <= EXACT),
+            ("nearest neighbours serve kernels that a box divides", divisible <= EXACT and reverse <= EXACT),
+        ],
+        sentence,
+        effects=list_effects(
+            evidence,
+            {
+                "zero_insertion_largest_relative_error": ("error with zeros", ""),
+                "nearest_random_kernels_least_residual": ("least share that nearest leaves", ""),
+            },
+        ),
+        size=_describe_size(evidence),
+    )

@@ -1,24 +1,30 @@
 """Trained networks as evidence: the same layers in the same network, seed by seed, and what is said of several.
 
-Reads the results of training experiments and trains nothing. A network is a task with a norm; claims are put to
-each network of which at least two seeds were trained, and evidence about it carries its name in front.
+Reads the results of training experiments and trains nothing. Claims are put to each network (task, norm, recipe)
+of which the layers, or the variants, that they compare were trained alike; its evidence carries its name in front.
+The network that stands for its task decides; another counts where it decides too, and otherwise says nothing.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any
 
 from deconvbench.records.case import format_layer
+from deconvbench.records.effects import Effect
 from deconvbench.records.layers import NamedLayer
-from deconvbench.records.schema import CURVE_DTYPES, EFFECTIVE_RIPPLES, RUN_KEYS, TRAINED_DTYPES
-from deconvbench.studies.claims.claim import Evidence, Finding
-from deconvbench.studies.claims.judging import Judge
+from deconvbench.records.schema import CURVE_DTYPES, IMAGE_DTYPES, RUN_KEYS, TRAINED_DTYPES
+from deconvbench.records.variants import STANDARD
+from deconvbench.studies.claims.claim import Context, Evidence, Finding, Verdict
+from deconvbench.studies.claims.judging import Judge, Part, answer, make_effect, read_interval, write_number
+from deconvbench.studies.claims.panel import Ended, Panel, Row
 from deconvbench.tables.frames import list_rows
-from deconvbench.tables.trained import FEWEST_STEPS, MAIN_NORM, MAIN_TASK, Trained
+from deconvbench.tables.trained import FEWEST_STEPS
+from deconvbench.tables.trained_networks import Network
 
-Row = Mapping[str, Any]
+Describe = Callable[[Panel], Evidence]
+_Key = tuple[NamedLayer, str, int]
 
 TRANSPOSED: NamedLayer = ("transposed", 3)
 TRANSPOSED_DIVISIBLE: NamedLayer = ("transposed", 4)
@@ -29,62 +35,13 @@ SUBPIXEL: NamedLayer = ("subpixel", 3)
 ICNR: NamedLayer = ("subpixel_icnr", 3)
 # the article's stride
 SCALE_FACTOR = 2
-# 8-bit levels: a smaller checkerboard is lost when an image is rounded to whole levels
-HALF_LEVEL = 0.5
 # one seed tells nothing of the next
 MIN_SEEDS = 2
-# layers are compared only where all of these are equal
+# runs are compared only where all of these are equal
 _EQUAL = ("steps", "width", "residual_blocks", "crop_size", "batch", "learning_rate", "autocast")
 # what is not finite where a network diverged
 _SCORED = ("checkerboard_levels", "detection_levels", "target_checkerboard_levels", "psnr_db")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """A training run that has ended.
-
-    Parameters
-    ----------
-    row : mapping
-        `TRAINED_DTYPES`; None where something is missing.
-    curve : sequence of mapping
-        `CURVE_DTYPES`, in order of steps.
-    """
-
-    row: Row
-    curve: Sequence[Row]
-
-    def find_excess(self, row: Row | None = None) -> float | None:
-        """Find how far a checkerboard stands out: above 0 it is there.
-
-        Parameters
-        ----------
-        row : mapping, optional
-            A row of the curve; the end of the run by default.
-
-        Returns
-        -------
-        float or None
-            In 8-bit levels: amplitude in the residual, less the largest of what could be mistaken for it (the
-            detection level), what the targets have themselves, and half a level. None where the network gave no
-            finite output.
-        """
-        amplitude: float | None = (self.row if row is None else row)["checkerboard_levels"]
-        floor = self.find_floor(row)
-        return None if amplitude is None or floor is None else amplitude - floor
-
-    def find_effective_ripple(self) -> float | None:
-        """Find the largest effective ripple of the network's upsamplers; None where none was measured."""
-        known = [self.row[name] for name in EFFECTIVE_RIPPLES if self.row[name] is not None]
-        return max(known, default=None)
-
-    def find_floor(self, row: Row | None = None) -> float | None:
-        """Find the level that a checkerboard has to exceed; see `find_excess`."""
-        detection: float | None = (self.row if row is None else row)["detection_levels"]
-        if detection is None:
-            return None
-        target: float = self.row["target_checkerboard_levels"]
-        return max(detection, target, HALF_LEVEL)
+_TUNED = "_tuned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,71 +50,136 @@ class View:
 
     Parameters
     ----------
-    kind : str
-        For sentences: ``reconstruction``.
+    network : Network
+        Which; of the standard variant.
     seeds, steps : int
         How many seeds, and the fewest steps among them.
+    images : int
+        On how many test images the number rests; 0 where results do not say.
+    is_main : bool
+        Whether it stands for its task in this evidence.
     evidence : mapping
         Numbers by name, without the network's.
     """
 
-    kind: str
+    network: Network
     seeds: int
     steps: int
-    evidence: Evidence
+    images: int = 0
+    is_main: bool = True
+    evidence: Evidence = field(default_factory=dict)
 
     @property
     def title(self) -> str:
-        """The network with what is said of it rests on: ``reconstruction (3 seeds, 1500 steps)``."""
-        return f"{self.kind} ({self.seeds} seeds, {self.steps} step{'s' * (self.steps != 1)})"
+        """The network with what is said of it rests on: ``reconstruction (12 seeds, 1500 steps)``."""
+        return f"{self.network.title} ({self.seeds} seeds, {_count_steps(self.steps)})"
+
+    def name_effect(self, name: str, title: str, unit: str = "") -> Effect:
+        """Lay out a number of the network for the claims table.
+
+        Parameters
+        ----------
+        name : str
+            Of the evidence, which has it.
+        title, unit : str
+            What it is.
+        """
+        return make_effect(f"{self.network.title}, {title}", unit, read_interval(self.evidence, name))
 
 
 def gather_networks(
-    trained: Trained,
+    context: Context,
     layers: Sequence[NamedLayer],
-    describe: Callable[[Sequence[tuple[Ended, ...]]], Evidence],
+    describe: Describe,
+    *,
+    variants: Sequence[str] | None = None,
+    task: str | None = None,
+    column: str | None = None,
+    prefix: str = "",
 ) -> dict[str, float | None]:
     """Gather evidence from every network in which all of some layers were trained.
 
     Parameters
     ----------
-    trained : Trained
-        Results of training experiments.
+    context : Context
+        Its training results are read; the level of intervals is its own.
     layers : sequence of (str, int or None)
         Upsampler and kernel of each.
     describe : callable
-        Is given, for each seed, the run of each layer, in the order of `layers`; of seeds for which all were
-        trained equally long and wide, and none diverged.
+        Is given the runs of all seeds for which all layers were trained alike and none diverged.
+    variants : sequence of str, optional
+        Variant of each layer's network; all standard by default.
+    task : str, optional
+        Only networks of this task.
+    column : str, optional
+        A column of the results that every run must have; seeds that lack it are left out.
+    prefix : str
+        In front of each name, behind that of the network, for evidence that stands beside what a verdict rests on:
+        its count of seeds is then ``<network>_<prefix>seed_count``.
 
     Returns
     -------
     dict
-        What `describe` says, each name behind that of its network, with ``<network>_seeds`` and
-        ``<network>_steps``; empty where there is no such network.
+        What `describe` says, each name behind that of its network, with ``<network>_seeds``, ``<network>_images``
+        and ``<network>_steps``; empty where there is no such network.
     """
     evidence: dict[str, float | None] = {}
-    for name, runs in _sort_networks(trained).items():
-        seeds = _align(runs, layers)
-        if seeds:
+    for network, runs in _sort_networks(context).items():
+        seeds = _align(runs, list(zip(layers, variants or [STANDARD] * len(layers), strict=True)), column)
+        if not seeds or task not in (None, network.task):
+            continue
+        panel = Panel(seeds=seeds, confidence=context.confidence)
+        found = dict(describe(panel))
+        if prefix:
+            found["seed_count"] = len(seeds)
+        else:
             steps = min(run.row["steps"] for seed in seeds for run in seed)
-            found = {**describe(seeds), "seeds": len(seeds), "steps": steps}
-            evidence |= {f"{name}_{key}": value for key, value in found.items()}
+            found |= {"seeds": len(seeds), "images": len(panel.images), "steps": steps}
+        evidence |= {f"{name_network(network)}_{prefix}{key}": value for key, value in found.items()}
     return evidence
 
 
-def _sort_networks(trained: Trained) -> dict[str, dict[tuple[NamedLayer, int], Ended]]:
-    """Sort runs of the article's stride by network, the article's own first, then by layer and seed."""
+def name_network(network: Network) -> str:
+    """Name a network as evidence does: ``super_resolution_none_tuned``.
+
+    Parameters
+    ----------
+    network : Network
+        Of the standard variant.
+    """
+    recipe = "" if network.recipe == "plain" else f"_{network.recipe}"
+    return f"{network.task}_{network.norm}{recipe}".replace("-", "_")
+
+
+def _parse_network(name: str) -> Network:
+    """Undo `name_network`; a norm is one word."""
+    task, _, norm = name.removesuffix(_TUNED).rpartition("_")
+    return Network(task=task.replace("_", "-"), norm=norm, recipe="tuned" if name.endswith(_TUNED) else "plain")
+
+
+def _sort_networks(context: Context) -> dict[Network, dict[_Key, Ended]]:
+    """Sort runs of the article's stride by network, then by layer, variant and seed."""
+    if "networks" in context.memory:
+        known: dict[Network, dict[_Key, Ended]] = context.memory["networks"]
+        return known
+    trained = context.trained
     curves: dict[Any, list[Row]] = {}
     for row in list_rows(trained.curves, "curves", CURVE_DTYPES):
         curves.setdefault(_name_run(row), []).append(row)
-    networks: dict[tuple[str, str], dict[tuple[NamedLayer, int], Ended]] = {}
+    images: dict[Any, dict[int, dict[str, Row]]] = {}
+    for row in list_rows(trained.images, "images", IMAGE_DTYPES):
+        images.setdefault(_name_run(row), {}).setdefault(row["step"], {})[row["image"]] = row
+    networks: dict[Network, dict[_Key, Ended]] = {}
     for row in list_rows(trained.results, "results", TRAINED_DTYPES):
         if row["scale_factor"] == SCALE_FACTOR and all(map(_is_finite, (row[name] for name in _SCORED))):
-            curve = sorted(curves.get(_name_run(row), []), key=lambda logged: logged["step"])
-            layer, network = (row["upsampler"], row["kernel_size"]), (row["task"], row["norm"])
-            networks.setdefault(network, {})[layer, row["seed"]] = Ended(row=row, curve=curve)
-    order = sorted(networks, key=lambda pair: (pair[0] != MAIN_TASK, pair[1] != MAIN_NORM, pair))
-    return {f"{task}_{norm}".replace("-", "_"): networks[task, norm] for task, norm in order}
+            name = _name_run(row)
+            curve = sorted(curves.get(name, []), key=lambda logged: logged["step"])
+            network = Network(task=row["task"], norm=row["norm"], recipe=row["recipe"])
+            key = (row["upsampler"], row["kernel_size"]), row["variant"], row["seed"]
+            networks.setdefault(network, {})[key] = Ended(row=row, curve=curve, images=images.get(name, {}))
+    ranked = {network: networks[network] for network in sorted(networks, key=lambda network: network.rank)}
+    context.memory["networks"] = ranked
+    return ranked
 
 
 def _is_finite(value: float | None) -> bool:
@@ -168,14 +190,18 @@ def _name_run(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in RUN_KEYS)
 
 
-def _align(runs: Mapping[tuple[NamedLayer, int], Ended], layers: Sequence[NamedLayer]) -> list[tuple[Ended, ...]]:
-    aligned = []
-    for seed in sorted({seed for _, seed in runs}):
-        found = tuple(runs[layer, seed] for layer in layers if (layer, seed) in runs)
+def _align(
+    runs: Mapping[_Key, Ended], members: Sequence[tuple[NamedLayer, str]], column: str | None
+) -> tuple[tuple[Ended, ...], ...]:
+    """List, seed by seed, the runs of all members that were trained alike: of several ways that of most seeds."""
+    ways: dict[tuple[Any, ...], list[tuple[Ended, ...]]] = {}
+    for seed in sorted({seed for *_, seed in runs}):
+        found = tuple(runs[layer, variant, seed] for layer, variant in members if (layer, variant, seed) in runs)
         alike = {tuple(run.row[name] for name in _EQUAL) for run in found}
-        if len(found) == len(layers) and len(alike) == 1:
-            aligned.append(found)
-    return aligned
+        is_told = column is None or all(_is_finite(run.row.get(column)) for run in found)
+        if len(found) == len(members) and len(alike) == 1 and is_told:
+            ways.setdefault(alike.pop(), []).append(found)
+    return tuple(sorted(ways.values(), key=len)[-1]) if ways else ()
 
 
 def view_networks(evidence: Evidence) -> list[View]:
@@ -189,7 +215,7 @@ def view_networks(evidence: Evidence) -> list[View]:
     Returns
     -------
     list of View
-        The networks of which at least `MIN_SEEDS` seeds were trained.
+        The networks of which at least `MIN_SEEDS` seeds were trained, those that stand for their task first.
     """
     views = []
     for key in evidence:
@@ -197,13 +223,89 @@ def view_networks(evidence: Evidence) -> list[View]:
         seeds, steps = evidence[key], evidence.get(f"{name}_steps")
         if name == key or seeds is None or steps is None or seeds < MIN_SEEDS:
             continue
-        known = {k.removeprefix(f"{name}_"): v for k, v in evidence.items() if k.startswith(f"{name}_")}
-        task, _, norm = name.rpartition("_")
-        kind = task.replace("_", "-")
-        if norm != MAIN_NORM:
-            kind += " without norm" if norm == "none" else f" with norm {norm}"
-        views.append(View(kind=kind, seeds=int(seeds), steps=int(steps), evidence=known))
-    return views
+        found = {k.removeprefix(f"{name}_"): v for k, v in evidence.items() if k.startswith(f"{name}_")}
+        images = int(evidence.get(f"{name}_images") or 0)
+        # the name of one network may begin another's
+        known = {k: v for k, v in found.items() if name.endswith(_TUNED) or not k.startswith(_TUNED[1:] + "_")}
+        views.append(
+            View(network=_parse_network(name), seeds=int(seeds), steps=int(steps), images=images, evidence=known)
+        )
+    views.sort(key=lambda view: view.network.rank)
+    first: dict[str, Network] = {}
+    for view in views:
+        first.setdefault(view.network.task, view.network)
+    marked = [replace(view, is_main=first[view.network.task] == view.network) for view in views]
+    return sorted(marked, key=lambda view: not view.is_main)
+
+
+def describe_presence(view: View, name: str) -> str:
+    """Say whether a checkerboard is there, and where none was detected, what could have been.
+
+    Parameters
+    ----------
+    view : View
+        Has what `Panel.put_presence` laid out.
+    name : str
+        As it was given there.
+    """
+    excess = read_interval(view.evidence, f"{name}_excess_levels")
+    if excess.low is None:
+        return "with too few seeds to say whether it is there"
+    floor = view.evidence.get(f"{name}_floor_levels")
+    seen = "" if floor is None else f" (from {write_number(floor)} levels on it would have been)"
+    return {True: "detected", False: f"not detected{seen}", None: "at the limit of detection"}[excess.is_above(0)]
+
+
+def count_votes(votes: Iterable[tuple[View, str, Part]]) -> list[tuple[str, Part]]:
+    """List what counts of what was found of each network.
+
+    Parameters
+    ----------
+    votes : iterable of (View, str, bool, Verdict or None)
+        Networks with what is asked of each, if more than the claim itself, and what was found.
+
+    Returns
+    -------
+    list of (str, Verdict)
+        Each with its network's name. That of the networks that stand for their task, and what others decide:
+        one that was trained with too few seeds does not keep a claim undecided. Where there
+        is none, that nothing is known of trained networks.
+    """
+    verdicts = [(view, what, part if isinstance(part, Verdict) else answer(part)) for view, what, part in votes]
+    counted: list[tuple[str, Part]] = [
+        (f"{what} ({view.network.title})" if what else view.network.title, verdict)
+        for view, what, verdict in verdicts
+        if view.is_main or verdict is not Verdict.UNDECIDED
+    ]
+    return counted or [("trained networks", None)]
+
+
+def describe_size(evidence: Evidence) -> str:
+    """Say how large the training experiment behind evidence is: ``12 seeds × 12 images, 1500 steps``.
+
+    Parameters
+    ----------
+    evidence : mapping
+        From `gather_networks`; empty where no network tells.
+    """
+    views = [view for view in view_networks(evidence) if view.is_main]
+    if not views:
+        return ""
+    seeds, images, steps = (
+        sorted({value for view in views if (value := getattr(view, name))})
+        for name in ("seeds", "images", "steps")
+    )
+    text = f"{_write_range(seeds)} seeds"
+    text += f" × {_write_range(images)} images" if images else ""
+    return f"{text}, {_write_range(steps)} step{'s' * (steps != [1])}"
+
+
+def _write_range(values: Sequence[int]) -> str:
+    return f"{values[0]}" if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+
+def _count_steps(steps: int) -> str:
+    return f"{steps} step{'s' * (steps != 1)}"
 
 
 def describe_missing(evidence: Evidence, layers: Sequence[NamedLayer], lacking: str = "what is asked for") -> str:
@@ -221,13 +323,13 @@ def describe_missing(evidence: Evidence, layers: Sequence[NamedLayer], lacking: 
     if view_networks(evidence):
         return f"the networks that were trained lack {lacking}; run: deconvbench train"
     if any(name.endswith("_seeds") for name in evidence):
-        return "networks were trained with one seed only, which has no interval; run: deconvbench train --seeds 3"
+        return "networks were trained with one seed only, which has no interval; run: deconvbench train --seeds 12"
     names = " and ".join(format_layer(upsampler, kernel, SCALE_FACTOR) for upsampler, kernel in layers)
     return f"no networks with {names} were trained alike; run: deconvbench train"
 
 
 def tell_few_steps(judge: Judge) -> Judge:
-    """Let the sentence of a rule say so where it rests on few training steps.
+    """Let a rule say how large its experiment is, and its sentence where it rests on few training steps.
 
     Parameters
     ----------
@@ -238,10 +340,11 @@ def tell_few_steps(judge: Judge) -> Judge:
     @wraps(judge)
     def judge_and_tell(evidence: Evidence) -> Finding:
         finding = judge(evidence)
-        steps = min((view.steps for view in view_networks(evidence)), default=FEWEST_STEPS)
+        finding = replace(finding, size=", ".join(filter(None, (finding.size, describe_size(evidence)))))
+        steps = min((view.steps for view in view_networks(evidence) if view.is_main), default=FEWEST_STEPS)
         if steps >= FEWEST_STEPS:
             return finding
-        warning = f"; it rests on only {steps} training step{'s' * (steps != 1)}, fewer than {FEWEST_STEPS}."
-        return Finding(verdict=finding.verdict, sentence=finding.sentence.removesuffix(".") + warning)
+        warning = f"; it rests on only {_count_steps(steps)} of training, fewer than {FEWEST_STEPS}."
+        return replace(finding, sentence=finding.sentence.removesuffix(".") + warning)
 
     return judge_and_tell

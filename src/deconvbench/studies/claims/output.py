@@ -3,10 +3,11 @@
 import json
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from deconvbench.records.effects import Effect
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.studies.claims.claim import ClaimResult, Verdict
 from deconvbench.system.texts import print_text
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 # of everything that is printed, whatever the terminal's width
 WIDTH = 100
-_HEADINGS = ("id", "claim", "verdict", "what was found")
-_WIDTHS = (2, 28, 9, 55)
+_HEADINGS = ("id", "claim", "verdict", "effect (interval), experiment", "what holds and what does not")
+_WIDTHS = (2, 20, 9, 28, 33)
 _GAP = "  "
 _COLOURS = {
     Verdict.SUPPORTED: "green",
@@ -40,7 +41,7 @@ def list_rows(results: Sequence[ClaimResult]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``id, claim, source, verdict, evidence, sentence`` each.
+        ``id, claim, source, verdict, evidence, sentence, holds, effects, size, confidence`` each.
     """
     return [{name: value for name, value in row.to_dict().items() if name != "figure"} for row in results]
 
@@ -97,9 +98,54 @@ def print_claims(results: Sequence[ClaimResult], stream: TextIO) -> None:
     console.print(lay_out_claims(results))
 
 
-def _list_cells(result: ClaimResult) -> tuple[str, str, str, str]:
+def _list_cells(result: ClaimResult) -> tuple[str, ...]:
     claim, finding = result.claim, result.finding
-    return str(claim.id), claim.text, str(finding.verdict), finding.sentence
+    numbers = [str(effect) for effect in finding.effects]
+    return (
+        str(claim.id),
+        claim.text,
+        str(finding.verdict),
+        "\n".join([*numbers, describe_size(result)]),
+        finding.holds,
+    )
+
+
+def describe_size(result: ClaimResult) -> str:
+    """Say how large the experiment was, and the level of intervals that a family of claims has widened.
+
+    Parameters
+    ----------
+    result : ClaimResult
+        A claim with what was found of it.
+    """
+    size = result.finding.size
+    return f"{size}; intervals of {result.confidence:.1%}" if size and result.claim.is_trained else size
+
+
+def format_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Lay the claims table out in Markdown, for a page.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Of ``claims.json``, or from `list_rows`; those of earlier versions have verdicts alone.
+    """
+    lines = [
+        "| | claim | verdict | effect (interval) | experiment | what holds and what does not |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        effects = [str(Effect(**each)) for each in row.get("effects", ())]
+        cells = (
+            row["id"],
+            row["claim"],
+            row["verdict"],
+            "<br>".join(effects),
+            row.get("size", ""),
+            row.get("holds", ""),
+        )
+        lines.append(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines)
 
 
 def format_text(results: Sequence[ClaimResult]) -> str:
@@ -115,7 +161,10 @@ def format_text(results: Sequence[ClaimResult]) -> str:
 
 
 def _wrap(cells: Sequence[str]) -> str:
-    columns = [textwrap.wrap(cell, width) for cell, width in zip(cells, _WIDTHS, strict=True)]
+    columns = [
+        [line for paragraph in cell.split("\n") for line in textwrap.wrap(paragraph, width)]
+        for cell, width in zip(cells, _WIDTHS, strict=True)
+    ]
     lines = []
     for number in range(max(len(column) for column in columns)):
         words = (
@@ -149,8 +198,8 @@ def lay_out_claims(results: Sequence[ClaimResult]) -> "Table":
     for heading, width in zip(_HEADINGS, _WIDTHS, strict=True):
         table.add_column(heading, max_width=width, no_wrap=heading in ("id", "verdict"))
     for result in results:
-        number, text, verdict, sentence = _list_cells(result)
+        number, text, verdict, *rest = _list_cells(result)
         colour = _COLOURS[result.finding.verdict]
         # a Text is taken as it is: brackets in sentences are not markup
-        table.add_row(Text(number), Text(text), Text(verdict, style=colour), Text(sentence))
+        table.add_row(Text(number), Text(text), Text(verdict, style=colour), *map(Text, rest))
     return table

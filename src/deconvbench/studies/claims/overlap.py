@@ -19,6 +19,8 @@ from deconvbench.measure.artifacts import gradient_overlap_cv, phase_ripple
 from deconvbench.studies.claims.claim import Context, Evidence, Finding
 from deconvbench.studies.claims.judging import (
     combine,
+    conclude,
+    list_effects,
     needs,
     negate,
     put_interval,
@@ -92,7 +94,14 @@ def judge_visits(evidence: Evidence) -> Finding:
         f"Away from the border a 3×3 kernel with stride 2 visits pixels {least:.0f} to {most:.0f} times: "
         f"{', '.join(shares)}."
     )
-    return Finding(verdict=combine((least == 1, most == 4)), sentence=sentence)
+    return conclude(
+        [("some cells once", least == 1), ("some four times", most == 4)],
+        sentence,
+        effects=list_effects(
+            evidence, {"least_visits": ("fewest visits", ""), "most_visits": ("most visits", "")}
+        ),
+        size="exact count, k3 s2",
+    )
 
 
 def measure_ripple(context: Context) -> Evidence:
@@ -168,7 +177,9 @@ def judge_ripple(evidence: Evidence) -> Finding:
     even_zero, uneven_zero, even, uneven, difference = (read_interval(evidence, name) for name in _RIPPLES)
     adds, stays = difference.is_above(NOTABLE), even_zero.is_above(NOTABLE)
     # where overlap adds nothing it is not a reason at all, whatever else there is
-    parts = (adds,) if adds is not True else (adds, negate(stays))
+    parts: list[tuple[str, bool | None]] = [("uneven overlap adds to the ripple", adds)]
+    if adds:
+        parts.append(("no ripple without it", negate(stays)))
     distance = write_number(read_number(evidence, "largest_distance_from_1_minus_1_over_s2"))
     effect = {True: "raises", False: "does not raise", None: "may raise"}[adds]
     rest = {
@@ -181,7 +192,18 @@ def judge_ripple(evidence: Evidence) -> Finding:
         f"k4 {even}); where their mean is zero {rest[stays]}: k4, which overlaps evenly, has {even_zero} and k3 "
         f"{uneven_zero}, every kernel within {distance} of 1 − 1/s²."
     )
-    return Finding(verdict=combine(parts), sentence=sentence)
+    return conclude(
+        parts,
+        sentence,
+        effects=list_effects(
+            evidence,
+            {
+                "overlap_positive_mean_phase_ripple_difference": ("ripple, k3 less k4, positive mean", ""),
+                "even_overlap_zero_mean_phase_ripple": ("ripple without uneven overlap", ""),
+            },
+        ),
+        size=f"{_SEEDS} seeds of {_CHANNELS} × {_CHANNELS} kernels, untrained",
+    )
 
 
 def measure_dimensions(context: Context) -> Evidence:
@@ -196,8 +218,9 @@ def measure_dimensions(context: Context) -> Evidence:
     -------
     dict
         Over `combinations` of kernel and stride: in how many the counts are such products; for those that are
-        uneven, the largest distance of the coefficient of variation from the square of the one-dimensional one;
-        and both, with the ratio of most to fewest visits, for the article's k3 s2.
+        uneven, the largest distance of 1 + CV², which the mean of the squared counts over their squared mean is,
+        from the square of the one-dimensional one, and that of the coefficient of variation itself; and the latter
+        in both dimensions, with the ratio of most to fewest visits, for the article's k3 s2.
     """
     del context
     pairs = [(k, s) for k, s in itertools.product(KERNEL_SIZES, SCALES) if k >= s]
@@ -206,6 +229,7 @@ def measure_dimensions(context: Context) -> Evidence:
         line = theory.phase_counts(kernel_size, stride)
         squared += np.array_equal(_count_visits(kernel_size, stride), np.multiply.outer(line, line))
     distances = [abs(theory.overlap_cv(k, s) - theory.overlap_cv(k, s, 1) ** 2) for k, s in pairs if k % s]
+    powers = [abs(_find_power(k, s, 2) - _find_power(k, s, 1) ** 2) for k, s in pairs]
     line, square = theory.phase_counts(**_FIGURE_4), _count_visits(**_FIGURE_4)
     return {
         "combinations": len(pairs),
@@ -215,7 +239,13 @@ def measure_dimensions(context: Context) -> Evidence:
         "overlap_cv_1d": theory.overlap_cv(**_FIGURE_4, dims=1),
         "overlap_cv_2d": theory.overlap_cv(**_FIGURE_4),
         "overlap_cv_largest_distance_from_square": max(distances),
+        "one_plus_cv2_largest_distance_from_square": max(powers),
     }
+
+
+def _find_power(kernel_size: int, stride: int, dims: int) -> float:
+    """1 + CV² of the counts: the mean of their squares over the square of their mean."""
+    return 1 + theory.overlap_cv(kernel_size, stride, dims) ** 2
 
 
 @needs(
@@ -227,11 +257,14 @@ def measure_dimensions(context: Context) -> Evidence:
         "overlap_cv_1d",
         "overlap_cv_2d",
         "overlap_cv_largest_distance_from_square",
+        "one_plus_cv2_largest_distance_from_square",
     ),
     _RUN,
 )
 def judge_dimensions(evidence: Evidence) -> Finding:
-    """Ask whether the counts are squared, and whether their coefficient of variation is.
+    """Ask whether the counts are squared, and whether 1 + CV² is, which measures how uneven they are.
+
+    The coefficient of variation by itself is not, which is told: it is the root of what is left of a square.
 
     Parameters
     ----------
@@ -241,14 +274,28 @@ def judge_dimensions(evidence: Evidence) -> Finding:
     squared, total = read_number(evidence, "squared_counts"), read_number(evidence, "combinations")
     line, square = read_number(evidence, "overlap_cv_1d"), read_number(evidence, "overlap_cv_2d")
     is_squared = read_number(evidence, "overlap_cv_largest_distance_from_square") <= EXACT
+    is_power = read_number(evidence, "one_plus_cv2_largest_distance_from_square") <= EXACT
     ratios = [read_number(evidence, f"most_over_least_visits_{dims}d_ratio") for dims in (1, 2)]
     sentence = (
         f"Counts in two dimensions are products of those in one in {squared:.0f} of {total:.0f} combinations (k3 "
-        f"s2: most over least {ratios[0]:.0f}, then {ratios[1]:.0f}); their coefficient of variation "
-        f"{'is' if is_squared else 'is not'} squared: {write_number(line)} becomes {write_number(square)}, and "
+        f"s2: most over least {ratios[0]:.0f}, then {ratios[1]:.0f}), and 1 + CV² "
+        f"{'is' if is_power else 'is not'} "
+        f"squared ({write_number(1 + line**2)}, then {write_number(1 + square**2)}); the coefficient of variation "
+        f"itself {'is' if is_squared else 'is not'}: {write_number(line)} becomes {write_number(square)}, and "
         f"{write_number(line)}² is {write_number(line**2)}."
     )
-    return Finding(verdict=combine((squared == total, is_squared)), sentence=sentence)
+    return conclude(
+        [("counts are squared", squared == total), ("1 + CV² is squared", is_power)],
+        sentence,
+        effects=list_effects(
+            evidence,
+            {
+                "most_over_least_visits_2d_ratio": ("most over least visits, k3 s2", ""),
+                "one_plus_cv2_largest_distance_from_square": ("distance of 1 + CV² from the square", ""),
+            },
+        ),
+        size=f"{total:.0f} combinations, exact",
+    )
 
 
 # what networks use, and for contrast what they could use instead
@@ -335,4 +382,15 @@ def judge_gradients(evidence: Evidence) -> Finding:
         f"those of 2×2 max-pooling by {pool}, with {holes:.0%} of the pixels getting none, irregularly, and those "
         f"of 3×3 windows, which overlap, by {wide}."
     )
-    return Finding(verdict=combine((conv, pool.is_above(NOTABLE))), sentence=sentence)
+    return conclude(
+        [("strided convolutions", conv), ("pooling", pool.is_above(NOTABLE))],
+        sentence,
+        effects=list_effects(
+            evidence,
+            {
+                "conv_k3_s2_gradient_cv": ("gradient CV, convolution k3 s2", ""),
+                "max_pool_k2_s2_gradient_cv": ("2×2 max-pooling", ""),
+            },
+        ),
+        size=f"{_NOISE_SEEDS} inputs of noise",
+    )

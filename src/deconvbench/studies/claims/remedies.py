@@ -1,21 +1,20 @@
-"""Claims 9, 10, 11 and 16: what the remedies do at initialisation, and in trained networks.
+"""Claims 10, 11 and 16: what a divisible kernel, resizing and ICNR do at initialisation, and in trained networks.
 
-At initialisation layers are measured here, in a few seconds; trained networks are read from the results of
-training experiments. A remedy can work on the one and not on the other, and then its claim holds in part.
+Layers at initialisation are measured by `initial`; trained networks are read from the results of training
+experiments, paired by seed and image. A remedy can work on the one and not on the other, and then its claim holds
+in part.
 """
 
-from collections.abc import Sequence
-from statistics import fmean
-
-from deconvbench.measure.quality import measure_quality
-from deconvbench.records.layers import NamedLayer
+from deconvbench.records.effects import Effect, Interval
 from deconvbench.records.metrics import ARTIFACT_ZERO_BELOW
+from deconvbench.studies.claims import initial
 from deconvbench.studies.claims.claim import Context, Evidence, Finding
 from deconvbench.studies.claims.judging import (
-    combine,
+    Part,
+    conclude,
     leave_undecided,
+    list_effects,
     negate,
-    put_interval,
     read_interval,
     read_number,
     write_number,
@@ -23,146 +22,43 @@ from deconvbench.studies.claims.judging import (
 from deconvbench.studies.claims.networks import (
     ICNR,
     NEAREST,
-    SCALE_FACTOR,
-    SMOOTHED,
     SUBPIXEL,
     TRANSPOSED,
     TRANSPOSED_DIVISIBLE,
-    Ended,
+    View,
+    count_votes,
     describe_missing,
+    describe_presence,
     gather_networks,
     tell_few_steps,
     view_networks,
 )
+from deconvbench.studies.claims.panel import HALF_LEVEL, Panel, Row, divide, subtract
 
-# a remedy that helps takes away at least a quarter; "quite effective" at least half
-REDUCED, EFFECTIVE = 0.75, 0.5
+# at initialisation a remedy that helps takes away at least a quarter
+REDUCED = 0.75
 # phase ripple: less is not a visible checkerboard
 NOTABLE_RIPPLE = 0.05
 # images at a hundredth of the amplitude: 2.5 of 255 levels
 CLEAN_IMAGES_DB = -40.0
 # border error, and residual at the border over that inside
 CLEAN_BORDER, EVEN_RESIDUAL = 0.05, 1.25
-_SEEDS, _CHANNELS = 4, 8
-KERNEL_SIZES = range(2, 9)
-SCALES = (2, 3, 4)
 _RUN = "run: deconvbench claims"
 
 
-def _measure_layer(layer: NamedLayer, metric: str, scale_factor: int = SCALE_FACTOR) -> list[float]:
-    """Measure an artifact of a layer as it is initialised, for each seed."""
-    found = [
-        measure_quality(*layer, scale_factor, seed, channels=_CHANNELS).metrics[metric] for seed in range(_SEEDS)
-    ]
-    return [value for value in found if value is not None]
-
-
-def _divide(over: Sequence[float], under: Sequence[float]) -> list[float]:
-    return [a / b for a, b in zip(over, under, strict=True)]
-
-
-def measure_smoothing(context: Context) -> Evidence:
-    """Measure what a 9×9 layer of stride 1 behind a transposed convolution does, fresh and trained.
-
-    The reconstruction network ends in such a layer whatever its upsamplers are; the one for super-resolution does
-    not.
-
-    Parameters
-    ----------
-    context : Context
-        Its training results are read.
-
-    Returns
-    -------
-    dict
-        At initialisation, `transposed_smoothed` over `transposed`, k3 each: phase ripple and noise gain CV. Per
-        network: the checkerboard of both in 8-bit levels, the ratio, and the excess of the smoothed one.
-    """
-    ratios = {
-        f"init_{metric}_ratio": _divide(_measure_layer(SMOOTHED, metric), _measure_layer(TRANSPOSED, metric))
-        for metric in ("phase_ripple", "noise_gain_cv")
-    }
-    evidence: dict[str, float | None] = {}
-    for name, values in ratios.items():
-        evidence |= put_interval(name, values)
-    return evidence | gather_networks(context.trained, [SMOOTHED, TRANSPOSED], _describe_remedy)
-
-
-def _describe_remedy(seeds: Sequence[tuple[Ended, ...]]) -> Evidence:
-    """Compare a remedied layer (first) with the plain one, where the latter has a checkerboard to speak of."""
-    ratios = []
-    for remedied, plain in seeds:
-        above = plain.find_excess()
-        if above is not None and above > 0:
-            ratios.append(remedied.row["checkerboard_levels"] / plain.row["checkerboard_levels"])
-    return {
-        **put_interval("remedied_checkerboard_levels", [r.row["checkerboard_levels"] for r, _ in seeds]),
-        **put_interval("plain_checkerboard_levels", [plain.row["checkerboard_levels"] for _, plain in seeds]),
-        **put_interval("remedied_excess_levels", [remedied.find_excess() for remedied, _ in seeds]),
-        **put_interval("remedied_over_plain_ratio", ratios),
-        **_gather_effective_ripple("remedied", [remedied for remedied, _ in seeds]),
-        **_gather_effective_ripple("plain", [plain for _, plain in seeds]),
-    }
-
-
-def _gather_effective_ripple(name: str, runs: Sequence[Ended]) -> Evidence:
+def _put_ripple(panel: Panel, name: str, place: int) -> Evidence:
     """Lay out the largest of each network's upsamplers; nothing in results from before it was measured."""
-    return put_interval(f"{name}_effective_ripple", [run.find_effective_ripple() for run in runs])
+    found = panel.estimate_mean(seed[place].find_effective_ripple() for seed in panel.seeds)
+    return panel.put(f"{name}_effective_ripple", found)
 
 
-def _tell_effective_ripple(evidence: Evidence, first: str, second: str) -> str:
+def _tell_ripple(evidence: Evidence, first: str, second: str) -> str:
     """Compare what the trained weights of two layers make of their mean input, where that was measured."""
     names = [f"{name}_effective_ripple" for name in (first, second)]
     if any(evidence.get(name) is None for name in names):
         return ""
     one, other = (read_interval(evidence, name) for name in names)
     return f", where the upsamplers' effective ripple is {one} instead of {other}"
-
-
-@tell_few_steps
-def judge_smoothing(evidence: Evidence) -> Finding:
-    """Ask whether the article is right that smoothing is not enough.
-
-    It is at initialisation where the ripple does not fall by a quarter, and in a network where the checkerboard is
-    still detected. Odena's "quite effective" is told beside it: at least half of the amplitude gone.
-
-    Parameters
-    ----------
-    evidence : mapping
-        From `measure_smoothing`.
-    """
-    if any(evidence.get(f"init_{metric}_ratio") is None for metric in ("phase_ripple", "noise_gain_cv")):
-        return leave_undecided(_RUN)
-    ripple, noise = (
-        read_interval(evidence, f"init_{metric}_ratio") for metric in ("phase_ripple", "noise_gain_cv")
-    )
-    parts: list[bool | None] = [ripple.is_above(REDUCED)]
-    told = []
-    for view in view_networks(evidence):
-        smoothed, plain, excess = (
-            read_interval(view.evidence, f"{name}_levels")
-            for name in ("remedied_checkerboard", "plain_checkerboard", "remedied_excess")
-        )
-        parts.append(excess.is_above(0))
-        text = f"{view.title} {smoothed} levels instead of {plain}, {_describe_leftover(parts[-1])}"
-        if view.evidence.get("remedied_over_plain_ratio") is not None:
-            ratio = read_interval(view.evidence, "remedied_over_plain_ratio")
-            is_weak = ratio.is_above(EFFECTIVE)
-            odena = {True: "does not hold", False: "holds", None: "stays open"}[is_weak]
-            text += f" ({ratio} of it: Odena's “quite effective” {odena})"
-        told.append(text + _tell_effective_ripple(view.evidence, "remedied", "plain"))
-    if not told:
-        parts.append(None)
-        told.append(describe_missing(evidence, [SMOOTHED, TRANSPOSED]))
-    sentence = (
-        f"At random weights a 9×9 layer behind a deconvolution leaves {ripple} of the ripple of a constant input "
-        f"and {noise} of the noise gain's unevenness; trained: {'; '.join(told)}."
-    )
-    return Finding(verdict=combine(parts), sentence=sentence)
-
-
-def _describe_leftover(is_there: bool | None) -> str:
-    return {True: "still detected", False: "no longer detected", None: "at the limit of detection"}[is_there]
 
 
 def measure_divisibility(context: Context) -> Evidence:
@@ -176,31 +72,31 @@ def measure_divisibility(context: Context) -> Evidence:
     Returns
     -------
     dict
-        At initialisation, over kernels 2 to 8 and strides 2 to 4 of `transposed`: the mean of the noise gain CV,
-        and of the phase ripple over its expectation 1 − 1/s², of kernels that the stride divides, of the others,
-        and the ratio. Per network: the checkerboard of k4 and k3 in 8-bit levels, the ratio, and the excess of k4.
+        At initialisation as `initial.measure_divisibility`. Per network, `transposed` k4 and k3 paired: the
+        checkerboard of both in 8-bit levels, k4 less k3, the ratio where k3 has one, and the excess of k4.
     """
-    pairs = [(k, s) for s in SCALES for k in KERNEL_SIZES if k >= s]
-    evidence: dict[str, float | None] = {}
-    for metric in ("noise_gain_cv", "phase_ripple"):
-        means: dict[bool, list[float]] = {}
-        for is_divisible in (True, False):
-            by_layer = [
-                [value / ((1 - 1 / s**2) if metric == "phase_ripple" else 1) for value in values]
-                for k, s in pairs
-                if (k % s == 0) == is_divisible and (values := _measure_layer((TRANSPOSED[0], k), metric, s))
-            ]
-            means[is_divisible] = [fmean(seed) for seed in zip(*by_layer, strict=True)]
-        evidence |= put_interval(f"init_{metric}_divisible", means[True])
-        evidence |= put_interval(f"init_{metric}_other", means[False])
-        evidence |= put_interval(f"init_{metric}_ratio", _divide(means[True], means[False]))
     layers = [TRANSPOSED_DIVISIBLE, TRANSPOSED]
-    return evidence | gather_networks(context.trained, layers, _describe_remedy)
+    return dict(initial.measure_divisibility()) | gather_networks(context, layers, _describe_divisibility)
+
+
+def _describe_divisibility(panel: Panel) -> Evidence:
+    remedied, plain = panel.find_levels(0), panel.find_levels(1)
+    return {
+        **panel.put_presence("remedied"),
+        **panel.put_presence("plain", 1),
+        **panel.put("remedied_less_plain_levels", subtract(remedied, plain)),
+        **panel.put("remedied_over_plain_ratio", divide(remedied, plain)),
+        **_put_ripple(panel, "remedied", 0),
+        **_put_ripple(panel, "plain", 1),
+    }
 
 
 @tell_few_steps
 def judge_divisibility(evidence: Evidence) -> Finding:
-    """Ask whether noise gain, ripple and the trained checkerboard fall by a quarter at least.
+    """Ask whether noise gain and ripple fall by a quarter at least, and whether the trained checkerboard falls.
+
+    The latter does where k4 has less than k3 and that is not certain to be less than half a level; it does not
+    where it is certain that at most half a level is gained.
 
     Parameters
     ----------
@@ -212,29 +108,71 @@ def judge_divisibility(evidence: Evidence) -> Finding:
     if any(evidence.get(name) is None for name in names):
         return leave_undecided(_RUN)
     noise, noise_other, noise_ratio, ripple_ratio = (read_interval(evidence, name) for name in names)
-    parts = [negate(noise_ratio.is_above(REDUCED)), negate(ripple_ratio.is_above(REDUCED))]
-    told = []
+    votes: list[tuple[View, str, Part]] = []
+    told, effects = [], []
     for view in view_networks(evidence):
-        even, uneven = (
-            read_interval(view.evidence, f"{name}_checkerboard_levels") for name in ("remedied", "plain")
-        )
-        if view.evidence.get("remedied_over_plain_ratio") is None:
-            parts.append(None)
-            told.append(f"{view.title} k3 has no checkerboard to reduce ({uneven} levels, k4 {even})")
+        if view.evidence.get("remedied_less_plain_levels") is None:
             continue
-        ratio = read_interval(view.evidence, "remedied_over_plain_ratio")
-        parts.append(negate(ratio.is_above(REDUCED)))
-        text = f"{view.title} {even} levels with k4, {uneven} with k3, {ratio} of it"
-        told.append(text + _tell_effective_ripple(view.evidence, "remedied", "plain"))
+        even, uneven, less = (
+            read_interval(view.evidence, name)
+            for name in ("remedied_checkerboard_levels", "plain_checkerboard_levels", "remedied_less_plain_levels")
+        )
+        votes.append((view, "a smaller checkerboard", is_reduced(less)))
+        effects.append(view.name_effect("remedied_less_plain_levels", "k4 less k3", "levels"))
+        text = (
+            f"{view.title} {even} levels with k4, {uneven} with k3, a difference of {less}, "
+            f"{_tell_reduction(less)}"
+        )
+        told.append(text + _tell_ripple(view.evidence, "remedied", "plain"))
+    effects += list_effects(
+        evidence,
+        {
+            "init_noise_gain_cv_ratio": ("random weights, noise gain CV, k4 over k3", ""),
+            "init_phase_ripple_ratio": ("random weights, ripple", ""),
+        },
+    )
     if not told:
-        parts.append(None)
         told.append(describe_missing(evidence, [TRANSPOSED_DIVISIBLE, TRANSPOSED]))
     sentence = (
         f"At random weights kernels that the stride divides have {noise_ratio} times the unevenness of the noise "
         f"gain ({noise.value:.2g} instead of {noise_other.value:.2g}) and {ripple_ratio} times the ripple of a "
         f"constant input; trained: {'; '.join(told)}."
     )
-    return Finding(verdict=combine(parts), sentence=sentence)
+    parts = [
+        ("noise gain of random weights evened out", negate(noise_ratio.is_above(REDUCED))),
+        ("ripple of random weights reduced", negate(ripple_ratio.is_above(REDUCED))),
+        *count_votes(votes),
+    ]
+    return conclude(parts, sentence, effects=effects, size=initial.SIZE)
+
+
+def is_reduced(less: Interval) -> bool | None:
+    """Say whether a difference in levels is a reduction that counts.
+
+    Parameters
+    ----------
+    less : Interval
+        A remedied layer's checkerboard less that of the plain one.
+
+    Returns
+    -------
+    bool or None
+        True where it is below 0 and not certain to be less than half a level; False where it is certain not to be
+        a reduction by half a level; None where it may be one.
+    """
+    side = less.find_side(HALF_LEVEL)
+    if side is None:
+        return False if less.low is not None and less.low > -HALF_LEVEL else None
+    return side == -1
+
+
+def _tell_reduction(less: Interval) -> str:
+    if less.low is None:
+        return "with too few seeds to say more"
+    reduced = is_reduced(less)
+    if reduced is None:
+        return f"which leaves open whether it is one (anything beyond {write_number(-less.low)} is excluded)"
+    return "a reduction" if reduced else f"so it takes away less than {write_number(HALF_LEVEL)} levels, if any"
 
 
 def measure_resizing(context: Context) -> Evidence:
@@ -249,30 +187,35 @@ def measure_resizing(context: Context) -> Evidence:
     -------
     dict
         At initialisation: largest phase ripple; image rejection in dB; border error. Per network: the checkerboard
-        in 8-bit levels, what the targets have, the excess; and the residual at the border over that inside, here
-        and with `transposed` k3.
+        in 8-bit levels, what the targets have, the excess and the floor; what `transposed` k3 has, and how much
+        less this is; and the residual at the border over that inside, of both.
     """
-    evidence: dict[str, float | None] = {"init_largest_phase_ripple": max(_measure_layer(NEAREST, "phase_ripple"))}
-    for metric in ("image_rejection_db", "border_error"):
-        evidence |= put_interval(f"init_{metric}", _measure_layer(NEAREST, metric))
-    return evidence | gather_networks(context.trained, [NEAREST, TRANSPOSED], _describe_resizing)
+    return dict(initial.measure_resizing()) | gather_networks(context, [NEAREST, TRANSPOSED], _describe_resizing)
 
 
-def _describe_resizing(seeds: Sequence[tuple[Ended, ...]]) -> Evidence:
-    def compare_border(runs: Sequence[Ended]) -> list[float | None]:
-        pairs = [(run.row["border_residual_levels"], run.row["interior_residual_levels"]) for run in runs]
-        return [border / inside if border is not None and inside else None for border, inside in pairs]
+def _compare_border(row: Row) -> float | None:
+    border, inside = row["border_residual_levels"], row["interior_residual_levels"]
+    return border / inside if border is not None and inside else None
 
-    nearest, transposed = ([pair[number] for pair in seeds] for number in (0, 1))
+
+def _describe_resizing(panel: Panel) -> Evidence:
+    nearest, transposed = panel.find_levels(0), panel.find_levels(1)
+    target = panel.find_column(0, "target_checkerboard_levels")
     return {
-        **put_interval("nearest_checkerboard_levels", [run.row["checkerboard_levels"] for run in nearest]),
-        **put_interval("transposed_checkerboard_levels", [run.row["checkerboard_levels"] for run in transposed]),
-        **put_interval("target_checkerboard_levels", [run.row["target_checkerboard_levels"] for run in nearest]),
-        **put_interval("nearest_excess_levels", [run.find_excess() for run in nearest]),
-        **put_interval("nearest_border_over_interior_ratio", compare_border(nearest)),
-        **put_interval("transposed_border_over_interior_ratio", compare_border(transposed)),
-        **_gather_effective_ripple("nearest", nearest),
-        **_gather_effective_ripple("transposed", transposed),
+        **panel.put_presence("nearest"),
+        **panel.put("transposed_checkerboard_levels", transposed),
+        **panel.put("nearest_less_transposed_levels", subtract(nearest, transposed)),
+        **panel.put("target_checkerboard_levels", target),
+        **panel.put(
+            "nearest_border_over_interior_ratio",
+            panel.estimate_mean(_compare_border(seed[0].row) for seed in panel.seeds),
+        ),
+        **panel.put(
+            "transposed_border_over_interior_ratio",
+            panel.estimate_mean(_compare_border(seed[1].row) for seed in panel.seeds),
+        ),
+        **_put_ripple(panel, "nearest", 0),
+        **_put_ripple(panel, "transposed", 1),
     }
 
 
@@ -290,13 +233,11 @@ def judge_resizing(evidence: Evidence) -> Finding:
         return leave_undecided(_RUN)
     ripple = read_number(evidence, names[0])
     images, border = (read_interval(evidence, name) for name in names[1:])
-    parts = [
-        ripple <= ARTIFACT_ZERO_BELOW,
-        negate(images.is_above(CLEAN_IMAGES_DB)),
-        negate(border.is_above(CLEAN_BORDER)),
-    ]
-    told = []
+    votes: list[tuple[View, str, Part]] = []
+    told, effects = [], []
     for view in view_networks(evidence):
+        if view.evidence.get("nearest_excess_levels") is None:
+            continue
         levels, other, target, excess = (
             read_interval(view.evidence, f"{name}_levels")
             for name in (
@@ -306,24 +247,40 @@ def judge_resizing(evidence: Evidence) -> Finding:
                 "nearest_excess",
             )
         )
-        is_there = excess.is_above(0)
-        parts.append(negate(is_there))
-        text = f"{view.title} {levels} levels of checkerboard ({other} with transposed k3, targets {target})"
+        floor = view.evidence.get("nearest_floor_levels")
+        below = "no checkerboard" if floor is None else f"checkerboard below {write_number(floor)} levels"
+        votes.append((view, below, negate(excess.is_above(0))))
+        effects.append(view.name_effect("nearest_checkerboard_levels", "checkerboard", "levels"))
+        text = (
+            f"{view.title} {levels} levels of checkerboard, {describe_presence(view, 'nearest')} ({other} with "
+            f"transposed k3, targets {write_number(target.value)})"
+        )
         if view.evidence.get("nearest_border_over_interior_ratio") is not None:
             ratio = read_interval(view.evidence, "nearest_border_over_interior_ratio")
-            parts.append(negate(ratio.is_above(EVEN_RESIDUAL)))
+            votes.append((view, "border like the inside", negate(ratio.is_above(EVEN_RESIDUAL))))
             text += f", and at the border {ratio} times the residual inside"
-        told.append(text + _tell_effective_ripple(view.evidence, "nearest", "transposed"))
+        told.append(text + _tell_ripple(view.evidence, "nearest", "transposed"))
+    effects += list_effects(
+        evidence,
+        {
+            "init_image_rejection_db": ("random weights, images", "dB"),
+            "init_border_error": ("random weights, border error", ""),
+        },
+    )
     if not told:
         told.append(describe_missing(evidence, [NEAREST, TRANSPOSED]))
-        parts.append(None)
+    parts = [
+        ("no ripple of a constant input", ripple <= ARTIFACT_ZERO_BELOW),
+        (f"images below {CLEAN_IMAGES_DB:g} dB at random weights", negate(images.is_above(CLEAN_IMAGES_DB))),
+        ("a clean border at random weights", negate(border.is_above(CLEAN_BORDER))),
+        *count_votes(votes),
+    ]
     amount = "no" if ripple <= ARTIFACT_ZERO_BELOW else write_number(ripple)
     sentence = (
-        f"A nearest resize-convolution has {amount} ripple of a "
-        f"constant input, images at {images} dB, and a border that is off by {border} of the level; trained: "
-        f"{'; '.join(told)}."
+        f"At random weights a nearest resize-convolution has {amount} ripple of a constant input, images at "
+        f"{images} dB, and a border that is off by {border} of the level; trained: {'; '.join(told)}."
     )
-    return Finding(verdict=combine(parts), sentence=sentence)
+    return conclude(parts, sentence, effects=effects, size=initial.SIZE)
 
 
 def measure_subpixel(context: Context) -> Evidence:
@@ -338,28 +295,24 @@ def measure_subpixel(context: Context) -> Evidence:
     -------
     dict
         At initialisation: phase ripple of `subpixel`, of `transposed`, and the largest of `subpixel_icnr`. Per
-        network: checkerboard and excess of both in 8-bit levels, and the ripple of plain colours with ICNR at the
-        first step and at the end.
+        network: checkerboard, excess and floor of both in 8-bit levels, ICNR's less the plain one's; and the
+        ripple of plain colours with ICNR at the first step and at the end.
     """
-    evidence: dict[str, float | None] = {
-        **put_interval("init_subpixel_phase_ripple", _measure_layer(SUBPIXEL, "phase_ripple")),
-        **put_interval("init_transposed_phase_ripple", _measure_layer(TRANSPOSED, "phase_ripple")),
-        "init_icnr_largest_phase_ripple": max(_measure_layer(ICNR, "phase_ripple")),
-    }
-    return evidence | gather_networks(context.trained, [SUBPIXEL, ICNR], _describe_subpixel)
+    return dict(initial.measure_subpixel()) | gather_networks(context, [SUBPIXEL, ICNR], _describe_subpixel)
 
 
-def _describe_subpixel(seeds: Sequence[tuple[Ended, ...]]) -> Evidence:
+def _describe_subpixel(panel: Panel) -> Evidence:
     evidence: dict[str, float | None] = {}
-    for number, name in enumerate(("subpixel", "icnr")):
-        runs = [pair[number] for pair in seeds]
-        evidence |= put_interval(f"{name}_checkerboard_levels", [run.row["checkerboard_levels"] for run in runs])
-        evidence |= put_interval(f"{name}_excess_levels", [run.find_excess() for run in runs])
-        evidence |= _gather_effective_ripple(name, runs)
-    first = [row["flat_field_ripple_levels"] for _, icnr in seeds for row in icnr.curve if row["step"] == 0]
-    evidence |= put_interval("icnr_step0_flat_field_ripple_levels", first)
-    last = [icnr.row["flat_field_ripple_levels"] for _, icnr in seeds]
-    return evidence | put_interval("icnr_last_flat_field_ripple_levels", last)
+    for place, name in enumerate(("subpixel", "icnr")):
+        evidence |= {**panel.put_presence(name, place), **_put_ripple(panel, name, place)}
+    evidence |= panel.put("icnr_less_subpixel_levels", subtract(panel.find_levels(1), panel.find_levels(0)))
+    for when, step in (("step0", 0), ("last", None)):
+        ripples = [
+            None if (scores := icnr.find_scores(step)) is None else scores["flat_field_ripple_levels"]
+            for _, icnr in panel.seeds
+        ]
+        evidence |= panel.put(f"icnr_{when}_flat_field_ripple_levels", panel.estimate_mean(ripples))
+    return evidence
 
 
 @tell_few_steps
@@ -376,23 +329,49 @@ def judge_subpixel(evidence: Evidence) -> Finding:
         return leave_undecided(_RUN)
     plain, transposed = (read_interval(evidence, name) for name in names[:2])
     icnr = read_number(evidence, names[2])
-    parts = [plain.is_above(NOTABLE_RIPPLE), icnr <= ARTIFACT_ZERO_BELOW]
+    votes: list[tuple[View, str, Part]] = []
     told = []
+    effects: list[Effect] = []
     for view in view_networks(evidence):
-        found = {name: read_interval(view.evidence, f"{name}_excess_levels") for name in ("subpixel", "icnr")}
-        parts += [found["subpixel"].is_above(0), negate(found["icnr"].is_above(0))]
-        levels = [read_interval(view.evidence, f"{name}_checkerboard_levels") for name in found]
-        text = f"{view.title} {levels[0]} levels without and {levels[1]} with ICNR"
+        needed = ("subpixel_excess_levels", "icnr_excess_levels", "icnr_less_subpixel_levels")
+        if any(view.evidence.get(name) is None for name in needed):
+            continue
+        has_problem, has_still = (read_interval(view.evidence, name).is_above(0) for name in needed[:2])
+        votes += [
+            (view, "a checkerboard without ICNR", has_problem),
+            (view, "none detected with ICNR", negate(has_still)),
+        ]
+        less = read_interval(view.evidence, needed[2])
+        effects += [
+            view.name_effect(needed[2], "ICNR less plain", "levels"),
+            view.name_effect("icnr_checkerboard_levels", "left with ICNR", "levels"),
+        ]
+        levels = [read_interval(view.evidence, f"{name}_checkerboard_levels") for name in ("subpixel", "icnr")]
+        text = (
+            f"{view.title} {levels[0]} levels without ICNR, {describe_presence(view, 'subpixel')}, and "
+            f"{levels[1]} with it, {describe_presence(view, 'icnr')}, a difference of {less}"
+        )
         ripples = [f"icnr_{when}_flat_field_ripple_levels" for when in ("step0", "last")]
         if all(view.evidence.get(name) is not None for name in ripples):
             start, end = (read_interval(view.evidence, name) for name in ripples)
-            text += f", whose ripple of plain colours goes from {start} to {end} levels"
-        told.append(text + _tell_effective_ripple(view.evidence, "icnr", "subpixel"))
+            text += f", while its ripple of plain colours goes from {_write_ripple(start)} to {end} levels"
+        told.append(text + _tell_ripple(view.evidence, "icnr", "subpixel"))
+    effects += list_effects(evidence, {names[0]: ("random weights, ripple without ICNR", "")})
     if not told:
-        parts.append(None)
         told.append(describe_missing(evidence, [SUBPIXEL, ICNR]))
+    parts = [
+        ("ripple at initialisation", plain.is_above(NOTABLE_RIPPLE)),
+        ("none with ICNR at initialisation", icnr <= ARTIFACT_ZERO_BELOW),
+        *count_votes(votes),
+    ]
     sentence = (
         f"At initialisation the ripple of sub-pixel convolution is {plain}, that of transposed {transposed}, and "
-        f"with ICNR {'0' if icnr <= ARTIFACT_ZERO_BELOW else write_number(icnr)}; trained: {'; '.join(told)}."
+        f"with ICNR {'exactly 0' if icnr <= ARTIFACT_ZERO_BELOW else write_number(icnr)}; trained: "
+        f"{'; '.join(told)}."
     )
-    return Finding(verdict=combine(parts), sentence=sentence)
+    return conclude(parts, sentence, effects=effects, size=initial.SIZE)
+
+
+def _write_ripple(ripple: Interval) -> str:
+    """Write a ripple; one that is rounding is none."""
+    return "0" if ripple.value <= ARTIFACT_ZERO_BELOW else str(ripple)

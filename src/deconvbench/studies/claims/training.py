@@ -1,42 +1,48 @@
-"""Claims 7, 8, 14, 15 and 18: what training does to checkerboards, and which networks train to have them.
+"""Claims 7, 8 and 14: the checkerboard before training, after it, and behind two layers instead of one.
 
 Everything is read from the results of training experiments, seed by seed; only the overlap of stacks is geometry.
-A checkerboard counts as present where it exceeds the detection level, what the targets have, and half a level.
+A checkerboard counts as present where it exceeds the detection level and what the targets have.
 """
 
 import itertools
 import math
-from collections.abc import Sequence
+
+import numpy as np
 
 from deconvbench import theory
+from deconvbench.records.effects import Effect
+from deconvbench.records.variants import STANDARD
+from deconvbench.resampling import Floats
 from deconvbench.studies.claims.claim import Context, Evidence, Finding, Verdict
 from deconvbench.studies.claims.judging import (
+    Part,
     combine,
+    conclude,
     leave_undecided,
-    put_interval,
+    negate,
     read_interval,
     read_number,
     write_number,
 )
 from deconvbench.studies.claims.networks import (
-    BILINEAR,
-    NEAREST,
     TRANSPOSED,
-    Ended,
+    View,
+    count_votes,
     describe_missing,
+    describe_presence,
+    describe_size,
     gather_networks,
     tell_few_steps,
     view_networks,
 )
+from deconvbench.studies.claims.panel import HALF_LEVEL, Panel, divide, subtract
 
 # "largely unaffected": what is left of an amplitude, and what it may grow to
 KEPT, GROWN = 0.5, 2.0
 # each further layer of a stack adds at least this share to the unevenness
 COMPOUNDS = 1.05
-# differences in PSNR and in checkerboard that do not count, in dB and 8-bit levels
-SAME_PSNR_DB, SAME_LEVELS = 0.1, 0.1
-# rank correlations: from here on clear
-CLEAR_CORRELATION = 0.2
+# variants whose upsamplers' first weights are so many times as large
+GAINS = {"gain-0.5": 0.5, STANDARD: 1.0, "gain-2": 2.0}
 # untrained, and after the first iteration
 _FIRST_STEPS = (0, 1)
 
@@ -52,22 +58,18 @@ def measure_first_steps(context: Context) -> Evidence:
     Returns
     -------
     dict
-        Per network, at steps 0 and 1, for `transposed` k3: the amplitude in 8-bit levels and its excess
-        (`Ended.find_excess`).
+        Per network, at steps 0 and 1, for `transposed` k3: the amplitude in 8-bit levels, its excess and its floor
+        (`Panel.put_presence`).
     """
-    found = gather_networks(context.trained, [TRANSPOSED], _describe_first_steps)
+    found = gather_networks(context, [TRANSPOSED], _describe_first_steps)
     # it rests on the first steps, however long the networks were trained
     return {name: 1 if name.endswith("_steps") else value for name, value in found.items()}
 
 
-def _describe_first_steps(seeds: Sequence[tuple[Ended, ...]]) -> Evidence:
+def _describe_first_steps(panel: Panel) -> Evidence:
     evidence: dict[str, float | None] = {}
     for step in _FIRST_STEPS:
-        rows = [(run, row) for (run,) in seeds for row in run.curve if row["step"] == step]
-        evidence |= put_interval(
-            f"step{step}_checkerboard_levels", [row["checkerboard_levels"] for _, row in rows]
-        )
-        evidence |= put_interval(f"step{step}_excess_levels", [run.find_excess(row) for run, row in rows])
+        evidence |= panel.put_presence(f"step{step}", step=step)
     return evidence
 
 
@@ -79,26 +81,22 @@ def judge_first_steps(evidence: Evidence) -> Finding:
     evidence : mapping
         From `measure_first_steps`.
     """
-    parts: list[bool | None] = []
-    told = []
+    votes: list[tuple[View, str, Part]] = []
+    told, effects = [], []
     for view in view_networks(evidence):
         for step in _FIRST_STEPS:
-            name = f"step{step}_excess_levels"
-            if view.evidence.get(name) is None:
+            if view.evidence.get(f"step{step}_excess_levels") is None:
                 continue
-            parts.append(read_interval(view.evidence, name).is_above(0))
+            is_there = read_interval(view.evidence, f"step{step}_excess_levels").is_above(0)
+            votes.append((view, f"detected at step {step}", is_there))
             levels = read_interval(view.evidence, f"step{step}_checkerboard_levels")
-            told.append(
-                f"{view.kind} ({view.seeds} seeds) step {step}: {levels} levels, {_describe_presence(parts[-1])}"
-            )
+            effects.append(view.name_effect(f"step{step}_checkerboard_levels", f"step {step}", "levels"))
+            there = describe_presence(view, f"step{step}")
+            told.append(f"{view.network.title} ({view.seeds} seeds) step {step}: {levels} levels, {there}")
     if not told:
         return leave_undecided(describe_missing(evidence, [TRANSPOSED], "their first two steps"))
     sentence = f"Checkerboard of transposed k3 at the very start of training: {'; '.join(told)}."
-    return Finding(verdict=combine(parts), sentence=sentence)
-
-
-def _describe_presence(is_there: bool | None) -> str:
-    return {True: "detected", False: "not detected", None: "at the limit of detection"}[is_there]
+    return conclude(count_votes(votes), sentence, effects=effects, size=describe_size(evidence))
 
 
 def measure_change(context: Context) -> Evidence:
@@ -113,27 +111,59 @@ def measure_change(context: Context) -> Evidence:
     -------
     dict
         Per network, for `transposed` k3: amplitudes at both ends, in 8-bit levels; the ratio of the last to the
-        first, over seeds whose first was detected; and the excess of the last (`Ended.find_excess`).
+        first, where the first was detected; the excess of the last. Beside them, where variants with half and
+        twice the first weights were trained too (`GAINS`), the same for the seeds that all three have, each with
+        95 % by itself, and the exponent with which the ratio follows the gain: −1 where what is left does not
+        depend on how it began, 0 where training takes away the same share.
     """
-    return gather_networks(context.trained, [TRANSPOSED], _describe_change)
+    beside = gather_networks(
+        context, [TRANSPOSED] * len(GAINS), _describe_gains, variants=list(GAINS), prefix="gains_"
+    )
+    return gather_networks(context, [TRANSPOSED], _describe_change) | beside
 
 
-def _describe_change(seeds: Sequence[tuple[Ended, ...]]) -> Evidence:
-    first, last, ratios, excess = [], [], [], []
-    for (run,) in seeds:
-        early = [row for row in run.curve if 0 < row["step"] < run.row["steps"]]
-        above = run.find_excess(early[0]) if early else None
-        if above is not None and above > 0:
-            first.append(early[0]["checkerboard_levels"])
-            last.append(run.row["checkerboard_levels"])
-            ratios.append(last[-1] / first[-1])
-            excess.append(run.find_excess())
+def _find_first_step(panel: Panel) -> int | None:
+    """Find the first step behind the untrained network that every run logged."""
+    logged = [
+        {row["step"] for row in run.curve if 0 < row["step"] < run.row["steps"]}
+        for seed in panel.seeds
+        for run in seed
+    ]
+    return min(set.intersection(*logged), default=None)
+
+
+def _describe_change(panel: Panel) -> Evidence:
+    step = _find_first_step(panel)
+    excess = None if step is None else panel.find_excess(step=step)
+    if excess is None or excess.value <= 0:
+        return {}
+    first, last = panel.find_levels(step=step), panel.find_levels()
     return {
-        **put_interval("first_checkerboard_levels", first),
-        **put_interval("last_checkerboard_levels", last),
-        **put_interval("last_over_first_ratio", ratios),
-        **put_interval("last_excess_levels", excess),
+        **panel.put("first_checkerboard_levels", first),
+        **panel.put_presence("last"),
+        **panel.put("last_over_first_ratio", divide(last, first)),
     }
+
+
+def _describe_gains(panel: Panel) -> Evidence:
+    step = _find_first_step(panel)
+    if step is None:
+        return {}
+    evidence: dict[str, float | None] = {}
+    ratios = {}
+    for place, gain in enumerate(GAINS.values()):
+        first, last = panel.find_levels(place, step), panel.find_levels(place)
+        ratios[gain] = divide(last, first)
+        for name, found in (("first_levels", first), ("last_levels", last), ("ratio", ratios[gain])):
+            evidence |= panel.put(f"{gain:g}_{name}", found, 0.95)
+    follows = divide(ratios[2.0], ratios[0.5])
+    return evidence | panel.put("exponent", None if follows is None else follows.apply(_find_exponent), 0.95)
+
+
+def _find_exponent(quotient: Floats) -> Floats:
+    """Exponent of a power law between half and twice."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(quotient) / math.log(2 / 0.5)
 
 
 @tell_few_steps
@@ -147,7 +177,9 @@ def judge_change(evidence: Evidence) -> Finding:
     evidence : mapping
         From `measure_change`.
     """
-    verdicts, told = [], []
+    votes: list[tuple[View, str, Part]] = []
+    verdicts: list[tuple[View, str, Part]] = []
+    told, effects = [], []
     for view in view_networks(evidence):
         if view.evidence.get("last_over_first_ratio") is None:
             continue
@@ -168,20 +200,44 @@ def judge_change(evidence: Evidence) -> Finding:
             verdict = Verdict.REFUTED
         elif is_kept and is_grown is False:
             verdict = Verdict.SUPPORTED
-        verdicts.append(verdict)
+        votes += [
+            (view, f"at least {KEPT:g} of the first amplitude is left", is_kept),
+            (view, f"at most {GROWN:g} times the first amplitude", negate(is_grown)),
+            (view, "what is left can be detected", is_left),
+        ]
+        verdicts.append((view, "", verdict))
+        effects.append(view.name_effect("last_over_first_ratio", "last over first"))
         told.append(
             f"{view.title} from {first} to {last} levels, {ratio} times as much, and "
-            f"{_describe_presence(is_left)} at the end"
+            f"{describe_presence(view, 'last')} at the end{_tell_gains(view)}"
         )
     if not told:
         lacking = "a checkerboard at their first logged step"
         return leave_undecided(describe_missing(evidence, [TRANSPOSED], lacking))
     sentence = f"Checkerboard of transposed k3 from the first step to the last: {'; '.join(told)}."
-    return Finding(verdict=combine(verdicts), sentence=sentence)
+    verdict = combine(part for _, part in count_votes(verdicts))
+    return conclude(count_votes(votes), sentence, effects=effects, verdict=verdict)
+
+
+def _tell_gains(view: View) -> str:
+    """Say how what is left follows from how it began, where that was tried."""
+    if view.evidence.get("gains_exponent") is None:
+        return ""
+    ends = [
+        " to ".join(
+            write_number(read_number(view.evidence, f"gains_{gain:g}_{end}_levels")) for end in ("first", "last")
+        )
+        for gain in (0.5, 2.0)
+    ]
+    exponent = read_interval(view.evidence, "gains_exponent")
+    return (
+        f" (the share follows the first weights: half as large they give {ends[0]} levels, twice as large "
+        f"{ends[1]}, an exponent of {exponent} where −1 means that what is left does not depend on the beginning)"
+    )
 
 
 def measure_stacks(context: Context) -> Evidence:
-    """Compute the overlap of stacks, and split the checkerboard of trained networks by the layer it comes from.
+    """Compute the overlap of stacks, and compare two trained layers with what a single one can leave.
 
     Parameters
     ----------
@@ -192,32 +248,35 @@ def measure_stacks(context: Context) -> Evidence:
     -------
     dict
         Overlap CV behind one, two and three layers k3 s2. Per network with two upsamplers, `transposed` k3, in
-        8-bit levels: the part of the checkerboard that the last one or an earlier one can have made (period 2),
-        the part that only the earlier one can have made (period 4), and by how much the latter stands out.
+        8-bit levels: the whole checkerboard; its part of period 2, which is all that the last layer by itself can
+        make, and an earlier one shares in; the part of period 4, which only the earlier layer can make; and by how
+        much the whole exceeds the part of period 2, seed by seed.
     """
     layer = TRANSPOSED[1] or 0, 2
     evidence: dict[str, float | None] = {
         f"stack_of_{depth}_overlap_cv": theory.stacked_overlap_cv([layer] * depth) for depth in (1, 2, 3)
     }
-    return evidence | gather_networks(context.trained, [TRANSPOSED], _describe_scales)
+    return evidence | gather_networks(context, [TRANSPOSED], _describe_scales, column="checkerboard_scale2_levels")
 
 
-def _describe_scales(seeds: Sequence[tuple[Ended, ...]]) -> Evidence:
-    evidence: dict[str, float | None] = {}
-    for scale, name in ((1, "last_layer"), (2, "earlier_layer")):
-        values = [run.row[f"checkerboard_scale{scale}_levels"] for (run,) in seeds]
-        evidence |= put_interval(f"{name}_checkerboard_levels", values)
-    excess = [
-        run.row["checkerboard_scale2_levels"] - floor
-        for (run,) in seeds
-        if run.row["checkerboard_scale2_levels"] is not None and (floor := run.find_floor()) is not None
-    ]
-    return evidence | put_interval("earlier_layer_excess_levels", excess)
+def _describe_scales(panel: Panel) -> Evidence:
+    last, earlier = (panel.find_part(0, f"checkerboard_scale{scale}_levels") for scale in (1, 2))
+    # of runs and not of images, as its parts are
+    whole = panel.find_part(0, "checkerboard_levels")
+    return {
+        **panel.put("both_layers_checkerboard_levels", whole),
+        **panel.put("last_layer_checkerboard_levels", last),
+        **panel.put("earlier_layer_checkerboard_levels", earlier),
+        **panel.put("both_less_last_layer_levels", subtract(whole, last)),
+    }
 
 
 @tell_few_steps
 def judge_stacks(evidence: Evidence) -> Finding:
-    """Ask whether overlap grows with depth, and whether an earlier layer's own checkerboard is left in the output.
+    """Ask whether overlap grows with depth, and whether two layers leave clearly more than one.
+
+    In trained networks it must be more by half a level: an earlier layer's checkerboard that is merely there does
+    not compound.
 
     Parameters
     ----------
@@ -228,139 +287,30 @@ def judge_stacks(evidence: Evidence) -> Finding:
     if any(evidence.get(name) is None for name in names):
         return leave_undecided("run: deconvbench claims")
     overlaps = [read_number(evidence, name) for name in names]
-    parts: list[bool | None] = [
-        all(deeper >= COMPOUNDS * overlap for overlap, deeper in itertools.pairwise(overlaps))
-    ]
-    told = []
+    grows = all(deeper >= COMPOUNDS * overlap for overlap, deeper in itertools.pairwise(overlaps))
+    votes: list[tuple[View, str, Part]] = []
+    told: list[str] = []
+    effects: list[Effect] = []
     for view in view_networks(evidence):
-        if view.evidence.get("earlier_layer_excess_levels") is None:
+        if view.evidence.get("both_less_last_layer_levels") is None:
             continue
-        parts.append(read_interval(view.evidence, "earlier_layer_excess_levels").is_above(0))
-        last, earlier = (
-            read_interval(view.evidence, f"{name}_checkerboard_levels") for name in ("last_layer", "earlier_layer")
+        more = read_interval(view.evidence, "both_less_last_layer_levels")
+        votes.append(
+            (view, f"two trained layers leave {HALF_LEVEL:g} levels more than one", more.is_above(HALF_LEVEL))
         )
+        both, last, earlier = (
+            read_interval(view.evidence, f"{name}_checkerboard_levels")
+            for name in ("both_layers", "last_layer", "earlier_layer")
+        )
+        effects.append(view.name_effect("both_less_last_layer_levels", "two layers less one", "levels"))
         told.append(
-            f"{view.title} {last} levels at period 2 and {earlier} at period 4, which only the earlier layer can "
-            f"make: {_describe_presence(parts[-1])}"
+            f"{view.title} {both} levels, {more} more than the {last} of period 2, which is all that the last "
+            f"layer alone can make; the earlier layer's own period 4 has {earlier}"
         )
+    effects.append(Effect(name="overlap CV, two layers over one", unit="", value=overlaps[1] / overlaps[0]))
     if not told:
-        parts.append(None)
-        told.append(describe_missing(evidence, [TRANSPOSED]))
+        told.append(describe_missing(evidence, [TRANSPOSED], "two upsamplers"))
+    parts = [("overlap grows with each layer of a stack", grows), *count_votes(votes)]
     overlap = ", ".join(write_number(value) for value in overlaps)
     sentence = f"Overlap CV of one, two and three layers k3 s2: {overlap}; trained: {'; '.join(told)}."
-    return Finding(verdict=combine(parts), sentence=sentence)
-
-
-def measure_interpolations(context: Context) -> Evidence:
-    """Compare networks trained with nearest and with bilinear resize-convolution, seed by seed.
-
-    Parameters
-    ----------
-    context : Context
-        Its training results are read.
-
-    Returns
-    -------
-    dict
-        Per network, nearest less bilinear: PSNR in dB, SSIM, and checkerboard in 8-bit levels, that below 0
-        counting as 0.
-    """
-    return gather_networks(context.trained, [NEAREST, BILINEAR], _describe_interpolations)
-
-
-def _describe_interpolations(seeds: Sequence[tuple[Ended, ...]]) -> Evidence:
-    def compare(column: str, least: float = -math.inf) -> list[float | None]:
-        pairs = [(nearest.row[column], bilinear.row[column]) for nearest, bilinear in seeds]
-        return [None if None in pair else max(pair[0], least) - max(pair[1], least) for pair in pairs]
-
-    return {
-        **put_interval("nearest_psnr_db", [nearest.row["psnr_db"] for nearest, _ in seeds]),
-        **put_interval("bilinear_psnr_db", [bilinear.row["psnr_db"] for _, bilinear in seeds]),
-        **put_interval("nearest_less_bilinear_psnr_db", compare("psnr_db")),
-        **put_interval("nearest_less_bilinear_ssim", compare("ssim")),
-        **put_interval("nearest_less_bilinear_checkerboard_levels", compare("checkerboard_levels", least=0.0)),
-    }
-
-
-@tell_few_steps
-def judge_interpolations(evidence: Evidence) -> Finding:
-    """Ask of each network whether nearest gains in fidelity or in checkerboard without losing in the other.
-
-    Parameters
-    ----------
-    evidence : mapping
-        From `measure_interpolations`.
-    """
-    verdicts, told = [], []
-    for view in view_networks(evidence):
-        psnr = read_interval(view.evidence, "nearest_less_bilinear_psnr_db")
-        levels = read_interval(view.evidence, "nearest_less_bilinear_checkerboard_levels")
-        verdicts.append(_weigh(psnr.find_side(SAME_PSNR_DB), levels.find_side(SAME_LEVELS)))
-        told.append(f"{view.title} {psnr} dB of PSNR and {levels} levels of checkerboard")
-    if not told:
-        return leave_undecided(describe_missing(evidence, [NEAREST, BILINEAR]))
-    sentence = f"Trained with nearest instead of bilinear interpolation: {'; '.join(told)}."
-    return Finding(verdict=combine(verdicts), sentence=sentence)
-
-
-def _weigh(psnr: int | None, levels: int | None) -> Verdict:
-    """Judge by the sides on which both differences lie; less checkerboard is better."""
-    gains = {psnr, None if levels is None else -levels}
-    if {1, -1} <= gains:
-        return Verdict.PARTLY
-    if None in gains:
-        return Verdict.UNDECIDED
-    return Verdict.SUPPORTED if 1 in gains else Verdict.REFUTED
-
-
-def measure_colours(context: Context) -> Evidence:
-    """Correlate the local checkerboard of deconvolutions with the distance of the colour from the average.
-
-    Parameters
-    ----------
-    context : Context
-        Its training results are read.
-
-    Returns
-    -------
-    dict
-        Per network, for `transposed` k3: Spearman's rank correlation over patches of the test images.
-    """
-    return gather_networks(context.trained, [TRANSPOSED], _describe_colours)
-
-
-def _describe_colours(seeds: Sequence[tuple[Ended, ...]]) -> Evidence:
-    return put_interval("rank_correlation", [run.row["colour_distance_correlation"] for (run,) in seeds])
-
-
-@tell_few_steps
-def judge_colours(evidence: Evidence) -> Finding:
-    """Ask whether the correlation is clear; one that is certain but weak supports the claim in part.
-
-    Parameters
-    ----------
-    evidence : mapping
-        From `measure_colours`.
-    """
-    verdicts, told = [], []
-    for view in view_networks(evidence):
-        if view.evidence.get("rank_correlation") is None:
-            continue
-        correlation = read_interval(view.evidence, "rank_correlation")
-        is_clear, is_there = correlation.is_above(CLEAR_CORRELATION), correlation.is_above(0)
-        verdict = Verdict.UNDECIDED
-        if is_clear:
-            verdict = Verdict.SUPPORTED
-        elif is_there is False:
-            verdict = Verdict.REFUTED
-        elif is_there and is_clear is False:
-            verdict = Verdict.PARTLY
-        verdicts.append(verdict)
-        told.append(f"{view.title} {correlation}")
-    if not told:
-        return leave_undecided(describe_missing(evidence, [TRANSPOSED]))
-    sentence = (
-        "Rank correlation of a patch's checkerboard with the distance of its colour from the average, transposed "
-        f"k3: {'; '.join(told)}."
-    )
-    return Finding(verdict=combine(verdicts), sentence=sentence)
+    return conclude(parts, sentence, effects=effects)

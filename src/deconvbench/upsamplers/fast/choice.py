@@ -105,7 +105,7 @@ def choose_implementation(load: Workload) -> str:
         return _choose_operations(load)
     pixels = load.batch * load.height * load.width
     if load.is_training:
-        # whose backward pass is that of the transposed form
+        # learnt when its backward pass was still that of the transposed form, which starts to pay later
         least_pixels = _LEAST_PIXELS_MADE
         least = _LEAST_VALUES_TRAINING * (2 if load.is_channels_last else 1)
     elif load.is_prepared:

@@ -5,6 +5,7 @@ input, weight and bias: those made of torch's convolutions by themselves, `minim
 transposed form, whose gradients are theirs.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from deconvbench.upsamplers.fast.dtypes import is_half_precision
 from deconvbench.upsamplers.fast.gradients import collect_taps, fold_edges, split_channels
 from deconvbench.upsamplers.fast.memory import Products, has_finite_sum, identify_library, is_channels_last
 from deconvbench.upsamplers.fast.minimal import run_minimal
+from deconvbench.upsamplers.fast.native.backward import fits_native_backward, run_native_backward
 from deconvbench.upsamplers.fast.native.form import (
     fits_native,
     has_native,
@@ -24,6 +26,7 @@ from deconvbench.upsamplers.fast.native.form import (
     run_native,
     take_library,
 )
+from deconvbench.upsamplers.fast.native.library import find_library
 from deconvbench.upsamplers.fast.peaks import Library, goes_with_channels_last
 from deconvbench.upsamplers.fast.preparation import Geometry, prepare
 from deconvbench.upsamplers.fast.recording import choose_recorded, is_symbol, is_traced, records_gradient
@@ -310,6 +313,8 @@ def _forget_base(y: Tensor) -> Tensor:
 class _TransposedBackward(torch.autograd.Function):
     """Any form forward; backward as the equal transposed convolution, some output channels at a time.
 
+    The compiled form's is compiled too, but where its gradient is differentiated again or has a batch of its own.
+
     Left to itself, torch would keep the transformed kernel from forward to backward, and its gradient beside it:
     for many channels and small maps more than all the plain form holds.
     """
@@ -325,7 +330,7 @@ class _TransposedBackward(torch.autograd.Function):
         geometry: Geometry,
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.geometry = geometry
+        ctx.geometry, ctx.implementation = geometry, implementation
         return _forget_base(_run_form(x, weight, prepared, bias, implementation, geometry))
 
     @staticmethod
@@ -334,6 +339,10 @@ class _TransposedBackward(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         geometry: Geometry = ctx.geometry
         needs_input, needs_weight, _, needs_bias, *_ = ctx.needs_input_grad
+        if ctx.implementation == NATIVE:
+            found = _run_native_backward(x, weight, gradient, geometry, ctx.needs_input_grad)
+            if found is not None:
+                return *found, None, gradient.sum((0, 2, 3)) if needs_bias else None, None, None
         padded, crop = _pad_input(x, geometry)
         to_input: Tensor | None = None
         to_weights = []
@@ -364,3 +373,24 @@ class _TransposedBackward(torch.autograd.Function):
         # torch's own sum loses a digit where the gradient's mean is far from zero
         to_bias = gradient.sum((0, 2, 3)) if needs_bias else None
         return to_input, to_weight, None, to_bias, None, None
+
+
+def _run_native_backward(
+    x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, needs: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None] | None:
+    """Gradients to input and weight; None where they cannot be had so, or are not finite."""
+    library = find_library()
+    is_recorded = is_watched() or choose_recorded(NATIVE, x, weight, gradient) is not None
+    if library is None or is_recorded or not fits_native_backward(library, x, weight, gradient):
+        return None
+    found = run_native_backward(
+        library,
+        x,
+        weight,
+        gradient,
+        pads_zeros=geometry.pads_zeros,
+        needs_input=needs[0],
+        needs_weight=needs[1],
+    )
+    # products of differences spoil pixels near what is not finite
+    return found if all(part is None or has_finite_sum(part) for part in found) else None

@@ -13,7 +13,7 @@ from deconvbench.errors import SurroundingsError, UsageError
 from deconvbench.upsamplers.fast import ResizeConv2d
 from deconvbench.upsamplers.fast.choice import NATIVE
 from deconvbench.upsamplers.fast.native import build_native, building, find_library
-from deconvbench.upsamplers.fast.native.library import SOURCE, locate_library
+from deconvbench.upsamplers.fast.native.library import PARTS, SOURCE, locate_library
 
 
 def write_compiler(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -150,13 +150,26 @@ def test_a_folder_that_cannot_be_written(cache: Path) -> None:
         build_native()
 
 
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("tiled.c", "r[i][1] = b - g", "r[i][1] = b + g"),
+        ("backward.c", "to[4] = y3 - y1", "to[4] = y3 + y1"),
+        ("backward.c", "to[1] = b - e - d", "to[1] = b - e + d"),
+        ("backward.c", "to[2] = half + (e - g)", "to[2] = half + (e + g)"),
+    ],
+    ids=["forward", "backward", "to the input", "to the weight"],
+)
 def test_what_computes_something_else_is_not_kept(
-    compiler: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, right: str, wrong: str, compiler: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changed = tmp_path / SOURCE.name
-    changed.write_text(SOURCE.read_text().replace("r[i][1] = b - g", "r[i][1] = b + g"))
-    shutil.copy(SOURCE.with_name("vectors.h"), tmp_path)
-    monkeypatch.setattr(building, "SOURCE", changed)
+    for path in (SOURCE, *PARTS):
+        shutil.copy(path, tmp_path)
+    changed = tmp_path / name
+    text = changed.read_text()
+    assert text.count(right) == 1
+    changed.write_text(text.replace(right, wrong))
+    monkeypatch.setattr(building, "SOURCE", tmp_path / SOURCE.name)
     with pytest.raises(
         SurroundingsError, match=r"^the compiled form is off by \d\.\de[-+]\d+ of the largest value"
     ):

@@ -159,7 +159,7 @@ def test_nothing_is_written_beside_the_given_places(
         made.append(torch.full((like.numel() + 2 * guard,), mark))
         return made[-1][guard:-guard].as_strided(shape, like.stride())
 
-    monkeypatch.setattr(form, "_allocate", allocate)
+    monkeypatch.setattr(form, "allocate", allocate)
     for (in_channels, out_channels, height, width), threads in itertools.product(
         ((1, 1, 1, 1), (19, 40, 7, 5), (16, 32, 16, 16)), (1, 3)
     ):

@@ -10,7 +10,7 @@ import torch
 from deconvbench.upsamplers.fast import ResizeConv2d
 from deconvbench.upsamplers.fast.choice import NATIVE
 from deconvbench.upsamplers.fast.native import Library, find_library, library
-from deconvbench.upsamplers.fast.native.library import locate_library
+from deconvbench.upsamplers.fast.native.library import PARTS, SOURCE, locate_library
 from tests.upsamplers.fast.native.conftest import SWITCH
 
 X = torch.zeros(1, 8, 16, 16)
@@ -66,11 +66,16 @@ def test_its_name_tells_source_processor_and_torch(
     names.append(locate_library().name)
     monkeypatch.setattr(library, "_read_processor", lambda: ["another"])
     names.append(locate_library().name)
-    other = tmp_path / "tiled.c"
-    other.write_text("int other;")
-    monkeypatch.setattr(library, "SOURCE", other)
-    names.append(locate_library().name)
-    assert len(set(names)) == 4
+    for part in ("SOURCE", "PARTS"):
+        other = tmp_path / part
+        other.write_text("int other;")
+        monkeypatch.setattr(library, part, other if part == "SOURCE" else (other,))
+        names.append(locate_library().name)
+    assert len(set(names)) == 5
+
+
+def test_its_parts_are_all_that_is_included() -> None:
+    assert {SOURCE, *PARTS} == {path for ending in "ch" for path in SOURCE.parent.glob(f"*.{ending}")}
 
 
 def test_a_system_that_does_not_tell_its_processor(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from deconvbench.errors import SurroundingsError, UsageError, explain_os_error
 from deconvbench.system.scratch import make_scratch_folder, sweep_scratch_folders
+from deconvbench.upsamplers.fast.native.backward import run_native_backward
 from deconvbench.upsamplers.fast.native.form import prepare_native, run_native
 from deconvbench.upsamplers.fast.native.library import (
     SOURCE,
@@ -205,15 +206,29 @@ def _try_out(path: Path) -> tuple[Library, float]:
         x = draw((batch, in_channels, *size)).contiguous(memory_format=layout)
         weight = draw((out_channels, in_channels, 3, 3))
         bias = draw((out_channels,))
-        expected = _run_plain(x.double(), weight.double(), bias.double(), pads_zeros=pads_zeros)
+        gradient = draw((batch, out_channels, *(2 * side for side in size))).contiguous(memory_format=layout)
+        # whoever asks may record nothing
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            exact = [tensor.clone().double().requires_grad_() for tensor in (x, weight)]
+            output = _run_plain(*exact, bias.clone().double(), pads_zeros=pads_zeros)
+            expected_gradients = torch.autograd.grad(output, exact, gradient.clone().double())
+        expected = output.detach()
         for packed in (None, prepare_native(library, weight)):
             found = run_native(library, x, weight, packed, bias, pads_zeros=pads_zeros)
-            worst = max(worst, float((found - expected).abs().max() / expected.abs().max()))
+            worst = max(worst, _find_deviation(found, expected))
+        found_gradients = run_native_backward(library, x, weight, gradient, pads_zeros=pads_zeros)
+        for one, other in zip(found_gradients, expected_gradients, strict=True):
+            assert one is not None
+            worst = max(worst, _find_deviation(one, other))
     if not worst <= _TOLERANCE:
         raise SurroundingsError(
             f"the compiled form is off by {worst:.1e} of the largest value, more than {_TOLERANCE:.0e}: not kept"
         )
     return library, worst
+
+
+def _find_deviation(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).abs().max() / expected.abs().max())
 
 
 def _run_plain(x: Tensor, weight: Tensor, bias: Tensor, *, pads_zeros: bool) -> Tensor:

@@ -31,19 +31,27 @@ def has_native(x: Tensor, weight: Tensor, *, scale_factor: int, groups: int) -> 
     return (
         x.dtype == weight.dtype == torch.float32
         and (*weight.shape[1:], scale_factor, groups) == (x.shape[1], _KERNEL_SIZE, _KERNEL_SIZE, _SCALE_FACTOR, 1)
-        and all(_is_plain(tensor) for tensor in (x, weight))
+        and all(is_plain(tensor) for tensor in (x, weight))
         and x.numel() * weight.numel() > 0
         and find_library() is not None
     )
 
 
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether its values are where it says."""
+def is_plain(tensor: Tensor) -> bool:
+    """Say whether a tensor's values are where it says.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Any.
+    """
     return (
         type(tensor) in {Tensor, nn.Parameter}
         and tensor.device.type == "cpu"
         and tensor.layout == torch.strided
         and not tensor.is_neg()
+        # many gradients at once, of which no transformation tells
+        and not torch._C._functorch.is_legacy_batchedtensor(tensor)
     )
 
 
@@ -108,18 +116,40 @@ def prepare_native(library: Library, weight: Tensor) -> Tensor:
     """
     out_channels, in_channels = weight.shape[:2]
     blocks = -(-out_channels // library.block_channels)
-    packed = _allocate(blocks * library.count_block_values(in_channels))
-    weight, weights = _describe_weight(weight)
+    packed = allocate(blocks * library.count_block_values(in_channels))
+    weight, weights = describe_weight(weight)
     library.pack(weights, packed.data_ptr())
     return packed
 
 
-def _allocate(*shape: int, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
+def allocate(*shape: int, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
+    """Allocate float32 on the CPU, whatever the defaults are.
+
+    Parameters
+    ----------
+    *shape : int
+        Of the tensor.
+    layout : torch.memory_format
+        Where there are four axes.
+    """
     return torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=layout)
 
 
-def _describe_weight(weight: Tensor) -> tuple[Tensor, Weights]:
-    """Tell where its values are; a copy, to be kept meanwhile, where they are too far apart."""
+def describe_weight(weight: Tensor) -> tuple[Tensor, Weights]:
+    """Tell where a weight's values are.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (C_out, C_in, 3, 3), float32
+        In any strides.
+
+    Returns
+    -------
+    weight : Tensor
+        To be kept meanwhile: a copy where the values are too far apart.
+    weights : Weights
+        As the library takes it.
+    """
     stride_out, stride_in, stride_row, stride_tap = weight.stride()
     has_taps_inside = (stride_in, stride_row, stride_tap) == (9, 3, 1)
     has_channels_inside = (stride_in, stride_row) == (1, 3 * stride_tap) and stride_tap > 1
@@ -158,11 +188,11 @@ def run_native(
     out_channels = weight.shape[0]
     cut = _cut(library, x, out_channels, is_prepared=packed is not None)
     layout = torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
-    y = _allocate(x.shape[0], out_channels, 2 * x.shape[2], 2 * x.shape[3], layout=layout)
-    scratch = _allocate(cut.splits * cut.groups * cut.values)
+    y = allocate(x.shape[0], out_channels, 2 * x.shape[2], 2 * x.shape[3], layout=layout)
+    scratch = allocate(cut.splits * cut.groups * cut.values)
     # as torch would have it, or else its error: what is called below believes everything
     bias = None if bias is None else bias.to(x).expand(out_channels).contiguous()
-    weight, weights = _describe_weight(weight)
+    weight, weights = describe_weight(weight)
     library.run(
         Job(
             *(x.data_ptr(), None if bias is None else bias.data_ptr(), y.data_ptr()),

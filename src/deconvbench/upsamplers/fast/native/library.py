@@ -18,8 +18,9 @@ from deconvbench.upsamplers.fast.native.trust import explain_distrust
 
 _LOGGER = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).with_name("tiled.c")
-_HEADER = SOURCE.with_name("vectors.h")
+# the one that a compiler is given, and all that it includes
+SOURCE = Path(__file__).with_name("library.c")
+PARTS = tuple(SOURCE.with_name(name) for name in ("tiled.c", "backward.c", "tiles.h", "products.h", "vectors.h"))
 SWITCH = "DECONVBENCH_NATIVE"
 _CPU_FACTS = ("model name", "flags", "Features", "CPU part")
 
@@ -41,6 +42,16 @@ class Weights(ctypes.Structure):
     _fields_ = (
         ("data", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("c_out", "c_in", "so", "si", "st")),
+    )
+
+
+class Gradients(ctypes.Structure):
+    """``struct gradients`` of the source: where gradients to the input and to the weight go, or null."""
+
+    _fields_ = (
+        ("x", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("xn", "xc", "xh", "xw")),
+        ("w", ctypes.c_void_p),
     )
 
 
@@ -77,6 +88,15 @@ class Library:
             None,
             *(ctypes.POINTER(Job), ctypes.POINTER(Weights), ctypes.c_void_p),
             *(ctypes.POINTER(Pieces), ctypes.c_int, ctypes.c_void_p),
+        )
+        self._backward_values = _declare(
+            functions.deconvbench_backward_values, ctypes.c_int64, *[ctypes.c_int64] * 7
+        )
+        self._backward = _declare(
+            functions.deconvbench_backward,
+            None,
+            *(ctypes.POINTER(Job), ctypes.POINTER(Gradients), ctypes.POINTER(Weights), ctypes.c_void_p),
+            *(ctypes.c_int64, ctypes.c_int, ctypes.c_void_p),
         )
         self.block_channels: int = _declare(functions.deconvbench_block_channels, ctypes.c_int64)()
         self.is_threaded = bool(_declare(functions.deconvbench_is_threaded, ctypes.c_int64)())
@@ -137,6 +157,67 @@ class Library:
         """
         self._run(ctypes.byref(job), ctypes.byref(weights), packed, ctypes.byref(pieces), threads, scratch)
 
+    def count_backward_values(
+        self,
+        in_channels: int,
+        out_channels: int,
+        width: int,
+        rows: int,
+        workers: int,
+        *,
+        needs_input: bool,
+        needs_weight: bool,
+    ) -> int:
+        """Values that all workers hold together in a backward pass.
+
+        Parameters
+        ----------
+        in_channels, out_channels, width : int
+            Of layer and input.
+        rows : int
+            Of tiles, in a band.
+        workers : int
+            Threads.
+        needs_input, needs_weight : bool
+            Which gradients are wanted.
+        """
+        sizes = (in_channels, out_channels, width, rows, workers, needs_input, needs_weight)
+        return int(self._backward_values(*sizes))
+
+    def run_backward(
+        self,
+        job: Job,
+        gradients: Gradients,
+        turned: Weights,
+        packed: int | None,
+        rows: int,
+        workers: int,
+        scratch: int,
+    ) -> None:
+        """Find the gradients to input and weight.
+
+        Parameters
+        ----------
+        job : Job
+            Input, and as its output the gradient to it.
+        gradients : Gradients
+            Where they go.
+        turned : Weights
+            The weight with its channels exchanged.
+        packed : int or None
+            What `pack` makes of that; None: made anew for each band.
+        rows : int
+            Of tiles, in a band.
+        workers : int
+            Threads.
+        scratch : int
+            Memory for all workers.
+        """
+        self._backward(
+            *(ctypes.byref(job), ctypes.byref(gradients), ctypes.byref(turned), packed),
+            *(rows, workers, scratch),
+        )
+
 
 def _declare(function: Any, result: Any, *arguments: Any) -> Any:
     function.restype, function.argtypes = result, arguments
@@ -156,7 +237,7 @@ def locate_library() -> Path:
     RuntimeError
         If the user has no home.
     """
-    sources = [SOURCE.read_text(), _HEADER.read_text()]
+    sources = [path.read_text() for path in (SOURCE, *PARTS)]
     facts = [*sources, torch.__version__, platform.system(), platform.machine(), *_read_processor()]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
     cache = os.environ.get("XDG_CACHE_HOME")

@@ -1,3 +1,4 @@
+#pragma once
 /* Vectors as wide as the processor has them, in the language that gcc and clang share, and transposition. */
 #include <stdint.h>
 
