@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from deconvbench.__main__ import main
+from deconvbench.records.training_tasks import TRAINING_TASKS
 from deconvbench.studies.training import command
 from deconvbench.studies.training.checkpoints import load_checkpoint, read_log
 from deconvbench.studies.training.images import load_images
@@ -107,6 +108,8 @@ def test_help_names_recipes_variants_and_defaults(capsys: pytest.CaptureFixture[
     standard = TrainingSettings(upsampler="transposed", kernel_size=3)
     for name in ("steps", "batch", "crop_size"):
         assert f"[default: {TUNED_SETTINGS[name]}; plain: {getattr(standard, name)}]" in shown
+    for task in ("segmentation", "style-transfer"):
+        assert f"{task}{TRAINING_TASKS[task].tuned_settings['steps']}" in whole
     assert f"[default: {standard.width}]" in shown
     assert "--score-again" in shown
 

@@ -66,6 +66,22 @@ def test_a_table_is_of_one_network_a_task_with_the_interval_of_its_mean(tmp_path
     assert find_qualities(trained)[0]["transposed", 3] == values["psnr_db"].tolist()
 
 
+def test_each_task_is_judged_by_what_says_best_how_well_it_does(tmp_path: Path) -> None:
+    style = replace(MAIN_NETWORK, task="style-transfer", norm="instance")
+    networks = (MAIN_NETWORK, replace(MAIN_NETWORK, task="segmentation"), style)
+    made = make_trained(tmp_path, (("transposed", 3),), seeds=3, networks=networks)
+    trained = replace(made, results=made.results.assign(miou=0.65, style_loss=[0.1 * i for i in range(9)]))
+    view = view_trained(trained)
+    assert [heading.partition(": ")[2] for heading in view.headings[3::3]] == ["PSNR (dB)", "mIoU", "style loss"]
+    (row,) = view.rows
+    assert row[6].text == "0.650 (0.650 to 0.650)"
+    assert "0.700" in row[9].text
+    # no PSNR that it is judged by is lost behind its norm
+    assert "instance norm" not in explain_tasks(trained)
+    # what a layer is worth for super-resolution and reconstruction is not taken from them
+    assert find_qualities(trained)[1] == "reconstruction"
+
+
 def test_two_trainings_have_no_interval_and_what_diverged_does_not_count(tmp_path: Path) -> None:
     article = replace(MAIN_NETWORK, norm="instance", recipe="plain")
     made = make_trained(tmp_path, (("transposed", 3), ("carafe", None)), seeds=2, networks=(article,))

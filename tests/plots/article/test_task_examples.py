@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 
 from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.plots.article.crops import (
-    find_window,
     list_crops,
     pick_last,
     pick_layer,
     read_crop,
     read_original,
 )
-from deconvbench.plots.article.task_examples import EXAMPLE_TASKS, draw_task
+from deconvbench.plots.article.reconstructions import stretch_contrast
+from deconvbench.plots.article.task_examples import EXAMPLE_TASKS, draw_task, find_part
 from deconvbench.records.layers import NamedLayer
 from deconvbench.tables.trained import Trained
 from tests.plots.article.conftest import list_images
@@ -60,15 +60,31 @@ def test_networks_stand_beside_what_they_were_given_and_should_give(
     for crop in crops:
         shown = f"{crop.checkerboard_levels:.1f}" if abs(crop.checkerboard_levels) >= 1 else None
         assert shown is None or f"CBA {shown}" in texts
-    window = find_window(crops[0].pixels, read_original(made, "chelsea", task), 4, (16, 32))
+    window = find_part(crops[0].pixels, 4)
+    contrast = 8 if task == "segmentation" else 1
     pictures = list_images(figure)
     assert len(pictures) == 2 * 5 * 2
     first = next(i for i, picture in enumerate(pictures) if np.array_equal(picture, crops[0].pixels))
     for place, crop in enumerate(crops):
         np.testing.assert_array_equal(pictures[first + 2 * place], crop.pixels)
-        np.testing.assert_array_equal(pictures[first + 2 * place + 1], crop.pixels[window])
+        np.testing.assert_array_equal(
+            pictures[first + 2 * place + 1], stretch_contrast(crop.pixels[window], contrast)
+        )
     given = read_original(made, "chelsea-input" if task == "segmentation" else "chelsea", task)
     np.testing.assert_array_equal(pictures[first - 4], given)
+
+
+def test_the_part_is_where_a_grid_lies_on_calm_content() -> None:
+    rng = np.random.default_rng(0)
+    pixels = np.full((96, 96, 3), 90.0)
+    pixels[:, 60:] += rng.normal(0, 40, (96, 36, 3))
+    board = (-1.0) ** np.add.outer(np.arange(24), np.arange(40))
+    pixels[40:64, 8:48] += 3 * board[:, :, None]
+    pixels[8:32, 50:] += 3 * (-1.0) ** np.add.outer(np.arange(24), np.arange(46))[:, :, None]
+    rows, columns = find_part(np.rint(pixels.clip(0, 255)).astype(np.uint8), 4)
+    assert (rows.stop - rows.start, columns.stop - columns.start) == (16, 32)
+    assert 40 <= rows.start <= 48
+    assert 8 <= columns.start <= 16
 
 
 def test_the_truth_and_the_style_are_the_second_column(tmp_path: Path) -> None:

@@ -75,6 +75,13 @@ def test_networks_stand_apart_with_those_of_their_task_first() -> None:
     ]
 
 
+def test_tasks_that_were_trained_smaller_do_not_count() -> None:
+    tasks = ("segmentation", "style-transfer", "reconstruction")
+    trained = make_trained([make_result("transposed", 3, seed, task=task) for task in tasks for seed in range(3)])
+    evidence = gather_levels(trained)
+    assert [name for name in evidence if name.endswith("_seeds")] == [f"{NAME}_seeds"]
+
+
 def test_variants_of_one_network_are_compared_and_never_mixed_up() -> None:
     trained = make_trained(
         [

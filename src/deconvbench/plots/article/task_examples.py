@@ -36,6 +36,7 @@ from deconvbench.plots.article.pixel_layout import (
     write,
     write_heading,
 )
+from deconvbench.plots.article.reconstructions import stretch_contrast
 from deconvbench.plots.style import FONT_PT, INK, figure_style, style_layer
 from deconvbench.records.layers import NamedLayer
 from deconvbench.records.training_tasks import get_task
@@ -57,6 +58,7 @@ class _Look:
     title: str
     heads: tuple[str, str]
     text: str
+    contrast: int
     read: Callable[[Trained, str, int], tuple[Pixels, Pixels]]
 
 
@@ -79,12 +81,14 @@ _LOOKS: Mapping[str, _Look] = {
         heads=("input", "true classes"),
         text="Red, green and blue are the probabilities of a disc, a square and a triangle. CBA is the "
         "checkerboard of these probabilities less the truth, in 8-bit levels (RMS; 255 is a probability of 1)",
+        contrast=8,
         read=_read_map,
     ),
     "style-transfer": _Look(
         title="Style transfer: what networks with different upsamplers make of a photograph",
         heads=("photograph", "style (a part)"),
         text="CBA is the checkerboard of the output less the photograph, in 8-bit levels (RMS)",
+        contrast=1,
         read=_read_style,
     ),
 }
@@ -123,15 +127,13 @@ def draw_task(trained: Trained, task: str, *, max_images: int = 2) -> Figure:
     crops = [[read_crop(trained, part[part["image"] == name].iloc[0]) for part in parts] for name in shown]
     beside = [look.read(trained, name, index) for index, name in enumerate(shown)]
     period = get_task(task).find_period(int(rows["scale_factor"].iloc[0]))
-    windows = [
-        find_window(row[0].pixels, read_original(trained, name, task), period, _WINDOW)
-        for name, row in zip(shown, crops, strict=True)
-    ]
+    windows = [find_part(row[0].pixels, period) for row in crops]
     side = _DOTS * max(len(crop.pixels) for row in crops for crop in row)
     steps = " or ".join(f"{step:,}" for step in sorted({crop.step for row in crops for crop in row}))
     text, top = fold(
         f"Test images after {steps} training steps, with the outlined part enlarged below"
-        f"{describe_rest(len(names) - len(shown), 'images')}. {look.text}; around 0 there is none."
+        f"{_describe_contrast(look.contrast)}{describe_rest(len(names) - len(shown), 'images')}. {look.text}; "
+        "around 0 there is none."
     )
     top += LINE  # columns have two lines
     step = side + _GAP + side * _WINDOW[0] // _WINDOW[1] + 2 * LINE
@@ -152,8 +154,9 @@ def draw_task(trained: Trained, task: str, *, max_images: int = 2) -> Figure:
             below = top + index * step
             texts = [row[0].image, "", *(f"CBA {format_levels(crop.checkerboard_levels)}" for crop in row)]
             pictures = (first, second, *(crop.pixels for crop in row))
-            for left, pixels, text in zip(lefts, pictures, texts, strict=False):
-                _draw_pair(figure, int(left), below, pixels, window, side)
+            for place, (left, pixels, text) in enumerate(zip(lefts, pictures, texts, strict=False)):
+                contrast = look.contrast if place >= len(look.heads) else 1
+                _draw_pair(figure, int(left), below, pixels, window, contrast)
                 if text:
                     write(figure, left, below + step - 2 * LINE + 4, text, fontsize=FONT_PT - 0.5)
     return figure
@@ -185,6 +188,30 @@ def _describe_layer(trained: Trained, task: str, layer: NamedLayer) -> str:
     return facts.headline_text.format(float(values.mean())) if len(values) else ""
 
 
-def _draw_pair(figure: Figure, left: int, top: int, pixels: Pixels, window: Window, side: int) -> None:
+def find_part(pixels: Pixels, period: int) -> Window:
+    """Find the part of an output in which a grid shows most: the strongest over the calmest content.
+
+    There may be no picture that the output should equal: its content is what a mean over the period leaves of it.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (H, W, 3), uint8
+        What a network made.
+    period : int
+        In pixels.
+    """
+    before = period // 2
+    padded = np.pad(pixels, ((before, period - 1 - before), (before, period - 1 - before), (0, 0)), mode="edge")
+    means = np.lib.stride_tricks.sliding_window_view(padded, (period, period), axis=(0, 1)).mean((-2, -1))
+    return find_window(pixels, np.rint(means).astype(np.uint8), period, _WINDOW)
+
+
+def _describe_contrast(contrast: int) -> str:
+    return f", the networks' with {contrast} times the contrast" if contrast > 1 else ""
+
+
+def _draw_pair(figure: Figure, left: int, top: int, pixels: Pixels, window: Window, contrast: int) -> None:
     outline_window(place_picture(figure, left, top, pixels, _DOTS), window)
-    place_picture(figure, left, top + side + _GAP, pixels[window], side // _WINDOW[1])
+    side = _DOTS * len(pixels)
+    part = pixels[window] if contrast == 1 else stretch_contrast(pixels[window], contrast)
+    place_picture(figure, left, top + side + _GAP, part, side // _WINDOW[1])
