@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from bench import ship_trained
 from bench.ship_trained import CROPS, REFERENCE, TABLES, clean_command, clean_info, main, read_all, ship
+from deconvbench.plots.style import make_figure
 from deconvbench.records.schema import CURVE_DTYPES, IMAGE_DTYPES, TRAINED_DTYPES
 from deconvbench.tables.trained import Trained, read_trained
 from deconvbench.tables.trained_files import NOT_NEEDED
@@ -134,6 +137,31 @@ def test_several_folders_are_one_and_of_a_run_that_two_have_the_last_counts(fold
     assert not both.results.duplicated(["task", "upsampler", "kernel_size", "variant", "seed"]).any()
     assert list_networks(both.results) == sorted(NETWORKS, key=lambda network: network.rank)
     assert both.folder == folder
+
+
+def test_each_figure_is_drawn_from_the_first_folder_that_has_its_pictures(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_results(
+        tmp_path / "other",
+        (("transposed", 3),),
+        seeds=1,
+        networks=(replace(MAIN_NETWORK, task="segmentation"),),
+        images=("coffee-upper",),
+    )
+    drawn: list[tuple[Path | None, set[str], int]] = []
+
+    def draw(trained: Trained) -> dict[str, Figure]:
+        drawn.append((trained.folder, {*trained.images["task"]}, trained.curves["task"].nunique()))
+        return {"figure_7": make_figure(1.0), f"figure_of_{len(drawn)}": make_figure(2.0)}
+
+    monkeypatch.setattr(ship_trained, "draw_article_figures", draw)
+    root = tmp_path / "root"
+    ship([folder, other], root)
+    assert drawn == [(folder, {"reconstruction", "super-resolution"}, 3), (other, {"segmentation"}, 3)]
+    names = {path.name for path in (root / REFERENCE / "figures").iterdir()}
+    assert names == {"figure_7.png", "figure_of_1.png", "figure_of_2.png"}
+    assert {*read_trained(root / TABLES).images["task"]} == {"reconstruction", "super-resolution", "segmentation"}
 
 
 @pytest.mark.parametrize(
