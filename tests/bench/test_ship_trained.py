@@ -43,8 +43,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shipped(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout into which the folder was shipped."""
     root = tmp_path_factory.mktemp("checkout")
-    assert len(ship([folder], root)) == 3
+    assert len(ship_quickly(folder, root)) == 3
     return root
+
+
+def ship_quickly(folder: Path, root: Path) -> list[str]:
+    """Ship with one small figure: all of them take seconds."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ship_trained, "draw_article_figures", lambda trained: {"figure_7": make_figure(1.0)})
+        return ship([folder], root)
 
 
 def test_every_number_is_kept_to_six_digits(folder: Path, shipped: Path) -> None:
@@ -100,10 +107,12 @@ def test_a_report_gets_the_picture_with_the_strongest_checkerboard(folder: Path,
         assert picture.size == (128, 128)
 
 
-def test_the_articles_figures_are_drawn_for_both_tasks(shipped: Path) -> None:
-    names = {path.name for path in (shipped / REFERENCE / "figures").iterdir()}
+@pytest.mark.slow
+def test_the_articles_figures_are_drawn_for_both_tasks(folder: Path, tmp_path: Path) -> None:
+    assert main([str(folder), "--root", str(tmp_path)]) == 0
+    names = {path.name for path in (tmp_path / REFERENCE / "figures").iterdir()}
     assert {"figure_5.png", "figure_7.png", "figure_7_super_resolution.png", "gallery.png"} <= names
-    assert read_trained(shipped / REFERENCE).results["upsampler"].nunique() == 3
+    assert read_trained(tmp_path / REFERENCE).results["upsampler"].nunique() == 3
 
 
 def test_shipping_again_gives_the_same_bytes_and_removes_what_is_no_longer_made(
@@ -115,7 +124,7 @@ def test_shipping_again_gives_the_same_bytes_and_removes_what_is_no_longer_made(
     for path in (*stale, *kept):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text("before", encoding="utf-8")
-    ship([folder], tmp_path)
+    ship_quickly(folder, tmp_path)
     for path in stale:
         assert not (tmp_path / path).exists()
     for path in kept:
