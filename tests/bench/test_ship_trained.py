@@ -14,6 +14,7 @@ from bench import ship_trained
 from bench.ship_trained import CROPS, REFERENCE, TABLES, clean_command, clean_info, main, read_all, ship
 from deconvbench.plots.style import make_figure
 from deconvbench.records.schema import CURVE_DTYPES, IMAGE_DTYPES, TRAINED_DTYPES
+from deconvbench.tables.frames import list_rows
 from deconvbench.tables.trained import Trained, read_trained
 from deconvbench.tables.trained_files import NOT_NEEDED
 from deconvbench.tables.trained_networks import MAIN_NETWORK, list_networks
@@ -138,8 +139,8 @@ def test_several_folders_are_one_and_of_a_run_that_two_have_the_last_counts(fold
     longer = read_trained(folder).results.query("upsampler == 'carafe'").assign(steps=900)
     other = make_results(tmp_path / "other", (("dysample", None),), seeds=1)
     more = read_trained(other).results
-    rows = pd.concat([longer, more]).astype(object).where(lambda frame: frame.notna(), None)
-    write_rows(other / "results.csv", rows.to_dict("records"), TRAINED_DTYPES)
+    rows = list_rows(pd.concat([longer, more]), "results", TRAINED_DTYPES)
+    write_rows(other / "results.csv", rows, TRAINED_DTYPES)
     both = read_all([folder, other])
     assert {*both.results["upsampler"]} == {"transposed", "nearest_conv", "carafe", "dysample"}
     assert {*both.results.loc[both.results["upsampler"] == "carafe", "steps"]} == {900}
