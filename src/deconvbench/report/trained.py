@@ -198,11 +198,7 @@ def explain_tasks(trained: Trained) -> str:
         f"Means over trainings; in brackets the 95 % interval of the mean, where there are {FEWEST_FOR_INTERVAL} "
         "trainings or more. A checkerboard below 0 is none, and is written as 0."
     )
-    lost = [
-        network.title
-        for network, rows in _choose(trained).items()
-        if network.norm == "instance" and rows["psnr_db"].notna().any()
-    ]
+    lost = [network.title for network in _choose(trained) if network.norm == "instance"]
     if lost:
         text += f" Behind instance norm brightness is lost: PSNR is low for every layer ({'; '.join(lost)})."
     return text
