@@ -5,7 +5,8 @@ Reads folders of ``deconvbench train`` and writes, in a checkout of this project
 - ``src/deconvbench/tables/trained_results``: their tables, with six significant digits and without what nothing
   reads, and where they come from, without paths of the machine;
 - ``src/deconvbench/report/assets/crops``: the few pictures that a report shows beside its answer;
-- ``results/reference/experiments``: the results again, and the article's figures drawn from the first folder.
+- ``results/reference/experiments``: the results again, and the article's figures, each drawn from the first folder
+  that has its pictures.
 
 What an earlier call wrote there and this one does not is removed. The same folders give the same bytes (figures:
 with the same version of the plotting library). Judges no claims and renews no page; ``nox -s ship_trained`` does.
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.errors import DeconvbenchError, RunFolderError
@@ -201,7 +203,7 @@ def pick_crops(trained: Trained) -> dict[str, bytes]:
     Parameters
     ----------
     trained : Trained
-        With crops of `CROP_LAYERS`, of which the first must be there and chooses the picture.
+        Of the first folder, with crops of `CROP_LAYERS`, of which the first must be there and chooses the picture.
 
     Returns
     -------
@@ -266,12 +268,15 @@ def ship(folders: Sequence[Path], root: Path) -> list[str]:
     """
     trained = read_all(folders)
     tables = encode_tables(trained)
-    # the crops that are named lie in the first folder
-    pictured = replace(trained, images=read_trained(folders[0]).images)
-    figures = encode_figures(draw_article_figures(pictured))
+    # with the pictures of one folder at a time, and the curves of all
+    pictured = [replace(trained, images=read_trained(folder).images, folder=folder) for folder in folders]
+    drawn: dict[str, Figure] = {}
+    for each in pictured:
+        drawn = {**draw_article_figures(each), **drawn}
+    figures = encode_figures(drawn)
     reference = {name: tables[name] for name in (RESULTS_CSV_NAME, EXPERIMENT_NAME)}
     reference |= {f"figures/{name}.png": picture for name, picture in figures.items()}
-    crops = pick_crops(pictured)
+    crops = pick_crops(pictured[0])
     return [
         _replace(root / TABLES, tables, ("*.csv", "*.json")),
         _replace(root / CROPS, crops, ("*.png", "*.json")),

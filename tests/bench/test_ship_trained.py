@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from bench import ship_trained
 from bench.ship_trained import CROPS, REFERENCE, TABLES, clean_command, clean_info, main, read_all, ship
+from deconvbench.plots.style import make_figure
 from deconvbench.records.schema import CURVE_DTYPES, IMAGE_DTYPES, TRAINED_DTYPES
+from deconvbench.tables.frames import list_rows
 from deconvbench.tables.trained import Trained, read_trained
 from deconvbench.tables.trained_files import NOT_NEEDED
 from deconvbench.tables.trained_networks import MAIN_NETWORK, list_networks
@@ -40,8 +44,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shipped(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout into which the folder was shipped."""
     root = tmp_path_factory.mktemp("checkout")
-    assert len(ship([folder], root)) == 3
+    assert len(ship_quickly(folder, root)) == 3
     return root
+
+
+def ship_quickly(folder: Path, root: Path) -> list[str]:
+    """Ship with one small figure: all of them take seconds."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ship_trained, "draw_article_figures", lambda trained: {"figure_7": make_figure(1.0)})
+        return ship([folder], root)
 
 
 def test_every_number_is_kept_to_six_digits(folder: Path, shipped: Path) -> None:
@@ -97,10 +108,12 @@ def test_a_report_gets_the_picture_with_the_strongest_checkerboard(folder: Path,
         assert picture.size == (128, 128)
 
 
-def test_the_articles_figures_are_drawn_for_both_tasks(shipped: Path) -> None:
-    names = {path.name for path in (shipped / REFERENCE / "figures").iterdir()}
+@pytest.mark.slow
+def test_the_articles_figures_are_drawn_for_both_tasks(folder: Path, tmp_path: Path) -> None:
+    assert main([str(folder), "--root", str(tmp_path)]) == 0
+    names = {path.name for path in (tmp_path / REFERENCE / "figures").iterdir()}
     assert {"figure_5.png", "figure_7.png", "figure_7_super_resolution.png", "gallery.png"} <= names
-    assert read_trained(shipped / REFERENCE).results["upsampler"].nunique() == 3
+    assert read_trained(tmp_path / REFERENCE).results["upsampler"].nunique() == 3
 
 
 def test_shipping_again_gives_the_same_bytes_and_removes_what_is_no_longer_made(
@@ -112,7 +125,7 @@ def test_shipping_again_gives_the_same_bytes_and_removes_what_is_no_longer_made(
     for path in (*stale, *kept):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text("before", encoding="utf-8")
-    ship([folder], tmp_path)
+    ship_quickly(folder, tmp_path)
     for path in stale:
         assert not (tmp_path / path).exists()
     for path in kept:
@@ -126,14 +139,39 @@ def test_several_folders_are_one_and_of_a_run_that_two_have_the_last_counts(fold
     longer = read_trained(folder).results.query("upsampler == 'carafe'").assign(steps=900)
     other = make_results(tmp_path / "other", (("dysample", None),), seeds=1)
     more = read_trained(other).results
-    rows = pd.concat([longer, more]).astype(object).where(lambda frame: frame.notna(), None)
-    write_rows(other / "results.csv", rows.to_dict("records"), TRAINED_DTYPES)
+    rows = list_rows(pd.concat([longer, more]), "results", TRAINED_DTYPES)
+    write_rows(other / "results.csv", rows, TRAINED_DTYPES)
     both = read_all([folder, other])
     assert {*both.results["upsampler"]} == {"transposed", "nearest_conv", "carafe", "dysample"}
     assert {*both.results.loc[both.results["upsampler"] == "carafe", "steps"]} == {900}
     assert not both.results.duplicated(["task", "upsampler", "kernel_size", "variant", "seed"]).any()
     assert list_networks(both.results) == sorted(NETWORKS, key=lambda network: network.rank)
     assert both.folder == folder
+
+
+def test_each_figure_is_drawn_from_the_first_folder_that_has_its_pictures(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_results(
+        tmp_path / "other",
+        (("transposed", 3),),
+        seeds=1,
+        networks=(replace(MAIN_NETWORK, task="segmentation"),),
+        images=("coffee-upper",),
+    )
+    drawn: list[tuple[Path | None, set[str], int]] = []
+
+    def draw(trained: Trained) -> dict[str, Figure]:
+        drawn.append((trained.folder, {*trained.images["task"]}, trained.curves["task"].nunique()))
+        return {"figure_7": make_figure(1.0), f"figure_of_{len(drawn)}": make_figure(2.0)}
+
+    monkeypatch.setattr(ship_trained, "draw_article_figures", draw)
+    root = tmp_path / "root"
+    ship([folder, other], root)
+    assert drawn == [(folder, {"reconstruction", "super-resolution"}, 3), (other, {"segmentation"}, 3)]
+    names = {path.name for path in (root / REFERENCE / "figures").iterdir()}
+    assert names == {"figure_7.png", "figure_of_1.png", "figure_of_2.png"}
+    assert {*read_trained(root / TABLES).images["task"]} == {"reconstruction", "super-resolution", "segmentation"}
 
 
 @pytest.mark.parametrize(

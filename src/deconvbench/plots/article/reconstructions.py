@@ -166,4 +166,5 @@ def stretch_contrast(pixels: Pixels, factor: float = _CONTRAST) -> Pixels:
         With the same mean colour, but for what is cut off at 0 and 255.
     """
     mean = pixels.mean(axis=(0, 1))
-    return np.rint((mean + factor * (pixels - mean)).clip(0, 255)).astype(np.uint8)
+    stretched: Pixels = np.rint((mean + factor * (pixels - mean)).clip(0, 255)).astype(np.uint8)
+    return stretched

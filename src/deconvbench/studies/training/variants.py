@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from deconvbench.records.training_tasks import TRAINING_TASKS
 from deconvbench.records.variants import STANDARD
 
+__all__ = ["STANDARD", "VARIANTS", "Variant"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
