@@ -112,6 +112,7 @@ def train_until_killed(settings: TrainingSettings, root: Path, moments: int) -> 
 
     with (
         mock.patch.object(training, "CHECKPOINT_EVERY", 5),
+        mock.patch.object(training, "_TUNED_LOG_EVERY", 5),
         mock.patch.object(training, "score_network", score_roughly),
         mock.patch.object(training, "append_row", append_row),
         # the names in a folder are there for the next process, whether or not they are on disk

@@ -94,9 +94,9 @@ class MaxUnpoolConv(nn.Module):
     elsewhere; y is the convolution of z. In a network the positions are those of the maxima that an encoder's
     pooling found, which `forward` takes. Without them they are drawn once, uniformly, from a fixed seed: a pattern
     of 16×16 windows a channel that repeats over larger maps, the same in every layer of that shape. No phase is
-    always visited, as with an encoder's positions of textured images, so artifacts do not line up into a
-    checkerboard; but 1 − 1/s² of z is holes. Linear, for the positions do not depend on the input; not equivariant
-    to shifts, for they differ from window to window.
+    always visited, so artifacts do not line up into a checkerboard; those of an encoder do where its features are
+    plain, for of equal values the first is the maximum. 1 − 1/s² of z is holes. Linear, for the positions do not
+    depend on the input; not equivariant to shifts, for they differ from window to window.
 
     MACs: k² per output pixel, in units of C_in·C_out. The positions of every window are computed in each
     forward, in whole numbers; an encoder would bring them along.

@@ -32,9 +32,10 @@ IMAGES = make_images()
 
 @pytest.fixture
 def roughly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Score roughly, with a checkpoint every five steps."""
+    """Score roughly, with a checkpoint and a row of the log every five steps."""
     monkeypatch.setattr(training, "score_network", score_roughly)
     monkeypatch.setattr(training, "CHECKPOINT_EVERY", 5)
+    monkeypatch.setattr(training, "_TUNED_LOG_EVERY", 5)
 
 
 @pytest.fixture
