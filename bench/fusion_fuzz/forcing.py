@@ -27,5 +27,6 @@ def force_fast_forms(set_attribute: Callable[[Any, str, Any], None]) -> None:
     """
     set_attribute(resizing, "choose", choose_product_form)
     set_attribute(resizing, "LEAST_PIXELS_SPLIT", 0)
+    set_attribute(resizing, "NATIVE_ONLY_KERNELS", frozenset())
     set_attribute(backend, "LEAST_PIXELS_SPLIT", 0)
     set_attribute(backend, "find_fastest", lambda *_, **__: "transposed")

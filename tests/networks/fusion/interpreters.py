@@ -33,18 +33,39 @@ class NamedInterpreter:
     def find_expression(self, value: Any) -> LazyExpression[str] | None:
         return self.expressions.get(value) if isinstance(value, str) else None
 
-    def find_plain(self, value: Any) -> str | None:
-        return value if isinstance(value, str) and value in self.shapes else None
+    def is_image(self, value: Any) -> bool:
+        return isinstance(value, str) and (value in self.shapes or value in self.expressions)
+
+    def find_plain(self, value: Any, view: Callable[[str], str] | None = None) -> str | None:
+        if not isinstance(value, str) or value not in self.shapes:
+            return None
+        return value if view is None else view(value)
+
+    def find_strides(self, value: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
+        if self.find_plain(value) is None:
+            return None
+        shape = self.shapes[value]
+        return shape, torch.empty([size or 1 for size in shape], device="meta").stride()
+
+    def own(self, source: str) -> str:
+        return source
 
     def get_shape(self, value: Any) -> Sequence[Any]:
         if value in self.shapes:
             return self.shapes[value]
-        (part,) = self.expressions[value].parts
-        batch, channels, height, width = self.shapes[part.source]
-        return (batch, channels, height * part.scale, width * part.scale)
+        expression = self.expressions[value]
+        first = expression.parts[0]
+        batch, channels, height, width = self.shapes[first.source]
+        left, right, top, bottom = expression.padding or (0,) * 4
+        rows, columns = first.scales
+        channels = expression.channels if len(expression.parts) > 1 else channels
+        return (batch, channels, height * rows + top + bottom, width * columns + left + right)
 
     def get_dtype(self, value: Any) -> torch.dtype:
         return self.dtypes.get(value, torch.float32)
+
+    def get_device(self, value: Any) -> torch.device:
+        return torch.device("cpu")
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
         if function is Tensor.to and self.get_dtype(args[0]) == args[1]:

@@ -28,6 +28,7 @@ from tests.networks.fusion.networks import (
     VaeDecoder,
 )
 from tests.networks.fusion.test_odd_cases import plainly, up, upsample_then, written
+from tests.networks.fusion.writings import WRITINGS
 
 pytestmark = pytest.mark.compile
 
@@ -226,8 +227,8 @@ PATTERNS: dict[str, tuple[Callable[[], nn.Module], list[int]]] = {
     "stride": (lambda: written(lambda c, x: c(up(x)), stride=2), [0]),
     "groups": (lambda: written(lambda c, x: c(up(x)), groups=2), [1]),
     "activation": (lambda: upsample_then(functional.silu), [1]),
-    "activation_in_place": (lambda: upsample_then(lambda h: functional.relu(h, inplace=True)), [0]),
-    "activation_in_place_by_position": (lambda: upsample_then(lambda h: functional.relu(h, True)), [0]),
+    "activation_in_place": (lambda: upsample_then(lambda h: functional.relu(h, inplace=True)), [1]),
+    "activation_in_place_by_position": (lambda: upsample_then(lambda h: functional.relu(h, True)), [1]),
     "dropout": (lambda: upsample_then(lambda h: functional.dropout(h, 0.5, training=False)), [1]),
     "cast": (lambda: upsample_then(lambda h: h.to(torch.float64).contiguous()), [1]),
     "joined": (
@@ -246,7 +247,7 @@ PATTERNS: dict[str, tuple[Callable[[], nn.Module], list[int]]] = {
     "graph_break_between": (lambda: written(break_between), [0, 0]),
     "written_source": (lambda: written(write_source), [0]),
     "written_view": (lambda: written(write_view), [0]),
-    "written_upsampled": (lambda: written(write_upsampled), [0]),
+    "written_upsampled": (lambda: written(write_upsampled), [1]),
     "written_item": (lambda: written(write_item), [0]),
     "written_chunk": (lambda: written(write_chunk), [0]),
     "written_other": (lambda: written(write_other), [1]),
@@ -487,3 +488,73 @@ def test_factors_of_channels_are_followed() -> None:
     assert rewrite_graph(module) == 1
     assert list_functions(module) == [torch.mul, resize_conv2d]
     assert torch.allclose(module(*given)[0], expected[0], atol=1e-5)
+
+
+# what `fuse` finds in a running network and the backend in its graph, and how many convolutions of it
+FOUND = {
+    "type_as": 1,
+    "repeat_interleave twice": 1,
+    "expand and reshape": 1,
+    "by 4 and 2": 1,
+    "aten, factors": 1,
+    "gated by itself": 1,
+    "relu_": 1,
+    "written into": 1,
+    "no padding": 1,
+    "circular": 1,
+    "even, after padding": 1,
+    "frames as images": 1,
+    "video": 0,
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_ways_to_write_it_compile_to_the_same_numbers(name: str, replaced: list[int]) -> None:
+    model = WRITINGS[name].build()
+    x = torch.randn(3, 4, 4, 5, dtype=torch.float64)
+    assert differentiate_both(model, compile_model(model), x) <= (1e-5 if name == "type_as" else 1e-9)
+    assert replaced == [FOUND[name]]
+
+
+class Twice(nn.Module):
+    """Upsample to twice the size, whatever that is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 5, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(functional.interpolate(x, size=[2 * side for side in x.shape[2:]]))
+        return y
+
+
+def test_a_size_is_a_multiple_of_another_for_all_sizes(replaced: list[int]) -> None:
+    model = Twice().double()
+    compiled = compile_model(model, dynamic=True, fullgraph=True)
+    for sides in ((4, 5), (7, 3), (2, 9)):
+        assert run_both(model, compiled, torch.randn(3, 4, *sides, dtype=torch.float64)) <= 1e-10
+    assert replaced == [1]
+
+
+class Written(nn.Module):
+    """Write into an upsampled tensor that is read once more."""
+
+    def __init__(self, *, is_view: bool) -> None:
+        super().__init__()
+        self.is_view = is_view
+        self.conv = nn.Conv2d(4, 5, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        up = functional.interpolate(x, scale_factor=2)
+        other = up.flatten(0, 1) if self.is_view else up
+        y: Tensor = self.conv(functional.relu(up, inplace=True))
+        return y + other.sum()
+
+
+@pytest.mark.parametrize("is_view", [False, True], ids=["itself", "a view"])
+def test_what_others_read_stays_written_into(is_view: bool, replaced: list[int]) -> None:
+    model = Written(is_view=is_view).double()
+    x = torch.randn(3, 4, 4, 5, dtype=torch.float64)
+    with torch.no_grad():
+        assert run_both(model, compile_model(model), x) <= 1e-10
+    assert replaced == [0]

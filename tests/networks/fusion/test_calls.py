@@ -78,19 +78,19 @@ def test_unexpected_arguments_are_not_read(function: Any, args: tuple[Any, ...],
 
 
 @pytest.mark.parametrize(
-    ("function", "args", "kwargs", "expected"),
+    ("function", "given", "expected"),
     [
-        (Tensor.float, (), {}, torch.float32),
-        (Tensor.half, (), {}, torch.float16),
-        (Tensor.to, (torch.float64,), {}, torch.float64),
-        (Tensor.to, (), {"dtype": torch.bfloat16}, torch.bfloat16),
-        (Tensor.to, ("cpu",), {}, None),
-        (Tensor.to, (torch.float64, True), {}, None),
-        (Tensor.float, (), {"memory_format": torch.channels_last}, None),
+        (Tensor.float, (), torch.float32),
+        (Tensor.half, (), torch.float16),
+        (Tensor.to, (torch.float64,), torch.float64),
+        (Tensor.to, ("cpu",), None),
+        (Tensor.to, (torch.float64, True), None),
+        (Tensor.float, (torch.channels_last,), None),
+        (Tensor.type_as, (torch.float64,), None),
     ],
 )
-def test_casts(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], expected: torch.dtype | None) -> None:
-    assert read_cast(function, args, kwargs) == expected
+def test_casts(function: Any, given: tuple[Any, ...], expected: torch.dtype | None) -> None:
+    assert read_cast(function, given) == expected
 
 
 def test_pairs() -> None:

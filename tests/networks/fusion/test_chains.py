@@ -54,9 +54,9 @@ NO_CHAINS: dict[str, tuple[list[nn.Module], str, bool]] = {
     "size": ([nn.Upsample(size=(8, 8)), conv()], "size=(8, 8) fixes the output", False),
     "stride": ([upsample(), conv(stride=2)], "the convolution after it: stride", True),
     "two_paddings": ([upsample(), nn.ZeroPad2d(1), conv(padding_mode="reflect")], "it is padded twice", True),
-    "circular": (
-        [upsample(), nn.CircularPad2d(1), conv(padding=0)],
-        "padding mode circular has no fast form",
+    "two_circular": (
+        [upsample(), nn.CircularPad2d(1), conv(padding_mode="circular")],
+        "it is padded twice",
         True,
     ),
     "constant_one": ([upsample(), nn.ConstantPad2d(1, 1.0), conv(padding=0)], "padding mode constant", True),

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from deconvbench.networks.fusion.calls import ConvolveCall, PadCall, UpsampleCall
+from deconvbench.networks.fusion.calls import PadCall, UpsampleCall
 from deconvbench.networks.fusion.expressions import (
     GREATEST_SCALE,
     LazyExpression,
-    Match,
     Part,
-    plan_convolution,
+    divide,
     read_scale,
+    read_scales,
 )
 
 
@@ -21,11 +21,6 @@ def make_expression(*parts: tuple[int, int], **options: Any) -> LazyExpression[s
     return LazyExpression(
         parts=tuple(Part(source="", channels=channels, scale=scale) for channels, scale in parts), **options
     )
-
-
-def make_convolution(**options: Any) -> ConvolveCall:
-    values: dict[str, Any] = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1, **options}
-    return ConvolveCall(image=None, weight=None, bias=None, **values)
 
 
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
@@ -44,7 +39,10 @@ def test_torch_repeats_every_pixel(scale: int, mode: str) -> None:
     [
         (2, None, (1, 3, 4, 5), 2),
         ((3, 3.0), None, (1, 3, None, None), 3),
-        ((2,), None, (1, 3, 4, 5), 2),
+        ((2,), None, (1, 3, 4, 5), "scale_factor (2,) is not a pair of numbers"),
+        (2, None, (1, 3, 2, 4, 5), 2),
+        ((2, 2, 2.5), None, (1, 3, 2, 4, 5), "scale_factor (2, 2, 2.5) is not whole"),
+        ((2, 2), None, (1, 3, 2, 4, 5), "scale_factor (2, 2) is not three of numbers"),
         (None, (8, 10), (1, 3, 4, 5), 2),
         (None, 12, (1, 3, 4, 4), 3),
         (None, 12, (1, 3, 4, 6), "rows and columns are upsampled differently, by 3 and 2"),
@@ -63,82 +61,60 @@ def test_scales(scale_factor: Any, size: Any, shape: Any, expected: int | str) -
     assert found == expected or (isinstance(expected, str) and str(found).startswith(expected))
 
 
-def test_a_plain_match() -> None:
-    match = plan_convolution(make_expression((4, 2)), make_convolution(), (5, 4, 3, 3))
-    assert isinstance(match, Match)
-    assert (match.kernel_size, match.out_channels, match.padding_mode, match.groups) == (3, 5, "zeros", 1)
-    assert len(match.pieces) == 1
-
-
-def test_neighbours_of_one_scale_are_one_piece() -> None:
-    expression = make_expression((4, 2), (2, 2), (3, 1), (1, 1), (2, 4), (1, 2))
-    match = plan_convolution(expression, make_convolution(), (5, 13, 3, 3))
-    assert isinstance(match, Match)
-    assert [(piece.first, piece.last, piece.start, piece.length, piece.scale) for piece in match.pieces] == [
-        (0, 2, 0, 6, 2),
-        (2, 4, 6, 4, 1),
-        (4, 5, 10, 2, 4),
-        (5, 6, 12, 1, 2),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("expression", "options", "shape", "reason"),
-    [
-        (make_expression((4, 2)), {}, (5, 4, 3), "kernel (3,) is not square"),
-        (make_expression((4, 2)), {}, (5, 4, 2, 2), "kernel 2 is even"),
-        (make_expression((4, 2)), {}, (5, 3, 3, 3), "its input has 4 channels, its weight 3 in 1 groups"),
-        (
-            make_expression((4, 2)),
-            {"padding": (2, 2)},
-            (5, 4, 3, 3),
-            "padding 2 does not keep the size; kernel 3 needs 1",
-        ),
-        (make_expression((2, 2), (2, 1)), {"groups": 2}, (4, 2, 3, 3), "2 groups of joined channels"),
-        (make_expression((1, 2), (4, 1)), {}, (4, 5, 3, 3), "only 1 of its 5 channels are upsampled"),
-    ],
-)
-def test_reasons(
-    expression: LazyExpression[str], options: dict[str, Any], shape: tuple[int, ...], reason: str
-) -> None:
-    assert str(plan_convolution(expression, make_convolution(**options), shape)).startswith(reason)
-
-
-def test_reflection_of_what_is_not_upsampled_may_reach_further() -> None:
-    expression = make_expression((4, 3), (1, 1), padding=2, padding_mode="reflect")
-    convolution = make_convolution(padding=(0, 0))
-    assert isinstance(plan_convolution(expression, convolution, (1, 5, 5, 5)), Match)
-    expression = make_expression((4, 2), (1, 1), padding=2, padding_mode="reflect")
-    assert "reflection by 2" in str(plan_convolution(expression, convolution, (1, 5, 5, 5)))
-
-
 @pytest.mark.parametrize(
     ("amounts", "mode", "expected"),
     [
-        ((1, 1, 1, 1), "zeros", 1),
-        ((0, 0), "circular", 0),
-        ((1, 1), "zeros", "padding (1, 1) is not the same on all sides"),
+        ((1, 1, 1, 1), "zeros", (1, 1, 1, 1)),
+        ((1, 0, 2, 3), "circular", (1, 0, 2, 3)),
+        ((0, 0), "circular", ()),
+        ((1, 2), "zeros", (1, 2, 0, 0)),
+        ((1, 1), "replicate", "padding (1, 1) is not that of rows and columns"),
         ((1, 1, 1, "n"), "zeros", "its padding is not known"),
-        ((-1,) * 4, "zeros", "padding -1 crops"),
+        ((-1,) * 4, "zeros", "padding (-1, -1, -1, -1) crops"),
         ((1,) * 4, "constant", "padding mode constant has no fast form"),
     ],
 )
-def test_paddings(amounts: tuple[Any, ...], mode: str, expected: int | str) -> None:
+def test_paddings(amounts: tuple[Any, ...], mode: str, expected: tuple[int, ...] | str) -> None:
     found = make_expression((4, 2)).pad(PadCall(image=None, amounts=amounts, mode=mode))
     assert (found.padding if isinstance(found, LazyExpression) else found) == expected
 
 
-def test_only_zeros_are_padded_twice() -> None:
-    once = make_expression((4, 2), padding=1)
-    twice = once.pad(PadCall(image=None, amounts=(2,) * 4, mode="zeros"))
+@pytest.mark.parametrize("mode", ["zeros", "replicate"])
+def test_some_paddings_twice_are_one(mode: str) -> None:
+    once = make_expression((4, 2), padding=(1,) * 4, padding_mode=mode)
+    twice = once.pad(PadCall(image=None, amounts=(2, 0, 1, 1), mode=mode))
     assert isinstance(twice, LazyExpression)
-    assert twice.padding == 3
+    assert twice.padding == (3, 1, 2, 2)
     assert once.pad(PadCall(image=None, amounts=(1,) * 4, mode="reflect")) == "it is padded twice"
+    circular = make_expression((4, 2), padding=(1,) * 4, padding_mode="circular")
+    assert circular.pad(PadCall(image=None, amounts=(1,) * 4, mode="circular")) == "it is padded twice"
 
 
 def test_upsampling_again() -> None:
-    expression = make_expression((4, 2), (1, 1)).upsample(3)
+    expression = make_expression((4, 2), (1, 1)).upsample((3, 3))
     assert isinstance(expression, LazyExpression)
     assert [part.scale for part in expression.parts] == [6, 3]
-    assert make_expression((4, 20)).upsample(2) == "it is upsampled by more than 32"
-    assert make_expression((4, 2), padding=1).upsample(2) == "it is padded before it is upsampled"
+    assert make_expression((4, 20)).upsample((2, 2)) == "it is upsampled by more than 32"
+    assert make_expression((4, 2), padding=(1,) * 4).upsample((2, 2)) == "it is padded before it is upsampled"
+
+
+def test_rows_and_columns_by_themselves_are_stretched_before() -> None:
+    expression = make_expression((4, 1)).upsample((4, 1))
+    assert isinstance(expression, LazyExpression)
+    assert [(part.scale, part.stretch) for part in expression.parts] == [(1, (4, 1))]
+    whole = expression.upsample((1, 2))
+    assert isinstance(whole, LazyExpression)
+    assert [(part.scale, part.stretch, part.scales) for part in whole.parts] == [(2, (2, 1), (4, 2))]
+
+
+def test_scales_beside_a_size_are_those_that_it_means() -> None:
+    def read(*ratios: float) -> Any:
+        call = UpsampleCall(image=None, size=(8, 10), scale_factor=None, mode="nearest", ratios=ratios)
+        return read_scales(call, (1, 3, 4, 5))
+
+    assert read() == read(2.0, 2.0) == (2, 2)
+    assert read(2.0, 1.9) == "size (8, 10) and scales (2.0, 1.9) are not the same"
+
+
+def test_division() -> None:
+    assert (divide(6, 3), divide(7, 3), divide(6, 0), divide(0, 3)) == (2, None, None, 0)

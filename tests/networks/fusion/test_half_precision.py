@@ -12,7 +12,8 @@ from bench.half_precision import MEANS, draw_image, draw_zero_sum_weight
 from deconvbench.networks.fusion import fuse
 from deconvbench.networks.fusion.backend import compile_graph
 from deconvbench.networks.fusion.calls import ConvolveCall
-from deconvbench.networks.fusion.expressions import LazyExpression, Part, plan_convolution
+from deconvbench.networks.fusion.expressions import LazyExpression, Part
+from deconvbench.networks.fusion.matching import plan_convolution
 from deconvbench.networks.fusion.resizing import explain_precision
 
 FastCalls = list[tuple[int, ...]]

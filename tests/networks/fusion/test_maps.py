@@ -39,7 +39,7 @@ def test_it_has_a_place_among_gradients_only_where_there_are_some() -> None:
 def test_padding_and_joined_channels_count() -> None:
     x, skip = torch.ones(1, 2, 3, 3), torch.ones(1, 1, 6, 6)
     parts = (Part(source=x, channels=2, scale=2), Part(source=skip, channels=1, scale=1))
-    assert find_meta(LazyExpression(parts=parts, padding=1))[0] == (1, 3, 8, 8)
+    assert find_meta(LazyExpression(parts=parts, padding=(1,) * 4))[0] == (1, 3, 8, 8)
 
 
 @pytest.mark.parametrize("requires_grad", [False, True])

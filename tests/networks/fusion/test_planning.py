@@ -380,9 +380,6 @@ def conv3d() -> nn.Conv3d:
 VIDEO, SIGNAL = (1, 4, 2, 3, 3), (1, 4, 6)
 # what nobody can fuse: the model, its input, and what the report names
 NEVER: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "video": (lambda: Framewise(conv3d()), VIDEO),
-    "video_by_frame": (lambda: Framewise(conv(), by_frame=True), VIDEO),
-    "video_container": (lambda: nn.Sequential(nn.Upsample(scale_factor=2), conv3d()), VIDEO),
     "signal": (lambda: nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv1d(4, 4, 3)), SIGNAL),
     "signal_by_size": (lambda: nn.Sequential(nn.Upsample(size=12), nn.ReLU(), nn.Conv1d(4, 4, 3)), SIGNAL),
     "subclass": (lambda: nn.Sequential(SubclassedUpsample(scale_factor=2), nn.ReLU()), (1, 4, 3, 3)),
@@ -390,6 +387,24 @@ NEVER: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "alone": (lambda: nn.Upsample(scale_factor=2), (1, 4, 3, 3)),
     "listed_deeply": (lambda: nn.ModuleList([nn.ModuleList([nn.Upsample(scale_factor=2)])]), ()),
 }
+
+
+VIDEOS: dict[str, Callable[[], nn.Module]] = {
+    "all_at_once": lambda: Framewise(conv3d()),
+    "by_frame": lambda: Framewise(conv(), by_frame=True),
+    "container": lambda: nn.Sequential(nn.Upsample(scale_factor=2), conv3d()),
+}
+
+
+@pytest.mark.parametrize("name", VIDEOS)
+def test_videos_are_watched_and_then_changed(name: str) -> None:
+    model, x = VIDEOS[name]().eval(), torch.randn(VIDEO)
+    unseen = fuse(model)
+    assert (unseen.changed, unseen.left, len(unseen.watched)) == ((), (), 1)
+    assert run_both(model, unseen.model, x) <= 1e-5
+    seen = fuse(model, x)
+    assert (len(seen.changed), seen.left) == (1, ())
+    assert run_both(model, seen.model, x) <= 1e-5
 
 
 @pytest.mark.parametrize("name", NEVER)

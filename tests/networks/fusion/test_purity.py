@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from deconvbench.networks.fusion.calls import BINARY_FUNCTIONS, KINDS, POINTWISE_FUNCTIONS
+from deconvbench.networks.fusion.calls import KINDS
+from deconvbench.networks.fusion.functions import BINARY_FUNCTIONS, NUMBER_FUNCTIONS, POINTWISE_FUNCTIONS
 from deconvbench.networks.fusion.purity import METADATA, is_harmless, is_pure, split_inplace
 
 
@@ -37,13 +38,13 @@ def test_work_in_place_is_seen_by_position_too(function: Any, args: tuple[Any, .
     assert not is_pure(function, ("x", *args), {})
     assert not is_harmless(function, ("x", *args), {})
     assert is_harmless(function, ("x", *args[:-1]), {})
-    assert split_inplace(function, ("x", *args), {}) == (("x", *args[:-1], False), {}, True)
-    assert split_inplace(function, ("x",), {"inplace": True}) == (("x",), {}, True)
-    assert split_inplace(function, ("x", *args[:-1]), {}) == (("x", *args[:-1]), {}, False)
+    assert split_inplace(function, ("x", *args), {}) == (function, ("x", *args[:-1], False), {}, True)
+    assert split_inplace(function, ("x",), {"inplace": True}) == (function, ("x",), {}, True)
+    assert split_inplace(function, ("x", *args[:-1]), {}) == (function, ("x", *args[:-1]), {}, False)
 
 
 def test_other_functions_have_no_flag_to_split_off() -> None:
-    assert split_inplace(torch.relu, ("x", True), {}) == (("x", True), {}, False)
+    assert split_inplace(torch.relu, ("x", True), {}) == (torch.relu, ("x", True), {}, False)
 
 
 ONE_IMAGE = (torch.rand(1, 4, 4, 4) + 1,)
@@ -88,8 +89,9 @@ def test_what_is_followed_writes_to_nothing() -> None:
 def test_pointwise_functions_are_pure_indeed() -> None:
     x = torch.linspace(-2, 2, 16).view(1, 4, 2, 2)
     before = x.clone()
-    for function in POINTWISE_FUNCTIONS:
-        y = function(x)
+    with_numbers = [(function, (2,)) for function in NUMBER_FUNCTIONS]
+    for function, numbers in [*((function, ()) for function in POINTWISE_FUNCTIONS), *with_numbers]:
+        y = function(x, *numbers)
         assert is_pure(function, (), {}), function
         assert torch.equal(x, before), function
         assert y.untyped_storage().data_ptr() != x.untyped_storage().data_ptr(), function

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from deconvbench.networks.fusion import calls
+from deconvbench.networks.fusion import functions
 from deconvbench.networks.fusion.recorded import Layout, describe, record_call, record_operation
 
 
@@ -82,9 +82,10 @@ def test_what_is_certain_is_true(shape: tuple[int, ...], memory_format: torch.me
     x = torch.randn(shape).contiguous(memory_format=memory_format)
     channels = shape[1]
     made: list[tuple[Any, tuple[Any, ...]]] = [
-        *((function, (x,)) for function in calls.POINTWISE_FUNCTIONS),
-        *((function, (x, torch.rand(1, channels, 1, 1))) for function in calls.BINARY_FUNCTIONS),
-        *((function, (x, 2.0)) for function in calls.BINARY_FUNCTIONS),
+        *((function, (x,)) for function in functions.POINTWISE_FUNCTIONS),
+        *((function, (x, torch.rand(1, channels, 1, 1))) for function in functions.BINARY_FUNCTIONS),
+        *((function, (x, 2.0)) for function in functions.BINARY_FUNCTIONS),
+        *((function, (x, 2)) for function in functions.NUMBER_FUNCTIONS),
         (functional.prelu, (x, torch.rand(channels))),
         (functional.batch_norm, (x, torch.zeros(channels), torch.ones(channels))),
         (functional.interpolate, (x, None, 2)),

@@ -9,8 +9,10 @@ from torch.nn import functional
 
 from deconvbench.networks.fusion import resizing
 from deconvbench.networks.fusion.calls import ConvolveCall
-from deconvbench.networks.fusion.expressions import LazyExpression, Match, Part, plan_convolution
-from deconvbench.networks.fusion.resizing import convolve, evaluate, is_faster, resize_conv2d
+from deconvbench.networks.fusion.evaluation import evaluate
+from deconvbench.networks.fusion.expressions import LazyExpression, Part
+from deconvbench.networks.fusion.matching import Match, plan_convolution
+from deconvbench.networks.fusion.resizing import convolve, is_faster, resize_conv2d
 from deconvbench.networks.fusion.session import Session
 from deconvbench.networks.fusion.tensors import count_changes
 from deconvbench.networks.fusion.weight_cache import WeightCache
@@ -44,10 +46,10 @@ EXPRESSIONS: dict[str, tuple[list[tuple[int, int]], dict[str, Any], int, int]] =
     "scale 3": ([(4, 3)], {}, 3, 1),
     "kernel 5": ([(4, 2)], {}, 5, 1),
     "groups": ([(4, 2)], {}, 3, 2),
-    "reflected": ([(4, 2)], {"padding": 1, "padding_mode": "reflect"}, 3, 1),
-    "replicated": ([(4, 2)], {"padding": 2, "padding_mode": "replicate"}, 5, 1),
+    "reflected": ([(4, 2)], {"padding": (1,) * 4, "padding_mode": "reflect"}, 3, 1),
+    "replicated": ([(4, 2)], {"padding": (2,) * 4, "padding_mode": "replicate"}, 5, 1),
     "with a skip": ([(4, 2), (3, 1)], {}, 3, 1),
-    "with a reflected skip": ([(3, 1), (4, 2)], {"padding": 1, "padding_mode": "reflect"}, 3, 1),
+    "with a reflected skip": ([(3, 1), (4, 2)], {"padding": (1,) * 4, "padding_mode": "reflect"}, 3, 1),
     "neighbours of one scale": ([(2, 2), (3, 2), (1, 1), (2, 4)], {}, 3, 1),
     "joined, one by one": ([(4, 2), (3, 1)], {}, 1, 1),
     "joined groups": ([(2, 2), (2, 2)], {}, 3, 2),
@@ -174,7 +176,7 @@ def test_parts_are_joined_in_their_order() -> None:
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate"])
 def test_padding_comes_last(mode: str) -> None:
     x = torch.randn(1, 2, 3, 3)
-    y = evaluate(LazyExpression(parts=(make_part(x, 2),), padding=1, padding_mode=mode))
+    y = evaluate(LazyExpression(parts=(make_part(x, 2),), padding=(1,) * 4, padding_mode=mode))
     upsampled = functional.interpolate(x, scale_factor=2)
     expected = functional.pad(upsampled, [1] * 4, mode="constant" if mode == "zeros" else mode)
     assert torch.equal(y, expected)

@@ -1,6 +1,5 @@
 """What a call makes of an image that is known by its expression, in an interpreter without pixels."""
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deconvbench.networks.fusion import fuse
-from deconvbench.networks.fusion.calls import BINARY_FUNCTIONS
-from deconvbench.networks.fusion.expressions import LazyExpression, Match
-from deconvbench.networks.fusion.rules import find_match, follow, follow_channelwise
+from deconvbench.networks.fusion.expressions import LazyExpression
+from deconvbench.networks.fusion.functions import BINARY_FUNCTIONS
+from deconvbench.networks.fusion.matching import Match
+from deconvbench.networks.fusion.rules import find_match, follow
 from tests.networks.fusion.comparing import run_both
 from tests.networks.fusion.interpreters import NamedInterpreter, describe, upsampled
 from tests.networks.fusion.networks import ExcitedBlock, PreActivationBlock
@@ -38,7 +38,8 @@ def test_an_image_is_upsampled_and_once_more() -> None:
 def test_reasons_against_an_upsampling() -> None:
     assert run(functional.interpolate, "x", scale_factor=1.5) == "scale_factor 1.5 is not whole"
     assert (
-        run(functional.interpolate, "signal", scale_factor=2) == "its input has 3 dimensions, not 4 (N, C, H, W)"
+        run(functional.interpolate, "signal", scale_factor=2)
+        == "its input has 3 dimensions, not 4 (N, C, H, W) or 5"
     )
     assert run(functional.interpolate, 3, scale_factor=2) == (
         "its input is not an ordinary tensor of floating-point numbers"
@@ -47,11 +48,18 @@ def test_reasons_against_an_upsampling() -> None:
 
 def test_padding_is_noted() -> None:
     padded = run(functional.pad, "up", (1, 1, 1, 1), mode="reflect")
-    assert (padded.padding, padded.padding_mode) == (1, "reflect")
+    assert (padded.padding, padded.padding_mode) == ((1,) * 4, "reflect")
     copied = run(functional.pad, "up", (0, 0, 0, 0))
     assert copied == UP
     assert copied is not UP
-    assert run(functional.pad, "up", (1, 0, 1, 0)) == "padding (1, 0, 1, 0) is not the same on all sides"
+    assert run(functional.pad, "up", (1, 0, 1, 0)).padding == (1, 0, 1, 0)
+    assert (
+        run(functional.pad, "up", (1, 0, 1, 0, 0, 0))
+        == "padding (1, 0, 1, 0, 0, 0) is not that of rows and columns"
+    )
+    assert run(functional.pad, "up", (10, 0, 0, 0), mode="reflect") == "there are not 10 pixels to reflect"
+    assert run(functional.pad, "up", (0, 0, 7, 0), mode="circular") == "there are not 7 pixels to repeat"
+    assert run(functional.pad, "up", (10, 0, 6, 0), mode="circular").padding == (10, 0, 6, 0)
     assert run(functional.pad, "x", (1, 1, 1, 1)) is None
 
 
@@ -82,7 +90,7 @@ def test_unknown_channels_are_not_joined() -> None:
 
 def test_what_acts_on_each_pixel_acts_before() -> None:
     assert describe(run(functional.leaky_relu, "up", 0.2)) == [("leaky_relu(x, 0.2)", 2)]
-    padded = upsampled(("x", 4, 2), padding=1)
+    padded = upsampled(("x", 4, 2), padding=(1,) * 4)
     assert run(torch.sigmoid, "p", interpreter=make_interpreter(p=padded)) == "sigmoid comes after the padding"
     assert run(functional.softplus, "up", torch.ones(1)) is None
     assert run(torch.relu) is None
@@ -133,94 +141,6 @@ def test_other_convolutions_are_none_of_ours(args: Any, kwargs: Any) -> None:
     assert find(*args, **kwargs) is None
 
 
-OPERANDS: dict[str, tuple[Any, ...]] = {
-    "x": (2, 4, 3, 5),
-    "skip": (2, 2, 6, 10),
-    "number": (),
-    "four": (4,),
-    "six": (6,),
-    "factors": (2, 6, 1, 1),
-    "own": (6, 1, 1),
-    "common": (2, 1, 1, 1),
-    "row": (10,),
-    "rows": (6, 1),
-    "others": (3, 6, 1, 1),
-    "image": (2, 6, 6, 10),
-    "few": (5, 1, 1),
-    "unknown": (None, 6, 1, 1),
-}
-FOUR = upsampled(("x", 4, 2))
-JOINED = upsampled(("x", 4, 2), ("skip", 2, 1))
-PADDED = upsampled(("x", 4, 2), padding=1)
-
-
-def act(function: Any, *args: Any, **kwargs: Any) -> Any:
-    interpreter = NamedInterpreter(OPERANDS, {"up": FOUR, "joined": JOINED, "padded": PADDED})
-    return follow_channelwise(function, args, kwargs, interpreter)
-
-
-def test_numbers_are_the_same_for_all() -> None:
-    assert describe(act(torch.mul, "joined", 3)) == [("mul(x, 3)", 2), ("mul(skip, 3)", 1)]
-    assert describe(act(torch.sub, 1.5, "up")) == [("sub(1.5, x)", 2)]
-    assert describe(act(torch.add, "up", "number", alpha=2)) == [("add(x, number, alpha=2)", 2)]
-
-
-def test_factors_of_channels_are_cut_where_channels_are_joined() -> None:
-    assert describe(act(torch.mul, "joined", "factors")) == [
-        ("mul(x, narrow(factors, 1, 0, 4))", 2),
-        ("mul(skip, narrow(factors, 1, 4, 2))", 1),
-    ]
-    assert describe(act(operator.mul, "own", "joined"))[1] == ("mul(narrow(own, 0, 4, 2), skip)", 1)
-    assert describe(act(torch.div, "joined", "common"))[1] == ("div(skip, common)", 1)
-
-
-@pytest.mark.parametrize("operand", ["row", "rows", "others", "image", "few", "unknown", "?", None, 2j])
-def test_what_differs_between_pixels_is_not_followed(operand: Any) -> None:
-    assert act(torch.mul, "joined", operand) is None
-
-
-def test_padding_and_two_expressions_are_in_the_way() -> None:
-    assert act(torch.mul, "padded", 2) == "mul comes after the padding"
-    assert act(torch.mul, "up", "up") is None
-    assert act(torch.mul, "x", 2) is None
-    assert act(torch.mul, "up") is None
-    assert act(torch.div, "up", 2, rounding_mode="floor") is None
-
-
-def test_slopes_of_channels() -> None:
-    assert describe(act(functional.prelu, "joined", "six"))[1] == (
-        "prelu(skip, narrow(six, 0, 4, 2))",
-        1,
-    )
-    assert describe(act(functional.prelu, "up", "four")) == [("prelu(x, four)", 2)]
-    assert act(functional.prelu, "joined", "four") is None
-    assert act(functional.prelu, "joined", "factors") is None
-
-
-def test_kept_statistics_of_channels() -> None:
-    assert describe(act(functional.batch_norm, "up", "four", "four", eps=0.5)) == [
-        ("batch_norm(x, four, four, None, None, False, 0.1, 0.5)", 2)
-    ]
-    assert describe(act(functional.batch_norm, "joined", "six", "six", "six", "six", False))[1][0].startswith(
-        "batch_norm(skip, narrow(six, 0, 4, 2), narrow(six, 0, 4, 2), narrow(six, 0, 4, 2), narrow("
-    )
-
-
-@pytest.mark.parametrize(
-    ("args", "kwargs"),
-    [
-        (("up", "four", "four"), {"training": True}),
-        (("up", None, None), {}),
-        (("up", "four"), {}),
-        (("up", "four", "four", None, None, False, 0.1, 1e-5, "more"), {}),
-        (("up", "six", "six"), {}),
-    ],
-    ids=["of the batch", "none", "half of them", "more than there are", "of other channels"],
-)
-def test_other_normalisations_are_not_followed(args: Any, kwargs: Any) -> None:
-    assert act(functional.batch_norm, *args, **kwargs) is None
-
-
 def test_torch_agrees_to_the_bit() -> None:
     x = torch.randn(2, 4, 3, 5)
     y = functional.interpolate(x, scale_factor=2)
@@ -251,12 +171,6 @@ def test_blocks_of_decoders_are_fused(name: str, fast_calls: list[tuple[int, ...
     fast_calls.clear()
     assert run_both(block, report.model, x, skip) <= 1e-10
     assert len(fast_calls) == 1
-
-
-def test_an_expression_stays_what_it_is_otherwise() -> None:
-    expression = act(torch.mul, "joined", 2)
-    assert isinstance(expression, LazyExpression)
-    assert [part.channels for part in expression.parts] == [4, 2]
 
 
 def test_gradients_reach_the_factors() -> None:

@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from deconvbench.errors import UsageError
 from deconvbench.networks.fusion import calls
-from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Match
-from deconvbench.networks.fusion.purity import is_harmless
+from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression
+from deconvbench.networks.fusion.matching import Match
+from deconvbench.networks.fusion.purity import is_harmless, split_inplace
 from deconvbench.networks.fusion.resizing import LEAST_PIXELS_SPLIT, convolve, resize_conv2d
 from deconvbench.networks.fusion.rules import find_match, follow
 from deconvbench.networks.fusion.tensors import find_tensors
@@ -123,13 +124,27 @@ class _Writer:
     def find_expression(self, value: Any) -> LazyExpression[Node] | None:
         return self._expressions.get(value) if isinstance(value, Node) else None
 
-    def find_plain(self, value: Any) -> Node | None:
+    def is_image(self, value: Any) -> bool:
+        return _find_example(value) is not None
+
+    def find_plain(self, value: Any, view: Callable[[Node], Node] | None = None) -> Node | None:
         example = _find_example(value)
         if example is None or example.dtype not in calls.DTYPES:
             return None
         sizes: list[Any] = list(example.shape)
         is_empty = any(isinstance(size, int) and size == 0 for size in sizes)
-        return value if example.layout == torch.strided and not is_empty else None
+        if example.layout != torch.strided or is_empty:
+            return None
+        node: Node = value
+        return node if view is None else view(node)
+
+    def find_strides(self, value: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
+        example = None if self.find_plain(value) is None else _find_example(value)
+        return None if example is None else (example.shape, example.stride())
+
+    def own(self, source: Node) -> Node:
+        # a graph is of functions without memory, but for those that make it forget expressions
+        return source
 
     def get_shape(self, value: Node) -> Sequence[Any]:
         example = _find_example(value)
@@ -139,6 +154,10 @@ class _Writer:
         example = _find_example(value)
         # a dtype that no image has
         return torch.bool if example is None else example.dtype
+
+    def get_device(self, value: Node) -> torch.device:
+        example = _find_example(value)
+        return torch.device("meta") if example is None else example.device
 
     def settle(self, source: Node, function: Any, size: int, **options: Any) -> Node:  # noqa: ARG002 -- of the protocol
         # where autocast changes a dtype, the convolution finds that it is not that of the node
@@ -166,17 +185,38 @@ class _Writer:
             self._inputs |= _find_memory(node)
         if node.op in {"placeholder", "get_attr", "output"}:
             return False
-        if function is None or not is_harmless(function, node.args, node.kwargs):
+        function, args, kwargs, is_inplace = split_inplace(function, node.args, node.kwargs)
+        is_followed = self._is_alone(node) if is_inplace else is_harmless(function, args, kwargs)
+        if function is None or not is_followed:
             self._forget(node)
             return False
         with self._graph.inserting_before(node):
             if function is torch.conv2d:
                 return self._visit_convolution(node)
-            expression = follow(function, node.args, node.kwargs, self)
-        if isinstance(expression, LazyExpression):
+            expression = follow(function, *map_arg((args, kwargs), _find_number), self)
+        if is_inplace and not (isinstance(expression, LazyExpression) and self._keeps_dtype(expression, node)):
+            self._forget(node)
+        elif isinstance(expression, LazyExpression):
             self._expressions[node] = expression
             self._erasable.append(node)
         return False
+
+    def _is_alone(self, node: Node) -> bool:
+        """Whether nothing else of the graph can tell that a node writes into its first argument."""
+        image = node.args[0] if node.args else None
+        if not isinstance(image, Node):
+            return False
+        memory, order = _find_memory(image), list(self._graph.nodes)
+        before = [one for one in order[: order.index(node)] if _find_memory(one) & memory]
+        # each is read by the next one only
+        is_chain = all(len(one.users) == 1 and set(one.users) <= {node, *before} for one in before)
+        return is_chain and not memory & self._inputs
+
+    def _keeps_dtype(self, expression: LazyExpression[Node], node: Node) -> bool:
+        """Whether what a node writes is of the type that its first argument has: torch converts otherwise."""
+        return {self.get_dtype(part.source) for part in expression.parts} == {
+            self.get_dtype(node.all_input_nodes[0])
+        }
 
     def _visit_convolution(self, node: Node) -> bool:
         found = find_match(node.args, node.kwargs, self, lambda value: _find_example(value) is not None)
@@ -194,7 +234,7 @@ class _Writer:
         answer = convolve(expression, match, call.weight, call.bias, self)
         if isinstance(answer, LazyExpression):
             (part,) = answer.parts
-            result = self.call(functional.interpolate, part.source, scale_factor=part.scale, mode="nearest")
+            result = self.call(functional.interpolate, part.source, scale_factor=part.scales, mode="nearest")
             self._expressions[result] = answer
         else:
             result = answer
@@ -217,7 +257,7 @@ class _Writer:
             if len(match.pieces) > 1 and batch * height * width < LEAST_PIXELS_SPLIT:
                 return False
             geometry = Geometry(
-                kernel_size=match.kernel_size,
+                kernel_size=match.odd_size,
                 scale_factor=piece.scale,
                 groups=match.groups,
                 padding_mode=match.padding_mode,
@@ -259,6 +299,12 @@ def _find_function(node: Node) -> Any:
 def _find_example(value: Any) -> Tensor | None:
     example = value.meta.get(_EXAMPLE) if isinstance(value, Node) else None
     return example if isinstance(example, Tensor) else None
+
+
+def _find_number(value: Any) -> Any:
+    """Have the number, or the numbers, that a node stands for."""
+    example = value.meta.get(_EXAMPLE) if isinstance(value, Node) else None
+    return example if isinstance(example, (int, torch.SymInt, torch.Size)) else value
 
 
 def _find_memory(node: Node) -> set[int]:

@@ -1,4 +1,4 @@
-"""Calls of torch functions as plain data: what is upsampled, padded, joined and convolved.
+"""Calls of torch functions as plain data: what is upsampled, padded, joined, convolved and cast.
 
 The one place that knows how torch names its functions; which of them leave their arguments unchanged is
 `purity`'s.
@@ -13,6 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from deconvbench.networks.fusion.functions import (
+    ATEN_RESIZING,
+    BINARY_FUNCTIONS,
+    NUMBER_FUNCTIONS,
+    POINTWISE_FUNCTIONS,
+    SUMS,
+)
+
+_AXES_NAMES = ("permute", "transpose", "unsqueeze", "squeeze", "reshape", "flatten", "select", "narrow")
+
 # what a call does with an upsampled tensor, for those that need not look at its pixels
 INTERPOLATE, PAD, JOIN, CONVOLVE, POINTWISE, CHANNELWISE, CAST, LAYOUT, DROP = (
     "interpolate",
@@ -25,6 +35,8 @@ INTERPOLATE, PAD, JOIN, CONVOLVE, POINTWISE, CHANNELWISE, CAST, LAYOUT, DROP = (
     "layout",
     "drop",
 )
+# upsampling by other names, and what acts on the axes before rows and columns only
+RESIZE, REPEAT, AXES = "resize", "repeat", "axes"
 
 # modes of interpolation that repeat pixels
 NEAREST = ("nearest", "nearest-exact")
@@ -32,46 +44,10 @@ NEAREST = ("nearest", "nearest-exact")
 # of images that are upsampled
 DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 
-# functions of each pixel alone, so that they may as well act before the upsampling
-POINTWISE_FUNCTIONS = (
-    functional.relu,
-    functional.relu6,
-    functional.leaky_relu,
-    functional.elu,
-    functional.selu,
-    functional.celu,
-    functional.gelu,
-    functional.silu,
-    functional.mish,
-    functional.hardswish,
-    functional.hardsigmoid,
-    functional.hardtanh,
-    functional.softplus,
-    functional.tanh,
-    functional.sigmoid,
-    torch.relu,
-    torch.sigmoid,
-    torch.tanh,
-    Tensor.relu,
-    Tensor.sigmoid,
-    Tensor.tanh,
-)
-
-# functions of two operands, either of which may be the image
-BINARY_FUNCTIONS = frozenset(
-    [
-        *(getattr(owner, name) for owner in (torch, Tensor) for name in ("add", "sub", "mul", "div")),
-        *(Tensor.__add__, Tensor.__radd__, Tensor.__sub__, Tensor.__rsub__),
-        *(Tensor.__mul__, Tensor.__rmul__, Tensor.__truediv__),
-        *(operator.add, operator.sub, operator.mul, operator.truediv),
-    ]
-)
-
-_SUMS = frozenset(
-    [
-        *(getattr(owner, name) for owner in (torch, Tensor) for name in ("add", "sub")),
-        *(Tensor.__add__, Tensor.__radd__, Tensor.__sub__, Tensor.__rsub__, operator.add, operator.sub),
-    ]
+# what answers with a view of its argument, or with a copy where torch needs one
+AXES_FUNCTIONS = (
+    *(getattr(owner, name) for owner in (torch, Tensor) for name in _AXES_NAMES),
+    *(Tensor.view, Tensor.repeat, Tensor.__getitem__, operator.getitem),
 )
 
 KINDS: Mapping[Any, str] = {
@@ -82,13 +58,23 @@ KINDS: Mapping[Any, str] = {
     torch.cat: JOIN,
     torch.concat: JOIN,
     torch.concatenate: JOIN,
-    torch.conv2d: CONVOLVE,
-    **dict.fromkeys(POINTWISE_FUNCTIONS, POINTWISE),
+    **dict.fromkeys((torch.conv2d, torch.conv3d), CONVOLVE),
+    **dict.fromkeys((*POINTWISE_FUNCTIONS, *NUMBER_FUNCTIONS), POINTWISE),
     **dict.fromkeys((*BINARY_FUNCTIONS, functional.prelu, functional.batch_norm), CHANNELWISE),
-    **dict.fromkeys((Tensor.to, Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16), CAST),
+    **dict.fromkeys((Tensor.to, Tensor.type_as, Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16), CAST),
     Tensor.contiguous: LAYOUT,
     **dict.fromkeys((functional.dropout, functional.dropout2d, functional.alpha_dropout), DROP),
+    **dict.fromkeys(ATEN_RESIZING, RESIZE),
+    **dict.fromkeys((torch.repeat_interleave, Tensor.repeat_interleave), REPEAT),
+    **dict.fromkeys(AXES_FUNCTIONS, AXES),
 }
+# what may upsample an ordinary tensor
+STARTS = frozenset(
+    [
+        *(function for function, kind in KINDS.items() if kind in {INTERPOLATE, RESIZE, REPEAT}),
+        *(torch.reshape, Tensor.reshape),
+    ]
+)
 
 INTERPOLATE_NAMES = (
     *("input", "size", "scale_factor", "mode", "align_corners"),
@@ -99,7 +85,7 @@ CONVOLVE_NAMES = ("input", "weight", "bias", "stride", "padding", "dilation", "g
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpsampleCall:
-    """A call of ``interpolate``.
+    """A call of ``interpolate``, or of what it calls.
 
     Parameters
     ----------
@@ -109,26 +95,46 @@ class UpsampleCall:
         As they were given.
     mode : Any
         As it was given.
+    ratios : tuple
+        Scales that were given beside the size, and must be those that it means.
     """
 
     image: Any
     size: Any
     scale_factor: Any
     mode: Any
+    ratios: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatCall:
+    """A call of ``repeat_interleave``.
+
+    Parameters
+    ----------
+    image : Any
+        What is repeated.
+    repeats, axis : int
+        How often, and along which axis.
+    """
+
+    image: Any
+    repeats: int
+    axis: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvolveCall:
-    """A call of ``conv2d``.
+    """A call of ``conv2d``, or of ``conv3d``.
 
     Parameters
     ----------
     image, weight, bias : Any
         Its operands.
     stride, dilation : tuple of int
-        As pairs.
+        One for each axis.
     padding : tuple of int or str
-        As a pair, or ``same`` or ``valid``.
+        One for each axis, or ``same`` or ``valid``.
     groups : int
         Groups of channels.
     """
@@ -177,7 +183,7 @@ class JoinCall:
     axis: Any
 
 
-Call = UpsampleCall | ConvolveCall | PadCall | JoinCall
+Call = UpsampleCall | RepeatCall | ConvolveCall | PadCall | JoinCall
 
 
 def read_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call | None:
@@ -195,6 +201,8 @@ def read_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping
     Call or None
         None for other functions, and for unexpected arguments.
     """
+    if function is torch.conv3d:
+        return _read_convolve(args, kwargs, 3)
     reader = _READERS.get(KINDS.get(function, ""))
     return None if reader is None else reader(args, kwargs)
 
@@ -222,7 +230,34 @@ def _read_upsample(args: Sequence[Any], kwargs: Mapping[str, Any]) -> UpsampleCa
     return UpsampleCall(image=bound["input"], size=size, scale_factor=scale_factor, mode=mode)
 
 
-def _read_convolve(args: Sequence[Any], kwargs: Mapping[str, Any]) -> ConvolveCall | None:
+def _read_resize(args: Sequence[Any], kwargs: Mapping[str, Any]) -> UpsampleCall | None:
+    """Read a call beneath `interpolate`: its size and scales as two numbers, or its scales as a list."""
+    named = {("input" if name == "self" else name): value for name, value in kwargs.items()}
+    is_listed = "scale_factors" in named or (len(args) > 2 and isinstance(args[2], (tuple, list)))
+    names = ("scale_factors",) if is_listed else ("scales_h", "scales_w")
+    bound = bind_arguments(("input", "output_size", *names), args, named)
+    if bound is None:
+        return None
+    size, given = bound.get("output_size"), [bound.get(name) for name in names]
+    factors = given[0] if is_listed else None
+    if (size is None) == (factors is None):
+        # torch raises, or the size counts in one place and the scales in another
+        return None
+    ratios = () if is_listed else tuple(ratio for ratio in given if ratio is not None)
+    if len(ratios) == 1:
+        return None
+    return UpsampleCall(image=bound["input"], size=size, scale_factor=factors, mode="nearest", ratios=ratios)
+
+
+def _read_repeat(args: Sequence[Any], kwargs: Mapping[str, Any]) -> RepeatCall | None:
+    named = {("input" if name == "self" else name): value for name, value in kwargs.items()}
+    bound = bind_arguments(("input", "repeats", "dim"), args, named)
+    if bound is None or type(bound.get("repeats")) is not int or type(bound.get("dim")) is not int:
+        return None
+    return RepeatCall(image=bound["input"], repeats=bound["repeats"], axis=bound["dim"])
+
+
+def _read_convolve(args: Sequence[Any], kwargs: Mapping[str, Any], axes: int = 2) -> ConvolveCall | None:
     bound = bind_arguments(CONVOLVE_NAMES, args, kwargs)
     if bound is None or "weight" not in bound:
         return None
@@ -231,9 +266,9 @@ def _read_convolve(args: Sequence[Any], kwargs: Mapping[str, Any]) -> ConvolveCa
         image=bound["input"],
         weight=bound["weight"],
         bias=bound.get("bias"),
-        stride=make_pair(bound.get("stride", 1)),
-        padding=padding if isinstance(padding, str) else make_pair(padding),
-        dilation=make_pair(bound.get("dilation", 1)),
+        stride=make_pair(bound.get("stride", 1), axes),
+        padding=padding if isinstance(padding, str) else make_pair(padding, axes),
+        dilation=make_pair(bound.get("dilation", 1), axes),
         groups=bound.get("groups", 1),
     )
 
@@ -257,33 +292,33 @@ def _read_join(args: Sequence[Any], kwargs: Mapping[str, Any]) -> JoinCall | Non
 
 _READERS: Mapping[str, Callable[[Sequence[Any], Mapping[str, Any]], Call | None]] = {
     INTERPOLATE: _read_upsample,
+    RESIZE: _read_resize,
+    REPEAT: _read_repeat,
     CONVOLVE: _read_convolve,
     PAD: _read_pad,
     JOIN: _read_join,
 }
 
 
-def make_pair(value: Any) -> tuple[Any, ...]:
-    """Write a number as a pair, and a sequence as a tuple."""
+def make_pair(value: Any, count: int = 2) -> tuple[Any, ...]:
+    """Write a number as a pair, or as often as it counts, and a sequence as a tuple."""
     if isinstance(value, (tuple, list)):
-        return tuple(value) * (2 if len(value) == 1 else 1)
-    return (value, value)
+        return tuple(value) * (count if len(value) == 1 else 1)
+    return (value,) * count
 
 
-def read_cast(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.dtype | None:
-    """Read to which dtype a call converts, or None if it may do anything else."""
+def read_cast(function: Any, given: Sequence[Any]) -> torch.dtype | None:
+    """Read to which dtype a call with these arguments converts, or None if it may do anything else."""
     named = {
         Tensor.float: torch.float32,
         Tensor.double: torch.float64,
         Tensor.half: torch.float16,
         Tensor.bfloat16: torch.bfloat16,
     }
-    given = (*args, *kwargs.values())
     if function in named:
         return None if given else named[function]
-    if len(given) == 1 and isinstance(given[0], torch.dtype) and set(kwargs) <= {"dtype"}:
-        return given[0]
-    return None
+    is_dtype = function is Tensor.to and len(given) == 1 and isinstance(given[0], torch.dtype)
+    return given[0] if is_dtype else None
 
 
 def is_linear(function: Any, tensors: int) -> bool:
@@ -296,6 +331,6 @@ def is_linear(function: Any, tensors: int) -> bool:
     tensors : int
         How many it gets.
     """
-    if KINDS[function] in {INTERPOLATE, PAD, JOIN, CAST, LAYOUT} or function in _SUMS:
+    if KINDS[function] in {INTERPOLATE, RESIZE, REPEAT, PAD, JOIN, CAST, LAYOUT, AXES} or function in SUMS:
         return True
     return tensors == 1 and function in BINARY_FUNCTIONS

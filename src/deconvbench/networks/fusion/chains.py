@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deconvbench.networks.fusion.calls import NEAREST, ConvolveCall, PadCall, UpsampleCall, make_pair
-from deconvbench.networks.fusion.expressions import LazyExpression, Match, Part, plan_convolution, read_scale
+from deconvbench.networks.fusion.expressions import LazyExpression, Part, read_scale
+from deconvbench.networks.fusion.matching import Match, has_pixels, plan_convolution
 from deconvbench.networks.fusion.originals import is_call_own, is_plain_weight
 from deconvbench.networks.fusion.resizing import convolve, explain_precision, is_faster
 from deconvbench.networks.fusion.session import Session
@@ -31,7 +32,7 @@ PADS = {
     nn.ReplicationPad2d: "replicate",
     nn.CircularPad2d: "circular",
 }
-_OTHER_CONVOLUTIONS = frozenset([nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d])
+_OTHER_CONVOLUTIONS = frozenset([nn.Conv1d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d])
 _UPSAMPLINGS = (nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d)
 # what a chain may be made of
 _KNOWN = frozenset([nn.Conv2d, *_UPSAMPLINGS, *PADS, *POINTWISE])
@@ -123,9 +124,9 @@ def may_pass_over(module: nn.Module) -> bool:
 def _advance(expression: LazyExpression[None], module: Any) -> LazyExpression[None] | NoChain:
     if is_upsampling(module):
         scale = read_upsampling(module)
-        answer = scale if isinstance(scale, str) else expression.upsample(scale)
-        # a fixed size may be a multiple of what comes
-        is_certain = module.size is None
+        answer = scale if isinstance(scale, str) else expression.upsample((scale, scale))
+        # a fixed size may be a multiple of what comes, and of several scales something may be found
+        is_certain = module.size is None and not isinstance(module.scale_factor, tuple)
     elif type(module) in PADS:
         mode = PADS[type(module)]
         if mode == "constant" and not module.value:
@@ -155,9 +156,8 @@ def _plan(expression: LazyExpression[None], conv: nn.Conv2d) -> Match | str:
         padding_mode=expression.padding_mode,
     )
     if conv.padding_mode != "zeros":
-        amount = (conv.kernel_size[0] - 1) // 2 if padding == "same" else padding[0]
-        amounts = (amount,) * 4 if padding == "same" else tuple(conv._reversed_padding_repeated_twice)
         if padding != "valid":
+            amounts = tuple(conv._reversed_padding_repeated_twice)
             padded = full.pad(PadCall(image=None, amounts=amounts, mode=conv.padding_mode))
             if isinstance(padded, str):
                 return padded
@@ -180,6 +180,8 @@ def gains(chain: Chain, x: Tensor, *, is_prepared: bool) -> bool:
     if x.ndim != 4 or not _fits(x, chain.conv.weight):
         return False
     (piece,) = chain.match.pieces
+    if not has_pixels(chain.match, [piece.scale * side for side in x.shape[2:]]):
+        return False
     expression = LazyExpression(parts=(Part(source=x, channels=piece.length, scale=piece.scale),))
     weight, bias = chain.conv.weight, chain.conv.bias
     return explain_precision(expression, chain.match, weight, bias) is None and is_faster(

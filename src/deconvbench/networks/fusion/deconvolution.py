@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from deconvbench.networks.fusion.calls import make_pair
 from deconvbench.networks.fusion.conversion import TransposedShape, convert_transposed, explain_transposed
+from deconvbench.networks.fusion.tensors import lay_out
 from deconvbench.upsamplers.fast.memory import has_finite_sum, is_channels_last
 from deconvbench.upsamplers.fast.recording import UnrecordedMode, is_recorded, records_gradient
 
@@ -157,10 +158,4 @@ def _compute(x: Tensor, weight: Tensor, bias: Tensor | None, shape: TransposedSh
         options = (shape.stride, shape.padding, shape.output_padding, shape.groups, shape.dilation)
         return torch.conv_transpose2d(x, weight, bias, *options)
     layout = torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
-    return _lay_out(y, layout)
-
-
-def _lay_out(y: Tensor, layout: torch.memory_format) -> Tensor:
-    """Give a tensor the strides that torch gives to a new one, also along axes where they make no difference."""
-    expected = torch.empty(y.shape, device="meta", memory_format=layout)
-    return y if y.stride() == expected.stride() else torch.empty_like(y, memory_format=layout).copy_(y)
+    return lay_out(y, layout)

@@ -6,6 +6,7 @@ gradients flow through it. Where code may keep or change what it gets, the defer
 one. Decisions are left to its session.
 """
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from torch import Tensor
 from deconvbench.networks.fusion.history import Meta, put_on, reserve_behind
 from deconvbench.networks.fusion.maps import Map
 from deconvbench.networks.fusion.purity import LAYOUT_QUERIES, METADATA, is_pure
+from deconvbench.networks.fusion.recorded import RecordedCall
 
 if TYPE_CHECKING:
     from deconvbench.networks.fusion.session import Session
@@ -32,11 +34,20 @@ class Deferred(Tensor):
         The map.
     is_given_away : bool
         Whether other code may have changed its value, and it could not become an ordinary tensor.
+    family : Family or None
+        What shares its memory, if anything does.
+    path : tuple
+        The calls that made it of the first of them, and whether they recorded gradients.
+    alias : Tensor or None
+        What it is once all of them were given away.
     """
 
     map: Map
     session: "Session"
     is_given_away: bool
+    family: "Family | None"
+    path: tuple[tuple[RecordedCall, bool], ...]
+    alias: Tensor | None
 
     @classmethod
     def __torch_function__(
@@ -85,8 +96,19 @@ class Deferred(Tensor):
             The very same one for all who ask. It is this object, which is an ordinary tensor from then on, where
             the asker may do more than read.
         """
+        if self.alias is not None:
+            if function is None:
+                _swap(self, self.alias)
+            return self if type(self) is Tensor else self.alias
         if not self.map.is_computed:
             self.session.notice(self, function)
+        is_shared = self.family is not None and self.family.is_shared
+        if is_shared and not is_pure and not self.is_given_away:
+            assert self.family is not None  # just asked
+            self.family.give_away(function)
+            # it is an ordinary tensor, or has an alias
+            own: Any = self
+            return own.compute(function, is_pure=is_pure) if isinstance(own, Deferred) else self
         value = self.map.fill()
         if not self.has_own_history:
             value = self.map.follow(self, self._find_node())
@@ -97,6 +119,22 @@ class Deferred(Tensor):
         self.map.give_away()
         # what torch holds while a custom function runs must stay what it is
         return value if not is_last and self.is_held else _become(self, value)
+
+    def share(self, image: "Deferred") -> None:
+        """Share memory with the image that it is a view of."""
+        if image.family is None:
+            image.family = Family(image)
+        self.family = image.family
+        self.path = (*image.path, (self.map.layout.call, torch.is_grad_enabled()))
+        self.family.faces.append(weakref.ref(self))
+
+    def adopt(self, view: Tensor, function: Any) -> None:
+        """Become a view of what is given away, from now on; a gradient needs what it was."""
+        self.map.fill()
+        self.is_given_away = self.map.watch.is_exposed = True
+        self.alias = view
+        if function is None or not self.is_held:
+            _swap(self, view)
 
     @property
     def expression(self) -> Any:
@@ -139,7 +177,8 @@ class Deferred(Tensor):
         if self.map.is_inference != torch.is_inference_mode_enabled():
             # a change in place leaves it what it is, or is refused
             return False
-        return not (self.is_computed or self.map.watch.is_exposed or self.is_held)
+        is_shared = self.family is not None and self.family.is_shared
+        return not (self.is_computed or self.map.watch.is_exposed or self.is_held or is_shared)
 
     def turn_into(self, other: "Deferred") -> bool:
         """Stand for the map of another: a change in place, before it is computed.
@@ -160,6 +199,51 @@ class Deferred(Tensor):
         return True
 
 
+class Family:
+    """Deferred tensors that share memory, as views of one of them do.
+
+    While one of them is all that is left, nobody can tell. Otherwise all are computed together when one is given
+    to code that may write into it: the first one, and views of that in place of the others.
+
+    Parameters
+    ----------
+    first : Deferred
+        What the others are views of.
+    """
+
+    def __init__(self, first: Deferred) -> None:
+        self._map = first.map
+        self.faces: list[weakref.ref[Deferred]] = [weakref.ref(first)]
+
+    def _list_alive(self) -> list[Deferred]:
+        found = [reference() for reference in self.faces]
+        return [face for face in found if isinstance(face, Deferred) and face.family is self]
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether more than one is left that is not an ordinary tensor yet."""
+        return len(self._list_alive()) > 1
+
+    def give_away(self, function: Any) -> None:
+        """Compute all of them for a function that may write into one."""
+        faces = self._list_alive()
+        first = next((face for face in faces if not face.path), None)
+        for face in faces:
+            # alone again
+            face.family = None
+        whole = self._map.give_away() if first is None else first.compute(function, is_pure=False)
+        for face in faces:
+            if face is first:
+                continue
+            if not face.map.is_computed:
+                face.session.notice(face, function)
+            view = whole
+            for call, is_grad_enabled in face.path:
+                with torch.set_grad_enabled(is_grad_enabled):
+                    view = call.run([view])
+            face.adopt(view, function)
+
+
 def defer(meta: Meta, session: "Session", make_map: Callable[[Tensor], Map]) -> Deferred:
     """Make a deferred tensor.
 
@@ -176,6 +260,7 @@ def defer(meta: Meta, session: "Session", make_map: Callable[[Tensor], Map]) -> 
     shape, dtype, device = meta
     deferred: Deferred = torch.Tensor._make_wrapper_subclass(Deferred, shape, dtype=dtype, device=device)
     deferred.session, deferred.is_given_away = session, False
+    deferred.family, deferred.path, deferred.alias = None, (), None
     own = deferred.map = make_map(reserve_behind(deferred, meta))
     if own.has_gradient:
         assert own.value is not None

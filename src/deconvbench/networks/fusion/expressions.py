@@ -1,18 +1,19 @@
-"""Images that are known but not computed, and when a convolution of one is exact without computing it.
+"""Images that are known but not computed: parts, upsampled, joined and padded.
 
-An image is parts, upsampled, joined and padded. The one set of conditions that all ways into a model share.
-Generic in what a part is: a tensor while a network runs, a node of a graph while one is rewritten.
+Generic in what a part is: a tensor while a network runs, a node of a graph while one is rewritten. An image has
+rows and columns as its last two axes and any axes before them: (N, C, H, W), or frames of a video. When a
+convolution of one is exact without computing it is said in `matching`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from math import gcd
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from deconvbench.networks.fusion.calls import NEAREST, ConvolveCall, PadCall, UpsampleCall, make_pair
+from deconvbench.networks.fusion.calls import NEAREST, PadCall, UpsampleCall
 from deconvbench.upsamplers.fast.forms import Geometry
 
 S = TypeVar("S")
@@ -23,8 +24,10 @@ FindPrepared = Callable[[str, Geometry, torch.memory_format, torch.dtype], Tenso
 
 # up to here torch's float32 index arithmetic was checked to repeat every pixel s times, in sizes up to 20000
 GREATEST_SCALE = 32
-# of channels that are upsampled, among joined ones: with a quarter, splitting is 1.0 to 1.15 times faster
-_LEAST_SHARE = 1 / 4
+# done twice, these are the same as once by as much
+REPEATABLE_PADDINGS = frozenset({"zeros", "replicate"})
+# by how much rows and columns are upsampled
+Scales = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +39,28 @@ class Part(Generic[S]):
     source : S
         What is upsampled.
     channels : int
-        Number of channels.
+        Number of channels, the length of axis 1.
     scale : int
-        Nearest-neighbour upsampling; 1 for none.
+        Nearest-neighbour upsampling of rows and columns; 1 for none.
+    stretch : (int, int)
+        Upsampling of rows and of columns before that; one of them is 1.
     """
 
     source: S
     channels: int
     scale: int
+    stretch: Scales = (1, 1)
+
+    @property
+    def scales(self) -> Scales:
+        """Upsampling of rows and columns, all in all."""
+        return self.scale * self.stretch[0], self.scale * self.stretch[1]
+
+    def upsample(self, scales: Scales) -> "Part[S]":
+        """Upsample rows and columns once more."""
+        rows, columns = (own * more for own, more in zip(self.scales, scales, strict=True))
+        scale = gcd(rows, columns)
+        return replace(self, scale=scale, stretch=(rows // scale, columns // scale))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,16 +71,16 @@ class LazyExpression(Generic[S]):
     ----------
     parts : tuple of Part
         In the order of the channels.
-    padding : int
-        Pixels on each side.
+    padding : tuple of int
+        Pixels on the left, on the right, above and below; empty for none.
     padding_mode : str
-        ``zeros``, ``reflect`` or ``replicate``.
+        ``zeros``, ``reflect``, ``replicate`` or ``circular``.
     upsamplings : tuple
         What an observer remembers about the upsamplings in it.
     """
 
     parts: tuple[Part[S], ...]
-    padding: int = 0
+    padding: tuple[int, ...] = ()
     padding_mode: str = "zeros"
     upsamplings: tuple[Any, ...] = ()
 
@@ -81,37 +98,48 @@ class LazyExpression(Generic[S]):
             Maps a source to a source of the same number of channels.
         """
         parts = tuple(
-            Part(source=function(part.source), channels=part.channels, scale=part.scale) for part in self.parts
+            Part(source=function(part.source), channels=part.channels, scale=part.scale, stretch=part.stretch)
+            for part in self.parts
         )
         return LazyExpression(
             parts=parts, padding=self.padding, padding_mode=self.padding_mode, upsamplings=self.upsamplings
         )
 
-    def upsample(self, scale: int) -> "LazyExpression[S] | str":
-        """Upsample once more, or say why that cannot be written down."""
+    def upsample(self, scales: Scales) -> "LazyExpression[S] | str":
+        """Upsample rows and columns once more, or say why that cannot be written down."""
         if self.padding:
             return "it is padded before it is upsampled"
-        if any(part.scale * scale > GREATEST_SCALE for part in self.parts):
+        parts = tuple(part.upsample(scales) for part in self.parts)
+        if any(max(part.scales) > GREATEST_SCALE for part in parts):
             return f"it is upsampled by more than {GREATEST_SCALE}"
-        return replace(self, parts=tuple(replace(part, scale=part.scale * scale) for part in self.parts))
+        return replace(self, parts=parts)
 
     def pad(self, call: PadCall) -> "LazyExpression[S] | str":  # noqa: PLR0911 -- one return for each reason
         """Pad, or say why that cannot be written down."""
-        if not all(isinstance(amount, int) for amount in call.amounts):
+        amounts = call.amounts
+        if not all(isinstance(amount, int) for amount in amounts):
             return "its padding is not known"
-        if not any(call.amounts):
+        if not any(amounts):
             # a copy
             return replace(self)
-        if len(call.amounts) != 4 or len(set(call.amounts)) != 1:
-            return f"padding {call.amounts} is not the same on all sides"
-        amount = call.amounts[0]
-        if amount < 0:
-            return f"padding {amount} crops"
-        if call.mode not in {"zeros", "reflect", "replicate"}:
+        if len(amounts) == 2 and call.mode == "zeros":
+            amounts = (*amounts, 0, 0)
+        if len(amounts) != 4:
+            return f"padding {amounts} is not that of rows and columns"
+        if min(amounts) < 0:
+            return f"padding {amounts} crops"
+        if call.mode not in {"zeros", "reflect", "replicate", "circular"}:
             return f"padding mode {call.mode} has no fast form"
-        if self.padding and not call.mode == self.padding_mode == "zeros":
+        if self.padding and not (call.mode == self.padding_mode and call.mode in REPEATABLE_PADDINGS):
             return "it is padded twice"
-        return replace(self, padding=self.padding + amount, padding_mode=call.mode)
+        padding = tuple(own + more for own, more in zip(self.padding or (0,) * 4, amounts, strict=True))
+        return replace(self, padding=padding, padding_mode=call.mode)
+
+
+def merge_upsamplings(expressions: Sequence[LazyExpression[Any]]) -> tuple[Any, ...]:
+    """List what is remembered about the upsamplings in images, each once."""
+    found = {id(one): one for expression in expressions for one in expression.upsamplings}
+    return tuple(found.values())
 
 
 class Interpreter(Protocol[S]):
@@ -120,14 +148,26 @@ class Interpreter(Protocol[S]):
     def find_expression(self, value: Any) -> LazyExpression[S] | None:
         """Find the expression of an image that is not computed."""
 
-    def find_plain(self, value: Any) -> S | None:
-        """Find an image that is computed, if it is an ordinary one."""
+    def find_plain(self, value: Any, view: Callable[[S], S] | None = None) -> S | None:
+        """Find an image that is computed, if it is an ordinary one, or a view of it."""
 
     def get_shape(self, value: Any) -> Sequence[Any]:
-        """Find a shape (N, C, H, W)."""
+        """Find a shape (N, C, H, W), or one with more or fewer axes before rows and columns."""
+
+    def is_image(self, value: Any) -> bool:
+        """Whether something is a tensor, computed or not."""
+
+    def find_strides(self, value: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
+        """Find the shape and the strides of an ordinary tensor, of any number of axes."""
+
+    def own(self, source: S) -> S:
+        """Have what later changes of a source do not reach, where a gradient will need it."""
 
     def get_dtype(self, value: Any) -> torch.dtype:
         """Find a dtype."""
+
+    def get_device(self, value: Any) -> torch.device:
+        """Find a device."""
 
     def settle(self, source: S, function: Any, size: int, **options: Any) -> S:
         """Convert a source to the dtype that a function answers in, which autocast may have changed."""
@@ -142,8 +182,8 @@ class Interpreter(Protocol[S]):
         """Find where the transformed weight of some input channels is kept."""
 
 
-def read_scale(call: UpsampleCall, shape: Sequence[Any]) -> int | str:  # noqa: PLR0911 -- as above
-    """Find by which whole number a call upsamples, or say why it is none.
+def read_scales(call: UpsampleCall, shape: Sequence[Any]) -> tuple[int, ...] | str:  # noqa: PLR0911 -- as above
+    """Find by which whole numbers a call upsamples the axes after the second, or say why it does not.
 
     Parameters
     ----------
@@ -151,24 +191,71 @@ def read_scale(call: UpsampleCall, shape: Sequence[Any]) -> int | str:  # noqa: 
         The upsampling.
     shape : sequence
         Of its input; unknown numbers are allowed where a scale is given.
+
+    Returns
+    -------
+    tuple of int or str
+        One number for each axis after the second, at least one of them above 1.
     """
     if call.mode not in NEAREST:
         return f"mode {call.mode} is not nearest"
-    if len(shape) != 4:
-        return f"its input has {len(shape)} dimensions, not 4 (N, C, H, W)"
+    axes = len(shape) - 2
+    if axes not in {2, 3}:
+        return f"its input has {len(shape)} dimensions, not 4 (N, C, H, W) or 5"
     if call.scale_factor is not None:
-        factors = make_pair(call.scale_factor)
-        if len(factors) != 2 or not all(isinstance(factor, (int, float)) for factor in factors):
-            return f"scale_factor {call.scale_factor} is not a pair of numbers"
+        factors = _repeat(call.scale_factor, axes)
+        if len(factors) != axes or not all(isinstance(factor, (int, float)) for factor in factors):
+            return f"scale_factor {call.scale_factor} is not {'a pair' if axes == 2 else 'three'} of numbers"
         if not all(float(factor).is_integer() for factor in factors):
             return f"scale_factor {call.scale_factor} is not whole"
         return _check_scales([int(factor) for factor in factors])
-    size = make_pair(call.size)
-    if len(size) != 2 or not all(type(number) is int for number in (*size, *shape[2:])):
+    size = _repeat(call.size, axes)
+    if len(size) != axes or not all(is_count(number) for number in (*size, *shape[2:])):
         return f"size {call.size} is not known to be a multiple of the input"
-    if any(new % old for new, old in zip(size, shape[2:], strict=True)):
+    found = [divide(new, old) for new, old in zip(size, shape[2:], strict=True)]
+    scales = [number for number in found if number is not None]
+    if len(scales) < axes:
         return f"size {tuple(size)} is not a multiple of {tuple(shape[2:])}"
-    return _check_scales([new // old for new, old in zip(size, shape[2:], strict=True)])
+    if call.ratios and list(call.ratios) != scales:
+        return f"size {tuple(size)} and scales {call.ratios} are not the same"
+    return _check_scales(scales)
+
+
+def read_scale(call: UpsampleCall, shape: Sequence[Any]) -> int | str:
+    """Find by which one whole number a call upsamples rows and columns, or say why there is none.
+
+    Parameters
+    ----------
+    call, shape
+        As of `read_scales`.
+    """
+    scales = read_scales(call, shape)
+    if isinstance(scales, str):
+        return scales
+    if len(set(scales)) > 1:
+        return f"rows and columns are upsampled differently, by {' and '.join(map(str, scales))}"
+    return scales[0]
+
+
+def is_count(number: Any) -> bool:
+    """Whether something is a whole number, known or that of a graph for every size."""
+    return type(number) is int or isinstance(number, torch.SymInt)
+
+
+def divide(number: Any, divisor: Any) -> int | None:
+    """Divide whole numbers, which may be those of a graph for every size; None where nothing whole is certain."""
+    if type(number) is int and type(divisor) is int:
+        return number // divisor if divisor and number % divisor == 0 else None
+    ratio = _get_formula(number) / _get_formula(divisor)
+    return int(ratio) if ratio.is_Integer else None
+
+
+def _get_formula(number: Any) -> Any:
+    return number.node.expr if isinstance(number, torch.SymInt) else number
+
+
+def _repeat(value: Any, count: int) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * count
 
 
 def name_resizing(call: UpsampleCall, shape: Sequence[Any] = ()) -> str:
@@ -202,127 +289,10 @@ def name_resizing(call: UpsampleCall, shape: Sequence[Any] = ()) -> str:
     return "downsampling" if any(ratio < 1 for ratio in ratios) else "resizing"
 
 
-def _check_scales(scales: list[int]) -> int | str:
-    rows, columns = scales
-    if rows != columns:
-        return f"rows and columns are upsampled differently, by {rows} and {columns}"
-    if rows == 1:
+def _check_scales(scales: list[int]) -> tuple[int, ...] | str:
+    if set(scales) == {1}:
         return "it keeps the size"
-    if not 2 <= rows <= GREATEST_SCALE:
-        return f"scale {rows} is not between 2 and {GREATEST_SCALE}"
-    return rows
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """Neighbouring parts of one scale, convolved together.
-
-    Parameters
-    ----------
-    first, last : int
-        Which parts.
-    start, length : int
-        Which channels.
-    scale : int
-        Their upsampling.
-    """
-
-    first: int
-    last: int
-    start: int
-    length: int
-    scale: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
-    """A convolution of an expression that is exact without computing it.
-
-    Parameters
-    ----------
-    kernel_size, out_channels : int
-        Odd kernel size k, channels of the result.
-    padding_mode : str
-        ``zeros``, ``reflect`` or ``replicate``, (k − 1)/2 pixels of it.
-    groups : int
-        Groups of channels.
-    pieces : tuple of Piece
-        The convolution is the sum of theirs.
-    """
-
-    kernel_size: int
-    out_channels: int
-    padding_mode: str
-    groups: int
-    pieces: tuple[Piece, ...]
-
-
-def plan_convolution(  # noqa: PLR0911 -- one return for each reason
-    expression: LazyExpression[Any], call: ConvolveCall, weight_shape: Sequence[Any]
-) -> Match | str:
-    """Decide whether a convolution of an expression has an exact fast form, or say why it has none.
-
-    Parameters
-    ----------
-    expression : LazyExpression
-        Its input.
-    call : ConvolveCall
-        The convolution.
-    weight_shape : sequence
-        (C_out, C_in/groups, k, k).
-    """
-    objection = _explain_kernel(call, weight_shape)
-    if objection is not None:
-        return objection
-    size = weight_shape[2]
-    own = call.padding
-    if isinstance(own, str):
-        own = ((size - 1) // 2,) * 2 if own == "same" else (0, 0)
-    if own[0] != own[1]:
-        return f"padding {own} is not the same on all sides"
-    padding, mode = expression.padding + own[0], expression.padding_mode
-    if expression.padding and own[0] and mode != "zeros":
-        return "it is padded twice"
-    if padding != (size - 1) // 2:
-        return f"padding {padding} does not keep the size; kernel {size} needs {(size - 1) // 2}"
-    if expression.channels != weight_shape[1] * call.groups:
-        return (
-            f"its input has {expression.channels} channels, its weight {weight_shape[1]} in {call.groups} groups"
-        )
-    if mode == "reflect" and any(1 < part.scale <= padding for part in expression.parts):
-        return f"reflection by {padding} pixels reaches beyond the first pixel of the input"
-    pieces = _cut_pieces(expression.parts)
-    if len(pieces) > 1 and call.groups != 1:
-        return f"{call.groups} groups of joined channels"
-    upsampled = sum(piece.length for piece in pieces if piece.scale > 1)
-    if _LEAST_SHARE * expression.channels > upsampled:
-        return f"only {upsampled} of its {expression.channels} channels are upsampled, which gains nothing"
-    return Match(
-        kernel_size=size,
-        out_channels=weight_shape[0],
-        padding_mode=mode if padding else "zeros",
-        groups=call.groups,
-        pieces=pieces,
-    )
-
-
-def _explain_kernel(call: ConvolveCall, shape: Sequence[Any]) -> str | None:
-    if len(shape) != 4 or shape[2] != shape[3]:
-        return f"kernel {tuple(shape[2:])} is not square"
-    if shape[2] % 2 == 0:
-        return f"kernel {shape[2]} is even"
-    if call.stride != (1, 1):
-        return f"stride {call.stride} is not 1"
-    if call.dilation != (1, 1):
-        return f"dilation {call.dilation} is not 1"
-    return None
-
-
-def _cut_pieces(parts: Sequence[Part[Any]]) -> tuple[Piece, ...]:
-    pieces, first, start = [], 0, 0
-    for scale, group in groupby(parts, key=lambda part: part.scale):
-        members = list(group)
-        length = sum(part.channels for part in members)
-        pieces.append(Piece(first=first, last=first + len(members), start=start, length=length, scale=scale))
-        first, start = first + len(members), start + length
-    return tuple(pieces)
+    wrong = next((scale for scale in scales if not 1 <= scale <= GREATEST_SCALE), None)
+    if wrong is not None:
+        return f"scale {wrong} is not between 2 and {GREATEST_SCALE}"
+    return tuple(scales)

@@ -5,13 +5,14 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from deconvbench.networks.fusion.expressions import LazyExpression, Match
+from deconvbench.networks.fusion.expressions import LazyExpression
+from deconvbench.networks.fusion.matching import Match
 
 
 class SessionListener(Protocol):
     """Who wants to know what a session does, and why not."""
 
-    def begin(self, scale: int) -> Any:
+    def begin(self, scale: int | str) -> Any:
         """Learn of an upsampling; what is returned comes back with the expression."""
 
     def refuse(self, reason: str, what: str) -> None:

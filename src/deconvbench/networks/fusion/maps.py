@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deconvbench.networks.fusion.calls import INTERPOLATE, KINDS
+from deconvbench.networks.fusion.evaluation import evaluate
 from deconvbench.networks.fusion.expressions import LazyExpression
 from deconvbench.networks.fusion.history import Meta, Replay, Watch, attach, keep_places, put_in_place, reserve
 from deconvbench.networks.fusion.recorded import Layout, RecordedCall, describe
-from deconvbench.networks.fusion.resizing import evaluate
 from deconvbench.networks.fusion.tensors import count_changes, find_memory
 from deconvbench.upsamplers.fast.recording import can_record_gradients, records_gradient
 
@@ -46,9 +47,13 @@ def cut(tensor: Tensor) -> Root:
 
 def find_meta(expression: LazyExpression[Tensor]) -> Meta:
     """Find the shape, dtype and device of a map."""
-    first, padding = expression.parts[0], expression.padding
-    batch, _, height, width = first.source.shape
-    shape = (batch, expression.channels, *(first.scale * size + 2 * padding for size in (height, width)))
+    first = expression.parts[0]
+    *before, height, width = first.source.shape
+    if len(expression.parts) > 1:
+        before[1] = expression.channels
+    left, right, top, bottom = expression.padding or (0,) * 4
+    rows, columns = first.scales
+    shape = (*before, rows * height + top + bottom, columns * width + left + right)
     return shape, first.source.dtype, first.source.device
 
 
@@ -114,8 +119,11 @@ class Map:
         self.is_inference = torch.is_inference_mode_enabled()
         self._versions = self._count()
         # computing it is what torch would have done to tensors laid out as these
-        self._is_direct = self.layout.is_first and all(
-            root.leaf.stride() == root.tensor.stride() for root in roots
+        self._is_direct = (
+            self.layout.is_first
+            and KINDS.get(call.function) == INTERPOLATE
+            and len(self._reserved.shape) == 4
+            and all(root.leaf.stride() == root.tensor.stride() for root in roots)
         )
         self.needed: tuple[Map, ...] = ()
         self._place: Any = None

@@ -19,9 +19,10 @@ from torch import nn
 
 from deconvbench.networks.fusion.deconvolution import DeconvolutionMode
 from deconvbench.networks.fusion.history import are_hooks_active
+from deconvbench.networks.fusion.interception import Interceptor, may_intercept
 from deconvbench.networks.fusion.originals import ENTRY, Entry, is_torch_own
 from deconvbench.networks.fusion.reading import find_type_question, list_forwards
-from deconvbench.networks.fusion.session import Interceptor, Session, may_intercept
+from deconvbench.networks.fusion.session import Session
 from deconvbench.networks.fusion.tensors import find_layout, find_numbers, find_tensors
 from deconvbench.networks.fusion.weight_cache import WeightCache
 from deconvbench.upsamplers.fast.dtypes import find_autocast_dtype

@@ -15,8 +15,10 @@ from torch.utils import _pytree as pytree
 
 from deconvbench.errors import UsageError
 from deconvbench.networks.frames import Frame, FrameStack
-from deconvbench.networks.fusion.expressions import LazyExpression, Match
-from deconvbench.networks.fusion.session import Interceptor, Session
+from deconvbench.networks.fusion.expressions import LazyExpression
+from deconvbench.networks.fusion.interception import Interceptor
+from deconvbench.networks.fusion.matching import Match
+from deconvbench.networks.fusion.session import Session
 from deconvbench.networks.fusion.snapshot import keep_everything
 from deconvbench.networks.fusion.tensors import compare
 
@@ -29,8 +31,8 @@ class Upsampling:
     ----------
     frames : tuple of Frame
         The calls around it, outermost first.
-    scale : int or None
-        The scale; None for one that is not one of ours.
+    scale : int, str or None
+        The scale, or those of rows and columns; None for one that is not one of ours.
     what : str
         What it is: an upsampling, or not.
     reasons : list of str
@@ -40,7 +42,7 @@ class Upsampling:
     """
 
     frames: tuple[Frame, ...]
-    scale: int | None
+    scale: int | str | None
     what: str
     reasons: list[str] = field(default_factory=list)
     is_fused: bool = False
@@ -54,7 +56,7 @@ class Fusion:
     ----------
     around : tuple of str
         Paths of the modules whose one call saw both the upsamplings and the convolution, outermost first.
-    upsampled : tuple of (str, int)
+    upsampled : tuple of (str, int or str)
         Paths and scales of the upsamplings.
     path : str
         Of the module of the convolution.
@@ -69,7 +71,7 @@ class Fusion:
     """
 
     around: tuple[str, ...]
-    upsampled: tuple[tuple[str, int], ...]
+    upsampled: tuple[tuple[str, int | str], ...]
     path: str
     kernel_size: int
     is_joined: bool
@@ -85,7 +87,7 @@ class Observation(FrameStack):
         self.upsamplings: list[Upsampling] = []
         self.fusions: list[Fusion] = []
 
-    def begin(self, scale: int) -> Upsampling:
+    def begin(self, scale: int | str) -> Upsampling:
         """Learn of an upsampling."""
         what = f"nearest-neighbour upsampling by {scale}"
         self.upsamplings.append(Upsampling(tuple(self.frames), scale, what))

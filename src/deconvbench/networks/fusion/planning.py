@@ -340,7 +340,7 @@ def _plan_scope(
 
 
 def _convolves(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) or names_convolution(module)
+    return isinstance(module, (nn.Conv2d, nn.Conv3d)) or names_convolution(module)
 
 
 def _plan_transposed(plan: FusionPlan, modules: dict[str, nn.Module]) -> None:

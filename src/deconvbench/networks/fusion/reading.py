@@ -22,6 +22,8 @@ from deconvbench.networks.fusion.originals import is_code_of_torch
 _NAMES = frozenset({"interpolate", "upsample", "upsample_nearest"})
 _CLASSES = (nn.Upsample, nn.UpsamplingNearest2d)
 _CLASS_NAMES = frozenset(cls.__name__ for cls in _CLASSES)
+# of torch's own operations, and of what each axis is repeated by
+_OPERATIONS, _REPETITION = frozenset({"upsample_nearest2d", "_upsample_nearest_exact2d"}), "repeat_interleave"
 _OTHER_MODES = frozenset({"linear", "bilinear", "bicubic", "trilinear", "area", "lanczos"})
 _FUNCTIONS = (functional.interpolate, functional.upsample, functional.upsample_nearest)
 _KNOWN = (*_FUNCTIONS, torch.conv2d)
@@ -82,7 +84,13 @@ def _upsamples(function: Any) -> bool:
     # an attribute of such a name may be anything
     calls = bool(names & _NAMES) and ("functional" in names or functional in known)
     makes = bool(names & _CLASS_NAMES) and (nn in known or torch in known or any(cls in known for cls in _CLASSES))
-    return calls or makes
+    return bool(calls or makes or names & _OPERATIONS or _repeats_twice(function))
+
+
+def _repeats_twice(function: FunctionType) -> bool:
+    """Whether code repeats along two axes, as an upsampling does; along one it is rather something else."""
+    steps = [step for code in _list_codes(function.__code__) for step in dis.get_instructions(code)]
+    return len([step for step in steps if step.argval == _REPETITION and step.opname != "LOAD_CONST"]) > 1
 
 
 def find_type_question(module: nn.Module) -> str | None:

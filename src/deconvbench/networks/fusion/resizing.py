@@ -1,17 +1,20 @@
 """Upsampling and convolution as one function of tensors, and the sum of such for joined channels.
 
-Where a decision of `expressions` becomes arithmetic, the fast way and the slow one; the forms themselves are
-`deconvbench.upsamplers.fast`.
+Where a decision of `matching` becomes arithmetic; the forms themselves are `deconvbench.upsamplers.fast`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from deconvbench.networks.fusion.expressions import FindPrepared, Interpreter, LazyExpression, Match, Part
+from deconvbench.networks.fusion.evaluation import upsample
+from deconvbench.networks.fusion.expressions import FindPrepared, Interpreter, LazyExpression, Part
+from deconvbench.networks.fusion.matching import Match
+from deconvbench.networks.fusion.padded import run_padded
 from deconvbench.upsamplers.fast.choice import NATIVE
 from deconvbench.upsamplers.fast.dtypes import find_autocast_dtype, is_half_precision
 from deconvbench.upsamplers.fast.forms import Geometry, choose, run
@@ -26,6 +29,9 @@ S = TypeVar("S")
 LEAST_PIXELS_SPLIT = 1024
 # where the upsampled part has a compiled form, on one core: from 64 pixels on 0.94 to 4.3, with fewer 0.5 to 1.3
 LEAST_PIXELS_SPLIT_NATIVE = 64
+# even kernels that are worth the zeros that make them odd in the compiled form only: of 3×3 products, of which the
+# plain form has 2×2
+NATIVE_ONLY_KERNELS = frozenset({2})
 
 
 def resize_conv2d(
@@ -36,10 +42,11 @@ def resize_conv2d(
     scale_factor: int,
     groups: int = 1,
     padding_mode: str = "zeros",
+    padding: Sequence[int] = (),
     find_prepared: FindPrepared | None = None,
     max_memory: int | None = None,
 ) -> Tensor:
-    """Upsample by nearest neighbour, then convolve keeping the size; in the fastest exact form.
+    """Upsample by nearest neighbour, then pad and convolve; in the fastest exact form.
 
     Under autocast it computes in the dtype that a convolution would.
 
@@ -48,7 +55,7 @@ def resize_conv2d(
     x : Tensor, shape (N, C_in, H, W)
         The image before upsampling.
     weight : Tensor, shape (C_out, C_in/groups, k, k)
-        Of the convolution, k odd.
+        Of the convolution.
     bias : Tensor, shape (C_out,), or None
         Of the convolution.
     scale_factor : int
@@ -56,7 +63,10 @@ def resize_conv2d(
     groups : int
         Groups of the convolution.
     padding_mode : str
-        ``zeros``, ``reflect`` with (k − 1)/2 ≤ s − 1, or ``replicate``.
+        ``zeros``, ``reflect`` by at most s − 1 pixels, ``replicate``, or ``circular`` where `padding` is given.
+    padding : sequence of int
+        Pixels on the left, on the right, above and below; empty for (k − 1)/2 everywhere, k odd, which keeps the
+        size.
     find_prepared : callable or None
         Where transformed weights are kept, if they are.
     max_memory : int or None
@@ -64,14 +74,50 @@ def resize_conv2d(
 
     Returns
     -------
-    Tensor, shape (N, C_out, s·H, s·W)
+    Tensor, shape (N, C_out, s·H, s·W) where the size is kept
     """
+    run: Callable[[Tensor], Tensor] = partial(
+        _resize if not padding else partial(_resize_padded, padding=padding),
+        weight=weight,
+        bias=bias,
+        scale_factor=scale_factor,
+        groups=groups,
+        padding_mode=padding_mode,
+        find_prepared=find_prepared,
+        max_memory=max_memory,
+    )
     cast = find_autocast_dtype(x)
     if cast is None:
-        return _resize(x, weight, bias, scale_factor, groups, padding_mode, find_prepared, max_memory)
+        return run(x)
     # sums of taps are taken of the weight as it is, and rounded once
     with torch.autocast(x.device.type, enabled=False):
-        return _resize(x.to(cast), weight, bias, scale_factor, groups, padding_mode, find_prepared, max_memory)
+        return run(x.to(cast))
+
+
+def _resize_padded(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    scale_factor: int,
+    groups: int,
+    padding_mode: str,
+    padding: Sequence[int],
+    find_prepared: FindPrepared | None,
+    max_memory: int | None,
+) -> Tensor:
+    def run_form(image: Tensor, taps: Tensor, mode: str) -> Tensor:
+        return _resize(image, taps, bias, scale_factor, groups, mode, find_prepared, max_memory)
+
+    return run_padded(
+        x,
+        weight,
+        None if bias is None else bias.to(x.dtype),
+        scale_factor=scale_factor,
+        groups=groups,
+        padding_mode=padding_mode,
+        padding=padding,
+        run_form=run_form,
+    )
 
 
 def _resize(
@@ -179,17 +225,19 @@ def needs_strips(
     Returns
     -------
     bool
-        Where it has one piece, records no gradient, and would hold more as a whole. The form is then the one that
-        is as precise, in half precision the plain one.
+        Where it has one piece, keeps the size, records no gradient, and would hold more as a whole. The form is
+        then the one that is as precise, in half precision the plain one.
     """
     sources = [part.source for part in expression.parts]
-    if len(match.pieces) != 1 or match.kernel_size == 1 or records_gradient(*sources, weight, bias):
+    is_whole = len(match.pieces) != 1 or match.kernel_size == 1 or bool(match.padding)
+    if is_whole or records_gradient(*sources, weight, bias):
         return False
     (piece,) = match.pieces
     stage = _make_stage(weight, piece.scale, match.groups, lambda x: x)
     # of joined channels, which are not joined yet
-    first = sources[0]
-    joined = first.new_empty(()).expand(first.shape[0], piece.length, *first.shape[2:])
+    first, stretch = sources[0], expression.parts[0].stretch
+    sides = [side * more for side, more in zip(first.shape[2:], stretch, strict=True)]
+    joined = first.new_empty(()).expand(first.shape[0], piece.length, *sides)
     return estimate_peak([stage], joined) > max_memory
 
 
@@ -231,11 +279,16 @@ def is_faster(
         is_split = len(match.pieces) > 1
         if is_split:
             taps = weight.narrow(1, piece.start, piece.length)
+        if match.odd_size != match.kernel_size:
+            # as large as the form's will be
+            taps = taps.new_empty(()).expand(*taps.shape[:2], match.odd_size, match.odd_size)
         geometry = Geometry(
-            kernel_size=match.kernel_size, scale_factor=piece.scale, groups=match.groups, padding_mode="zeros"
+            kernel_size=match.odd_size, scale_factor=piece.scale, groups=match.groups, padding_mode="zeros"
         )
         chosen = choose(source, taps, geometry, is_prepared=is_prepared)
         least = LEAST_PIXELS_SPLIT_NATIVE if chosen == NATIVE else LEAST_PIXELS_SPLIT
+        if match.kernel_size in NATIVE_ONLY_KERNELS and chosen != NATIVE:
+            return False
         if chosen == "plain" or (is_split and source.shape[0] * source.shape[2] * source.shape[3] < least):
             return False
     return True
@@ -298,14 +351,18 @@ def convolve(
         if piece.scale == 1 or match.kernel_size == 1:
             term = _convolve_plainly(source, taps, term_bias, match, interpreter)
             if piece.scale > 1:
-                term = interpreter.call(functional.interpolate, term, scale_factor=piece.scale, mode="nearest")
+                term = interpreter.call(upsample, term, (piece.scale,) * 2)
         else:
             found = interpreter.find_prepared(weight, piece.start, piece.length // match.groups)
-            options: dict[str, Any] = {} if found is None else {"find_prepared": found}
+            # a kernel that zeros are added to is none that is kept
+            is_kept = found is not None and match.kernel_size % 2 == 1
+            options: dict[str, Any] = {"find_prepared": found} if is_kept else {}
             if match.groups != 1:
                 options["groups"] = match.groups
             if match.padding_mode != "zeros":
                 options["padding_mode"] = match.padding_mode
+            if match.padding:
+                options["padding"] = match.padding
             if max_memory is not None:
                 options["max_memory"] = max_memory
             term = interpreter.call(resize_conv2d, source, taps, term_bias, scale_factor=piece.scale, **options)
@@ -315,38 +372,19 @@ def convolve(
 
 
 def _join(expression: LazyExpression[S], first: int, last: int, interpreter: Interpreter[S]) -> S:
-    sources = [part.source for part in expression.parts[first:last]]
+    sources = [
+        part.source if part.stretch == (1, 1) else interpreter.call(upsample, part.source, part.stretch)
+        for part in expression.parts[first:last]
+    ]
     return sources[0] if len(sources) == 1 else interpreter.call(torch.cat, sources, 1)
 
 
 def _convolve_plainly(source: S, weight: S, bias: S | None, match: Match, interpreter: Interpreter[S]) -> S:
-    padding = (match.kernel_size - 1) // 2
-    if padding and match.padding_mode != "zeros":
-        source = interpreter.call(functional.pad, source, [padding] * 4, mode=match.padding_mode)
-        padding = 0
+    amounts = list(match.padding) or [(match.kernel_size - 1) // 2] * 4
+    left, right, top, bottom = amounts
+    padding = (top, left)
+    if any(amounts) and (match.padding_mode != "zeros" or (left, top) != (right, bottom)):
+        mode = "constant" if match.padding_mode == "zeros" else match.padding_mode
+        source = interpreter.call(functional.pad, source, amounts, mode=mode)
+        padding = (0, 0)
     return interpreter.call(torch.conv2d, source, weight, bias, padding=padding)
-
-
-def evaluate(expression: LazyExpression[Tensor]) -> Tensor:
-    """Compute what an expression describes, with the operations that it was written down from.
-
-    Parameters
-    ----------
-    expression : LazyExpression of Tensor
-        The image.
-
-    Returns
-    -------
-    Tensor, shape (N, C, H, W)
-    """
-    images = [
-        part.source
-        if part.scale == 1
-        else functional.interpolate(part.source, scale_factor=part.scale, mode="nearest")
-        for part in expression.parts
-    ]
-    image = images[0] if len(images) == 1 else torch.cat(images, 1)
-    if expression.padding:
-        mode = "constant" if expression.padding_mode == "zeros" else expression.padding_mode
-        image = functional.pad(image, [expression.padding] * 4, mode=mode)
-    return image

@@ -46,11 +46,15 @@ def fuse(
 ) -> FuseReport:
     """Replace nearest-neighbour upsampling and convolution in a model by an exact faster form.
 
-    Found are ``nn.Upsample`` and ``F.interpolate``, then padding, then ``nn.Conv2d`` or ``F.conv2d``; in
-    containers, in classes with control flow of their own, with activations in between, and with channels
-    concatenated in between (the decoder of a U-Net). Also transposed convolutions with few output channels,
-    where they are faster as sub-pixel convolutions (see `conversion`). Everything that would not be exact is
-    left alone, and the report says why.
+    Found are ``nn.Upsample``, ``F.interpolate``, ``torch.ops.aten.upsample_nearest2d``, ``repeat_interleave``
+    along rows and along columns, and ``expand`` with ``reshape``; then padding; then ``nn.Conv2d`` or
+    ``nn.Conv3d`` (upsampled in rows and columns, or in time too), or their functions. They are found in containers
+    and in classes with control flow of their own, with casts, activations, also in place, and products of the
+    upsampled tensor with functions of itself in between, with channels concatenated in between (the decoder of a
+    U-Net), and with frames of a video that become images and back. Any padding of zeros, edges or the other side
+    will do, and kernels may be even. Also transposed convolutions with few output channels, where they are faster
+    as sub-pixel convolutions (see `conversion`). Everything that would not be exact is left alone, and the report
+    says why.
 
     Parameters
     ----------

@@ -5,29 +5,29 @@ Exact by construction: what it cannot prove, torch does. An `Interceptor` shows 
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.overrides import _get_current_function_mode_stack
+from torch import Tensor
 
 from deconvbench.networks.fusion import calls
+from deconvbench.networks.fusion.answers import can_view, cast_like, is_laid_out, is_operand, name_call
 from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, make_plain
-from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression, Match, name_resizing
+from deconvbench.networks.fusion.evaluation import evaluate
+from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression
 from deconvbench.networks.fusion.history import FastWay, Replay, are_hooks_active, join_ways
 from deconvbench.networks.fusion.listening import SessionListener
 from deconvbench.networks.fusion.maps import Map, Root, cut, find_meta
-from deconvbench.networks.fusion.purity import HANDLES, is_harmless, split_inplace
+from deconvbench.networks.fusion.purity import split_inplace
 from deconvbench.networks.fusion.recorded import record_call, record_operation
-from deconvbench.networks.fusion.resizing import convolve, evaluate, explain_precision, is_faster, needs_strips
-from deconvbench.networks.fusion.rules import find_match, follow
+from deconvbench.networks.fusion.resizing import explain_precision, is_faster, needs_strips
+from deconvbench.networks.fusion.rules import find_convolution, follow
+from deconvbench.networks.fusion.tasks import ConvolutionTask, plan_task
 from deconvbench.networks.fusion.tensors import find_memory, find_tensors, is_usable
 from deconvbench.networks.fusion.weight_cache import WeightCache
-from deconvbench.upsamplers.fast.recording import UnrecordedMode, can_record_gradients, is_recorded
+from deconvbench.upsamplers.fast.recording import can_record_gradients
 
 
 class Session:
@@ -75,8 +75,8 @@ class Session:
             return None
         return value.map.expression if value.has_old_sources and value.has_own_history else None
 
-    def find_plain(self, value: Any) -> Tensor | None:
-        """Find an ordinary tensor; what stands for it in a graph of its own."""
+    def find_plain(self, value: Any, view: Callable[[Tensor], Tensor] | None = None) -> Tensor | None:
+        """Find an ordinary tensor, or a view of it; what stands for it in a graph of its own."""
         if isinstance(value, Deferred):
             value = value.compute(torch.cat, is_pure=True)
         if not is_usable(value) or (value.is_inference() and torch.is_grad_enabled()):
@@ -84,8 +84,25 @@ class Session:
             return None
         if self._exposed and find_memory(value) in self._exposed:
             return None
-        self._roots.append(cut(value))
+        self._roots.append(cut(value if view is None else view(value)))
         return self._roots[-1].leaf
+
+    def own(self, source: Tensor) -> Tensor:
+        """Copy what is upsampled or joined, as torch does: no write reaches what gradients are made of."""
+        if not can_record_gradients():
+            return source
+        copies = [root.copy() if root.leaf is source else root for root in self._roots]
+        owned = next(new.leaf for new, old in zip(copies, self._roots, strict=True) if new is not old)
+        self._roots = copies
+        return owned
+
+    def is_image(self, value: Any) -> bool:
+        """Whether something is a tensor."""
+        return isinstance(value, Tensor)
+
+    def find_strides(self, value: Any) -> tuple[Sequence[int], Sequence[int]] | None:
+        """Find the shape and the strides of an ordinary tensor."""
+        return (value.shape, value.stride()) if is_usable(value) else None
 
     def get_shape(self, value: Tensor) -> Sequence[int]:
         """Find a shape."""
@@ -94,6 +111,10 @@ class Session:
     def get_dtype(self, value: Tensor) -> torch.dtype:
         """Find a dtype."""
         return value.dtype
+
+    def get_device(self, value: Tensor) -> torch.device:
+        """Find a device."""
+        return value.device
 
     def settle(self, source: Tensor, function: Any, size: int, **options: Any) -> Tensor:
         """Convert a source to the dtype that a function answers in, which autocast may have changed."""
@@ -116,21 +137,31 @@ class Session:
         """Find where the transformed weight of some input channels is kept."""
         return None if self._weight_cache is None else self._weight_cache.find(weight, start, length)
 
-    def upsample(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def upsample(self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Defer an upsampling of a plain tensor, or return NotImplemented."""
         if are_hooks_active():
             # what is saved must be what torch saves, now and when it is computed again
             return NotImplemented
-        expression = self._follow(functional.interpolate, args, kwargs)
+        # others do more than to upsample
+        is_named = calls.KINDS[function] in {calls.INTERPOLATE, calls.RESIZE}
+        expression = self._follow(function, args, kwargs)
         if isinstance(expression, LazyExpression):
-            if self._observer is not None:
-                expression = replace(expression, upsamplings=(self._observer.begin(expression.parts[0].scale),))
-            return self._defer(expression, functional.interpolate, args, kwargs)
-        if self._observer is not None:
+            return self._defer(self._begin(expression, is_named=is_named), function, args, kwargs)
+        if self._observer is not None and is_named:
             self._observer.refuse(
-                expression or "it is not a plain nearest-neighbour upsampling", _name_resizing(args, kwargs)
+                expression or "it is not a plain nearest-neighbour upsampling",
+                name_call(function, args, kwargs),
             )
         return NotImplemented
+
+    def _begin(self, expression: LazyExpression[Tensor], *, is_named: bool = False) -> LazyExpression[Tensor]:
+        """Tell the observer of an upsampling, once rows and columns are upsampled, or where it says so itself."""
+        scales = [part.scales for part in expression.parts if part.scale > 1 or is_named]
+        if self._observer is None or expression.upsamplings or not scales:
+            return expression
+        rows, columns = scales[0]
+        name = rows if rows == columns else f"{rows}×{columns}"
+        return replace(expression, upsamplings=(self._observer.begin(name),))
 
     def _follow(
         self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -146,13 +177,11 @@ class Session:
         inputs = [
             tensor
             if not isinstance(tensor, Deferred)
-            else tensor.map.fill()
+            else tensor.compute(function, is_pure=True)
             if self.find_expression(tensor) is None
             else tensor.map
             for tensor in tensors
         ]
-        if can_record_gradients() and calls.KINDS[function] in {calls.INTERPOLATE, calls.JOIN}:
-            expression = self._own(expression)
         is_linear = calls.is_linear(function, len(inputs))
         make_map = partial(Map, expression, self._roots, call, inputs, is_linear=is_linear)
         deferred = defer(find_meta(expression), self, make_map)
@@ -160,17 +189,10 @@ class Session:
         self._pending.append(weakref.ref(deferred))
         return deferred
 
-    def _own(self, expression: LazyExpression[Tensor]) -> LazyExpression[Tensor]:
-        """Copy what is upsampled or joined, as torch does: no write reaches what gradients are made of."""
-        copies = {id(root.leaf): root.copy() for root in self._roots}
-        self._roots = list(copies.values())
-        return expression.map(lambda source: copies[id(source)].leaf if id(source) in copies else source)
-
-    def _list_waiting(self) -> list[Deferred]:
+    def _list_waiting(self) -> list[Any]:
         """List the deferred tensors that are alive and not ordinary ones, and forget the others."""
-        found = [deferred for reference in self._pending if isinstance(deferred := reference(), Deferred)]
-        self._pending = [weakref.ref(deferred) for deferred in found]
-        return found
+        self._pending = [reference for reference in self._pending if isinstance(reference(), Deferred)]
+        return [reference() for reference in self._pending]
 
     @property
     def is_waiting(self) -> bool:
@@ -192,6 +214,9 @@ class Session:
         if not given:
             return
         for deferred in self._list_waiting():
+            if not isinstance(deferred, Deferred):
+                # it became an ordinary tensor together with another
+                continue
             own = deferred.map
             if None in given or not own.find_memory().isdisjoint(given):
                 deferred.compute(function, is_pure=False)
@@ -216,63 +241,78 @@ class Session:
         self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
         """Answer a call with deferred tensors without computing them, or return NotImplemented."""
+        image = args[0] if args else None
+        function, args, kwargs, is_inplace = split_inplace(function, args, kwargs)
         if not self._is_open or function not in calls.KINDS or are_hooks_active():
             return NotImplemented
-        if function is torch.conv2d:
-            return self._convolve(args, kwargs)
-        image = args[0] if args else None
-        args, kwargs, is_inplace = split_inplace(function, args, kwargs)
+        if calls.KINDS[function] == calls.CONVOLVE:
+            return self._convolve(function, args, kwargs)
         if is_inplace and (not isinstance(image, Deferred) or not image.can_turn):
             return NotImplemented
-        if isinstance(image, Deferred) and _is_laid_out(image, function, args, kwargs):
+        if isinstance(image, Deferred) and is_laid_out(image, function, args, kwargs):
             return image
-        if function is functional.interpolate and not self._can_upsample(args, kwargs):
+        kind = calls.KINDS[function]
+        if kind == calls.CAST and isinstance(image, Tensor) and not isinstance(image, Deferred):
+            return cast_like(image, args, kwargs)
+        expression = self._follow(function, args, kwargs)
+        if kind in _UPSAMPLINGS and not isinstance(expression, LazyExpression):
             # what cannot be written down together may be one after the other
             named = compute(dict(kwargs), function, is_pure=True)
-            return self.upsample(compute(tuple(args), function, is_pure=True), named)
-        expression = self._follow(function, args, kwargs)
+            return self.upsample(function, compute(tuple(args), function, is_pure=True), named)
         if not isinstance(expression, LazyExpression):
             if expression is not None:
                 for deferred in find_deferred((*args, *kwargs.values())):
                     self._miss(deferred.map.expression, expression)
             return NotImplemented
-        if isinstance(image, Deferred) and expression is image.map.expression:
+        if not isinstance(image, Deferred):
+            return self._defer(self._begin(expression), function, args, kwargs)
+        return self._answer(image, expression, function, args, kwargs, is_inplace=is_inplace)
+
+    def _answer(
+        self,
+        image: Deferred,
+        expression: LazyExpression[Tensor],
+        function: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        is_inplace: bool,
+    ) -> Any:
+        """Answer a call of a deferred tensor whose result is known."""
+        if expression is image.map.expression:
             return image
-        deferred = self._defer(expression, function, args, kwargs)
-        if not isinstance(image, Deferred) or not is_inplace:
+        if is_inplace and find_meta(expression) != find_meta(image.map.expression):
+            # torch raises, or converts
+            return NotImplemented
+        if function is Tensor.view and not can_view(image, args, kwargs):
+            return NotImplemented
+        deferred = self._defer(self._begin(expression), function, args, kwargs)
+        if calls.KINDS[function] == calls.AXES:
+            # a view, as far as anybody can tell
+            deferred.share(image)
+        if not is_inplace:
             return deferred
         return image if image.turn_into(deferred) else NotImplemented
 
-    def _can_upsample(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-        """Whether the argument of an upsampling is deferred, and its expression can be upsampled."""
-        call = calls.read_call(functional.interpolate, args, kwargs)
-        is_known = isinstance(call, calls.UpsampleCall) and self.find_expression(call.image) is not None
-        return is_known and isinstance(self._follow(functional.interpolate, args, kwargs), LazyExpression)
-
-    def _convolve(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        found = find_match(args, kwargs, self, _is_operand)
+    def _convolve(  # noqa: PLR0911 -- one return for each reason
+        self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        found = find_convolution(function, args, kwargs, self, is_operand)
         if found is None:
             return NotImplemented
-        call, expression, match = found
-        if isinstance(match, str):
-            self._miss(expression, f"the convolution after it: {match}")
+        call, expression = found
+        task = plan_task(function, call, expression, is_limited=self._max_memory is not None)
+        if isinstance(task, str):
+            self._miss(expression, f"the convolution after it: {task}")
             return NotImplemented
         dtypes = {tensor.dtype for tensor in (call.image, call.weight, call.bias) if tensor is not None}
         is_autocast = torch.is_autocast_enabled(call.image.device.type) and torch.float64 not in dtypes
         if len(dtypes) > 1 and not is_autocast:
             return NotImplemented
-        is_cut = self._is_cut(expression, match, call)
-        objection = None if is_cut else explain_precision(expression, match, call.weight, call.bias)
-        # an observer wants to know what is exact, at other sizes too
-        if not is_cut and objection is None and (self._observer is None or match.kernel_size == 1):
-            is_prepared = self.find_prepared(call.weight, 0, call.weight.shape[1]) is not None
-            is_computed = call.image.is_computed
-            if not is_faster(expression, match, call.weight, is_prepared=is_prepared, is_computed=is_computed):
-                objection = "a 1×1 convolution after it would not be faster before it"
+        objection = self._explain_slowness(task, call)
         if objection is not None:
             self._miss(expression, objection)
             return NotImplemented
-        self.has_gained = True
         options: tuple[Any, ...] = (call.stride, call.padding, call.dilation, call.groups)
         operands = [call.weight] if call.bias is None else [call.weight, call.bias]
         is_recorded = can_record_gradients()
@@ -281,29 +321,51 @@ class Session:
             cut(operand) if is_recorded and operand.requires_grad else Root(operand, operand)
             for operand in operands
         ]
-        weight, bias = roots[0].leaf, roots[1].leaf if len(roots) > 1 else None
-        answer = convolve(expression, match, weight, bias, self, self._max_memory)
+        answer = task.run(roots[0].leaf, roots[1].leaf if len(roots) > 1 else None, self, self._max_memory)
+        if answer is None:
+            return NotImplemented
+        self.has_gained = True
         if self._observer is not None:
-            plain = torch.conv2d(evaluate(expression), call.weight, call.bias, *options)
+            plain = function(evaluate(expression), call.weight, call.bias, *options)
             fast = evaluate(answer) if isinstance(answer, LazyExpression) else answer
-            self._observer.fuse(expression, match, plain, fast)
+            self._observer.fuse(expression, task.match, plain, fast)
         if isinstance(answer, LazyExpression):
             self._roots = [root for root in roots if root.leaf is not root.tensor]
-            return self._defer(answer, torch.conv2d, (call.image, call.weight, call.bias, *options), {})
-        return self._join(answer, call.image.map, roots, options) if answer.requires_grad else answer
+            return self._defer(answer, function, (call.image, call.weight, call.bias, *options), {})
+        if not answer.requires_grad:
+            return answer
+        return self._join(function, answer, call.image.map, roots, options)
 
-    def _is_cut(self, expression: LazyExpression[Tensor], match: Match, call: calls.ConvolveCall) -> bool:
-        """Whether a convolution works in row strips, whatever is fastest or as precise as a whole."""
+    def _explain_slowness(self, task: ConvolutionTask, call: calls.ConvolveCall) -> str | None:
+        """Say why torch's own convolution is as precise and faster, or None where it is not."""
+        if self._is_cut(task, call):
+            # whatever is fastest or as precise as a whole
+            return None
+        objection = explain_precision(task.image, task.match, task.weight, call.bias)
+        # an observer wants to know what is exact, at other sizes too
+        if objection is None and (self._observer is None or task.match.kernel_size == 1):
+            is_prepared = self.find_prepared(task.weight, 0, task.weight.shape[1]) is not None
+            is_computed = call.image.is_computed
+            if not is_faster(
+                task.image, task.match, task.weight, is_prepared=is_prepared, is_computed=is_computed
+            ):
+                objection = "a 1×1 convolution after it would not be faster before it"
+        return objection
+
+    def _is_cut(self, task: ConvolutionTask, call: calls.ConvolveCall) -> bool:
+        """Whether a convolution works in row strips."""
         if self._max_memory is None or call.image.is_computed:
             return False
         limit = self._max_memory if self._observer is None else 0
-        return needs_strips(expression, match, call.weight, call.bias, limit)
+        return needs_strips(task.image, task.match, task.weight, call.bias, limit)
 
-    def _join(self, y: Tensor, image: Map, operands: Sequence[Root], options: Sequence[Any]) -> Tensor:
+    def _join(
+        self, function: Any, y: Tensor, image: Map, operands: Sequence[Root], options: Sequence[Any]
+    ) -> Tensor:
         """Give a fast convolution its place in the graph of gradients."""
         count = 1 + len(operands)
         options = options if count > 2 else (None, *options)
-        recorded = record_operation(torch.conv2d, count, options, y.device.type)
+        recorded = record_operation(function, count, options, y.device.type)
         replay = Replay(recorded, [image, *([None] * len(operands))], is_linear=False)
         leaves = [*(operand.leaf for operand in operands), *(root.leaf for root in image.roots)]
         way = FastWay(y, leaves, replay, image)
@@ -327,73 +389,12 @@ class Session:
         plain = make_plain(output)
         self._is_open = False
         for deferred in self._list_waiting():
-            deferred.compute(None, is_pure=False)
+            if isinstance(deferred, Deferred):
+                deferred.compute(None, is_pure=False)
         self._pending.clear()
         self._kept.clear()
         return plain
 
 
-def _name_resizing(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    call = calls.read_call(functional.interpolate, args, kwargs)
-    if not isinstance(call, calls.UpsampleCall) or not isinstance(call.image, Tensor):
-        return "upsampling"
-    return name_resizing(call, call.image.shape)
-
-
-def _is_laid_out(image: Deferred, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether a call asks for an order in memory that an image has; then torch returns the image itself."""
-    if calls.KINDS[function] != calls.LAYOUT:
-        return False
-    layout = kwargs.get("memory_format", args[1] if len(args) > 1 else torch.contiguous_format)
-    return image.is_contiguous(memory_format=layout)
-
-
-def _is_operand(value: Any) -> bool:
-    # a subclass has code of its own, which must run
-    return type(value) in {Tensor, nn.Parameter} and value.dtype in calls.DTYPES
-
-
-class Interceptor(UnrecordedMode):
-    """Shows a session every function of torch that is called while it is active, in one thread.
-
-    Parameters
-    ----------
-    session : Session
-        Whom.
-    """
-
-    def __init__(self, session: Session) -> None:
-        super().__init__()
-        self.session = session
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        """Stop; after an error no write is seen any more, so that what is left is computed."""
-        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call] # torch has no types here
-        if kind is not None:
-            # the error that is under way is the one to see
-            with suppress(RuntimeError):
-                self.session.close(None)
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Call a function, or answer for it."""
-        named = kwargs or {}
-        session = self.session
-        if func is functional.interpolate and not any(True for _ in find_deferred((*args, *named.values()))):
-            answer = session.upsample(args, named)
-            if answer is not NotImplemented:
-                return answer
-        else:
-            if session.is_waiting and not is_harmless(func, args, named):
-                session.protect(args, named, func)
-            if func in HANDLES:
-                session.expose(args, named)
-        return func(*args, **named)
-
-
-def may_intercept(*values: Any) -> bool:
-    """Whether a session may start here for such arguments: nobody records, and no other session in this thread."""
-    if is_recorded(*values):
-        return False
-    return not any(isinstance(mode, Interceptor) for mode in _get_current_function_mode_stack())  # type: ignore[no-untyped-call] # torch has no types here
+# what upsamples by any name
+_UPSAMPLINGS = frozenset({calls.INTERPOLATE, calls.RESIZE, calls.REPEAT})

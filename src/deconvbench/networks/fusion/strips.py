@@ -128,7 +128,7 @@ def _read_link(modules: Sequence[nn.Module], index: int) -> Link | None:  # noqa
 
 def _read_upsampling(modules: Sequence[nn.Module], index: int) -> Link | None:
     chain = find_chain(modules, index)
-    if isinstance(chain, Chain):
+    if isinstance(chain, Chain) and not chain.match.padding:
         (piece,) = chain.match.pieces
         return _link(
             modules[index : chain.stop],

@@ -22,6 +22,12 @@ def is_usable(image: Any) -> bool:
     )
 
 
+def lay_out(y: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
+    """Give a tensor the strides that torch gives to a new one, also along axes where they make no difference."""
+    expected = torch.empty(y.shape, device="meta", memory_format=layout)
+    return y if y.stride() == expected.stride() else y.clone(memory_format=layout)
+
+
 def find_tensors(values: Sequence[Any]) -> list[Tensor]:
     """Find the tensors among arguments, and in lists, tuples and dicts of them."""
     found: list[Tensor] = []

@@ -13,12 +13,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from deconvbench.networks.frames import FrameStack
-from deconvbench.networks.fusion.calls import (
-    CONVOLVE_NAMES,
-    INTERPOLATE_NAMES,
-    POINTWISE_FUNCTIONS,
-    bind_arguments,
-)
+from deconvbench.networks.fusion.calls import CONVOLVE_NAMES, INTERPOLATE_NAMES, bind_arguments
+from deconvbench.networks.fusion.functions import ACTIVATIONS
 from deconvbench.networks.fusion.observation import find_tensors
 from deconvbench.networks.inspection.layouts import LAYOUT_FUNCTIONS, Chain, Layout, Step, read_layout
 
@@ -41,7 +37,7 @@ _NAMES: Mapping[str, Sequence[str]] = {
     "fold": ("input", "output_size", "kernel_size", "dilation", "padding", "stride"),
 }
 _POINTWISE = frozenset(
-    {getattr(function, "__name__", "") for function in POINTWISE_FUNCTIONS}
+    {getattr(function, "__name__", "") for function in ACTIVATIONS}
     | {"relu_", "leaky_relu_", "elu_", "silu_", "hardtanh_", "clamp", "clamp_", "prelu", "dropout", "to", "float"}
 )
 # of the functions of a chain those after which every value is where it was
