@@ -16,6 +16,7 @@ import typer
 from deconvbench import __version__
 from deconvbench.cli.commits import compare_commits
 from deconvbench.cli.images import score
+from deconvbench.cli.merge import merge
 from deconvbench.cli.networks import audit
 from deconvbench.cli.recommendation import recommend
 from deconvbench.cli.report import compare, report
@@ -70,6 +71,7 @@ for command in (
     audit,
     compare,
     compare_commits,
+    merge,
     selftest,
     validate,
     train,

@@ -6,10 +6,14 @@ The only module of the report that touches files.
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
+from deconvbench.analysis.machines import MachineComparison, compare_machines, lay_out_machines
 from deconvbench.analysis.results import derive_results
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error, quote, suggest
 from deconvbench.plots.article import draw_article_figures
 from deconvbench.plots.gallery import FIGURE_FORMATS, TRADEOFF_METRICS, draw_all, encode_figures, encode_for_paper
+from deconvbench.plots.overlay import draw_overlay
 from deconvbench.records.metrics import check_metrics
 from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, read_run_info
 from deconvbench.report.article_page import render_article
@@ -20,10 +24,13 @@ from deconvbench.system.paths import check_path, make_absolute
 from deconvbench.system.reading import read_file
 from deconvbench.system.writing import write_files, write_whole
 from deconvbench.tables.files import build_tables, encode_tables, read_tables
+from deconvbench.tables.frames import encode_csv
 from deconvbench.tables.trained import Trained, describe_trained, find_target_level, load_shipped
 
 FIGURES_NAME = "figures"
 REPORT_NAME = "report.html"
+# of runs of several machines: each case on each of them
+MACHINES_NAME = "machines.csv"
 
 
 def write_report(
@@ -80,9 +87,13 @@ def write_report(
     else:
         tables = read_tables(run_dir, trained)
     results = derive_results(tables)
+    machines = compare_machines(tables.table, run_info)
     claims = _read_claims(run_dir / CLAIMS_NAME)
     found = trained or Trained()
     drawn = draw_all(results, metrics=chosen, target_level=find_target_level(found)) | draw_article_figures(found)
+    if machines is not None:
+        files[MACHINES_NAME] = encode_csv(lay_out_machines(machines))
+        drawn |= _draw_machines(machines)
     pictures = encode_figures(drawn)
     for kind in dict.fromkeys(figures):
         encoded = pictures if kind == "png" else encode_for_paper(drawn, kind)
@@ -99,6 +110,7 @@ def write_report(
         shipped=load_shipped(),
         article_address=own.name if own else "",
         has_files=target is None,
+        machines=machines,
     )
     pages = {target or folder / REPORT_NAME: page}
     if own is not None:
@@ -117,6 +129,10 @@ def write_report(
         for path, text in pages.items():
             write_whole(path, text.encode(), parents=True)
     return target or run_dir / REPORT_NAME
+
+
+def _draw_machines(machines: MachineComparison) -> dict[str, Figure]:
+    return {"machines": draw_overlay(machines.overlaid, machines.names)} if machines.shares_cases else {}
 
 
 def name_article(page: Path) -> Path | None:

@@ -149,6 +149,8 @@ def reopen_folder(
         If another run holds the folder, or it cannot be written.
     """
     info = read_run_info(folder)
+    if info.get("merged"):
+        raise RunFolderError(f"--resume: {folder} was merged from other runs; resume those, and merge them again")
     try:
         plan = Plan.from_dict(info)
         differences = name_differences(info["environment"], describe_children(environment, plan.conditions))

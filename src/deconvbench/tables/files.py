@@ -109,8 +109,27 @@ def build_tables(run_dir: Path, trained: Trained | None = None) -> Tables:
     RunFolderError
         As `read_journal`.
     """
-    content = read_journal_bytes(run_dir)
-    journal = read_bulk(content, str(run_dir / JOURNAL_NAME))
+    return lay_out_journal(read_journal_bytes(run_dir), str(run_dir / JOURNAL_NAME), trained)
+
+
+def lay_out_journal(content: bytes, where: str, trained: Trained | None = None) -> Tables:
+    """Build the frames of a run from the bytes of its journal.
+
+    Parameters
+    ----------
+    content : bytes
+        The whole file; a torn last line does not count.
+    where : str
+        The file's name, for messages.
+    trained : Trained, optional
+        As for `write_tables`.
+
+    Raises
+    ------
+    RunFolderError
+        If a finished line is not a record.
+    """
+    journal = read_bulk(content, where)
     table = lay_out_table(journal.measured, journal.others)
     return Tables(
         table=table,
