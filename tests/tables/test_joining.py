@@ -31,7 +31,8 @@ def make_part(name: str, records: list[AnyRecord] | None = None, **info: Any) ->
 def describe_again(joined: Joined, name: str = "merged") -> Part:
     """A part that is itself the outcome of a merge."""
     entries = [
-        {**origin.facts, "id": origin.id, "replicates": sorted(origin.numbers.items())} for origin in joined.origins
+        {**origin.facts, "id": origin.id, "replicates": sorted(origin.numbers.items())}
+        for origin in joined.origins
     ]
     return Part(name=name, info={"merged": entries}, content=joined.content)
 
@@ -95,7 +96,9 @@ def test_merging_merged_runs_again_changes_nothing() -> None:
 def test_copies_that_were_both_continued_are_refused() -> None:
     records = make_machine_records("a")
     other = [*records[:-1], make_record(case=records[-1].case, replicate=2, machine_id="a")]  # type: ignore[union-attr]
-    with pytest.raises(UsageError, match=r"^x and y are copies of one run, but differ in bicubic_conv-k3.*replicate 2"):
+    with pytest.raises(
+        UsageError, match=r"^x and y are copies of one run, but differ in bicubic_conv-k3.*replicate 2"
+    ):
         join_parts([make_part("x", records, created_at=""), make_part("y", other, created_at="")])
 
 
@@ -107,7 +110,10 @@ def test_of_two_lines_of_one_journal_on_one_measurement_the_later_counts() -> No
 
 
 def test_artifacts_are_kept_once_and_the_largest_rounding_error() -> None:
-    good, failed = make_quality(metrics={"phase_ripple": 0.5}), make_quality(status="error", message="x", metrics={})
+    good, failed = (
+        make_quality(metrics={"phase_ripple": 0.5}),
+        make_quality(status="error", message="x", metrics={}),
+    )
     parts = [
         make_part("a", [failed, make_numerics(numerical_error=1e-7), make_record()]),
         make_part("b", [good, make_numerics(numerical_error=3e-7), make_record()]),
@@ -123,7 +129,12 @@ def test_artifacts_are_kept_once_and_the_largest_rounding_error() -> None:
 
 
 def test_interleaved_timings_are_renumbered_too() -> None:
-    joined = join_parts([make_part(name, [replace(make_speedup_record(make_case()), total_s=float(index))]) for index, name in enumerate("ab")])
+    joined = join_parts(
+        [
+            make_part(name, [replace(make_speedup_record(make_case()), total_s=float(index))])
+            for index, name in enumerate("ab")
+        ]
+    )
     assert [r.replicate for r in decode_journal(joined.content, "journal")] == [0, 1]  # type: ignore[union-attr]
 
 
@@ -205,5 +216,10 @@ def test_the_work_grows_with_the_lines_and_not_with_their_square(monkeypatch: py
     monkeypatch.setattr(bulk, "decode_journal", lambda *_: pytest.fail("a journal in order is read in bulk"))
     for parts in (2, 4, 8):
         counts.update(cut=0, digest=0)
-        join_parts([make_part(f"m{n}", [make_record(machine_id=f"m{n}", replicate=r) for r in range(9)]) for n in range(parts)])
+        join_parts(
+            [
+                make_part(f"m{n}", [make_record(machine_id=f"m{n}", replicate=r) for r in range(9)])
+                for n in range(parts)
+            ]
+        )
         assert counts == {"cut": 9 * parts, "digest": 9 * parts}

@@ -184,7 +184,7 @@ def _name_stacks(
 
 
 def _list_words(stack: tuple[str, str, str], environment: Mapping[str, Any]) -> Iterator[str]:
-    """What names a machine, the most telling first."""
+    """List what names a machine, the most telling first."""
     machine, torch_version, policy = stack
     hardware = list_hardware({**environment, "machine_id": None, "memory_bytes": None})
     yield tidy_line(", ".join(hardware)) or f"machine {machine[:_ID_CHARACTERS]}" * bool(machine)

@@ -13,7 +13,7 @@ class Versioned(TypedDict, total=False):
 
 
 class MergedRun(TypedDict, total=False):
-    """One run of those that a merged run was made of: what is kept of its own ``run.json``, and what became of it."""
+    """One of the runs that a merged run was made of: what is kept of its ``run.json``, and what became of it."""
 
     # the same for every copy of the run, however far it had got
     id: Required[str]

@@ -98,9 +98,7 @@ def _view_table(comparison: MachineComparison) -> TableView:
         )
         own = [agreement for agreement in comparison.agreements if machine.name in agreement.runs]
         rows.append((*map(write_text, texts), _write_agreements(machine.name, own)))
-    return TableView(
-        headings=headings, rows=tuple(rows), left_out=max(len(comparison.machines) - _MOST_ROWS, 0)
-    )
+    return TableView(headings=headings, rows=tuple(rows), left_out=max(len(comparison.machines) - _MOST_ROWS, 0))
 
 
 def _write_agreements(name: str, agreements: list[Agreement]) -> Cell:

@@ -1,11 +1,12 @@
 """Journals of several runs as one: every measurement once, replicates numbered anew.
 
-A run is known by an id that all its copies share, however far each had got, and a measurement by run, replicate and
-what was measured; so the parts may overlap, be interrupted, or be merged runs themselves. Reads each line once, and
-keeps it as it is but for the number of its replicate. Takes bytes and gives bytes; knows no folders.
+A run is known by an id that all its copies share, however far each had got, and a measurement by run, replicate
+and what was measured; so the parts may overlap, be interrupted, or be merged runs themselves. Reads each line
+once, and keeps it as it is but for the number of its replicate. Takes bytes and gives bytes; knows no folders.
 """
 
 import codecs
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from deconvbench.errors import RunFolderError, UsageError
+from deconvbench.errors import RunFolderError, UsageError, quote
 from deconvbench.records.metrics import METRICS
 from deconvbench.records.pairs import PairRecord
 from deconvbench.records.record import (
@@ -117,13 +118,15 @@ class _Line:
         return hashlib.blake2b(self.head + b"\0" + self.tail, digest_size=16).digest()
 
 
-def join_parts(parts: Sequence[Part]) -> Joined:
+def join_parts(parts: Sequence[Part], machine: str = "") -> Joined:
     """Join the journals of several runs.
 
     Parameters
     ----------
     parts : sequence of Part
         Merged runs may be among them; several may hold the same measurements.
+    machine : str
+        Keep what was measured on this one alone, by its id or the beginning of it; empty keeps all.
 
     Returns
     -------
@@ -136,17 +139,21 @@ def join_parts(parts: Sequence[Part]) -> Joined:
     RunFolderError
         If a line is not a record.
     UsageError
-        If a part holds a comparison of commits or no measurement, or two copies of one run differ in one.
+        If a part holds a comparison of commits or no measurement, two copies of one run differ in one, or nothing
+        was measured on `machine`.
     """
-    joiner = _Joiner()
+    joiner = _Joiner(machine)
     for part in parts:
         joiner.add(part)
+    if machine and not joiner.lines:
+        known = ", ".join(joiner.left_out) or "none"
+        raise UsageError(f"--machine: {quote(machine)} is not the id of a machine in these runs: {known}")
     lines = [encode_record(record).encode() for record in joiner.shared.values()]
     # what is written now is sorted as a run would have it: replicate by replicate
     lines += [line for number in sorted(joiner.lines) for line in joiner.lines[number]]
     return Joined(
         content=b"".join(line + b"\n" for line in lines),
-        origins=list(joiner.origins.values()),
+        origins=[origin for origin in joiner.origins.values() if origin.records or not machine],
         repeated=joiner.repeated,
         notes=joiner.list_notes(),
     )
@@ -155,7 +162,9 @@ def join_parts(parts: Sequence[Part]) -> Joined:
 class _Joiner:
     """What was taken so far: every measurement by its origin, its replicate and what was measured."""
 
-    def __init__(self) -> None:
+    def __init__(self, machine: str) -> None:
+        self.machine = machine
+        self.left_out: dict[str, None] = {}
         self.origins: dict[str, Origin] = {}
         self.shared: dict[_Topic, QualityRecord | NumericsRecord] = {}
         self.lines: dict[int, list[bytes]] = {}
@@ -171,6 +180,9 @@ class _Joiner:
         found: dict[tuple[str, int, _Topic], _Line] = {}
         order: dict[tuple[str, int], int] = {}
         for line in lines:
+            if not line.machine_id.startswith(self.machine):
+                self.left_out[line.machine_id] = None
+                continue
             origin, number = places.find(line.number)
             order[origin.id, number] = line.number
             # of two lines of one journal on the same measurement the later counts
@@ -181,7 +193,7 @@ class _Joiner:
             self._take(self.origins[identity], number, topic, line, part)
         for record in others:
             self._share(record)
-        if not found and not others:
+        if not lines and not others:
             raise UsageError(f"{part.name}: its journal has no finished line, so there is nothing to merge")
 
     def _open_part(self, part: Part) -> "_Places":
@@ -237,9 +249,8 @@ class _Joiner:
         elif isinstance(record, NumericsRecord) and isinstance(known, NumericsRecord):
             if (record.numerical_error or 0.0) > (known.numerical_error or 0.0):
                 self.shared[record.key] = record
-        elif isinstance(record, QualityRecord) and isinstance(known, QualityRecord):
-            if not _agree(known, record):
-                self._differing[record.upsampler] = None
+        elif isinstance(record, QualityRecord) and not _agree(known, record):
+            self._differing[record.upsampler] = None
 
     def list_notes(self) -> list[str]:
         """List what a reader must know of the whole."""
@@ -352,10 +363,9 @@ def _cut_line(line: bytes, topic: _Topic, machine_id: str, where: str) -> _Line:
     is_old = topic[0] == Record.KIND and not all(name in line for name in _LATER_FIELDS)
     found = _NUMBER.search(line)
     if is_old or found is None or _NUMBER.search(line, found.end()) is not None:
-        try:
+        # numbers that JSON has no word for stay as another program wrote them
+        with contextlib.suppress(ValueError):
             line = encode_record(_decode(line, where)).encode()
-        except ValueError:  # numbers that JSON has no word for stay as another program wrote them
-            pass
         found = _NUMBER.search(line)
     if found is None:
         raise RunFolderError(f"{where}: has no replicate that could be numbered anew")
@@ -363,8 +373,9 @@ def _cut_line(line: bytes, topic: _Topic, machine_id: str, where: str) -> _Line:
     return _Line(topic, int(line[start:end]), line[:start], line[end:].rstrip(b"\r"), machine_id)
 
 
-def _agree(first: QualityRecord, second: QualityRecord) -> bool:
+def _agree(first: QualityRecord | NumericsRecord, second: QualityRecord) -> bool:
     """Say whether two measurements of the same artifacts are the same but for rounding."""
+    assert isinstance(first, QualityRecord)  # their keys begin with the kind
     for name in dict.fromkeys(chain(first.metrics, second.metrics)):
         one, other = first.metrics.get(name), second.metrics.get(name)
         if one is None or other is None or name not in METRICS:

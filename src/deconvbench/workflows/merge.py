@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from deconvbench.errors import RunFolderError, UsageError, quote
 from deconvbench.records.run_folder import (
     JOURNAL_NAME,
@@ -20,7 +22,7 @@ from deconvbench.records.run_folder import (
     read_run_info,
 )
 from deconvbench.runner.plan import format_now
-from deconvbench.system.paths import check_contents, check_path, make_absolute, make_folder
+from deconvbench.system.paths import check_contents, check_path, make_folder
 from deconvbench.system.texts import tidy_line
 from deconvbench.system.writing import write_files
 from deconvbench.tables.files import encode_tables, lay_out_journal
@@ -57,7 +59,9 @@ class Merged:
     notes: tuple[str, ...]
 
 
-def merge_runs(runs: Sequence[str | Path], out: str | Path, *, force: bool = False) -> Merged:
+def merge_runs(
+    runs: Sequence[str | Path], out: str | Path, *, machine: str | None = None, force: bool = False
+) -> Merged:
     """Merge runs into a new run folder.
 
     Parameters
@@ -66,27 +70,32 @@ def merge_runs(runs: Sequence[str | Path], out: str | Path, *, force: bool = Fal
         Two run folders at least, of any grids and machines; interrupted and merged ones may be among them.
     out : str or Path
         The new folder.
+    machine : str, optional
+        Keep what one machine has measured, by its id or the beginning of it; one run is enough then.
     force : bool
         Take a folder that holds files of others too.
 
     Raises
     ------
     UsageError
-        If there are fewer than two runs, one is given twice or is also `out`, or they cannot be joined
-        (`deconvbench.tables.joining.join_parts`).
+        If there are fewer than two runs, one is given twice or is also `out`, nothing was measured on `machine`,
+        or they cannot be joined (`deconvbench.tables.joining.join_parts`).
     RunFolderError
         If a folder holds no run that this version reads, or `out` holds one already.
     SurroundingsError
         If the folder cannot be written.
     """
-    folders = [make_absolute(check_path(run, "merge")) for run in runs]
-    target = make_absolute(check_path(out, "--out"))
-    _check_folders(folders, target)
+    folders = [check_path(run, "merge") for run in runs]
+    target = check_path(out, "--out")
+    if machine is not None and not machine.strip():
+        raise UsageError("--machine: is empty; give the id of a machine, or the beginning of it")
+    _check_folders(folders, target, least=2 if machine is None else 1)
     check_contents(target, _OWN_NAMES, force=force)
     _refuse_run(target)
     names = _name_parts(folders)
-    joined = join_parts([_read_part(*pair) for pair in zip(folders, names, strict=True)])
-    info = _describe(joined, [*names, "--out", tidy_line(target.name)])
+    joined = join_parts([_read_part(*pair) for pair in zip(folders, names, strict=True)], machine or "")
+    asked = [] if machine is None else ["--machine", machine]
+    info = _describe(joined, [*names, *asked, "--out", tidy_line(target.resolve().name)])
     tables = lay_out_journal(joined.content, str(target / JOURNAL_NAME))
     files = {JOURNAL_NAME: joined.content, RUN_NAME: encode_run_info(info), **encode_tables(tables)}
     make_folder(target, "--out")
@@ -94,18 +103,20 @@ def merge_runs(runs: Sequence[str | Path], out: str | Path, *, force: bool = Fal
         _refuse_run(target)  # another run may have come first
         write_files(target, files)
     return Merged(
-        folder=Path(out),
+        folder=target,
         runs=len(joined.origins),
         machines=_list_machines(joined.origins),
         records=sum(origin.records for origin in joined.origins),
         repeated=joined.repeated,
-        notes=(*joined.notes, *_list_notes(joined.origins)),
+        notes=(*joined.notes, *_list_notes(joined.origins), *_note_gaps(tables.table)),
     )
 
 
-def _check_folders(folders: Sequence[Path], target: Path) -> None:
-    if len(folders) < 2:
-        raise UsageError(f"merge: {len(folders)} run given; at least two are needed")
+def _check_folders(folders: Sequence[Path], target: Path, least: int) -> None:
+    if len(folders) < least:
+        raise UsageError(
+            f"merge: {len(folders)} run given; at least two are needed, or one with --machine to take that out"
+        )
     real = [folder.resolve() for folder in folders]
     for index, folder in enumerate(real):
         if folder in real[:index]:
@@ -148,7 +159,9 @@ def _describe(joined: Joined, words: Sequence[str]) -> dict[str, Any]:
         "measuring_share": None,
         "resumed": [],
         "grid": grids[0] if all(grid == grids[0] for grid in grids) else {"name": _name_grids(grids)},
-        **{name: _find_common([found.get(name) for found in facts]) for name in ("seed", "baseline", "conditions")},
+        **{
+            name: _find_common([found.get(name) for found in facts]) for name in ("seed", "baseline", "conditions")
+        },
         "command": ["deconvbench", "merge", *words],
         "environment": _join_environments(joined.origins),
         "merged": [_describe_origin(origin) for origin in joined.origins],
@@ -196,6 +209,18 @@ def _intersect(mappings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _list_machines(origins: Sequence[Origin]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(machine for origin in origins for machine in origin.machine_ids))
+
+
+def _note_gaps(table: pd.DataFrame) -> list[str]:
+    """Say how many cases lack a machine: latencies over different machines must not be set side by side."""
+    machines = table.groupby("case_id", sort=False)["machine_id"].nunique()
+    lacking = int((machines < table["machine_id"].nunique()).sum())
+    if not lacking:
+        return []
+    return [
+        f"{lacking} of {len(machines)} cases were not measured on every machine: compare them by their ratios, not"
+        " by latencies"
+    ]
 
 
 def _list_notes(origins: Sequence[Origin]) -> list[str]:
