@@ -10,8 +10,6 @@ import pytest
 import deconvbench
 from deconvbench.errors import DeconvbenchError, RunFolderError, UsageError
 from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, read_run_info
-from deconvbench.runner.environment import collect_environment
-from deconvbench.runner.folder import reopen_folder
 from deconvbench.tables.files import TABLE_NAME, read_tables, write_tables
 from deconvbench.workflows.merge import merge_runs
 from tests.made_machines import make_machine_records, write_machine, write_machines
@@ -137,12 +135,6 @@ def test_what_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [path.name for path in others.iterdir()] == ["notes.txt"]
     merge_runs([a, b], others, force=True)
     assert len(deconvbench.load(others)) == 36
-
-
-def test_a_merged_run_is_not_resumed(tmp_path: Path) -> None:
-    merge_runs(write_machines(tmp_path, "a", "b"), tmp_path / "m")
-    with pytest.raises(RunFolderError, match="m was merged from other runs; resume those, and merge them again"):
-        reopen_folder(tmp_path / "m", collect_environment(), anyway=True)
 
 
 class TestPooling:

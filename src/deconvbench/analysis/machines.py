@@ -120,7 +120,9 @@ def compare_machines(table: pd.DataFrame, run_info: Mapping[str, Any]) -> Machin
         machines=tuple(
             Machine(
                 name=name,
-                **dict(zip(_STACK, stack, strict=True)),
+                machine_id=stack[0],
+                torch_version=stack[1],
+                policy=stack[2],
                 hardware=_describe_hardware(environments.get(stack[0], {})),
                 cases=int(own["case_id"].nunique()),
                 replicates=int(own.groupby("case_id").size().max()),

@@ -6,6 +6,7 @@ how it is brought about: that is `runner.conditions` (a child's start) and `meas
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from deconvbench.system.texts import tidy_line
 
@@ -80,6 +81,7 @@ def describe_conditions(conditions: Conditions | None) -> str:
     return "; ".join(parts)
 
 
+@lru_cache(maxsize=256)  # of the rows of a table few differ
 def name_policy(text: str) -> str:
     """Take from the text of `describe_conditions` what must agree for times to be comparable.
 

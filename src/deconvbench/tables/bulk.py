@@ -74,7 +74,7 @@ def read_bulk(content: bytes, where: str) -> Journal:
         As `decode_journal`.
     """
     try:
-        with _pause_collector():
+        with pause_collector():
             return _read_in_order(content.removeprefix(codecs.BOM_UTF8), where)
     except (
         _NotInOrderError,
@@ -111,8 +111,8 @@ def is_usual_line(line: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def _pause_collector() -> Iterator[None]:
-    """Keep Python from looking for circles among hundreds of thousands of new lists, in which there are none."""
+def pause_collector() -> Iterator[None]:
+    """Keep Python from looking for cycles among hundreds of thousands of new lists, in which there are none."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -22,7 +22,7 @@ from deconvbench.system.paths import check_path
 from deconvbench.system.reading import read_file
 from deconvbench.system.texts import escape_controls
 from deconvbench.system.writing import write_files
-from deconvbench.tables.bulk import read_bulk
+from deconvbench.tables.bulk import Journal, read_bulk
 from deconvbench.tables.frames import decode_parquet, encode_csv, encode_parquet, make_frame, tidy_texts
 from deconvbench.tables.speedups import build_speedups
 from deconvbench.tables.table import build_quality, lay_out_table, summarise, summarise_quality
@@ -109,34 +109,29 @@ def build_tables(run_dir: Path, trained: Trained | None = None) -> Tables:
     RunFolderError
         As `read_journal`.
     """
-    return lay_out_journal(read_journal_bytes(run_dir), str(run_dir / JOURNAL_NAME), trained)
+    content = read_journal_bytes(run_dir)
+    return lay_out_tables(read_bulk(content, str(run_dir / JOURNAL_NAME)), digest_journal(content), trained)
 
 
-def lay_out_journal(content: bytes, where: str, trained: Trained | None = None) -> Tables:
-    """Build the frames of a run from the bytes of its journal.
+def lay_out_tables(journal: Journal, digest: str, trained: Trained | None = None) -> Tables:
+    """Lay out the frames of a run from what its journal holds.
 
     Parameters
     ----------
-    content : bytes
-        The whole file; a torn last line does not count.
-    where : str
-        The file's name, for messages.
+    journal : Journal
+        From `read_bulk`.
+    digest : str
+        Of the journal (`digest_journal`).
     trained : Trained, optional
         As for `write_tables`.
-
-    Raises
-    ------
-    RunFolderError
-        If a finished line is not a record.
     """
-    journal = read_bulk(content, where)
     table = lay_out_table(journal.measured, journal.others)
     return Tables(
         table=table,
         summary=summarise(table),
         quality=fill_qualities(build_quality(journal.others), table, trained),
         speedups=build_speedups(journal.others),
-        digest=digest_journal(content),
+        digest=digest,
     )
 
 

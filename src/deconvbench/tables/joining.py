@@ -10,12 +10,13 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
 from deconvbench.errors import RunFolderError, UsageError, quote
 from deconvbench.records.metrics import METRICS
+from deconvbench.records.origin import KEPT_FACTS, keep_facts
 from deconvbench.records.pairs import PairRecord
 from deconvbench.records.record import (
     AnyRecord,
@@ -26,7 +27,7 @@ from deconvbench.records.record import (
     decode_record,
     encode_record,
 )
-from deconvbench.tables.bulk import is_usual_line, read_bulk
+from deconvbench.tables.bulk import Journal, is_usual_line, pause_collector, read_bulk
 from deconvbench.tables.measured import Measured
 
 # in a line of JSON, quotation marks within a text are escaped, so this is never part of one
@@ -66,7 +67,7 @@ class Origin:
     id : str
         The same for every copy of the run.
     facts : dict
-        What is kept of its ``run.json``, by `describe_part` or an earlier merge.
+        What is kept of its ``run.json``, by `keep_facts` or an earlier merge.
     numbers : dict of int to int
         Its own number of each replicate, and the number in the joined run.
     records : int
@@ -90,6 +91,10 @@ class Joined:
     ----------
     content : bytes
         The journal.
+    measured : Measured
+        Its records of cases.
+    others : list of record
+        Those of every other kind.
     origins : list of Origin
         In the order of the parts; a run that several parts have is one.
     repeated : int
@@ -99,6 +104,8 @@ class Joined:
     """
 
     content: bytes
+    measured: Measured
+    others: list[AnyRecord]
     origins: list[Origin]
     repeated: int
     notes: list[str]
@@ -113,6 +120,8 @@ class _Line:
     head: bytes
     tail: bytes
     machine_id: str
+    # its place among the records of cases of its part, or the record itself where it is none of a case
+    what: int | SpeedupRecord
 
     def digest(self) -> bytes:
         return hashlib.blake2b(self.head + b"\0" + self.tail, digest_size=16).digest()
@@ -143,8 +152,9 @@ def join_parts(parts: Sequence[Part], machine: str = "") -> Joined:
         was measured on `machine`.
     """
     joiner = _Joiner(machine)
-    for part in parts:
-        joiner.add(part)
+    with pause_collector():
+        for part in parts:
+            joiner.add(part)
     if machine and not joiner.lines:
         known = ", ".join(joiner.left_out) or "none"
         raise UsageError(f"--machine: {quote(machine)} is not the id of a machine in these runs: {known}")
@@ -153,6 +163,8 @@ def join_parts(parts: Sequence[Part], machine: str = "") -> Joined:
     lines += [line for number in sorted(joiner.lines) for line in joiner.lines[number]]
     return Joined(
         content=b"".join(line + b"\n" for line in lines),
+        measured=Measured().join(*joiner.measured),
+        others=[*joiner.shared.values(), *joiner.speedups],
         origins=[origin for origin in joiner.origins.values() if origin.records or not machine],
         repeated=joiner.repeated,
         notes=joiner.list_notes(),
@@ -168,6 +180,8 @@ class _Joiner:
         self.origins: dict[str, Origin] = {}
         self.shared: dict[_Topic, QualityRecord | NumericsRecord] = {}
         self.lines: dict[int, list[bytes]] = {}
+        self.measured: list[Measured] = []
+        self.speedups: list[SpeedupRecord] = []
         self.repeated = 0
         self._digests: dict[tuple[str, int, _Topic], tuple[bytes, str]] = {}
         self._differing: dict[str, None] = {}
@@ -175,7 +189,8 @@ class _Joiner:
 
     def add(self, part: Part) -> None:
         """Take what a part has and those before it had not."""
-        lines, others = _read_part(part)
+        journal = read_bulk(part.content, part.name)  # which names the first line that is not a record
+        lines, others = _take_apart(part, journal)
         places = self._open_part(part)
         found: dict[tuple[str, int, _Topic], _Line] = {}
         order: dict[tuple[str, int], int] = {}
@@ -189,8 +204,16 @@ class _Joiner:
             found[origin.id, number, line.topic] = line
         for key in sorted(order, key=order.__getitem__):
             self._number(*key)
+        taken: dict[int, int] = {}
         for (identity, number, topic), line in found.items():
-            self._take(self.origins[identity], number, topic, line, part)
+            new = self._take(self.origins[identity], number, topic, line, part)
+            if new is not None and isinstance(line.what, SpeedupRecord):
+                self.speedups.append(replace(line.what, replicate=new))
+            elif new is not None and isinstance(line.what, int):
+                taken[line.what] = new
+        own = journal.measured.take([*taken])
+        own.columns["replicate"][:] = taken.values()
+        self.measured.append(own)
         for record in others:
             self._share(record)
         if not lines and not others:
@@ -200,11 +223,11 @@ class _Joiner:
         places = _Places(part.name, {})
         merged = part.info.get("merged")
         if not merged:
-            origin = self._open_origin(_identify(part), {**describe_part(part.info), "name": part.name})
+            origin = self._open_origin(_identify(part), {**keep_facts(part.info), "name": part.name})
             places.single = origin
             return places
         for entry in merged:
-            facts = {name: value for name, value in entry.items() if name in _KEPT or name == "name"}
+            facts = {name: value for name, value in entry.items() if name in KEPT_FACTS or name == "name"}
             origin = self._open_origin(str(entry["id"]), facts)
             places.numbers |= {new: (origin, own) for own, new in entry["replicates"]}
         return places
@@ -221,7 +244,8 @@ class _Joiner:
             numbers[own] = self._next
             self._next += 1
 
-    def _take(self, origin: Origin, number: int, topic: _Topic, line: _Line, part: Part) -> None:
+    def _take(self, origin: Origin, number: int, topic: _Topic, line: _Line, part: Part) -> int | None:
+        """Take a measurement; its replicate's new number, or None where it was there already."""
         key, digest = (origin.id, number, topic), line.digest()
         known = self._digests.get(key)
         if known is not None:
@@ -231,13 +255,14 @@ class _Joiner:
                     f" {number}: both were continued; name one of them"
                 )
             self.repeated += 1
-            return
+            return None
         self._digests[key] = (digest, part.name)
         new = origin.numbers[number]
         self.lines.setdefault(new, []).append(b"%s%d%s" % (line.head, new, line.tail))
         origin.records += 1
         if line.machine_id:
             origin.machine_ids[line.machine_id] = None
+        return new
 
     def _share(self, record: QualityRecord | NumericsRecord) -> None:
         """Keep what does not depend on the replicate once."""
@@ -274,42 +299,6 @@ class _Places:
         return self.numbers[number]
 
 
-_KEPT = (
-    *("created_at", "finished_at", "seed", "grid", "baseline", "conditions", "precision", "keyword"),
-    *("command", "environment"),
-)
-# keys of an environment that name a host or a user, in whichever program's words
-_NAMES = frozenset({"node", "host", "hostname", "user", "username", "home"})
-# folders may be called after users: what is kept of a path is its last part
-_PATH = re.compile(r"(?<![\w/.])~?(?:[A-Za-z]:)?[/\\](?:[^/\\\s:;,]+[/\\])*([^/\\\s:;,]*)")
-
-
-def describe_part(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Take from ``run.json`` what a merged run keeps of it: how it came about and where, without hosts and users.
-
-    Parameters
-    ----------
-    info : mapping
-        Of a run; every key may be missing.
-    """
-    return {name: strip_names(info[name]) for name in _KEPT if name in info}
-
-
-def strip_names(value: Any) -> Any:
-    """Leave out of plain data what names a host or a user, and the folders of paths.
-
-    Parameters
-    ----------
-    value : object
-        Plain data.
-    """
-    if isinstance(value, Mapping):
-        return {name: strip_names(entry) for name, entry in value.items() if name not in _NAMES}
-    if isinstance(value, list | tuple):
-        return [strip_names(entry) for entry in value]
-    return _PATH.sub(r"\1", value) if isinstance(value, str) else value
-
-
 def _identify(part: Part) -> str:
     """Name a run by what its copies share from their first record on."""
     facts = [str(part.info.get(name)) for name in ("created_at", "seed")]
@@ -317,9 +306,8 @@ def _identify(part: Part) -> str:
     return hashlib.blake2b("|".join(facts).encode() + b"\n" + first, digest_size=8).hexdigest()
 
 
-def _read_part(part: Part) -> tuple[list[_Line], list[QualityRecord | NumericsRecord]]:
-    """Read a part: its measurements line by line, and what does not depend on the replicate."""
-    journal = read_bulk(part.content, part.name)  # which names the first line that is not a record
+def _take_apart(part: Part, journal: Journal) -> tuple[list[_Line], list[QualityRecord | NumericsRecord]]:
+    """Take a part apart: its measurements line by line, and what does not depend on the replicate."""
     cases = _iterate_cases(journal.measured)
     others = iter(journal.others)
     lines: list[_Line] = []
@@ -330,24 +318,24 @@ def _read_part(part: Part) -> tuple[list[_Line], list[QualityRecord | NumericsRe
             continue
         where = f"{part.name}, line {number}"
         if is_usual_line(line) or _is_of_case(line, where):
-            case_id, machine_id = next(cases)
-            lines.append(_cut_line(line, (Record.KIND, case_id), machine_id, where))
+            place, (case_id, machine_id) = next(cases)
+            lines.append(_cut_line(line, (Record.KIND, case_id), machine_id, place, where))
             continue
         record = next(others)
         if isinstance(record, PairRecord):
             raise UsageError(f"{part.name}: holds a comparison of commits, and no run that could be merged")
         if isinstance(record, SpeedupRecord):
             topic = (record.KIND, record.case.case_id, record.is_frozen)
-            lines.append(_cut_line(line, topic, record.machine_id, where))
+            lines.append(_cut_line(line, topic, record.machine_id, record, where))
         elif isinstance(record, QualityRecord | NumericsRecord):
             shared.append(record)
     return lines, shared
 
 
-def _iterate_cases(measured: Measured) -> Iterator[tuple[str, str]]:
+def _iterate_cases(measured: Measured) -> Iterator[tuple[int, tuple[str, str]]]:
     names = [case.case_id for case in measured.cases]
     machines = measured.columns["machine_id"]
-    return zip((names[place] for place in measured.case), machines, strict=True)
+    return enumerate(zip((names[place] for place in measured.case), machines, strict=True))
 
 
 def _is_of_case(line: bytes, where: str) -> bool:
@@ -358,7 +346,7 @@ def _decode(line: bytes, where: str) -> AnyRecord:
     return decode_record(line.decode("utf-8", errors="replace"), where)
 
 
-def _cut_line(line: bytes, topic: _Topic, machine_id: str, where: str) -> _Line:
+def _cut_line(line: bytes, topic: _Topic, machine_id: str, what: int | SpeedupRecord, where: str) -> _Line:
     """Cut a line at the number of its replicate; one of an earlier form is written in the present one first."""
     is_old = topic[0] == Record.KIND and not all(name in line for name in _LATER_FIELDS)
     found = _NUMBER.search(line)
@@ -370,7 +358,7 @@ def _cut_line(line: bytes, topic: _Topic, machine_id: str, where: str) -> _Line:
     if found is None:
         raise RunFolderError(f"{where}: has no replicate that could be numbered anew")
     start, end = found.span(1)
-    return _Line(topic, int(line[start:end]), line[:start], line[end:].rstrip(b"\r"), machine_id)
+    return _Line(topic, int(line[start:end]), line[:start], line[end:].rstrip(b"\r"), machine_id, what)
 
 
 def _agree(first: QualityRecord | NumericsRecord, second: QualityRecord) -> bool:

@@ -21,12 +21,13 @@ from deconvbench.records.run_folder import (
     read_journal_bytes,
     read_run_info,
 )
-from deconvbench.runner.plan import format_now
 from deconvbench.system.paths import check_contents, check_path, make_folder
 from deconvbench.system.texts import tidy_line
 from deconvbench.system.writing import write_files
-from deconvbench.tables.files import encode_tables, lay_out_journal
+from deconvbench.tables.bulk import Journal, pause_collector
+from deconvbench.tables.files import digest_journal, encode_tables, lay_out_tables
 from deconvbench.tables.joining import Joined, Origin, Part, join_parts
+from deconvbench.units import format_now
 
 _OWN_NAMES = (RUN_NAME, JOURNAL_NAME)
 
@@ -96,7 +97,9 @@ def merge_runs(
     joined = join_parts([_read_part(*pair) for pair in zip(folders, names, strict=True)], machine or "")
     asked = [] if machine is None else ["--machine", machine]
     info = _describe(joined, [*names, *asked, "--out", tidy_line(target.resolve().name)])
-    tables = lay_out_journal(joined.content, str(target / JOURNAL_NAME))
+    # the journal that is written holds what was just read, so nothing is read twice
+    with pause_collector():
+        tables = lay_out_tables(Journal(joined.measured, joined.others), digest_journal(joined.content))
     files = {JOURNAL_NAME: joined.content, RUN_NAME: encode_run_info(info), **encode_tables(tables)}
     make_folder(target, "--out")
     with hold_folder(target):
