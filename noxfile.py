@@ -362,8 +362,9 @@ def minimums(session: nox.Session) -> None:
         session.warn(f"torch {oldest_torch} cannot be installed here: torch {pinned[1]} takes its place")
         oldest_torch = pinned[1]
     python = make_environment(session, "minimums", program)
-    # of what the tests alone need, any version will do
-    tests = [r for r in nox.project.dependency_groups(PYPROJECT, "test") if not r.startswith("pytest>")]
+    # of what the tests alone need, any version will do; of what memray brings, one that goes with the oldest rich
+    tests = ["textual<1"]
+    tests += [r for r in nox.project.dependency_groups(PYPROJECT, "test") if not r.startswith("pytest>")]
     call(session, python, "-m", "pip", "install", "-q", *oldest, name_torch(oldest_torch), *tests)
     call(session, python, "-m", "pip", "install", "-q", "--no-deps", "-e", ".")
     call(session, python, *PYTEST[1:], "-m", f"not ({LONG})", *session.posargs)

@@ -88,7 +88,12 @@ def calls(noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names = ("run_whole", "read_whole", "fill_environment")
     for name in names:
         monkeypatch.setattr(noxfile, name, lambda *words, name=name: made.append(name))
-    monkeypatch.setattr(noxfile, "make_environment", lambda *words: made.append(words[1]) or Path("python"))
+
+    def make(_session: object, name: str, _program: Path) -> Path:
+        made.append(name)
+        return Path("python")
+
+    monkeypatch.setattr(noxfile, "make_environment", make)
     monkeypatch.setattr(noxfile, "WITHOUT_TORCH", set())
     return made
 

@@ -13,7 +13,7 @@ from deconvbench.analysis.overlay import MIDDLE
 from deconvbench.records.conditions import Conditions
 from deconvbench.records.run_folder import read_run_info
 from deconvbench.tables.files import load
-from deconvbench.tables.table import build_table
+from deconvbench.tables.table import build_table, summarise
 from deconvbench.workflows.merge import merge_runs
 from tests.made_machines import COSTS, make_machine_records, write_machines
 
@@ -119,7 +119,7 @@ def test_a_machine_on_which_everything_failed_is_left_out() -> None:
 def test_many_machines_are_each_compared_with_the_median(monkeypatch: pytest.MonkeyPatch) -> None:
     """So the comparisons grow with the machines, and each machine is summarised once."""
     counts = {"pairs": 0, "summaries": 0}
-    measure, summarise = overlay._measure_pair, module.summarise
+    measure = overlay._measure_pair
 
     def count_pair(*arguments: Any) -> Any:
         counts["pairs"] += 1

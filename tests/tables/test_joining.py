@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from deconvbench.errors import RunFolderError, UsageError
-from deconvbench.records.record import AnyRecord, NumericsRecord, QualityRecord, decode_journal, encode_record
+from deconvbench.records.record import (
+    AnyRecord,
+    NumericsRecord,
+    QualityRecord,
+    Record,
+    decode_journal,
+    encode_record,
+)
 from deconvbench.tables import bulk, joining
 from deconvbench.tables.joining import Joined, Part, join_parts
 from tests.builders import make_case, make_pair_record, make_record
@@ -36,19 +43,20 @@ def describe_again(joined: Joined, name: str = "merged") -> Part:
     return Part(name=name, info={"merged": entries}, content=joined.content)
 
 
+def list_cases(content: bytes) -> list[Record]:
+    return [record for record in decode_journal(content, "journal") if isinstance(record, Record)]
+
+
 def list_measured(content: bytes) -> list[tuple[Any, ...]]:
     """Each measurement without the number of its replicate."""
-    records = decode_journal(content, "journal")
     return sorted(
-        (r.case.case_id, r.machine_id, r.latency.samples_s)
-        for r in records
-        if r.KIND == "record" and r.latency is not None  # type: ignore[union-attr]
+        (r.case.case_id, r.machine_id, r.latency.samples_s) for r in list_cases(content) if r.latency is not None
     )
 
 
 def test_replicates_of_different_runs_get_different_numbers_in_order() -> None:
     joined = join_parts([make_part("a"), make_part("b")])
-    records = [r for r in decode_journal(joined.content, "journal") if r.KIND == "record"]
+    records = list_cases(joined.content)
     assert len({record.key for record in records}) == len(records) == 36
     by_machine = {name: sorted({r.replicate for r in records if r.machine_id == name}) for name in "ab"}
     assert by_machine == {"a": [0, 1, 2], "b": [3, 4, 5]}
@@ -63,7 +71,7 @@ def test_runs_of_one_machine_become_further_replicates() -> None:
     first, second = make_part("a"), make_part("a", make_machine_records("a", seconds=2e-3), created_at="later")
     joined = join_parts([first, second])
     assert [list(origin.machine_ids) for origin in joined.origins] == [["a"], ["a"]]
-    records = [r for r in decode_journal(joined.content, "journal") if r.KIND == "record"]
+    records = list_cases(joined.content)
     assert len({record.key for record in records}) == 36
 
 

@@ -233,7 +233,7 @@ def list_spreads(overlaid: pd.DataFrame) -> list[Spread]:
     for (case, baseline), rows in known.groupby(["case_id", "baseline_id"], sort=False):
         if len(rows) < 2:
             continue
-        low, high = rows.loc[rows["ratio_high"].idxmin()], rows.loc[rows["ratio_low"].idxmax()]
+        low, high = rows.iloc[rows["ratio_high"].argmin()], rows.iloc[rows["ratio_low"].argmax()]
         found.append(
             Spread(
                 case_id=str(case),

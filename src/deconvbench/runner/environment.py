@@ -81,11 +81,11 @@ def identify_machine() -> str:
     id, as in most containers, from the hardware and the system alone, so that equal machines share one. No name of
     a host or user goes into it, and nothing can be read back.
     """
-    hardware = (platform.machine(), _read_cpu_model(), str(os.cpu_count()))
+    hardware = [platform.machine(), _read_cpu_model(), str(os.cpu_count())]
     system = _read_text(Path("/etc/machine-id"))
     if not system or system == _NOT_INSTALLED:
         # what the kernel keeps for itself differs by a little from boot to boot
-        hardware = (*hardware, f"{round(_read_memory_bytes() / 2**30)} GiB")
+        hardware.append(f"{round(_read_memory_bytes() / 2**30)} GiB")
         system = platform.system()
     return hashlib.sha256("|".join((system, *hardware)).encode()).hexdigest()[:12]
 
