@@ -21,6 +21,7 @@ from torch.utils.benchmark import Timer
 
 from bench.audit_speed import make_networks, measure_cost
 from bench.made_journal import write_run
+from bench.merge_speed import measure_merges
 from deconvbench.errors import UsageError
 from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.measure.memory import measure_cpu_memory, measure_resident_peak
@@ -75,6 +76,7 @@ _SELFTEST_GOALS = {0.02: "5%", 0.05: "10%"}
 _SELFTEST_LIMIT_S = 600.0
 _CLAIMS_LIMIT_S, _BUDGET_LIMIT_S, _AUDIT_LIMIT_S, _LOADING_LIMIT_S = 10.0, 1800.0, 30.0, 5.0
 _REPORT_LIMIT_S, _PAGE_LIMIT_BYTES = 30.0, 20e6
+_MERGE_LIMIT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,6 +348,33 @@ def time_report(records: int = 100_000) -> Iterator[Goal]:
     )
 
 
+def time_merge(machines: int = 50, records: int = 2_000) -> Iterator[Goal]:
+    """Time how long runs of many machines take to become one, tables included, and how the time grows.
+
+    Parameters
+    ----------
+    machines : int
+        Runs, each of a machine of its own.
+    records : int
+        Records of cases in each.
+    """
+    taken = measure_merges(machines, records)
+    (fewer, first), last = next(iter(taken.items())), taken[machines]
+    yield Goal(
+        name=f"runs of {machines} machines × {records:,} records are merged in",
+        measured=f"{last:.1f} s",
+        limit=f"{_MERGE_LIMIT_S:.0f} s",
+        met=last < _MERGE_LIMIT_S,
+    )
+    limit = 1.3 * machines / fewer
+    yield Goal(
+        name=f"over those of {fewer}",
+        measured=f"{last / first:.1f} times as long",
+        limit=f"{limit:.1f}",
+        met=last / first <= limit,
+    )
+
+
 def read_measuring_share(results: Path = Path("results")) -> Iterator[Goal]:
     """Read from the newest run which share of its time went into measuring.
 
@@ -444,6 +473,7 @@ def list_goals() -> Iterator[Goal]:
     yield estimate_budget()
     yield from time_loading()
     yield from time_report()
+    yield from time_merge()
     yield from read_measuring_share()
     yield from read_quick()
     yield from read_selftest()

@@ -33,6 +33,7 @@ from deconvbench.records.schema import ARTIFACT_COLUMNS
 REPLICATES = 5
 ROUNDS = 20
 QUALITY_SEEDS = 5
+MACHINE_ID = "9d6a84b3ce93"
 UPSAMPLERS = (
     "transposed", "transposed_smoothed", "zero_insert", "nearest_conv", "nearest_conv_fast", "bilinear_conv",
     "bicubic_conv", "conv_nearest", "conv_bilinear", "subpixel", "subpixel_icnr", "sinc_conv",
@@ -51,7 +52,7 @@ _AXES: dict[str, tuple[Any, ...]] = {
 _BASELINE = ("transposed", 3)
 
 
-def make_lines(records: int, seed: int = 0) -> Iterator[str]:
+def make_lines(records: int, seed: int = 0, machine_id: str = MACHINE_ID) -> Iterator[str]:
     """Make the lines of a journal.
 
     Parameters
@@ -60,6 +61,8 @@ def make_lines(records: int, seed: int = 0) -> Iterator[str]:
         How many lines of cases; those of layers come in addition, once for each layer and seed.
     seed : int
         Of the drawn numbers.
+    machine_id : str
+        Of the machine that is said to have measured.
 
     Yields
     ------
@@ -69,18 +72,18 @@ def make_lines(records: int, seed: int = 0) -> Iterator[str]:
     """
     draw = random.Random(seed)
     yield from (json.dumps(line, separators=(",", ":")) for line in _describe_layers(draw, records))
-    lines = itertools.islice(_describe_cases(draw), records)
+    lines = itertools.islice(_describe_cases(draw, machine_id), records)
     yield from (json.dumps(line, separators=(",", ":")) for line in lines)
 
 
-def write_run(folder: Path, records: int, seed: int = 0) -> Path:
+def write_run(folder: Path, records: int, seed: int = 0, machine_id: str = MACHINE_ID) -> Path:
     """Write a run folder with such a journal, as an interrupted run leaves it: without tables.
 
     Parameters
     ----------
     folder : Path
         Made where it does not exist.
-    records, seed : int
+    records, seed, machine_id
         As `make_lines`.
 
     Returns
@@ -90,8 +93,10 @@ def write_run(folder: Path, records: int, seed: int = 0) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / JOURNAL_NAME).open("w", encoding="ascii") as file:
-        file.writelines(f"{line}\n" for line in make_lines(records, seed))
-    write_run_info(folder, {"grid": {"name": "made", "replicates": REPLICATES}, "seed": seed})
+        file.writelines(f"{line}\n" for line in make_lines(records, seed, machine_id))
+    environment = {"machine_id": machine_id, "cpu": f"made processor {machine_id}"}
+    grid = {"name": "made", "replicates": REPLICATES}
+    write_run_info(folder, {"grid": grid, "seed": seed, "environment": environment})
     return folder
 
 
@@ -139,11 +144,11 @@ def _describe_layers(draw: random.Random, records: int) -> Iterator[dict[str, An
             )
 
 
-def _describe_cases(draw: random.Random) -> Iterator[dict[str, Any]]:
+def _describe_cases(draw: random.Random, machine_id: str) -> Iterator[dict[str, Any]]:
     for order, (setting, (upsampler, kernel)) in enumerate(itertools.product(_list_settings(), _LAYERS)):
         case = Case(upsampler=upsampler, kernel_size=kernel, **setting)
         baseline = Case(upsampler=_BASELINE[0], kernel_size=_BASELINE[1], **setting)
-        template = _describe(_make_record(case, baseline.case_id, order))
+        template = _describe(_make_record(case, baseline.case_id, order, machine_id))
         middle = 1e-9 * case.in_channels * case.height**2 * (1 + draw.random())
         for replicate in range(REPLICATES):
             baseline_s = [middle * (1 + 0.02 * draw.random()) for _ in range(ROUNDS)]
@@ -153,7 +158,7 @@ def _describe_cases(draw: random.Random) -> Iterator[dict[str, Any]]:
             yield {**template, "replicate": replicate, "latency": latency, "ratios": ratios}
 
 
-def _make_record(case: Case, baseline_id: str, order: int) -> Record:
+def _make_record(case: Case, baseline_id: str, order: int, machine_id: str) -> Record:
     elements = case.batch * case.height * case.width
     is_noisy = order % 97 == 0
     return Record(
@@ -178,7 +183,7 @@ def _make_record(case: Case, baseline_id: str, order: int) -> Record:
         macs=9 * elements * case.in_channels * case.out_channels,
         latency_pass_s=0.36,
         total_s=0.37,
-        machine_id="9d6a84b3ce93",
+        machine_id=machine_id,
         torch_version="2.13.0+cpu",
         code_version="0.1.0",
         baseline_id=baseline_id,

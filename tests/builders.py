@@ -1,13 +1,15 @@
 """Small records, grids and plans for tests."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from deconvbench.grid.grid import Grid
 from deconvbench.records.case import Case
 from deconvbench.records.pairs import PairRecord
 from deconvbench.records.record import Record
-from deconvbench.runner.plan import Plan
+
+if TYPE_CHECKING:  # tests of what needs no torch run where there is none
+    from deconvbench.grid.grid import Grid
+    from deconvbench.runner.plan import Plan
 
 
 def make_case(**changes: Any) -> Case:
@@ -36,8 +38,10 @@ def make_record(**changes: Any) -> Record:
     return Record(**{**values, **changes})
 
 
-def make_grid(*, axes: dict[str, Any] | None = None, **settings: Any) -> Grid:
+def make_grid(*, axes: dict[str, Any] | None = None, **settings: Any) -> "Grid":
     """Build a grid of one upsampler at three sizes, two replicates, one quality seed."""
+    from deconvbench.grid.grid import Grid
+
     full = {"upsampler": ["nearest_conv"], "kernel_size": [3], "scale_factor": [2], "in_channels": [4]}
     return Grid.from_dict(
         {
@@ -50,7 +54,7 @@ def make_grid(*, axes: dict[str, Any] | None = None, **settings: Any) -> Grid:
     )
 
 
-def make_speedup_grid(**settings: Any) -> Grid:
+def make_speedup_grid(**settings: Any) -> "Grid":
     """Build a grid of one case, and of two layers with interleaved timing at two sizes, forward and train."""
     speedup = {
         "baseline": "nearest_conv",
@@ -62,7 +66,9 @@ def make_speedup_grid(**settings: Any) -> Grid:
     return make_grid(axes={"height": [4]}, speedup=speedup, **settings)
 
 
-def make_plan(grid: Grid | None = None, **changes: Any) -> Plan:
+def make_plan(grid: "Grid | None" = None, **changes: Any) -> "Plan":
+    from deconvbench.runner.plan import Plan
+
     chosen = grid or make_grid()
     settings = tuple(chosen.list_settings())
     return Plan(**{"grid": chosen, "cases": tuple(chosen.expand()), "seed": 7, "settings": settings, **changes})

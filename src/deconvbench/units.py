@@ -6,6 +6,7 @@ passes through here. Standard library only.
 
 import math
 import re
+from datetime import UTC, datetime
 
 from deconvbench.errors import UsageError, quote
 
@@ -155,3 +156,8 @@ def parse_bytes(text: object, name: str) -> int:
         if size > 0:
             return size
     raise UsageError(f"{name}: {quote(text)} is not a number of bytes above 0; write for example 64MiB or 1.5GB")
+
+
+def format_now() -> str:
+    """Write the present moment in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -20,6 +20,7 @@ from bench.goals import (
     time_audits,
     time_claims,
     time_loading,
+    time_merge,
     time_report,
 )
 from deconvbench.studies.claims import CLAIMS, Claim, Evidence, Finding
@@ -63,6 +64,14 @@ def test_audits_are_timed_beside_the_forwards_that_they_take() -> None:
         assert goal.limit == "30 s"
         assert goal.met == (float(seconds) < 30)
         assert 3 < float(rest.split()[0]) < 15
+
+
+def test_merging_is_timed_with_few_machines_and_with_all() -> None:
+    whole, growth = time_merge(machines=3, records=20)
+    assert whole.name == "runs of 3 machines × 20 records are merged in"
+    assert whole.met == (float(whole.measured.removesuffix(" s")) < 10)
+    assert (growth.name, growth.limit) == ("over those of 2", "2.0")  # a third more for the half more
+    assert growth.measured.endswith(" times as long")
 
 
 def test_help_is_timed_from_start_to_end() -> None:

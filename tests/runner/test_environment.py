@@ -35,6 +35,19 @@ def test_machine_id_is_stable_and_depends_on_the_processor(monkeypatch: pytest.M
     assert identify_machine() != before
 
 
+@pytest.mark.parametrize("found", [None, "", "uninitialized"])
+def test_machine_id_has_no_name_of_the_host_in_it(found: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no id of its own, the hardware names it, so that equal containers are one machine."""
+    monkeypatch.setattr(environment, "_read_text", lambda _: found)
+    ids = set()
+    for name in ("alices-laptop", "f3a9c1d2"):
+        monkeypatch.setattr("platform.node", lambda name=name: name)
+        ids.add(identify_machine())
+    monkeypatch.setattr(environment, "_read_memory_bytes", lambda: 2**40)
+    assert len(ids) == 1
+    assert identify_machine() not in ids
+
+
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A git checkout with one module, which takes the place of this package."""

@@ -17,6 +17,7 @@ from deconvbench.runner.engine import run_plan
 from deconvbench.runner.folder import close_folder, make_new_folder, open_folder, reopen_folder
 from deconvbench.runner.plan import Plan
 from tests.builders import make_plan
+from tests.made_machines import make_machine_records, write_machine
 from tests.noop_run import FORKS, NoopWorker
 
 ENVIRONMENT: dict[str, Any] = {
@@ -245,3 +246,9 @@ def test_of_many_runs_in_one_folder_one_measures_and_describes_itself(tmp_path: 
     assert info["finished_at"]
     seeds = {record.seed for record in read_journal(tmp_path / "run") if isinstance(record, Record)}
     assert seeds == {info["seed"]}
+
+
+def test_a_merged_run_is_not_resumed(tmp_path: Path) -> None:
+    write_machine(tmp_path / "m", make_machine_records("a"), merged=[{"id": "x", "name": "a", "replicates": []}])
+    with pytest.raises(RunFolderError, match="m was merged from other runs; resume those, and merge them again"):
+        reopen_folder(tmp_path / "m", {}, anyway=True)

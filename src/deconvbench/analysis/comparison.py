@@ -184,7 +184,7 @@ def _check_machines(base: Side, new: Side) -> None:
         if len(side.machine_ids) > 1:
             raise UsageError(
                 f"{side.name} was measured on several machines ({', '.join(sorted(side.machine_ids))}); compare "
-                "runs of one machine"
+                "runs of one machine, which deconvbench merge --machine takes out of a merged one"
             )
     if base.machine_ids and new.machine_ids and base.machine_ids != new.machine_ids:
         raise UsageError(

@@ -12,6 +12,7 @@ import pandas as pd
 from deconvbench.analysis.environments import list_facts
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error
 from deconvbench.records.case import Case
+from deconvbench.records.conditions import name_policy
 from deconvbench.records.decoding import DecodingError, build, parse_json
 from deconvbench.records.documents import SavedBenchmarks
 from deconvbench.records.metrics import METRICS
@@ -200,12 +201,7 @@ def _take_ratios(ok: pd.DataFrame) -> tuple[dict[str, list[float]], dict[str, st
 
 
 def _name_conditions(texts: Iterable[str | None]) -> frozenset[str]:
-    """Take from the texts of `records.conditions.describe_conditions` what must agree: policy and allocator."""
-    parts = [tidy_line(text).split("; ") for text in {*texts} if text]
-    return frozenset(
-        "; ".join([policy, *(part for part in others if part.startswith("allocator "))])
-        for policy, *others in parts
-    )
+    return frozenset(name_policy(tidy_line(text)) for text in {*texts} if text)
 
 
 def _tidy_names(names: Iterable[str | None]) -> frozenset[str]:

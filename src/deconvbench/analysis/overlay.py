@@ -20,7 +20,9 @@ from deconvbench.errors import UsageError
 OVERLAY_COLUMNS = ("case_id", "run", "latency_s", "ratio", "ratio_low", "ratio_high", "baseline_id", "noisy")
 # layers that two runs must share before the order of them says anything
 LEAST_LAYERS = 4
-_RESAMPLES = 2000
+# name of the median over all runs, where one is compared with that
+MIDDLE = "the median"
+_RESAMPLES, _FEWER_RESAMPLES = 2000, 500
 _LEVEL = 0.95
 
 
@@ -51,13 +53,15 @@ class Agreement:
     typical_change: float
 
 
-def overlay_runs(summaries: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def overlay_runs(summaries: Mapping[str, pd.DataFrame], *, needs_common: bool = True) -> pd.DataFrame:
     """Put the cases of several runs under each other, with the ratio to the baseline of their setting and size.
 
     Parameters
     ----------
     summaries : mapping of str to DataFrame
         By the run's name: one row per case.
+    needs_common : bool
+        Refuse runs that share no case.
 
     Returns
     -------
@@ -68,7 +72,7 @@ def overlay_runs(summaries: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Raises
     ------
     UsageError
-        If there are fewer than two runs, or two of them share no case.
+        If there are fewer than two runs, one has no latency, or, where they must, no two share a case.
     """
     if len(summaries) < 2:
         raise UsageError(f"runs: {len(summaries)} given; at least two are needed to set them side by side")
@@ -82,7 +86,7 @@ def overlay_runs(summaries: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         parts += [_add_ratios(group).assign(run=name) for _, group in groups]
     overlaid = pd.concat(parts, ignore_index=True)
     counts = overlaid.groupby("case_id")["run"].nunique()
-    if counts.max() < 2:
+    if needs_common and counts.max() < 2:
         raise UsageError(f"runs: {' and '.join(summaries)} have no measured case in common")
     return overlaid
 
@@ -117,40 +121,132 @@ def measure_agreement(overlaid: pd.DataFrame, runs: Sequence[str], seed: int = 0
     C. Spearman, "The proof and measurement of association between two things", American Journal of Psychology
     15 (1904); the bootstrap: B. Efron, Annals of Statistics 7 (1979).
     """
-    found = []
-    layers = overlaid.drop_duplicates("case_id").set_index("case_id")["layer"]
+    wide = _spread_ratios(overlaid)
+    pairs = [(first, second) for first, second in combinations(runs, 2) if {first, second} <= set(wide.columns)]
+    found = [_measure_pair(wide, pair, seed) for pair in pairs]
+    return [agreement for agreement in found if agreement is not None]
+
+
+def measure_agreement_with_middle(overlaid: pd.DataFrame, runs: Sequence[str], seed: int = 0) -> list[Agreement]:
+    """Say for each run how far it orders the layers as most do: one comparison a run, where pairs are too many.
+
+    Parameters
+    ----------
+    overlaid, runs, seed
+        As for `measure_agreement`.
+
+    Returns
+    -------
+    list of Agreement
+        Between each run and `MIDDLE`, whose ratio of a case is the median over all runs; without runs that share
+        fewer than `LEAST_LAYERS` layers with others.
+    """
+    wide = _spread_ratios(overlaid)
+    shared = wide[wide.notna().sum(axis=1) > 1]
+    with_middle = shared.assign(**{MIDDLE: shared.median(axis=1)})
+    found = [_measure_pair(with_middle, (run, MIDDLE), seed, _FEWER_RESAMPLES) for run in runs if run in shared]
+    return [agreement for agreement in found if agreement is not None]
+
+
+def _spread_ratios(overlaid: pd.DataFrame) -> pd.DataFrame:
+    """Lay the ratios out with a column for each run; those to different baselines stand in different rows."""
     others = overlaid[overlaid["case_id"] != overlaid["baseline_id"]]
-    wide = others.pivot_table(index="case_id", columns="run", values="ratio", sort=False)
-    for first, second in combinations(runs, 2):
-        if not {first, second} <= set(wide.columns):
+    keys = ["layer", "case_id", "baseline_id"]
+    return others.pivot_table(index=keys, columns="run", values="ratio", sort=False)
+
+
+def _measure_pair(
+    wide: pd.DataFrame, runs: tuple[str, str], seed: int, resamples: int = _RESAMPLES
+) -> Agreement | None:
+    shared = wide[[*runs]].dropna()
+    layers = shared.index.get_level_values("layer")
+    groups = [np.flatnonzero(layers == layer) for layer in layers.unique()]
+    if len(groups) < LEAST_LAYERS:
+        return None
+    pair = shared.to_numpy(float)
+    generator = np.random.default_rng(seed)
+    draws = []
+    for _ in range(resamples):
+        chosen = generator.integers(len(groups), size=len(groups))
+        draws.append(_correlate(pair[np.concatenate([groups[index] for index in chosen])]))
+    # where all ratios of a run are equal there is no order, and no interval of it
+    known = np.array(draws)[~np.isnan(draws)]
+    low, high = np.quantile(known, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]) if len(known) else (math.nan, math.nan)
+    return Agreement(
+        runs=runs,
+        correlation=_correlate(pair),
+        low=float(low),
+        high=float(high),
+        cases=len(pair),
+        typical_change=float(np.exp(np.median(np.abs(np.log(pair[:, 0] / pair[:, 1]))))),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """How far apart the ratio of a case is between runs.
+
+    Parameters
+    ----------
+    case_id, baseline_id : str
+        The case, and what it is compared with.
+    low_run, high_run : str
+        Of the runs with an interval: where it ends lowest, and where it begins highest.
+    low, high : float
+        The ratio in these two.
+    gap : float
+        Lower end of the interval in `high_run` over the upper end in `low_run`: above 1 they do not meet.
+    runs : int
+        How many have an interval.
+    """
+
+    case_id: str
+    baseline_id: str
+    low_run: str
+    high_run: str
+    low: float
+    high: float
+    gap: float
+    runs: int
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the intervals of two runs do not meet, so that the ratio of one does not hold for the other."""
+        return self.gap > 1
+
+
+def list_spreads(overlaid: pd.DataFrame) -> list[Spread]:
+    """List how far apart the ratio of each case is, over all cases with intervals in two runs or more.
+
+    Parameters
+    ----------
+    overlaid : DataFrame
+        From `overlay_runs`.
+
+    Returns
+    -------
+    list of Spread
+        The farthest apart first; without the baselines.
+    """
+    known = overlaid[overlaid["case_id"] != overlaid["baseline_id"]].dropna(subset=["ratio_low", "ratio_high"])
+    found = []
+    for (case, baseline), rows in known.groupby(["case_id", "baseline_id"], sort=False):
+        if len(rows) < 2:
             continue
-        shared = wide[[first, second]].dropna()
-        groups = [np.flatnonzero(rows) for rows in _split_by_layer(layers[shared.index])]
-        if len(groups) < LEAST_LAYERS:
-            continue
-        pair = shared.to_numpy(float)
-        generator = np.random.default_rng(seed)
-        draws = []
-        for _ in range(_RESAMPLES):
-            chosen = generator.integers(len(groups), size=len(groups))
-            draws.append(_correlate(pair[np.concatenate([groups[index] for index in chosen])]))
-        low, high = np.nanquantile(draws, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-        change = np.exp(np.median(np.abs(np.log(pair[:, 0] / pair[:, 1]))))
+        low, high = rows.iloc[rows["ratio_high"].argmin()], rows.iloc[rows["ratio_low"].argmax()]
         found.append(
-            Agreement(
-                runs=(first, second),
-                correlation=_correlate(pair),
-                low=float(low),
-                high=float(high),
-                cases=len(pair),
-                typical_change=float(change),
+            Spread(
+                case_id=str(case),
+                baseline_id=str(baseline),
+                low_run=str(low["run"]),
+                high_run=str(high["run"]),
+                low=float(low["ratio"]),
+                high=float(high["ratio"]),
+                gap=float(high["ratio_low"]) / float(low["ratio_high"]),
+                runs=len(rows),
             )
         )
-    return found
-
-
-def _split_by_layer(layers: "pd.Series[str]") -> list[np.ndarray]:
-    return [(layers == layer).to_numpy() for layer in layers.unique()]
+    return sorted(found, key=lambda spread: -spread.gap)
 
 
 def _correlate(pair: np.ndarray) -> float:

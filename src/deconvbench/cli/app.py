@@ -17,6 +17,7 @@ from deconvbench import __version__
 from deconvbench.cli.commits import compare_commits
 from deconvbench.cli.history import history
 from deconvbench.cli.images import score
+from deconvbench.cli.merge import merge
 from deconvbench.cli.networks import audit
 from deconvbench.cli.recommendation import recommend
 from deconvbench.cli.report import compare, report
@@ -72,6 +73,7 @@ for command in (
     compare,
     compare_commits,
     history,
+    merge,
     selftest,
     validate,
     train,

@@ -6,6 +6,7 @@ how it is brought about: that is `runner.conditions` (a child's start) and `meas
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from deconvbench.system.texts import tidy_line
 
@@ -78,3 +79,21 @@ def describe_conditions(conditions: Conditions | None) -> str:
     if conditions.priority:
         parts.append(f"nice {conditions.priority}")
     return "; ".join(parts)
+
+
+@lru_cache(maxsize=256)  # of the rows of a table few differ
+def name_policy(text: str) -> str:
+    """Take from the text of `describe_conditions` what must agree for times to be comparable.
+
+    Parameters
+    ----------
+    text : str
+        As a table's column has it; may be empty.
+
+    Returns
+    -------
+    str
+        Policy, and the allocator where it is another: ``settled`` of ``settled; huge pages malloc; pinned``.
+    """
+    policy, *others = text.split("; ")
+    return "; ".join([policy, *(part for part in others if part.startswith("allocator "))])

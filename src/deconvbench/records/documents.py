@@ -12,6 +12,26 @@ class Versioned(TypedDict, total=False):
     schema_version: int
 
 
+class MergedRun(TypedDict, total=False):
+    """One of the runs that a merged run was made of: what is kept of its ``run.json``, and what became of it."""
+
+    # the same for every copy of the run, however far it had got
+    id: Required[str]
+    name: Required[str]
+    # pairs of its own number and the number in the merged run
+    replicates: Required[list[tuple[int, int]]]
+    records: int
+    machine_ids: list[str]
+    created_at: str | None
+    finished_at: str | None
+    seed: int | None
+    grid: dict[str, Any] | None
+    baseline: str | None
+    conditions: str | None
+    command: list[str] | str | None
+    environment: dict[str, Any] | None
+
+
 class RunInfo(TypedDict, total=False):
     """``run.json``: how a run came about. Every key but the first may be missing: so it is in files of others."""
 
@@ -31,6 +51,8 @@ class RunInfo(TypedDict, total=False):
     baseline: str | None
     conditions: str | None
     environment: dict[str, Any] | None
+    # of merged runs alone
+    merged: list[MergedRun]
 
 
 class ExperimentInfo(TypedDict, total=False):

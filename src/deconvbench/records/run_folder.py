@@ -170,8 +170,12 @@ def list_hardware(environment: Mapping[str, Any]) -> list[str]:
     Returns
     -------
     list of str
-        Processor (or the machine's id), cores, memory, and each accelerator.
+        Processor (or the machine's id), cores, memory, and each accelerator; how many machines, where a run was
+        merged from several.
     """
+    machines = environment.get("machines")
+    if isinstance(machines, int) and machines > 1:
+        return [f"{machines} machines"]
     cores, memory = environment.get("cores"), environment.get("memory_bytes")
     parts = [
         environment.get("cpu") or environment.get("machine_id"),

@@ -238,7 +238,7 @@ _SUMMARY = (
         "ratio",
         "upper end of the interval of the ratio over replicates",
     ),
-    Column("replicates", "int64", "replicates", "", "how many were pooled"),
+    Column("replicates", "int64", "replicates", "", "how many were pooled; machines, where there are several"),
 )
 _STEPS = Column("steps", "Int64", "training steps", "", "steps of the training whose quality is shown")
 _CHANNELS = Column(

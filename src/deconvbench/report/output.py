@@ -9,11 +9,13 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from deconvbench.analysis.machines import MachineComparison, compare_machines, lay_out_machines
 from deconvbench.analysis.results import derive_results
 from deconvbench.analysis.selection import EmptyFigureError
 from deconvbench.errors import RunFolderError, UsageError, explain_os_error, quote, suggest
 from deconvbench.plots.article import draw_article_figures
 from deconvbench.plots.gallery import FIGURE_FORMATS, TRADEOFF_METRICS, draw_all, encode_figures, encode_for_paper
+from deconvbench.plots.overlay import draw_overlay
 from deconvbench.plots.trained_tradeoff import draw_trained_tradeoff
 from deconvbench.records.metrics import check_metrics
 from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, read_run_info
@@ -25,6 +27,7 @@ from deconvbench.system.paths import check_path, make_absolute
 from deconvbench.system.reading import read_file
 from deconvbench.system.writing import write_files, write_whole
 from deconvbench.tables.files import Tables, build_tables, encode_tables, read_tables
+from deconvbench.tables.frames import encode_csv
 from deconvbench.tables.trained import (
     Trained,
     describe_trained,
@@ -36,6 +39,8 @@ from deconvbench.tables.trained_networks import find_network
 
 FIGURES_NAME = "figures"
 REPORT_NAME = "report.html"
+# of runs of several machines: each case on each of them
+MACHINES_NAME = "machines.csv"
 _SECOND_TASK = "super-resolution"
 
 
@@ -93,6 +98,7 @@ def write_report(
     else:
         tables = read_tables(run_dir, trained)
     results = derive_results(tables)
+    machines = compare_machines(tables.table, run_info)
     claims = _read_claims(run_dir / CLAIMS_NAME)
     found = trained or Trained()
     network = find_network(found.results)
@@ -103,6 +109,9 @@ def write_report(
         network="" if network is None else network.title,
     )
     drawn |= _draw_second_task(tables, results.summary, found) | draw_article_figures(found)
+    if machines is not None:
+        files[MACHINES_NAME] = encode_csv(lay_out_machines(machines))
+        drawn |= _draw_machines(machines)
     pictures = encode_figures(drawn)
     for kind in dict.fromkeys(figures):
         encoded = pictures if kind == "png" else encode_for_paper(drawn, kind)
@@ -119,6 +128,7 @@ def write_report(
         shipped=load_shipped(),
         article_address=own.name if own else "",
         has_files=target is None,
+        machines=machines,
     )
     pages = {target or folder / REPORT_NAME: page}
     if own is not None:
@@ -151,6 +161,10 @@ def _draw_second_task(tables: Tables, summary: pd.DataFrame, trained: Trained) -
     except EmptyFigureError:
         return {}
     return {"trained_tradeoff_super_resolution": figure}
+
+
+def _draw_machines(machines: MachineComparison) -> dict[str, Figure]:
+    return {"machines": draw_overlay(machines.overlaid, machines.names)} if machines.shares_cases else {}
 
 
 def name_article(page: Path) -> Path | None:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from deconvbench.analysis.environments import list_differences, list_facts
-from deconvbench.analysis.overlay import Agreement, measure_agreement, overlay_runs
+from deconvbench.analysis.overlay import Agreement, Spread, list_spreads, measure_agreement, overlay_runs
 from deconvbench.errors import UsageError
 from deconvbench.plots.gallery import encode_figures
 from deconvbench.plots.overlay import draw_overlay
@@ -131,13 +131,13 @@ def render_overlay(overlaid: pd.DataFrame, runs: Sequence[RunFacts]) -> str:
     """
     names = [run.name for run in runs]
     agreements = measure_agreement(overlaid, names)
-    changes = _list_changes(overlaid)
+    changes = list_changes(list_spreads(overlaid))
     picture = encode_figures({"overlay": draw_overlay(overlaid, names)})["overlay"]
     rows = _list_rows(overlaid, names)
     return load_template("overlay.html.j2").render(
         parts=gather_parts(),
         title=" and ".join(names) if len(names) < 4 else f"{len(names)} runs",
-        sentences=[*map(_describe_agreement, agreements), *changes] or [_NOTHING],
+        sentences=[*map(describe_agreement, agreements), *changes] or [_NOTHING],
         runs=runs,
         differences=[(run.name, list_differences(runs[0].facts, run.facts)) for run in runs[1:]],
         first=runs[0].name,
@@ -152,7 +152,14 @@ def render_overlay(overlaid: pd.DataFrame, runs: Sequence[RunFacts]) -> str:
 _NOTHING = "The runs share too few cases to say whether they order the layers alike."
 
 
-def _describe_agreement(agreement: Agreement) -> str:
+def describe_agreement(agreement: Agreement) -> str:
+    """Say in one sentence how far two runs order the layers alike.
+
+    Parameters
+    ----------
+    agreement : Agreement
+        From `deconvbench.analysis.overlay.measure_agreement`.
+    """
     first, second = agreement.runs
     if math.isnan(agreement.correlation):
         return f"{first} and {second}: all ratios of one of them are equal, so there is no order to compare."
@@ -163,29 +170,29 @@ def _describe_agreement(agreement: Agreement) -> str:
     )
 
 
-def _list_changes(overlaid: pd.DataFrame) -> list[str]:
-    """Name the cases whose intervals are farthest apart."""
-    found: list[tuple[float, str]] = []
-    compared = 0
-    for case, rows in overlaid.groupby("case_id", sort=False):
-        known = rows.dropna(subset=["ratio_low", "ratio_high"]).set_index("run")
-        if len(known) < 2 or case == rows["baseline_id"].iloc[0]:
-            continue
-        compared += 1
-        low, high = str(known["ratio_high"].idxmin()), str(known["ratio_low"].idxmax())
-        gap = float(known["ratio_low"][high]) / float(known["ratio_high"][low])
-        if gap > 1:
-            dear, cheap = (f"{known['ratio'][run]:.2f}" for run in (high, low))
-            found.append((gap, f"{case} costs {dear} of its baseline in {high}, {cheap} in {low}."))
-    found.sort(key=lambda pair: -pair[0])
-    kept = [words for _, words in found[:_MOST_SENTENCES]]
-    rest = len(found) - len(kept)
+def list_changes(spreads: Sequence[Spread], thing: str = "runs") -> list[str]:
+    """Name the cases whose intervals are farthest apart.
+
+    Parameters
+    ----------
+    spreads : sequence of Spread
+        From `deconvbench.analysis.overlay.list_spreads`.
+    thing : str
+        What is compared, in the plural.
+    """
+    apart = [spread for spread in spreads if spread.is_apart]
+    kept = [
+        f"{spread.case_id} costs {spread.high:.2f} of its baseline in {spread.high_run}, {spread.low:.2f} in"
+        f" {spread.low_run}."
+        for spread in apart[:_MOST_SENTENCES]
+    ]
+    rest = len(apart) - len(kept)
     if rest:
-        kept.append(f"In {rest} more case{'s' * (rest != 1)} the intervals of two runs do not meet.")
-    if not compared:
-        kept.append("No case has an interval of its ratio in two runs, so single differences may be noise.")
-    elif not found:
-        kept.append(f"In none of {compared} cases with intervals in two runs do these lie apart.")
+        kept.append(f"In {rest} more case{'s' * (rest != 1)} the intervals of two {thing} do not meet.")
+    if not spreads:
+        kept.append(f"No case has an interval of its ratio in two {thing}, so single differences may be noise.")
+    elif not apart:
+        kept.append(f"In none of {len(spreads)} cases with intervals in two {thing} do these lie apart.")
     return kept
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from deconvbench.analysis.answer import SMOOTH_DB, VISIBLE_LEVELS, Answer, find_answer
+from deconvbench.analysis.machines import MachineComparison
 from deconvbench.analysis.results import RunResults
 from deconvbench.plots.article import CAPTIONS
 from deconvbench.plots.gallery import TRADEOFF_METRICS
@@ -22,6 +23,7 @@ from deconvbench.report.crops import list_shown
 from deconvbench.report.embedding import CHART_LIBRARY, embed_json, embed_picture, gather_parts
 from deconvbench.report.findings import describe_findings
 from deconvbench.report.interactive import describe_charts
+from deconvbench.report.machines import view_machines
 from deconvbench.report.provenance import (
     describe_origin,
     describe_state,
@@ -58,12 +60,14 @@ SECTIONS: Mapping[str, str] = {
     "artifact_maps": "#costs",
     "speedups": "#speedups",
     "overlap_maps": "#article",
+    "machines": "#machines",
     **{f"tradeoff_{metric}": "#tradeoff" for metric in METRICS},
 }
 _CONTENTS = (
     ("answer", "Answer"),
     ("tradeoff", "Tradeoff"),
     ("costs", "Costs"),
+    ("machines", "Machines"),
     ("speedups", "Fast forms"),
     ("article", "Claims"),
     ("gallery", "Pictures"),
@@ -86,6 +90,7 @@ def render_report(
     shipped: Trained | None = None,
     article_address: str = "",
     has_files: bool = False,
+    machines: MachineComparison | None = None,
 ) -> str:
     """Write the whole report as one self-contained HTML page.
 
@@ -113,6 +118,8 @@ def render_report(
         none.
     has_files : bool
         Whether the files of the run folder are beside the page, so that it can link to them.
+    machines : MachineComparison, optional
+        The machines of a run that was measured on several.
 
     Returns
     -------
@@ -131,7 +138,7 @@ def render_report(
     scripts = ["page.js", *(("charts.js",) if charts else ()), *(("table.js",) if cases else ()), "sorting.js"]
     environment, grid = (get_mapping(run_info, key) for key in ("environment", "grid"))
     title = name_run(run_info)
-    absent = {"speedups": speedups is None, "costs": charts is None}
+    absent = {"speedups": speedups is None, "costs": charts is None, "machines": machines is None}
     return load_template("report.html.j2").render(
         parts=gather_parts(scripts=(*(CHART_LIBRARY if charts else ()), *scripts)),
         title=title,
@@ -158,6 +165,7 @@ def render_report(
         maps=_show_maps(results, pictures.get("artifact_maps")),
         findings=describe_findings(results),
         speedups=speedups,
+        machines=_show_machines(machines, pictures.get("machines")),
         article_address=article_address,
         claims=None
         if claims is None
@@ -232,6 +240,14 @@ def _show_speedups(results: RunResults, picture: bytes | None) -> Mapping[str, A
         "choices": view_choices(results.choices),
         "failures": list_failures(results.speedups),
     }
+
+
+def _show_machines(machines: MachineComparison | None, picture: bytes | None) -> Mapping[str, Any] | None:
+    """Gather the section on machines; None for a run of one."""
+    if machines is None:
+        return None
+    view = view_machines(machines)
+    return {"view": view, "image": picture and embed_picture(picture), "alt": " ".join(view.sentences)}
 
 
 def _show_maps(results: RunResults, picture: bytes | None) -> Mapping[str, str] | None:

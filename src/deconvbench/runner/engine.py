@@ -19,10 +19,11 @@ from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
 from deconvbench.runner.estimate import guess_speedup_seconds
 from deconvbench.runner.grouping import measure_group, split_groups
 from deconvbench.runner.messages import Breakdown
-from deconvbench.runner.plan import Plan, format_now, guess_case_seconds, list_jobs, list_replicate, list_speedups
+from deconvbench.runner.plan import Plan, guess_case_seconds, list_jobs, list_replicate, list_speedups
 from deconvbench.runner.precision import list_imprecise
 from deconvbench.runner.worker import MeasuringProcess, Worker, WorkerOptions
 from deconvbench.system.scratch import sweep_scratch_folders
+from deconvbench.units import format_now
 from deconvbench.upsamplers.fast.native import ensure_native
 
 LOG_NAME = "worker.log"

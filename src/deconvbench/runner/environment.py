@@ -35,6 +35,9 @@ _RELEVANT_VARIABLES = (
     *_ALLOCATOR_VARIABLES,
 )
 
+# what images of systems have in the place of the machine's id
+_NOT_INSTALLED = "uninitialized"
+
 
 def collect_environment() -> dict[str, Any]:
     """Record machine and software as plain data.
@@ -75,12 +78,17 @@ def collect_environment() -> dict[str, Any]:
 def identify_machine() -> str:
     """Name this machine by twelve hexadecimal digits that stay the same between boots.
 
-    Made from the system's own id (or the host name), the processor and the cores; nothing can be read back
-    from it.
+    Made from the id that the system was given when it was installed, the processor and the cores; without such an
+    id, as in most containers, from the hardware and the system alone, so that equal machines share one. No name of
+    a host or user goes into it, and nothing can be read back.
     """
-    system = _read_text(Path("/etc/machine-id")) or platform.node()
-    facts = "|".join((system, platform.machine(), _read_cpu_model(), str(os.cpu_count())))
-    return hashlib.sha256(facts.encode()).hexdigest()[:12]
+    hardware = [platform.machine(), _read_cpu_model(), str(os.cpu_count())]
+    system = _read_text(Path("/etc/machine-id"))
+    if not system or system == _NOT_INSTALLED:
+        # what the kernel keeps for itself differs by a little from boot to boot
+        hardware.append(f"{round(_read_memory_bytes() / 2**30)} GiB")
+        system = platform.system()
+    return hashlib.sha256("|".join((system, *hardware)).encode()).hexdigest()[:12]
 
 
 def identify_code() -> str:

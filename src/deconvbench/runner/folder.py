@@ -15,9 +15,10 @@ from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, hold_folder, 
 from deconvbench.runner.conditions import list_variables
 from deconvbench.runner.environment import name_differences
 from deconvbench.runner.limits import check_threads
-from deconvbench.runner.plan import Plan, format_now
+from deconvbench.runner.plan import Plan
 from deconvbench.system.paths import check_contents, make_file_name, make_folder
 from deconvbench.system.reading import read_file
+from deconvbench.units import format_now
 
 # what marks a folder as one of a run
 _OWN_NAMES = (RUN_NAME, JOURNAL_NAME)
@@ -149,6 +150,8 @@ def reopen_folder(
         If another run holds the folder, or it cannot be written.
     """
     info = read_run_info(folder)
+    if info.get("merged"):
+        raise RunFolderError(f"--resume: {folder} was merged from other runs; resume those, and merge them again")
     try:
         plan = Plan.from_dict(info)
         differences = name_differences(info["environment"], describe_children(environment, plan.conditions))

@@ -8,7 +8,6 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Self, TypedDict
 
 from deconvbench.arguments import LARGEST_SEED, check_whole
@@ -136,11 +135,6 @@ class Plan:
             # those of versions before policies were timed as the system would have it
             conditions=info.get("conditions") or "system",
         )
-
-
-def format_now() -> str:
-    """Write the present moment in UTC, ISO 8601, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def list_jobs(plan: Plan) -> list[list[AnyRecord]]:

@@ -74,7 +74,7 @@ def read_bulk(content: bytes, where: str) -> Journal:
         As `decode_journal`.
     """
     try:
-        with _pause_collector():
+        with pause_collector():
             return _read_in_order(content.removeprefix(codecs.BOM_UTF8), where)
     except (
         _NotInOrderError,
@@ -99,9 +99,20 @@ def sort_records(records: Iterable[AnyRecord]) -> Journal:
     )
 
 
+def is_usual_line(line: bytes) -> bool:
+    """Say whether a line begins as this package writes the record of a case; of most lines that is known so.
+
+    Parameters
+    ----------
+    line : bytes
+        One of a journal.
+    """
+    return line.startswith(_START)
+
+
 @contextlib.contextmanager
-def _pause_collector() -> Iterator[None]:
-    """Keep Python from looking for circles among hundreds of thousands of new lists, in which there are none."""
+def pause_collector() -> Iterator[None]:
+    """Keep Python from looking for cycles among hundreds of thousands of new lists, in which there are none."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -113,7 +124,7 @@ def _pause_collector() -> Iterator[None]:
 
 def _read_in_order(content: bytes, where: str) -> Journal:
     lines = content.split(b"\n")[:-1]
-    usual = [line.startswith(_START) and _NONE_REPEATED in line for line in lines]
+    usual = [is_usual_line(line) and _NONE_REPEATED in line for line in lines]
     block = b"\n".join([line for line, is_usual in zip(lines, usual, strict=True) if is_usual])
     if not block.isascii() or _INFINITE in block or _NOT_OF_ONE_LINE.search(block):
         raise _NotInOrderError

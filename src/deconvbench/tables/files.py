@@ -22,7 +22,7 @@ from deconvbench.system.paths import check_path
 from deconvbench.system.reading import read_file
 from deconvbench.system.texts import escape_controls
 from deconvbench.system.writing import write_files
-from deconvbench.tables.bulk import read_bulk
+from deconvbench.tables.bulk import Journal, read_bulk
 from deconvbench.tables.frames import decode_parquet, encode_csv, encode_parquet, make_frame, tidy_texts
 from deconvbench.tables.speedups import build_speedups
 from deconvbench.tables.table import build_quality, lay_out_table, summarise, summarise_quality
@@ -110,14 +110,28 @@ def build_tables(run_dir: Path, trained: Trained | None = None) -> Tables:
         As `read_journal`.
     """
     content = read_journal_bytes(run_dir)
-    journal = read_bulk(content, str(run_dir / JOURNAL_NAME))
+    return lay_out_tables(read_bulk(content, str(run_dir / JOURNAL_NAME)), digest_journal(content), trained)
+
+
+def lay_out_tables(journal: Journal, digest: str, trained: Trained | None = None) -> Tables:
+    """Lay out the frames of a run from what its journal holds.
+
+    Parameters
+    ----------
+    journal : Journal
+        From `read_bulk`.
+    digest : str
+        Of the journal (`digest_journal`).
+    trained : Trained, optional
+        As for `write_tables`.
+    """
     table = lay_out_table(journal.measured, journal.others)
     return Tables(
         table=table,
         summary=summarise(table),
         quality=fill_qualities(build_quality(journal.others), table, trained),
         speedups=build_speedups(journal.others),
-        digest=digest_journal(content),
+        digest=digest,
     )
 
 

@@ -6,6 +6,7 @@ conditions, is looked at once. Decides nothing about what the table says: that i
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Self
 
 from deconvbench.records.case import Case
@@ -54,19 +55,22 @@ class Measured:
         columns = {name: [values[place] for place in places] for name, values in self.columns.items()}
         return type(self)(self.cases, [self.case[place] for place in places], columns)
 
-    def join(self, other: Self) -> Self:
-        """Put the records of another behind these.
+    def join(self, *others: Self) -> Self:
+        """Put the records of others behind these.
 
         Parameters
         ----------
-        other : Measured
-            Its cases may be among these.
+        *others : Measured
+            Their cases may be among these.
         """
         cases = list(self.cases)
         known = {case: place for place, case in enumerate(cases)}
-        places = [_find_place(case, cases, known) for case in other.cases]
-        columns = {name: [*values, *other.columns[name]] for name, values in self.columns.items()}
-        return type(self)(cases, [*self.case, *(places[number] for number in other.case)], columns)
+        joined = list(self.case)
+        for other in others:
+            places = [_find_place(case, cases, known) for case in other.cases]
+            joined += [places[number] for number in other.case]
+        columns = {name: [*chain(v, *(o.columns[name] for o in others))] for name, v in self.columns.items()}
+        return type(self)(cases, joined, columns)
 
 
 def gather_records(records: Iterable[Record]) -> Measured:

@@ -5,11 +5,13 @@ in which a missing value is None.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
 from deconvbench.records.case import CASE_FIELDS
+from deconvbench.records.conditions import name_policy
 from deconvbench.records.metrics import METRICS
 from deconvbench.records.schema import (
     LAYER_COLUMNS,
@@ -28,13 +30,29 @@ _TELLING_FIRST = ("ok", "oom", "timeout", "crashed", "error", "unsupported")
 Row = Mapping[str, Any]
 
 
-def pool_rows(rows: Iterable[Row]) -> list[dict[str, Any]]:
+def name_stack(row: Row) -> tuple[str, str, str]:
+    """Say on what a row was measured: machine, torch version, and the policy of memory and cores.
+
+    Parameters
+    ----------
+    row : mapping
+        Of the table.
+    """
+    return (row["machine_id"] or "", row["torch_version"] or "", name_policy(row["conditions"] or ""))
+
+
+def pool_rows(rows: Iterable[Row], level: float = 0.95) -> list[dict[str, Any]]:
     """Pool the rows of each case, and of each run where rows name one.
+
+    What was measured on several machines is pooled on each first; then the machines are what varies, not the
+    replicates: the interval says where a machine like them would lie.
 
     Parameters
     ----------
     rows : iterable of mapping
         The table's rows, with its columns; None where something is missing.
+    level : float
+        Of the intervals.
 
     Returns
     -------
@@ -45,45 +63,67 @@ def pool_rows(rows: Iterable[Row]) -> list[dict[str, Any]]:
     for row in rows:
         cases.setdefault((row.get("run"), row["case_id"]), []).append(row)
     chosen = [[row for row in every if row["status"] == "ok"] or every for every in cases.values()]
-    latencies, ratios = _pool_numbers(chosen, lambda row: row["latency_s"]), _pool_ratios(chosen)
+    latencies = _pool_numbers(chosen, lambda row: row["latency_s"], level)
+    ratios = _pool_ratios(chosen, level)
     return [_pool_case(*parts) for parts in zip(cases.values(), chosen, latencies, ratios, strict=True)]
 
 
-def _pool_numbers(cases: Sequence[Sequence[Row]], find: Callable[[Row], float | None]) -> list[Pooled | None]:
+def _pool_numbers(
+    cases: Sequence[Sequence[Row]], find: Callable[[Row], float | None], level: float
+) -> list[Pooled | None]:
     """Pool a number of each case, with variances shrunk among the cases of one run on one device."""
     groups: dict[Any, list[int]] = {}
+    values = [_take_medians(rows, find) for rows in cases]
     for index, rows in enumerate(cases):
-        groups.setdefault((rows[0].get("run"), rows[0]["device"]), []).append(index)
+        # machines differ by more than processes of one do
+        groups.setdefault((rows[0].get("run"), rows[0]["device"], values[index][0]), []).append(index)
     pooled: list[Pooled | None] = [None] * len(cases)
     for members in groups.values():
-        found = pool_cases([_take_medians(cases[index], find) for index in members])
+        found = pool_cases([values[index][1] for index in members], level)
         for index, each in zip(members, found, strict=True):
             pooled[index] = each
     return pooled
 
 
-def _pool_ratios(cases: Sequence[Sequence[Row]]) -> list[Pooled | None]:
+def _pool_ratios(cases: Sequence[Sequence[Row]], level: float) -> list[Pooled | None]:
     """Pool the ratios to the baseline; its own is 1, and says nothing of how those of others vary."""
-    pooled = _pool_numbers(cases, lambda row: None if _is_baseline(row) else row["ratio"])
-    for index, rows in enumerate(cases):
+    timed = [_keep_baseline(rows) for rows in cases]
+    pooled = _pool_numbers(timed, lambda row: None if _is_baseline(row) else row["ratio"], level)
+    for index, rows in enumerate(timed):
         own = [row for row in rows if _is_baseline(row) and row["ratio"] is not None]
         if pooled[index] is None and own:
             pooled[index] = Pooled(value=1.0, low=1.0, high=1.0, replicates=len(own))
     return pooled
 
 
+def _keep_baseline(rows: Sequence[Row]) -> Sequence[Row]:
+    """Keep what was timed against the baseline that most rows have: ratios to several have no common meaning."""
+    if all(row["baseline_id"] == rows[0]["baseline_id"] for row in rows):
+        return rows
+    counts = Counter(row["baseline_id"] for row in rows if row["baseline_id"])
+    usual = max(counts, key=counts.__getitem__, default=None)
+    return [row for row in rows if row["baseline_id"] == usual] if usual else rows
+
+
 def _is_baseline(row: Row) -> bool:
     return bool(row["baseline_id"] == row["case_id"])
 
 
-def _take_medians(rows: Sequence[Row], find: Callable[[Row], float | None]) -> list[float]:
-    """Take one number for each process: what one process measured twice is not two replicates."""
-    processes: dict[Any, list[float]] = {}
+def _take_medians(rows: Sequence[Row], find: Callable[[Row], float | None]) -> tuple[bool, list[float]]:
+    """Take one number for each process, as what one measured twice is not two replicates; or for each machine.
+
+    Returns whether there are several machines, and the numbers.
+    """
+    stacks: dict[Any, dict[Any, list[float]]] = {}
     for row in rows:
         value = find(row)
         if value is not None:
+            processes = stacks.setdefault(name_stack(row), {})
             processes.setdefault((row["replicate"], row["process_index"]), []).append(value)
-    return [median(values) for values in processes.values()]
+    medians = [[median(values) for values in processes.values()] for processes in stacks.values()]
+    if len(medians) > 1:
+        return True, [median(values) for values in medians]
+    return False, medians[0] if medians else []
 
 
 def _pool_case(
@@ -109,6 +149,7 @@ def _pool_case(
         "latency_s": latency.value if latency else None,
         "latency_ci_low_s": latency.low if latency else None,
         "latency_ci_high_s": latency.high if latency else None,
+        "baseline_id": next((row["baseline_id"] for row in _keep_baseline(chosen) if row["baseline_id"]), None),
         "ratio": ratio.value if ratio else None,
         "ratio_low": ratio.low if ratio else None,
         "ratio_high": ratio.high if ratio else None,

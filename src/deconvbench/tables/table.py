@@ -178,32 +178,36 @@ def _average(seeds: Sequence[QualityRecord]) -> dict[str, float | None]:
     return {name: fmean(values) if values else None for name, values in known.items()}
 
 
-def summarise(table: pd.DataFrame) -> pd.DataFrame:
+def summarise(table: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """Pool the replicates of each case.
 
     Latency is the median over the replicates that are `ok`, with an interval over them (`pool_replicates`), whose
     variance is drawn towards that of the other cases on the same device (`shrink_variances`). So is the ratio to
-    the baseline, of the replicates that were timed with it. A case with a single replicate has no interval. Other
-    numbers are medians, whole ones rounded; `samples` is a sum.
+    the baseline, of the replicates that were timed with it. A case with a single replicate has no interval. What
+    was measured on several machines (or with several versions of torch, or policies of memory and cores) is pooled
+    on each first, and then over them. Other numbers are medians, whole ones rounded; `samples` is a sum.
 
     Parameters
     ----------
     table : DataFrame
         From `build_table` or `load`; with a column `run`, each run is pooled by itself.
+    level : float
+        Of the intervals.
 
     Returns
     -------
     DataFrame
         Columns and dtypes of `SUMMARY_DTYPES` (and `run`), one row per case in the table's order. `status` is
         `ok` if any replicate is; otherwise the most telling failure. `message` keeps what every failed replicate
-        said, `noise_reason` what disturbed each. `replicates` counts those whose latency was pooled.
+        said, `noise_reason` what disturbed each. `replicates` counts those whose latency was pooled, or machines
+        where there are several.
 
     Raises
     ------
     UsageError
         If `table` lacks a column.
     """
-    rows = pool_rows(list_rows(table, "table", TABLE_DTYPES))
+    rows = pool_rows(list_rows(table, "table", TABLE_DTYPES), level)
     return make_frame(rows, {"run": "str", **SUMMARY_DTYPES} if "run" in table else SUMMARY_DTYPES)
 
 

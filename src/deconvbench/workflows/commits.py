@@ -33,12 +33,12 @@ from deconvbench.runner.pairing import (
     PairSetup,
     StartSide,
 )
-from deconvbench.runner.plan import Plan, format_now
+from deconvbench.runner.plan import Plan
 from deconvbench.runner.worker import WorkerError, WorkerOptions
 from deconvbench.system.paths import check_contents, check_path, make_absolute, make_folder
 from deconvbench.system.reading import read_file
 from deconvbench.system.writing import write_whole
-from deconvbench.units import parse_fraction
+from deconvbench.units import format_now, parse_fraction
 from deconvbench.workflows.changes import SourceTree
 from deconvbench.workflows.extent import Layers, check_choice, choose_extent, find_layers
 from deconvbench.workflows.paired_measuring import SIDES, measure_replicates, measure_values
