@@ -6,12 +6,18 @@ passes through here. Standard library only.
 
 import math
 import re
+from datetime import UTC, datetime
 
 from deconvbench.errors import UsageError, quote
 
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _THOUSANDS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+
+
+def format_moment() -> str:
+    """Write the present moment in UTC, ISO 8601, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def to_float(value: float) -> float:

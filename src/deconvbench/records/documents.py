@@ -31,6 +31,7 @@ class RunInfo(TypedDict, total=False):
     baseline: str | None
     conditions: str | None
     environment: dict[str, Any] | None
+    cluster: dict[str, Any] | None
 
 
 class ExperimentInfo(TypedDict, total=False):
