@@ -100,7 +100,8 @@ class _Slot:
         self._timer: threading.Timer | None = None
         sweep_scratch_folders()
         # removed with this process, or by the next one after it was killed
-        self._log = contextlib.ExitStack().enter_context(make_scratch_folder()) / "worker.log"
+        self._held = contextlib.ExitStack()
+        self._log = self._held.enter_context(make_scratch_folder()) / "worker.log"
 
     def describe(self, options: WorkerOptions) -> dict[str, Any]:
         """Start a child, which the first batch can have, and return what it found about machine and software."""
