@@ -156,9 +156,7 @@ def connect(address: str, *, insecure: bool = False, warn: Callable[[str], None]
         if (found := _LOCAL.fullmatch(address)) is not None:
             address = stack.enter_context(_start_local(int(found["workers"])))
         try:
-            client = distributed.Client(
-                address, timeout=_CONNECT_S, set_as_default=False, name="deconvbench", heartbeat_interval="5s"
-            )
+            client = distributed.Client(address, timeout=_CONNECT_S, set_as_default=False, name="deconvbench")
         except (OSError, TimeoutError, RuntimeError, TypeError, ValueError) as error:
             # the last three: certificates that are missing, or not what they should be
             reason = " ".join(str(error).split()) or "no answer"

@@ -178,8 +178,12 @@ class DaskPool:
                 self._welcome(address, resources, _identify(present[address]))
 
     def _ask_scheduler(self) -> Mapping[str, Mapping[str, Any]]:
+        scheduler = self._client.scheduler
+        if scheduler is None or self._client.status != "running":
+            raise self._explain_loss()
         try:
-            return dict(self._client.scheduler_info(n_workers=-1)["workers"])
+            # not `scheduler_info`, which a heartbeat of the client may replace before it is read
+            return dict(self._client.sync(scheduler.identity, n_workers=-1)["workers"])
         except (OSError, TimeoutError, RuntimeError) as error:
             raise self._explain_loss() from error
 
