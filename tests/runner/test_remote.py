@@ -42,13 +42,14 @@ class Child(NoopWorker):
 
 @pytest.fixture(autouse=True)
 def children(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Child]]:
-    """All children that were started; slots are new, and are closed."""
+    """All children that were started; slots are new, and are disposed of."""
     started: list[Child] = []
     monkeypatch.setattr(Child, "started", started, raising=False)
     monkeypatch.setattr(remote, "_SLOTS", {})
     monkeypatch.setattr(remote, "LOCK_TIMEOUT_S", 30.0)
     yield started
-    close_slots()
+    for slot in remote._SLOTS.values():
+        slot.dispose()
 
 
 def make_order(**changes: Any) -> Order:

@@ -5,6 +5,7 @@ process for the orders of one batch, so that a replicate is a fresh process here
 scheduler, and imports no torch: a process that answers a scheduler must not be held up by that.
 """
 
+import atexit
 import contextlib
 import functools
 import os
@@ -99,9 +100,11 @@ class _Slot:
         self._start_up_s = 0.0
         self._timer: threading.Timer | None = None
         sweep_scratch_folders()
-        # removed with this process, or by the next one after it was killed
+        # removed when this process ends, or by the next one after it was killed
         self._held = contextlib.ExitStack()
+        self._held.callback(self._lock.close)
         self._log = self._held.enter_context(make_scratch_folder()) / "worker.log"
+        atexit.register(self.dispose)
 
     def describe(self, options: WorkerOptions) -> dict[str, Any]:
         """Start a child, which the first batch can have, and return what it found about machine and software."""
@@ -174,6 +177,17 @@ class _Slot:
             finally:
                 self._mutex.release()
 
+    def dispose(self) -> None:
+        """End everything, for good."""
+        atexit.unregister(self.dispose)
+        # children at work end with this process
+        if self._mutex.acquire(timeout=1.0):
+            try:
+                self._end_children()
+                self._held.close()
+            finally:
+                self._mutex.release()
+
     def _end_children(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -183,7 +197,7 @@ class _Slot:
         if self._spare is not None:
             self._spare[1].kill()
             self._spare = None
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # there is none yet
             os.truncate(self._log, 0)
 
 

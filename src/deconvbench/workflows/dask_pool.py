@@ -6,6 +6,7 @@ worker counts as lost when the scheduler has given it up.
 """
 
 import contextlib
+import pickle
 import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -118,6 +119,7 @@ class DaskPool:
         self._done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._addresses: dict[Any, str] = {}
         self._refreshed: float | None = None
+        self._call = _make_call()
 
     def list_places(self) -> list[Place]:
         """List the workers that are there and fit."""
@@ -202,7 +204,8 @@ class DaskPool:
     def _send(self, member: _Member, device: str, work: Callable[[], Any]) -> None:
         try:
             member.future = self._client.submit(
-                work,
+                self._call,
+                pickle.dumps(work),
                 workers=[member.address],
                 allow_other_workers=False,
                 resources={member.resources[device]: 1},
@@ -356,6 +359,20 @@ class DaskPool:
                 self._client.cancel(futures, force=True)
             if idle:
                 self._client.run(release_worker, workers=idle, on_error="ignore")
+
+
+def _make_call() -> Callable[[bytes], Any]:
+    """Make what a worker runs: it travels as it is, and what it imports it imports in the task's own thread.
+
+    A function of this package would be imported where the worker answers the scheduler, which could then miss it.
+    """
+
+    def call(work: bytes) -> Any:
+        import pickle
+
+        return pickle.loads(work)()
+
+    return call
 
 
 class _LostError(Exception):
