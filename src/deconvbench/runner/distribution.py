@@ -17,7 +17,8 @@ from typing import Protocol
 from deconvbench.errors import SurroundingsError
 from deconvbench.progress import JobDone, JobObserver
 from deconvbench.records.journal import Journal
-from deconvbench.records.record import AnyRecord, PairRecord, Record, decode_record, encode_record
+from deconvbench.records.pairs import PairRecord
+from deconvbench.records.record import AnyRecord, Record, decode_record, encode_record
 from deconvbench.records.run_folder import read_journal
 from deconvbench.runner.batch_process import find_next_index
 from deconvbench.runner.engine import Finish, PlannedRun, RunOutcome, list_pending, list_refinements
