@@ -196,7 +196,7 @@ def run_distributed(
     *,
     observer: JobObserver = lambda _: None,
     finish: Finish = lambda *_: None,
-    patience_s: float = 60.0,
+    patience_s: float = 120.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[RunOutcome]:
     """Measure runs on the machines of a cluster, each on those of one kind.

@@ -117,6 +117,8 @@ class DaskPool:
         self._others = 0
         self._lost: list[Place] = []
         self._done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        # results that did not come in time
+        self._unread: list[Future[Any]] = []
         self._addresses: dict[Any, str] = {}
         self._refreshed: float | None = None
         self._call = _make_call()
@@ -257,6 +259,9 @@ class DaskPool:
             If the scheduler is lost, or what runs on a worker fails otherwise than by what it measures.
         """
         found: list[tuple[Place, Answer | None]] = []
+        unread, self._unread = self._unread, []
+        for future in unread:
+            future.add_done_callback(self._done.put)
         wait_s = 0.0 if self._lost else timeout_s
         while True:
             try:
@@ -275,8 +280,8 @@ class DaskPool:
         member = self._members[address]
         try:
             result = self._read(future)
-        except TimeoutError:  # its worker may be gone; the scheduler will say so
-            future.add_done_callback(self._done.put)
+        except TimeoutError:  # its worker may be gone: that is asked before it is read again
+            self._unread.append(future)
             return []
         except _LostError:
             self._drop(member)
