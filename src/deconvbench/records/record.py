@@ -175,8 +175,6 @@ class QualityRecord:
         Input and output channels that the metrics were taken with.
     metrics : dict of str to float or None
         METRIC names to values; None where a metric does not apply.
-    attempt : int
-        As in `Record`.
     """
 
     KIND: ClassVar[str] = "quality"
@@ -275,8 +273,6 @@ class SpeedupRecord:
         By case id: what a layer that chooses its implementation by itself chose here.
     measuring_s, total_s : float
         Wall time spent in rounds and memory passes, and on everything.
-    attempt : int
-        As in `Record`.
     """
 
     KIND: ClassVar[str] = "speedup"
