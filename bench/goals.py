@@ -22,6 +22,7 @@ from torch.utils.benchmark import Timer
 from bench.audit_speed import make_networks, measure_cost
 from bench.made_journal import write_run
 from bench.merge_speed import measure_merges
+from bench.overhead import Overhead, make_plan, measure_locally, measure_through_dask
 from deconvbench.errors import UsageError
 from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.measure.memory import measure_cpu_memory, measure_resident_peak
@@ -77,6 +78,8 @@ _SELFTEST_LIMIT_S = 600.0
 _CLAIMS_LIMIT_S, _BUDGET_LIMIT_S, _AUDIT_LIMIT_S, _LOADING_LIMIT_S = 10.0, 1800.0, 30.0, 5.0
 _REPORT_LIMIT_S, _PAGE_LIMIT_BYTES = 30.0, 20e6
 _MERGE_LIMIT_S = 10.0
+# a case, without the disk's own time; and what the client may grow by while thousands are measured
+_LOCAL_LIMIT_S, _DASK_LIMIT_S, _GROWTH_LIMIT_BYTES = 5e-3, 20e-3, 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -375,6 +378,38 @@ def time_merge(machines: int = 50, records: int = 2_000) -> Iterator[Goal]:
     )
 
 
+def time_overhead(cases: int = 10_000) -> Iterator[Goal]:
+    """Time what each case costs around its measurement, on this machine and through Dask with three workers.
+
+    Parameters
+    ----------
+    cases : int
+        A multiple of a hundred, at most ten thousand.
+    """
+    plan = make_plan(cases)
+    ways = (
+        ("on this machine", measure_locally, _LOCAL_LIMIT_S),
+        ("through Dask", measure_through_dask, _DASK_LIMIT_S),
+    )
+    for name, measure, limit_s in ways:
+        with tempfile.TemporaryDirectory() as scratch:
+            found: Overhead = measure(plan, Path(scratch))
+        fsync_s = found.fsync_s / cases
+        yield Goal(
+            name=f"{cases:,} cases of a measure that does nothing, {name}, journal included, fsync apart",
+            measured=f"{found.case_s * 1e3:.2f} ms a case (fsync: {fsync_s * 1e3:.2f} ms)",
+            limit=f"{limit_s * 1e3:.0f} ms",
+            met=found.case_s < limit_s,
+        )
+    growth = found.growth_bytes
+    yield Goal(
+        name=f"client of a cluster grows from the second tenth of {cases:,} cases to the last by",
+        measured=f"{growth / 2**20:.1f} MiB (has {found.resident_bytes[-1] / 2**20:.0f})",
+        limit=f"{_GROWTH_LIMIT_BYTES / 2**20:.0f} MiB",
+        met=growth <= _GROWTH_LIMIT_BYTES,
+    )
+
+
 def read_measuring_share(results: Path = Path("results")) -> Iterator[Goal]:
     """Read from the newest run which share of its time went into measuring.
 
@@ -474,6 +509,7 @@ def list_goals() -> Iterator[Goal]:
     yield from time_loading()
     yield from time_report()
     yield from time_merge()
+    yield from time_overhead()
     yield from read_measuring_share()
     yield from read_quick()
     yield from read_selftest()

@@ -15,6 +15,11 @@ _THOUSANDS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
+def format_moment() -> str:
+    """Write the present moment in UTC, ISO 8601, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
 def to_float(value: float) -> float:
     """Make a float of a whole number of any size; beyond the largest float it is infinite.
 

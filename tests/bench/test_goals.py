@@ -21,6 +21,7 @@ from bench.goals import (
     time_claims,
     time_loading,
     time_merge,
+    time_overhead,
     time_report,
 )
 from deconvbench.studies.claims import CLAIMS, Claim, Evidence, Finding
@@ -206,3 +207,13 @@ def test_a_long_report_is_timed_and_weighed(monkeypatch: pytest.MonkeyPatch) -> 
     taken, size = time_report(records=30)
     assert (taken.measured, taken.limit, taken.met) == ("31.5 s", "30 s", False)
     assert (size.measured, size.limit, size.met) == ("21.0 MB", "20 MB", False)
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_overhead_is_told_with_the_disks_share_and_the_clients_memory() -> None:
+    local, dask, memory = time_overhead(100)
+    assert "ms a case (fsync: " in local.measured
+    assert "through Dask" in dask.name
+    assert dask.limit == "20 ms"
+    assert memory.measured.endswith(")")

@@ -156,3 +156,16 @@ def test_a_journal_may_be_a_link(tmp_path: Path) -> None:
         journal.append(make_record())
     assert (tmp_path / "run" / JOURNAL_NAME).is_symlink()
     assert (tmp_path / "elsewhere.jsonl").read_bytes() == encode_record(make_record()).encode() + b"\n"
+
+
+def test_keys_alone_can_be_kept_of_what_is_appended(tmp_path: Path) -> None:
+    first, second = make_record(), make_record(replicate=1)
+    with Journal(tmp_path) as journal:
+        journal.append(first)
+    with Journal(tmp_path, keeps_records=False) as journal:
+        journal.append(second)
+        assert journal.records == [first]
+        assert second.key in journal
+        assert len(journal) == 2
+    with Journal(tmp_path) as journal:
+        assert journal.records == [first, second]

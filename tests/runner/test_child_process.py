@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,11 +26,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start a script in place of the interpreter; it is told the module's name and ignores it."""
     started: list[ChildProcess] = []
 
-    def start_one(script: str, log: Path | None = None) -> ChildProcess:
+    def start_one(script: str, log: Path | None = None, descriptors: Sequence[int] = ()) -> ChildProcess:
         program = tmp_path / f"python-{len(started)}"
         program.write_text(f"#!{sys.executable}\nimport os, signal, subprocess, sys, time\n{script}")
         program.chmod(0o755)
-        started.append(ChildProcess("any.module", python=str(program), environment={"GIVEN": "yes"}, log=log))
+        given = {"GIVEN": "yes"}
+        started.append(
+            ChildProcess("any.module", python=str(program), environment=given, log=log, descriptors=descriptors)
+        )
         return started[-1]
 
     yield start_one
@@ -80,6 +83,19 @@ def test_all_that_it_started_ends_with_it(start: Start) -> None:
     child.kill()
     assert have_ended([grandchild])
     os.close(grandchild)
+
+
+def test_it_holds_files_until_it_has_ended(start: Start) -> None:
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    child = start("print('up', flush=True)\ntime.sleep(60)", descriptors=[theirs])
+    os.close(theirs)
+    assert child.receive(10) == "up"
+    with pytest.raises(BlockingIOError):
+        os.read(ours, 1)
+    child.kill()
+    assert os.read(ours, 1) == b""
+    os.close(ours)
 
 
 def test_the_log_has_what_it_printed_and_its_last_words_are_its_own(start: Start, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from tests.builders import make_case, make_record
 DESIGN_COLUMNS = [
     "case_id", "upsampler", "kernel_size", "scale_factor", "in_channels", "out_channels", "height", "width",
     "batch", "dtype", "memory_format", "step", "device", "threads", "execution", "replicate", "process_index",
-    "seed", "order", "started_at", "status", "message", "noisy", "noise_reason", "latency_s",
+    "seed", "order", "started_at", "ended_at", "attempt", "status", "message", "noisy", "noise_reason",
+    "latency_s",
     "latency_ci_low_s", "latency_ci_high_s", "latency_floor_s", "baseline_id", "ratio", "samples", "stop_reason",
     "host_latency_s", "launch_bound", "peak_memory_bytes", "peak_reserved_bytes", "input_bytes", "output_bytes",
     "parameter_bytes",

@@ -12,7 +12,15 @@ def make_row(case: Any = None, **changes: Any) -> dict[str, Any]:
     """One row of the table, of which nothing was measured but what is given."""
     case = case or make_case()
     row = {name: getattr(case, name) for name in ("case_id", *CASE_FIELDS)}
-    row |= {"replicate": 0, "process_index": 0, "seed": 1, "order": 0, "started_at": ""}
+    row |= {
+        "replicate": 0,
+        "process_index": 0,
+        "seed": 1,
+        "order": 0,
+        "started_at": "",
+        "ended_at": "",
+        "attempt": 1,
+    }
     row |= {"status": "ok", "message": "", "noisy": False, "noise_reason": ""}
     return {**row, **dict.fromkeys(MEASURED_DTYPES), **changes}
 

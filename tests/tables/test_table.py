@@ -50,7 +50,7 @@ from tests.tables.made_records import (
 
 def test_columns_are_those_that_scripts_depend_on() -> None:
     assert list(build_table(make_run()).columns) == DESIGN_COLUMNS
-    left_out = {"replicate", "process_index", "order", "started_at"}
+    left_out = {"replicate", "process_index", "order", "started_at", "ended_at", "attempt"}
     expected = [name for name in DESIGN_COLUMNS if name not in left_out]
     assert list(summarise(build_table(make_run())).columns) == [
         *expected, "ratio_low", "ratio_high", "replicates",

@@ -1,8 +1,11 @@
 """Commands that measure, and those that show what would be measured and on which machine."""
 
+import contextlib
 import json
 import shlex
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,12 +30,13 @@ from deconvbench.cli.options import (
     parse_path,
 )
 from deconvbench.cli.output import print_rows, show_standings
-from deconvbench.errors import SurroundingsError, find_exit_code
+from deconvbench.errors import SurroundingsError, UsageError, find_exit_code
 from deconvbench.system.texts import print_text
 
 if TYPE_CHECKING:
     from deconvbench.runner.engine import RunOutcome
     from deconvbench.runner.plan import Plan
+    from deconvbench.workflows.cluster import Cluster, ClusterOutcome
 
 
 def grid(
@@ -111,9 +115,29 @@ def run(
         ),
     ] = False,
     force: ForceOption = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            metavar="ADDRESS",
+            help="Measure on a Dask cluster: tcp://HOST:PORT, tls://HOST:PORT, or local:N to try it here.",
+        ),
+    ] = None,
+    placement: Annotated[
+        str | None,
+        typer.Option(
+            "--placement",
+            metavar="HOW",
+            help="per-machine: each kind of machine measures the whole grid; spread: equal machines share it"
+            " [default: per-machine].",
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Accept a scheduler on another machine without TLS.")
+    ] = False,
 ) -> None:
     """Measure a grid; the last line on standard output is the run folder; exit 1 if every case failed."""
-    from deconvbench.workflows.run import resume_plan, start_folder
+    from deconvbench.workflows.run import find_resumed, resume_plan, start_folder
     from deconvbench.workflows.selection import make_plan
 
     selection = make_selection(
@@ -130,38 +154,123 @@ def run(
         baseline=baseline,
         conditions=conditions,
     )
-    if resume or resume_anyway:
-        plan, folder = resume_plan(out, selection, anyway=resume_anyway)
+    if scheduler is None:
+        if placement is not None or insecure:
+            option = "--insecure" if placement is None else "--placement"
+            raise UsageError(f"{option}: is for runs on a cluster; give its address with --scheduler")
+        if resume or resume_anyway:
+            plan, folder = resume_plan(out, selection, anyway=resume_anyway)
+        else:
+            plan = make_plan(selection, ["deconvbench", *sys.argv[1:]])
+            folder = start_folder(plan, out, force=force)
+        outcomes = [_measure(plan, folder)]
     else:
-        plan = make_plan(selection, ["deconvbench", *sys.argv[1:]])
-        folder = start_folder(plan, out, force=force)
-    outcome = _measure(plan, folder)
-    print_text(folder)
-    if outcome.is_failure:
+        words = ClusterWords(scheduler, placement, insecure)
+        if resume or resume_anyway:
+            outcomes = _resume_on_cluster(words, find_resumed(out, selection), anyway=resume_anyway)
+        else:
+            plan = make_plan(selection, ["deconvbench", *sys.argv[1:]])
+            outcomes = _start_on_cluster(words, plan, out, force=force)
+    if any(outcome.is_failure for outcome in outcomes):
         raise typer.Exit(1)
 
 
 def _measure(plan: "Plan", folder: Path) -> "RunOutcome":
     """Measure with progress on standard error; if it is stopped, print how to continue."""
-    from deconvbench.progress import print_interruption, show_progress
-    from deconvbench.workflows.run import measure, summarise_outcome
+    from deconvbench.progress import show_progress
+    from deconvbench.workflows.run import measure
 
-    # a folder may have a name that begins with a dash
-    out = ["--out", str(folder)] if not str(folder).startswith("-") else [f"--out={folder}"]
-    resume = ["deconvbench", "run", *out, "--resume"]
-    try:
-        with show_progress(sys.stderr) as observer:
-            outcome = measure(plan, folder, observer)
-    except KeyboardInterrupt as error:
-        print_interruption("measured", resume)
-        raise typer.Exit(find_exit_code(error)) from error
-    except SurroundingsError as error:
-        raise SurroundingsError(
-            f"{error}. What was measured is kept. Continue with: {shlex.join(resume)}"
-        ) from error
+    with _explain_end() as name_folder, show_progress(sys.stderr) as observer:
+        name_folder(folder)
+        outcome = measure(plan, folder, observer)
+    _show_outcome(plan, folder, outcome)
+    return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterWords:
+    """The options that say where a run on a cluster is measured, as they were given."""
+
+    scheduler: str
+    placement: str | None
+    insecure: bool
+
+    def list_options(self) -> list[str]:
+        """Write them as they are typed."""
+        placement = [] if self.placement is None else ["--placement", self.placement]
+        return ["--scheduler", self.scheduler, *placement, *(["--insecure"] if self.insecure else [])]
+
+    def make_cluster(self) -> "Cluster":
+        """Check them."""
+        from deconvbench.workflows.cluster import Cluster
+
+        placement = {} if self.placement is None else {"placement": self.placement}
+        return Cluster(scheduler=self.scheduler, insecure=self.insecure, **placement)
+
+
+def _start_on_cluster(words: ClusterWords, plan: "Plan", out: Path | None, *, force: bool) -> list["RunOutcome"]:
+    from deconvbench.progress import show_progress
+    from deconvbench.workflows.cluster import start_on_cluster
+
+    cluster = words.make_cluster()
+    with _explain_end(*words.list_options()) as begin, show_progress(sys.stderr) as observer:
+        found = start_on_cluster(plan, out, cluster, force=force, observer=observer, warn=_warn, begin=begin)
+    return _show_outcomes(found)
+
+
+def _resume_on_cluster(words: ClusterWords, folder: Path, *, anyway: bool) -> list["RunOutcome"]:
+    from deconvbench.progress import show_progress
+    from deconvbench.workflows.cluster import resume_on_cluster
+
+    cluster = words.make_cluster()
+    with _explain_end(*words.list_options()) as begin, show_progress(sys.stderr) as observer:
+        found = resume_on_cluster(folder, cluster, anyway=anyway, observer=observer, warn=_warn, begin=begin)
+    return _show_outcomes(found)
+
+
+def _warn(line: str) -> None:
+    print_text(f"deconvbench: {line}", sys.stderr)
+
+
+def _show_outcomes(found: list["ClusterOutcome"]) -> list["RunOutcome"]:
+    for each in found:
+        _show_outcome(each.plan, each.folder, each.outcome)
+    return [each.outcome for each in found]
+
+
+def _show_outcome(plan: "Plan", folder: Path, outcome: "RunOutcome") -> None:
+    from deconvbench.workflows.run import summarise_outcome
+
     print_text(summarise_outcome(plan, outcome), sys.stderr)
     show_standings(folder)
-    return outcome
+    print_text(folder)
+
+
+@contextlib.contextmanager
+def _explain_end(*options: str) -> Iterator[Callable[[Path], None]]:
+    """Print how to continue where a run is stopped, once it has a folder."""
+    from deconvbench.progress import print_interruption
+
+    folders: list[Path] = []
+
+    def list_words() -> list[str]:
+        folder = str(folders[-1])
+        # a folder may have a name that begins with a dash
+        out = ["--out", folder] if not folder.startswith("-") else [f"--out={folder}"]
+        return ["deconvbench", "run", *options, *out, "--resume"]
+
+    try:
+        yield folders.append
+    except KeyboardInterrupt as error:
+        if folders:
+            print_interruption("measured", list_words())
+        raise typer.Exit(find_exit_code(error)) from error
+    except SurroundingsError as error:
+        if not folders:
+            raise
+        raise SurroundingsError(
+            f"{error}. What was measured is kept. Continue with: {shlex.join(list_words())}"
+        ) from error
 
 
 def native() -> None:

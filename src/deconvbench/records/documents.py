@@ -53,6 +53,7 @@ class RunInfo(TypedDict, total=False):
     environment: dict[str, Any] | None
     # of merged runs alone
     merged: list[MergedRun]
+    cluster: dict[str, Any] | None
 
 
 class ExperimentInfo(TypedDict, total=False):

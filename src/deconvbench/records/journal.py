@@ -24,11 +24,13 @@ class Journal:
     ----------
     folder : Path
         The run folder; it must exist.
+    keeps_records : bool
+        False keeps of what is appended the keys alone, so that memory does not grow with the records.
 
     Attributes
     ----------
     records : list of record
-        What stands in the journal, in the recorded order; `append` adds to it.
+        What stands in the journal, in the recorded order; `append` adds to it where `keeps_records`.
 
     Raises
     ------
@@ -38,8 +40,9 @@ class Journal:
         If a finished line of the journal is not a record.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, keeps_records: bool = True) -> None:
         self.folder = folder
+        self._keeps_records = keeps_records
         self._path = folder / JOURNAL_NAME
         try:
             with contextlib.ExitStack() as stack:
@@ -62,6 +65,9 @@ class Journal:
             os.ftruncate(self._descriptor, finished)
             os.fsync(self._descriptor)
         return records
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
     def __contains__(self, key: tuple[Any, ...]) -> bool:
         return key in self._keys
@@ -89,7 +95,8 @@ class Journal:
             os.fsync(self._descriptor)
         except OSError as error:
             self._give_up(error, size)
-        self.records.append(record)
+        if self._keeps_records:
+            self.records.append(record)
         self._keys.add(record.key)
 
     def check_place(self) -> int:

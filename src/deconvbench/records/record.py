@@ -25,7 +25,7 @@ from deconvbench.records.pairs import PairRecord
 #    after the first runs, whose lines lack them and are read as None; a version without such a metric ignores
 #    it. Lines of kind speedup came later too: only runs that ask for speed-ups hold them, all others stay as they
 #    were, and a version that knows no such kind names the line instead of misreading it. Conditions and ratios
-#    came later still, with defaults
+#    came later still, with defaults; so did the end of a measurement and the attempt
 SCHEMA_VERSION = 1
 
 
@@ -98,8 +98,9 @@ class Record:
         Seed of the order and of the weights and inputs.
     order : int
         Position of the case in the replicate's order, from 0.
-    started_at : str
-        UTC time, ISO 8601.
+    started_at, ended_at : str
+        UTC time, ISO 8601, of what was measured together with it; the latter is empty in records of versions
+        before it was recorded.
     status : str
         One of `STATUSES`.
     message : str
@@ -119,6 +120,8 @@ class Record:
     kernel : str
         The primitives or kernels that the step spends its time in (`deconvbench.measure.kernels`); empty where
         they were not found, and in replicates but the first, which have the same.
+    attempt : int
+        2 where it was measured again because a worker of a cluster was lost the first time; otherwise 1.
     """
 
     KIND: ClassVar[str] = "record"
@@ -146,6 +149,8 @@ class Record:
     ratios: tuple[float, ...] = ()
     conditions: Conditions | None = None
     kernel: str = ""
+    ended_at: str = ""
+    attempt: int = 1
 
     def __post_init__(self) -> None:
         finish_record(self)
@@ -183,6 +188,7 @@ class QualityRecord:
     message: str = ""
     metrics: dict[str, float | None] = field(default_factory=dict)
     total_s: float = 0.0
+    attempt: int = 1
 
     def __post_init__(self) -> None:
         finish_record(self)
@@ -214,6 +220,7 @@ class NumericsRecord:
     message: str = ""
     numerical_error: float | None = None
     total_s: float = 0.0
+    attempt: int = 1
 
     def __post_init__(self) -> None:
         finish_record(self)
@@ -289,6 +296,7 @@ class SpeedupRecord:
     machine_id: str = ""
     torch_version: str = ""
     code_version: str = ""
+    attempt: int = 1
 
     def __post_init__(self) -> None:
         finish_record(self)

@@ -26,6 +26,8 @@ LATER_COLUMNS = (
     "baseline_id",
     "ratio",
     "kernel",
+    "ended_at",
+    "attempt",
 )
 LAYER_COLUMNS = ("upsampler", "kernel_size", "scale_factor")
 
@@ -216,12 +218,16 @@ _TABLE = (
     _SEED,
     Column("order", "int64", "order", "", "position of the case in the replicate's order, from 0"),
     Column("started_at", "str", "started at", "", "UTC time, ISO 8601"),
+    Column("ended_at", "str", "ended at", "", "UTC time, ISO 8601"),
+    Column(
+        "attempt", "Int64", "attempt", "", "2 where the worker of the first was lost, on a cluster; otherwise 1"
+    ),
     *_STATUS,
     Column("noisy", "bool", "noisy", "", "whether something disturbed the measurement"),
     Column("noise_reason", "str", "noise reason", "", "what disturbed it"),
     *_MEASURED,
 )
-_ONE_REPLICATE = ("replicate", "process_index", "order", "started_at")
+_ONE_REPLICATE = ("replicate", "process_index", "order", "started_at", "ended_at", "attempt")
 _SUMMARY = (
     *(column for column in _TABLE if column.name not in _ONE_REPLICATE),
     Column(

@@ -54,6 +54,8 @@ class ChildProcess:
         Variables that differ from those of this process.
     log : Path or None
         File that collects what the child prints, within bounds; None discards it.
+    descriptors : sequence of int
+        Open files that it holds as long as it, or anything that it started, lives.
 
     Raises
     ------
@@ -71,12 +73,13 @@ class ChildProcess:
         search_path: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         log: Path | None = None,
+        descriptors: Sequence[int] = (),
     ) -> None:
         self._log = _open_log(log) if log else None
         self._mark = secrets.token_hex(8)
         self._log_start = self._log.tell() if self._log else 0
         try:
-            with start_like_this(module, python=python, search_path=search_path) as (command, descriptors):
+            with start_like_this(module, python=python, search_path=search_path) as (command, needed):
                 order = json.dumps({"command": command, "log": log is not None})
                 self._process = subprocess.Popen(
                     [command[0], "-I", "-S", str(_KEEPER), order],
@@ -84,7 +87,7 @@ class ChildProcess:
                     stdout=subprocess.PIPE,
                     stderr=self._log or subprocess.DEVNULL,
                     env={**os.environ, **(environment or {}), _MARK: self._mark},
-                    pass_fds=descriptors,
+                    pass_fds=(*needed, *descriptors),
                     # Ctrl-C must reach the parent alone, which then ends the child and all that it started
                     start_new_session=True,
                 )

@@ -7,8 +7,7 @@ is reported to an observer.
 
 import contextlib
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,14 +15,13 @@ from deconvbench.progress import JobDone, JobObserver
 from deconvbench.records.journal import Journal
 from deconvbench.records.layers import NATIVE_UPSAMPLER
 from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
-from deconvbench.runner.estimate import guess_speedup_seconds
-from deconvbench.runner.grouping import measure_group, split_groups
-from deconvbench.runner.messages import Breakdown
-from deconvbench.runner.plan import Plan, guess_case_seconds, list_jobs, list_replicate, list_speedups
+from deconvbench.runner.batch_process import BatchProcess, StartWorker, find_next_index
+from deconvbench.runner.grouping import split_groups
+from deconvbench.runner.plan import Plan, list_jobs, list_replicate
 from deconvbench.runner.precision import list_imprecise
-from deconvbench.runner.worker import MeasuringProcess, Worker, WorkerOptions
+from deconvbench.runner.timing import Timing, guess_seconds
+from deconvbench.runner.worker import Worker, WorkerOptions
 from deconvbench.system.scratch import sweep_scratch_folders
-from deconvbench.units import format_now
 from deconvbench.upsamplers.fast.native import ensure_native
 
 LOG_NAME = "worker.log"
@@ -31,7 +29,6 @@ LOG_NAME = "worker.log"
 REFINEMENT_LIMIT = 3
 
 
-StartWorker = Callable[[WorkerOptions], MeasuringProcess]
 # receives each folder with what came of it
 Finish = Callable[[Path, "RunOutcome"], None]
 
@@ -143,12 +140,9 @@ def run_tasks(
     _compile_native(task.plan for task in tasks)
     with contextlib.ExitStack() as stack:
         journals = [stack.enter_context(Journal(task.folder)) for task in tasks]
-        batches = [
-            [[job for job in batch if job.key not in journal] for batch in list_jobs(task.plan)]
-            for task, journal in zip(tasks, journals, strict=True)
-        ]
-        timing = _Timing(clock, [job for of_task in batches for batch in of_task for job in batch], start_worker)
-        guesses = _guess_seconds([task.plan for task in tasks])
+        batches = [list_pending(task.plan, journal) for task, journal in zip(tasks, journals, strict=True)]
+        timing = Timing(clock, [job for of_task in batches for batch in of_task for job in batch], start_worker)
+        guesses = guess_seconds([task.plan for task in tasks])
         done = sum(len(journal.records) for journal in journals)
 
         def measure(index: int, batch: Sequence[AnyRecord]) -> None:
@@ -165,7 +159,7 @@ def run_tasks(
             for index in order:
                 measure(index, batches[index][number] if number < len(batches[index]) else [])
         for index, task in enumerate(tasks):
-            for batch in _list_refinements(task.plan, journals[index]):
+            for batch in list_refinements(task.plan, journals[index]):
                 timing.expect(batch)
                 measure(index, batch)
         share = timing.measuring_share()
@@ -183,18 +177,34 @@ def _compile_native(plans: Iterable[Plan]) -> None:
         ensure_native()
 
 
-def _guess_seconds(plans: Sequence[Plan]) -> dict[str, float]:
-    """Guess how long a job of each kind takes, before any was measured."""
-    jobs = [(plan.grid, job) for plan in plans for job in list_speedups(plan, 0)]
-    speedups_s = sum(guess_speedup_seconds(grid, [job]) for grid, job in jobs)
-    return {
-        Record.KIND: max(guess_case_seconds(plan.grid) for plan in plans),
-        SpeedupRecord.KIND: speedups_s / max(len(jobs), 1),
-    }
+def list_pending(plan: Plan, journal: Journal) -> list[list[AnyRecord]]:
+    """List what a plan measures whatever is found, in batches that each want a fresh process, less what is done.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to measure.
+    journal : Journal
+        What was measured.
+    """
+    return [[job for job in batch if job.key not in journal] for batch in list_jobs(plan)]
 
 
-def _list_refinements(plan: Plan, journal: Journal) -> Iterator[list[AnyRecord]]:
-    """List further replicates of the cases that are not precise yet, until all are or the budget is used up."""
+def list_refinements(plan: Plan, journal: Journal) -> Iterator[list[AnyRecord]]:
+    """List further replicates of the cases that are not precise yet, until all are or the budget is used up.
+
+    Parameters
+    ----------
+    plan : Plan
+        With a precision; without one there are none.
+    journal : Journal
+        What was measured; it must hold a batch before the next is asked for.
+
+    Yields
+    ------
+    list of record
+        Not filled in yet.
+    """
     if plan.precision is None:
         return
     first, last = plan.grid.replicates, plan.grid.replicates * REFINEMENT_LIMIT
@@ -208,137 +218,19 @@ def _list_refinements(plan: Plan, journal: Journal) -> Iterator[list[AnyRecord]]
 
 
 def _measure_batch(
-    pending: Sequence[AnyRecord], journal: Journal, task: PlannedRun, timing: "_Timing"
+    pending: Sequence[AnyRecord], journal: Journal, task: PlannedRun, timing: Timing
 ) -> Iterator[AnyRecord]:
     """Measure jobs group after group in a fresh process, and in another one each time that process ends."""
-    with _Process(task, timing, journal.records) as process:
+
+    def find_first_index(replicate: int) -> int:
+        return find_next_index(journal.records, replicate)
+
+    timeout_s = task.plan.grid.timeout_s
+    with BatchProcess(timing.start_worker, task.complete_options(), timeout_s, find_first_index) as process:
         for jobs in split_groups(pending):
-            cases = [job for job in jobs if isinstance(job, Record)]
-            measured = measure_group(cases, process.measure_together) if cases else process.measure(jobs)
+            measured = process.measure_group(jobs)
             timing.count_rest(process.take_unreported(measured))
             for record in measured:
                 journal.append(record)
                 timing.add(record)
                 yield record
-
-
-class _Process:
-    """The process that measures a batch: started when there is something to measure, and when it has ended."""
-
-    def __init__(self, task: PlannedRun, timing: "_Timing", earlier: Sequence[AnyRecord]) -> None:
-        self._task = task
-        self._timing = timing
-        self._earlier = earlier
-        self._worker: MeasuringProcess | None = None
-        # by replicate, of the next process that measures cases of it
-        self._next_indices: dict[int, int] = {}
-        self._index: int | None = None
-        self._unreported: list[Record] = []
-
-    def measure(self, jobs: Sequence[AnyRecord]) -> list[AnyRecord]:
-        """Have jobs measured by themselves."""
-        return [self._find_worker().measure(job, self._task.plan.grid.timeout_s) for job in jobs]
-
-    def measure_together(self, jobs: Sequence[Record]) -> list[Record] | Breakdown:
-        """Have cases measured together."""
-        worker, replicate = self._find_worker(), jobs[0].replicate
-        if self._index is None:
-            self._index = self._next_indices.get(replicate, self._find_next_index(replicate))
-            self._next_indices[replicate] = self._index + 1
-        dated = [replace(job, process_index=self._index, started_at=format_now()) for job in jobs]
-        found = worker.measure_together(dated, self._task.plan.grid.timeout_s)
-        if isinstance(found, Breakdown):
-            return replace(found, process_index=self._index, started_at=dated[0].started_at)
-        self._unreported += found
-        return found
-
-    def take_unreported(self, measured: Sequence[AnyRecord]) -> list[Record]:
-        """Return what was measured beside these records since the last call."""
-        keys = {id(record) for record in measured}
-        rest = [record for record in self._unreported if id(record) not in keys]
-        self._unreported = []
-        return rest
-
-    def _find_worker(self) -> MeasuringProcess:
-        if self._worker is None or not self._worker.alive:
-            if self._worker is not None:
-                self._worker.kill()
-            self._worker = self._timing.start_worker(self._task.complete_options())
-            self._index = None
-        return self._worker
-
-    def _find_next_index(self, replicate: int) -> int:
-        """One more than any process that measured this replicate before, 0 for the first."""
-        earlier = [r.process_index for r in self._earlier if isinstance(r, Record) and r.replicate == replicate]
-        return max(earlier, default=-1) + 1
-
-    def __enter__(self) -> "_Process":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._worker is not None:
-            self._worker.kill()
-
-
-class _Timing:
-    """Where the time goes: how long a job of each kind takes, and which share of the run is measuring."""
-
-    def __init__(
-        self,
-        clock: Callable[[], float],
-        pending: Sequence[AnyRecord],
-        start: StartWorker,
-    ) -> None:
-        self._clock = clock
-        self._start = start
-        self._started = clock()
-        self._start_up_s = 0.0
-        self._measuring_s = 0.0
-        self._waiting: Counter[str] = Counter()
-        self.expect(pending)
-        self._done: Counter[str] = Counter()
-        self._spent_s: defaultdict[str, float] = defaultdict(float)
-
-    @property
-    def waiting(self) -> int:
-        return self._waiting.total()
-
-    def expect(self, pending: Sequence[AnyRecord]) -> None:
-        self._waiting.update(job.KIND for job in pending)
-
-    def start_worker(self, options: WorkerOptions) -> MeasuringProcess:
-        before = self._clock()
-        worker = self._start(options)
-        self._start_up_s += self._clock() - before
-        return worker
-
-    def add(self, record: AnyRecord) -> None:
-        self._waiting[record.KIND] -= 1
-        self._done[record.KIND] += 1
-        self._spent_s[record.KIND] += record.total_s
-        if isinstance(record, Record):
-            self._measuring_s += record.latency_pass_s + record.memory_pass_s
-        elif isinstance(record, SpeedupRecord):
-            self._measuring_s += record.measuring_s
-
-    def count_rest(self, records: Sequence[Record]) -> None:
-        """Count the time of what was measured only to compare others with it."""
-        for record in records:
-            self._spent_s[record.KIND] += record.total_s
-            self._measuring_s += record.latency_pass_s + record.memory_pass_s
-
-    def measuring_share(self) -> float | None:
-        after_start_up = self._clock() - self._started - self._start_up_s
-        return self._measuring_s / after_start_up if self._measuring_s else None
-
-    def remaining_s(self, guesses: Mapping[str, float]) -> float:
-        """Seconds that the waiting jobs will take, each as long as the mean of its kind so far.
-
-        The order is random, so the jobs done are a fair sample of those to come; kinds that none has been
-        measured of yet are guessed at.
-        """
-        remaining = 0.0
-        for kind, count in self._waiting.items():
-            mean = self._spent_s[kind] / self._done[kind] if self._done[kind] else guesses.get(kind, 0.0)
-            remaining += count * mean
-        return remaining

@@ -58,7 +58,14 @@ def make_new_folder(name: str, parent: Path) -> Path:
     return folder
 
 
-def open_folder(plan: Plan, folder: Path, environment: Mapping[str, Any], *, force: bool = False) -> None:
+def open_folder(
+    plan: Plan,
+    folder: Path,
+    environment: Mapping[str, Any],
+    *,
+    force: bool = False,
+    cluster: Mapping[str, Any] | None = None,
+) -> None:
     """Make a run folder and describe in it what will be measured, and where.
 
     It is locked before it is looked into, so of two runs that begin in one folder at once one is refused.
@@ -73,6 +80,8 @@ def open_folder(plan: Plan, folder: Path, environment: Mapping[str, Any], *, for
         From `collect_environment`.
     force : bool
         Take a folder that holds files of others too.
+    cluster : mapping or None
+        How the run is shared among machines; `environment` is then that of a process that measures there.
 
     Raises
     ------
@@ -84,7 +93,7 @@ def open_folder(plan: Plan, folder: Path, environment: Mapping[str, Any], *, for
     SurroundingsError
         If the disk is full, or another run holds the folder.
     """
-    check_threads((*plan.cases, *plan.settings))
+    check_threads((*plan.cases, *plan.settings), cores=environment.get("cores"))
     check_contents(folder, _OWN_NAMES, force=force)
     _refuse_run(folder)
     make_folder(folder, "--out")
@@ -96,8 +105,9 @@ def open_folder(plan: Plan, folder: Path, environment: Mapping[str, Any], *, for
             "measuring_share": None,
             "resumed": [],
         }
-        timed_in = describe_children(environment, plan.conditions)
-        write_run_info(folder, {**info, **plan.to_dict(), "environment": timed_in})
+        timed_in = environment if cluster is not None else describe_children(environment, plan.conditions)
+        shared = {"cluster": None if cluster is None else dict(cluster)}
+        write_run_info(folder, {**info, **plan.to_dict(), **shared, "environment": timed_in})
 
 
 def describe_children(environment: Mapping[str, Any], policy: str) -> dict[str, Any]:
@@ -127,6 +137,7 @@ def reopen_folder(
     *,
     find_changes: Callable[[Plan], list[str]] = lambda _: [],
     anyway: bool = False,
+    is_child: bool = False,
 ) -> Plan:
     """Take grid, cases and seed of an interrupted run from its folder.
 
@@ -140,6 +151,8 @@ def reopen_folder(
         Names what else is not what it was, a line each.
     anyway : bool
         Go on although machine or software changed; the change is recorded in ``run.json``.
+    is_child : bool
+        Whether the environment is that of a process that measures.
 
     Raises
     ------
@@ -154,11 +167,12 @@ def reopen_folder(
         raise RunFolderError(f"--resume: {folder} was merged from other runs; resume those, and merge them again")
     try:
         plan = Plan.from_dict(info)
-        differences = name_differences(info["environment"], describe_children(environment, plan.conditions))
+        present = environment if is_child else describe_children(environment, plan.conditions)
+        differences = name_differences(info["environment"], present)
         resumptions = list(info["resumed"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise RunFolderError(f"--resume: {folder / RUN_NAME} does not describe a run: {error!r}") from error
-    check_threads((*plan.cases, *plan.settings))
+        raise _explain_foreign(folder, error) from error
+    check_threads((*plan.cases, *plan.settings), cores=environment.get("cores"))
     differences += find_changes(plan)
     if differences and not anyway:
         raise RunFolderError(
@@ -170,6 +184,30 @@ def reopen_folder(
         resumed = [*resumptions, {"at": format_now(), "differences": differences}]
         write_run_info(folder, {**info, "resumed": resumed})
     return plan
+
+
+def read_plan(folder: Path) -> Plan:
+    """Read the plan of a run, to see what it needs before it is resumed.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+
+    Raises
+    ------
+    RunFolderError
+        If the folder holds no run that this version can read.
+    """
+    info = read_run_info(folder)
+    try:
+        return Plan.from_dict(info)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise _explain_foreign(folder, error) from error
+
+
+def _explain_foreign(folder: Path, error: Exception) -> RunFolderError:
+    return RunFolderError(f"--resume: {folder / RUN_NAME} does not describe a run: {error!r}")
 
 
 def _check_journal(path: Path) -> None:

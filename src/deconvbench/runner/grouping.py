@@ -116,6 +116,7 @@ def _make_failure(job: Record, breakdown: Breakdown) -> Record:
         total_s=breakdown.total_s,
         process_index=breakdown.process_index,
         started_at=breakdown.started_at,
+        ended_at=breakdown.ended_at,
     )
 
 

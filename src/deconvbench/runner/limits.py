@@ -15,12 +15,20 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 _DIGITS = 18
 
 
-def limit_threads() -> int:
-    """Return how many threads, or processes that train, this machine may be asked for: 4 a core, at least 16."""
-    return max(_ALWAYS_ALLOWED, _PER_CORE * (os.cpu_count() or 1))
+def limit_threads(cores: int | None = None) -> int:
+    """Return how many threads, or processes that train, a machine may be asked for: 4 a core, at least 16.
+
+    Parameters
+    ----------
+    cores : int or None
+        Of the machine; None: those of this one.
+    """
+    return max(_ALWAYS_ALLOWED, _PER_CORE * (cores or os.cpu_count() or 1))
 
 
-def check_threads(cases: Iterable[Case], environment: Mapping[str, str] = os.environ) -> None:
+def check_threads(
+    cases: Iterable[Case], environment: Mapping[str, str] = os.environ, *, cores: int | None = None
+) -> None:
     """Refuse cases, and settings of the environment, that ask for more threads than the machine may be asked for.
 
     Parameters
@@ -29,6 +37,8 @@ def check_threads(cases: Iterable[Case], environment: Mapping[str, str] = os.env
         What is to be measured.
     environment : mapping
         The variables of this process, which its children have too.
+    cores : int or None
+        Of the machine that measures; None: those of this one.
 
     Raises
     ------
@@ -36,7 +46,7 @@ def check_threads(cases: Iterable[Case], environment: Mapping[str, str] = os.env
         Naming the number and what is allowed.
     """
     for threads in sorted({case.threads for case in cases}):
-        check_count("threads", threads)
+        check_count("threads", threads, cores)
     for name in _THREAD_VARIABLES:
         # OpenMP takes a list, a number for each level of nesting
         for word in environment.get(name, "").split(","):
@@ -44,7 +54,7 @@ def check_threads(cases: Iterable[Case], environment: Mapping[str, str] = os.env
                 check_count(name, int(word.strip()[:_DIGITS]))
 
 
-def check_count(name: str, count: int) -> None:
+def check_count(name: str, count: int, cores: int | None = None) -> None:
     """Refuse a number of threads or processes.
 
     Parameters
@@ -53,13 +63,15 @@ def check_count(name: str, count: int) -> None:
         What sets it.
     count : int
         How many are asked for.
+    cores : int or None
+        Of the machine; None: those of this one.
 
     Raises
     ------
     UsageError
         If there are more than the machine may be asked for, or less than one.
     """
-    limit = limit_threads()
+    cores = cores or os.cpu_count() or 1
+    limit = limit_threads(cores)
     if not 1 <= count <= limit:
-        cores = os.cpu_count() or 1
         raise UsageError(f"{name}: {count} is not from 1 to {limit}, the most on this machine of {cores} cores")

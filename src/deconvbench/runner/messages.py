@@ -31,7 +31,7 @@ class Breakdown:
         Whether the process should measure nothing more.
     total_s : float
         Wall time that it took.
-    process_index, started_at
+    process_index, started_at, ended_at
         As in a record of a case that was measured there.
     """
 
@@ -42,6 +42,7 @@ class Breakdown:
     total_s: float = 0.0
     process_index: int = 0
     started_at: str = ""
+    ended_at: str = ""
 
     def encode(self) -> str:
         """Write it as a part of a line."""

@@ -69,6 +69,8 @@ class WorkerOptions:
         Limit on the child's address space (Linux), so that a case meets MemoryError before the machine does.
     log : Path or None
         File that collects what the child prints; None discards it.
+    descriptors : tuple of int
+        Open files, such as a lock's, that are held as long as it, or anything that it started, lives.
     """
 
     upsamplers: tuple[str, ...] = ()
@@ -86,6 +88,7 @@ class WorkerOptions:
     environment: tuple[tuple[str, str], ...] = ()
     address_space_bytes: int | None = None
     log: Path | None = None
+    descriptors: tuple[int, ...] = ()
 
 
 class MeasuringProcess(Protocol):
@@ -137,6 +140,7 @@ class Worker:
                 search_path=options.search_path,
                 environment={**list_variables(options.conditions), **dict(options.environment)},
                 log=options.log,
+                descriptors=options.descriptors,
             )
         except OSError as error:
             raise WorkerError(f"the worker process did not start: {python}: {explain_os_error(error)}") from error

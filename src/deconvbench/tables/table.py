@@ -136,7 +136,7 @@ def _describe_case(
 def _describe_measured(columns: Mapping[str, list[Any]]) -> dict[str, Sequence[Any]]:
     """Say of each record what was measured, column by column."""
     described: dict[str, Sequence[Any]] = {**columns}
-    for name in ("baseline_id", "kernel"):
+    for name in ("baseline_id", "kernel", "ended_at"):
         described[name] = [text or None for text in columns[name]]
     # what is not a time was not measured, whatever program wrote it
     samples_s = [_keep_times(samples) for samples in columns["samples_s"]]

@@ -74,14 +74,39 @@ def resume_plan(folder: Path | None, selection: Selection, *, anyway: bool = Fal
     UsageError
         If there is no such run, it does not fit, or the selection says something.
     """
-    if not selection.is_default:
-        raise UsageError("--resume: takes grid, seed and settings from the run folder; give none of them")
-    target = find_newest_run(RESULTS) if folder is None else check_path(folder, "--out")
-    plan = reopen_folder(target, read_environment(), find_changes=_find_changed_sources, anyway=anyway)
+    target = find_resumed(folder, selection)
+    plan = reopen_folder(target, read_environment(), find_changes=find_changed_sources, anyway=anyway)
     return replace(plan, upsampler_digests=identify_sources(plan.upsamplers)), target
 
 
-def _find_changed_sources(plan: Plan) -> list[str]:
+def find_resumed(folder: Path | None, selection: Selection) -> Path:
+    """Find the folder of the run to be resumed.
+
+    Parameters
+    ----------
+    folder : Path or None
+        As given; None takes the newest.
+    selection : Selection
+        Must be empty, as grid and seed come from the folder.
+
+    Raises
+    ------
+    UsageError
+        If there is no run, or the selection says something.
+    """
+    if not selection.is_default:
+        raise UsageError("--resume: takes grid, seed and settings from the run folder; give none of them")
+    return find_newest_run(RESULTS) if folder is None else check_path(folder, "--out")
+
+
+def find_changed_sources(plan: Plan) -> list[str]:
+    """Name the upsamplers of a plan whose source is not what it was when the run began, a line each.
+
+    Parameters
+    ----------
+    plan : Plan
+        As read from the run folder.
+    """
     load_upsamplers(plan.upsamplers)
     return name_changed_sources(plan.upsamplers, plan.upsampler_digests)
 

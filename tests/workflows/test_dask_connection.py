@@ -1,0 +1,104 @@
+"""Which schedulers are accepted, and what is said of those that are not."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from deconvbench.errors import SurroundingsError, UsageError
+from deconvbench.workflows.dask_connection import check_address, check_scheduler, connect, is_private
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "local:1",
+        "local:3",
+        "tcp://127.0.0.1:8786",
+        "tcp://localhost:8786",
+        "tcp://[::1]:8786",
+        "tls://scheduler.example:8786",
+        "tls://10.0.0.1:8786",
+    ],
+)
+def test_loopback_and_tls_are_accepted(address: str) -> None:
+    check_address(address)
+
+
+@pytest.mark.parametrize("address", ["tcp://10.0.0.1:8786", "tcp://scheduler:8786", "tcp://[2001:db8::1]:8786"])
+def test_another_machine_without_tls_is_refused_unless_asked_for(address: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"--scheduler: {address} is another machine without TLS")):
+        check_address(address)
+    check_address(address, insecure=True)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "local", "local:", "local:x", "local:-1", "tcp://", "tcp://host", "tcp://host:port", "tcp://host:99999",
+     "http://host:1", "host:8786", "ucx://host:1", "inproc://1/2/3", "tcp://[::1:8786"],
+)  # fmt: skip
+def test_what_is_not_an_address_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match="--scheduler: .* is not local:N, tcp://HOST:PORT or tls://HOST:PORT"):
+        check_address(address, insecure=True)
+
+
+@pytest.mark.parametrize("workers", [0, 9999])
+def test_a_machine_is_not_asked_for_any_number_of_workers(workers: int) -> None:
+    with pytest.raises(UsageError, match=f"--scheduler: workers: {workers} is not from 1 to"):
+        check_address(f"local:{workers}")
+
+
+def test_workers_addresses_are_judged_alike() -> None:
+    assert is_private("inproc://127.0.0.1/1/2")
+    assert is_private("tls://10.0.0.1:1")
+    assert not is_private("tcp://10.0.0.1:1")
+    assert not is_private("ucx://127.0.0.1:1")
+
+
+def test_a_scheduler_that_notices_lost_workers_needs_no_word() -> None:
+    assert check_scheduler(5.0, 1) == ""
+    assert check_scheduler(60.0, 0) == ""
+
+
+def test_the_defaults_of_dask_are_warned_of_in_one_line() -> None:
+    warning = check_scheduler(300.0, 3)
+    assert "\n" not in warning
+    assert "noticed after 5 min" in warning
+    assert "up to 3 times" in warning
+    assert "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=30s" in warning
+    assert "up to" not in check_scheduler(300.0, 1)
+    assert "noticed" not in check_scheduler(5.0, 2)
+
+
+def test_a_scheduler_that_never_notices_is_refused() -> None:
+    with pytest.raises(UsageError, match="worker-ttl is off"):
+        check_scheduler(None, 1)
+
+
+@pytest.mark.process
+def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deconvbench.workflows.dask_connection._CONNECT_S", 0.5)
+    with (
+        pytest.raises(SurroundingsError, match="--scheduler: cannot connect to tcp://127.0.0.1:9: "),
+        connect("tcp://127.0.0.1:9", warn=lambda _: None),
+    ):
+        pass
+
+
+@pytest.mark.process
+def test_tls_needs_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deconvbench.workflows.dask_connection._CONNECT_S", 0.5)
+    with (
+        pytest.raises(SurroundingsError, match="--scheduler: cannot connect to tls://127.0.0.1:9: "),
+        connect("tls://127.0.0.1:9", warn=lambda _: None),
+    ):
+        pass
+
+
+def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
+    with (
+        pytest.raises(UsageError, match=re.escape("pip install 'deconvbench[cluster]'")),
+        connect("local:1", warn=lambda _: None),
+    ):
+        pass
