@@ -67,7 +67,7 @@ def find_sentence(topic: Topic, evidence: Numbers) -> str:
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: f"claim_{topic.claim}")
 def test_each_finding_follows_from_its_evidence(topic: Topic) -> None:
     yes, no, unclear = ANSWERS[topic.claim]
-    cases = (
+    cases: tuple[tuple[Numbers, Verdict], ...] = (
         (yes, S),
         (no, R),
         (unclear, U),
@@ -146,7 +146,7 @@ def test_equal_gains_are_measured_beside_the_claims() -> None:
     assert sentence.startswith("Behind a deconvolution with equal phase gains a checkerboard was detected: ")
     assert "instead of 3.04; ripple of plain colours 0 (8 seeds" in sentence
     costs = {"equal_gain_latency_ratio_least": 1.1, "equal_gain_latency_ratio_most": 1.65}
-    assert write_findings([], evidence | costs)[6].endswith(
+    assert write_findings([], {**evidence, **costs})[6].endswith(
         " It takes 1.1 to 1.65 times the latency of a deconvolution at the sizes measured."
     )
 

@@ -56,7 +56,7 @@ def test_layers_are_put_side_by_side_seed_by_seed() -> None:
 
 
 def test_networks_stand_apart_with_those_of_their_task_first() -> None:
-    networks = [
+    networks: list[dict[str, Any]] = [
         {"task": "super-resolution"},
         {"norm": "instance", "recipe": "plain"},
         {"norm": "instance"},
@@ -167,9 +167,12 @@ def test_what_was_read_is_kept_for_all_claims(monkeypatch: pytest.MonkeyPatch) -
     gather_networks(context, [TRANSPOSED], lambda panel: {})
     monkeypatch.setattr("deconvbench.studies.claims.networks.list_rows", pytest.fail)
     levels: list[float] = []
-    gather_networks(
-        replace(context, confidence=0.9), [TRANSPOSED], lambda panel: levels.append(panel.confidence) or {}
-    )
+
+    def describe(panel: Panel) -> Evidence:
+        levels.append(panel.confidence)
+        return {}
+
+    gather_networks(replace(context, confidence=0.9), [TRANSPOSED], describe)
     assert levels == [0.9]
 
 

@@ -120,7 +120,7 @@ def test_parts_and_columns_are_those_of_seeds() -> None:
     part, column = (find(0, "checkerboard_scale2_levels") for find in (panel.find_part, panel.find_column))
     assert part is not None
     assert column is not None
-    assert (part.value, column.value) == (pytest.approx(2.0), pytest.approx(1.0))
+    assert (part.value, column.value) == pytest.approx((2.0, 1.0))
     assert (
         panel.estimate_mean([1.0, None]) is panel.estimate_mean([1.0, math.nan]) is panel.estimate_mean([]) is None
     )

@@ -14,6 +14,7 @@ from deconvbench.studies.claims.training import (
     measure_first_steps,
     measure_stacks,
 )
+from deconvbench.tables.frames import list_rows
 from deconvbench.tables.trained import Trained
 from tests.studies.claims.made_trained import Row, make_curve, make_result, make_trained
 
@@ -112,8 +113,8 @@ def test_the_share_that_is_left_is_set_beside_the_first_weights(
         )
     ]
     context = make_context(
-        [row for course in courses for row in course.trained.results.to_dict("records")],
-        [row for course in courses for row in course.trained.curves.to_dict("records")],
+        [row for course in courses for row in list_rows(course.trained.results, "results", ())],
+        [row for course in courses for row in list_rows(course.trained.curves, "curves", ())],
     )
     evidence = measure_change(context)
     assert evidence[f"{NAME}_gains_seed_count"] == 8
@@ -127,7 +128,7 @@ def test_the_share_that_is_left_is_set_beside_the_first_weights(
 
 @pytest.mark.parametrize(
     ("last", "verdict"),
-    [(25.0, Verdict.SUPPORTED), (-0.2, Verdict.REFUTED), (90.0, Verdict.REFUTED)],
+    [(25.0, Verdict.SUPPORTED), (-0.7, Verdict.REFUTED), (90.0, Verdict.REFUTED)],
     ids=["as_before", "gone", "more"],
 )
 def test_what_training_does_decides(last: float, verdict: Verdict) -> None:
