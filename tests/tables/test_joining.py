@@ -166,6 +166,14 @@ def test_early_lines_are_written_in_the_present_form(monkeypatch: pytest.MonkeyP
     assert len(bulk.read_bulk(joined.content, "merged").measured)
 
 
+def test_lines_of_other_programs_are_joined_too() -> None:
+    line = encode_record(make_record(machine_id="x"))
+    escaped = line.replace('"kind":"record"', '"kind":"\\u0072ecord"').replace(":", ": ")
+    part = Part(name="x", info={}, content=f"{encode_record(make_quality())}\n{escaped}\n".encode())
+    joined = join_parts([make_part("a", [make_record(latency=make_latency(1.0))]), part])
+    assert [record.replicate for record in list_cases(joined.content)] == [0, 1]
+
+
 def test_numbers_that_json_cannot_write_stay() -> None:
     line = encode_record(make_record(latency_pass_s=1.5)).replace('"latency_pass_s":1.5', '"latency_pass_s":NaN')
     early = line.replace(',"kernel":""', "")

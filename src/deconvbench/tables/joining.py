@@ -35,6 +35,8 @@ _NUMBER = re.compile(rb'"replicate":\s*(\d+)')
 # fields that came later: a line that lacks one is written anew, so that the whole journal has one form
 _LATER_FIELDS = tuple(f'"{name}":'.encode() for name in ("baseline_id", "ratios", "conditions", "kernel"))
 
+_OF_CASE = f'"{Record.KIND}"'.encode()
+
 # kind, case, and whatever else says which measurement it is, without the replicate
 _Topic = tuple[Any, ...]
 
@@ -339,7 +341,9 @@ def _iterate_cases(measured: Measured) -> Iterator[tuple[int, tuple[str, str]]]:
 
 
 def _is_of_case(line: bytes, where: str) -> bool:
-    return isinstance(_decode(line, where), Record)
+    """Say whether a line is the record of a case; most that are not need no second look."""
+    may_be = _OF_CASE in line or b"\\" in line  # what JSON escapes may be any text
+    return may_be and isinstance(_decode(line, where), Record)
 
 
 def _decode(line: bytes, where: str) -> AnyRecord:
