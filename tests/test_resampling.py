@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from deconvbench.resampling import (
@@ -134,7 +134,7 @@ def test_a_ratio_to_nothing_has_no_interval() -> None:
     ],
     ids=["none", "cube", "nan", "inf"],
 )
-def test_what_cannot_be_averaged_is_named(values: object, problem: str) -> None:
+def test_what_cannot_be_averaged_is_named(values: ArrayLike, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         resample_mean(values)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from deconvbench.records.effects import Effect, Interval, write_number
+from deconvbench.records.effects import Effect, Interval, describe_experiment, write_number
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,10 @@ def test_intervals_are_written_for_a_reader() -> None:
 )
 def test_an_effect_is_written_for_a_reader(unit: str, ends: tuple[float | None, float | None], text: str) -> None:
     assert str(Effect(name="k4 less k3", unit=unit, value=1.0, low=ends[0], high=ends[1])) == text
+
+
+def test_an_experiment_has_a_level_where_it_has_intervals() -> None:
+    exact, measured = Effect(name="a", unit="", value=1.0), Effect(name="b", unit="", value=1.0, low=0.5, high=1.5)
+    assert describe_experiment("9 seeds", [exact, measured], 1 - 0.05 / 9) == "9 seeds; intervals of 99.4%"
+    assert describe_experiment("9 seeds", [exact], 0.95) == "9 seeds"
+    assert describe_experiment("", [measured], 0.95) == ""

@@ -73,7 +73,7 @@ def test_a_row_leads_to_its_figure() -> None:
     (row,) = view_claims([make_row()], {"figure_3": "Figure 3"}, {"figure_3": "b.html#figure-figure_3"})
     assert row == {
         "id": 3, "claim": ROW["claim"], "source": ROW["source"], "verdict": "partly", "sentence": ROW["sentence"],
-        "holds": "", "size": "", "effects": [], "level": "95.0%",
+        "holds": "", "size": "", "effects": [],
         "mark": "◐", "figure": "Figure 3", "address": "b.html#figure-figure_3",
     }  # fmt: skip
 
@@ -82,7 +82,7 @@ def test_a_row_has_its_numbers_and_the_size_of_its_experiment() -> None:
     more = {"holds": "Holds: all.", "effects": [EFFECT], "size": "12 seeds", "confidence": 0.99}
     (row,) = view_claims(parse_claims(encode({**ROW, **more}), "claims.json"), {}, {})
     assert row["effects"] == ["k4 less k3: -0.123 (-0.5 to 0.25) levels"]
-    assert (row["holds"], row["size"], row["level"]) == ("Holds: all.", "12 seeds", "99.0%")
+    assert (row["holds"], row["size"]) == ("Holds: all.", "12 seeds; intervals of 99.0%")
 
 
 @pytest.mark.parametrize(

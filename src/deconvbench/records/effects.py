@@ -1,5 +1,6 @@
 """Numbers with their intervals, and what they say against a limit: in the claims table and where it is shown."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -103,3 +104,19 @@ class Effect:
     def __str__(self) -> str:
         interval = Interval(value=self.value, low=self.low, high=self.high)
         return f"{self.name}: {interval}{self.unit and ' '}{self.unit}"
+
+
+def describe_experiment(size: str, effects: Sequence[Effect], confidence: float) -> str:
+    """Say how large an experiment was, and the level of its intervals where it has any.
+
+    Parameters
+    ----------
+    size : str
+        ``12 seeds × 12 images, 1500 steps``; empty where nothing was measured.
+    effects : sequence of Effect
+        The numbers that decided.
+    confidence : float
+        Level of the intervals, as a share.
+    """
+    has_interval = any(effect.low is not None and effect.low != effect.high for effect in effects)
+    return f"{size}; intervals of {confidence:.1%}" if size and has_interval else size

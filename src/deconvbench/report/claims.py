@@ -12,7 +12,7 @@ from deconvbench.errors import RunFolderError
 from deconvbench.plots.article import CAPTIONS
 from deconvbench.records.decoding import DecodingError, build, parse_json
 from deconvbench.records.documents import Versioned
-from deconvbench.records.effects import Effect
+from deconvbench.records.effects import Effect, describe_experiment
 from deconvbench.records.record import SCHEMA_VERSION
 
 # each verdict has a mark of its own shape beside its colour
@@ -132,19 +132,17 @@ def view_claims(
     Returns
     -------
     list of dict
-        ``id, claim, source, verdict, mark, sentence, holds, size``, the level of its intervals as ``level``, its
-        numbers in words as ``effects``, and the figure's heading as ``figure`` (None for a claim
+        ``id, claim, source, verdict, mark, sentence, holds, size``, its numbers in words as ``effects``, and the
+        figure's heading as ``figure`` (None for a claim
         without one) with the ``address`` that leads to it (None where it is not drawn).
     """
     rows = []
     for row in claims:
         name = row.figure
         heading = None if name is None else headings.get(name, name.replace("_", " "))
-        known = {
-            field: getattr(row, field)
-            for field in ("id", "claim", "source", "verdict", "sentence", "holds", "size")
-        }
-        known |= {"effects": [str(effect) for effect in row.effects], "level": f"{row.confidence:.1%}"}
+        known = {field: getattr(row, field) for field in ("id", "claim", "source", "verdict", "sentence", "holds")}
+        known["effects"] = [str(effect) for effect in row.effects]
+        known["size"] = describe_experiment(row.size, row.effects, row.confidence)
         address = addresses.get(name or "")
         rows.append({**known, "mark": MARKS[row.verdict], "figure": heading, "address": address})
     return rows

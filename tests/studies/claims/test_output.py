@@ -129,7 +129,7 @@ def test_a_page_shows_the_columns_too() -> None:
     assert len(lines) == 2 + 18
     assert {line.replace("\\|", "").count("|") for line in lines} == {7}
     assert "reconstruction, last over first: 0.9 (0.89 to 0.91)" in lines[9]
-    assert "| 12 seeds × 12 images, 1500 steps |" in lines[9]
+    assert "| 12 seeds × 12 images, 1500 steps; intervals of 95.0% |" in lines[9]
     # a table of an earlier version has verdicts alone
     earlier = [{name: row[name] for name in ("id", "claim", "verdict")} for row in list_rows(make_results())]
     assert format_markdown(earlier).splitlines()[2].endswith("| supported |  |  |  |")

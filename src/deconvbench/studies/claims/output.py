@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from deconvbench.records.effects import Effect
+from deconvbench.records.effects import Effect, describe_experiment
 from deconvbench.records.record import SCHEMA_VERSION
 from deconvbench.studies.claims.claim import ClaimResult, Verdict
 from deconvbench.system.texts import print_text
@@ -111,15 +111,14 @@ def _list_cells(result: ClaimResult) -> tuple[str, ...]:
 
 
 def describe_size(result: ClaimResult) -> str:
-    """Say how large the experiment was, and the level of intervals that a family of claims has widened.
+    """Say how large the experiment was, and the level of its intervals, which a family of claims widens.
 
     Parameters
     ----------
     result : ClaimResult
         A claim with what was found of it.
     """
-    size = result.finding.size
-    return f"{size}; intervals of {result.confidence:.1%}" if size and result.claim.is_trained else size
+    return describe_experiment(result.finding.size, result.finding.effects, result.confidence)
 
 
 def format_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -135,13 +134,14 @@ def format_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        effects = [str(Effect(**each)) for each in row.get("effects", ())]
+        effects = [Effect(**each) for each in row.get("effects", ())]
+        size = describe_experiment(row.get("size", ""), effects, row.get("confidence", 0.0))
         cells = (
             row["id"],
             row["claim"],
             row["verdict"],
-            "<br>".join(effects),
-            row.get("size", ""),
+            "<br>".join(map(str, effects)),
+            size,
             row.get("holds", ""),
         )
         lines.append(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |")
