@@ -47,11 +47,10 @@ def assert_exact(found: Any, expected: list[Tensor]) -> None:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """One entry for every compiled backward pass."""
     made: list[bool] = []
-    original = forms.run_native_backward
 
     def run(*args: Any, **options: Any) -> Any:
         made.append(True)
-        return original(*args, **options)
+        return run_native_backward(*args, **options)
 
     monkeypatch.setattr(forms, "run_native_backward", run)
     return made

@@ -210,7 +210,7 @@ def _try_out(path: Path) -> tuple[Library, float]:
         # whoever asks may record nothing
         with torch.inference_mode(mode=False), torch.enable_grad():
             exact = [tensor.clone().double().requires_grad_() for tensor in (x, weight)]
-            output = _run_plain(*exact, bias.clone().double(), pads_zeros=pads_zeros)
+            output = _run_plain(exact[0], exact[1], bias.clone().double(), pads_zeros=pads_zeros)
             expected_gradients = torch.autograd.grad(output, exact, gradient.clone().double())
         expected = output.detach()
         for packed in (None, prepare_native(library, weight)):
