@@ -533,7 +533,8 @@ def test_a_size_is_a_multiple_of_another_for_all_sizes(replaced: list[int]) -> N
     compiled = compile_model(model, dynamic=True, fullgraph=True)
     for sides in ((4, 5), (7, 3), (2, 9)):
         assert run_both(model, compiled, torch.randn(3, 4, *sides, dtype=torch.float64)) <= 1e-10
-    assert replaced == [1]
+    # in each graph: torch may make another for some sizes
+    assert set(replaced) == {1}
 
 
 class Written(nn.Module):
