@@ -132,7 +132,7 @@ def _tell_network(view: View) -> str:
     ]
     text = (
         f"{view.title} {large} levels instead of {small} with 3×3{''.join(f', {other}' for other in others)}, a "
-        f"reduction of {reduction}; what is left is {describe_presence(view, 'large')}"
+        f"reduction of {reduction}; what is left: {describe_presence(view, 'large')}"
     )
     if view.evidence.get("large_over_small_ratio") is not None:
         is_weak = read_interval(view.evidence, "large_over_small_ratio").is_above(EFFECTIVE)
