@@ -236,7 +236,12 @@ def make_table(summary: pd.DataFrame, replicates: int = 3) -> pd.DataFrame:
     """The table that a summary pools: one row per case and replicate."""
     parts = [
         summary.drop(columns="replicates").assign(
-            replicate=replicate, process_index=0, order=range(len(summary)), started_at="2026-03-01T12:00:00+00:00"
+            replicate=replicate,
+            process_index=0,
+            order=range(len(summary)),
+            started_at="2026-03-01T12:00:00.000+00:00",
+            ended_at="2026-03-01T12:00:01.000+00:00",
+            attempt=1,
         )
         for replicate in range(replicates)
     ]
