@@ -260,7 +260,7 @@ def test_what_ships_has_no_images_and_no_folder(tmp_path: Path, monkeypatch: pyt
 def test_what_really_ships_can_be_read() -> None:
     found = load_shipped()
     assert list(found.results) == list(TRAINED_DTYPES)
-    assert {*found.results["task"]} == {"reconstruction", "super-resolution"}
+    assert {"reconstruction", "super-resolution"} <= {*found.results["task"]}
     assert (found.results["steps"] >= 500).all()
     assert found.info["environment"]["torch_version"]
     assert {"transposed", "nearest_conv"} <= {*found.curves["upsampler"]}
