@@ -241,7 +241,7 @@ def make_table(summary: pd.DataFrame, replicates: int = 3) -> pd.DataFrame:
             order=range(len(summary)),
             started_at="2026-03-01T12:00:00.000+00:00",
             ended_at="2026-03-01T12:00:01.000+00:00",
-            attempt=1,
+            attempt=pd.array([1] * len(summary), "Int64"),
         )
         for replicate in range(replicates)
     ]

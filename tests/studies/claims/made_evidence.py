@@ -267,7 +267,7 @@ def scales(more: float | tuple[float, float]) -> Numbers:
         both_layers_checkerboard_levels=3.0,
         last_layer_checkerboard_levels=2.0,
         earlier_layer_checkerboard_levels=1.0,
-        both_less_last_layer_levels=more,
+        both_less_larger_part_levels=more,
     )
 
 
@@ -275,7 +275,7 @@ def correlation(value: float | tuple[float, float], name: str = MAIN) -> Numbers
     """Rank correlation of grid and colour, over that of a network without a grid."""
     return network(
         name,
-        transposed_rank_correlation=0.5,
+        transposed_rank_correlation=value,
         nearest_rank_correlation=0.0,
         transposed_less_nearest_rank_correlation=value,
     )

@@ -116,12 +116,17 @@ def test_what_does_not_depend_on_training_is_said_first() -> None:
     [
         (3, "supported", EQUIVALENCE, "is exact with zeros between the inputs (to 1e-15). With nearest-neighbour"),
         (3, "refuted", EQUIVALENCE, "is not exact with zeros"),
-        (12, "refuted", COSTS_ROW, "The cost is not slight: the plain form has 3 times that of k3 in latency."),
+        (
+            12,
+            "refuted",
+            COSTS_ROW,
+            "The cost of the plain form is not slight: it takes 3 times as long as transposed k3.",
+        ),
         (
             12,
             "partly",
             COSTS_ROW | {"fast_latency_ratio_k3": 1.7},
-            "; the exact fast form has 1.7 times that of k3.",
+            "; the exact fast form takes 1.7 times as long as transposed k3.",
         ),
         (12, "supported", COSTS_ROW, "The cost is slight: "),
     ],

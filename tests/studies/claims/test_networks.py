@@ -224,7 +224,7 @@ def test_a_network_that_decides_nothing_counts_only_where_it_stands_for_its_task
     [
         ((0.1, 0.3), "detected"),
         ((-0.3, -0.1), "not detected (from 0.5 levels on it would have been)"),
-        ((-0.1, 0.1), "at the limit of detection"),
+        ((-0.1, 0.1), "not decided whether it is there"),
         ((None, None), "with too few seeds to say whether it is there"),
     ],
     ids=["there", "not_there", "unclear", "few_seeds"],

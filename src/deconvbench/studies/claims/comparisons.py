@@ -127,6 +127,9 @@ def _weigh(psnr: int | None, levels: int | None) -> Verdict:
     return Verdict.SUPPORTED if 1 in gains else Verdict.REFUTED
 
 
+_OWN = "transposed_rank_correlation"
+
+
 def measure_colours(context: Context) -> Evidence:
     """Correlate the local grid of deconvolutions with the distance of the colour from the average.
 
@@ -158,7 +161,11 @@ def _describe_colours(panel: Panel) -> Evidence:
 
 @tell_few_steps
 def judge_colours(evidence: Evidence) -> Finding:
-    """Ask whether the correlation is clearly above that of a network without a grid; a weak one holds in part.
+    """Ask whether the correlation is clear, and clearly above that of a network without a grid.
+
+    A grid that is as strong everywhere hides texture, and by that alone its correlation is above that of a network
+    without one; so the correlation itself must be above 0 too. Where it is, but not clearly, the claim holds in
+    part.
 
     Parameters
     ----------
@@ -171,17 +178,18 @@ def judge_colours(evidence: Evidence) -> Finding:
     for view in view_networks(evidence):
         if view.evidence.get(name) is None:
             continue
-        difference = read_interval(view.evidence, name)
-        is_clear, is_there = difference.is_above(CLEAR_CORRELATION), difference.is_above(0)
+        difference, own = read_interval(view.evidence, name), read_interval(view.evidence, _OWN)
+        is_there = [found.is_above(0) for found in (own, difference)]
         verdict = Verdict.UNDECIDED
-        if is_clear:
+        if own.is_above(CLEAR_CORRELATION) and difference.is_above(CLEAR_CORRELATION):
             verdict = Verdict.SUPPORTED
-        elif is_there is False:
+        elif False in is_there:
             verdict = Verdict.REFUTED
-        elif is_there and is_clear is False:
+        elif all(is_there):
             verdict = Verdict.PARTLY
-        votes.append((view, f"clearly more than without a grid, by {CLEAR_CORRELATION:g}", verdict))
-        effects.append(view.name_effect(name, "correlation less that of nearest"))
+        votes.append((view, f"grids follow the colour's distance, by {CLEAR_CORRELATION:g} or more", verdict))
+        effects.append(view.name_effect(_OWN, "correlation"))
+        effects.append(view.name_effect(name, "less that of nearest"))
         both = [read_interval(view.evidence, f"{layer}_rank_correlation") for layer in ("transposed", "nearest")]
         told.append(
             f"{view.title} {both[0]} with transposed k3, {both[1]} with nearest_conv k3, {difference} apart"

@@ -24,7 +24,7 @@ from deconvbench.studies.claims.networks import (
 )
 from deconvbench.studies.claims.panel import HALF_LEVEL, Panel
 from deconvbench.studies.claims.remedies import REDUCED, is_reduced
-from deconvbench.studies.claims.training import KEPT
+from deconvbench.studies.claims.training import KEPT, describe_exponent
 
 Row = Mapping[str, Any]
 S, P, R, U = Verdict.SUPPORTED, Verdict.PARTLY, Verdict.REFUTED, Verdict.UNDECIDED
@@ -143,10 +143,9 @@ def _tell_change(view: View) -> str:
         _show(name, "")(view)
         for name in ("first_checkerboard_levels", "last_checkerboard_levels", "last_over_first_ratio")
     )
-    text = f"from {first} to {last} levels, {share} of it, {describe_presence(view, 'last')}"
+    text = f"from {first} to {last} levels ({share} of it), {describe_presence(view, 'last')}"
     if view.evidence.get("gains_exponent") is not None:
-        exponent = read_interval(view.evidence, "gains_exponent")
-        text += f"; the share depends on the first weights (to the power {exponent} of their gain)"
+        text += f"; {describe_exponent(view)}"
     return text
 
 
@@ -175,15 +174,19 @@ def _tell_last_layer(view: View) -> str:
 
 
 def _tell_stacks(view: View) -> str:
-    both, last, more = (
+    both, last, earlier, more = (
         _show(name, "")(view)
         for name in (
             "both_layers_checkerboard_levels",
             "last_layer_checkerboard_levels",
-            "both_less_last_layer_levels",
+            "earlier_layer_checkerboard_levels",
+            "both_less_larger_part_levels",
         )
     )
-    return f"{both} levels behind two layers, of which the last alone can make {last} at most, {more} less"
+    return (
+        f"{both} levels behind two layers: {last} of period 2, all that the last one alone can make, and "
+        f"{earlier} of period 4, which only the earlier one can; both together {more} more than the stronger"
+    )
 
 
 def _tell_equal_gain(view: View) -> str:
@@ -298,7 +301,7 @@ TOPICS: tuple[Topic, ...] = (
     ),
     Topic(
         claim=0,
-        needed=("equal_excess_levels", "equal_flat_field_ripple_levels"),
+        needed=("equal_excess_levels", "equal_flat_field_ripple_levels", "transposed_checkerboard_levels"),
         ask=lambda view: negate(_is_above("equal_excess_levels")(view)),
         leads={
             S: "Behind a deconvolution with equal phase gains no checkerboard was detected",
@@ -310,12 +313,12 @@ TOPICS: tuple[Topic, ...] = (
     ),
     Topic(
         claim=14,
-        needed=("both_less_last_layer_levels",),
-        ask=_is_above("both_less_last_layer_levels", HALF_LEVEL),
+        needed=("both_less_larger_part_levels",),
+        ask=_is_above("both_less_larger_part_levels", HALF_LEVEL),
         leads={
             S: "Artifacts of stacked layers compound",
             P: "Artifacts of stacked layers compound in some networks only",
-            R: f"Two trained layers leave less than {HALF_LEVEL:g} levels more than one",
+            R: f"Two trained layers leave less than {HALF_LEVEL:g} levels more than the stronger of their grids",
             U: "Whether the artifacts of stacked layers compound in trained networks is not decided",
         },
         tell=_tell_stacks,
@@ -352,14 +355,18 @@ def _write_efficiency(row: Row | None) -> str:
     evidence: Evidence = {} if row is None else row["evidence"]
     if row is None or row["verdict"] == U or evidence.get("latency_ratio_k3") is None:
         return "Whether resize-convolution costs only slightly more is not decided: it was not measured."
-    lead = {S: "The cost is slight", P: "The cost is slight in some respects only", R: "The cost is not slight"}
+    lead = {
+        S: "The cost is slight",
+        P: "The cost is slight in some respects only",
+        R: "The cost of the plain form is not slight",
+    }
     plain, fast = (
         " and ".join(
-            f"{write_number(value)} times that of k{k}"
+            f"{write_number(value)} times as long as transposed k{k}"
             for k in (3, 4)
             if (value := evidence.get(f"{form}latency_ratio_k{k}")) is not None
         )
         for form in ("", "fast_")
     )
-    text = f"{lead[Verdict(row['verdict'])]}: the plain form has {plain} in latency"
-    return f"{text}; the exact fast form has {fast}." if fast else f"{text}."
+    text = f"{lead[Verdict(row['verdict'])]}: it takes {plain}"
+    return f"{text}; the exact fast form takes {fast}." if fast else f"{text}."

@@ -257,7 +257,9 @@ def describe_presence(view: View, name: str) -> str:
         return "with too few seeds to say whether it is there"
     floor = view.evidence.get(f"{name}_floor_levels")
     seen = "" if floor is None else f" (from {write_number(floor)} levels on it would have been)"
-    return {True: "detected", False: f"not detected{seen}", None: "at the limit of detection"}[excess.is_above(0)]
+    return {True: "detected", False: f"not detected{seen}", None: "not decided whether it is there"}[
+        excess.is_above(0)
+    ]
 
 
 def count_votes(votes: Iterable[tuple[View, str, Part]]) -> list[tuple[str, Part]]:

@@ -5,14 +5,13 @@ A checkerboard counts as present where it exceeds the detection level and what t
 """
 
 import itertools
-import math
 
 import numpy as np
 
 from deconvbench import theory
 from deconvbench.records.effects import Effect
 from deconvbench.records.variants import STANDARD
-from deconvbench.resampling import Floats
+from deconvbench.resampling import Resampled
 from deconvbench.studies.claims.claim import Context, Evidence, Finding, Verdict
 from deconvbench.studies.claims.judging import (
     Part,
@@ -113,8 +112,8 @@ def measure_change(context: Context) -> Evidence:
         Per network, for `transposed` k3: amplitudes at both ends, in 8-bit levels; the ratio of the last to the
         first, where the first was detected; the excess of the last. Beside them, where variants with half and
         twice the first weights were trained too (`GAINS`), the same for the seeds that all three have, each with
-        95 % by itself, and the exponent with which the ratio follows the gain: −1 where what is left does not
-        depend on how it began, 0 where training takes away the same share.
+        95 % by itself, and the exponent with which the ratio follows the first amplitude: −1 where what is left
+        does not depend on how it began, 0 where training takes away the same share.
     """
     beside = gather_networks(
         context, [TRANSPOSED] * len(GAINS), _describe_gains, variants=list(GAINS), prefix="gains_"
@@ -150,20 +149,16 @@ def _describe_gains(panel: Panel) -> Evidence:
     if step is None:
         return {}
     evidence: dict[str, float | None] = {}
-    ratios = {}
+    ratios, firsts = {}, {}
     for place, gain in enumerate(GAINS.values()):
         first, last = panel.find_levels(place, step), panel.find_levels(place)
-        ratios[gain] = divide(last, first)
+        ratios[gain], firsts[gain] = divide(last, first), first
         for name, found in (("first_levels", first), ("last_levels", last), ("ratio", ratios[gain])):
             evidence |= panel.put(f"{gain:g}_{name}", found, 0.95)
-    follows = divide(ratios[2.0], ratios[0.5])
-    return evidence | panel.put("exponent", None if follows is None else follows.apply(_find_exponent), 0.95)
-
-
-def _find_exponent(quotient: Floats) -> Floats:
-    """Exponent of a power law between half and twice."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log(quotient) / math.log(2 / 0.5)
+    # of a power law between both ends; with two upsamplers the first amplitude follows the square of the gain
+    share, start = (divide(found[2.0], found[0.5]) for found in (ratios, firsts))
+    exponent = None if share is None or start is None else divide(share.apply(np.log), start.apply(np.log))
+    return evidence | panel.put("exponent", exponent, 0.95)
 
 
 @tell_few_steps
@@ -200,11 +195,10 @@ def judge_change(evidence: Evidence) -> Finding:
             verdict = Verdict.REFUTED
         elif is_kept and is_grown is False:
             verdict = Verdict.SUPPORTED
-        votes += [
-            (view, f"at least {KEPT:g} of the first amplitude is left", is_kept),
-            (view, f"at most {GROWN:g} times the first amplitude", negate(is_grown)),
-            (view, "what is left can be detected", is_left),
-        ]
+        votes.append((view, f"at least {KEPT:g} of the first amplitude is left", is_kept))
+        if is_kept is not False:
+            votes.append((view, f"at most {GROWN:g} times the first amplitude", negate(is_grown)))
+        votes.append((view, "what is left can be detected", is_left))
         verdicts.append((view, "", verdict))
         effects.append(view.name_effect("last_over_first_ratio", "last over first"))
         told.append(
@@ -229,10 +223,23 @@ def _tell_gains(view: View) -> str:
         )
         for gain in (0.5, 2.0)
     ]
-    exponent = read_interval(view.evidence, "gains_exponent")
+    text = f"first weights half as large give {ends[0]} levels, twice as large {ends[1]}"
+    return f" ({text}; {describe_exponent(view)})"
+
+
+def describe_exponent(view: View) -> str:
+    """Say how the share that training leaves follows the first amplitude.
+
+    Parameters
+    ----------
+    view : View
+        Has ``gains_exponent``.
+    """
+    exponent, seeds = read_interval(view.evidence, "gains_exponent"), view.evidence.get("gains_seed_count")
+    size = "" if seeds is None else f", {int(seeds)} seeds"
     return (
-        f" (the share follows the first weights: half as large they give {ends[0]} levels, twice as large "
-        f"{ends[1]}, an exponent of {exponent} where −1 means that what is left does not depend on the beginning)"
+        f"the share goes as the first amplitude to the power {exponent}, where −1 means that what is left does "
+        f"not depend on how it began{size}"
     )
 
 
@@ -250,7 +257,7 @@ def measure_stacks(context: Context) -> Evidence:
         Overlap CV behind one, two and three layers k3 s2. Per network with two upsamplers, `transposed` k3, in
         8-bit levels: the whole checkerboard; its part of period 2, which is all that the last layer by itself can
         make, and an earlier one shares in; the part of period 4, which only the earlier layer can make; and by how
-        much the whole exceeds the part of period 2, seed by seed.
+        much the whole exceeds the larger of both, seed by seed.
     """
     layer = TRANSPOSED[1] or 0, 2
     evidence: dict[str, float | None] = {
@@ -267,16 +274,22 @@ def _describe_scales(panel: Panel) -> Evidence:
         **panel.put("both_layers_checkerboard_levels", whole),
         **panel.put("last_layer_checkerboard_levels", last),
         **panel.put("earlier_layer_checkerboard_levels", earlier),
-        **panel.put("both_less_last_layer_levels", subtract(whole, last)),
+        **panel.put("both_less_larger_part_levels", subtract(subtract(whole, last), _find_rest(earlier, last))),
     }
+
+
+def _find_rest(part: Resampled | None, other: Resampled | None) -> Resampled | None:
+    """By how much a part is larger than the other, 0 where it is not."""
+    difference = subtract(part, other)
+    return None if difference is None else difference.apply(lambda value: np.maximum(value, 0.0))
 
 
 @tell_few_steps
 def judge_stacks(evidence: Evidence) -> Finding:
     """Ask whether overlap grows with depth, and whether two layers leave clearly more than one.
 
-    In trained networks it must be more by half a level: an earlier layer's checkerboard that is merely there does
-    not compound.
+    In trained networks it must be more by half a level than the stronger of their grids: one that is merely there
+    does not compound.
 
     Parameters
     ----------
@@ -292,20 +305,19 @@ def judge_stacks(evidence: Evidence) -> Finding:
     told: list[str] = []
     effects: list[Effect] = []
     for view in view_networks(evidence):
-        if view.evidence.get("both_less_last_layer_levels") is None:
+        if view.evidence.get("both_less_larger_part_levels") is None:
             continue
-        more = read_interval(view.evidence, "both_less_last_layer_levels")
-        votes.append(
-            (view, f"two trained layers leave {HALF_LEVEL:g} levels more than one", more.is_above(HALF_LEVEL))
-        )
+        more = read_interval(view.evidence, "both_less_larger_part_levels")
+        title = f"two trained layers leave {HALF_LEVEL:g} levels more than the stronger of their grids"
+        votes.append((view, title, more.is_above(HALF_LEVEL)))
         both, last, earlier = (
             read_interval(view.evidence, f"{name}_checkerboard_levels")
             for name in ("both_layers", "last_layer", "earlier_layer")
         )
-        effects.append(view.name_effect("both_less_last_layer_levels", "two layers less one", "levels"))
+        effects.append(view.name_effect("both_less_larger_part_levels", "both less the stronger", "levels"))
         told.append(
-            f"{view.title} {both} levels, {more} more than the {last} of period 2, which is all that the last "
-            f"layer alone can make; the earlier layer's own period 4 has {earlier}"
+            f"{view.title} {both} levels: {last} of period 2, which is all that the last layer alone can make, "
+            f"and {earlier} of period 4, which only the earlier one can; both together {more} more than the stronger"
         )
     effects.append(Effect(name="overlap CV, two layers over one", unit="", value=overlaps[1] / overlaps[0]))
     if not told:
