@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 from deconvbench.analysis.results import derive_results
-from deconvbench.records.run_folder import CLAIMS_NAME, read_run_info
+from deconvbench.records.run_folder import CLAIMS_NAME, REPORT_NAME, read_run_info
 from deconvbench.report import write_report
 from deconvbench.report.claims import parse_claims
-from deconvbench.report.output import FIGURES_NAME, REPORT_NAME, name_article
+from deconvbench.report.output import FIGURES_NAME, name_article
 from deconvbench.report.page import render_report
 from deconvbench.system.writing import write_files
 from deconvbench.tables.files import QUALITY_CSV_NAME, QUALITY_NAME, encode_tables, read_tables

@@ -1,6 +1,7 @@
 """The page of several runs."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,15 @@ def test_the_table_has_the_largest_difference_first_and_a_gap_where_a_run_has_no
 def test_the_same_run_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is given twice"):
         write_overlay([SAMPLE, SAMPLE], tmp_path / "x.html")
+
+
+def test_the_report_of_a_run_is_not_written_over(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(SAMPLE, other)
+    (other / "report.html").write_text("mine")
+    with pytest.raises(UsageError, match="is the report of one of the runs; name another file"):
+        write_overlay([SAMPLE, other], other / "report.html")
+    assert (other / "report.html").read_text() == "mine"
 
 
 def test_runs_with_one_folder_name_are_told_apart_by_their_parents(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ def test_what_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
         ([a], out, UsageError, "1 run given; at least two"),
         ([a, tmp_path / "link"], out, UsageError, "link' is given twice"),
         ([a, b], a, UsageError, "is one of the runs that are merged"),
+        ([a, b], b / "inner" / "m", UsageError, "is within one of the runs that are merged"),
         ([a, b], tmp_path / "link", UsageError, "is one of the runs that are merged"),
         ([a, b], newer, RunFolderError, "holds a run already; name a new folder"),
         ([a, b], others, RunFolderError, "others"),

@@ -71,13 +71,15 @@ def report(
     metrics = TRADEOFF_METRICS if quality is None else tuple(word.strip() for word in quality.split(","))
     kinds = tuple(word.strip() for word in figures.split(","))
     trained = find_trained(results)
+    # before all else, which would be in vain where they cannot be set side by side
+    overlay = write_overlay(folders, out) if len(folders) > 1 else None
     for folder in folders:
         own = out if len(folders) == 1 else None
         page = write_report(folder, own, metrics=metrics, trained=trained, figures=kinds)
         show_standings(folder)
         print_text(page)
-    if len(folders) > 1:
-        print_text(write_overlay(folders, out))
+    if overlay is not None:
+        print_text(overlay)
 
 
 def _print_for_dashboard(runs: list[Path] | None, kind: str, *others: str) -> None:

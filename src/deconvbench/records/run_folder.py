@@ -32,6 +32,7 @@ JOURNAL_NAME = "journal.jsonl"
 RUN_NAME = "run.json"
 # what was found of the article's claims, for the report
 CLAIMS_NAME = "claims.json"
+REPORT_NAME = "report.html"
 _LOCK_NAME = ".lock"
 _NO_LOCKS = "its file system has no locks, so two runs could write it at once; name a folder on another one"
 _NO_LOCK_ERRORS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)

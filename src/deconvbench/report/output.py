@@ -18,7 +18,7 @@ from deconvbench.plots.gallery import FIGURE_FORMATS, TRADEOFF_METRICS, draw_all
 from deconvbench.plots.overlay import draw_overlay
 from deconvbench.plots.trained_tradeoff import draw_trained_tradeoff
 from deconvbench.records.metrics import check_metrics
-from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, read_run_info
+from deconvbench.records.run_folder import CLAIMS_NAME, JOURNAL_NAME, REPORT_NAME, read_run_info
 from deconvbench.report.article_page import render_article
 from deconvbench.report.claims import ClaimRow, parse_claims
 from deconvbench.report.page import SECTIONS, render_report
@@ -38,7 +38,6 @@ from deconvbench.tables.trained import (
 from deconvbench.tables.trained_networks import find_network
 
 FIGURES_NAME = "figures"
-REPORT_NAME = "report.html"
 # of runs of several machines: each case on each of them
 MACHINES_NAME = "machines.csv"
 _SECOND_TASK = "super-resolution"

@@ -16,7 +16,7 @@ from deconvbench.analysis.overlay import Agreement, Spread, list_spreads, measur
 from deconvbench.errors import UsageError
 from deconvbench.plots.gallery import encode_figures
 from deconvbench.plots.overlay import draw_overlay
-from deconvbench.records.run_folder import list_hardware, read_run_info
+from deconvbench.records.run_folder import REPORT_NAME, list_hardware, read_run_info
 from deconvbench.report.embedding import embed_picture, gather_parts
 from deconvbench.report.templates import load_template
 from deconvbench.system.paths import check_path, make_absolute
@@ -70,7 +70,8 @@ def write_overlay(run_dirs: Sequence[Path], out: Path | None = None) -> Path:
     Raises
     ------
     UsageError
-        If there are fewer than two runs, one is given twice, or no two of them share a measured case.
+        If there are fewer than two runs, one is given twice, no two of them share a measured case, or `out` is
+        the report of one of them.
     RunFolderError
         If a folder holds no run.
     SurroundingsError
@@ -81,6 +82,8 @@ def write_overlay(run_dirs: Sequence[Path], out: Path | None = None) -> Path:
         if folder.resolve() in {other.resolve() for other in folders[:index]}:
             raise UsageError(f"report: {str(run_dirs[index])!r} is given twice")
     target = folders[-1] / OVERLAY_NAME if out is None else check_path(out, "--out")
+    if target.resolve() in {(folder / REPORT_NAME).resolve() for folder in folders}:
+        raise UsageError(f"--out: {str(target)!r} is the report of one of the runs; name another file")
     names = _name_runs(folders)
     runs = [_describe_run(name, read_run_info(folder)) for name, folder in zip(names, folders, strict=True)]
     overlaid = overlay_runs(

@@ -124,8 +124,10 @@ def _check_folders(folders: Sequence[Path], target: Path, least: int) -> None:
     for index, folder in enumerate(real):
         if folder in real[:index]:
             raise UsageError(f"merge: {quote(str(folders[index]))} is given twice")
-    if target.resolve() in real:
-        raise UsageError(f"--out: {quote(str(target))} is one of the runs that are merged; name a new folder")
+    place = target.resolve()
+    if not {place, *place.parents}.isdisjoint(real):
+        where = "one" if place in real else "within one"
+        raise UsageError(f"--out: {quote(str(target))} is {where} of the runs that are merged; name a new folder")
 
 
 def _refuse_run(folder: Path) -> None:

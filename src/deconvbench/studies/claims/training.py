@@ -317,7 +317,8 @@ def judge_stacks(evidence: Evidence) -> Finding:
         effects.append(view.name_effect("both_less_larger_part_levels", "both less the stronger", "levels"))
         told.append(
             f"{view.title} {both} levels: {last} of period 2, which is all that the last layer alone can make, "
-            f"and {earlier} of period 4, which only the earlier one can; both together {more} more than the stronger"
+            f"and {earlier} of period 4, which only the earlier one can; both together {more} more than the "
+            "stronger"
         )
     effects.append(Effect(name="overlap CV, two layers over one", unit="", value=overlaps[1] / overlaps[0]))
     if not told:
