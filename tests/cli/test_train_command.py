@@ -131,7 +131,7 @@ def test_an_interrupt_is_130_and_prints_no_folder(
         ("--norm batch", "norm: 'batch'"),
         ("--recipe fast", "recipe: 'fast' is not one of plain, tuned"),
         ("--variant last-2", "variant: 'last-2' is not one of standard, last-1, last-3"),
-        ("--variant last-9", "variant: last-9 is not one of reconstruction, but of super-resolution"),
+        ("--variant last-9", "variant: last-9 is for super-resolution, not for reconstruction"),
         ("--variant gain-2 --recipe plain", "variant: gain-2 needs the tuned recipe"),
         ("--score-again", "--score-again: "),
         ("--score-again --steps 9", "--steps: not with --score-again"),

@@ -26,13 +26,13 @@ from tests.tiny_training import TINY
         ),
         (
             {"variant": "encoder-switches"},
-            "variant: encoder-switches is not one of 'transposed', but of max_unpool_conv",
+            "variant: encoder-switches is for max_unpool_conv, not for 'transposed'",
         ),
         (
             {"variant": "encoder-switches", "task": "super-resolution"},
-            "variant: encoder-switches is not one of super-resolution, but of reconstruction",
+            "variant: encoder-switches is for reconstruction, not for super-resolution",
         ),
-        ({"variant": "last-9"}, "variant: last-9 is not one of reconstruction, but of super-resolution"),
+        ({"variant": "last-9"}, "variant: last-9 is for super-resolution, not for reconstruction"),
         ({"variant": "gain-2"}, "variant: gain-2 needs the tuned recipe, which sets the upsamplers' gain"),
         ({"upsampler": "Transposed"}, "upsampler: 'Transposed' is not a name in lower case"),
         ({"kernel_size": 0}, "kernel_size: 0 is not"),

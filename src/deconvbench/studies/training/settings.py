@@ -134,13 +134,10 @@ class TrainingSettings:
             check_choice(name, getattr(self, name), allowed)
         chosen = self.network_variant
         if self.task not in chosen.tasks:
-            raise UsageError(
-                f"variant: {self.variant} is not one of {self.task}, but of {', '.join(chosen.tasks)}"
-            )
+            raise UsageError(f"variant: {self.variant} is for {', '.join(chosen.tasks)}, not for {self.task}")
         if chosen.upsamplers and self.upsampler not in chosen.upsamplers:
             raise UsageError(
-                f"variant: {self.variant} is not one of {quote(self.upsampler)}, but of"
-                f" {', '.join(chosen.upsamplers)}"
+                f"variant: {self.variant} is for {', '.join(chosen.upsamplers)}, not for {quote(self.upsampler)}"
             )
         if chosen.upsampler_gain != 1 and self.recipe != "tuned":
             raise UsageError(f"variant: {self.variant} needs the tuned recipe, which sets the upsamplers' gain")
