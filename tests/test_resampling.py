@@ -1,5 +1,5 @@
 import math
-from itertools import pairwise, permutations
+from itertools import combinations_with_replacement, pairwise, permutations
 
 import numpy as np
 import pytest
@@ -10,7 +10,9 @@ from scipy import stats
 
 from deconvbench.resampling import (
     RESAMPLES,
+    TAIL_RESAMPLES,
     Resampled,
+    count_resamples,
     resample_mean,
     root_signed,
     square_signed,
@@ -104,7 +106,7 @@ def test_intervals_cover_what_they_say() -> None:
 
 def test_few_seeds_have_no_interval() -> None:
     def has_interval(seeds: int, level: float) -> bool:
-        return not math.isnan(resample_mean(make_table(seeds)).find_interval(level)[0])
+        return not math.isnan(resample_mean(make_table(seeds), level).find_interval(level)[0])
 
     assert [has_interval(seeds, 0.95) for seeds in (1, 2, 3, 5, 6)] == [False, False, False, False, True]
     # 9 claims together: 1 − 0.05 / 9
@@ -112,9 +114,60 @@ def test_few_seeds_have_no_interval() -> None:
 
 
 def test_intervals_of_higher_levels_hold_those_of_lower_ones() -> None:
-    found = resample_mean(make_table())
+    found = resample_mean(make_table(), 1 - 0.05 / 9)
     ends = [found.find_interval(level) for level in (0.5, 0.9, 0.95, 0.99, 1 - 0.05 / 9)]
     assert all(wide[0] <= narrow[0] and narrow[1] <= wide[1] for narrow, wide in pairwise(ends))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "level", "expected"),
+    [
+        (12, 0.95, 20_000),
+        (12, 0.99, 100_000),
+        (9, 1 - 0.05 / 9, 1_500_000),
+        (15, 0.9999, 2_000_000),
+        (5, 0.95, 20_000),
+    ],
+    ids=["usual", "higher", "family", "most", "no_interval"],
+)
+def test_resamples_follow_the_level(seeds: int, level: float, expected: int) -> None:
+    assert count_resamples(seeds, level) == expected
+
+
+@pytest.mark.parametrize("seeds", [9, 12])
+def test_ends_of_a_family_rest_on_many_resamples(seeds: int) -> None:
+    level = 1 - 0.05 / 9
+    found = resample_mean(make_table(seeds), level)
+    low, high = found.find_interval(level)
+    # nearly 50 of the draws lie beyond each end, so that they are not about the extremes
+    assert (found.draws < low).sum() >= TAIL_RESAMPLES - 1
+    assert (found.draws > high).sum() >= TAIL_RESAMPLES - 1
+    with pytest.raises(ValueError, match=r"level: 0\.99.* needs .* resamples and not 20000"):
+        resample_mean(make_table(seeds)).find_interval(level)
+
+
+def test_ends_of_a_family_are_nearly_those_of_all_resamples_that_there_are() -> None:
+    """A slow twin: each of the 24,310 ways to draw nine of nine seeds, by its probability."""
+    values, level = make_table(9, 1)[:, 0], 1 - 0.05 / 9
+    chosen = np.array(list(combinations_with_replacement(range(9), 9)))
+    ways = np.array([math.prod(map(math.factorial, np.bincount(row, minlength=9).tolist())) for row in chosen])
+    means, shares = values[chosen].mean(1), math.factorial(9) / ways / 9**9
+    order = np.argsort(means)
+    tail = stats.norm.cdf(-math.sqrt(9 / 8) * stats.t.ppf((1 + level) / 2, 8))
+    expected = means[order][np.searchsorted(np.cumsum(shares[order]), (tail, 1 - tail))]
+    assert resample_mean(values, level).find_interval(level) == pytest.approx(
+        expected, abs=0.01 * np.ptp(expected)
+    )
+
+
+def test_more_resamples_begin_like_fewer_and_numbers_of_one_level_pair() -> None:
+    table = make_table(12, 5)
+    few, many = resample_mean(table), resample_mean(table, 0.99)
+    assert np.array_equal(many.draws[: few.draws.size], few.draws)
+    assert len(np.unique(many.draws)) > 2 * len(few.draws)
+    seeds = resample_mean(table.mean(1), 0.99)
+    assert np.allclose((many - seeds).draws.mean(), 0, atol=0.01)
+    assert (many.images, seeds.images, (many - seeds).images, (seeds - seeds).images) == (5, 0, 5, 0)
 
 
 def test_a_ratio_to_nothing_has_no_interval() -> None:

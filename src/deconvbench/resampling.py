@@ -16,9 +16,9 @@ Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Jo
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,7 +27,12 @@ from scipy import special
 Floats = NDArray[np.float64]
 Member = TypeVar("Member")
 
+# the fewest, and how many are drawn and averaged at a time
 RESAMPLES = 20_000
+# beyond each end of an interval: an end that rests on fewer is about the extremes, and depends on the seed
+TAIL_RESAMPLES = 50
+# more are not drawn, at 16 MB a number: nine seeds in a family of nine questions need 1.5 million
+MOST_RESAMPLES = 2_000_000
 # of every resampling, so that the same results have the same intervals
 RESAMPLING_SEED = 2016
 
@@ -40,26 +45,31 @@ class Resampled:
     ----------
     value : float
         From all seeds and images.
-    draws : ndarray, shape (`RESAMPLES`,), float64
-        From each resample; those of numbers from as many seeds and images belong together.
+    draws : ndarray, shape (resamples,), float64
+        From each resample, as many as `count_resamples` says; those of numbers from as many seeds and images
+        belong together.
     seeds : int
         How many seeds it rests on.
+    images : int
+        How many images were drawn with them; 0 where seeds alone were.
     """
 
     value: float
     draws: Floats
     seeds: int
+    images: int = 0
 
     def __sub__(self, other: "Resampled") -> "Resampled":
-        return Resampled(
-            value=self.value - other.value, draws=self.draws - other.draws, seeds=min(self.seeds, other.seeds)
-        )
+        return self._join(other, self.value - other.value, self.draws - other.draws)
 
     def __truediv__(self, other: "Resampled") -> "Resampled":
         with np.errstate(divide="ignore", invalid="ignore"):
             draws = self.draws / other.draws
-        value = self.value / other.value if other.value else math.nan
-        return Resampled(value=value, draws=draws, seeds=min(self.seeds, other.seeds))
+        return self._join(other, self.value / other.value if other.value else math.nan, draws)
+
+    def _join(self, other: "Resampled", value: float, draws: Floats) -> "Resampled":
+        seeds, images = min(self.seeds, other.seeds), max(self.images, other.images)
+        return Resampled(value=value, draws=draws, seeds=seeds, images=images)
 
     def apply(self, function: Callable[[Floats], Floats]) -> "Resampled":
         """Apply a function of arrays to the number and to each draw.
@@ -70,7 +80,7 @@ class Resampled:
             Elementwise.
         """
         value = float(function(np.array([self.value]))[0])
-        return Resampled(value=value, draws=function(self.draws), seeds=self.seeds)
+        return replace(self, value=value, draws=function(self.draws))
 
     def find_interval(self, level: float = 0.95) -> tuple[float, float]:
         """Find the percentile interval, moved outward for few seeds as Hesterberg has it.
@@ -85,30 +95,69 @@ class Resampled:
         low, high : float
             In the unit of the number. NaN where a draw is not finite, and where seeds are too few for the level:
             even the span of n seeds' values misses the median of all with probability 2^(1 − n), so that 95 %
-            needs six seeds. Intervals of a higher level hold those of a lower one.
+            needs six seeds. Of the same draws, intervals of a higher level hold those of a lower one.
 
         Raises
         ------
         ValueError
-            If the level is not between 0 and 1.
+            If the level is not between 0 and 1, or needs more draws than were made.
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level: {level} is not between 0 and 1")
-        if self.seeds < 2 or 2.0 ** (1 - self.seeds) > 1 - level or not np.isfinite(self.draws).all():
+        tail, needed = _find_tail(self.seeds, level), count_resamples(self.seeds, level)
+        if needed > self.draws.size:
+            raise ValueError(f"level: {level} needs {needed} resamples and not {self.draws.size}")
+        if math.isnan(tail) or not np.isfinite(self.draws).all():
             return math.nan, math.nan
-        quantile = float(special.stdtrit(self.seeds - 1, (1 + level) / 2))
-        tail = float(special.ndtr(-math.sqrt(self.seeds / (self.seeds - 1)) * quantile))
         low, high = np.quantile(self.draws, (tail, 1 - tail))
         return float(low), float(high)
 
 
-def resample_mean(values: ArrayLike) -> Resampled:
+def _find_tail(seeds: int, level: float) -> float:
+    """Share of the resamples beyond each end of an interval; NaN where seeds are too few for the level."""
+    if not 0 < level < 1:
+        raise ValueError(f"level: {level} is not between 0 and 1")
+    if seeds < 2 or 2.0 ** (1 - seeds) > 1 - level:
+        return math.nan
+    quantile = float(special.stdtrit(seeds - 1, (1 + level) / 2))
+    return float(special.ndtr(-math.sqrt(seeds / (seeds - 1)) * quantile))
+
+
+def count_resamples(seeds: int, level: float) -> int:
+    """Say how many resamples an interval needs, so that `TAIL_RESAMPLES` lie beyond each of its ends.
+
+    Parameters
+    ----------
+    seeds : int
+        How many seeds the number rests on.
+    level : float
+        Of the interval, between 0 and 1.
+
+    Returns
+    -------
+    int
+        A multiple of `RESAMPLES`, up to `MOST_RESAMPLES`; `RESAMPLES` where there is no interval.
+
+    Raises
+    ------
+    ValueError
+        If the level is not between 0 and 1.
+    """
+    tail = _find_tail(seeds, level)
+    if math.isnan(tail) or tail * RESAMPLES >= TAIL_RESAMPLES:
+        return RESAMPLES
+    if tail * MOST_RESAMPLES <= TAIL_RESAMPLES:
+        return MOST_RESAMPLES
+    return math.ceil(TAIL_RESAMPLES / tail / RESAMPLES) * RESAMPLES
+
+
+def resample_mean(values: ArrayLike, level: float = 0.95) -> Resampled:
     """Mean over seeds and images, in all and in each resample.
 
     Parameters
     ----------
     values : array_like, shape (seeds, images) or (seeds,)
         Finite, at least one. A single column is the same for all images: seeds alone are drawn.
+    level : float
+        The highest of the intervals that are wanted, between 0 and 1. Numbers of one level belong together.
 
     Returns
     -------
@@ -117,7 +166,7 @@ def resample_mean(values: ArrayLike) -> Resampled:
     Raises
     ------
     ValueError
-        If there is no value, or one is not finite.
+        If there is no value, one is not finite, or the level is not between 0 and 1.
     """
     table = np.asarray(values, dtype=np.float64)
     table = table[:, np.newaxis] if table.ndim == 1 else table
@@ -125,18 +174,41 @@ def resample_mean(values: ArrayLike) -> Resampled:
         raise ValueError(f"values: shape {table.shape} is not seeds by images")
     if not np.isfinite(table).all():
         raise ValueError(f"values: {table[~np.isfinite(table)][0]} is not finite")
-    by_seed, by_image = _draw_weights(table.shape[0]), _draw_weights(table.shape[1], of_images=True)
-    draws = np.einsum("ri,ri->r", by_seed @ table, by_image)
-    return Resampled(value=float(table.mean()), draws=draws, seeds=table.shape[0])
+    resamples = count_resamples(table.shape[0], level)
+    draws = _average(table.tobytes(), table.shape, resamples)
+    images = table.shape[1] if table.shape[1] > 1 else 0
+    return Resampled(value=float(table.mean()), draws=draws, seeds=table.shape[0], images=images)
 
 
-@lru_cache(maxsize=64)
-def _draw_weights(units: int, *, of_images: bool = False) -> Floats:
-    """Shares that units have in each resample, (resamples, units); seeds and images have streams of their own."""
-    source = np.random.default_rng((RESAMPLING_SEED, int(of_images), units))
-    weights = source.multinomial(units, np.full(units, 1 / units), size=RESAMPLES) / units
-    weights.flags.writeable = False
-    return weights
+@lru_cache(maxsize=8)  # one number is asked for several times in a row
+def _average(values: bytes, shape: tuple[int, int], resamples: int) -> Floats:
+    """Means of a table in each resample, (resamples,)."""
+    table = np.frombuffer(values).reshape(shape)
+    seeds, images = shape
+    draws = np.empty(resamples)
+    for block, part in enumerate(draws.reshape(-1, RESAMPLES)):
+        found = _draw_counts(seeds, block) @ (table / (seeds * images))
+        part[:] = (
+            found[:, 0]
+            if images == 1
+            else np.einsum("ri,ri->r", found, _draw_counts(images, block, of_images=True))
+        )
+    draws.flags.writeable = False
+    return draws
+
+
+def _draw_counts(units: int, block: int, *, of_images: bool = False) -> Floats:
+    """How often units are drawn in each resample of a block, (resamples, units)."""
+    return _draw_block(units, block, of_images).astype(np.float64)
+
+
+@lru_cache(maxsize=512)
+def _draw_block(units: int, block: int, of_images: bool) -> NDArray[np.unsignedinteger[Any]]:
+    """As `_draw_counts`, small; seeds, images and blocks have streams of their own."""
+    source = np.random.default_rng((RESAMPLING_SEED, int(of_images), units, block))
+    counts = source.multinomial(units, np.full(units, 1 / units), size=RESAMPLES).astype(np.min_scalar_type(units))
+    counts.flags.writeable = False
+    return counts
 
 
 def square_signed(values: ArrayLike) -> Floats:
@@ -160,7 +232,7 @@ def root_signed(values: ArrayLike) -> Floats:
         Powers, signed.
     """
     numbers = np.asarray(values, dtype=np.float64)
-    return np.sign(numbers) * np.sqrt(np.abs(numbers))
+    return np.copysign(np.sqrt(np.abs(numbers)), numbers)
 
 
 def step_down(

@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deconvbench.records.effects import Effect, Interval, describe_experiment, write_number
 
@@ -25,18 +27,41 @@ def test_an_interval_lies_on_a_side_of_a_limit(
 @pytest.mark.parametrize(
     ("low", "high", "side"),
     [
-        (0.05, 0.3, 1),
-        (-0.3, -0.05, -1),
+        (0.15, 0.3, 1),
+        (-0.3, -0.15, -1),
         (-0.1, 0.1, 0),
         (0.01, 0.02, 0),
         (-0.05, 0.3, None),
         (-0.3, 0.05, None),
+        (0.05, 0.3, None),
+        (-0.3, -0.05, None),
         (None, None, None),
     ],
-    ids=["above", "below", "within", "within_and_certain", "may_be_above", "may_be_below", "one_seed"],
+    ids=[
+        "above",
+        "below",
+        "within",
+        "within_and_certain",
+        "may_be_above",
+        "may_be_below",
+        "may_be_little_above",
+        "may_be_little_below",
+        "one_seed",
+    ],
 )
 def test_differences_within_a_margin_do_not_count(low: float | None, high: float | None, side: int | None) -> None:
     assert Interval(value=0.0, low=low, high=high).find_side(0.1) == side
+
+
+ENDS = st.floats(-2, 2)
+
+
+@given(st.lists(ENDS, min_size=4, max_size=4))
+def test_a_narrower_interval_keeps_the_side(numbers: list[float]) -> None:
+    """Questions that are decided at a level stay so at a lower one."""
+    low, inner_low, inner_high, high = sorted(numbers)
+    wide, narrow = Interval(value=0.0, low=low, high=high), Interval(value=0.0, low=inner_low, high=inner_high)
+    assert wide.find_side(0.5) in (None, narrow.find_side(0.5))
 
 
 def test_intervals_are_written_for_a_reader() -> None:

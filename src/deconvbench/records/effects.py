@@ -51,14 +51,15 @@ class Interval:
         Returns
         -------
         int or None
-            0 where the whole interval is within the margin; 1 or -1 where all of it is above or below 0; None
-            where it straddles, or there is no interval.
+            0 where the whole interval is within the margin; 1 or -1 where all of it is beyond the margin, above or
+            below; None where it straddles an end of the margin, or there is no interval. A narrower interval
+            within a decided one has the same side.
         """
         if self.low is None or self.high is None:
             return None
         if -margin <= self.low and self.high <= margin:
             return 0
-        return 1 if self.low > 0 else -1 if self.high < 0 else None
+        return 1 if self.low > margin else -1 if self.high < -margin else None
 
     def __str__(self) -> str:
         value = write_number(self.value)

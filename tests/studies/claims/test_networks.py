@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from deconvbench.studies.claims.networks import (
 from deconvbench.studies.claims.panel import Panel
 from deconvbench.tables.trained import Trained
 from deconvbench.tables.trained_networks import Network
-from tests.studies.claims.made_trained import make_curve, make_result, make_trained
+from tests.studies.claims.made_trained import make_curve, make_images, make_result, make_trained
 
 NAME = "reconstruction_none_tuned"
 
@@ -160,6 +161,67 @@ def test_a_curve_is_in_order_and_belongs_to_its_run() -> None:
     context = Context(tables=None, trained=make_trained([first, other], rows))
     gather_networks(context, [TRANSPOSED], describe)
     assert found == [[9.0, 8.0, 3.0], [1.0]]
+
+
+def make_scored(*seeds: dict[str, float], **changes: Any) -> Trained:
+    """Runs of one layer, with their levels by image."""
+    rows = [make_result("transposed", 3, seed, **changes) for seed in range(len(seeds))]
+    return make_trained(
+        rows, images=[image for row, levels in zip(rows, seeds, strict=True) for image in make_images(row, levels)]
+    )
+
+
+def find_levels(trained: Trained) -> tuple[float | None, float | None, float | None]:
+    """Seeds, images and the estimate of the checkerboard."""
+    context = Context(tables=None, trained=trained)
+    evidence = gather_networks(context, [TRANSPOSED], lambda panel: panel.put("levels", panel.find_levels()))
+    return tuple(evidence.get(f"{NAME}_{name}") for name in ("seeds", "images", "levels"))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"a": 9.0}, {}, {"a": 9.0, "b": math.nan}, {"a": 9.0, "b": 9.0, "c": 9.0}],
+    ids=["lacks_one", "lacks_all", "not_finite", "has_more"],
+)
+def test_a_seed_that_was_scored_on_other_images_than_most_is_left_out(other: dict[str, float]) -> None:
+    assert find_levels(make_scored({"a": 3.0, "b": 3.0}, other, {"a": 3.0, "b": 3.0})) == (2, 2, 3.0)
+
+
+def test_of_as_many_seeds_those_of_more_images_count() -> None:
+    assert find_levels(make_scored({"a": 9.0}, {"a": 3.0, "b": 3.0})) == (1, 2, 3.0)
+
+
+def test_an_image_that_no_seed_was_scored_on_costs_no_seed() -> None:
+    assert find_levels(make_scored(*[{"a": 3.0, "b": math.nan}] * 3)) == (3, 0, 3.0)
+
+
+def test_images_are_told_only_where_they_were_drawn() -> None:
+    context = Context(tables=None, trained=make_scored(*[{"a": 3.0, "b": 3.0}] * 3))
+    sizes = [
+        describe_size(gather_networks(context, [TRANSPOSED], describe))
+        for describe in (
+            lambda panel: panel.put("part", panel.find_part(0, "checkerboard_scale2_levels")),
+            lambda panel: panel.put("ssim", panel.find_column(0, "ssim")),
+            lambda panel: (
+                panel.put("levels", panel.find_levels()) | panel.put("ssim", panel.find_column(0, "ssim"))
+            ),
+        )
+    ]
+    assert sizes == ["3 seeds, 1000 steps"] * 2 + ["3 seeds × 2 images, 1000 steps"]
+
+
+def test_of_two_rows_of_one_step_the_later_counts() -> None:
+    row = make_result("transposed", 3)
+    curves = [*make_curve(row, {0: 9.0, 1: 8.0}), *make_curve(row, {1: 5.0})]
+
+    def describe(panel: Panel) -> Evidence:
+        return {
+            **panel.put("first", panel.find_levels(step=1)),
+            "logged": len(panel.seeds[0][0].curve),
+        }
+
+    evidence = gather_networks(Context(tables=None, trained=make_trained([row], curves)), [TRANSPOSED], describe)
+    assert (evidence[f"{NAME}_first"], evidence[f"{NAME}_logged"]) == (5.0, 2)
 
 
 def test_what_was_read_is_kept_for_all_claims(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,16 @@
+import math
 import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from deconvbench.records.effects import Interval
 from deconvbench.records.metrics import ARTIFACT_ZERO_BELOW
 from deconvbench.studies.claims import Context, Verdict
 from deconvbench.studies.claims.remedies import (
+    is_reduced,
     judge_divisibility,
     judge_resizing,
     judge_subpixel,
@@ -14,7 +19,7 @@ from deconvbench.studies.claims.remedies import (
     measure_subpixel,
 )
 from deconvbench.tables.trained import Trained
-from tests.studies.claims.made_trained import Row, make_curve, make_result, make_trained
+from tests.studies.claims.made_trained import Row, make_curve, make_images, make_result, make_trained
 
 NAME = "reconstruction_none_tuned"
 NOTHING = Context(tables=None, trained=Trained())
@@ -67,6 +72,32 @@ def test_kernels_are_paired_by_seed() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (-0.9, -0.6, True),
+        (-0.51, -0.01, None),
+        (-0.49, -0.1, False),
+        (-0.9, 0.2, None),
+        (-0.2, 0.9, False),
+        (0.6, 0.9, False),
+        (None, None, None),
+    ],
+    ids=["all_of_it", "may_be_little", "little", "may_be_none", "none", "more", "few_seeds"],
+)
+def test_a_reduction_counts_from_half_a_level(
+    low: float | None, high: float | None, expected: bool | None
+) -> None:
+    assert is_reduced(Interval(value=0.0, low=low, high=high)) is expected
+
+
+@given(st.lists(st.floats(-2, 2), min_size=4, max_size=4))
+def test_what_is_decided_of_a_reduction_stays_so_at_a_lower_level(numbers: list[float]) -> None:
+    low, inner_low, inner_high, high = sorted(numbers)
+    wide, narrow = Interval(value=0.0, low=low, high=high), Interval(value=0.0, low=inner_low, high=inner_high)
+    assert is_reduced(wide) in (None, is_reduced(narrow))
+
+
 def test_resizing_has_no_ripple_but_images_and_borders() -> None:
     context = make_context(("nearest_conv", 3, 0.1), ("transposed", 3, 5.0), border_residual_levels=30.0)
     evidence = measure_resizing(context)
@@ -80,6 +111,23 @@ def test_resizing_has_no_ripple_but_images_and_borders() -> None:
     assert finding.verdict is Verdict.PARTLY
     assert "levels of checkerboard, not detected (from 0.2 levels on it would have been) (5.04" in finding.sentence
     assert "at the border 3 times the residual inside" in finding.sentence
+
+
+def test_a_network_that_lacks_what_nearest_is_compared_with_is_passed_over() -> None:
+    evidence = measure_resizing(make_context(("nearest_conv", 3, 0.1), ("transposed", 3, 5.0)))
+    assert "reconstruction (8 seeds" in judge_resizing(evidence).sentence
+    lacking = {name: value for name, value in evidence.items() if "transposed_checkerboard" not in name}
+    assert "the networks that were trained lack" in judge_resizing(lacking).sentence
+
+
+def test_an_image_without_a_score_leaves_out_its_seed_alone() -> None:
+    rows = [make_result(name, 3, seed) for name in ("nearest_conv", "transposed") for seed in range(8)]
+    images = [image for row in rows for image in make_images(row, {"a": 1.0, "b": 2.0})]
+    images[-1]["checkerboard_levels"] = math.nan
+    evidence = measure_resizing(Context(tables=None, trained=make_trained(rows, images=images)))
+    assert (evidence[f"{NAME}_seeds"], evidence[f"{NAME}_images"]) == (7, 2)
+    assert evidence[f"{NAME}_transposed_checkerboard_levels"] == pytest.approx(2.5**0.5)
+    assert judge_resizing(evidence).verdict is Verdict.PARTLY
 
 
 def test_a_network_without_a_residual_inside_has_no_ratio() -> None:

@@ -43,6 +43,8 @@ MIN_SEEDS = 2
 _EQUAL = ("steps", "width", "residual_blocks", "crop_size", "batch", "learning_rate", "autocast")
 # what is not finite where a network diverged
 _SCORED = ("checkerboard_levels", "detection_levels", "target_checkerboard_levels", "psnr_db")
+# an image without one of these was not scored
+_SCORED_BY_IMAGE = ("checkerboard_levels", "psnr_db")
 _TUNED = "_tuned"
 
 
@@ -57,7 +59,7 @@ class View:
     seeds, steps : int
         How many seeds, and the fewest steps among them.
     images : int
-        On how many test images the number rests; 0 where results do not say.
+        How many test images were drawn beside the seeds; 0 where seeds alone were.
     is_main : bool
         Whether it stands for its task in this evidence.
     evidence : mapping
@@ -123,7 +125,7 @@ def gather_networks(
     -------
     dict
         What `describe` says, each name behind that of its network, with ``<network>_seeds``, ``<network>_images``
-        and ``<network>_steps``; empty where there is no such network.
+        (0 where seeds alone were drawn) and ``<network>_steps``; empty where there is no such network.
     """
     evidence: dict[str, float | None] = {}
     for network, runs in _sort_networks(context).items():
@@ -136,7 +138,7 @@ def gather_networks(
             found["seed_count"] = len(seeds)
         else:
             steps = min(run.row["steps"] for seed in seeds for run in seed)
-            found |= {"seeds": len(seeds), "images": len(panel.images), "steps": steps}
+            found |= {"seeds": len(seeds), "images": max(panel.drawn, default=0), "steps": steps}
         evidence |= {f"{name_network(network)}_{prefix}{key}": value for key, value in found.items()}
     return evidence
 
@@ -165,19 +167,22 @@ def _sort_networks(context: Context) -> dict[Network, dict[_Key, Ended]]:
         known: dict[Network, dict[_Key, Ended]] = context.memory["networks"]
         return known
     trained = context.trained
-    curves: dict[Any, list[Row]] = {}
+    curves: dict[Any, dict[int, Row]] = {}
     for row in list_rows(trained.curves, "curves", CURVE_DTYPES):
-        curves.setdefault(_name_run(row), []).append(row)
+        curves.setdefault(_name_run(row), {})[row["step"]] = row  # of two rows the last counts
     images: dict[Any, dict[int, dict[str, Row]]] = {}
     for row in list_rows(trained.images, "images", IMAGE_DTYPES):
-        images.setdefault(_name_run(row), {}).setdefault(row["step"], {})[row["image"]] = row
+        scored = images.setdefault(_name_run(row), {}).setdefault(row["step"], {})
+        scored.pop(row["image"], None)
+        if all(_is_finite(row[name]) for name in _SCORED_BY_IMAGE):
+            scored[row["image"]] = row
     networks: dict[Network, dict[_Key, Ended]] = {}
     for row in list_rows(trained.results, "results", TRAINED_DTYPES):
         if row["task"] in SMALLER_TASKS:
             continue  # a few seeds, and of style transfer no target that a residual could be taken from
         if row["scale_factor"] == SCALE_FACTOR and all(map(_is_finite, (row[name] for name in _SCORED))):
             name = _name_run(row)
-            curve = sorted(curves.get(name, []), key=lambda logged: logged["step"])
+            curve = [logged for _, logged in sorted(curves.get(name, {}).items())]
             network = Network(task=row["task"], norm=row["norm"], recipe=row["recipe"])
             key = (row["upsampler"], row["kernel_size"]), row["variant"], row["seed"]
             networks.setdefault(network, {})[key] = Ended(row=row, curve=curve, images=images.get(name, {}))
@@ -197,7 +202,11 @@ def _name_run(row: Row) -> tuple[Any, ...]:
 def _align(
     runs: Mapping[_Key, Ended], members: Sequence[tuple[NamedLayer, str]], column: str | None
 ) -> tuple[tuple[Ended, ...], ...]:
-    """List, seed by seed, the runs of all members that were trained alike: of several ways that of most seeds."""
+    """List, seed by seed, the runs of all members that were trained and scored alike, in the commonest way.
+
+    Of seeds that were trained alike, those count that share their test images with most: others would change the
+    estimate, or leave it without images.
+    """
     ways: dict[tuple[Any, ...], list[tuple[Ended, ...]]] = {}
     for seed in sorted({seed for *_, seed in runs}):
         found = tuple(runs[layer, variant, seed] for layer, variant in members if (layer, variant, seed) in runs)
@@ -205,7 +214,12 @@ def _align(
         is_told = column is None or all(_is_finite(run.row.get(column)) for run in found)
         if len(found) == len(members) and len(alike) == 1 and is_told:
             ways.setdefault(alike.pop(), []).append(found)
-    return tuple(sorted(ways.values(), key=len)[-1]) if ways else ()
+    trained = max(ways.values(), key=len, default=[])
+    scored: dict[tuple[frozenset[str], ...], list[tuple[Ended, ...]]] = {}
+    for found in trained:
+        scored.setdefault(tuple(run.scored_images for run in found), []).append(found)
+    # of as many seeds, those of more images
+    return tuple(max(scored.items(), key=lambda item: (len(item[1]), sum(map(len, item[0]))))[1]) if scored else ()
 
 
 def view_networks(evidence: Evidence) -> list[View]:

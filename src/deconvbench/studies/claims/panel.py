@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconvbench.records.schema import EFFECTIVE_RIPPLES, name_interval
 from deconvbench.resampling import Resampled, resample_mean, root_signed, square_signed
@@ -39,6 +40,11 @@ class Ended:
     row: Row
     curve: Sequence[Row] = ()
     images: Mapping[int, Mapping[str, Row]] = field(default_factory=dict)
+
+    @property
+    def scored_images(self) -> frozenset[str]:
+        """Test images on which the network was scored at its end; none in results that do not list them."""
+        return frozenset(self.images.get(self.row["steps"], {}))
 
     def find_scores(self, step: int | None = None) -> Row | None:
         """Find what the network scored: at the end, or where it was logged at a step; None where it was not."""
@@ -80,18 +86,20 @@ class Panel:
     seeds : sequence of tuple of Ended
         For each seed the run of each layer, in the claim's order.
     confidence : float
-        Level of the intervals, between 0 and 1.
+        Level of the intervals, between 0 and 1, which decides how many resamples are drawn.
+    drawn : set of int
+        Of the numbers that were laid out, on how many images each rests beside the seeds; 0 for seeds alone.
     """
 
     seeds: Sequence[tuple[Ended, ...]]
     confidence: float = 0.95
+    drawn: set[int] = field(default_factory=set, compare=False, repr=False)
 
     @property
     def images(self) -> tuple[str, ...]:
         """Test images on which every run was scored at its end; none in results that do not list them."""
-        runs = [run for seed in self.seeds for run in seed]
-        names = [set(run.images.get(run.row["steps"], {})) for run in runs]
-        return tuple(sorted(set.intersection(*names))) if names else ()
+        names = [run.scored_images for seed in self.seeds for run in seed]
+        return tuple(sorted(frozenset.intersection(*names))) if names else ()
 
     def _tabulate(self, place: int, column: str, step: int | None) -> list[list[float]] | None:
         """Values of each seed and image, or of each seed alone; None where one is missing or not finite."""
@@ -125,7 +133,7 @@ class Panel:
             None where a seed has no such number.
         """
         table = self._tabulate(place, "checkerboard_levels", step)
-        return None if table is None else resample_mean(square_signed(table)).apply(root_signed)
+        return None if table is None else self._resample(square_signed(table)).apply(root_signed)
 
     def find_part(self, place: int, column: str) -> Resampled | None:
         """Estimate a part of the checkerboard that is known for each seed: a column of amplitudes in levels.
@@ -147,7 +155,7 @@ class Panel:
     def find_psnr(self, place: int = 0) -> Resampled | None:
         """Estimate the mean PSNR of a layer's networks over the test images, in dB; see `find_levels`."""
         table = self._tabulate(place, "psnr_db", None)
-        return None if table is None else resample_mean(table)
+        return None if table is None else self._resample(table)
 
     def estimate_mean(self, values: Iterable[float | None]) -> Resampled | None:
         """Estimate the mean of what is known for each seed as a whole; images are not drawn.
@@ -164,7 +172,10 @@ class Panel:
         """
         listed = list(values)
         known = [float(value) for value in listed if value is not None and math.isfinite(value)]
-        return resample_mean(known) if known and len(known) == len(listed) else None
+        return self._resample(known) if known and len(known) == len(listed) else None
+
+    def _resample(self, values: ArrayLike) -> Resampled:
+        return resample_mean(values, self.confidence)
 
     def find_floor(self, place: int = 0, step: int | None = None) -> Resampled | None:
         """Estimate the level that a layer's checkerboard has to exceed (`Ended.find_floor`)."""
@@ -206,7 +217,7 @@ class Panel:
         found : Resampled or None
             The estimate.
         confidence : float, optional
-            Level of the interval; that of the panel by default.
+            Level of the interval, at most that of the panel, which is the default.
 
         Returns
         -------
@@ -216,6 +227,7 @@ class Panel:
         """
         if found is None or not math.isfinite(found.value):
             return {}
+        self.drawn.add(found.images)
         ends = found.find_interval(self.confidence if confidence is None else confidence)
         known = (None if math.isnan(end) else end for end in ends)
         return {name: found.value, **dict(zip(name_interval(name), known, strict=True))}

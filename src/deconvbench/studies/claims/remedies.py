@@ -95,8 +95,8 @@ def _describe_divisibility(panel: Panel) -> Evidence:
 def judge_divisibility(evidence: Evidence) -> Finding:
     """Ask whether noise gain and ripple fall by a quarter at least, and whether the trained checkerboard falls.
 
-    The latter does where k4 has less than k3 and that is not certain to be less than half a level; it does not
-    where it is certain that at most half a level is gained.
+    The latter does where it is certain that k4 has less than k3 by more than half a level; it does not where it is
+    certain that less than half a level is gained.
 
     Parameters
     ----------
@@ -157,13 +157,14 @@ def is_reduced(less: Interval) -> bool | None:
     Returns
     -------
     bool or None
-        True where it is below 0 and not certain to be less than half a level; False where it is certain not to be
-        a reduction by half a level; None where it may be one.
+        True where the whole interval is a reduction by more than half a level; False where all of it is a smaller
+        one, or none; None where it straddles half a level, or there is no interval.
     """
-    side = less.find_side(HALF_LEVEL)
-    if side is None:
-        return False if less.low is not None and less.low > -HALF_LEVEL else None
-    return side == -1
+    if less.low is None or less.high is None:
+        return None
+    if less.high < -HALF_LEVEL:
+        return True
+    return False if less.low > -HALF_LEVEL else None
 
 
 def _tell_reduction(less: Interval) -> str:
@@ -236,17 +237,18 @@ def judge_resizing(evidence: Evidence) -> Finding:
     votes: list[tuple[View, str, Part]] = []
     told, effects = [], []
     for view in view_networks(evidence):
-        if view.evidence.get("nearest_excess_levels") is None:
-            continue
-        levels, other, target, excess = (
-            read_interval(view.evidence, f"{name}_levels")
+        needed = [
+            f"{name}_levels"
             for name in (
                 "nearest_checkerboard",
                 "transposed_checkerboard",
                 "target_checkerboard",
                 "nearest_excess",
             )
-        )
+        ]
+        if any(view.evidence.get(name) is None for name in needed):
+            continue
+        levels, other, target, excess = (read_interval(view.evidence, name) for name in needed)
         floor = view.evidence.get("nearest_floor_levels")
         below = "no checkerboard" if floor is None else f"checkerboard below {write_number(floor)} levels"
         votes.append((view, below, negate(excess.is_above(0))))
