@@ -491,7 +491,10 @@ LINES: dict[str, list[tuple[str, str]]] = {
         ("train --task superresolution", "did you mean 'super-resolution'?"),
         ("train --task segmentatoin", "did you mean 'segmentation'?"),
         ("train --task style-transfer --crop-size 16", "crop_size: 16 is below 20"),
-        ("train --task segmentation --variant last-3", "variant: last-3 is for reconstruction, super-resolution, not for segmentation"),
+        (
+            "train --task segmentation --variant last-3",
+            "variant: last-3 is for reconstruction, super-resolution, not for segmentation",
+        ),
         ("train --task ''", "task: '' is not one of"),
         ("train --task reconstruction,", "task: '' is not one of"),
         ("train --norm batch", "norm: 'batch' is not one of instance, none"),

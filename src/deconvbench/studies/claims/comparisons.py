@@ -3,6 +3,8 @@
 Both are read from the results of training experiments: two layers in the same network, paired by seed and image.
 """
 
+from collections.abc import Sequence
+
 from deconvbench.records.effects import Interval
 from deconvbench.studies.claims.claim import Context, Evidence, Finding, Verdict
 from deconvbench.studies.claims.judging import Part, conclude, leave_undecided, read_interval, write_number
@@ -64,8 +66,8 @@ def _describe_interpolations(panel: Panel) -> Evidence:
 def judge_interpolations(evidence: Evidence) -> Finding:
     """Ask of each network whether nearest gains in fidelity or in checkerboard without losing in the other.
 
-    A gain or a loss is a difference that is there and not within the margin (.2 dB, half a level); where nearest
-    is at most that much better in both, it does not work better.
+    A gain or a loss is a difference that lies beyond the margin (.2 dB, half a level); where nearest is at most
+    that much better in both, it does not work better.
 
     Parameters
     ----------
@@ -79,8 +81,8 @@ def judge_interpolations(evidence: Evidence) -> Finding:
         if any(view.evidence.get(name) is None for name in names):
             continue
         psnr, levels = (read_interval(view.evidence, name) for name in names)
-        gains = _find_gain(psnr, SAME_PSNR_DB), _find_gain(_turn(levels), SAME_LEVELS)
-        votes.append((view, "gains without losing", _weigh(*gains)))
+        gains = ((psnr, SAME_PSNR_DB), (_turn(levels), SAME_LEVELS))
+        votes.append((view, "gains without losing", _weigh(gains)))
         effects += [
             view.name_effect(names[0], "nearest less bilinear", "dB"),
             view.name_effect(names[1], "nearest less bilinear", "levels"),
@@ -103,12 +105,6 @@ def _turn(interval: Interval) -> Interval:
     return Interval(value=-interval.value, **dict(zip(("low", "high"), ends, strict=True)))
 
 
-def _find_gain(gain: Interval, margin: float) -> int | None:
-    """1 for a gain, −1 for a loss, 0 for no gain that counts, None where it may be one."""
-    side = gain.find_side(margin)
-    return 0 if side is None and gain.high is not None and gain.high <= margin else side
-
-
 def _tell_difference(difference: Interval, margin: float) -> str:
     side = difference.find_side(margin)
     if side is None and difference.low is not None and difference.high is not None:
@@ -117,14 +113,18 @@ def _tell_difference(difference: Interval, margin: float) -> str:
     return str(difference)
 
 
-def _weigh(psnr: int | None, levels: int | None) -> Verdict:
-    """Judge by gains in fidelity and in checkerboard."""
-    gains = {psnr, levels}
-    if {1, -1} <= gains:
+def _weigh(gains: Sequence[tuple[Interval, float]]) -> Verdict:
+    """Judge by gains in fidelity and in checkerboard, each with the margin below which it does not count."""
+    sides = [gain.find_side(margin) for gain, margin in gains]
+    if {1, -1} <= {*sides}:
         return Verdict.PARTLY
-    if None in gains:
+    if any(gain.low is None or gain.high is None for gain, _ in gains):
         return Verdict.UNDECIDED
-    return Verdict.SUPPORTED if 1 in gains else Verdict.REFUTED
+    if 1 in sides and all(gain.low >= -margin for gain, margin in gains if gain.low is not None):
+        return Verdict.SUPPORTED
+    if all(gain.high <= margin for gain, margin in gains if gain.high is not None):
+        return Verdict.REFUTED
+    return Verdict.UNDECIDED
 
 
 _OWN = "transposed_rank_correlation"
