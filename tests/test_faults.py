@@ -29,7 +29,7 @@ from deconvbench.records.record import (
     encode_record,
 )
 from deconvbench.records.run_folder import JOURNAL_NAME, RUN_NAME, read_journal, read_run_info
-from deconvbench.runner import engine
+from deconvbench.runner import batch_process
 from deconvbench.runner.engine import PlannedRun, RunOutcome, run_plan, run_tasks
 from deconvbench.runner.folder import open_folder, reopen_folder
 from deconvbench.runner.plan import Plan, list_jobs
@@ -397,7 +397,7 @@ def test_a_second_run_in_a_folder_leaves_the_first_unharmed(
 def test_a_clock_that_jumps_back_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan(make_grid(replicates=3))
     moments = (datetime(2026, 1, 1, tzinfo=UTC) - timedelta(days=day) for day in range(1000))
-    monkeypatch.setattr(engine, "format_now", lambda: next(moments).isoformat(timespec="seconds"))
+    monkeypatch.setattr(batch_process, "format_moment", lambda: next(moments).isoformat(timespec="milliseconds"))
     monkeypatch.setattr("time.time", lambda: next(moments).timestamp())
 
     def stop(progress: JobDone) -> None:

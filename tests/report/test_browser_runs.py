@@ -132,7 +132,7 @@ def test_ten_thousand_cases_keep_the_page_usable(browser: Browser, tmp_path: Pat
 
 def test_tables_of_an_older_version(browser: Browser, tmp_path: Path) -> None:
     summary = make_summary(PAIR, (16, 32))
-    for column in (*LATER_COLUMNS, *RATIO_COLUMNS):
+    for column in {*LATER_COLUMNS, *RATIO_COLUMNS} & {*summary}:
         summary[column] = pd.Series([None] * len(summary), dtype=summary[column].dtype)
     quality = make_layer_quality(PAIR)
     for column in set(LATER_COLUMNS) & {*quality}:

@@ -85,11 +85,11 @@ class BatchProcess:
         if self._index is None:
             self._index = self._next_indices.get(replicate, self._find_first_index(replicate))
             self._next_indices[replicate] = self._index + 1
-        dated = [replace(job, process_index=self._index, started_at=format_moment()) for job in jobs]
+        began_at = format_moment()  # of all of them
+        dated = [replace(job, process_index=self._index, started_at=began_at) for job in jobs]
         found = worker.measure_together(dated, self._timeout_s)
         ended_at = format_moment()
         if isinstance(found, Breakdown):
-            began_at = dated[0].started_at
             return replace(found, process_index=self._index, started_at=began_at, ended_at=ended_at)
         found = [replace(record, ended_at=ended_at) for record in found]
         self._unreported += found
