@@ -111,7 +111,7 @@ def test_what_was_not_measured_is_null() -> None:
     table = build_table([make_record(status="oom", message="boom")])
     null = table.columns[table.isna().iloc[0]]
     start, end = DESIGN_COLUMNS.index("latency_s"), DESIGN_COLUMNS.index("machine_id")
-    assert list(null) == [*DESIGN_COLUMNS[start:end], "conditions"]
+    assert list(null) == ["ended_at", *DESIGN_COLUMNS[start:end], "conditions"]
 
 
 def test_the_conditions_of_a_timing_are_one_text_and_replicates_under_others_show_both() -> None:

@@ -42,12 +42,12 @@ def save(path: Path, commit: str | None, latency_s: float, *, time: str = "", **
     return path
 
 
-def make_repository(folder: Path, commits: int) -> list[str]:
+def make_repository(folder: Path, commits: int, title: str = "") -> list[str]:
     folder.mkdir(parents=True)
     git(folder, "init", "-q")
     hashes = []
     for number in range(commits):
-        git(folder, "commit", "-q", "--allow-empty", "-m", str(number))
+        git(folder, "commit", "-q", "--allow-empty", "-m", f"{title}{number}")
         hashes.append(git(folder, "rev-parse", "HEAD"))
     return hashes
 
@@ -193,7 +193,8 @@ def test_since_names_a_measured_commit_or_what_git_knows_of_it(
     part = trace_history(every_other, repository=folder)
     assert list_commits_since(part, hashes[19], folder) == [sha[:10] for sha in hashes[20::2]]
     assert list_commits_since(part, "HEAD", folder) == []
-    make_repository(tmp_path / "other", 1)
+    # whose commits, of the same moment, are others all the same
+    make_repository(tmp_path / "other", 1, "other ")
     with pytest.raises(UsageError, match="knows none of the commits that were measured"):
         list_commits_since(part, "HEAD", tmp_path / "other")
 

@@ -34,7 +34,7 @@ def test_it_reads_a_run_and_writes_the_code(run: Path) -> None:
 def test_what_training_found_is_that_of_the_results(run: Path) -> None:
     # of those that ship with the package
     assert recommend(run, checkerboard=0.5).chosen == recommend(str(run), checkerboard=0.5).chosen
-    assert recommend(run, checkerboard=0.5).trained.startswith("After training, task reconstruction")
+    assert recommend(run, checkerboard=0.5).trained.startswith("After training (reconstruction)")
     trained = make_results(run.parent / "trained", (("subpixel_icnr", 3),))
     found = recommend(run, psnr=20, results=trained)
     assert [each.upsampler for each in found.fitting] == ["subpixel_icnr"]

@@ -79,7 +79,7 @@ def test_each_task_has_numbers_of_its_own_and_takes_others() -> None:
         ({"norms": ["batch"]}, "norm: 'batch' is not one of"),
         ({"recipe": "fast"}, "recipe: 'fast' is not one of plain, tuned"),
         ({"variants": ["last-2"]}, "variant: 'last-2' is not one of standard, last-1"),
-        ({"variants": ["last-9"]}, "variant: last-9 is not one of reconstruction, but of super-resolution"),
+        ({"variants": ["last-9"]}, "variant: last-9 is for super-resolution, not for reconstruction"),
         ({"variants": ["gain-2"], "recipe": "plain"}, "variant: gain-2 needs the tuned recipe"),
         ({"layers": ["deconv"]}, "upsampler: 'deconv' is unknown"),
         ({"numbers": {"steps": 0}}, "steps: 0 is not"),
