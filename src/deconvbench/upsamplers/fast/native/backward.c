@@ -236,15 +236,8 @@ static void gather_rows(
         if (vectors == 2) gather_sums(n, 2, a, b0, b1, tiles, adds, sums); \
         else gather_sums(n, 1, a, b0, b1, tiles, adds, sums); \
         return;
-    switch (rows) {
-        SUMS(1) SUMS(2) SUMS(3) SUMS(4) SUMS(5) SUMS(6)
-#if ROWS > 6
-        SUMS(7) SUMS(8) SUMS(9) SUMS(10) SUMS(11) SUMS(12)
-#endif
-#if ROWS > 12
-        SUMS(13) SUMS(14)
-#endif
-    }
+    switch (rows) { EACH_ROWS(SUMS) }
+#undef SUMS
 }
 
 /* one product and DEPTH input channels, over the tiles of a band */

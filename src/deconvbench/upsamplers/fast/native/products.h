@@ -95,6 +95,17 @@ INLINE void multiply(
     }
 }
 
+/* a case for each number of rows that a product may have */
+#define UP_TO_6(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#define UP_TO_12(CASE) UP_TO_6(CASE) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+#if ROWS > 12
+#define EACH_ROWS(CASE) UP_TO_12(CASE) CASE(13) CASE(14)
+#elif ROWS > 6
+#define EACH_ROWS UP_TO_12
+#else
+#define EACH_ROWS UP_TO_6
+#endif
+
 /* with the number of rows known to the compiler, which keeps the sums in registers */
 static void multiply_rows(
     int rows, int vectors, const float *a, int64_t chunk, const float *b, int64_t depth, const float *start, float *out)
@@ -104,15 +115,8 @@ static void multiply_rows(
         if (vectors == 2) multiply(n, 2, a, chunk, b, depth, start, out); \
         else multiply(n, 1, a, chunk, b, depth, start, out); \
         return;
-    switch (rows) {
-        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
-#if ROWS > 6
-        CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
-#endif
-#if ROWS > 12
-        CASE(13) CASE(14)
-#endif
-    }
+    switch (rows) { EACH_ROWS(CASE) }
+#undef CASE
 }
 
 /* of the products a b e f g, which combination A B E D they take */
