@@ -66,3 +66,18 @@ def test_no_word_may_hold_a_nul(words: list[str], capsys: pytest.CaptureFixture[
 def test_help_shows_what_the_default_is(command: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     assert shown in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("words", [["run", "--preset", "smoke"], ["report"], ["env"]], ids=" ".join)
+@pytest.mark.usefixtures("here")
+def test_a_command_that_is_interrupted_before_it_has_more_to_say_says_so(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("deconvbench.workflows.run.read_environment", "deconvbench.workflows.selection.make_plan"):
+        monkeypatch.setattr(name, stop)
+    monkeypatch.setattr("deconvbench.records.run_folder.find_newest_run", stop)
+    assert main(words) == 130
+    assert capsys.readouterr() == ("", "deconvbench: interrupted\n")

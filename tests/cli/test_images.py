@@ -155,11 +155,11 @@ def test_an_interruption_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: py
     with monkeypatch.context() as patch:
         patch.setattr(picture_scores, "score", stop)
         assert main(["score", "board.png"]) == 130
-    assert capsys.readouterr().err == "interrupted: no scores were written\n"
+    assert capsys.readouterr().err == "deconvbench: interrupted; no scores were written\n"
     monkeypatch.setattr(picture_scores, "draw_map", stop)
     assert main(["score", "board.png", "--period", "2", "--map", "map.png"]) == 130
     out, err = capsys.readouterr()
-    assert (out.startswith("board.png: grid"), err) == (True, "interrupted: no map was drawn\n")
+    assert (out.startswith("board.png: grid"), err) == (True, "deconvbench: interrupted; no map was drawn\n")
 
 
 def test_where_no_map_can_be_drawn_the_scores_are_there_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:

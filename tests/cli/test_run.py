@@ -1,5 +1,6 @@
 """Commands that measure, and those that say what would be measured and where."""
 
+import contextlib
 import json
 import re
 import sys
@@ -124,3 +125,15 @@ def test_a_run_ends_with_its_folder_and_a_report(here: Path, capsys: pytest.Capt
     assert main(["report", "mine"]) == 0
     assert capsys.readouterr().out == "mine/report.html\n"
     assert (here / "mine" / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.usefixtures("here")
+def test_one_that_is_stopped_as_soon_as_a_bar_is_seen_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(_: object) -> contextlib.AbstractContextManager[None]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("deconvbench.progress.show_progress", stop)
+    assert main(["run", *TINY, "--out", "a folder"]) == 130
+    assert "Continue with: deconvbench run --out 'a folder' --resume" in capsys.readouterr().err

@@ -4,11 +4,13 @@ Results go to standard output, progress and errors to standard error. torch and 
 commands, so that ``--help`` needs neither.
 """
 
+import contextlib
+import functools
 import re
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -62,6 +64,32 @@ def set_up(
     """Take the options given before the command; `main` looks for -v itself."""
 
 
+def say_interruptions(command: Callable[..., object]) -> Callable[..., object]:
+    """Make a command say that it was interrupted, where it does not say itself what is kept.
+
+    Parameters
+    ----------
+    command : callable
+        Of typer; a command that says more ends with `typer.Exit` itself.
+
+    Returns
+    -------
+    callable
+        With the same parameters.
+    """
+
+    @functools.wraps(command)
+    def run_command(*given: object, **named: object) -> object:
+        try:
+            return command(*given, **named)
+        except KeyboardInterrupt as error:
+            with contextlib.suppress(OSError, ValueError):  # the terminal may be what has ended
+                print_text("deconvbench: interrupted", sys.stderr)
+            raise typer.Exit(find_exit_code(error)) from error
+
+    return run_command
+
+
 # in the order of --help
 for command in (
     grid,
@@ -81,7 +109,7 @@ for command in (
     native,
     env,
 ):
-    app.command()(command)
+    app.command()(say_interruptions(command))
 
 
 def _write_line(message: str) -> str:

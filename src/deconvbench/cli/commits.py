@@ -21,6 +21,7 @@ from deconvbench.cli.options import (
     parse_whole,
 )
 from deconvbench.cli.output import check_comparison_files, show_comparison
+from deconvbench.errors import find_exit_code
 from deconvbench.progress import print_interruption
 from deconvbench.system.paths import make_absolute
 from deconvbench.system.texts import print_text
@@ -113,11 +114,12 @@ def compare_commits(
             done = commits.compare_commits(
                 make_absolute(Path()), base, head, selection, out=out, observer=observer, announce=announce
             )
-    except KeyboardInterrupt:
-        if started:
-            words = sys.argv[1:] if out is not None else [*sys.argv[1:], "--out", str(started[0])]
-            print_interruption("measured", ["deconvbench", *words])
-        raise
+    except KeyboardInterrupt as error:
+        if not started:
+            raise
+        words = sys.argv[1:] if out is not None else [*sys.argv[1:], "--out", str(started[0])]
+        print_interruption("measured", ["deconvbench", *words])
+        raise typer.Exit(find_exit_code(error)) from error
     print_text(f"comparison folder: {done.folder}", sys.stderr)
     code = show_comparison(
         done.found.table,

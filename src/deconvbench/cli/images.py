@@ -11,7 +11,7 @@ import typer
 
 from deconvbench.cli.options import ForceOption, JsonOption, parse_number, parse_path
 from deconvbench.cli.output import OWN_PICTURE_SCORES, OWN_PNG, print_rows
-from deconvbench.errors import UsageError, quote
+from deconvbench.errors import UsageError, find_exit_code, quote
 from deconvbench.system.texts import print_text
 from deconvbench.system.writing import check_target, write_whole
 
@@ -122,9 +122,9 @@ def _check_files(
 def _say_interruption(what: str) -> Iterator[None]:
     try:
         yield
-    except KeyboardInterrupt:
-        print_text(f"interrupted: {what}", sys.stderr)
-        raise
+    except KeyboardInterrupt as error:
+        print_text(f"deconvbench: interrupted; {what}", sys.stderr)
+        raise typer.Exit(find_exit_code(error)) from error
 
 
 def _judge(pictures: "Sequence[PictureScore]", limit: float) -> int:

@@ -12,6 +12,7 @@ import typer
 
 from deconvbench.cli.options import ForceOption, JsonOption, parse_number, parse_path, parse_whole
 from deconvbench.cli.output import OWN_AUDIT, OWN_AUDIT_PAGE, OWN_AUDIT_ROWS, print_rows
+from deconvbench.errors import find_exit_code
 from deconvbench.records.decoding import make_strict
 from deconvbench.system.texts import guard_formula, print_text
 from deconvbench.system.writing import check_target, write_whole
@@ -145,9 +146,9 @@ def audit(
                 max_memory_bytes=settings.max_memory,
                 observer=observer,
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print_text("deconvbench: interrupted; nothing of the audit is kept", sys.stderr)
-        raise
+        raise typer.Exit(find_exit_code(error)) from error
     _show(found, request.device, as_json=as_json, table=table, markdown=markdown, page=page)
     return int(settings.fail_on is not None and found.audit.judgement in audit_settings.FAIL_ON[settings.fail_on])
 

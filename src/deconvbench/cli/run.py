@@ -180,9 +180,11 @@ def _measure(plan: "Plan", folder: Path) -> "RunOutcome":
     from deconvbench.progress import show_progress
     from deconvbench.workflows.run import measure
 
-    with _explain_end() as name_folder, show_progress(sys.stderr) as observer:
+    with _explain_end() as name_folder:
         name_folder(folder)
-        outcome = measure(plan, folder, observer)
+        # only then a bar: where one is seen, a stop is explained
+        with show_progress(sys.stderr) as observer:
+            outcome = measure(plan, folder, observer)
     _show_outcome(plan, folder, outcome)
     return outcome
 
@@ -262,8 +264,9 @@ def _explain_end(*options: str) -> Iterator[Callable[[Path], None]]:
     try:
         yield folders.append
     except KeyboardInterrupt as error:
-        if folders:
-            print_interruption("measured", list_words())
+        if not folders:
+            raise
+        print_interruption("measured", list_words())
         raise typer.Exit(find_exit_code(error)) from error
     except SurroundingsError as error:
         if not folders:
