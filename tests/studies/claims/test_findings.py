@@ -74,7 +74,8 @@ def test_each_finding_follows_from_its_evidence(topic: Topic) -> None:
         ({}, U),
         (yes | rename(no), P),
         (yes | rename(yes), S),
-        (yes | rename(unclear), U),
+        (yes | rename(unclear), S),
+        (no | rename(unclear), R),
     )
     for evidence, verdict in cases:
         sentence = find_sentence(topic, evidence)
@@ -84,6 +85,18 @@ def test_each_finding_follows_from_its_evidence(topic: Topic) -> None:
         assert ("12 seeds × 12 images" in sentence) == bool(evidence)
         assert re.fullmatch(r"[A-Z“].*[^.]\.", sentence), sentence
         assert "None" not in sentence
+        # what one network leaves open takes nothing from what another decides
+        decided, _, still_open = sentence.partition("; not decided: ")
+        is_half_open = rename(unclear).items() <= evidence.items()
+        assert ("super-resolution" in still_open and "super-resolution" not in decided) == is_half_open
+
+
+def test_each_finding_has_the_level_of_its_intervals() -> None:
+    for topic in TOPICS:
+        row = {"id": topic.claim, "verdict": "partly", "evidence": ANSWERS[topic.claim][0], "confidence": 0.994}
+        sentences = write_findings([row] if topic.claim else [], ANSWERS[0][0])
+        level = "99.4%" if topic.claim else "95.0%"
+        assert f"; intervals of {level})." in sentences[TOPICS.index(topic)]
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: f"claim_{topic.claim}")

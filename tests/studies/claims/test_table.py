@@ -21,6 +21,8 @@ from deconvbench.studies.claims import (
     read_context,
     table,
 )
+from deconvbench.studies.claims.claim import Evidence
+from deconvbench.studies.claims.judging import conclude
 from deconvbench.studies.claims.table import judge_claims
 from deconvbench.tables.frames import encode_parquet
 from deconvbench.tables.speedups import build_speedups
@@ -195,6 +197,21 @@ def test_claims_on_trained_networks_are_decided_as_a_family(monkeypatch: pytest.
     found = judge_claims(Context(tables=None, trained=Trained()))
     # each by itself would be decided at 5 %
     assert [result.finding.verdict for result in found] == [Verdict.SUPPORTED] + [Verdict.UNDECIDED] * 3
+
+
+def test_a_claim_of_which_a_part_is_open_stays_in_the_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    half, whole = make_family(0.001, 0.001)[1:]
+
+    def judge_half(evidence: Evidence) -> Finding:
+        parts = [("a", True), ("b", False), ("c", True if (evidence["error"] or 0) >= 0.045 else None)]
+        return conclude(parts, "So.")
+
+    monkeypatch.setattr(table, "CLAIMS", (replace(half, judge=judge_half), whole))
+    found = judge_claims(Context(tables=None, trained=Trained()))
+    # partly from the first, but asked again at 5 % once the other has left
+    assert [result.finding.verdict for result in found] == [Verdict.PARTLY, Verdict.SUPPORTED]
+    assert [result.confidence for result in found] == pytest.approx([0.95, 0.975])
+    assert not found[0].finding.is_open
 
 
 def test_a_file_that_is_no_table_is_told(elsewhere: Path) -> None:

@@ -45,6 +45,8 @@ class Finding:
         The numbers that decided, the most important first; empty where nothing was measured.
     size : str
         How large the experiment was: ``12 seeds × 12 images, 1500 steps``; empty where nothing was measured.
+    is_open : bool
+        Whether a part of it is undecided, which narrower intervals might decide; always so where all of it is.
     """
 
     verdict: Verdict
@@ -52,6 +54,11 @@ class Finding:
     holds: str = ""
     effects: tuple[Effect, ...] = ()
     size: str = ""
+    is_open: bool = False
+
+    def __post_init__(self) -> None:
+        if self.verdict is Verdict.UNDECIDED:
+            object.__setattr__(self, "is_open", True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

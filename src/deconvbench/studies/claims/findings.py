@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deconvbench.records.effects import describe_experiment
 from deconvbench.records.layers import NamedLayer
 from deconvbench.records.metrics import ARTIFACT_ZERO_BELOW
 from deconvbench.studies.claims import costs
@@ -30,6 +31,8 @@ Row = Mapping[str, Any]
 S, P, R, U = Verdict.SUPPORTED, Verdict.PARTLY, Verdict.REFUTED, Verdict.UNDECIDED
 
 EQUAL_GAIN: NamedLayer = ("equal_gain_transposed", 3)
+# of the intervals that `measure_findings` gathers: a single question, which is of no family
+OWN_LEVEL = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +98,7 @@ def write_findings(rows: Sequence[Row], evidence: Evidence) -> list[str]:
     Parameters
     ----------
     rows : sequence of mapping
-        Of ``claims.json``: ``id``, ``verdict`` and ``evidence`` are read.
+        Of ``claims.json``: ``id``, ``verdict``, ``evidence`` and ``confidence`` are read.
     evidence : mapping
         From `measure_findings`.
 
@@ -106,23 +109,38 @@ def write_findings(rows: Sequence[Row], evidence: Evidence) -> list[str]:
     """
     found = {row["id"]: row for row in rows}
     sources: dict[int, Evidence] = {number: row["evidence"] for number, row in found.items()} | {0: evidence}
-    trained = [_write_topic(topic, sources.get(topic.claim, {})) for topic in TOPICS]
+    levels: dict[int, float] = {number: row.get("confidence", OWN_LEVEL) for number, row in found.items()}
+    trained = [
+        _write_topic(topic, sources.get(topic.claim, {}), levels.get(topic.claim, OWN_LEVEL)) for topic in TOPICS
+    ]
     # costs come beside the checkerboard that they buy
     trained[_EQUAL_GAIN_PLACE] += _tell_cost(evidence)
     return [*trained, _write_equivalence(found.get(3)), _write_efficiency(found.get(12))]
 
 
-def _write_topic(topic: Topic, evidence: Evidence) -> str:
+def _write_topic(topic: Topic, evidence: Evidence, confidence: float) -> str:
+    """Say what a topic's networks answer: those that decide first, then those that do not."""
     views = [
         view
         for view in view_networks(evidence)
         if view.is_main and all(view.evidence.get(name) is not None for name in topic.needed)
     ]
-    verdict = combine(topic.ask(view) for view in views)
     if not views:
         return f"{topic.begin(evidence)}{topic.leads[U]}: it was not measured."
-    told = "; ".join(f"{view.network.title} {topic.tell(view)}" for view in views)
-    return f"{topic.begin(evidence)}{topic.leads[verdict]}: {told} ({describe_size(evidence)})."
+    answers = [(view, combine([topic.ask(view)])) for view in views]
+    decided = [view for view, verdict in answers if verdict is not U]
+    still_open = [view for view, verdict in answers if verdict is U]
+    lead = topic.leads[combine(verdict for _, verdict in answers if verdict is not U or not decided)]
+    told = _tell_networks(topic, decided or still_open)
+    if decided and still_open:
+        told += f"; not decided: {_tell_networks(topic, still_open)}"
+    effects = [view.name_effect(name, name) for view in views for name in topic.needed]
+    size = describe_experiment(describe_size(evidence), effects, confidence)
+    return f"{topic.begin(evidence)}{lead}: {told} ({size})."
+
+
+def _tell_networks(topic: Topic, views: Sequence[View]) -> str:
+    return "; ".join(f"{view.network.title} {topic.tell(view)}" for view in views)
 
 
 def _show(name: str, unit: str = " levels") -> Callable[[View], str]:

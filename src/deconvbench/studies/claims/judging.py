@@ -219,6 +219,7 @@ def conclude(
         holds=f"{holds[:1].upper()}{holds[1:]}.",
         effects=tuple(effects),
         size=size,
+        is_open=any(found is Verdict.UNDECIDED for _, found in verdicts),
     )
 
 

@@ -1,7 +1,8 @@
 """The eighteen claims in order, and the way from a run and training results to a verdict on each.
 
 Claims that rest on trained networks are a family: their intervals are as wide as Holm's procedure asks for, so
-that all their verdicts hold together with the family's level.
+that all their verdicts hold together with the family's level. One that is decided in part stays in the family
+until nothing of it is open.
 
 The one registry of claims: a tuple, so nothing can be added behind its back.
 """
@@ -15,7 +16,7 @@ from deconvbench.records.run_folder import JOURNAL_NAME, find_newest_run
 from deconvbench.records.schema import QUALITY_DTYPES, SPEEDUP_DTYPES, SUMMARY_DTYPES, TABLE_DTYPES
 from deconvbench.resampling import step_down
 from deconvbench.studies.claims import comparisons, costs, last_layer, matrices, overlap, remedies, training
-from deconvbench.studies.claims.claim import Claim, ClaimResult, Context, Verdict, tidy_evidence
+from deconvbench.studies.claims.claim import Claim, ClaimResult, Context, tidy_evidence
 from deconvbench.system.paths import check_path
 from deconvbench.tables.files import SPEEDUPS_NAME, TABLE_NAME, Tables, read_frame, read_tables
 from deconvbench.tables.frames import make_frame
@@ -276,7 +277,7 @@ def judge_claims(context: Context, observer: PartObserver = lambda _: None) -> l
         found[claim.id] = ClaimResult(
             claim=claim, evidence=evidence, finding=claim.judge(evidence), confidence=level
         )
-        return found[claim.id].finding.verdict is not Verdict.UNDECIDED
+        return not found[claim.id].finding.is_open
 
     step_down([claim for claim in CLAIMS if claim.is_trained], is_decided, FAMILY_LEVEL)
     for done, claim in enumerate(CLAIMS, 1):
