@@ -239,7 +239,7 @@ PAIRS = [
 # what runs where torch is not installed; modules that need it all the same are skipped (tests/conftest.py)
 TORCH_FREE = (
     *("records", "tables", "analysis", "plots", "report", "theory", "system"),
-    *("test_statistics.py", "test_units.py", "workflows/test_merge.py"),
+    *("test_statistics.py", "test_replicates.py", "test_units.py", "workflows/test_merge.py"),
 )
 # a run that is kept for tests: with its tables, so nothing of it needs torch
 SAMPLE = ROOT / "tests" / "samples" / "before_packages" / "run"

@@ -4,26 +4,22 @@ Times and rates depend on the machine, so no test asserts them; this prints each
 and always succeeds. ``nox -s goals`` runs it on a quiet machine.
 """
 
-import json
 import math
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, median
 
-import pandas as pd
 import torch
 from torch.utils.benchmark import Timer
 
 from bench.audit_speed import make_networks, measure_cost
-from bench.made_journal import write_run
-from bench.merge_speed import measure_merges
-from bench.overhead import Overhead, make_plan, measure_locally, measure_through_dask
-from deconvbench.errors import UsageError
+from bench.goal import Goal
+from bench.run_goals import read_measuring_share, read_quick, read_selftest
+from bench.scale_goals import time_loading, time_merge, time_overhead, time_report
 from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.measure.memory import measure_cpu_memory, measure_resident_peak
 from deconvbench.measure.rounds import divide_rounds, take_rounds
@@ -31,13 +27,10 @@ from deconvbench.measure.speedup import measure_speedup
 from deconvbench.measure.step import PreparedStep, prepare_step
 from deconvbench.records.case import Case
 from deconvbench.records.record import SpeedupRecord
-from deconvbench.records.run_folder import find_newest_run, read_run_info
-from deconvbench.report import write_report
 from deconvbench.runner.environment import collect_environment
 from deconvbench.studies.claims import CLAIMS, read_context
 from deconvbench.studies.training.command import list_runs
 from deconvbench.studies.training.workflow import estimate_seconds
-from deconvbench.tables.files import load
 from deconvbench.units import format_duration
 
 TIMED_CASES = (
@@ -72,34 +65,7 @@ SPEEDUP_GOALS = (
 )
 # claims that need neither training nor timing
 CHEAP_CLAIMS = (1, 2, 3, 4, 5, 6, 13, 17)
-# by margin: the slowdown that a selftest is to find in nine of ten cases
-_SELFTEST_GOALS = {0.02: "5%", 0.05: "10%"}
-_SELFTEST_LIMIT_S = 600.0
-_CLAIMS_LIMIT_S, _BUDGET_LIMIT_S, _AUDIT_LIMIT_S, _LOADING_LIMIT_S = 10.0, 1800.0, 30.0, 5.0
-_REPORT_LIMIT_S, _PAGE_LIMIT_BYTES = 30.0, 20e6
-_MERGE_LIMIT_S = 10.0
-# a case, without the disk's own time; and what the client may grow by while thousands are measured
-_LOCAL_LIMIT_S, _DASK_LIMIT_S, _GROWTH_LIMIT_BYTES = 5e-3, 20e-3, 16 * 2**20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
-    """One goal and how this machine meets it.
-
-    Parameters
-    ----------
-    name : str
-        What is aimed at.
-    measured, limit : str
-        With their units.
-    met : bool
-        Whether it was met.
-    """
-
-    name: str
-    measured: str
-    limit: str
-    met: bool
+_CLAIMS_LIMIT_S, _BUDGET_LIMIT_S, _AUDIT_LIMIT_S = 10.0, 1800.0, 30.0
 
 
 def time_help(repeats: int = 7) -> Goal:
@@ -285,216 +251,6 @@ def estimate_budget(steps: int = 5) -> Goal:
         limit=format_duration(_BUDGET_LIMIT_S),
         met=seconds < _BUDGET_LIMIT_S,
     )
-
-
-def time_loading(records: int = 100_000, repeats: int = 3) -> Iterator[Goal]:
-    """Time how long the table of a long journal takes to load, without tables beside it; the median of several.
-
-    Parameters
-    ----------
-    records : int
-        Records of cases in the journal; that it is compared with has a tenth of them.
-    repeats : int
-        How often each.
-    """
-    taken = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for count in (records // 10, records):
-            folder = write_run(Path(scratch) / str(count), count)
-            times = []
-            for _ in range(repeats):
-                started = time.perf_counter()
-                load(folder)
-                times.append(time.perf_counter() - started)
-            taken[count] = median(times)
-    longest = taken[records]
-    yield Goal(
-        name=f"journal of {records:,} records loads in",
-        measured=f"{longest:.1f} s",
-        limit=f"{_LOADING_LIMIT_S:.0f} s",
-        met=longest < _LOADING_LIMIT_S,
-    )
-    growth = longest / taken[records // 10]
-    yield Goal(
-        name=f"over a journal of {records // 10:,}",
-        measured=f"{growth:.1f} times as long",
-        limit="13",
-        met=growth <= 13,
-    )
-
-
-def time_report(records: int = 100_000) -> Iterator[Goal]:
-    """Time how long the report of a long journal takes, tables and figures included, and how large its page is.
-
-    Parameters
-    ----------
-    records : int
-        Records of cases in the journal.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = write_run(Path(scratch) / "run", records)
-        started = time.perf_counter()
-        page = write_report(folder)
-        taken = time.perf_counter() - started
-        size = page.stat().st_size
-    yield Goal(
-        name=f"journal of {records:,} records is reported in",
-        measured=f"{taken:.1f} s",
-        limit=f"{_REPORT_LIMIT_S:.0f} s",
-        met=taken < _REPORT_LIMIT_S,
-    )
-    yield Goal(
-        name=f"page of {records:,} records has",
-        measured=f"{size / 1e6:.1f} MB",
-        limit=f"{_PAGE_LIMIT_BYTES / 1e6:.0f} MB",
-        met=size < _PAGE_LIMIT_BYTES,
-    )
-
-
-def time_merge(machines: int = 50, records: int = 2_000) -> Iterator[Goal]:
-    """Time how long runs of many machines take to become one, tables included, and how the time grows.
-
-    Parameters
-    ----------
-    machines : int
-        Runs, each of a machine of its own.
-    records : int
-        Records of cases in each.
-    """
-    taken = measure_merges(machines, records)
-    (fewer, first), last = next(iter(taken.items())), taken[machines]
-    yield Goal(
-        name=f"runs of {machines} machines × {records:,} records are merged in",
-        measured=f"{last:.1f} s",
-        limit=f"{_MERGE_LIMIT_S:.0f} s",
-        met=last < _MERGE_LIMIT_S,
-    )
-    limit = 1.3 * machines / fewer
-    yield Goal(
-        name=f"over those of {fewer}",
-        measured=f"{last / first:.1f} times as long",
-        limit=f"{limit:.1f}",
-        met=last / first <= limit,
-    )
-
-
-def time_overhead(cases: int = 10_000) -> Iterator[Goal]:
-    """Time what each case costs around its measurement, on this machine and through Dask with three workers.
-
-    Parameters
-    ----------
-    cases : int
-        A multiple of a hundred, at most ten thousand.
-    """
-    plan = make_plan(cases)
-    ways = (
-        ("on this machine", measure_locally, _LOCAL_LIMIT_S),
-        ("through Dask", measure_through_dask, _DASK_LIMIT_S),
-    )
-    for name, measure, limit_s in ways:
-        with tempfile.TemporaryDirectory() as scratch:
-            found: Overhead = measure(plan, Path(scratch))
-        fsync_s = found.fsync_s / cases
-        yield Goal(
-            name=f"{cases:,} cases of a measure that does nothing, {name}, journal included, fsync apart",
-            measured=f"{found.case_s * 1e3:.2f} ms a case (fsync: {fsync_s * 1e3:.2f} ms)",
-            limit=f"{limit_s * 1e3:.0f} ms",
-            met=found.case_s < limit_s,
-        )
-    growth = found.growth_bytes
-    yield Goal(
-        name=f"client of a cluster grows from the second tenth of {cases:,} cases to the last by",
-        measured=f"{growth / 2**20:.1f} MiB (has {found.resident_bytes[-1] / 2**20:.0f})",
-        limit=f"{_GROWTH_LIMIT_BYTES / 2**20:.0f} MiB",
-        met=growth <= _GROWTH_LIMIT_BYTES,
-    )
-
-
-def read_measuring_share(results: Path = Path("results")) -> Iterator[Goal]:
-    """Read from the newest run which share of its time went into measuring.
-
-    Parameters
-    ----------
-    results : Path
-        The folder that holds ``runs``.
-    """
-    try:
-        folder = find_newest_run(results)
-    except UsageError:
-        return  # nothing was run yet, so there is nothing to tell
-    share = read_run_info(folder).get("measuring_share")
-    if share is not None:
-        yield Goal(
-            name=f"share of measuring in {folder.name}", measured=f"{share:.0%}", limit="80 %", met=share >= 0.8
-        )
-
-
-def read_quick(results: Path = Path("results")) -> Iterator[Goal]:
-    """Read from the newest runs of `quick` how well ratios are known, how noisy they are, how two agree.
-
-    Parameters
-    ----------
-    results : Path
-        The folder that holds ``runs``.
-    """
-    folders = sorted(path.parent for path in (results / "runs").glob("*-quick*/summary.csv"))
-    if not folders:
-        return  # nothing was run yet, so there is nothing to tell
-    ratios = [_read_ratios(folder) for folder in folders[-2:]]
-    newest = ratios[-1]
-    widths = (newest["ratio_high"] - newest["ratio_low"]) / 2 / newest["ratio"]
-    yield from _judge_shares(f"half-width of the ratios in {folders[-1].name}", widths, (0.02, 0.05))
-    noisy = float(newest["noisy"].mean())
-    yield Goal(name=f"noisy cases in {folders[-1].name}", measured=f"{noisy:.0%}", limit="10 %", met=noisy <= 0.1)
-    if len(ratios) > 1:
-        apart = (newest["ratio"] / ratios[0]["ratio"]).dropna().map(math.log).abs()
-        yield from _judge_shares(
-            f"ratios in {folders[-2].name} and {folders[-1].name} apart by", apart, (0.03, 0.08)
-        )
-
-
-def _read_ratios(folder: Path) -> pd.DataFrame:
-    """Read what was compared with a baseline, by case."""
-    summary = pd.read_csv(folder / "summary.csv")
-    is_compared = summary["ratio"].notna() & (summary["baseline_id"] != summary["case_id"])
-    return summary[is_compared].set_index("case_id")
-
-
-def _judge_shares(name: str, shares: "pd.Series[float]", limits: tuple[float, float]) -> Iterator[Goal]:
-    """Judge the median and nine tenths of some shares."""
-    for word, quantile, limit in zip(("median", "nine tenths"), (0.5, 0.9), limits, strict=True):
-        found = float(shares.quantile(quantile))
-        yield Goal(name=f"{name}, {word}", measured=f"{found:.1%}", limit=f"{limit:.0%}", met=found <= limit)
-
-
-def read_selftest(results: Path = Path("results")) -> Iterator[Goal]:
-    """Read from the newest ``deconvbench selftest`` how often the rule for pairs was wrong, and what it found.
-
-    Parameters
-    ----------
-    results : Path
-        The folder that holds ``runs``.
-    """
-    found = sorted((results / "runs").glob("*/selftest.json"), key=lambda path: path.stat().st_mtime_ns)
-    if not found:
-        return  # nothing was run yet, so there is nothing to tell
-    document = json.loads(found[-1].read_text(encoding="utf-8"))
-    for row in document["rows"]:
-        slowdown = _SELFTEST_GOALS.get(row["margin"])
-        if row["rule"] != "paired" or slowdown is None:
-            continue
-        alarms, power = row["false_alarms"], row["power"][slowdown]
-        where = f"margin {row['margin']:.0%}, {row['comparisons']} cases"
-        yield Goal(
-            name=f"selftest, false alarms, {where}", measured=f"{alarms:.1%}", limit="1 %", met=alarms <= 0.01
-        )
-        name = f"selftest, {slowdown} slowdowns found, {where}"
-        yield Goal(name=name, measured=f"{power:.0%}", limit="90 %", met=power >= 0.9)
-    if (taken := document.get("total_s")) is not None:
-        limit = format_duration(_SELFTEST_LIMIT_S)
-        yield Goal(
-            name="selftest takes", measured=format_duration(taken), limit=limit, met=taken <= _SELFTEST_LIMIT_S
-        )
 
 
 def list_goals() -> Iterator[Goal]:

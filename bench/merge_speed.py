@@ -1,4 +1,4 @@
-"""How long runs of many machines take to become one: what `bench.goals` prints, and how the time grows.
+"""How long runs of many machines take to become one: what `bench.scale_goals` prints, and how the time grows.
 
 ``python -m bench.merge_speed [MACHINES] [RECORDS]`` prints seconds by number of machines.
 """

@@ -27,7 +27,8 @@ from deconvbench.records.schema import (
     SUMMARY_DTYPES,
     TABLE_DTYPES,
 )
-from deconvbench.statistics import mean_interval, median_interval, pool_cases, pool_replicates
+from deconvbench.replicates import pool_cases, pool_replicates
+from deconvbench.statistics import mean_interval, median_interval
 from deconvbench.tables.files import (
     read_tables,
 )

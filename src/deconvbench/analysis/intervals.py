@@ -14,7 +14,8 @@ from scipy import optimize, special
 
 from deconvbench.arguments import is_number
 from deconvbench.errors import UsageError, quote
-from deconvbench.statistics import Floats, ShrunkVariances, shrink_variances
+from deconvbench.replicates import ShrunkVariances, shrink_variances
+from deconvbench.statistics import Floats
 
 MIN_REPLICATES = 3
 DEFAULT_MARGIN = 0.05

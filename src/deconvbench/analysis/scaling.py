@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from deconvbench.statistics import shrink_variances
+from deconvbench.replicates import shrink_variances
 
 FEWEST_SIZES = 3
 # what a measured size may be off the line, as a share: beyond it a line is not how this scales

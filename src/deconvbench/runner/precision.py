@@ -9,8 +9,8 @@ from deconvbench.records.record import (
     AnyRecord,
     Record,
 )
+from deconvbench.replicates import pool_cases
 from deconvbench.runner.plan import Plan
-from deconvbench.statistics import pool_cases
 
 
 def list_imprecise(plan: Plan, records: Sequence[AnyRecord]) -> list[Case]:

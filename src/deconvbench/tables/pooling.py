@@ -20,7 +20,8 @@ from deconvbench.records.schema import (
     TRAINED_COLUMNS,
     name_interval,
 )
-from deconvbench.statistics import Pooled, mean_interval, pool_cases
+from deconvbench.replicates import Pooled, pool_cases
+from deconvbench.statistics import mean_interval
 
 # a case is noisy if this many times its disturbed replicates are all of them, or more
 _NOISY_SHARE = 2

@@ -15,7 +15,7 @@ import pandas as pd
 from deconvbench.records.case import CASE_FIELDS, Case
 from deconvbench.records.record import AnyRecord, SpeedupRecord
 from deconvbench.records.schema import SPEEDUP_DTYPES
-from deconvbench.statistics import pool_cases
+from deconvbench.replicates import pool_cases
 from deconvbench.tables.frames import make_frame
 from deconvbench.units import to_float
 
