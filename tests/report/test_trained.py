@@ -10,6 +10,7 @@ from deconvbench.report.trained import (
     explain_tasks,
     find_qualities,
     view_trained,
+    view_variants,
 )
 from deconvbench.statistics import mean_interval
 from deconvbench.tables.trained import Trained, load_shipped
@@ -144,3 +145,32 @@ def test_nothing_trained_is_an_empty_table() -> None:
     view = view_trained(Trained())
     assert view.rows == ()
     assert describe_tasks(view, Trained()) == ""
+
+
+def test_what_was_changed_in_a_network_stands_beside_the_unchanged_one(tmp_path: Path) -> None:
+    gain, norm = replace(MAIN_NETWORK, variant="gain-2"), replace(MAIN_NETWORK, norm="instance")
+    layers = (("transposed", 3), ("carafe", None))
+    made = make_trained(tmp_path, layers, seeds=4, networks=(MAIN_NETWORK, gain, norm))
+    rows = made.results
+    changed = rows["variant"].eq("gain-2")
+    kept = rows.assign(checkerboard_levels=rows["checkerboard_levels"] + 5 * changed, psnr_db=20.0)
+    # one layer of the unchanged network is missing
+    lacking = kept["upsampler"].eq("carafe") & kept["variant"].eq("standard") & kept["norm"].eq("none")
+    trained = replace(made, results=kept[~lacking])
+    view = view_variants(trained)
+    assert [(row[0].text, row[1].text, row[2].text) for row in view.rows] == [
+        (network, layer, "4")
+        for network in ("reconstruction, instance norm", "reconstruction, twice the first gain")
+        for layer in ("transposed k3 s2", "carafe s2")
+    ]
+    own = kept[changed & kept["upsampler"].eq("transposed")]["checkerboard_levels"]
+    mean, low, high = mean_interval(own)
+    unchanged, unchanged_low, unchanged_high = mean_interval(own - 5)
+    assert [cell.text for cell in view.rows[2][3:]] == [
+        f"{mean:.2f} ({low:.2f} to {high:.2f})",
+        f"{unchanged:.2f} ({unchanged_low:.2f} to {unchanged_high:.2f})",
+        "20.0 (20.0 to 20.0)",
+    ]
+    assert view.rows[3][4].text == "–"
+    assert view_variants(replace(trained, results=keep_network(kept, MAIN_NETWORK))).rows == ()
+    assert view_variants(Trained()).rows == ()

@@ -35,7 +35,14 @@ from deconvbench.report.provenance import (
 from deconvbench.report.speedups import describe_speedups, list_failures, view_choices, view_costs, view_means
 from deconvbench.report.tables import flatten_environment, view_failures, view_noisy, view_quality
 from deconvbench.report.templates import load_template
-from deconvbench.report.trained import complete_tasks, describe_tasks, explain_tasks, find_qualities, view_trained
+from deconvbench.report.trained import (
+    complete_tasks,
+    describe_tasks,
+    explain_tasks,
+    find_qualities,
+    view_trained,
+    view_variants,
+)
 from deconvbench.tables.trained import Trained
 
 _UNKNOWN_ORIGIN = (
@@ -262,7 +269,12 @@ def _show_trained(trained: Trained) -> Mapping[str, Any] | None:
     if trained.is_empty:
         return None
     view = view_trained(trained)
-    return {"view": view, "title": describe_tasks(view, trained), "note": explain_tasks(trained)}
+    return {
+        "view": view,
+        "title": describe_tasks(view, trained),
+        "note": explain_tasks(trained),
+        "variants": view_variants(trained),
+    }
 
 
 def _show_gallery(picture: bytes | None) -> Mapping[str, str] | None:

@@ -14,7 +14,13 @@ from deconvbench.records.training_tasks import get_task
 from deconvbench.report.tables import Cell, TableView
 from deconvbench.statistics import mean_interval
 from deconvbench.tables.trained import Trained
-from deconvbench.tables.trained_networks import MAIN_TASK, Network, find_network, keep_network
+from deconvbench.tables.trained_networks import (
+    MAIN_TASK,
+    Network,
+    find_network,
+    keep_network,
+    list_networks,
+)
 
 # in the order of the columns; the first says most about a layer: nothing comes behind it, and it sees no target
 _TASKS = ("super-resolution", MAIN_TASK)
@@ -61,6 +67,10 @@ def find_qualities(
 def _get_layer(row: Mapping[Any, Any]) -> _Layer:
     kernel = None if pd.isna(row["kernel_size"]) else int(row["kernel_size"])
     return str(row["upsampler"]), kernel, int(row["scale_factor"])
+
+
+def _rank_layer(layer: _Layer) -> tuple[tuple[int, str], int, int]:
+    return rank_upsampler(layer[0]), layer[1] or 0, layer[2]
 
 
 def complete_tasks(trained: Trained, shipped: Trained | None) -> Trained:
@@ -111,8 +121,7 @@ def view_trained(trained: Trained) -> TableView:
     """
     chosen = _choose(trained)
     layers = sorted(
-        {_get_layer(row) for rows in chosen.values() for row in rows.to_dict("records")},
-        key=lambda layer: (rank_upsampler(layer[0]), layer[1] or 0, layer[2]),
+        {_get_layer(row) for rows in chosen.values() for row in rows.to_dict("records")}, key=_rank_layer
     )
     found = {network: _group(rows) for network, rows in chosen.items()}
     scores = {
@@ -142,6 +151,46 @@ def view_trained(trained: Trained) -> TableView:
         for name in ("trainings", *(title for _, title, *_ in scores[network]))
     ]
     return TableView(headings=("layer", *headings), rows=tuple(views))
+
+
+def view_variants(trained: Trained) -> TableView:
+    """Show networks in which something was changed, beside the one that stands for their task.
+
+    Parameters
+    ----------
+    trained : Trained
+        Any; may be empty.
+
+    Returns
+    -------
+    TableView
+        A row for each network and layer: means over seeds with their 95 % intervals, and the checkerboard of the
+        same layer in the network that stands for its task; no row where nothing was trained besides.
+    """
+    main = {network.task: _group(rows) for network, rows in _choose(trained).items()}
+    chosen = {*_choose(trained)}
+    rows = []
+    for network in list_networks(trained.results):
+        if network in chosen:
+            continue
+        kept = keep_network(trained.results, network).drop_duplicates(list(RUN_KEYS), keep="last")
+        (column, _, digits, is_signed), score = _list_scores(network)
+        for layer, own in sorted(_group(kept).items(), key=lambda item: _rank_layer(item[0])):
+            usual = main.get(network.task, {}).get(layer)
+            name, count = format_layer(*layer), str(len(own))
+            rows.append(
+                (
+                    Cell(text=network.title, sort=network.title),
+                    Cell(text=name, sort=name),
+                    Cell(text=count, sort=count, kind="number"),
+                    _write_scores(own[column].dropna(), digits, is_signed=is_signed),
+                    _write_scores(None if usual is None else usual[column].dropna(), digits, is_signed=is_signed),
+                    _write_scores(own[score[0]].dropna(), score[2], is_signed=score[3]),
+                )
+            )
+    score_title = "PSNR (dB), mIoU or style loss" if {*main} - {*_TASKS} else "PSNR (dB)"
+    headings = ("network", "layer", "trainings", _CHECKERBOARD[1], "unchanged: checkerboard", score_title)
+    return TableView(headings=headings, rows=tuple(rows))
 
 
 def _list_scores(network: Network) -> tuple[tuple[str, str, int, bool], ...]:
