@@ -95,15 +95,31 @@ def make_step(done: int, note: str = "") -> PartDone:
 
 
 def test_lines_of_steps_come_every_ten_seconds_and_at_the_end() -> None:
-    stream, now = io.StringIO(), iter([0.0, 1.0, 2.0, 11.0, 12.0, 40.0])
+    # the first part has much to load, and takes 21 s
+    stream, now = io.StringIO(), iter([0.0, 21.0, 22.0, 31.0, 32.0, 61.0])
     with show_steps(stream, clock=lambda: next(now)) as observe:
         for done in (1, 2, 11, 12, 40):
             observe(make_step(done))
     assert stream.getvalue().splitlines() == [
-        "[1/40] 39 s left  part 1",
+        "[1/40] ? left  part 1",
         "[11/40] 29 s left  part 11",
         "[40/40] 0 s left  part 40",
     ]
+
+
+def test_what_was_done_before_says_nothing_of_what_is_left() -> None:
+    stream, now = io.StringIO(), iter([0.0, 1.0, 12.0])
+    with show_steps(stream, clock=lambda: next(now)) as observe:
+        for done in (30, 31):
+            observe(make_step(done))
+    assert stream.getvalue().splitlines() == ["[30/40] ? left  part 30", "[31/40] 1 min 39 s left  part 31"]
+
+
+def test_a_single_part_is_done_at_once() -> None:
+    stream = io.StringIO()
+    with show_steps(stream, clock=lambda: 0.0) as observe:
+        observe(PartDone(done=1, total=1, title="all"))
+    assert stream.getvalue() == "[1/1] 0 s left  all\n"
 
 
 def test_a_note_is_told_at_once_whatever_is_done() -> None:
@@ -112,7 +128,7 @@ def test_a_note_is_told_at_once_whatever_is_done() -> None:
         observe(make_step(0, "part 0 failed"))
         observe(make_step(1))
         observe(make_step(2, "part 2 failed"))
-    assert stream.getvalue().splitlines() == ["part 0 failed", "[1/40] 0 s left  part 1", "part 2 failed"]
+    assert stream.getvalue().splitlines() == ["part 0 failed", "[1/40] ? left  part 1", "part 2 failed"]
 
 
 def test_steps_on_a_terminal_get_a_bar_and_their_notes() -> None:

@@ -241,17 +241,25 @@ def show_steps(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -
 
             yield update
         return
-    started = clock()
-    last = started - LINE_EVERY_S
+    last = clock() - LINE_EVERY_S
+    first: tuple[float, int] | None = None
 
     def print_step(step: PartDone) -> None:
-        nonlocal last
+        nonlocal last, first
         now = clock()
         if step.note:
             print(tidy_line(step.note), file=stream, flush=True)
-        if step.done and (now - last >= LINE_EVERY_S or step.done >= step.total):
+        if not step.done:
+            return
+        # what was there before, or what the first part had to load, tells nothing of how long the others take
+        first = first or (now, step.done)
+        if now - last >= LINE_EVERY_S or step.done >= step.total:
             last = now
-            left = format_duration((now - started) * (step.total - step.done) / step.done)
+            parts = step.done - first[1]
+            each = (now - first[0]) / parts if parts else None
+            # at the end nothing is left, however many parts there were
+            left_s = 0.0 if step.done >= step.total else each and each * (step.total - step.done)
+            left = "?" if left_s is None else format_duration(left_s)
             print(f"[{step.done}/{step.total}] {left} left  {tidy_line(step.title)}", file=stream, flush=True)
 
     yield print_step
