@@ -18,6 +18,7 @@ from deconvbench.records.schema import LATER_COLUMNS
 from deconvbench.report import output, write_report
 from deconvbench.report.output import name_article
 from deconvbench.tables.files import QUALITY_NAME, TABLE_NAME, write_tables
+from deconvbench.tables.trained import Trained
 from deconvbench.tables.trained_networks import MAIN_NETWORK
 from tests.builders import make_case, make_record
 from tests.made_results import make_trained
@@ -293,3 +294,20 @@ def test_a_report_that_goes_to_standard_output_has_no_second_page(tmp_path: Path
     assert name_article(Path("/dev/stdout")) is None
     assert name_article(tmp_path / "report.html") == tmp_path / "report-article.html"
     assert name_article(tmp_path / "report") == tmp_path / "report-article.html"
+
+
+def test_what_ships_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Trained] = []
+
+    def load() -> Trained:
+        asked.append(make_trained(tmp_path / f"shipped{len(asked)}", (("transposed", 3),)))
+        return replace(asked[-1], folder=None)
+
+    monkeypatch.setattr(output, "load_shipped", load)
+    run = make_run(tmp_path / "run", make_records())
+    write_report(run, trained=load())
+    assert len(asked) == 1
+    # beside results of one's own, and where there are none
+    for trained in (asked[0], None):
+        write_report(run, trained=trained)
+    assert len(asked) == 3

@@ -124,7 +124,8 @@ def write_report(
         claims=claims,
         origin=describe_trained(found),
         trained=found,
-        shipped=load_shipped(),
+        # what ships is not read again to stand beside itself
+        shipped=None if found.folder is None and not found.is_empty else load_shipped(),
         article_address=own.name if own else "",
         has_files=target is None,
         machines=machines,
