@@ -133,7 +133,7 @@ def _write_topic(topic: Topic, evidence: Evidence, confidence: float) -> str:
     lead = topic.leads[combine(verdict for _, verdict in answers if verdict is not U or not decided)]
     told = _tell_networks(topic, decided or still_open)
     if decided and still_open:
-        told += f"; not decided: {_tell_networks(topic, still_open)}"
+        told += f"; open: {_tell_networks(topic, still_open)}"
     effects = [view.name_effect(name, name) for view in views for name in topic.needed]
     size = describe_experiment(describe_size(evidence), effects, confidence)
     return f"{topic.begin(evidence)}{lead}: {told} ({size})."
