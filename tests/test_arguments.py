@@ -118,7 +118,9 @@ def test_a_misuse_is_one_line_that_names_the_argument(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), torch.tensor(3)], ids=repr)
+@pytest.mark.parametrize(
+    "value", [3, np.int64(3), np.uint8(3), torch.tensor(3)], ids=["int", "int64", "uint8", "tensor"]
+)
 def test_whole_numbers_of_others_become_pythons(value: object) -> None:
     found = check_whole("n", value, 1, 3)
     assert (type(found), found) == (int, 3)
