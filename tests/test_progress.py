@@ -18,8 +18,8 @@ MEMORY = Memory(
 )
 
 
-def make_progress(done: int, status: str = "ok") -> JobDone:
-    return JobDone(done=done, total=9, record=make_record(status=status), remaining_s=75.0)
+def make_progress(done: int, status: str = "ok", remaining_s: float | None = 75.0) -> JobDone:
+    return JobDone(done=done, total=9, record=make_record(status=status), remaining_s=remaining_s)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,14 @@ def test_the_last_line_is_always_there() -> None:
     assert [line[:4] for line in stream.getvalue().splitlines()] == ["[1/9", "[9/9"]
 
 
+def test_what_cannot_be_told_yet_is_a_question_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for stream in (io.StringIO(), Terminal()):
+        with show_progress(stream, clock=lambda: 0.0) as observer:
+            observer(make_progress(1, remaining_s=None))
+        assert "? left" in stream.getvalue()
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -120,6 +128,23 @@ def test_a_single_part_is_done_at_once() -> None:
     with show_steps(stream, clock=lambda: 0.0) as observe:
         observe(PartDone(done=1, total=1, title="all"))
     assert stream.getvalue() == "[1/1] 0 s left  all\n"
+
+
+def test_other_work_is_estimated_by_itself() -> None:
+    stream, now = io.StringIO(), iter([0.0, 100.0, 110.0, 120.0, 400.0, 410.0])
+    with show_steps(stream, clock=lambda: next(now)) as observe:
+        for done in (5, 6, 7):
+            observe(make_step(done))
+        # other work, with a count of its own
+        for done in (1, 2):
+            observe(PartDone(done=done, total=3, title="other"))
+    assert [line.split("  ")[0] for line in stream.getvalue().splitlines()] == [
+        "[5/40] ? left",
+        "[6/40] 5 min 40 s left",
+        "[7/40] 5 min 30 s left",
+        "[1/3] ? left",
+        "[2/3] 10 s left",
+    ]
 
 
 def test_a_note_is_told_at_once_whatever_is_done() -> None:

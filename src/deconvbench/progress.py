@@ -34,14 +34,14 @@ class JobDone:
         Jobs so far, and in all.
     record : record
         The one just measured.
-    remaining_s : float
-        Estimated seconds until the end.
+    remaining_s : float or None
+        Estimated seconds until the end; None where too little was done to tell.
     """
 
     done: int
     total: int
     record: AnyRecord
-    remaining_s: float
+    remaining_s: float | None
 
 
 JobObserver = Callable[[JobDone], None]
@@ -159,7 +159,7 @@ def _show_bar(stream: TextIO, clock: Callable[[], float]) -> Iterator[JobObserve
 
         def observe(progress: JobDone) -> None:
             text = describe_record(progress.record)
-            ends_at = clock() + progress.remaining_s
+            ends_at = None if progress.remaining_s is None else clock() + progress.remaining_s
             bar.update(task, completed=progress.done, total=progress.total, description=text, ends_at=ends_at)
             if _is_failure(progress.record):
                 bar.console.print(text, markup=False, highlight=False)
@@ -176,7 +176,7 @@ def _make_line_printer(stream: TextIO, clock: Callable[[], float]) -> JobObserve
         due = last is None or now - last >= LINE_EVERY_S or progress.done == progress.total
         if due or _is_failure(progress.record):
             last = now
-            left = format_duration(progress.remaining_s)
+            left = "?" if progress.remaining_s is None else format_duration(progress.remaining_s)
             text = describe_record(progress.record)
             print(f"[{progress.done}/{progress.total}] {left} left  {text}", file=stream, flush=True)
 
@@ -242,7 +242,7 @@ def show_steps(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -
             yield update
         return
     last = clock() - LINE_EVERY_S
-    first: tuple[float, int] | None = None
+    first: tuple[float, PartDone] | None = None
 
     def print_step(step: PartDone) -> None:
         nonlocal last, first
@@ -252,10 +252,11 @@ def show_steps(stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -
         if not step.done:
             return
         # what was there before, or what the first part had to load, tells nothing of how long the others take
-        first = first or (now, step.done)
+        if first is None or step.done < first[1].done or step.total != first[1].total:
+            first = (now, step)  # another total is other work
         if now - last >= LINE_EVERY_S or step.done >= step.total:
             last = now
-            parts = step.done - first[1]
+            parts = step.done - first[1].done
             each = (now - first[0]) / parts if parts else None
             # at the end nothing is left, however many parts there were
             left_s = 0.0 if step.done >= step.total else each and each * (step.total - step.done)

@@ -187,7 +187,17 @@ class TestRefusals:
             ),
             ({"machine_ids": frozenset("ab")}, {"machine_ids": frozenset("ab")}, r"several machines \(a, b\)"),
             ({"latencies": {OTHER: STEADY}}, {}, f"no measured case in common; there is, for example, {OTHER} in"),
-            ({"latencies": {}}, {}, "no measured case in common.*nothing in a run"),
+            (
+                {"latencies": {}},
+                {},
+                "a run holds no cases: a comparison needs measured latencies; a run of artifacts",
+            ),
+            ({}, {"latencies": {}, "name": "NEW"}, "NEW holds no cases: a comparison needs measured latencies"),
+            (
+                {"latencies": {}, "failures": {CASE: "crashed: x"}},
+                {},
+                "no measured case in common.*none that worked in a run and",
+            ),
             ({}, {"latencies": {CASE: STEADY[:2]}, "name": "NEW"}, f"NEW: {CASE} has 2 replicates; .* at least 3"),
             (
                 {"latencies": {f"{CASE}-cuda": STEADY}, "accelerators": ("A100",)},
@@ -195,7 +205,16 @@ class TestRefusals:
                 "accelerators differ: a run is from A100, a run from H100",
             ),
         ],
-        ids=["machines", "several machines", "nothing in common", "empty", "two replicates", "accelerators"],
+        ids=[
+            "machines",
+            "several machines",
+            "nothing in common",
+            "empty base",
+            "empty new",
+            "only failures",
+            "two replicates",
+            "accelerators",
+        ],
     )
     def test_what_cannot_be_compared_is_refused(
         self, base: dict[str, Any], new: dict[str, Any], message: str

@@ -15,7 +15,9 @@ from deconvbench.analysis.history import (
     MeasuredCommit,
     find_history,
     list_latest,
+    measure_untested,
     select_failing,
+    select_untested,
 )
 from deconvbench.errors import UsageError
 from deconvbench.statistics import Floats
@@ -112,6 +114,18 @@ def test_each_machine_has_a_history_of_its_own() -> None:
     assert len(found.changes) == 4
     (row,) = found.changes[found.changes["verdict"] == "slower"].to_dict("records")
     assert (row["machine_id"], row["case_id"]) == ("there", CASES[1])
+
+
+def test_too_few_commits_are_measured_and_not_judged() -> None:
+    few = make_history({"a": [1.0, 1.0], "b": [3.0]}, {"a": [4.0], "c": [1.0]}, {"a": [2.0], "b": [1.5]})
+    found = find_history(few)
+    assert [*select_untested(found.changes)["case_id"]] == ["a", "b", "c"]
+    ratios = measure_untested(found)
+    assert {case: value for (case, _), value in ratios.items()} == pytest.approx({"a": 2.0, "b": 0.5})
+    # one that is judged is not among them, nor one that fails now
+    whole = trace(draw(2))
+    assert select_untested(whole.changes).empty
+    assert measure_untested(whole).empty
 
 
 def rename(side: Side, machine: str) -> Side:

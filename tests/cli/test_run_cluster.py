@@ -17,6 +17,12 @@ TINY = ["--preset", "smoke", "-k", "nearest and 8x8", "--seed", "1"]
     ("words", "line"),
     [
         (["--scheduler", "here"], "--scheduler: 'here' is not local:N, tcp://HOST:PORT or tls://HOST:PORT"),
+        (["--scheduler", "local:-3"], "--scheduler: local:N: -3 is not from 1 to "),
+        (["--scheduler", "local:99999999"], "--scheduler: local:N: 99999999 is not from 1 to "),
+        (
+            ["--scheduler", "local:x"],
+            "--scheduler: 'local:x': N, the number of workers, is a whole number from 1 to",
+        ),
         (
             ["--scheduler", "tcp://10.1.2.3:8786"],
             "--scheduler: tcp://10.1.2.3:8786 is another machine without TLS",

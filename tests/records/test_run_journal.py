@@ -7,11 +7,13 @@ import pytest
 
 from deconvbench.errors import RunFolderError, UsageError
 from deconvbench.records.run_folder import JOURNAL_NAME, find_newest_run, read_journal
+from deconvbench.records.schema import SPEEDUP_DTYPES
 from deconvbench.tables.files import (
     load,
     read_tables,
     write_tables,
 )
+from deconvbench.tables.frames import encode_parquet, make_frame
 from tests.tables.made_records import make_run, set_age, write_run
 
 
@@ -32,6 +34,10 @@ def _a_file(path: Path) -> None:
     path.write_text("")
 
 
+def _speedups_alone(path: Path) -> None:
+    (path / "speedups.parquet").write_bytes(encode_parquet(make_frame([], SPEEDUP_DTYPES)))
+
+
 def _journal_is_a_folder(path: Path) -> None:
     (path / JOURNAL_NAME).mkdir()
 
@@ -42,9 +48,13 @@ def _journal_is_a_folder(path: Path) -> None:
         (_no_folder, "does not exist"),
         (_a_file, "is a file, not a folder"),
         (lambda _: None, f"has no {JOURNAL_NAME}: nothing was measured in it"),
+        (
+            _speedups_alone,
+            rf"has no {JOURNAL_NAME}, only what was made of it \(speedups.parquet\), which is not enough",
+        ),
         (_journal_is_a_folder, "cannot read .*: Is a directory"),
     ],
-    ids=["missing", "file", "empty", "folder-for-a-journal"],
+    ids=["missing", "file", "empty", "published", "folder-for-a-journal"],
 )
 @pytest.mark.parametrize("function", [read_journal, write_tables, read_tables, load])
 def test_what_is_no_run_folder_is_named(

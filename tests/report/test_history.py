@@ -57,6 +57,43 @@ def test_without_change_there_is_no_table() -> None:
     assert text.splitlines()[-1].startswith("8 cases over 30 commits: 0 slower, 0 faster, 8 same")
 
 
+def test_too_few_commits_are_a_note_and_not_a_row_each() -> None:
+    logs = draw(commits=3)
+    logs[3, 2] += math.log(1.2)
+    found = find_history(make_commits(logs, with_ratios=False))
+    note, spread, counts = format_history(found).splitlines()
+    assert note == (
+        "change points need 6 commits or more, which no case has so far; to compare two commits, use deconvbench "
+        "compare"
+    )
+    assert re.fullmatch(
+        rf"last commit over first, not tested: median [01]\.\d+, from 0\.9\d+ \(.*\) to 1\.\d+ \({CASES[3]}\)",
+        spread,
+    )
+    assert counts.startswith("8 cases over 3 commits: 0 slower, 0 faster, 0 same, 8 inconclusive")
+    markdown = format_history_markdown(found, "History of a to b")
+    assert markdown.startswith("### History of a to b\n\n8 cases over 3 commits")
+    assert "nothing changed" not in markdown
+    assert "|" not in markdown
+    page = render_history(found, "History of a to b")
+    assert "too few commits to search all cases" in page
+    assert "change points need 6 commits" in page
+    assert "Nothing changed." not in page
+
+
+def test_a_case_that_came_later_is_a_note_beside_the_rows() -> None:
+    logs = draw(commits=30)
+    logs[3, 12:] += math.log(1.2)
+    commits = make_commits(logs, with_ratios=False)
+    late = make_side({**commits[-1].sides[0].latencies_s, "new": [1.0]}, machine_ids=frozenset(["simulated"]))
+    found = find_history([*commits[:-1], MeasuredCommit(commit=commits[-1].commit, sides=[late])])
+    assert [cells[:2] for cells in list_cells(found)] == [("slower", CASES[3])]
+    text = format_history(found)
+    assert "change points need 6 commits or more, which 1 of 9 cases does not have so far" in text
+    # of one commit there is nothing to compare
+    assert "last commit over first" not in text
+
+
 def test_markdown_is_a_table_or_one_line() -> None:
     changed = format_history_markdown(make_changed(), "History of a to b")
     assert changed.startswith("### History of a to b\n\n8 cases over 30 commits")

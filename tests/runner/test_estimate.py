@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from deconvbench.records.record import SpeedupRecord
-from deconvbench.runner.estimate import describe_extent, guess_speedup_seconds
+from deconvbench.records.record import QualityRecord, SpeedupRecord
+from deconvbench.runner.estimate import describe_extent, guess_job_seconds, guess_speedup_seconds
 from deconvbench.runner.plan import list_speedups
 from tests.builders import make_case, make_plan, make_record, make_speedup_grid
 
@@ -20,6 +20,26 @@ def test_long_speedups_are_guessed_by_their_work_and_short_ones_by_the_cap() -> 
     assert guess_speedup_seconds(plan.grid, [two]) < guess_speedup_seconds(plan.grid, [large])
     # other kinds are none of its business
     assert guess_speedup_seconds(plan.grid, [make_record()]) == 0
+
+
+def test_a_case_is_guessed_by_its_share_of_the_rounds_or_by_its_work() -> None:
+    grid = make_plan().grid
+    small, large = (
+        make_record(),
+        make_record(case=make_case(in_channels=512, out_channels=256, height=128, width=128)),
+    )
+    assert guess_job_seconds(grid, small) == grid.time_cap_s + 0.25
+    assert guess_job_seconds(grid, large) > 5 * guess_job_seconds(grid, small)
+    trained = replace(large, case=replace(large.case, step="train"))
+    assert guess_job_seconds(grid, trained) > 2 * guess_job_seconds(grid, large)
+    # what accelerators take is not known, and what cannot fit into memory is refused at once
+    for changes in ({"device": "cuda"}, {"height": 10**6, "width": 10**6}):
+        other = replace(large, case=replace(large.case, **changes))  # type: ignore[arg-type]
+        assert guess_job_seconds(grid, other) == guess_job_seconds(grid, small)
+    (setting, *_) = list_speedups(make_plan(make_speedup_grid()), 0)
+    assert guess_job_seconds(grid, setting) == guess_speedup_seconds(grid, [setting])
+    untimed = QualityRecord(upsampler="a", kernel_size=None, scale_factor=2, seed=0, channels=1, status="ok")
+    assert 0 < guess_job_seconds(grid, untimed) < 1
 
 
 def test_the_extent_counts_cases_and_settings() -> None:

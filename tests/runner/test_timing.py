@@ -1,81 +1,132 @@
-"""Where the time of a run goes, with a clock that is set by hand."""
+"""How long a run will still take, and which share of it was measuring."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from deconvbench.records.record import QualityRecord, Record, SpeedupRecord
-from deconvbench.runner.timing import Timing, guess_seconds
-from deconvbench.runner.worker import MeasuringProcess, WorkerOptions
-from tests.builders import make_case, make_grid, make_plan, make_record, make_speedup_grid
-from tests.made_speedups import make_speedup_record
+from deconvbench.records.record import AnyRecord, QualityRecord, Record
+from deconvbench.runner.estimate import guess_job_seconds
+from deconvbench.runner.timing import Timing
+from deconvbench.runner.worker import WorkerOptions
+from tests.builders import make_case, make_grid, make_record
 
-QUALITY = QualityRecord(upsampler="a", kernel_size=3, scale_factor=2, seed=0, channels=1, status="ok", total_s=0.5)
+GRID = make_grid()
+GUESS_S = guess_job_seconds(GRID, make_record())
 
 
 class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
+    now = 0.0
 
     def __call__(self) -> float:
         return self.now
 
 
-def refuse_to_start(options: WorkerOptions) -> MeasuringProcess:
-    raise AssertionError("nothing is to be started")
+def make_jobs(count: int, **case: Any) -> list[Record]:
+    return [make_record(replicate=number, case=make_case(**case)) for number in range(count)]
 
 
-def test_jobs_that_wait_take_the_mean_of_their_kind() -> None:
-    case = make_record(total_s=2.0)
-    timing = Timing(Clock(), [case] * 4 + [QUALITY] * 2, refuse_to_start)
-    guesses = {Record.KIND: 10.0}
-    # nothing is known yet, and of quality not even a guess
-    assert (timing.waiting, timing.remaining_s(guesses)) == (6, 40.0)
-    timing.add(case)
-    timing.add(replace(case, total_s=4.0))
-    assert (timing.waiting, timing.remaining_s(guesses)) == (4, 2 * 3.0)
-    timing.add(QUALITY)
-    assert timing.remaining_s(guesses) == 2 * 3.0 + 0.5
-    timing.expect([case, case])
-    assert (timing.waiting, timing.remaining_s(guesses)) == (5, 4 * 3.0 + 0.5)
+def make_timing(*jobs: AnyRecord, clock: Clock | None = None) -> Timing:
+    def refuse(_: WorkerOptions) -> Any:
+        raise AssertionError
+
+    return Timing(clock or Clock(), [(GRID, job) for job in jobs], refuse)
 
 
-def test_the_share_of_measuring_is_of_the_time_without_starts() -> None:
+def measure(
+    timing: Timing, jobs: Sequence[AnyRecord], seconds: float, rest: Sequence[Record] = ()
+) -> float | None:
+    """Count jobs that took so long each, as one group, and estimate after the first of them."""
+    done = [replace(job, total_s=seconds) for job in jobs]
+    timing.learn(GRID, done, rest)
+    timing.add(GRID, done[0])
+    first = timing.remaining_s()
+    for job in done[1:]:
+        timing.add(GRID, job)
+    return first
+
+
+def test_nothing_is_said_before_a_few_jobs_and_some_of_the_work_are_done() -> None:
+    jobs = make_jobs(400)
+    timing = make_timing(*jobs)
+    assert timing.remaining_s() is None
+    assert measure(timing, jobs[:2], 5.0) is None
+    # three jobs, but less than one in fifty
+    assert measure(timing, jobs[2:4], 5.0) is None
+    assert measure(timing, jobs[4:10], 5.0) == pytest.approx(395 * 5.0)
+    assert timing.waiting == 390
+
+
+def test_nothing_is_left_at_the_end_however_little_there_was() -> None:
+    (job,) = make_jobs(1)
+    timing = make_timing(job)
+    assert measure(timing, [job], 1.0) == 0
+    assert timing.waiting == 0
+
+
+def test_a_group_counts_as_a_whole_from_its_first_job_on() -> None:
+    jobs = make_jobs(20)
+    timing = make_timing(*jobs)
+    slow = replace(jobs[0], total_s=40.0)
+    fast = [replace(job, total_s=1.0) for job in jobs[1:5]]
+    timing.learn(GRID, [slow, *fast])
+    timing.add(GRID, slow)
+    assert timing.remaining_s() == pytest.approx(19 * 44 / 5)
+
+
+def test_a_baseline_that_is_measured_along_is_shared_out_among_its_group() -> None:
+    jobs = make_jobs(20)
+    timing = make_timing(*jobs)
+    rest = [make_record(total_s=8.0, latency_pass_s=1.0, memory_pass_s=1.0)]
+    assert measure(timing, jobs[:4], 1.0, rest) == pytest.approx(19 * (4 * 1.0 + 8.0) / 4)
+
+
+def test_jobs_of_another_size_are_estimated_by_their_work() -> None:
+    small, large = make_jobs(10), make_jobs(10, in_channels=512, out_channels=512, width=512)
+    assert guess_job_seconds(GRID, large[0]) > 3 * GUESS_S
+    timing = make_timing(*small, *large)
+    assert measure(timing, large[:5], 2 * guess_job_seconds(GRID, large[0])) is not None
+    rest_s = sum(2 * guess_job_seconds(GRID, job) for job in [*small, *large[5:]])
+    assert timing.remaining_s() == pytest.approx(rest_s)
+
+
+def test_a_kind_that_was_not_measured_yet_is_guessed_at() -> None:
+    qualities = [
+        QualityRecord(upsampler="a", kernel_size=None, scale_factor=2, seed=seed, channels=1, status="ok")
+        for seed in range(4)
+    ]
+    jobs = make_jobs(3)
+    timing = make_timing(*qualities, *jobs)
+    measure(timing, qualities, 7.0)
+    assert timing.remaining_s() == pytest.approx(3 * GUESS_S)
+    measure(timing, jobs[:1], 7.0)
+    assert timing.remaining_s() == pytest.approx(2 * 7.0)
+
+
+def test_what_is_added_later_counts_as_well() -> None:
+    jobs = make_jobs(8)
+    timing = make_timing(*jobs[:4])
+    measure(timing, jobs[:4], 2.0)
+    assert timing.remaining_s() == 0
+    timing.expect(GRID, jobs[4:])
+    assert timing.waiting == 4
+    assert timing.remaining_s() == pytest.approx(8.0)
+
+
+def test_the_share_of_measuring_leaves_start_up_out_and_counts_the_rest() -> None:
     clock = Clock()
+    jobs = make_jobs(2)
 
-    worker: Any = object()
+    def start(_: WorkerOptions) -> Any:
+        clock.now += 10.0
 
-    def start(options: WorkerOptions) -> MeasuringProcess:
-        clock.now += 5.0
-        return worker  # type: ignore[no-any-return]
-
-    timing = Timing(clock, [], start)
+    timing = Timing(clock, [(GRID, job) for job in jobs], start)
     assert timing.measuring_share() is None
-    clock.now += 20.0
-    timing.add(make_record(latency_pass_s=6.0, memory_pass_s=1.0, total_s=8.0))
-    timing.count_rest([make_record(latency_pass_s=1.0, memory_pass_s=0.0, total_s=2.0)])
-    timing.add(replace(make_speedup_record(make_case()), measuring_s=2.0))
-    assert timing.measuring_share() == pytest.approx(10 / 20)
-    assert timing.measuring_share(busy_s=40.0) == pytest.approx(10 / 40)
-    assert timing.start_worker(WorkerOptions()) is worker
-    clock.now += 20.0
-    assert timing.measuring_share() == pytest.approx(10 / 40)
-
-
-def test_what_others_are_compared_with_counts_beside_what_waits() -> None:
-    timing = Timing(Clock(), [make_record()] * 2, refuse_to_start)
-    timing.add(make_record(total_s=1.0))
-    timing.count_rest([make_record(total_s=3.0)])
-    assert timing.waiting == 1
-    assert timing.remaining_s({}) == 4.0
-
-
-def test_guesses_are_of_the_slowest_grid_and_of_every_kind() -> None:
-    plain, interleaved = make_plan(make_grid()), make_plan(make_speedup_grid())
-    guesses = guess_seconds([plain])
-    assert guesses[Record.KIND] > 0
-    assert guesses[SpeedupRecord.KIND] == 0
-    both = guess_seconds([plain, interleaved])
-    assert both[SpeedupRecord.KIND] > 0
-    assert both[Record.KIND] >= guesses[Record.KIND]
+    timing.start_worker(WorkerOptions())
+    clock.now += 8.0
+    for job in jobs:
+        timing.add(GRID, replace(job, latency_pass_s=1.0, memory_pass_s=0.5))
+    timing.learn(GRID, [], [make_record(latency_pass_s=1.0)])
+    assert timing.measuring_share() == pytest.approx(4.0 / 8.0)
+    assert timing.measuring_share(16.0) == pytest.approx(4.0 / 16.0)

@@ -1,49 +1,66 @@
-"""Records taken apart into columns, by which tables are built."""
+"""Records taken apart into columns, joined and chosen from, with each case kept once."""
 
-from deconvbench.records.record import Latency, Memory
-from deconvbench.tables.measured import LATENCY_FIELDS, MEMORY_FIELDS, PLAIN_FIELDS, gather_records
+from dataclasses import replace
+
+from deconvbench.records.record import Record
+from deconvbench.tables.measured import LATENCY_FIELDS, MEMORY_FIELDS, PLAIN_FIELDS, Measured, gather_records
 from tests.builders import make_case, make_record
+from tests.tables.made_records import make_latency, make_memory
 
-LATENCY = Latency(samples_s=(2e-3, 1e-3), calls_per_sample=1, first_call_s=0.1, stop_reason="precision")
-MEMORY = Memory(
-    peak_memory_bytes=9,
-    peak_reserved_bytes=None,
-    input_bytes=1,
-    output_bytes=2,
-    parameter_bytes=3,
-    gradient_bytes=0,
-)
-SMALL, LARGE = make_case(), make_case(height=16, width=16)
-RECORDS = (
-    make_record(case=SMALL, latency=LATENCY, memory=MEMORY, replicate=0),
-    make_record(case=LARGE, status="oom", message="too large", replicate=1),
-    make_record(case=SMALL, latency=LATENCY, replicate=2),
-)
+SMALL, LARGE = make_case(), make_case(height=64, width=64)
 
 
-def test_a_case_stands_once_and_each_record_has_its_place() -> None:
-    found = gather_records(RECORDS)
-    assert len(found) == 3
-    assert (found.cases, found.case) == ([SMALL, LARGE], [0, 1, 0])
-    assert set(found.columns) == {
-        *PLAIN_FIELDS, *LATENCY_FIELDS, *MEMORY_FIELDS, "conditions", "samples_s", "ratio",
-    }  # fmt: skip
-    assert all(len(values) == 3 for values in found.columns.values())
-    assert found.columns["status"] == ["ok", "oom", "ok"]
-    assert found.columns["stop_reason"] == ["precision", None, "precision"]
-    assert found.columns["peak_memory_bytes"] == [9, None, None]
-    assert found.columns["samples_s"] == [(2e-3, 1e-3), (), (2e-3, 1e-3)]
+def make_timed(replicate: int, **changes: object) -> Record:
+    record = make_record(replicate=replicate, latency=make_latency(3.0, 1.0), memory=make_memory())
+    return replace(record, **changes)  # type: ignore[arg-type]
 
 
-def test_some_are_kept_in_the_order_asked_for() -> None:
-    kept = gather_records(RECORDS).take([2, 1])
-    assert (kept.case, kept.columns["replicate"]) == ([0, 1], [2, 1])
+def list_rows(measured: Measured) -> list[tuple[str, int]]:
+    """Case and replicate of each record."""
+    replicates = measured.columns["replicate"]
+    return [
+        (measured.cases[place].case_id, number) for place, number in zip(measured.case, replicates, strict=True)
+    ]
 
 
-def test_what_is_joined_is_as_if_it_had_been_gathered_together() -> None:
-    first, second, third = (gather_records([record]) for record in RECORDS)
-    joined = first.join(second, third)
-    whole = gather_records(RECORDS)
-    assert (joined.cases, joined.case, joined.columns) == (whole.cases, whole.case, whole.columns)
-    assert len(first) == 1
-    assert gather_records([]).join(whole).columns == whole.columns
+def test_each_record_gives_one_value_to_each_column() -> None:
+    records = [make_timed(0, case=SMALL), make_timed(1, case=LARGE, baseline_id=SMALL.case_id, ratios=(2.0, 8.0))]
+    found = gather_records(records)
+    assert len(found) == 2
+    assert {len(values) for values in found.columns.values()} == {2}
+    for name in PLAIN_FIELDS:
+        assert found.columns[name] == [getattr(record, name) for record in records]
+    assert found.columns["samples_s"] == [(3.0, 1.0), (3.0, 1.0)]
+    assert found.columns["peak_memory_bytes"] == [1000, 1000]
+    # the geometric mean of the rounds' own
+    assert found.columns["ratio"] == [None, 4.0]
+
+
+def test_what_was_not_measured_is_empty() -> None:
+    found = gather_records([make_record(status="crashed")])
+    assert found.columns["samples_s"] == [()]
+    assert all(found.columns[name] == [None] for name in (*LATENCY_FIELDS, *MEMORY_FIELDS, "ratio", "conditions"))
+
+
+def test_a_case_is_kept_once_however_often_it_was_measured() -> None:
+    found = gather_records(make_timed(number, case=case) for number in range(3) for case in (SMALL, LARGE))
+    assert found.cases == [SMALL, LARGE]
+    assert found.case == [0, 1, 0, 1, 0, 1]
+
+
+def test_others_come_behind_and_their_cases_are_found_among_those_known() -> None:
+    first = gather_records([make_timed(0, case=SMALL)])
+    second = gather_records([make_timed(1, case=LARGE), make_timed(2, case=SMALL)])
+    joined = first.join(second, gather_records([]))
+    assert joined.cases == [SMALL, LARGE]
+    assert list_rows(joined) == [(SMALL.case_id, 0), (LARGE.case_id, 1), (SMALL.case_id, 2)]
+    # those that were joined stay as they were
+    assert (len(first), first.cases) == (1, [SMALL])
+    assert list_rows(second) == [(LARGE.case_id, 1), (SMALL.case_id, 2)]
+
+
+def test_some_are_taken_in_the_order_given() -> None:
+    found = gather_records(make_timed(number, case=case) for number, case in enumerate((SMALL, LARGE, SMALL)))
+    assert list_rows(found.take([2, 1])) == [(SMALL.case_id, 2), (LARGE.case_id, 1)]
+    assert len(found.take([])) == 0
+    assert {len(values) for values in found.take([]).columns.values()} == {0}

@@ -34,7 +34,7 @@ def test_another_machine_without_tls_is_refused_unless_asked_for(address: str) -
 
 @pytest.mark.parametrize(
     "address",
-    ["", "local", "local:", "local:x", "local:-1", "tcp://", "tcp://host", "tcp://host:port", "tcp://host:99999",
+    ["", "local", "tcp://", "tcp://host", "tcp://host:port", "tcp://host:99999",
      "http://host:1", "host:8786", "ucx://host:1", "inproc://1/2/3", "tcp://[::1:8786"],
 )  # fmt: skip
 def test_what_is_not_an_address_is_refused(address: str) -> None:
@@ -42,10 +42,16 @@ def test_what_is_not_an_address_is_refused(address: str) -> None:
         check_address(address, insecure=True)
 
 
-@pytest.mark.parametrize("workers", [0, 9999])
+@pytest.mark.parametrize("workers", [0, -3, 9999, 99999999])
 def test_a_machine_is_not_asked_for_any_number_of_workers(workers: int) -> None:
-    with pytest.raises(UsageError, match=f"--scheduler: workers: {workers} is not from 1 to"):
+    with pytest.raises(UsageError, match=f"--scheduler: local:N: {workers} is not from 1 to [0-9]+, the most on"):
         check_address(f"local:{workers}")
+
+
+@pytest.mark.parametrize("text", ["", "x", "2.5", "1e3", " 2", "2 ", "-", "٣", "9" * 5000])
+def test_a_number_of_workers_that_is_none_is_named(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--scheduler: 'local:.*': N, the number of workers, is a whole"):
+        check_address(f"local:{text}")
 
 
 def test_workers_addresses_are_judged_alike() -> None:
@@ -78,11 +84,14 @@ def test_a_scheduler_that_never_notices_is_refused() -> None:
 @pytest.mark.process
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deconvbench.workflows.dask_connection._CONNECT_S", 0.5)
+    announced: list[str] = []
     with (
         pytest.raises(SurroundingsError, match="--scheduler: cannot connect to tcp://127.0.0.1:9: "),
-        connect("tcp://127.0.0.1:9", warn=lambda _: None),
+        connect("tcp://127.0.0.1:9", warn=lambda _: None, announce=announced.append),
     ):
         pass
+    # before the wait
+    assert announced == ["--scheduler: connecting to tcp://127.0.0.1:9, for up to 0.5 s"]
 
 
 @pytest.mark.process

@@ -108,6 +108,9 @@ def test_what_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
     (torn / JOURNAL_NAME).write_bytes((torn / JOURNAL_NAME).read_bytes()[:50])
     bare = write_machine(tmp_path / "bare", make_machine_records("u"))
     (bare / JOURNAL_NAME).unlink()
+    published = write_machine(tmp_path / "published", make_machine_records("p"))
+    write_tables(published)
+    (published / JOURNAL_NAME).unlink()
     damaged = write_machine(tmp_path / "damaged", make_machine_records("d"), merged=[{"id": 5}])
     others = tmp_path / "others"
     others.mkdir()
@@ -126,6 +129,13 @@ def test_what_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
         ([a, newer], out, RunFolderError, "has schema 99; this version reads up to 1"),
         ([a, torn], out, UsageError, "torn: its journal has no finished line"),
         ([a, bare], out, RunFolderError, "has no journal.jsonl: nothing was measured in it"),
+        (
+            [a, published],
+            out,
+            RunFolderError,
+            "merge: .*published' has no journal.jsonl, only tables made of it, and a merge joins"
+            " journals; name the folder that was measured, or compare tables with: deconvbench report RUN RUN",
+        ),
         ([a, damaged], out, RunFolderError, "is not a description of a run: merged"),
     ]
     for runs, target, kind, message in refused:

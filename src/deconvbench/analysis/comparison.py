@@ -69,11 +69,17 @@ def compare(
     Raises
     ------
     UsageError
-        If machines, accelerators or conditions differ, no case stands in both with three replicates, margin or
-        level is off, or a side is something else or a table without the columns of one.
+        If machines, accelerators or conditions differ, a side holds no cases, no case stands in both with three
+        replicates, margin or level is off, or a side is something else or a table without the columns of one.
     """
     check_thresholds(margin, level)
     base, new = _as_side(a, "a", "BASE"), _as_side(b, "b", "NEW")
+    for side in (base, new):
+        if not side.latencies_s and not side.failures:
+            raise UsageError(
+                f"{side.name} holds no cases: a comparison needs measured latencies; a run of artifacts, rounding"
+                " errors or interleaved speed-ups alone has none"
+            )
     shared = [case for case in base.latencies_s if case in new.latencies_s]
     note = _check_comparable(base, new, shared)
     intervals = _find_intervals(
@@ -150,7 +156,7 @@ def _check_comparable(base: Side, new: Side, shared: Sequence[str]) -> str:
     _check_conditions(base, new)
     if not shared and not any(case in new.failures for case in base.latencies_s):
         examples = " and ".join(
-            f"{next(iter(side.latencies_s), 'nothing')} in {side.name}" for side in (base, new)
+            f"{next(iter(side.latencies_s), 'none that worked')} in {side.name}" for side in (base, new)
         )
         raise UsageError(
             f"{base.name} and {new.name} have no measured case in common; there is, for example, {examples}"

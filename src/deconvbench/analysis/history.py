@@ -353,6 +353,33 @@ def select_failing(
     return failing if since is None else failing[failing["first_after"].isin([*since])]
 
 
+def select_untested(changes: pd.DataFrame) -> pd.DataFrame:
+    """Select the rows of cases that have too few commits for a change to be searched for.
+
+    Parameters
+    ----------
+    changes : DataFrame
+        Of a `History`.
+    """
+    # what is found among most cases is inconclusive too, but lies between two commits
+    is_open = (changes["verdict"] == "inconclusive") & (changes["first_after"] == "")
+    return changes[is_open & (changes["metric"] == LATENCY)]
+
+
+def measure_untested(history: History) -> pd.Series:
+    """Measure cases with too few commits all the same: the last commit over the first, by case and machine.
+
+    Parameters
+    ----------
+    history : History
+        From `find_history`.
+    """
+    keys = ["case_id", "machine_id"]
+    points = history.points.merge(select_untested(history.changes)[keys], on=keys)
+    values = points.sort_values("position", kind="stable").groupby(keys, sort=False)["value"]
+    return (values.last() / values.first())[values.size() > 1]
+
+
 def list_latest(history: History) -> list[dict[str, Any]]:
     """List the newest point of each case as plain rows.
 

@@ -245,7 +245,8 @@ def label_points(
     lines : sequence of (start, end)
         Straight lines, in data coordinates, that labels should not cover.
     """
-    figure = cast(Figure, axes.get_figure(root=True))
+    # no panel is in a subfigure; `root=True` came with matplotlib 3.10
+    figure = cast(Figure, axes.get_figure())
     renderer = cast(FigureCanvasAgg, figure.canvas).get_renderer()  # type: ignore[no-untyped-call] # no types there
     to_pixels = axes.transData.transform
 

@@ -24,6 +24,7 @@ from deconvbench.records.record import (
     AnyRecord,
     decode_journal,
 )
+from deconvbench.system.paths import explain_no_folder
 from deconvbench.system.reading import read_file
 from deconvbench.system.writing import remove_abandoned_drafts, write_whole
 from deconvbench.units import format_bytes
@@ -152,11 +153,10 @@ def read_run_info(folder: Path) -> dict[str, Any]:
 
 def _check_folder(folder: Path) -> None:
     try:
-        is_folder, is_there = folder.is_dir(), os.path.lexists(folder)
+        problem = explain_no_folder(folder)
     except OSError as error:  # a name that is too long, a folder above it that may not be entered
         raise RunFolderError(f"run folder: cannot read {quote(str(folder))}: {explain_os_error(error)}") from error
-    if not is_folder:
-        problem = "is a file, not a folder" if is_there else "does not exist"
+    if problem:
         raise RunFolderError(f"run folder: {quote(str(folder))} {problem}")
 
 
@@ -229,11 +229,20 @@ def read_journal_bytes(run_dir: str | Path) -> bytes:
     try:
         return read_file(path)
     except FileNotFoundError as error:
-        raise RunFolderError(
-            f"run folder: {str(folder)!r} has no {JOURNAL_NAME}: nothing was measured in it"
-        ) from error
+        raise RunFolderError(f"run folder: {_explain_no_journal(folder)}") from error
     except OSError as error:
         raise RunFolderError(f"run folder: cannot read {str(path)!r}: {explain_os_error(error)}") from error
+
+
+def _explain_no_journal(folder: Path) -> str:
+    """Say of a folder without a journal whether nothing was measured in it, or only tables of it were kept."""
+    tables = sorted(path.name for path in folder.glob("*.parquet"))
+    if not tables:
+        return f"{str(folder)!r} has no {JOURNAL_NAME}: nothing was measured in it"
+    return (
+        f"{str(folder)!r} has no {JOURNAL_NAME}, only what was made of it ({', '.join(tables)}), which is not"
+        f" enough here; name the folder that was measured, or copy its {JOURNAL_NAME} there"
+    )
 
 
 def find_newest_run(results_dir: str | Path) -> Path:

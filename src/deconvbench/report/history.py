@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from deconvbench.analysis.history import History
+from deconvbench.analysis.change_points import LEAST_POINTS
+from deconvbench.analysis.history import History, measure_untested, select_untested
 from deconvbench.plots.gallery import encode_figures
 from deconvbench.plots.history import choose_series, draw_history
 from deconvbench.report.comparison import (
@@ -46,7 +47,7 @@ def count_changes(found: History) -> str:
     timed = found.changes["metric"] == "latency_s"
     counts = Counter(found.changes.loc[timed, "verdict"])
     others = Counter(found.changes.loc[~timed, "verdict"])
-    cases = len(found.points.drop_duplicates(["case_id", "machine_id"]))
+    cases = _count_cases(found)
     text = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _TIMED)
     changed = ", ".join(f"{others[verdict]} {verdict}" for verdict in ("larger", "smaller") if others[verdict])
     return (
@@ -55,8 +56,14 @@ def count_changes(found: History) -> str:
     )
 
 
+def _count_cases(found: History) -> int:
+    return len(found.points.drop_duplicates(["case_id", "machine_id"]))
+
+
 def list_cells(found: History) -> list[tuple[str, ...]]:
     """Write what changed as cells, one for each heading; with several machines the reason begins with its name.
+
+    Cases with too few commits are counted in a note, and not listed one by one.
 
     Parameters
     ----------
@@ -74,8 +81,12 @@ def list_cells(found: History) -> list[tuple[str, ...]]:
             _write_range(row),
             tidy_line("; ".join([*[row["machine_id"]] * names_machine, *split_reason(row["reason"], common)])),
         )
-        for row in list_rows(order_differences(found.changes))
+        for row in list_rows(_select_shown(found))
     ]
+
+
+def _select_shown(found: History) -> pd.DataFrame:
+    return order_differences(found.changes.drop(select_untested(found.changes).index))
 
 
 def _write_range(row: Mapping[Any, Any]) -> str:
@@ -90,7 +101,27 @@ def _has_machines(found: History) -> bool:
 
 
 def _list_facts(found: History) -> list[str]:
-    return [*map(tidy_line, found.notes), *list_notes(found.changes)]
+    return [*map(tidy_line, found.notes), *list_notes(found.changes), *_note_untested(found)]
+
+
+def _note_untested(found: History) -> list[str]:
+    """Say how many cases have too few commits, and how far apart their first and last are."""
+    count, cases = len(select_untested(found.changes)), _count_cases(found)
+    if not count:
+        return []
+    lacking = "does not have" if count == 1 else "do not have"
+    which = "no case has" if count == cases else f"{count} of {cases} cases {lacking}"
+    notes = [
+        f"change points need {LEAST_POINTS} commits or more, which {which} so far; to compare two commits, use"
+        " deconvbench compare"
+    ]
+    if len(ratios := measure_untested(found).sort_values(kind="stable")):
+        ends = [f"{ratios.iloc[at]:.3f} ({tidy_line(str(ratios.index[at][0]))})" for at in (0, -1)]
+        spread = (
+            f": {ends[0]}" if len(ratios) == 1 else f": median {ratios.median():.3f}, from {' to '.join(ends)}"
+        )
+        notes.append(f"last commit over first, not tested{spread}")
+    return notes
 
 
 def format_history(found: History) -> str:
@@ -119,10 +150,10 @@ def format_history_markdown(found: History, title: str) -> str:
     Returns
     -------
     str
-        What changed as a table; one line where nothing did.
+        What changed as a table; one line where nothing did, and no table where there are too few commits.
     """
     cells = list_cells(found)
-    if not cells:
+    if not cells and select_untested(found.changes).empty:
         return draw_unchanged(title, count_changes(found), _list_facts(found))
     words = [
         (
@@ -136,7 +167,9 @@ def format_history_markdown(found: History, title: str) -> str:
         count_changes(found),
         *map(escape_markdown, _list_facts(found)),
     ]
-    return "\n\n".join([*parts, draw_markdown_table(_HEADINGS, words, "---|---|---|---:|---|---|---")]) + "\n"
+    if words:
+        parts.append(draw_markdown_table(_HEADINGS, words, "---|---|---|---:|---|---|---"))
+    return "\n\n".join(parts) + "\n"
 
 
 def _mark_range(text: str) -> str:
@@ -162,7 +195,7 @@ def render_history(found: History, title: str) -> str:
     """
     timed = found.changes.loc[found.changes["metric"] == "latency_s", "verdict"]
     counts = Counter(timed)
-    shown = order_differences(found.changes)
+    shown = _select_shown(found)
     chart = describe_history(found)
     keys = {(series["case"], series["machine"]): index for index, series in enumerate(chart["series"])}
     rows = list(
@@ -181,6 +214,7 @@ def render_history(found: History, title: str) -> str:
         notes=_list_facts(found),
         headings=_HEADINGS,
         rows=rows,
+        is_tested=select_untested(found.changes).empty,
         options=[(str(index), series["name"]) for index, series in enumerate(chart["series"])],
         last=len(found.commits) - 1,
         left_out=chart["leftOut"],

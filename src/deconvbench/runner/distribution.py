@@ -6,7 +6,6 @@ once, and what was lost twice becomes records that say so. How orders and answer
 """
 
 import contextlib
-import itertools
 import secrets
 import time
 from collections import deque
@@ -25,7 +24,7 @@ from deconvbench.runner.engine import Finish, PlannedRun, RunOutcome, list_pendi
 from deconvbench.runner.grouping import split_groups
 from deconvbench.runner.plan import Plan
 from deconvbench.runner.remote import Answer, Order, complete_device, find_device
-from deconvbench.runner.timing import Timing, guess_seconds
+from deconvbench.runner.timing import Timing
 from deconvbench.runner.worker import Worker
 from deconvbench.units import format_moment
 
@@ -101,6 +100,7 @@ class _Lane:
     def __init__(self, task: DistributedRun, journal: Journal) -> None:
         self.task = task
         self.journal = journal
+        self.grid = task.run.plan.grid
         self.options = replace(task.run.complete_options(), log=None)
         self.pending = list_pending(task.run.plan, journal)
         self.running: dict[str, _Group] = {}
@@ -129,7 +129,7 @@ class _Lane:
             return self.pending.pop(0)
         batch = next(self._refinements, None)
         if batch is not None:
-            timing.expect(batch)
+            timing.expect(self.grid, batch)
         return batch
 
     def find_group(self, place: Place) -> _Group | None:
@@ -233,8 +233,8 @@ def run_distributed(
             _Lane(task, stack.enter_context(Journal(task.run.folder, keeps_records=bool(task.run.plan.precision))))
             for task in tasks
         ]
-        pending = itertools.chain.from_iterable(batch for lane in lanes for batch in lane.pending)
-        timing = Timing(clock, list(pending), Worker)
+        pending = ((lane.grid, job) for lane in lanes for batch in lane.pending for job in batch)
+        timing = Timing(clock, pending, Worker)
         busy_s = _Distribution(lanes, pool, timing, observer, patience_s, clock).run()
         # of several runs at a time, the share is that of all together
         share = timing.measuring_share(busy_s) if busy_s else None
@@ -266,7 +266,6 @@ class _Distribution:
         self._observer = observer
         self._patience_s = patience_s
         self._clock = clock
-        self._guesses = guess_seconds([lane.task.run.plan for lane in lanes])
         self._busy_s = 0.0
 
     def run(self) -> float:
@@ -304,15 +303,20 @@ class _Distribution:
         lane = self._by_kind[place.kind]
         if answer is not None:
             self._busy_s += answer.busy_s
-        for record in lane.settle(place, answer):
-            if record.key in lane.journal:
-                continue  # the first one counts
+        # of two records of one key the first one counts
+        records = [record for record in lane.settle(place, answer) if record.key not in lane.journal]
+        self._timing.learn(lane.grid, records)
+        for record in records:
             lane.journal.append(record)
-            self._timing.add(record)
-            done = sum(len(each.journal) for each in self._lanes)
-            remaining_s = self._timing.remaining_s(self._guesses) / width
+            self._timing.add(lane.grid, record)
+            done, left_s = sum(len(each.journal) for each in self._lanes), self._timing.remaining_s()
             self._observer(
-                JobDone(done=done, total=done + self._timing.waiting, record=record, remaining_s=remaining_s)
+                JobDone(
+                    done=done,
+                    total=done + self._timing.waiting,
+                    record=record,
+                    remaining_s=None if left_s is None else left_s / width,
+                )
             )
 
     def _explain_standstill(self, workers: int) -> str:

@@ -19,7 +19,7 @@ from deconvbench.runner.batch_process import BatchProcess, StartWorker, find_nex
 from deconvbench.runner.grouping import split_groups
 from deconvbench.runner.plan import Plan, list_jobs, list_replicate
 from deconvbench.runner.precision import list_imprecise
-from deconvbench.runner.timing import Timing, guess_seconds
+from deconvbench.runner.timing import Timing
 from deconvbench.runner.worker import Worker, WorkerOptions
 from deconvbench.system.scratch import sweep_scratch_folders
 from deconvbench.upsamplers.fast.native import ensure_native
@@ -141,8 +141,13 @@ def run_tasks(
     with contextlib.ExitStack() as stack:
         journals = [stack.enter_context(Journal(task.folder)) for task in tasks]
         batches = [list_pending(task.plan, journal) for task, journal in zip(tasks, journals, strict=True)]
-        timing = Timing(clock, [job for of_task in batches for batch in of_task for job in batch], start_worker)
-        guesses = guess_seconds([task.plan for task in tasks])
+        pending = (
+            (task.plan.grid, job)
+            for task, of_task in zip(tasks, batches, strict=True)
+            for batch in of_task
+            for job in batch
+        )
+        timing = Timing(clock, pending, start_worker)
         done = sum(len(journal.records) for journal in journals)
 
         def measure(index: int, batch: Sequence[AnyRecord]) -> None:
@@ -150,9 +155,8 @@ def run_tasks(
             task = tasks[index]
             for record in _measure_batch(batch, journals[index], task, timing):
                 done += 1
-                remaining_s = timing.remaining_s(guesses)
                 total = done + timing.waiting
-                observer(JobDone(done=done, total=total, record=record, remaining_s=remaining_s))
+                observer(JobDone(done=done, total=total, record=record, remaining_s=timing.remaining_s()))
 
         for number in range(max(len(of_task) for of_task in batches)):
             order = range(len(tasks)) if number % 2 == 0 else reversed(range(len(tasks)))
@@ -160,7 +164,7 @@ def run_tasks(
                 measure(index, batches[index][number] if number < len(batches[index]) else [])
         for index, task in enumerate(tasks):
             for batch in list_refinements(task.plan, journals[index]):
-                timing.expect(batch)
+                timing.expect(task.plan.grid, batch)
                 measure(index, batch)
         share = timing.measuring_share()
         outcomes = [RunOutcome(records=tuple(journal.records), measuring_share=share) for journal in journals]
@@ -229,8 +233,8 @@ def _measure_batch(
     with BatchProcess(timing.start_worker, task.complete_options(), timeout_s, find_first_index) as process:
         for jobs in split_groups(pending):
             measured = process.measure_group(jobs)
-            timing.count_rest(process.take_unreported(measured))
+            timing.learn(task.plan.grid, measured, process.take_unreported(measured))
             for record in measured:
                 journal.append(record)
-                timing.add(record)
+                timing.add(task.plan.grid, record)
                 yield record

@@ -1,34 +1,35 @@
 """Where the time of a run goes: how long a job of each kind takes, and which share of the run is measuring."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
+from deconvbench.grid.grid import Grid
 from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
 from deconvbench.runner.batch_process import StartWorker
-from deconvbench.runner.estimate import guess_speedup_seconds
-from deconvbench.runner.plan import Plan, guess_case_seconds, list_speedups
+from deconvbench.runner.estimate import guess_job_seconds
 from deconvbench.runner.worker import MeasuringProcess, WorkerOptions
 
+# nothing is said of the time that is left before so many jobs, and this share of the work that was expected, are
+# done: the first ones warm caches up, and a few are not like the others
+_FEWEST_JOBS = 3
+_LEAST_SHARE = 0.02
 
-def guess_seconds(plans: Sequence[Plan]) -> dict[str, float]:
-    """Guess how long a job of each kind takes, before any was measured.
 
-    Parameters
-    ----------
-    plans : sequence of Plan
-        What will be measured.
+@dataclass(slots=True)
+class _Kind:
+    """Jobs of one kind: how many are to be measured, and seconds as guessed and as they were."""
 
-    Returns
-    -------
-    dict of str to float
-        Seconds, by the kind of its record.
-    """
-    jobs = [(plan.grid, job) for plan in plans for job in list_speedups(plan, 0)]
-    speedups_s = sum(guess_speedup_seconds(grid, [job]) for grid, job in jobs)
-    return {
-        Record.KIND: max(guess_case_seconds(plan.grid) for plan in plans),
-        SpeedupRecord.KIND: speedups_s / max(len(jobs), 1),
-    }
+    waiting: int = 0
+    waiting_guess_s: float = 0.0
+    done_guess_s: float = 0.0
+    spent_s: float = 0.0
+
+    def estimate_s(self) -> float:
+        """Estimate the seconds of those that are to be measured."""
+        if not self.waiting:
+            return 0.0
+        return self.waiting_guess_s * (self.spent_s / self.done_guess_s if self.done_guess_s else 1.0)
 
 
 class Timing:
@@ -38,31 +39,36 @@ class Timing:
     ----------
     clock : callable
         Seconds.
-    pending : sequence of record
-        What is to be measured.
+    pending : iterable of (Grid, record)
+        What is to be measured, and of which grid it is a part.
     start : callable
         Starts what measures.
     """
 
-    def __init__(self, clock: Callable[[], float], pending: Sequence[AnyRecord], start: StartWorker) -> None:
+    def __init__(
+        self, clock: Callable[[], float], pending: Iterable[tuple[Grid, AnyRecord]], start: StartWorker
+    ) -> None:
         self._clock = clock
         self._start = start
         self._started = clock()
         self._start_up_s = 0.0
         self._measuring_s = 0.0
-        self._waiting: Counter[str] = Counter()
-        self.expect(pending)
-        self._done: Counter[str] = Counter()
-        self._spent_s: defaultdict[str, float] = defaultdict(float)
+        self._measured = 0
+        self._kinds: defaultdict[str, _Kind] = defaultdict(_Kind)
+        for grid, job in pending:
+            self.expect(grid, [job])
 
     @property
     def waiting(self) -> int:
         """Jobs that are still to be measured."""
-        return self._waiting.total()
+        return sum(kind.waiting for kind in self._kinds.values())
 
-    def expect(self, pending: Sequence[AnyRecord]) -> None:
-        """Count further jobs that are to be measured."""
-        self._waiting.update(job.KIND for job in pending)
+    def expect(self, grid: Grid, pending: Iterable[AnyRecord]) -> None:
+        """Count further jobs of a grid that are to be measured."""
+        for job in pending:
+            kind = self._kinds[job.KIND]
+            kind.waiting += 1
+            kind.waiting_guess_s += guess_job_seconds(grid, job)
 
     def start_worker(self, options: WorkerOptions) -> MeasuringProcess:
         """Start what measures; the time that it takes counts as start-up."""
@@ -71,21 +77,38 @@ class Timing:
         self._start_up_s += self._clock() - before
         return worker
 
-    def add(self, record: AnyRecord) -> None:
+    def learn(self, grid: Grid, measured: Iterable[AnyRecord], rest: Iterable[Record] = ()) -> None:
+        """Learn how long jobs take, from all that were measured together.
+
+        The first of a group is not like the others, and what it is compared with takes its time once.
+
+        Parameters
+        ----------
+        grid : Grid
+            What they are a part of.
+        measured : iterable of record
+            The jobs, before they are counted as done.
+        rest : iterable of Record
+            What was measured only to compare them with it.
+        """
+        for record in measured:
+            kind = self._kinds[record.KIND]
+            kind.done_guess_s += guess_job_seconds(grid, record)
+            kind.spent_s += record.total_s
+            self._measured += 1
+        for record in rest:
+            self._kinds[record.KIND].spent_s += record.total_s
+            self._measuring_s += record.latency_pass_s + record.memory_pass_s
+
+    def add(self, grid: Grid, record: AnyRecord) -> None:
         """Count a job as done."""
-        self._waiting[record.KIND] -= 1
-        self._done[record.KIND] += 1
-        self._spent_s[record.KIND] += record.total_s
+        kind = self._kinds[record.KIND]
+        kind.waiting -= 1
+        kind.waiting_guess_s -= guess_job_seconds(grid, record)
         if isinstance(record, Record):
             self._measuring_s += record.latency_pass_s + record.memory_pass_s
         elif isinstance(record, SpeedupRecord):
             self._measuring_s += record.measuring_s
-
-    def count_rest(self, records: Sequence[Record]) -> None:
-        """Count the time of what was measured only to compare others with it."""
-        for record in records:
-            self._spent_s[record.KIND] += record.total_s
-            self._measuring_s += record.latency_pass_s + record.memory_pass_s
 
     def measuring_share(self, busy_s: float | None = None) -> float | None:
         """Return the share of the time that went into latency and memory passes.
@@ -103,19 +126,22 @@ class Timing:
         after_start_up = self._clock() - self._started - self._start_up_s if busy_s is None else busy_s
         return self._measuring_s / after_start_up if self._measuring_s else None
 
-    def remaining_s(self, guesses: Mapping[str, float]) -> float:
-        """Estimate the seconds that the waiting jobs will take, each as long as the mean of its kind so far.
+    def remaining_s(self) -> float | None:
+        """Estimate the seconds that the waiting jobs will take, by what was measured so far.
 
-        The order is random, so the jobs done are a fair sample of those to come; kinds that none has been
-        measured of yet are guessed at.
+        Jobs differ by orders of magnitude, and those of a group are neighbours, so the first ones are not a fair
+        sample of those to come. Each job is guessed at by its work, and the guesses of each kind are multiplied by
+        what those done took over their own guesses.
 
-        Parameters
-        ----------
-        guesses : mapping of str to float
-            From `guess_seconds`.
+        Returns
+        -------
+        float or None
+            None where too little was measured to tell.
         """
-        remaining = 0.0
-        for kind, count in self._waiting.items():
-            mean = self._spent_s[kind] / self._done[kind] if self._done[kind] else guesses.get(kind, 0.0)
-            remaining += count * mean
-        return remaining
+        if not self.waiting:
+            return 0.0
+        done_s = sum(kind.done_guess_s for kind in self._kinds.values())
+        all_s = done_s + sum(kind.waiting_guess_s for kind in self._kinds.values())
+        if self._measured < _FEWEST_JOBS or done_s < _LEAST_SHARE * all_s:
+            return None
+        return sum(kind.estimate_s() for kind in self._kinds.values())

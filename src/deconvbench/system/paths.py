@@ -95,6 +95,24 @@ def make_absolute(path: Path) -> Path:
         raise SurroundingsError("the current folder does not exist any more; change to another one") from error
 
 
+def explain_no_folder(path: Path) -> str:
+    """Say why a path that should be a folder is not one; empty where it is.
+
+    Parameters
+    ----------
+    path : Path
+        Of a folder to be read.
+
+    Raises
+    ------
+    OSError
+        If that cannot be found out: a name that is too long, a folder above it that may not be entered.
+    """
+    if path.is_dir():
+        return ""
+    return "is a file, not a folder" if os.path.lexists(path) else "does not exist"
+
+
 def make_folder(folder: Path, option: str = "") -> None:
     """Make a folder, with those above it, where it is missing.
 

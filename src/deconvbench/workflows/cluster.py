@@ -210,7 +210,9 @@ def _measure(
 ) -> list[ClusterOutcome]:
     """Connect, see which machines there are, make or reopen the folders, and measure."""
     options = replace(PlannedRun(plan=plan, folder=Path()).complete_options(), log=None)
-    with connect(cluster.scheduler, insecure=cluster.insecure, warn=warn) as client:
+    with connect(cluster.scheduler, insecure=cluster.insecure, warn=warn, announce=warn) as client:
+        # each of them imports torch first, and there may be none for a while
+        warn(f"{OPTION}: connected; asking the workers what they measure on")
         pool = DaskPool(client, options, read_environment(), warn=warn, insecure=cluster.insecure)
         try:
             places = pool.wait_for_places()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from deconvbench.errors import SurroundingsError, UsageError, quote
-from deconvbench.runner.limits import check_count
+from deconvbench.runner.limits import check_count, limit_threads
 from deconvbench.units import format_duration
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ SLOT_PREFIX = "deconvbench-"
 LONGEST_TTL_S = 60.0
 MOST_FAILURES = 1
 _CONNECT_S = 15
-_LOCAL = re.compile(r"local:(?P<workers>[0-9]{1,4})")
+_LOCAL = "local:"
+# of a number of workers that is too large whatever follows, and that Python still converts
+_WORKERS = re.compile(r"[+-]?[0-9]{1,18}")
 _SETTINGS = (
     "start it with DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=30s and DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=1"
 )
@@ -47,8 +49,8 @@ def check_address(address: str, *, insecure: bool = False) -> None:
     UsageError
         Naming what is allowed.
     """
-    if (found := _LOCAL.fullmatch(address)) is not None:
-        check_count(f"{OPTION}: workers", int(found["workers"]))
+    if address.startswith(_LOCAL):
+        _parse_workers(address)
         return
     try:
         parts = urlsplit(address)
@@ -65,6 +67,17 @@ def check_address(address: str, *, insecure: bool = False) -> None:
             f"{OPTION}: {address} is another machine without TLS, so others could send code to its workers; use"
             " tls:// with Dask's TLS settings, or pass --insecure in a network that you trust"
         )
+
+
+def _parse_workers(address: str) -> int:
+    """Parse the number of workers of ``local:N``."""
+    text = address.removeprefix(_LOCAL)
+    if _WORKERS.fullmatch(text) is None:
+        raise UsageError(
+            f"{OPTION}: {quote(address)}: N, the number of workers, is a whole number from 1 to {limit_threads()}"
+        )
+    check_count(f"{OPTION}: local:N", int(text))
+    return int(text)
 
 
 def is_private(address: str) -> bool:
@@ -120,7 +133,13 @@ def check_scheduler(ttl_s: float | None, allowed_failures: int) -> str:
 
 
 @contextlib.contextmanager
-def connect(address: str, *, insecure: bool = False, warn: Callable[[str], None]) -> Iterator["Client"]:
+def connect(
+    address: str,
+    *,
+    insecure: bool = False,
+    warn: Callable[[str], None],
+    announce: Callable[[str], None] = lambda _: None,
+) -> Iterator["Client"]:
     """Connect to a scheduler, or start one with workers on this machine, while the block lasts.
 
     Parameters
@@ -131,6 +150,8 @@ def connect(address: str, *, insecure: bool = False, warn: Callable[[str], None]
         As for `check_address`.
     warn : callable
         Receives what the user should know, a line each.
+    announce : callable
+        Receives what is waited for, before the wait.
 
     Yields
     ------
@@ -153,8 +174,12 @@ def connect(address: str, *, insecure: bool = False, warn: Callable[[str], None]
         ) from error
     with contextlib.ExitStack() as stack:
         stack.enter_context(_quieten())
-        if (found := _LOCAL.fullmatch(address)) is not None:
-            address = stack.enter_context(_start_local(int(found["workers"])))
+        if address.startswith(_LOCAL):
+            workers = _parse_workers(address)
+            announce(f"{OPTION}: starting {workers} worker{'s' * (workers != 1)} on this machine")
+            address = stack.enter_context(_start_local(workers))
+        else:
+            announce(f"{OPTION}: connecting to {address}, for up to {_CONNECT_S:g} s")
         try:
             client = distributed.Client(address, timeout=_CONNECT_S, set_as_default=False, name="deconvbench")
         except (OSError, TimeoutError, RuntimeError, TypeError, ValueError) as error:

@@ -152,9 +152,18 @@ def test_a_choice_and_a_device_reach_the_children(
 def test_a_folder_with_nothing_of_it_or_held_is_refused(root: Path) -> None:
     with pytest.raises(UsageError, match="--score-again: .* holds no training run that is asked for"):
         score_experiments(root, Choice(tasks=["super-resolution"]))
-    with pytest.raises(UsageError, match="--score-again: .*missing holds no training run"):
+    with pytest.raises(UsageError, match=f"it has [0-9]+, such as {TINY.task}-"):
+        score_experiments(root, Choice(tasks=["super-resolution"]))
+    with pytest.raises(UsageError, match="--out: .*missing' does not exist; --score-again needs the"):
         score_experiments(root / "missing", Choice())
     assert not (root / "missing").exists()
+    (root / "file").write_text("mine")
+    with pytest.raises(UsageError, match="--out: .*file' is a file, not a folder; --score-again needs"):
+        score_experiments(root / "file", Choice())
+    (root / "others").mkdir()
+    with pytest.raises(UsageError, match="others holds no training runs; name the output folder of an earlier"):
+        score_experiments(root / "others", Choice())
+    assert not [*(root / "others").iterdir()]
     with hold_folder(root), pytest.raises(SurroundingsError, match="another run is writing this folder"):
         score_experiments(root, Choice())
     with pytest.raises(UsageError, match="device: 'cuda:77' is not on this machine"):

@@ -46,6 +46,15 @@ from tests.tiny_training import TINY
         ({"seed": -1}, "seed: -1 is not a whole number of at least 0"),
         ({"crop_size": 12}, "crop_size: 12 is not a whole number of at least 16"),
         ({"crop_size": 34}, "crop_size: 34 is not a multiple of 4, what is upsampled in all"),
+        (
+            {"kernel_size": 99, "crop_size": 64},
+            "kernel_size: 99 is not from 1 to 32, the side of the smallest map that an upsampler gives with crops"
+            " of 64 pixels",
+        ),
+        (
+            {"kernel_size": 65, "crop_size": 64, "task": "super-resolution"},
+            "kernel_size: 65 is not from 1 to 64, the side of the smallest map",
+        ),
         ({"learning_rate": 0.0}, "learning_rate: 0.0 is not a number between 0 and 1"),
         ({"learning_rate": float("nan")}, "learning_rate: nan is not"),
     ],

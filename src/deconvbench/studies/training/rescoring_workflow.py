@@ -3,19 +3,20 @@
 from dataclasses import replace
 from pathlib import Path
 
-from deconvbench.errors import UsageError
+from deconvbench.errors import UsageError, explain_os_error, quote
 from deconvbench.measure.accelerator import check_device
 from deconvbench.progress import PartObserver
 from deconvbench.records.run_folder import hold_folder
 from deconvbench.runner.environment import identify_code
 from deconvbench.runner.limits import check_count, check_threads
+from deconvbench.studies.training.checkpoints import SETTINGS_NAME
 from deconvbench.studies.training.images import load_images
 from deconvbench.studies.training.output import write_experiment_tables
 from deconvbench.studies.training.process import TrainingProcess
 from deconvbench.studies.training.rescoring import Choice, list_kept
 from deconvbench.studies.training.scheduler import TrainingJob, TrainingOutcome, TrainingPool
 from deconvbench.studies.training.workflow import count_jobs, list_options
-from deconvbench.system.paths import check_path, make_absolute
+from deconvbench.system.paths import check_path, explain_no_folder, make_absolute
 
 
 def score_experiments(
@@ -62,8 +63,16 @@ def score_experiments(
     check_threads(())
     if jobs is not None:
         check_count("--jobs", jobs)
+    try:
+        problem = explain_no_folder(root)
+    except OSError as error:
+        problem = f"cannot be read: {explain_os_error(error)}"
+    if problem:
+        raise UsageError(
+            f"--out: {quote(str(root))} {problem}; --score-again needs the output folder of an earlier train"
+        )
     if not (kept := list_kept(root, choice)):
-        raise UsageError(f"--score-again: {root} holds no training run that is asked for")
+        raise UsageError(f"--score-again: {_explain_none(root)}")
     # by which images of a folder are used
     smallest = min(run.settings.crop_size for run in kept)
     images = load_images(images_folder, smallest=smallest)
@@ -93,3 +102,11 @@ def score_experiments(
         pool.run()
         write_experiment_tables(root)
     return outcome
+
+
+def _explain_none(root: Path) -> str:
+    """Say why none of a folder's training runs is to be scored."""
+    names = sorted(path.parent.name for path in (root / "runs").glob(f"*/{SETTINGS_NAME}"))
+    if not names:
+        return f"{root} holds no training runs; name the output folder of an earlier train with --out"
+    return f"{root} holds no training run that is asked for; it has {len(names)}, such as {names[0]}"

@@ -153,6 +153,12 @@ class TrainingSettings:
             raise UsageError(
                 f"crop_size: {self.crop_size} is not a multiple of {self.period}, what is upsampled in all"
             )
+        smallest = self.crop_size // self.period * self.scale_factor
+        if self.kernel_size is not None and self.kernel_size > smallest:
+            raise UsageError(
+                f"kernel_size: {self.kernel_size} is not from 1 to {smallest}, the side of the smallest map that"
+                f" an upsampler gives with crops of {self.crop_size} pixels"
+            )
         if not is_number(self.learning_rate) or not 0 < self.learning_rate < 1:
             raise UsageError(f"learning_rate: {quote(self.learning_rate)} is not a number between 0 and 1")
 
