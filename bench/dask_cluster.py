@@ -27,6 +27,7 @@ def start_cluster(
     slot: str = "deconvbench-cpu=1",
     settings: Mapping[str, str] = SETTINGS,
     has_nannies: bool = True,
+    protocol: str = "tcp",
 ) -> Iterator[str]:
     """Start a scheduler and workers while the block lasts.
 
@@ -42,6 +43,8 @@ def start_cluster(
         Variables by which Dask is configured.
     has_nannies : bool
         Whether a worker that dies, or that the scheduler misses, is replaced.
+    protocol : str
+        ``tcp``, or ``tls`` with certificates in the settings.
 
     Yields
     ------
@@ -56,7 +59,10 @@ def start_cluster(
     slots = ["--nthreads", "1", "--nworkers", "1", "--resources", slot, "--local-directory", str(folder)]
     if not has_nannies:
         slots.append("--no-nanny")
-    commands = [["scheduler", "--port", "0", *common], *[["worker", *common, *slots]] * workers]
+    commands = [
+        ["scheduler", "--port", "0", "--protocol", protocol, *common],
+        *[["worker", *common, *slots]] * workers,
+    ]
     with contextlib.ExitStack() as stack:
         for number, (name, *words) in enumerate(commands):
             log = stack.enter_context((folder / f"{number}-{name}.log").open("wb"))

@@ -94,14 +94,24 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPat
     assert announced == ["--scheduler: connecting to tcp://127.0.0.1:9, for up to 0.5 s"]
 
 
-@pytest.mark.process
-def test_tls_needs_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deconvbench.workflows.dask_connection._CONNECT_S", 0.5)
-    with (
-        pytest.raises(SurroundingsError, match="--scheduler: cannot connect to tls://127.0.0.1:9: "),
-        connect("tls://127.0.0.1:9", warn=lambda _: None),
-    ):
-        pass
+def test_tls_needs_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import dask
+
+    def try_to_connect() -> None:
+        with connect("tls://127.0.0.1:9", warn=lambda _: None):
+            pass
+
+    with pytest.raises(UsageError, match="--scheduler: tls://127.0.0.1:9 needs Dask's TLS settings"):
+        try_to_connect()
+    missing = str(tmp_path / "none.pem")
+    (tmp_path / "text.pem").write_text("no certificate")
+    for file in (missing, str(tmp_path / "text.pem")):
+        names = ("ca-file", "client.cert", "client.key")
+        with (
+            dask.config.set({f"distributed.comm.tls.{name}": file for name in names}),
+            pytest.raises(UsageError, match="--scheduler: tls://127.0.0.1:9: Dask's TLS settings of the client: "),
+        ):
+            try_to_connect()
 
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -161,7 +161,8 @@ def connect(
     Raises
     ------
     UsageError
-        If `distributed` is not installed, the address is not one, or the scheduler does not notice lost workers.
+        If `distributed` is not installed, the address is not one, certificates for TLS are missing or cannot be
+        read, or the scheduler does not notice lost workers.
     SurroundingsError
         If it cannot be reached.
     """
@@ -179,11 +180,12 @@ def connect(
             announce(f"{OPTION}: starting {workers} worker{'s' * (workers != 1)} on this machine")
             address = stack.enter_context(_start_local(workers))
         else:
+            _check_certificates(address)
             announce(f"{OPTION}: connecting to {address}, for up to {_CONNECT_S:g} s")
         try:
             client = distributed.Client(address, timeout=_CONNECT_S, set_as_default=False, name="deconvbench")
         except (OSError, TimeoutError, RuntimeError, TypeError, ValueError) as error:
-            # the last three: certificates that are missing, or not what they should be
+            # the last three: certificates that are not what they should be
             reason = " ".join(str(error).split()) or "no answer"
             raise SurroundingsError(f"{OPTION}: cannot connect to {address}: {reason}") from error
         stack.callback(_close, client)
@@ -194,6 +196,24 @@ def connect(
         if warning := check_scheduler(*settings):
             warn(warning)
         yield client
+
+
+def _check_certificates(address: str) -> None:
+    """Refuse TLS without certificates: a client that fails for them waits half a minute before it ends."""
+    if urlsplit(address).scheme != "tls":
+        return
+    import distributed
+
+    try:
+        context = distributed.Security().get_connection_args("client").get("ssl_context")
+    except (OSError, TypeError, ValueError) as error:  # a file that is missing, or is no certificate
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{OPTION}: {address}: Dask's TLS settings of the client: {reason}") from error
+    if context is None:
+        raise UsageError(
+            f"{OPTION}: {address} needs Dask's TLS settings (distributed.comm.tls):"
+            " DASK_DISTRIBUTED__COMM__TLS__ with CA_FILE, CLIENT__CERT and CLIENT__KEY"
+        )
 
 
 def _close(client: "Client") -> None:
