@@ -126,7 +126,11 @@ def test_whole_numbers_of_others_become_pythons(value: object) -> None:
     assert (type(found), found) == (int, 3)
 
 
-@pytest.mark.parametrize("value", [True, 3.0, np.float64(3), "3", None, [3], np.array([3, 4]), 0, -1], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [True, 3.0, np.float64(3), "3", None, [3], np.array([3, 4]), 0, -1],
+    ids=["bool", "float", "float64", "text", "None", "list", "array", "0", "-1"],
+)
 def test_what_is_not_a_whole_number_is_refused(value: object) -> None:
     with pytest.raises(UsageError, match="n: .* is not a whole number of at least 1"):
         check_whole("n", value, 1)
