@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from deconvbench.grid.grid import Grid
 from deconvbench.measure.capacity import explain_size
-from deconvbench.records.case import Case
+from deconvbench.records.case import CASE_DEFAULTS, Case
 from deconvbench.records.record import AnyRecord, Record, SpeedupRecord
 from deconvbench.runner.plan import Plan, find_baselines, guess_case_seconds, list_speedups
 from deconvbench.units import format_duration
@@ -48,6 +48,9 @@ def guess_job_seconds(grid: Grid, job: AnyRecord) -> float:
 def _guess_measured_seconds(grid: Grid, case: Case) -> float:
     """Guess the seconds of one case in one replicate: its share of the rounds, or more where calls are long."""
     usual_s = guess_case_seconds(grid)
+    # what accelerators take is not known here, and what does not fit into memory is not called
+    if case.device != CASE_DEFAULTS["device"] or explain_size(case) is not None:
+        return usual_s
     return max(usual_s, usual_s - grid.time_cap_s + (_FEWEST_ROUNDS + _CALLS_BESIDE) * _guess_call_seconds(case))
 
 
