@@ -75,6 +75,7 @@ def test_the_claims_table_is_kept_in_the_run(
 ) -> None:
     run = write_run(here / "results" / "runs" / "first")
     (run / "journal.jsonl").write_text("")
+    write_results(here / "mine")
     assert main(["claims", "--results", "mine"]) == 0
     assert asked == [(Path("results/runs/first"), Path("mine"))]
     assert len(json.loads((run / "claims.json").read_text(encoding="utf-8"))["rows"]) == 18

@@ -311,7 +311,8 @@ def test_speedups_count_as_measuring_and_are_guessed_at_until_one_was_measured(t
     left_s = setting.progress[2].remaining_s
     assert left_s is not None
     assert left_s > 2.0 + 12 * 1.0
-    assert setting.progress[3].remaining_s == pytest.approx(12 * 2.0)
+    # two sizes, which differ by next to nothing
+    assert setting.progress[3].remaining_s == pytest.approx(12 * 2.0, rel=1e-3)
 
 
 # seconds by height and replicate: one case that repeats, one that wanders, and one that settles in the third pass

@@ -34,7 +34,7 @@ def test_a_case_is_guessed_by_its_share_of_the_rounds_or_by_its_work() -> None:
     assert guess_job_seconds(grid, trained) > 2 * guess_job_seconds(grid, large)
     # what accelerators take is not known, and what cannot fit into memory is refused at once
     for changes in ({"device": "cuda"}, {"height": 10**6, "width": 10**6}):
-        other = replace(large, case=replace(large.case, **changes))  # type: ignore[arg-type]
+        other = replace(large, case=replace(large.case, **changes))
         assert guess_job_seconds(grid, other) == guess_job_seconds(grid, small)
     (setting, *_) = list_speedups(make_plan(make_speedup_grid()), 0)
     assert guess_job_seconds(grid, setting) == guess_speedup_seconds(grid, [setting])
