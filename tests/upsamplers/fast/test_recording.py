@@ -288,8 +288,24 @@ def test_an_export_is_right_at_every_size(form: str) -> None:
     sizes = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
     program = torch.export.export(layer, (draw(2, 4, 6, 5),), dynamic_shapes=(sizes,))
     hold_operations(program.graph)
+    written = str(program.graph)
+    # what other systems know best
+    assert "upsample_nearest2d" in written
+    assert "conv_transpose" not in written
     for shape in OTHER_SIZES[:2]:
         torch.testing.assert_close(program.module()(draw(*shape)), layer(draw(*shape)), rtol=0, atol=1e-12)
+
+
+@pytest.mark.compile
+@pytest.mark.usefixtures("_fresh_compiler")
+@pytest.mark.parametrize("form", ["transposed", "subpixel"])
+def test_an_export_is_of_the_form_that_is_named(form: str) -> None:
+    layer = make_layer(form)
+    program = torch.export.export(layer, (draw(2, 4, 6, 5),))
+    written = str(program.graph)
+    assert "upsample_nearest2d" not in written
+    assert ("conv_transpose2d" if form == "transposed" else "pixel_shuffle") in written
+    torch.testing.assert_close(program.module()(draw(2, 4, 6, 5)), layer(draw(2, 4, 6, 5)), rtol=0, atol=1e-12)
 
 
 @pytest.mark.compile

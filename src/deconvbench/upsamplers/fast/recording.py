@@ -46,9 +46,9 @@ def choose_recorded(implementation: str, *operands: Any) -> str | None:
     str or None
         None where nobody records. ``plain`` for what is kept by the names of operations and later moved to other
         devices and types (TorchScript and ``torch.fx``), and for tensors with operations of their own: which they
-        have besides the convolution is not known, and for ``auto`` in half precision (see `dtypes`). Otherwise the
-        form itself if it is made of torch's convolutions, and the transposed one, a single operation, in place of
-        the others.
+        have besides the convolution is not known. Otherwise the form itself if it is made of torch's convolutions.
+        In place of the others ``plain`` for what is exported, which other systems know best, and for ``auto`` in
+        half precision (see `dtypes`), and else the transposed one, a single operation.
     """
     if not (torch.compiler.is_compiling() or torch.compiler.is_exporting()):
         are_plain = _PLAIN_TYPES.issuperset(map(type, operands)) or all(map(_is_ordinary, operands))
@@ -56,8 +56,9 @@ def choose_recorded(implementation: str, *operands: Any) -> str | None:
             return "plain"
         if not (_is_transformed() or _has_modes()):
             return "plain" if not are_plain or _symbolic_trace._is_fx_tracing_flag else None
-    if implementation == "auto" and is_half_precision(*operands):
-        return "plain"
+    is_precise = implementation != "auto" or not is_half_precision(*operands)
+    if torch.compiler.is_exporting() or not is_precise:
+        return implementation if implementation in _RECORDABLE else "plain"
     return implementation if implementation in _RECORDABLE else "transposed"
 
 
