@@ -26,7 +26,13 @@ from deconvbench.upsamplers.fast.native.form import (
 )
 from deconvbench.upsamplers.fast.peaks import Library, goes_with_channels_last
 from deconvbench.upsamplers.fast.preparation import Geometry, pad_input, prepare
-from deconvbench.upsamplers.fast.recording import choose_recorded, is_symbol, is_traced, records_gradient
+from deconvbench.upsamplers.fast.recording import (
+    choose_recorded,
+    is_mapped,
+    is_symbol,
+    is_traced,
+    records_gradient,
+)
 from deconvbench.upsamplers.fast.tiled import run_tiled
 
 __all__ = ["PRODUCT_FORMS", "Geometry", "choose", "find_fastest", "prepare", "run", "specify"]
@@ -192,9 +198,8 @@ def _run_recorded(
         kernel = weight if is_symbol(x) or is_traced() else weight.to(dtype or x.dtype)
         return _run_plain(x, kernel, bias, geometry)
     y = _CONVOLUTIONS[implementation](x, prepare(implementation, weight, geometry, x.dtype), bias, geometry)
-    return y.contiguous(
-        memory_format=torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
-    )
+    has_last = is_channels_last(x, weight) and not is_mapped()
+    return y.contiguous(memory_format=torch.channels_last if has_last else torch.contiguous_format)
 
 
 def _run_plain(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
@@ -213,6 +218,7 @@ def _takes_channels_last(x: Tensor, out_channels: int) -> bool:
     return (
         identify_library(x) is Library.ONEDNN
         and not is_compiling()
+        and not is_mapped()
         and goes_with_channels_last(x.shape[1], out_channels)
     )
 

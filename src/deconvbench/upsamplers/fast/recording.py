@@ -107,6 +107,17 @@ def is_traced() -> bool:
     return torch._C._get_tracing_state() is not None
 
 
+def is_mapped() -> bool:
+    """Say whether ``torch.vmap`` maps over a call: it knows no memory format but the contiguous one."""
+    if not torch._C._are_functorch_transforms_active():
+        return False
+    if torch.compiler.is_compiling():
+        # which of the transforms it is cannot be asked there
+        return True
+    stack = torch._C._functorch.get_interpreter_stack() or ()
+    return any(interpreter.key() == torch._C._functorch.TransformType.Vmap for interpreter in stack)
+
+
 def _is_ordinary(operand: Any) -> bool:
     """Whether torch's operations on something are torch's own."""
     if operand is None:

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -348,6 +349,27 @@ def test_many_threads_run_one_layer_forward_and_backward() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(train, range(48)))
+
+
+def train_once(layer: ResizeConv2d, x: Tensor) -> tuple[str, list[Any]]:
+    y = layer(x)
+    gradients = torch.autograd.grad(y.square().sum(), list(layer.parameters()))
+    return layer.choose(x), [tensor.detach().numpy() for tensor in (y, *gradients)]
+
+
+@pytest.mark.process
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_another_process_runs_it(method: str) -> None:
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} here")
+    layer, x = draw_layer(), draw_input(2, 8, 5, 7)
+    _, expected = train_once(layer, x)
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        chosen, found = pool.apply_async(train_once, (layer, x)).get(timeout=300)
+    assert chosen == NATIVE
+    for one, other in zip(found, expected, strict=True):
+        assert (one == other).all()
 
 
 # ---- freezing
