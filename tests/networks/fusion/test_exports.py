@@ -63,7 +63,11 @@ MODELS: dict[str, Callable[[], Pair]] = {
     "scope, by size": lambda: pair_fused(BySize()),
     "U-Net": lambda: pair_fused(nn.Sequential(nn.Conv2d(4, 3, 1), UNet())),
 }
-over_models = pytest.mark.parametrize("name", MODELS)
+# the others differ in what runs, not in what is recorded
+QUICK = {"layer", "container", "scope, by size", "U-Net"}
+over_models = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in MODELS]
+)
 
 
 def make_pair(name: str) -> Pair:
@@ -148,7 +152,7 @@ def test_a_file_of_onnx(name: str, write: Callable[[nn.Module, io.BytesIO], None
 
 
 @pytest.mark.compile
-@pytest.mark.parametrize("dynamic", [None, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("dynamic", [pytest.param(None, marks=pytest.mark.slow), True], ids=["static", "dynamic"])
 @pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
 @over_models
 def test_compiled(name: str, backend: str, dynamic: bool | None) -> None:

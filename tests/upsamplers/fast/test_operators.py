@@ -32,32 +32,39 @@ SHAPES = {
 
 
 def draw_call(
-    name: str, layout: torch.memory_format, dtype: torch.dtype
+    name: str, layout: torch.memory_format = torch.channels_last
 ) -> tuple[list[Tensor], Tensor, list[Any]]:
     batch, in_channels, out_channels, height, width, scale, groups, mode = SHAPES[name]
-    x = draw(batch, in_channels, height, width, dtype=dtype).contiguous(memory_format=layout)
-    weight = draw(out_channels, in_channels // groups, 3, 3, dtype=dtype, seed=2)
-    bias = draw(out_channels, dtype=dtype, seed=3)
-    gradient = draw(batch, out_channels, scale * height, scale * width, dtype=dtype, seed=4)
+    x = draw(batch, in_channels, height, width).contiguous(memory_format=layout)
+    weight, bias = draw(out_channels, in_channels // groups, 3, 3, seed=2), draw(out_channels, seed=3)
+    gradient = draw(batch, out_channels, scale * height, scale * width, seed=4).contiguous(memory_format=layout)
     operands = [operand.requires_grad_() for operand in (x, weight, bias)]
-    return operands, gradient.contiguous(memory_format=layout).requires_grad_(), [scale, groups, mode]
+    return operands, gradient.requires_grad_(), [scale, groups, mode]
 
 
 @pytest.mark.compile
-@pytest.mark.parametrize("layout", [torch.channels_last], ids=["nhwc"])
 @pytest.mark.parametrize("name", SHAPES)
-def test_torch_s_own_checks_of_operations(name: str, layout: torch.memory_format) -> None:
-    operands, gradient, options = draw_call(name, layout, torch.float64)
+def test_torch_s_own_checks_of_operations(name: str) -> None:
+    operands, gradient, options = draw_call(name)
     opcheck(OPERATOR, (*operands, *options, "auto", True))
     opcheck(BACKWARD, (gradient, *operands[:2], *options, "auto", True, True))
 
 
 @pytest.mark.compile
 def test_torch_s_own_checks_without_a_bias_and_of_one_gradient_alone() -> None:
-    operands, gradient, options = draw_call("odd", torch.contiguous_format, torch.float64)
+    operands, gradient, options = draw_call("odd", torch.contiguous_format)
     opcheck(OPERATOR, (*(operand.detach() for operand in operands[:2]), None, *options, "minimal", False))
     for needs in ((True, False), (False, True)):
         opcheck(BACKWARD, (gradient, *operands[:2], *options, "minimal", *needs))
+
+
+def test_an_empty_batch_stays_empty_forward_and_backward() -> None:
+    operands, gradient, options = draw_call("no image")
+    for form in OPAQUE:
+        y = OPERATOR(*operands, *options, form, True)
+        assert y.shape == gradient.shape
+        for found, operand in zip(torch.autograd.grad(y, operands, gradient), operands, strict=True):
+            assert torch.equal(found, torch.zeros_like(operand))
 
 
 @pytest.mark.parametrize("form", OPAQUE)
