@@ -121,7 +121,9 @@ def test_a_trace(name: str) -> None:
 def write_by_tracing(model: nn.Module, file: io.BytesIO) -> None:
     axes = {"x": {0: "n", 2: "h", 3: "w"}}
     x = torch.randn(2, 4, 8, 8)
-    torch.onnx.export(model, (x,), file, dynamo=False, input_names=["x"], dynamic_axes=axes, opset_version=17)
+    # torch writes into files in memory too, which it does not say
+    target: Any = file
+    torch.onnx.export(model, (x,), target, dynamo=False, input_names=["x"], dynamic_axes=axes, opset_version=17)
 
 
 def write_program(model: nn.Module, file: io.BytesIO) -> None:

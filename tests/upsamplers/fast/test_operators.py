@@ -174,9 +174,9 @@ class TestLayer:
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_trains_as_the_plain_form_does(self, layout: str, backend: str, dynamic: bool) -> None:
         layer = make_layer("auto", padding_mode="replicate", **SINGLE)
-        plain = make_plain(layer)
-        plain[1].padding_mode = "replicate"
-        plain[1]._reversed_padding_repeated_twice = [1] * 4
+        conv = nn.Conv2d(4, 6, 3, padding=1, padding_mode="replicate")
+        conv.load_state_dict(layer.state_dict())
+        plain = nn.Sequential(nn.Upsample(scale_factor=2), conv)
         compiled = torch.compile(layer, backend=backend, fullgraph=True, dynamic=dynamic)
         for shape in ((2, 4, 5, 4), (3, 4, 7, 9)):
             x = draw(*shape).float().contiguous(memory_format=LAYOUTS[layout]).requires_grad_()

@@ -169,8 +169,7 @@ class _Writer:
         node = self._graph.call_function(function, args, kwargs)
         if function is resize_conv2d:
             # not of classes that have operations of their own
-            examples = [_find_example(argument) for argument in args]
-            is_own = all(type(example) in _OWN_TYPES for example in examples)
+            is_own = all(type(_find_example(argument)) in _OWN_TYPES for argument in args)
             node.kwargs = {**kwargs, "is_graph": is_own}
         else:
             examples = map_arg((args, kwargs), lambda argument: argument.meta[_EXAMPLE])

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -112,9 +113,14 @@ def test_it_computes_what_nearest_conv_does_and_is_named(native: Library, step: 
 @pytest.mark.compile
 @pytest.mark.slow
 def test_a_compiler_s_graph_runs_it(native: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+    calls: list[object] = []
     run = Library.run
-    monkeypatch.setattr(Library, "run", lambda *arguments: calls.append(run(*arguments)))
+
+    def note(self: Library, *arguments: Any) -> None:
+        calls.append(self)
+        run(self, *arguments)
+
+    monkeypatch.setattr(Library, "run", note)
     prepared = prepare_step(make_case(**{**vars_of(CASE), "execution": "compile"}), 0)
     assert tuple(prepared.run().shape) == CASE.output_shape
     assert calls
