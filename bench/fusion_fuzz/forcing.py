@@ -11,7 +11,9 @@ from deconvbench.upsamplers.fast.forms import Geometry
 
 
 def choose_product_form(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: bool) -> str:  # noqa: ARG001 -- as `forms.choose`
-    """Choose the form that is least like the plain one, where a compiler does not trace."""
+    """Choose the form that is least like the plain one, where nobody compiles or exports."""
+    if torch.compiler.is_exporting():
+        return "plain"
     if torch.compiler.is_compiling():
         return "transposed"
     return "tiled" if (geometry.kernel_size, geometry.scale_factor) == (3, 2) else "minimal"

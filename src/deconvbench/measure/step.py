@@ -159,7 +159,7 @@ def prepare_step(case: Case, seed: int, adjust: Callable[[nn.Module], object] = 
         output_gradient = _draw(case.output_shape, case, generator) if training else None
     layer.train(training)
     adjust(layer)
-    _check_native(layer, x, case)
+    _check_native(layer, x)
     parameters = tuple(layer.parameters())
     leaves = (x, *(parameter for parameter in parameters if parameter.requires_grad))
     called: nn.Module | Callable[[Tensor], Tensor] = layer
@@ -181,14 +181,10 @@ def prepare_step(case: Case, seed: int, adjust: Callable[[nn.Module], object] = 
     )
 
 
-def _check_native(layer: nn.Module, x: Tensor, case: Case) -> None:
+def _check_native(layer: nn.Module, x: Tensor) -> None:
     """Refuse to time the layer that is the compiled form where that form does not compute it."""
     if isinstance(layer, NativeResizeConv2d):
-        reason = (
-            layer.explain_absence(x)
-            if case.execution == "eager"
-            else f"{case.execution} leaves the compiled form out"
-        )
+        reason = layer.explain_absence(x)
         if reason is not None:
             raise UnsupportedError(reason)
 

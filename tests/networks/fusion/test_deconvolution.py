@@ -225,6 +225,14 @@ def test_autocast_decides_the_type(answers: list[bool]) -> None:
     assert answers == [False]
 
 
+def test_the_default_device_is_another(answers: list[bool]) -> None:
+    conv, x = nn.ConvTranspose2d(5, 3, 8, 4, 2), draw(1, 5, 3, 3)
+    with torch.device("meta"):
+        found, expected = run_fast(conv, x), conv(x)
+    torch.testing.assert_close(found, expected)
+    assert answers == [True]
+
+
 def test_a_size_that_is_asked_for_is_answered(answers: list[bool]) -> None:
     conv, x = make(kernel_size=9, stride=4, padding=4), draw(2, 5, 3, 4)
     torch.testing.assert_close(run_fast(conv, x, [12, 15]), conv(x, [12, 15]), rtol=0, atol=1e-5)

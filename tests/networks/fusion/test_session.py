@@ -45,6 +45,7 @@ MODES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "no_grad": torch.no_grad,
     "inference_mode": torch.inference_mode,
     "default_device": lambda: torch.device("cpu"),
+    "other_device": lambda: torch.device("meta"),
     "flop_counter": lambda: FlopCounterMode(display=False),
     "anomaly": lambda: torch.autograd.set_detect_anomaly(True, check_nan=False),
     "saved_on_cpu": torch.autograd.graph.save_on_cpu,

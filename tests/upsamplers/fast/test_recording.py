@@ -231,6 +231,32 @@ def test_make_fx_with_symbols_for_sizes(form: str) -> None:
         torch.testing.assert_close(module(draw(*shape)), layer(draw(*shape)), rtol=0, atol=1e-12)
 
 
+MAPS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "vmap": lambda net, x: torch.vmap(net)(x),
+    "vmap of vmap": lambda net, x: torch.vmap(torch.vmap(net))(x[None]),
+    "vmap of grad": lambda net, x: torch.vmap(torch.func.grad(lambda one: net(one).square().sum()))(x),
+    "vmap over another axis": lambda net, x: torch.vmap(net, 3, 3)(x.movedim(0, 3)),
+    "jacrev": lambda net, x: torch.func.jacrev(lambda one: net(one).sum((0, 2, 3)))(x[0]),
+    "jacfwd": lambda net, x: torch.func.jacfwd(lambda scale: net(scale * x[0]))(torch.ones((), dtype=x.dtype)),
+}
+
+
+# raised inside torch when it first differentiates forward
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+@over_forms
+@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])
+def test_maps_over_any_layout_and_type(dtype: torch.dtype, name: str, form: str) -> None:
+    layer = make_layer(form, dtype=dtype, padding_mode="replicate")
+    plain = make_plain(layer)
+    plain[1] = nn.Conv2d(4, 6, 3, padding=1, padding_mode="replicate", dtype=dtype)
+    plain[1].load_state_dict(layer.state_dict())
+    x = draw(3, 2, 4, 5, 3, dtype=dtype)
+    for given in (x, x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)):
+        found, expected = (MAPS[name](net, given) for net in (layer, plain))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 if dtype == torch.float32 else 1e-10)
+
+
 @over_forms
 @pytest.mark.parametrize("make_mode", [RecordingMode, RecordingFunctions])
 def test_nothing_is_written_into_given_places(form: str, make_mode: Callable[[], Any]) -> None:
@@ -288,8 +314,24 @@ def test_an_export_is_right_at_every_size(form: str) -> None:
     sizes = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
     program = torch.export.export(layer, (draw(2, 4, 6, 5),), dynamic_shapes=(sizes,))
     hold_operations(program.graph)
+    written = str(program.graph)
+    # what other systems know best
+    assert "upsample_nearest2d" in written
+    assert "conv_transpose" not in written
     for shape in OTHER_SIZES[:2]:
         torch.testing.assert_close(program.module()(draw(*shape)), layer(draw(*shape)), rtol=0, atol=1e-12)
+
+
+@pytest.mark.compile
+@pytest.mark.usefixtures("_fresh_compiler")
+@pytest.mark.parametrize("form", ["transposed", "subpixel"])
+def test_an_export_is_of_the_form_that_is_named(form: str) -> None:
+    layer = make_layer(form)
+    program = torch.export.export(layer, (draw(2, 4, 6, 5),))
+    written = str(program.graph)
+    assert "upsample_nearest2d" not in written
+    assert ("conv_transpose2d" if form == "transposed" else "pixel_shuffle") in written
+    torch.testing.assert_close(program.module()(draw(2, 4, 6, 5)), layer(draw(2, 4, 6, 5)), rtol=0, atol=1e-12)
 
 
 @pytest.mark.compile

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 from torch.nn import functional
@@ -83,6 +84,7 @@ def compile_graph(
 
 # where a compiler keeps what a node would be
 _EXAMPLE = "example_value"
+_OWN_TYPES = frozenset({FakeTensor, Tensor, nn.Parameter, type(None)})
 # nodes that change what later nodes mean
 _SWITCHES = ("set_grad_enabled", "autocast", "inference_mode", "functorch", "vmap")
 
@@ -165,7 +167,11 @@ class _Writer:
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Node:
         node = self._graph.call_function(function, args, kwargs)
-        if function is not resize_conv2d:
+        if function is resize_conv2d:
+            # not of classes that have operations of their own
+            is_own = all(type(_find_example(argument)) in _OWN_TYPES for argument in args)
+            node.kwargs = {**kwargs, "is_graph": is_own}
+        else:
             examples = map_arg((args, kwargs), lambda argument: argument.meta[_EXAMPLE])
             with torch.no_grad():
                 node.meta[_EXAMPLE] = function(*examples[0], **examples[1])

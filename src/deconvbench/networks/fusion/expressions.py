@@ -208,7 +208,7 @@ def read_scales(call: UpsampleCall, shape: Sequence[Any]) -> tuple[int, ...] | s
             return f"scale_factor {call.scale_factor} is not {'a pair' if axes == 2 else 'three'} of numbers"
         if not all(float(factor).is_integer() for factor in factors):
             return f"scale_factor {call.scale_factor} is not whole"
-        return _check_scales([int(factor) for factor in factors])
+        return _check_scales([_fix(int(factor)) for factor in factors])
     size = _repeat(call.size, axes)
     if len(size) != axes or not all(is_count(number) for number in (*size, *shape[2:])):
         return f"size {call.size} is not known to be a multiple of the input"
@@ -287,6 +287,11 @@ def name_resizing(call: UpsampleCall, shape: Sequence[Any] = ()) -> str:
     if not ratios or any(ratio > 1 for ratio in ratios):
         return "upsampling"
     return "downsampling" if any(ratio < 1 for ratio in ratios) else "resizing"
+
+
+def _fix(number: int) -> int:
+    """Have a number itself, where a compiler that varies the numbers of modules has a symbol for it."""
+    return next((whole for whole in range(GREATEST_SCALE + 1) if whole == number), number)
 
 
 def _check_scales(scales: list[int]) -> tuple[int, ...] | str:

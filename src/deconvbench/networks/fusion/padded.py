@@ -16,7 +16,7 @@ from torch.nn import functional
 from deconvbench.networks.fusion.matching import find_odd_size
 from deconvbench.networks.fusion.tensors import lay_out
 from deconvbench.upsamplers.fast.memory import has_finite_sum, is_channels_last
-from deconvbench.upsamplers.fast.recording import is_recorded
+from deconvbench.upsamplers.fast.recording import is_mapped, is_recorded
 
 # runs a form that keeps the size: of image, weight and padding mode
 RunForm = Callable[[Tensor, Tensor, str], Tensor]
@@ -102,7 +102,8 @@ def run_padded(
     y = run_form(image, taps, "replicate" if mode == "replicate" else "zeros")
     for axis, plan in ((2, rows), (3, columns)):
         y = y if plan.length == y.shape[axis] else y.narrow(axis, plan.start, plan.length)
-    layout = torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
+    has_last = is_channels_last(x, weight) and not is_mapped()
+    layout = torch.channels_last if has_last else torch.contiguous_format
     if is_recorded(x, weight, bias):
         return y.contiguous(memory_format=layout)
     y = lay_out(y, layout)

@@ -4,7 +4,6 @@ Where a decision of `matching` becomes arithmetic; the forms themselves are `dec
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -19,6 +18,7 @@ from deconvbench.upsamplers.fast.choice import NATIVE
 from deconvbench.upsamplers.fast.dtypes import find_autocast_dtype, is_half_precision
 from deconvbench.upsamplers.fast.forms import Geometry, choose, run
 from deconvbench.upsamplers.fast.memory import is_channels_last
+from deconvbench.upsamplers.fast.operators import compile_call
 from deconvbench.upsamplers.fast.recording import records_gradient
 from deconvbench.upsamplers.fast.strips import Stage, choose_rows, estimate_peak, run_in_strips
 
@@ -45,6 +45,7 @@ def resize_conv2d(
     padding: Sequence[int] = (),
     find_prepared: FindPrepared | None = None,
     max_memory: int | None = None,
+    is_graph: bool = False,
 ) -> Tensor:
     """Upsample by nearest neighbour, then pad and convolve; in the fastest exact form.
 
@@ -71,21 +72,48 @@ def resize_conv2d(
         Where transformed weights are kept, if they are.
     max_memory : int or None
         Bytes that it may hold, above which it works in row strips; not where gradients are recorded.
+    is_graph : bool
+        Whether a graph of ``torch.compile`` calls, which may be traced once more.
 
     Returns
     -------
     Tensor, shape (N, C_out, s·H, s·W) where the size is kept
     """
-    run: Callable[[Tensor], Tensor] = partial(
-        _resize if not padding else partial(_resize_padded, padding=padding),
-        weight=weight,
-        bias=bias,
-        scale_factor=scale_factor,
-        groups=groups,
-        padding_mode=padding_mode,
-        find_prepared=find_prepared,
-        max_memory=max_memory,
-    )
+
+    def run(x: Tensor) -> Tensor:
+        own_bias = None if bias is None else bias.to(x.dtype)
+
+        def run_form(image: Tensor, taps: Tensor, mode: str) -> Tensor:
+            # where reflection is exact it is replication
+            geometry = Geometry(
+                kernel_size=taps.shape[2],
+                scale_factor=scale_factor,
+                groups=groups,
+                padding_mode="replicate" if mode == "reflect" else mode,
+            )
+
+            def run_whole(image: Tensor) -> Tensor:
+                return _resize(image, taps, own_bias, geometry, find_prepared, is_graph=is_graph)
+
+            if max_memory is None or records_gradient(image, taps, bias):
+                return run_whole(image)
+            stage = _make_stage(taps, scale_factor, groups, run_whole)
+            rows = choose_rows([stage], image, max_memory)
+            return run_whole(image) if rows is None else run_in_strips([stage], image, rows)
+
+        if not padding:
+            return run_form(x, weight, padding_mode)
+        return run_padded(
+            x,
+            weight,
+            own_bias,
+            scale_factor=scale_factor,
+            groups=groups,
+            padding_mode=padding_mode,
+            padding=padding,
+            run_form=run_form,
+        )
+
     cast = find_autocast_dtype(x)
     if cast is None:
         return run(x)
@@ -94,50 +122,25 @@ def resize_conv2d(
         return run(x.to(cast))
 
 
-def _resize_padded(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    scale_factor: int,
-    groups: int,
-    padding_mode: str,
-    padding: Sequence[int],
-    find_prepared: FindPrepared | None,
-    max_memory: int | None,
-) -> Tensor:
-    def run_form(image: Tensor, taps: Tensor, mode: str) -> Tensor:
-        return _resize(image, taps, bias, scale_factor, groups, mode, find_prepared, max_memory)
-
-    return run_padded(
-        x,
-        weight,
-        None if bias is None else bias.to(x.dtype),
-        scale_factor=scale_factor,
-        groups=groups,
-        padding_mode=padding_mode,
-        padding=padding,
-        run_form=run_form,
-    )
-
-
 def _resize(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    scale_factor: int,
-    groups: int,
-    padding_mode: str,
+    geometry: Geometry,
     find_prepared: FindPrepared | None,
-    max_memory: int | None,
+    *,
+    is_graph: bool,
 ) -> Tensor:
-    def run_whole(x: Tensor) -> Tensor:
-        return _resize_whole(x, weight, bias, scale_factor, groups, padding_mode, find_prepared)
-
-    if max_memory is None or records_gradient(x, weight, bias):
-        return run_whole(x)
-    stage = _make_stage(weight, scale_factor, groups, run_whole)
-    rows = choose_rows([stage], x, max_memory)
-    return run_whole(x) if rows is None else run_in_strips([stage], x, rows)
+    if is_graph or torch.compiler.is_compiling():
+        compiled = compile_call("auto", x, weight, bias, geometry, is_graph=is_graph)
+        if compiled is not None:
+            return compiled
+    implementation = choose(x, weight, geometry, is_prepared=find_prepared is not None)
+    prepared = None
+    if find_prepared is not None:
+        layout = torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
+        prepared = find_prepared(implementation, geometry, layout, x.dtype)
+    return run(implementation, x, weight, prepared, bias, geometry)
 
 
 def _make_stage(weight: Tensor, scale_factor: int, groups: int, run_whole: Callable[[Tensor], Tensor]) -> Stage:
@@ -150,26 +153,6 @@ def _make_stage(weight: Tensor, scale_factor: int, groups: int, run_whole: Calla
         kernel_size=size,
         groups=groups,
     )
-
-
-def _resize_whole(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    scale_factor: int,
-    groups: int,
-    padding_mode: str,
-    find_prepared: FindPrepared | None,
-) -> Tensor:
-    # where reflection is exact it is replication
-    mode = "replicate" if padding_mode == "reflect" else padding_mode
-    geometry = Geometry(kernel_size=weight.shape[2], scale_factor=scale_factor, groups=groups, padding_mode=mode)
-    implementation = choose(x, weight, geometry, is_prepared=find_prepared is not None)
-    prepared = None
-    if find_prepared is not None:
-        layout = torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
-        prepared = find_prepared(implementation, geometry, layout, x.dtype)
-    return run(implementation, x, weight, prepared, None if bias is None else bias.to(x.dtype), geometry)
 
 
 def explain_precision(

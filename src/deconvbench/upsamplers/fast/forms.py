@@ -5,7 +5,6 @@ input, weight and bias: those made of torch's convolutions by themselves, `minim
 transposed form, whose gradients are theirs.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,12 +12,11 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn import functional
 
+from deconvbench.upsamplers.fast.backward import go_back
 from deconvbench.upsamplers.fast.choice import NATIVE, Workload, choose_implementation
 from deconvbench.upsamplers.fast.dtypes import is_half_precision
-from deconvbench.upsamplers.fast.gradients import collect_taps, fold_edges, split_channels
 from deconvbench.upsamplers.fast.memory import Products, has_finite_sum, identify_library, is_channels_last
 from deconvbench.upsamplers.fast.minimal import run_minimal
-from deconvbench.upsamplers.fast.native.backward import fits_native_backward, run_native_backward
 from deconvbench.upsamplers.fast.native.form import (
     fits_native,
     has_native,
@@ -26,10 +24,15 @@ from deconvbench.upsamplers.fast.native.form import (
     run_native,
     take_library,
 )
-from deconvbench.upsamplers.fast.native.library import find_library
 from deconvbench.upsamplers.fast.peaks import Library, goes_with_channels_last
-from deconvbench.upsamplers.fast.preparation import Geometry, prepare
-from deconvbench.upsamplers.fast.recording import choose_recorded, is_symbol, is_traced, records_gradient
+from deconvbench.upsamplers.fast.preparation import Geometry, pad_input, prepare
+from deconvbench.upsamplers.fast.recording import (
+    choose_recorded,
+    is_mapped,
+    is_symbol,
+    is_traced,
+    records_gradient,
+)
 from deconvbench.upsamplers.fast.tiled import run_tiled
 
 __all__ = ["PRODUCT_FORMS", "Geometry", "choose", "find_fastest", "prepare", "run", "specify"]
@@ -58,13 +61,17 @@ def choose(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: bool) 
     return recorded or find_fastest(x, weight, geometry, is_prepared=is_prepared)
 
 
-def find_fastest(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: bool) -> str:
+def find_fastest(
+    x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: bool, is_training: bool | None = None
+) -> str:
     """Name the form that the rule of `choice` finds fastest, whether or not the call is recorded.
 
     Parameters
     ----------
     x, weight, geometry, is_prepared
         As for `choose`; of the tensors only what they are counts, not their values.
+    is_training : bool or None
+        Whether a gradient will be asked for; None: as autograd would record it here.
     """
     # where no other form is as precise
     if is_half_precision(x):
@@ -85,7 +92,7 @@ def find_fastest(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: 
             threads=torch.get_num_threads(),
             is_channels_last=is_channels_last(x, weight),
             is_prepared=is_prepared,
-            is_training=records_gradient(x, weight),
+            is_training=records_gradient(x, weight) if is_training is None else is_training,
             library=identify_library(x),
             is_native=_has_native(x, weight, geometry)
             and fits_native(x, weight.shape[0], is_prepared=is_prepared),
@@ -191,9 +198,8 @@ def _run_recorded(
         kernel = weight if is_symbol(x) or is_traced() else weight.to(dtype or x.dtype)
         return _run_plain(x, kernel, bias, geometry)
     y = _CONVOLUTIONS[implementation](x, prepare(implementation, weight, geometry, x.dtype), bias, geometry)
-    return y.contiguous(
-        memory_format=torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
-    )
+    has_last = is_channels_last(x, weight) and not is_mapped()
+    return y.contiguous(memory_format=torch.channels_last if has_last else torch.contiguous_format)
 
 
 def _run_plain(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
@@ -207,25 +213,18 @@ def _run_plain(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometr
     return functional.conv2d(upsampled, kernel, bias, padding=padding, groups=geometry.groups)
 
 
-def _pad_input(x: Tensor, geometry: Geometry) -> tuple[Tensor, int]:
-    """Pad the input as the upsampled tensor would be; and what a transposed convolution is then to crop."""
-    if geometry.pads_zeros or not geometry.reach:
-        return x, geometry.padding
-    padded = functional.pad(x, (geometry.reach,) * 4, mode="replicate")
-    return padded, geometry.padding + geometry.scale_factor * geometry.reach
-
-
 def _takes_channels_last(x: Tensor, out_channels: int) -> bool:
     """Whether a transposed convolution takes an image with the channels last, whatever it is."""
     return (
         identify_library(x) is Library.ONEDNN
         and not is_compiling()
+        and not is_mapped()
         and goes_with_channels_last(x.shape[1], out_channels)
     )
 
 
 def _run_transposed(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    padded, crop = _pad_input(x, geometry)
+    padded, crop = pad_input(x, geometry)
     if _takes_channels_last(x, kernel.shape[1] * geometry.groups):
         padded = padded.contiguous(memory_format=torch.channels_last)
     return functional.conv_transpose2d(
@@ -236,7 +235,7 @@ def _run_transposed(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Ge
 def _run_subpixel(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     padding = geometry.reach
     if not geometry.pads_zeros:
-        x, padding = _pad_input(x, geometry)[0], 0
+        x, padding = pad_input(x, geometry)[0], 0
     phases = geometry.scale_factor**2
     biases = None if bias is None else bias.repeat_interleave(phases)
     y = functional.conv2d(x, kernel, biases, padding=padding, groups=geometry.groups)
@@ -311,9 +310,7 @@ def _forget_base(y: Tensor) -> Tensor:
 
 
 class _TransposedBackward(torch.autograd.Function):
-    """Any form forward; backward as the equal transposed convolution, some output channels at a time.
-
-    The compiled form's is compiled too, but where its gradient is differentiated again or has a batch of its own.
+    """Any form forward; backward by `go_back`.
 
     Left to itself, torch would keep the transformed kernel from forward to backward, and its gradient beside it:
     for many channels and small maps more than all the plain form holds.
@@ -337,60 +334,7 @@ class _TransposedBackward(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (gradient,) = gradients
         x, weight = ctx.saved_tensors
-        geometry: Geometry = ctx.geometry
         needs_input, needs_weight, _, needs_bias, *_ = ctx.needs_input_grad
-        if ctx.implementation == NATIVE:
-            found = _run_native_backward(x, weight, gradient, geometry, ctx.needs_input_grad)
-            if found is not None:
-                return *found, None, gradient.sum((0, 2, 3)) if needs_bias else None, None, None
-        padded, crop = _pad_input(x, geometry)
-        to_input: Tensor | None = None
-        to_weights = []
-        for channels in split_channels(x, weight, gradient, geometry):
-            to_part, to_kernel, _ = torch.ops.aten.convolution_backward(
-                # not an index: batched gradients have no rule for the alias that a whole slice is
-                gradient.narrow(1, channels.start, channels.stop - channels.start),
-                padded,
-                prepare("transposed", weight[channels], geometry, x.dtype),
-                bias_sizes=None,
-                stride=[geometry.scale_factor] * 2,
-                padding=[crop] * 2,
-                dilation=[1, 1],
-                transposed=True,
-                output_padding=[0, 0],
-                groups=geometry.groups,
-                output_mask=[needs_input, needs_weight, False],
-            )
-            if needs_input:
-                to_input = to_part if to_input is None else to_input + to_part
-            if needs_weight:
-                to_weights.append(collect_taps(to_kernel, geometry, weight.dtype))
-        if to_input is not None and padded is not x:
-            to_input = fold_edges(to_input, geometry.reach)
-        to_weight = None
-        if needs_weight:
-            to_weight = to_weights[0] if len(to_weights) == 1 else torch.cat(to_weights)
+        found = go_back(x, weight, gradient, ctx.implementation, ctx.geometry, (needs_input, needs_weight))
         # torch's own sum loses a digit where the gradient's mean is far from zero
-        to_bias = gradient.sum((0, 2, 3)) if needs_bias else None
-        return to_input, to_weight, None, to_bias, None, None
-
-
-def _run_native_backward(
-    x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, needs: Sequence[bool]
-) -> tuple[Tensor | None, Tensor | None] | None:
-    """Gradients to input and weight; None where they cannot be had so, or are not finite."""
-    library = find_library()
-    is_recorded = is_watched() or choose_recorded(NATIVE, x, weight, gradient) is not None
-    if library is None or is_recorded or not fits_native_backward(library, x, weight, gradient):
-        return None
-    found = run_native_backward(
-        library,
-        x,
-        weight,
-        gradient,
-        pads_zeros=geometry.pads_zeros,
-        needs_input=needs[0],
-        needs_weight=needs[1],
-    )
-    # products of differences spoil pixels near what is not finite
-    return found if all(part is None or has_finite_sum(part) for part in found) else None
+        return *found, None, gradient.sum((0, 2, 3)) if needs_bias else None, None, None

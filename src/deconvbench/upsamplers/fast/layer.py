@@ -18,6 +18,7 @@ from deconvbench.upsamplers.fast.dtypes import find_autocast_dtype
 from deconvbench.upsamplers.fast.forms import Geometry, choose, run, specify
 from deconvbench.upsamplers.fast.frozen import FrozenWeights, can_keep
 from deconvbench.upsamplers.fast.memory import is_channels_last
+from deconvbench.upsamplers.fast.operators import compile_call
 from deconvbench.upsamplers.fast.recording import is_symbol, is_traced, records_gradient
 
 PADDING_MODES = ("zeros", "reflect", "replicate")
@@ -72,27 +73,22 @@ class ResizeConv2d(nn.Module):
     Notes
     -----
     The transformed weight is computed from `weight` in every call, so training needs no care. `cache_weight`
-    keeps it for inference, with a copy of the weight. Every call that uses it compares the weight with the copy,
-    bit by bit, so a changed weight is never missed, however it was changed: by an optimizer, through
-    ``weight.data``, a view of its memory (``numpy()``) or another parameter. A change, ``train()``,
-    ``load_state_dict``, ``.to()`` and a call that records the gradient of `weight` drop what is kept. Only a
-    change by another thread during a call is not guarded against, as nowhere in torch. Nothing is kept of weights
-    that are not plain tensors in the memory of the CPU (on other devices the comparison would wait for the
-    device), while torch.compile, ``jit.trace`` or ``make_fx`` records, or under ``torch.func`` and forward-mode
-    gradients: the transformed weight is computed in every call there.
+    keeps it for inference, with a copy of the weight. Every call that uses it compares the two, bit by bit, so a
+    changed weight is never missed, however it was changed: by an optimizer, through ``weight.data`` or ``numpy()``
+    or by another parameter. A change, ``train()``, ``load_state_dict``, ``.to()`` and a call that records the
+    gradient of `weight` drop what is kept. Only a change by another thread during a call is not guarded against.
+    Nothing is kept of weights that are not plain tensors in the memory of the CPU (elsewhere the comparison would
+    wait for the device), nor where calls are recorded or transformed.
 
     In half precision the fast forms, asked for by name, round sums of taps or pixels. Where kernels sum to zero,
-    the error grows with the mean of the input: in bfloat16 at mean 100 it is 0.13 of the output in ``transposed``,
-    0.17 in ``tiled``, 0.0033 in ``minimal`` and 0.0017 in ``plain``.
+    the error grows with the mean of the input: in bfloat16 at mean 100 it is 0.13 of the output in ``transposed``.
+    ``minimal`` and ``tiled`` round relative to the largest pixel nearby, and sums near the largest number of half
+    precision overflow. On a CPU an output that is not finite is computed again as the plain form. On accelerators
+    one infinite or NaN pixel spoils 36 output pixels in ``subpixel`` (recorded, on a CPU too) and 25 in ``tiled``,
+    where it spoils 16 in the others (kernel 3, scale 2). ``implementation="plain"`` is the way out.
 
-    ``minimal`` and ``tiled`` sum neighbouring pixels before they multiply. So their rounding errors are relative
-    to the largest pixel nearby, and sums of numbers near the largest of half precision overflow. On a CPU an
-    output that is not finite is computed again as the plain form. On accelerators one infinite or NaN pixel spoils
-    36 output pixels in ``subpixel`` (recorded, on a CPU too) and 25 in ``tiled``, where it spoils 16 in the others
-    (kernel 3, scale 2). ``implementation="plain"`` is the way out.
-
-    What is recorded or transformed (traced, exported, compiled, mapped) is the plain or the transposed form, for
-    any size; see `recording`.
+    Traces and exports get the plain form, for any size (exports also ``transposed`` and ``subpixel``, by name),
+    torch.compile one operation (see `operators`), others what `recording` says.
 
     References
     ----------
@@ -249,6 +245,11 @@ class ResizeConv2d(nn.Module):
         return self._run(x, x, weight)
 
     def _run(self, given: Tensor, x: Tensor, weight: Tensor) -> Tensor:  # before and after autocast
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        is_compiling = torch.compiler.is_compiling()
+        y = compile_call(self.implementation, x, weight, bias, self._geometry) if is_compiling else None
+        if y is not None:
+            return y
         # other threads may drop it meanwhile
         frozen = self._find_frozen(weight)
         implementation = self._choose(x, weight, is_prepared=frozen is not None)
@@ -259,7 +260,6 @@ class ResizeConv2d(nn.Module):
             if prepared is None:
                 self._frozen = None
                 implementation = self._choose(x, weight, is_prepared=False)
-        bias = None if self.bias is None else self.bias.to(x.dtype)
         if implementation != "plain":
             return run(implementation, x, weight, prepared, bias, self._geometry)
         # as it is written, in backward too

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from deconvbench.upsamplers.fast.choice import NATIVE
 from deconvbench.upsamplers.fast.dtypes import widen
@@ -80,6 +81,29 @@ def prepare(implementation: str, weight: Tensor, geometry: Geometry, dtype: torc
     if implementation == NATIVE:
         return prepare_native(take_library(), weight)
     return _PREPARATIONS[implementation](widen(weight), geometry).to(dtype)
+
+
+def pad_input(x: Tensor, geometry: Geometry) -> tuple[Tensor, int]:
+    """Pad the input as the upsampled tensor would be, for a transposed convolution.
+
+    Parameters
+    ----------
+    x : Tensor, shape (N, C_in, H, W)
+        Input.
+    geometry : Geometry
+        Of the layer.
+
+    Returns
+    -------
+    padded : Tensor, shape (N, C_in, H + 2r, W + 2r)
+        The input itself where zeros are beyond its border.
+    crop : int
+        Pixels that the transposed convolution is to crop on each side.
+    """
+    if geometry.pads_zeros or not geometry.reach:
+        return x, geometry.padding
+    padded = functional.pad(x, (geometry.reach,) * 4, mode="replicate")
+    return padded, geometry.padding + geometry.scale_factor * geometry.reach
 
 
 def _prepare_transposed(weight: Tensor, geometry: Geometry) -> Tensor:

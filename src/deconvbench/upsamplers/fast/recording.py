@@ -46,9 +46,9 @@ def choose_recorded(implementation: str, *operands: Any) -> str | None:
     str or None
         None where nobody records. ``plain`` for what is kept by the names of operations and later moved to other
         devices and types (TorchScript and ``torch.fx``), and for tensors with operations of their own: which they
-        have besides the convolution is not known, and for ``auto`` in half precision (see `dtypes`). Otherwise the
-        form itself if it is made of torch's convolutions, and the transposed one, a single operation, in place of
-        the others.
+        have besides the convolution is not known. Otherwise the form itself if it is made of torch's convolutions.
+        In place of the others ``plain`` for what is exported, which other systems know best, and for ``auto`` in
+        half precision (see `dtypes`), and else the transposed one, a single operation.
     """
     if not (torch.compiler.is_compiling() or torch.compiler.is_exporting()):
         are_plain = _PLAIN_TYPES.issuperset(map(type, operands)) or all(map(_is_ordinary, operands))
@@ -56,8 +56,9 @@ def choose_recorded(implementation: str, *operands: Any) -> str | None:
             return "plain"
         if not (_is_transformed() or _has_modes()):
             return "plain" if not are_plain or _symbolic_trace._is_fx_tracing_flag else None
-    if implementation == "auto" and is_half_precision(*operands):
-        return "plain"
+    is_precise = implementation != "auto" or not is_half_precision(*operands)
+    if torch.compiler.is_exporting() or not is_precise:
+        return implementation if implementation in _RECORDABLE else "plain"
     return implementation if implementation in _RECORDABLE else "transposed"
 
 
@@ -104,6 +105,17 @@ def is_symbol(operand: Any) -> bool:
 def is_traced() -> bool:
     """Say whether TorchScript traces: for every size it would keep what a comparison of this one decides."""
     return torch._C._get_tracing_state() is not None
+
+
+def is_mapped() -> bool:
+    """Say whether ``torch.vmap`` maps over a call: it knows no memory format but the contiguous one."""
+    if not torch._C._are_functorch_transforms_active():
+        return False
+    if torch.compiler.is_compiling():
+        # which of the transforms it is cannot be asked there
+        return True
+    stack = torch._C._functorch.get_interpreter_stack() or ()
+    return any(interpreter.key() == torch._C._functorch.TransformType.Vmap for interpreter in stack)
 
 
 def _is_ordinary(operand: Any) -> bool:

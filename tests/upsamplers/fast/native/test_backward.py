@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from deconvbench.upsamplers.fast import ResizeConv2d, forms
+from deconvbench.upsamplers.fast import ResizeConv2d
+from deconvbench.upsamplers.fast import backward as all_forms
 from deconvbench.upsamplers.fast.native import Library, backward
 from deconvbench.upsamplers.fast.native.backward import fits_native_backward, run_native_backward
 from tests.upsamplers.fast.plain_form import draw, measure_error, over_layouts
@@ -52,7 +53,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         made.append(True)
         return run_native_backward(*args, **options)
 
-    monkeypatch.setattr(forms, "run_native_backward", run)
+    monkeypatch.setattr(all_forms, "run_native_backward", run)
     return made
 
 

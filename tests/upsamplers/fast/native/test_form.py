@@ -2,7 +2,9 @@
 
 import copy
 import itertools
+import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -294,6 +296,80 @@ def test_a_trace_holds_operations() -> None:
         layer, x = draw_layer(), draw_input(1, 8, 4, 6)
         program = torch.export.export(layer, (x,))
         torch.testing.assert_close(program.module()(2 * x), layer(2 * x))
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """List what the library is asked for."""
+    names: list[str] = []
+    for name, own in (("run", Library.run), ("run_backward", Library.run_backward)):
+
+        def note(self: Library, *arguments: Any, name: str = name, own: Any = own) -> None:
+            names.append(name)
+            own(self, *arguments)
+
+        monkeypatch.setattr(Library, name, note)
+    return names
+
+
+@pytest.mark.compile
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_compiler_s_graph_runs_it_at_every_size_forward_and_backward(backend: str, calls: list[str]) -> None:
+    torch.compiler.reset()
+    layer = draw_layer()
+    compiled = torch.compile(layer, backend=backend, dynamic=True, fullgraph=True)
+    for shape in ((2, 8, 32, 40), (3, 8, 41, 33)):
+        x = draw_input(*shape).requires_grad_()
+        calls.clear()
+        y = compiled(x)
+        found = torch.autograd.grad(y.square().sum(), (x, *layer.parameters()))
+        assert calls == ["run", "run_backward"]
+        plain = make_plain(layer)
+        expected = plain(x)
+        torch.testing.assert_close(y, expected)
+        others = torch.autograd.grad(expected.square().sum(), (x, *plain.parameters()))
+        for one, other in zip(found, others, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_many_threads_run_one_layer_forward_and_backward() -> None:
+    layer, x = draw_layer(16, 8), draw_input(2, 16, 9, 12)
+    y = layer(x.requires_grad_())
+    expected = torch.autograd.grad(y.square().sum(), (x, layer.weight))
+
+    def train(number: int) -> None:
+        # each at a size of its own, and some of the same
+        part = x.detach()[:, :, : 9 - number % 3].requires_grad_()
+        found = layer(part)
+        torch.testing.assert_close(found[:, :, :10], y[:, :, :10])
+        to_input, to_weight = torch.autograd.grad(found.square().sum(), (part, layer.weight))
+        if part.shape == x.shape:
+            torch.testing.assert_close(to_input, expected[0])
+            torch.testing.assert_close(to_weight, expected[1])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(train, range(48)))
+
+
+def train_once(layer: ResizeConv2d, x: Tensor) -> tuple[str, list[Any]]:
+    y = layer(x)
+    gradients = torch.autograd.grad(y.square().sum(), list(layer.parameters()))
+    return layer.choose(x), [tensor.detach().numpy() for tensor in (y, *gradients)]
+
+
+@pytest.mark.process
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_another_process_runs_it(method: str) -> None:
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} here")
+    layer, x = draw_layer(), draw_input(2, 8, 5, 7)
+    _, expected = train_once(layer, x)
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        chosen, found = pool.apply_async(train_once, (layer, x)).get(timeout=300)
+    assert chosen == NATIVE
+    for one, other in zip(found, expected, strict=True):
+        assert (one == other).all()
 
 
 # ---- freezing

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -109,6 +110,22 @@ def test_it_computes_what_nearest_conv_does_and_is_named(native: Library, step: 
         torch.testing.assert_close(layer(x), plain(x), rtol=0, atol=1e-5)
 
 
+@pytest.mark.compile
+@pytest.mark.slow
+def test_a_compiler_s_graph_runs_it(native: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+    run = Library.run
+
+    def note(self: Library, *arguments: Any) -> None:
+        calls.append(self)
+        run(self, *arguments)
+
+    monkeypatch.setattr(Library, "run", note)
+    prepared = prepare_step(make_case(**{**vars_of(CASE), "execution": "compile"}), 0)
+    assert tuple(prepared.run().shape) == CASE.output_shape
+    assert calls
+
+
 def vars_of(case: Case) -> dict[str, object]:
     return {name: getattr(case, name) for name in Case.__dataclass_fields__}
 
@@ -116,9 +133,8 @@ def vars_of(case: Case) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"dtype": "bfloat16"}, "is for float32 on the CPU, eager: not bfloat16 on cpu"),
-        ({"dtype": "float64"}, "is for float32 on the CPU, eager: not float64 on cpu"),
-        ({"execution": "compile"}, "compile leaves the compiled form out"),
+        ({"dtype": "bfloat16"}, "is for float32 on the CPU: not bfloat16 on cpu"),
+        ({"dtype": "float64"}, "is for float32 on the CPU: not float64 on cpu"),
         ({"kernel_size": 5}, "for kernel_size 3 and scale_factor 2 only: not 5 and 2"),
     ],
 )

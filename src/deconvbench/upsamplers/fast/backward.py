@@ -1,0 +1,141 @@
+"""Backward of all forms: gradients to input and weight, exact but for rounding whatever form ran forward.
+
+That is the backward pass of the equal transposed convolution, some output channels at a time; that of the compiled
+form is compiled too, but where its gradient is differentiated again or has a batch of its own.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from deconvbench.upsamplers.fast.choice import NATIVE
+from deconvbench.upsamplers.fast.gradients import collect_taps, fold_edges, split_channels
+from deconvbench.upsamplers.fast.memory import has_finite_sum
+from deconvbench.upsamplers.fast.native.backward import fits_native_backward, run_native_backward
+from deconvbench.upsamplers.fast.native.form import is_watched
+from deconvbench.upsamplers.fast.native.library import find_library
+from deconvbench.upsamplers.fast.preparation import Geometry, pad_input, prepare
+from deconvbench.upsamplers.fast.recording import choose_recorded
+
+
+def go_back(
+    x: Tensor, weight: Tensor, gradient: Tensor, implementation: str, geometry: Geometry, needs: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Find the gradients to input and weight.
+
+    Parameters
+    ----------
+    x : Tensor, shape (N, C_in, H, W)
+        Input.
+    weight : Tensor, shape (C_out, C_in/groups, k, k)
+        Of the convolution.
+    gradient : Tensor, shape (N, C_out, s·H, s·W)
+        To the output.
+    implementation : str
+        The form that ran.
+    geometry : Geometry
+        Of the layer.
+    needs : (bool, bool)
+        Which gradients are wanted.
+
+    Returns
+    -------
+    to_input : Tensor, shape of `x`, or None
+    to_weight : Tensor, shape of `weight`, or None
+    """
+    needs_input, needs_weight = needs
+    if implementation == NATIVE:
+        found = _run_native_backward(x, weight, gradient, geometry, needs)
+        if found is not None:
+            return found
+    padded, crop = pad_input(x, geometry)
+    to_input: Tensor | None = None
+    to_weights = []
+    for channels in split_channels(x, weight, gradient, geometry):
+        to_part, to_kernel, _ = torch.ops.aten.convolution_backward(
+            # not an index: batched gradients have no rule for the alias that a whole slice is
+            gradient.narrow(1, channels.start, channels.stop - channels.start),
+            padded,
+            prepare("transposed", weight[channels], geometry, x.dtype),
+            bias_sizes=None,
+            stride=[geometry.scale_factor] * 2,
+            padding=[crop] * 2,
+            dilation=[1, 1],
+            transposed=True,
+            output_padding=[0, 0],
+            groups=geometry.groups,
+            output_mask=[needs_input, needs_weight, False],
+        )
+        if needs_input:
+            to_input = to_part if to_input is None else to_input + to_part
+        if needs_weight:
+            to_weights.append(collect_taps(to_kernel, geometry, weight.dtype))
+    if to_input is not None and padded is not x:
+        to_input = fold_edges(to_input, geometry.reach)
+    to_weight = None
+    if needs_weight:
+        to_weight = to_weights[0] if len(to_weights) == 1 else torch.cat(to_weights)
+    return to_input, to_weight
+
+
+def _run_native_backward(
+    x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, needs: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None] | None:
+    """Gradients to input and weight; None where they cannot be had so, or are not finite."""
+    library = find_library()
+    is_recorded = is_watched() or choose_recorded(NATIVE, x, weight, gradient) is not None
+    if library is None or is_recorded or not fits_native_backward(library, x, weight, gradient):
+        return None
+    found = run_native_backward(
+        library,
+        x,
+        weight,
+        gradient,
+        pads_zeros=geometry.pads_zeros,
+        needs_input=needs[0],
+        needs_weight=needs[1],
+    )
+    # products of differences spoil pixels near what is not finite
+    return found if all(part is None or has_finite_sum(part) for part in found) else None
+
+
+def go_back_plainly(
+    x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, needs: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Find the gradients to input and weight as torch does for the plain form.
+
+    Parameters
+    ----------
+    x, weight, gradient, geometry, needs
+        As for `go_back`.
+
+    Returns
+    -------
+    to_input : Tensor, shape of `x`, or None
+    to_weight : Tensor, shape of `weight`, or None
+    """
+    needs_input, needs_weight = needs
+    scale, padding = geometry.scale_factor, geometry.padding
+    upsampled = functional.interpolate(x, scale_factor=(scale, scale), mode="nearest")
+    size, is_padded = upsampled.shape[2:], bool(padding) and not geometry.pads_zeros
+    if is_padded:
+        upsampled = functional.pad(upsampled, (padding,) * 4, mode="replicate")
+    to_input, to_weight, _ = torch.ops.aten.convolution_backward(
+        gradient,
+        upsampled,
+        weight,
+        bias_sizes=None,
+        stride=[1, 1],
+        padding=[0 if is_padded else padding] * 2,
+        dilation=[1, 1],
+        transposed=False,
+        output_padding=[0, 0],
+        groups=geometry.groups,
+        output_mask=[needs_input, needs_weight, False],
+    )
+    if needs_input:
+        to_input = fold_edges(to_input, padding) if is_padded else to_input
+        to_input = torch.ops.aten.upsample_nearest2d_backward(to_input, size, x.shape, scale, scale)
+    return (to_input if needs_input else None), (to_weight if needs_weight else None)
