@@ -188,6 +188,14 @@ def test_names_are_data() -> None:
     found = find_history([MeasuredCommit(commit=f"{SCRIPT}{place}", sides=sides) for place in range(3)])
     page = render_history(found, SCRIPT)
     assert SCRIPT not in page
+    # commits that are too few to be judged are one line
+    text = format_history_markdown(found, SCRIPT)
+    assert "&lt;script&gt;" in text
+    assert SCRIPT not in text
+    # of more, a row has the name as code
+    values = [1.0 + 0.001 * (place % 3) + (place >= 15) for place in range(30)]
+    sides = [[make_side({SCRIPT: [value]})] for value in values]
+    found = find_history([MeasuredCommit(commit=f"c{place}", sides=each) for place, each in enumerate(sides)])
     assert "`<script>" in format_history_markdown(found, SCRIPT)
     assert "\n### <script>" not in format_history_markdown(found, SCRIPT)
 
