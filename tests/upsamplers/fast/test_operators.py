@@ -188,6 +188,8 @@ class TestLayer:
             for one, other in zip(found, others, strict=True):
                 torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
+    # of what torch loads for its first forward derivative
+    @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
     def test_mapped_or_differentiated_inside_is_what_it_is_outside(self) -> None:
         layer, x = make_layer("auto", **SINGLE), draw(3, 2, 4, 6, 5).float()
         functions: list[Callable[[Tensor], Any]] = [
