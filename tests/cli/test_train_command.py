@@ -133,7 +133,7 @@ def test_an_interrupt_is_130_and_prints_no_folder(
         ("--variant last-2", "variant: 'last-2' is not one of standard, last-1, last-3"),
         ("--variant last-9", "variant: last-9 is for super-resolution, not for reconstruction"),
         ("--variant gain-2 --recipe plain", "variant: gain-2 needs the tuned recipe"),
-        ("--score-again", "--score-again: "),
+        ("--score-again", "--score-again needs the output folder of an earlier train"),
         ("--score-again --steps 9", "--steps: not with --score-again"),
         ("--seeds 0", "--seeds: 0"),
         ("--jobs 0", "--jobs: 0"),

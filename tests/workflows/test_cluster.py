@@ -86,7 +86,11 @@ def test_a_killed_and_a_stopped_worker_cost_no_measurement(
     with start_cluster(tmp_path / "hosts", _WORKERS, has_nannies=False) as address:
         choice = Cluster(scheduler=address, placement="spread")
         (found,) = start_on_cluster(plan, tmp_path / "run", choice, warn=warnings.append)
-    assert warnings == []
+    # what is waited for, and no warning
+    assert warnings == [
+        f"--scheduler: connecting to {address}, for up to 15 s",
+        "--scheduler: connected; asking the workers what they measure on",
+    ]
     assert Accidents.seen > _STOPPED
     assert Accidents.stopped in Accidents.lost
     # on a machine that is busy enough, a sound worker may be missed too
