@@ -128,20 +128,3 @@ def test_the_whole_way_from_files_to_verdicts(here: Path, capsys: pytest.Capture
     verdicts = {row["id"]: row["verdict"] for row in printed}
     # for which results of this version are not scored
     assert [number for number, verdict in verdicts.items() if verdict == "undecided"] == [18]
-
-
-@pytest.mark.usefixtures("here", "asked")
-def test_results_of_other_tasks_alone_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    write_results(Path("trained"))
-    assert main(["claims", "--results", "trained"]) == 0
-    assert "--results" not in capsys.readouterr().err
-    table = Path("trained/results.csv")
-    text = table.read_text()
-    table.write_text(text.replace("reconstruction", "segmentation").replace("super-resolution", "style-transfer"))
-    assert main(["claims", "--results", "trained"]) == 0
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if "--results" in line]
-    assert line.startswith("deconvbench: --results: 'trained' holds networks of segmentation")
-    assert line.endswith("stay undecided; train with: deconvbench train --task reconstruction")
-    table.write_text(text.splitlines()[0])
-    assert main(["claims", "--results", "trained"]) == 0
-    assert "'trained' holds no training run that has ended, and claims" in capsys.readouterr().err

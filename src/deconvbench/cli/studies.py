@@ -18,7 +18,6 @@ from deconvbench.cli.options import (
     parse_whole,
 )
 from deconvbench.cli.output import OWN_CLAIMS, print_rows
-from deconvbench.errors import quote
 from deconvbench.system.texts import print_text
 from deconvbench.system.writing import check_target
 
@@ -253,8 +252,6 @@ def claims(
     if out is not None:
         check_target(out, "--out", OWN_CLAIMS, force=force)
     folder = run or find_run()
-    if results is not None and (note := _note_other_tasks(results)):
-        print_text(f"deconvbench: {note}", sys.stderr)
     with show_steps(sys.stderr) as observer:
         found = evaluate_claims(folder, results, observer)
     if as_json:
@@ -265,19 +262,3 @@ def claims(
     if target is not None:
         write_claims(found, target)
         print_text(f"written: {target}", sys.stderr)
-
-
-def _note_other_tasks(results: Path) -> str:
-    """Say that no claim is about what was trained, where that is so."""
-    from deconvbench.records.training_tasks import SMALLER_TASKS
-    from deconvbench.tables.trained import find_trained
-    from deconvbench.tables.trained_networks import MAIN_TASK, list_networks
-
-    tasks = list(dict.fromkeys(network.task for network in list_networks(find_trained(results).results)))
-    if not {*tasks} <= {*SMALLER_TASKS}:
-        return ""
-    what = f"networks of {' and '.join(tasks)} alone" if tasks else "no training run that has ended"
-    return (
-        f"--results: {quote(str(results))} holds {what}, and claims on trained networks are about {MAIN_TASK}:"
-        f" they stay undecided; train with: deconvbench train --task {MAIN_TASK}"
-    )

@@ -25,7 +25,7 @@ from deconvbench.system.paths import check_contents, check_path, make_folder
 from deconvbench.system.texts import tidy_line
 from deconvbench.system.writing import write_files
 from deconvbench.tables.bulk import Journal, pause_collector
-from deconvbench.tables.files import TABLE_NAME, digest_journal, encode_tables, lay_out_tables
+from deconvbench.tables.files import digest_journal, encode_tables, lay_out_tables
 from deconvbench.tables.joining import Joined, Origin, Part, join_parts
 from deconvbench.units import format_now
 
@@ -150,13 +150,7 @@ def _name_parts(folders: Sequence[Path]) -> list[str]:
 
 def _read_part(folder: Path, name: str) -> Part:
     # the description first: a run that is being written has one before it has a journal
-    info = read_run_info(folder)
-    if not os.path.lexists(folder / JOURNAL_NAME) and os.path.lexists(folder / TABLE_NAME):
-        raise RunFolderError(
-            f"merge: {quote(str(folder))} has no {JOURNAL_NAME}, only tables made of it, and a merge joins"
-            " journals; name the folder that was measured, or compare tables with: deconvbench report RUN RUN"
-        )
-    return Part(name=name, info=info, content=read_journal_bytes(folder))
+    return Part(name=name, info=read_run_info(folder), content=read_journal_bytes(folder))
 
 
 def _describe(joined: Joined, words: Sequence[str]) -> dict[str, Any]:

@@ -238,3 +238,25 @@ def test_the_newest_run_is_found_if_there_is_one(elsewhere: Path) -> None:
     run = write_run(elsewhere / "results" / "runs" / "first")
     (run / "journal.jsonl").write_text("")
     assert find_run() == Path("results/runs/first")
+
+
+@pytest.mark.usefixtures("stubs")
+def test_results_of_other_tasks_alone_are_named(elsewhere: Path) -> None:
+    folder = elsewhere / "trained"
+
+    def list_notes() -> list[str]:
+        steps: list[PartDone] = []
+        evaluate_claims(None, folder, steps.append)
+        return [step.note for step in steps if step.note]
+
+    write_results(folder)
+    assert list_notes() == []
+    table = folder / "results.csv"
+    text = table.read_text()
+    table.write_text(text.replace("reconstruction", "segmentation").replace("super-resolution", "style-transfer"))
+    (line,) = list_notes()
+    assert line.startswith(f"results: '{folder}' holds networks of segmentation")
+    assert line.endswith("stay undecided; train with: deconvbench train --task reconstruction")
+    table.write_text(text.splitlines()[0])
+    (line,) = list_notes()
+    assert "holds no training run that has ended, and claims" in line

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
@@ -24,6 +24,7 @@ from deconvbench.networks.fusion.rules import find_match, follow
 from deconvbench.networks.fusion.tensors import find_tensors
 from deconvbench.upsamplers.fast.dtypes import HALF_PRECISION
 from deconvbench.upsamplers.fast.forms import Geometry, find_fastest
+from deconvbench.upsamplers.fast.recording import PLAIN_TYPES
 
 
 def compile_graph(
@@ -84,7 +85,7 @@ def compile_graph(
 
 # where a compiler keeps what a node would be
 _EXAMPLE = "example_value"
-_OWN_TYPES = frozenset({FakeTensor, Tensor, nn.Parameter, type(None)})
+_OWN_TYPES = PLAIN_TYPES | {FakeTensor}
 # nodes that change what later nodes mean
 _SWITCHES = ("set_grad_enabled", "autocast", "inference_mode", "functorch", "vmap")
 

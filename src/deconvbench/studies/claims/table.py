@@ -10,17 +10,19 @@ The one registry of claims: a tuple, so nothing can be added behind its back.
 from dataclasses import replace
 from pathlib import Path
 
-from deconvbench.errors import UsageError
+from deconvbench.errors import UsageError, quote
 from deconvbench.progress import PartDone, PartObserver
 from deconvbench.records.run_folder import JOURNAL_NAME, find_newest_run
 from deconvbench.records.schema import QUALITY_DTYPES, SPEEDUP_DTYPES, SUMMARY_DTYPES, TABLE_DTYPES
+from deconvbench.records.training_tasks import SMALLER_TASKS
 from deconvbench.resampling import step_down
 from deconvbench.studies.claims import comparisons, costs, last_layer, matrices, overlap, remedies, training
 from deconvbench.studies.claims.claim import Claim, ClaimResult, Context, tidy_evidence
 from deconvbench.system.paths import check_path
 from deconvbench.tables.files import SPEEDUPS_NAME, TABLE_NAME, Tables, read_frame, read_tables
 from deconvbench.tables.frames import make_frame
-from deconvbench.tables.trained import find_trained
+from deconvbench.tables.trained import Trained, find_trained
+from deconvbench.tables.trained_networks import MAIN_TASK, list_networks
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
@@ -240,7 +242,7 @@ def evaluate_claims(
         A folder of training experiments; by default ``results/experiments``, then those that ship with the
         package.
     observer : callable
-        Receives each claim that was judged.
+        Receives each claim that was judged; before, a note where no claim is about what was trained.
 
     Returns
     -------
@@ -252,7 +254,22 @@ def evaluate_claims(
     RunFolderError
         If a folder that was named is missing or cannot be read.
     """
-    return judge_claims(read_context(run, results), observer)
+    context = read_context(run, results)
+    if note := _note_other_tasks(context.trained):
+        observer(PartDone(done=0, total=len(CLAIMS), title="", note=note))
+    return judge_claims(context, observer)
+
+
+def _note_other_tasks(trained: Trained) -> str:
+    """Say that no claim is about what was trained in a folder, where that is so."""
+    tasks = list(dict.fromkeys(network.task for network in list_networks(trained.results)))
+    if trained.folder is None or not {*tasks} <= {*SMALLER_TASKS}:
+        return ""
+    what = f"networks of {' and '.join(tasks)} alone" if tasks else "no training run that has ended"
+    return (
+        f"results: {quote(str(trained.folder))} holds {what}, and claims on trained networks are about"
+        f" {MAIN_TASK}: they stay undecided; train with: deconvbench train --task {MAIN_TASK}"
+    )
 
 
 def judge_claims(context: Context, observer: PartObserver = lambda _: None) -> list[ClaimResult]:

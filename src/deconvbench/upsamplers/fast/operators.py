@@ -9,18 +9,18 @@ other systems have no such operation.
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import forward_ad
 
 from deconvbench.upsamplers.fast.backward import go_back, go_back_plainly
 from deconvbench.upsamplers.fast.forms import Geometry, find_fastest, run, specify
 from deconvbench.upsamplers.fast.memory import is_channels_last
+from deconvbench.upsamplers.fast.recording import PLAIN_TYPES
 
 # forms that are no operations of torch; by the other names a graph holds torch's convolutions
 _OPAQUE = frozenset({"auto", "minimal", "tiled"})
 # of all forms; reflection where it is replication is that
 _PADDING_MODES = frozenset({"zeros", "replicate"})
-_PLAIN_TYPES = frozenset({Tensor, nn.Parameter, type(None)})
 
 
 def compile_call(
@@ -49,7 +49,7 @@ def compile_call(
         None where the graph is to hold operations of torch: also for tensors of classes with operations of their
         own.
     """
-    are_ordinary = is_graph or all(type(operand) in _PLAIN_TYPES for operand in (x, weight, bias))
+    are_ordinary = is_graph or PLAIN_TYPES.issuperset(map(type, (x, weight, bias)))
     if not are_ordinary or not _fits(implementation, x, weight, bias, geometry):
         return None
     return resize_conv2d(x, weight, bias, geometry, implementation)

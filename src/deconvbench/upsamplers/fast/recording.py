@@ -20,7 +20,7 @@ from deconvbench.upsamplers.fast.dtypes import is_half_precision
 _RECORDABLE = frozenset({"plain", "transposed", "subpixel"})
 # its modes count operations and keep none
 _COUNTERS = "torch.utils.flop_counter"
-_PLAIN_TYPES = frozenset({Tensor, nn.Parameter, type(None)})
+PLAIN_TYPES = frozenset({Tensor, nn.Parameter, type(None)})
 # of tensors, subclasses of theirs and parameters
 _OWN_FUNCTIONS = frozenset(
     {Tensor.__torch_function__.__func__, nn.Parameter.__torch_function__}  # type: ignore[attr-defined] # a class method
@@ -51,7 +51,7 @@ def choose_recorded(implementation: str, *operands: Any) -> str | None:
         half precision (see `dtypes`), and else the transposed one, a single operation.
     """
     if not (torch.compiler.is_compiling() or torch.compiler.is_exporting()):
-        are_plain = _PLAIN_TYPES.issuperset(map(type, operands)) or all(map(_is_ordinary, operands))
+        are_plain = PLAIN_TYPES.issuperset(map(type, operands)) or all(map(_is_ordinary, operands))
         if is_traced() or (not are_plain and any(map(is_symbol, operands))):
             return "plain"
         if not (_is_transformed() or _has_modes()):
