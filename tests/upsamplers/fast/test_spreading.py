@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from deconvbench.upsamplers.fast import ResizeConv2d, forms
+from deconvbench.upsamplers.fast.preparation import Geometry
 from tests.upsamplers.fast.plain_form import FORMS, Layer, draw, over
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "fast_layers.md"
@@ -48,7 +49,7 @@ def test_spoilt_pixels_are_as_many_as_documented(
     assert {count_spoilt(layer, *place, value) for place in places} == {plain}
     # on accelerators it is not
     monkeypatch.setattr(forms, "has_finite_sum", lambda _: True)
-    monkeypatch.setattr(forms, "_has_native", lambda *_: False)
+    monkeypatch.setattr(Geometry, "find_native", lambda *_: None)
     assert {count_spoilt(layer, *place, value) for place in places} == {read_spread(layer)}
 
 

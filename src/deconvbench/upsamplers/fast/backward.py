@@ -84,16 +84,20 @@ def _run_native_backward(
     x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, needs: Sequence[bool]
 ) -> tuple[Tensor | None, Tensor | None] | None:
     """Gradients to input and weight; None where they cannot be had so, or are not finite."""
-    library = find_library()
+    library, plan = find_library(), geometry.find_native(x, weight)
     is_recorded = is_watched() or choose_recorded(NATIVE, x, weight, gradient) is not None
-    if library is None or is_recorded or not fits_native_backward(library, x, weight, gradient):
+    if library is None or plan is None or is_recorded:
+        return None
+    if not fits_native_backward(library, plan, x, weight, gradient, geometry.groups):
         return None
     found = run_native_backward(
         library,
+        plan,
         x,
         weight,
         gradient,
         pads_zeros=geometry.pads_zeros,
+        groups=geometry.groups,
         needs_input=needs[0],
         needs_weight=needs[1],
     )

@@ -19,7 +19,6 @@ from deconvbench.upsamplers.fast.memory import Products, has_finite_sum, identif
 from deconvbench.upsamplers.fast.minimal import run_minimal
 from deconvbench.upsamplers.fast.native.form import (
     fits_native,
-    has_native,
     is_watched,
     run_native,
     take_library,
@@ -94,8 +93,7 @@ def find_fastest(
             is_prepared=is_prepared,
             is_training=records_gradient(x, weight) if is_training is None else is_training,
             library=identify_library(x),
-            is_native=_has_native(x, weight, geometry)
-            and fits_native(x, weight.shape[0], is_prepared=is_prepared),
+            is_native=_fits_native(x, weight, geometry, is_prepared=is_prepared),
         )
     )
     return "tiled" if chosen == NATIVE and is_watched() else chosen
@@ -124,7 +122,14 @@ def specify(implementation: str, x: Tensor, weight: Tensor, geometry: Geometry) 
 
 
 def _has_native(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
-    return has_native(x, weight, scale_factor=geometry.scale_factor, groups=geometry.groups)
+    return geometry.find_native(x, weight) is not None
+
+
+def _fits_native(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: bool) -> bool:
+    plan = geometry.find_native(x, weight)
+    return plan is not None and fits_native(
+        plan, x, weight.shape[0], is_prepared=is_prepared, groups=geometry.groups
+    )
 
 
 def run(
@@ -282,7 +287,18 @@ def _run_form(
 ) -> Tensor:
     y: Tensor | None
     if implementation == NATIVE:
-        y = run_native(take_library(), x, weight, prepared, bias, pads_zeros=geometry.pads_zeros)
+        plan = geometry.find_native(x, weight)
+        assert plan is not None  # otherwise it is not chosen
+        y = run_native(
+            take_library(),
+            plan,
+            x,
+            weight,
+            prepared,
+            bias,
+            pads_zeros=geometry.pads_zeros,
+            groups=geometry.groups,
+        )
     elif implementation in PRODUCT_FORMS:
         y = _run_products(x, weight, prepared, bias, implementation, geometry)
     else:

@@ -10,7 +10,8 @@ from torch.nn import functional
 from deconvbench.upsamplers.fast.choice import NATIVE
 from deconvbench.upsamplers.fast.dtypes import widen
 from deconvbench.upsamplers.fast.minimal import prepare_minimal
-from deconvbench.upsamplers.fast.native.form import prepare_native, take_library
+from deconvbench.upsamplers.fast.native.form import find_native, prepare_native, take_library
+from deconvbench.upsamplers.fast.native.plans import Plan
 from deconvbench.upsamplers.fast.tiled import prepare_tiled
 from deconvbench.upsamplers.fast.weights import (
     count_padding,
@@ -56,6 +57,18 @@ class Geometry:
         """Whether beyond the border there are zeros."""
         return self.padding_mode == "zeros"
 
+    def find_native(self, x: Tensor | None, weight: Tensor) -> Plan | None:
+        """Find how the compiled form computes the layer, if it is there and has it.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, C_in, H, W), or None
+            The input; None: any that it takes.
+        weight : Tensor, shape (C_out, C_in/groups, k, k)
+            Of the convolution.
+        """
+        return find_native(x, weight, scale_factor=self.scale_factor, padding=self.padding, groups=self.groups)
+
 
 def prepare(implementation: str, weight: Tensor, geometry: Geometry, dtype: torch.dtype) -> Tensor:
     """Transform the weight of the convolution into that of a form.
@@ -79,7 +92,9 @@ def prepare(implementation: str, weight: Tensor, geometry: Geometry, dtype: torc
     if implementation == "plain":
         return weight.to(dtype)
     if implementation == NATIVE:
-        return prepare_native(take_library(), weight)
+        plan = geometry.find_native(None, weight)
+        assert plan is not None  # otherwise it is not asked for
+        return prepare_native(take_library(), plan, weight, geometry.groups)
     return _PREPARATIONS[implementation](widen(weight), geometry).to(dtype)
 
 

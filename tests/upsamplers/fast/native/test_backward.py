@@ -15,6 +15,7 @@ from deconvbench.upsamplers.fast import ResizeConv2d
 from deconvbench.upsamplers.fast import backward as all_forms
 from deconvbench.upsamplers.fast.native import Library, backward
 from deconvbench.upsamplers.fast.native.backward import fits_native_backward, run_native_backward
+from deconvbench.upsamplers.fast.native.plans import Plan, find_plan
 from tests.upsamplers.fast.plain_form import draw, measure_error, over_layouts
 
 pytestmark = pytest.mark.usefixtures("native")
@@ -29,6 +30,13 @@ def draw_all(batch: int, channels: tuple[int, int], size: tuple[int, int], layou
     weight = draw(channels[1], channels[0], 3, 3, dtype=torch.float32)
     gradient = draw(batch, channels[1], 2 * height, 2 * width, dtype=torch.float32)
     return [x.contiguous(memory_format=layout), weight, gradient.contiguous(memory_format=layout)]
+
+
+def find_nearest(library: Library) -> Plan:
+    """Upsampling by two and convolution 3."""
+    found = find_plan(library, kernel_size=3, scale_factor=2, padding=1, is_resize=True)
+    assert found is not None
+    return found
 
 
 def differentiate_plainly(x: Tensor, weight: Tensor, gradient: Tensor, *, pads_zeros: bool) -> list[Tensor]:
@@ -65,7 +73,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 def test_gradients_are_those_of_the_plain_form(native: Library, pads_zeros: bool, layout: Any) -> None:
     for batch, channels, size in ((1, (1, 1), (1, 1)), (2, (64, 32), (16, 16)), (3, (17, 70), (5, 9))):
         tensors = draw_all(batch, channels, size, layout)
-        found = run_native_backward(native, *tensors, pads_zeros=pads_zeros)
+        found = run_native_backward(native, find_nearest(native), *tensors, pads_zeros=pads_zeros)
         assert_exact(found, differentiate_plainly(*tensors, pads_zeros=pads_zeros))
 
 
@@ -96,7 +104,7 @@ def test_any_size_in_any_bands_on_any_number_of_threads(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(backward, "_BAND_TILES", tiles)
             backward._choose_rows.cache_clear()
-            found = run_native_backward(native, *tensors, pads_zeros=pads_zeros)
+            found = run_native_backward(native, find_nearest(native), *tensors, pads_zeros=pads_zeros)
     finally:
         backward._choose_rows.cache_clear()
         torch.set_num_threads(1)
@@ -110,7 +118,7 @@ def test_the_number_of_threads_does_not_change_a_bit(native: Library) -> None:
         torch.set_num_threads(threads)
         try:
             # the same bands, whatever fits beside more threads
-            found.append(run_native_backward(native, *tensors, pads_zeros=True))
+            found.append(run_native_backward(native, find_nearest(native), *tensors, pads_zeros=True))
         finally:
             torch.set_num_threads(1)
     for other in found[1:]:
@@ -120,8 +128,10 @@ def test_the_number_of_threads_does_not_change_a_bit(native: Library) -> None:
 @pytest.mark.parametrize("wanted", list(itertools.product((True, False), repeat=2)))
 def test_only_what_is_wanted_is_found(native: Library, wanted: tuple[bool, bool]) -> None:
     tensors = draw_all(1, (20, 33), (6, 7), torch.contiguous_format)
-    whole = run_native_backward(native, *tensors, pads_zeros=True)
-    some = run_native_backward(native, *tensors, pads_zeros=True, needs_input=wanted[0], needs_weight=wanted[1])
+    whole = run_native_backward(native, find_nearest(native), *tensors, pads_zeros=True)
+    some = run_native_backward(
+        native, find_nearest(native), *tensors, pads_zeros=True, needs_input=wanted[0], needs_weight=wanted[1]
+    )
     for is_wanted, one, other in zip(wanted, some, whole, strict=True):
         if is_wanted:
             assert one is not None
@@ -143,7 +153,7 @@ def test_only_what_is_wanted_is_found(native: Library, wanted: tuple[bool, bool]
 def test_any_strides(native: Library, change: Callable[[Tensor], Tensor]) -> None:
     x, weight, gradient = draw_all(1, (20, 33), (6, 8), torch.contiguous_format)
     tensors = change(x), weight, change(gradient)
-    found = run_native_backward(native, *tensors, pads_zeros=False)
+    found = run_native_backward(native, find_nearest(native), *tensors, pads_zeros=False)
     assert_exact(found, differentiate_plainly(*tensors, pads_zeros=False))
 
 
@@ -151,7 +161,8 @@ def test_a_weight_with_channels_last(native: Library) -> None:
     x, weight, gradient = draw_all(1, (20, 33), (6, 8), torch.channels_last)
     tensors = x, weight.to(memory_format=torch.channels_last), gradient
     assert_exact(
-        run_native_backward(native, *tensors, pads_zeros=True), differentiate_plainly(*tensors, pads_zeros=True)
+        run_native_backward(native, find_nearest(native), *tensors, pads_zeros=True),
+        differentiate_plainly(*tensors, pads_zeros=True),
     )
 
 
@@ -170,7 +181,7 @@ def test_nothing_is_written_beside_the_given_places(
     monkeypatch.setattr(backward, "allocate", allocate)
     for channels, size in (((1, 1), (1, 1)), ((19, 40), (7, 5)), ((16, 32), (16, 16)), ((70, 9), (40, 9))):
         tensors = draw_all(2, channels, size, layout)
-        found = run_native_backward(native, *tensors, pads_zeros=False)
+        found = run_native_backward(native, find_nearest(native), *tensors, pads_zeros=False)
         assert_exact(found, differentiate_plainly(*tensors, pads_zeros=False))
     assert len(made) >= 4 * 3
     for memory in made:
@@ -242,8 +253,8 @@ def test_what_is_not_finite_spoils_no_more_than_in_the_plain_form(value: float, 
 def test_it_is_refused_where_it_would_hold_more_than_the_plain_form(native: Library) -> None:
     x, weight, gradient = draw_all(1, (256, 128), (2, 2), torch.contiguous_format)
     with torch.no_grad():
-        assert not fits_native_backward(native, x, weight, gradient)
+        assert not fits_native_backward(native, find_nearest(native), x, weight, gradient)
         x, weight, gradient = draw_all(1, (64, 32), (32, 32), torch.contiguous_format)
-        assert fits_native_backward(native, x, weight, gradient)
-        assert not fits_native_backward(native, x, weight, gradient.double())
-    assert not fits_native_backward(native, x, weight, gradient)
+        assert fits_native_backward(native, find_nearest(native), x, weight, gradient)
+        assert not fits_native_backward(native, find_nearest(native), x, weight, gradient.double())
+    assert not fits_native_backward(native, find_nearest(native), x, weight, gradient)

@@ -36,7 +36,7 @@ def test_what_was_built_is_found_from_then_on(compiler: str, cache: Path) -> Non
     assert layer.choose(x) == NATIVE
     assert build.path == locate_library()
     assert list_files(cache) == [build.path.with_suffix(".sha256").name, build.path.name]
-    assert build.error < 1e-6
+    assert build.error < 2e-6
     found = find_library()
     assert found is not None
     assert found.is_threaded == build.is_threaded
@@ -92,7 +92,7 @@ def test_a_compiler_that_does_not_know_the_processor(
     write_compiler(tmp_path, script, monkeypatch)
     build = build_native()
     assert "native" not in build.command
-    assert build.error < 1e-6
+    assert build.error < 2e-6
 
 
 def test_no_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,10 +153,10 @@ def test_a_folder_that_cannot_be_written(cache: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "right", "wrong"),
     [
-        ("tiled.c", "r[i][1] = b - g", "r[i][1] = b + g"),
-        ("backward.c", "to[4] = y3 - y1", "to[4] = y3 + y1"),
-        ("backward.c", "to[1] = b - e - d", "to[1] = b - e + d"),
-        ("backward.c", "to[2] = half + (e - g)", "to[2] = half + (e + g)"),
+        ("axes.h", "= p[at_sum] - p[at_difference]", "= p[at_sum] + p[at_difference]"),
+        ("axes.h", "p[n++] = first - second", "p[n++] = second - first"),
+        ("backward.c", "kinds[AFTER] - kinds[DIFFERENCE]", "kinds[AFTER] + kinds[DIFFERENCE]"),
+        ("axes.h", "sum + difference, sum - difference", "sum + difference, sum + difference"),
     ],
     ids=["forward", "backward", "to the input", "to the weight"],
 )

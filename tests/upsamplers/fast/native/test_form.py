@@ -220,7 +220,6 @@ def test_it_is_chosen_where_it_is_there_and_pays() -> None:
     ("options", "shape", "dtype"),
     [
         pytest.param({"dtype": torch.float64}, (1, 8, 4, 4), torch.float64, id="dtype"),
-        pytest.param({"groups": 2}, (1, 8, 4, 4), torch.float32, id="groups"),
         pytest.param({"device": "meta"}, (1, 8, 4, 4), torch.float32, id="device"),
         pytest.param({}, (0, 8, 4, 4), torch.float32, id="no data"),
     ],

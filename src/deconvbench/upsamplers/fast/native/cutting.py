@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
+from deconvbench.upsamplers.fast.native.plans import Plan
+
 # tiles of a band: more load the weights less often, fewer stay in the cache; between these it makes no difference
 _BAND_TILES = (64, 32, 16)
 # of output channels whose weights are transformed together, where they are not kept
 _LIVE_BLOCKS = (2, 1)
-# vector operations per input channel: 25 products of a tile with a block, combining a tile, loading the weights of
-# a block once, and transforming them
-_MULTIPLY, _COMBINE, _LOAD, _TRANSFORM = 50, 8, 50, 290
+# vector operations per input channel: a product of a tile with a block, combining a tile, loading the weights of
+# a block for a product once, and transforming them
+_MULTIPLY, _COMBINE, _LOAD, _TRANSFORM = 2.0, 8.0, 2.0, 11.6
 
 
 class Sizes(Protocol):
@@ -18,10 +20,10 @@ class Sizes(Protocol):
 
     block_channels: int
 
-    def count_block_values(self, in_channels: int) -> int:
+    def count_block_values(self, plan: int, in_channels: int) -> int:
         """Values of a block's transformed weight."""
 
-    def count_band_values(self, in_channels: int, width: int, rows: int) -> int:
+    def count_band_values(self, plan: int, in_channels: int, width: int, rows: int) -> int:
         """Values that a worker holds for a band."""
 
 
@@ -54,6 +56,7 @@ class Cut:
 @lru_cache(maxsize=1024)
 def cut_work(
     sizes: Sizes,
+    plan: Plan,
     *,
     batch: int,
     in_channels: int,
@@ -70,6 +73,8 @@ def cut_work(
     ----------
     sizes : Sizes
         Of the library.
+    plan : Plan
+        Of the layer.
     batch, in_channels, out_channels, height, width : int
         Of input and layer.
     threads : int
@@ -81,7 +86,7 @@ def cut_work(
     """
     rows, row_tiles = batch * ((height + 1) // 2), (width + 1) // 2
     blocks = -(-out_channels // sizes.block_channels)
-    best: tuple[tuple[bool, int, int], Cut] | None = None
+    best: tuple[tuple[bool, float, int], Cut] | None = None
     for splits in range(1, min(threads, blocks) + 1):
         own_blocks = -(-blocks // splits)
         made_blocks = {own_blocks} if is_prepared else {min(own_blocks, some) for some in _LIVE_BLOCKS}
@@ -90,13 +95,13 @@ def cut_work(
             for band_rows in {min(max(tiles // row_tiles, 1), own_rows) for tiles in _BAND_TILES}:
                 bands = -(-own_rows // band_rows)
                 for some in made_blocks:
-                    values = sizes.count_band_values(in_channels, width, band_rows)
-                    values += 0 if is_prepared else some * sizes.count_block_values(in_channels)
+                    values = sizes.count_band_values(plan.index, in_channels, width, band_rows)
+                    values += 0 if is_prepared else some * sizes.count_block_values(plan.index, in_channels)
                     total = splits * groups * values
                     # one band is combined once for all blocks
                     passes = 1 if bands == 1 else -(-own_blocks // some)
-                    per_block = _MULTIPLY * own_rows * row_tiles + _LOAD * bands
-                    per_block += 0 if is_prepared else _TRANSFORM
+                    per_block = plan.products * (_MULTIPLY * own_rows * row_tiles + _LOAD * bands)
+                    per_block += 0 if is_prepared else _TRANSFORM * plan.products
                     cost = own_blocks * per_block + passes * _COMBINE * own_rows * row_tiles
                     fits = total <= room_values
                     rank = (not fits, cost if fits else total, total)

@@ -10,30 +10,46 @@ from torch import Tensor, nn
 from deconvbench.upsamplers.fast.memory import estimate_plain_peak, is_channels_last
 from deconvbench.upsamplers.fast.native.cutting import Cut, cut_work
 from deconvbench.upsamplers.fast.native.library import Job, Library, Pieces, Weights, find_library
+from deconvbench.upsamplers.fast.native.plans import Plan, find_plan
 
-_KERNEL_SIZE, _SCALE_FACTOR = 3, 2
 # of the plain form's memory: its estimate is rather too low, by a few per cent, and 10 % more are allowed
 _MEMORY_LIMIT = 1.08
 
 
-def has_native(x: Tensor, weight: Tensor, *, scale_factor: int, groups: int) -> bool:
-    """Say whether the compiled form is there and has this layer.
+def find_native(
+    x: Tensor | None, weight: Tensor, *, scale_factor: int, padding: int, groups: int = 1, is_resize: bool = True
+) -> Plan | None:
+    """Say how the compiled form computes a layer, if it is there and has it.
 
     Parameters
     ----------
-    x : Tensor, shape (N, C_in, H, W)
-        The input.
-    weight : Tensor, shape (C_out, C_in, k, k)
-        Of the convolution.
+    x : Tensor, shape (N, C_in, H, W), or None
+        The input; None: any that it takes.
+    weight : Tensor, shape (C_out, C_in/groups, k, k), or (C_in, C_out/groups, k, k) of a transposed convolution
+        Of the layer.
     scale_factor, groups : int
         Of the layer.
+    padding : int
+        Upsampled pixels before the first, or what a transposed convolution takes off its output.
+    is_resize : bool
+        Whether it is upsampling and convolution.
+
+    Returns
+    -------
+    Plan or None
     """
-    return (
-        x.dtype == weight.dtype == torch.float32
-        and (*weight.shape[1:], scale_factor, groups) == (x.shape[1], _KERNEL_SIZE, _KERNEL_SIZE, _SCALE_FACTOR, 1)
-        and all(is_plain(tensor) for tensor in (x, weight))
-        and x.numel() * weight.numel() > 0
-        and find_library() is not None
+    tensors = (weight,) if x is None else (x, weight)
+    if weight.shape[2] != weight.shape[3] or not all(
+        tensor.dtype == torch.float32 and is_plain(tensor) and tensor.numel() for tensor in tensors
+    ):
+        return None
+    if x is not None and x.shape[1] != (weight.shape[1] * groups if is_resize else weight.shape[0]):
+        return None
+    library = find_library()
+    if library is None:
+        return None
+    return find_plan(
+        library, kernel_size=weight.shape[2], scale_factor=scale_factor, padding=padding, is_resize=is_resize
     )
 
 
@@ -67,31 +83,40 @@ def is_watched() -> bool:
     return torch._C._len_torch_dispatch_stack() > 0
 
 
-def fits_native(x: Tensor, out_channels: int, *, is_prepared: bool) -> bool:
-    """Say whether the compiled form holds no more than the plain one.
+def fits_native(plan: Plan, x: Tensor, out_channels: int, *, is_prepared: bool, groups: int = 1) -> bool:
+    """Say whether the compiled form holds no more than torch's own operations.
 
     Parameters
     ----------
+    plan : Plan
+        From `find_native`.
     x : Tensor, shape (N, C_in, H, W)
         The input.
-    out_channels : int
+    out_channels, groups : int
         Of the layer.
     is_prepared : bool
         Whether the transformed weight is at hand.
     """
     library = find_library()
-    return library is not None and _cut(library, x, out_channels, is_prepared=is_prepared).fits
+    return library is not None and _cut(library, plan, x, out_channels, groups, is_prepared=is_prepared).fits
 
 
-def _cut(library: Library, x: Tensor, out_channels: int, *, is_prepared: bool) -> Cut:
+def _cut(library: Library, plan: Plan, x: Tensor, out_channels: int, groups: int, *, is_prepared: bool) -> Cut:
+    """Cut the work of each group."""
     batch, in_channels, height, width = x.shape
-    plain = estimate_plain_peak(x, out_channels, _KERNEL_SIZE, _SCALE_FACTOR) // x.element_size()
-    output = batch * _SCALE_FACTOR**2 * height * width * out_channels
+    output = batch * plan.scale_factor**2 * height * width * out_channels
+    if plan.is_resize:
+        plain = estimate_plain_peak(x, out_channels, plan.kernel_size, plan.scale_factor) // x.element_size()
+    else:
+        # the library re-orders an output with the channels first
+        weights = plan.kernel_size**2 * in_channels * out_channels // groups
+        plain = output * (1 if is_channels_last(x) else 2) + weights
     return cut_work(
         library,
+        plan,
         batch=batch,
-        in_channels=in_channels,
-        out_channels=out_channels,
+        in_channels=in_channels // groups,
+        out_channels=out_channels // groups,
         height=height,
         width=width,
         threads=torch.get_num_threads() if library.is_threaded else 1,
@@ -100,25 +125,32 @@ def _cut(library: Library, x: Tensor, out_channels: int, *, is_prepared: bool) -
     )
 
 
-def prepare_native(library: Library, weight: Tensor) -> Tensor:
-    """Weights of the 5×5 products, as the compiled form takes them.
+def prepare_native(library: Library, plan: Plan, weight: Tensor, groups: int = 1) -> Tensor:
+    """Weights of the products of a tile, as the compiled form takes them.
 
     Parameters
     ----------
     library : Library
         From `find_library`.
-    weight : Tensor, shape (C_out, C_in, 3, 3), float32
-        Of the convolution.
+    plan : Plan
+        From `find_native`.
+    weight : Tensor, shape (C_out, C_in/groups, k, k), or (C_in, C_out/groups, k, k), float32
+        Of the layer.
+    groups : int
+        Of the layer.
 
     Returns
     -------
-    Tensor, one-dimensional, float32
+    Tensor, shape (groups, …), float32
     """
-    out_channels, in_channels = weight.shape[:2]
+    parts = weight.chunk(groups)
+    out_channels, in_channels = plan.get_channels(parts[0].shape)
     blocks = -(-out_channels // library.block_channels)
-    packed = allocate(blocks * library.count_block_values(in_channels))
-    weight, weights = describe_weight(weight)
-    library.pack(weights, packed.data_ptr())
+    packed = allocate(groups, blocks * library.count_block_values(plan.index, in_channels))
+    for part, to in zip(parts, packed.unbind(), strict=True):
+        kept, weights = describe_weight(plan, part)
+        library.pack(plan.index, weights, to.data_ptr())
+        del kept
     return packed
 
 
@@ -135,12 +167,14 @@ def allocate(*shape: int, layout: torch.memory_format = torch.contiguous_format)
     return torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=layout)
 
 
-def describe_weight(weight: Tensor) -> tuple[Tensor, Weights]:
+def describe_weight(plan: Plan, weight: Tensor) -> tuple[Tensor, Weights]:
     """Tell where a weight's values are.
 
     Parameters
     ----------
-    weight : Tensor, shape (C_out, C_in, 3, 3), float32
+    plan : Plan
+        Of the layer.
+    weight : Tensor, shape (C_out, C_in, k, k), or (C_in, C_out, k, k) of a transposed convolution, float32
         In any strides.
 
     Returns
@@ -150,59 +184,84 @@ def describe_weight(weight: Tensor) -> tuple[Tensor, Weights]:
     weights : Weights
         As the library takes it.
     """
-    stride_out, stride_in, stride_row, stride_tap = weight.stride()
-    has_taps_inside = (stride_in, stride_row, stride_tap) == (9, 3, 1)
-    has_channels_inside = (stride_in, stride_row) == (1, 3 * stride_tap) and stride_tap > 1
-    if not has_taps_inside and not has_channels_inside:
+    size, strides = plan.kernel_size, weight.stride()
+    is_even = strides[2] == size * strides[3] or size == 1
+    if not is_even or 1 not in {strides[0], strides[1], strides[3]}:
         weight = weight.contiguous()
-        stride_out, stride_in, _, stride_tap = 9 * weight.shape[1], 9, 3, 1
-    out_channels, in_channels = weight.shape[:2]
-    return weight, Weights(weight.data_ptr(), out_channels, in_channels, stride_out, stride_in, stride_tap)
+        strides = weight.stride()
+    out_channels, in_channels = plan.get_channels(weight.shape)
+    outwards, inwards = (0, 1) if plan.is_resize else (1, 0)
+    # side by side are taps, or input channels, or else output channels
+    return weight, Weights(
+        weight.data_ptr(), out_channels, in_channels, strides[outwards], strides[inwards], strides[3]
+    )
 
 
 def run_native(
-    library: Library, x: Tensor, weight: Tensor, packed: Tensor | None, bias: Tensor | None, *, pads_zeros: bool
+    library: Library,
+    plan: Plan,
+    x: Tensor,
+    weight: Tensor,
+    packed: Tensor | None,
+    bias: Tensor | None,
+    *,
+    pads_zeros: bool = True,
+    groups: int = 1,
+    size: tuple[int, int] | None = None,
 ) -> Tensor:
-    """Upsample by two and convolve.
+    """Upsample and convolve, or convolve transposed.
 
     Parameters
     ----------
     library : Library
         From `find_library`.
+    plan : Plan
+        From `find_native`.
     x : Tensor, shape (N, C_in, H, W), float32
         Any H, W ≥ 1 and any strides.
-    weight : Tensor, shape (C_out, C_in, 3, 3), float32
-        Of the convolution.
+    weight : Tensor, shape (C_out, C_in/groups, k, k), or (C_in, C_out/groups, k, k), float32
+        Of the layer.
     packed : Tensor or None
         From `prepare_native`, if it is at hand.
     bias : Tensor, shape (C_out,), or None
         Added to every pixel.
     pads_zeros : bool
         Zeros beyond the border; otherwise the outermost pixels are repeated.
+    groups : int
+        Of the layer.
+    size : (int, int), optional
+        Of the output, at most sH and sW, which are the default.
 
     Returns
     -------
-    Tensor, shape (N, C_out, 2H, 2W)
+    Tensor, shape (N, C_out, sH, sW) or of that size
         With the channels last in memory where input or weight have them so.
     """
-    out_channels = weight.shape[0]
-    cut = _cut(library, x, out_channels, is_prepared=packed is not None)
+    parts = weight.chunk(groups)
+    out_channels = groups * plan.get_channels(parts[0].shape)[0]
+    height, width = size or tuple(plan.scale_factor * side for side in x.shape[2:])
+    cut = _cut(library, plan, x, out_channels, groups, is_prepared=packed is not None)
     layout = torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
-    y = allocate(x.shape[0], out_channels, 2 * x.shape[2], 2 * x.shape[3], layout=layout)
+    y = allocate(x.shape[0], out_channels, height, width, layout=layout)
     scratch = allocate(cut.splits * cut.groups * cut.values)
     # as torch would have it, or else its error: what is called below believes everything
     bias = None if bias is None else bias.to(x).expand(out_channels).contiguous()
-    weight, weights = describe_weight(weight)
-    library.run(
-        Job(
-            *(x.data_ptr(), None if bias is None else bias.data_ptr(), y.data_ptr()),
-            *(*x.shape, *x.stride(), out_channels, *y.stride()),
-            not pads_zeros,
-        ),
-        weights,
-        None if packed is None else packed.data_ptr(),
-        Pieces(cut.splits, cut.groups, cut.rows, cut.blocks, cut.values),
-        torch.get_num_threads(),
-        scratch.data_ptr(),
-    )
+    for group, part in enumerate(parts):
+        pixels, output = x.chunk(groups, 1)[group], y.chunk(groups, 1)[group]
+        own_bias = None if bias is None else bias.chunk(groups)[group].data_ptr()
+        kept, weights = describe_weight(plan, part)
+        library.run(
+            plan.index,
+            Job(
+                *(pixels.data_ptr(), own_bias, output.data_ptr()),
+                *(*pixels.shape, *x.stride(), *output.shape[1:], *y.stride()),
+                not pads_zeros,
+            ),
+            weights,
+            None if packed is None else packed[group].data_ptr(),
+            Pieces(cut.splits, cut.groups, cut.rows, cut.blocks, cut.values),
+            torch.get_num_threads(),
+            scratch.data_ptr(),
+        )
+        del kept
     return y

@@ -20,8 +20,12 @@ _LOGGER = logging.getLogger(__name__)
 
 # the one that a compiler is given, and all that it includes
 SOURCE = Path(__file__).with_name("library.c")
-PARTS = tuple(SOURCE.with_name(name) for name in ("tiled.c", "backward.c", "tiles.h", "products.h", "vectors.h"))
+PARTS = tuple(
+    SOURCE.with_name(name)
+    for name in ("tiled.c", "backward.c", "plans.h", "tiles.h", "products.h", "axes.h", "vectors.h")
+)
 SWITCH = "DECONVBENCH_NATIVE"
+_PLAN_FACTS = 5
 _CPU_FACTS = ("model name", "flags", "Features", "CPU part")
 
 
@@ -31,7 +35,7 @@ class Job(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("x", "bias", "y")),
         *((name, ctypes.c_int64) for name in ("n", "c_in", "h", "w", "xn", "xc", "xh", "xw")),
-        *((name, ctypes.c_int64) for name in ("c_out", "yn", "yc", "yh", "yw")),
+        *((name, ctypes.c_int64) for name in ("c_out", "oh", "ow", "yn", "yc", "yh", "yw")),
         ("replicates", ctypes.c_int),
     )
 
@@ -52,6 +56,7 @@ class Gradients(ctypes.Structure):
         ("x", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("xn", "xc", "xh", "xw")),
         ("w", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("wo", "wi")),
     )
 
 
@@ -80,68 +85,96 @@ class Library:
     def __init__(self, path: Path) -> None:
         self.path = path
         functions = ctypes.CDLL(str(path))
-        self._block_values = _declare(functions.deconvbench_block_values, ctypes.c_int64, ctypes.c_int64)
-        self._band_values = _declare(functions.deconvbench_band_values, ctypes.c_int64, *[ctypes.c_int64] * 3)
-        self._pack = _declare(functions.deconvbench_pack, None, ctypes.POINTER(Weights), ctypes.c_void_p)
+        number, structure = ctypes.c_int64, ctypes.POINTER
+        self._describe_plan = _declare(functions.deconvbench_describe_plan, None, number, structure(number))
+        self._block_values = _declare(functions.deconvbench_block_values, number, number, number)
+        self._band_values = _declare(functions.deconvbench_band_values, number, *[number] * 4)
+        self._pack = _declare(functions.deconvbench_pack, None, number, structure(Weights), ctypes.c_void_p)
         self._run = _declare(
             functions.deconvbench_run,
             None,
-            *(ctypes.POINTER(Job), ctypes.POINTER(Weights), ctypes.c_void_p),
-            *(ctypes.POINTER(Pieces), ctypes.c_int, ctypes.c_void_p),
+            *(number, structure(Job), structure(Weights), ctypes.c_void_p),
+            *(structure(Pieces), ctypes.c_int, ctypes.c_void_p),
         )
-        self._backward_values = _declare(
-            functions.deconvbench_backward_values, ctypes.c_int64, *[ctypes.c_int64] * 7
-        )
+        self._backward_values = _declare(functions.deconvbench_backward_values, number, *[number] * 8)
         self._backward = _declare(
             functions.deconvbench_backward,
             None,
-            *(ctypes.POINTER(Job), ctypes.POINTER(Gradients), ctypes.POINTER(Weights), ctypes.c_void_p),
-            *(ctypes.c_int64, ctypes.c_int, ctypes.c_void_p),
+            *(number, structure(Job), structure(Gradients), structure(Weights), ctypes.c_void_p),
+            *(number, ctypes.c_int, ctypes.c_void_p),
         )
+        self.plan_count: int = _declare(functions.deconvbench_plan_count, number)()
         self.block_channels: int = _declare(functions.deconvbench_block_channels, ctypes.c_int64)()
         self.is_threaded = bool(_declare(functions.deconvbench_is_threaded, ctypes.c_int64)())
 
-    def count_block_values(self, in_channels: int) -> int:
+    def describe_plan(self, plan: int) -> tuple[int, ...]:
+        """Kernel size, scale, padding, whether it is upsampling and convolution, and the products of a tile.
+
+        Parameters
+        ----------
+        plan : int
+            Less than `plan_count`.
+        """
+        found = (ctypes.c_int64 * _PLAN_FACTS)()
+        self._describe_plan(plan, found)
+        return tuple(found)
+
+    def count_block_values(self, plan: int, in_channels: int) -> int:
         """Values of the transformed weight of `block_channels` output channels.
 
         Parameters
         ----------
+        plan : int
+            Its number in the list.
         in_channels : int
             Channels of the input.
         """
-        return int(self._block_values(in_channels))
+        return int(self._block_values(plan, in_channels))
 
-    def count_band_values(self, in_channels: int, width: int, rows: int) -> int:
+    def count_band_values(self, plan: int, in_channels: int, width: int, rows: int) -> int:
         """Values that a worker holds for a band.
 
         Parameters
         ----------
+        plan : int
+            Its number in the list.
         in_channels, width : int
             Of the input.
         rows : int
             Of tiles, in the band.
         """
-        return int(self._band_values(in_channels, width, rows))
+        return int(self._band_values(plan, in_channels, width, rows))
 
-    def pack(self, weights: Weights, packed: int) -> None:
+    def pack(self, plan: int, weights: Weights, packed: int) -> None:
         """Transform a whole weight.
 
         Parameters
         ----------
+        plan : int
+            Its number in the list.
         weights : Weights
             The weight.
         packed : int
             Where it goes.
         """
-        self._pack(ctypes.byref(weights), packed)
+        self._pack(plan, ctypes.byref(weights), packed)
 
     def run(
-        self, job: Job, weights: Weights, packed: int | None, pieces: Pieces, threads: int, scratch: int
+        self,
+        plan: int,
+        job: Job,
+        weights: Weights,
+        packed: int | None,
+        pieces: Pieces,
+        threads: int,
+        scratch: int,
     ) -> None:
         """Upsample and convolve.
 
         Parameters
         ----------
+        plan : int
+            Its number in the list.
         job : Job
             What to do.
         weights : Weights
@@ -155,10 +188,14 @@ class Library:
         scratch : int
             Memory for all workers.
         """
-        self._run(ctypes.byref(job), ctypes.byref(weights), packed, ctypes.byref(pieces), threads, scratch)
+        self._run(
+            *(plan, ctypes.byref(job), ctypes.byref(weights), packed),
+            *(ctypes.byref(pieces), threads, scratch),
+        )
 
     def count_backward_values(
         self,
+        plan: int,
         in_channels: int,
         out_channels: int,
         width: int,
@@ -172,6 +209,8 @@ class Library:
 
         Parameters
         ----------
+        plan : int
+            Its number in the list.
         in_channels, out_channels, width : int
             Of layer and input.
         rows : int
@@ -181,11 +220,12 @@ class Library:
         needs_input, needs_weight : bool
             Which gradients are wanted.
         """
-        sizes = (in_channels, out_channels, width, rows, workers, needs_input, needs_weight)
+        sizes = (plan, in_channels, out_channels, width, rows, workers, needs_input, needs_weight)
         return int(self._backward_values(*sizes))
 
     def run_backward(
         self,
+        plan: int,
         job: Job,
         gradients: Gradients,
         turned: Weights,
@@ -198,6 +238,8 @@ class Library:
 
         Parameters
         ----------
+        plan : int
+            Its number in the list.
         job : Job
             Input, and as its output the gradient to it.
         gradients : Gradients
@@ -214,7 +256,7 @@ class Library:
             Memory for all workers.
         """
         self._backward(
-            *(ctypes.byref(job), ctypes.byref(gradients), ctypes.byref(turned), packed),
+            *(plan, ctypes.byref(job), ctypes.byref(gradients), ctypes.byref(turned), packed),
             *(rows, workers, scratch),
         )
 

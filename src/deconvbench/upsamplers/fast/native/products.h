@@ -1,69 +1,83 @@
 #pragma once
-/* The 25 products of the tiled form: their weights, and the multiplication in registers. */
+/* The products of a tile: their weights, and the multiplication in registers. */
 #include <string.h>
 
-#include "vectors.h"
+#include "axes.h"
 
 enum {
-    PRODUCTS = 25,
-    KINDS = 16,
+    KINDS = KINDS_OF_AXIS * KINDS_OF_AXIS,
     WIDTH = 2 * LANES, /* output channels of a block */
     DEPTH = 16,        /* input channels that lie together */
-    STRIP = 16,        /* input channels whose weights are transformed together */
-    SEGMENT = 8,       /* tiles whose output is transposed together */
+    STRIP = 16,        /* input channels whose weights are transformed together, of up to 3x3 taps; else half */
     PAD = 16,          /* lest strides be powers of two, which share few places in a cache */
+    MOST_GATHERED = MOST_TAPS * MOST_TAPS * STRIP / 2 * WIDTH,
 };
 
-/* ---- weights: blocks of WIDTH output channels, [25][c_in][lanes], rows of products first */
+/* ---- weights: blocks of WIDTH output channels, [products][c_in][lanes], rows of products first */
 
 struct weights {
     const float *data;
-    int64_t c_out, c_in, so, si, st; /* strides of channels and taps; of the last two one is 1 */
+    int64_t c_out, c_in, so, si, st; /* strides of channels and taps; one of them is 1 */
 };
 
 /* lanes that a block of so many output channels takes */
 INLINE int count_vectors(int64_t channels) { return channels > LANES ? 2 : 1; }
 
-static void pack_strip(const struct weights *w, int64_t block, int64_t from, float *packed)
+INLINE int64_t count_strip(int taps) { return taps > 3 ? STRIP / 2 : STRIP; }
+
+/* taps of some channels, with the output channels side by side: [di] for each input channel, [dt] for each tap */
+INLINE void gather_taps(
+    const struct weights *w, int64_t all, const float *s, int64_t count, int64_t n, int64_t lanes, float *taps,
+    int64_t *di, int64_t *dt)
 {
-    int64_t o = block * WIDTH, count = least(w->c_out - o, WIDTH), n = least(w->c_in - from, STRIP);
-    int64_t lanes = count_vectors(count) * LANES, step = w->c_in * lanes + PAD, di, dt;
-    float taps[9 * STRIP * WIDTH];
-    const float *s = w->data + o * w->so + from * w->si;
-    if (count < lanes) memset(taps, 0, sizeof taps);
-    if (w->st == 1) {
-        di = 9 * lanes, dt = lanes;
-        transpose(s, w->so, taps, lanes, count, 9 * n, 1);
+    *di = all * lanes, *dt = lanes;
+    if (w->st == 1 && w->si == all) {
+        transpose(s, w->so, taps, lanes, count, all * n, 1);
+    } else if (w->st == 1) {
+        for (int64_t i = 0; i < n; i++) transpose(s + i * w->si, w->so, taps + i * *di, lanes, count, all, 1);
+    } else if (w->si == 1) {
+        *di = lanes, *dt = n * lanes;
+        for (int64_t t = 0; t < all; t++) transpose(s + t * w->st, w->so, taps + t * *dt, lanes, count, n, 1);
     } else {
-        di = lanes, dt = STRIP * lanes;
-        for (int t = 0; t < 9; t++) transpose(s + t * w->st, w->so, taps + t * dt, lanes, count, n, 1);
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t t = 0; t < all; t++) memcpy(taps + i * *di + t * *dt, s + i * w->si + t * w->st, 4 * count);
     }
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t lane = 0; lane < lanes; lane += LANES) {
-            const float *tap = taps + i * di + lane;
-            float *d = packed + (from + i) * lanes + lane;
-            vec r[3][5];
-            UNROLL
-            for (int row = 0; row < 3; row++) {
-                vec w0 = *(vec *)(tap + 3 * row * dt), w1 = *(vec *)(tap + (3 * row + 1) * dt);
-                vec w2 = *(vec *)(tap + (3 * row + 2) * dt), half = 0.5f * (w0 + w1 + w2);
-                r[row][0] = w0, r[row][1] = half, r[row][2] = w2, r[row][3] = half - w0, r[row][4] = half - w2;
-            }
-            UNROLL
-            for (int j = 0; j < 5; j++) {
-                vec half = 0.5f * (r[0][j] + r[1][j] + r[2][j]);
-                *(vec *)(d + j * step) = r[0][j];
-                *(vec *)(d + (5 + j) * step) = half;
-                *(vec *)(d + (10 + j) * step) = r[2][j];
-                *(vec *)(d + (15 + j) * step) = half - r[0][j];
-                *(vec *)(d + (20 + j) * step) = half - r[2][j];
-            }
-        }
 }
 
-static void pack_block(const struct weights *w, int64_t block, float *packed)
+INLINE void pack_block_along(struct axis axis, const struct weights *w, int64_t block, float *packed)
 {
-    for (int64_t from = 0; from < w->c_in; from += STRIP) pack_strip(w, block, from, packed);
+    int products = count_products(axis), taps = axis.taps;
+    int64_t o = block * WIDTH, count = least(w->c_out - o, WIDTH), lanes = count_vectors(count) * LANES;
+    int64_t step = w->c_in * lanes + PAD, strip = count_strip(taps), di, dt;
+    float gathered[MOST_GATHERED];
+    if (count < lanes) memset(gathered, 0, 4 * taps * taps * strip * lanes);
+    for (int64_t from = 0; from < w->c_in; from += strip) {
+        int64_t n = least(w->c_in - from, strip);
+        const float *s = w->data + o * w->so + from * w->si;
+        gather_taps(w, taps * taps, s, count, n, lanes, gathered, &di, &dt);
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t lane = 0; lane < lanes; lane += LANES) {
+                const float *tap = gathered + i * di + lane;
+                float *d = packed + (from + i) * lanes + lane;
+                vec r[MOST_TAPS][MOST_PRODUCTS];
+                UNROLL
+                for (int row = 0; row < taps; row++) {
+                    vec some[MOST_TAPS];
+                    UNROLL
+                    for (int t = 0; t < taps; t++) some[t] = *(vec *)(tap + (taps * row + t) * dt);
+                    transform_taps(axis, some, r[row]);
+                }
+                UNROLL
+                for (int j = 0; j < products; j++) {
+                    vec some[MOST_TAPS], made[MOST_PRODUCTS];
+                    UNROLL
+                    for (int t = 0; t < taps; t++) some[t] = r[t][j];
+                    transform_taps(axis, some, made);
+                    UNROLL
+                    for (int i = 0; i < products; i++) *(vec *)(d + (products * i + j) * step) = made[i];
+                }
+            }
+    }
 }
 
 /* ---- products */
@@ -119,5 +133,3 @@ static void multiply_rows(
 #undef CASE
 }
 
-/* of the products a b e f g, which combination A B E D they take */
-static const int KIND[5] = {0, 1, 2, 3, 3};

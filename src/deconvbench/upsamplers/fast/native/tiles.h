@@ -6,7 +6,7 @@ struct job {
     const float *x, *bias;
     float *y;
     int64_t n, c_in, h, w, xn, xc, xh, xw; /* of x */
-    int64_t c_out, yn, yc, yh, yw;         /* of y */
+    int64_t c_out, oh, ow, yn, yc, yh, yw; /* of y */
     int replicates;
 };
 
