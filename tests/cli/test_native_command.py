@@ -28,7 +28,7 @@ def test_it_compiles_and_says_where(
     path = Path(told.out.splitlines()[-1])
     assert path.is_file()
     assert path.is_relative_to(cache)
-    assert "cc -O3" in told.err
+    assert "cc -O2" in told.err
     assert "it is fast" in told.err
 
 

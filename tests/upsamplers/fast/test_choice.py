@@ -90,14 +90,41 @@ MANY = replace(MIDDLING, in_channels=512, out_channels=256)
             id="groups, channels last",
         ),
         pytest.param(NATIVE_LOAD, NATIVE, id="compiled"),
-        pytest.param(replace(NATIVE_LOAD, height=3, width=3), NATIVE, id="compiled, small map"),
+        pytest.param(replace(NATIVE_LOAD, height=6, width=6), NATIVE, id="compiled, small map"),
         pytest.param(replace(NATIVE_LOAD, height=2, width=2), "plain", id="compiled, few values"),
         pytest.param(
             replace(NATIVE_LOAD, height=3, width=3, in_channels=512, is_prepared=False),
             "plain",
             id="compiled, few pixels, made",
         ),
-        pytest.param(replace(NATIVE_LOAD, height=4, width=4, is_prepared=False), NATIVE, id="compiled, made"),
+        pytest.param(replace(NATIVE_LOAD, height=4, width=4, scale_factor=3), NATIVE, id="compiled, scale 3"),
+        pytest.param(replace(NATIVE_LOAD, height=6, width=6, is_prepared=False), NATIVE, id="compiled, made"),
+        pytest.param(replace(NATIVE_LOAD, in_channels=7), "transposed", id="compiled, few input channels"),
+        pytest.param(
+            replace(NATIVE_LOAD, in_channels=64, out_channels=64, groups=4),
+            "transposed",
+            id="compiled, small groups",
+        ),
+        pytest.param(replace(NATIVE_LOAD, groups=2), NATIVE, id="compiled, large groups"),
+        pytest.param(replace(NATIVE_LOAD, out_channels=4), NATIVE, id="compiled, few output channels"),
+        pytest.param(
+            replace(NATIVE_LOAD, in_channels=128, out_channels=4),
+            "subpixel",
+            id="compiled, few output channels of many",
+        ),
+        pytest.param(
+            replace(NATIVE_LOAD, in_channels=128, out_channels=4, is_prepared=False),
+            NATIVE,
+            id="compiled, few output channels of many, made",
+        ),
+        pytest.param(replace(MIDDLING, out_channels=4), "subpixel", id="few output channels"),
+        pytest.param(replace(MIDDLING, out_channels=5), "transposed", id="output channels enough"),
+        pytest.param(
+            replace(MIDDLING, out_channels=4, is_training=True, is_prepared=False),
+            "transposed",
+            id="few output channels, training",
+        ),
+        pytest.param(replace(MANY, out_channels=64), "transposed", id="many input, some output channels"),
         pytest.param(replace(NATIVE_LOAD, is_training=True, is_prepared=False), NATIVE, id="compiled, training"),
         pytest.param(
             replace(NATIVE_LOAD, height=15, width=15, is_training=True, is_prepared=False),
@@ -106,8 +133,13 @@ MANY = replace(MIDDLING, in_channels=512, out_channels=256)
         ),
         pytest.param(
             replace(NATIVE_LOAD, height=16, width=16, is_training=True, is_prepared=False, is_channels_last=True),
-            "plain",
+            NATIVE,
             id="compiled, training, channels last",
+        ),
+        pytest.param(
+            replace(NATIVE_LOAD, in_channels=15, is_training=True, is_prepared=False, height=64, width=64),
+            "transposed",
+            id="compiled, training, few input channels",
         ),
     ],
 )

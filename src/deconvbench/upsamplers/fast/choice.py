@@ -35,7 +35,7 @@ class Workload:
     is_training : bool
         A gradient will be asked for.
     is_native : bool
-        The tiled form is there compiled, and holds no more than the plain one.
+        The layer is there compiled, and holds no more than the plain form, backward too where that is asked for.
     library : Library
         Who computes torch's convolutions of this type here.
     """
@@ -66,12 +66,19 @@ _LEAST_PIXELS_MADE = 256
 _LEAST_PIXELS_PRODUCTS = 64
 _TILED_CHANNELS, _TILED_CHANNELS_LARGE_MAP = 256, 128
 _LARGE_MAP = 4096
+# to no more than these the transposed form is faster: the tiles' combinations of inputs cost as much as for many
+_MANY_OUT_CHANNELS = 64
 # the minimal form needs few multiplications more than its additions cost: half of those of the transposed form
 _MINIMAL_GAIN = 2
 _MINIMAL_VALUES, _MINIMAL_PHASE_CHANNELS = 16384, 256
-# the compiled form costs little more than a call of it, and more where it transforms the weight for few pixels
-_LEAST_VALUES_NATIVE_KEPT, _LEAST_VALUES_NATIVE_MADE = 512, 1024
-_LEAST_PIXELS_NATIVE_MADE = 16
+# the compiled form costs little more than a call of it: it pays from so many upsampled values and pixels on, and
+# in training from more. Its products run over input channels, which must not be too few, least of all in a group,
+# of which each is a call
+_LEAST_UPSAMPLED_NATIVE, _LEAST_UPSAMPLED_NATIVE_TRAINING = 8192, 65536
+_LEAST_PIXELS_NATIVE = 16
+_LEAST_CHANNELS_NATIVE, _LEAST_CHANNELS_NATIVE_TRAINING, _LEAST_GROUP_NATIVE = 8, 16, 32
+# to so few channels one small convolution of torch's is faster than the forms that share products
+_FEW_OUT_CHANNELS, _FEW_OUT_CHANNELS_NATIVE = 4, 128
 # the estimates are good to 3 %, and 10 % more than the plain form's are allowed
 _MEMORY_LIMIT = 1.07
 
@@ -89,7 +96,9 @@ def choose_implementation(load: Workload) -> str:
     (float64, groups, accelerators) gets the transposed form: one convolution of torch's own. Half precision is not
     asked for here: there the plain form is taken (see `dtypes`).
 
-    Where `tiled` is there compiled it is the fastest from some hundred values on, in training from some thousand.
+    Where the layer is there compiled, that is the fastest from some thousand values on, but for few input
+    channels. To at most 4 output channels `subpixel` takes the place of `transposed`, and of the compiled form
+    where its weight is kept and input channels are many.
 
     Parameters
     ----------
@@ -101,18 +110,38 @@ def choose_implementation(load: Workload) -> str:
     str
         ``plain``, ``transposed``, ``minimal``, ``tiled`` or ``tiled (native)``.
     """
-    if not load.is_native:
-        return _choose_operations(load)
-    pixels = load.batch * load.height * load.width
-    if load.is_training:
-        # learnt when its backward pass was still that of the transposed form, which starts to pay later
-        least_pixels = _LEAST_PIXELS_MADE
-        least = _LEAST_VALUES_TRAINING * (2 if load.is_channels_last else 1)
-    elif load.is_prepared:
-        least_pixels, least = 1, _LEAST_VALUES_NATIVE_KEPT
+    if load.is_native and _has_channels(load):
+        chosen = NATIVE if _pays_compiled(load) else "plain"
     else:
-        least_pixels, least = _LEAST_PIXELS_NATIVE_MADE, _LEAST_VALUES_NATIVE_MADE
-    return NATIVE if pixels >= least_pixels and pixels * load.in_channels >= least else "plain"
+        chosen = _choose_operations(load)
+    return "subpixel" if _prefers_subpixel(load, chosen) else chosen
+
+
+def _has_channels(load: Workload) -> bool:
+    """Whether there are enough of them for the compiled form."""
+    channels = load.in_channels // load.groups
+    if load.groups > 1:
+        return channels >= _LEAST_GROUP_NATIVE
+    return channels >= (_LEAST_CHANNELS_NATIVE_TRAINING if load.is_training else _LEAST_CHANNELS_NATIVE)
+
+
+def _pays_compiled(load: Workload) -> bool:
+    """Whether the map is large enough for the compiled form."""
+    pixels = load.batch * load.height * load.width
+    upsampled = load.scale_factor**2 * pixels * load.in_channels
+    if load.is_training:
+        return pixels >= _LEAST_PIXELS_MADE and upsampled >= _LEAST_UPSAMPLED_NATIVE_TRAINING
+    return pixels >= _LEAST_PIXELS_NATIVE and upsampled >= _LEAST_UPSAMPLED_NATIVE
+
+
+def _prefers_subpixel(load: Workload, chosen: str) -> bool:
+    """Whether one convolution at low resolution is faster than what was chosen: it has few output channels."""
+    is_measured = load.is_cpu and load.is_float32 and load.groups == 1 and not load.is_training
+    if not is_measured or load.out_channels > _FEW_OUT_CHANNELS:
+        return False
+    if chosen == NATIVE:
+        return load.is_prepared and load.in_channels >= _FEW_OUT_CHANNELS_NATIVE
+    return chosen in {"transposed", "minimal", "tiled"}
 
 
 def _choose_operations(load: Workload) -> str:
@@ -146,6 +175,8 @@ def _prefers_products(load: Workload, pixels: int) -> bool:
         return False
     share = min(load.threads, 2)
     if (load.kernel_size, load.scale_factor) == (3, 2):
+        if load.out_channels <= _MANY_OUT_CHANNELS:
+            return False
         large = _TILED_CHANNELS_LARGE_MAP if pixels >= _LARGE_MAP else _TILED_CHANNELS
         return load.in_channels >= share * large
     gain = ((load.kernel_size + load.scale_factor - 1) / load.kernel_size) ** 2

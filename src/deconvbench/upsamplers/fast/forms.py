@@ -17,6 +17,7 @@ from deconvbench.upsamplers.fast.choice import NATIVE, Workload, choose_implemen
 from deconvbench.upsamplers.fast.dtypes import is_half_precision
 from deconvbench.upsamplers.fast.memory import Products, has_finite_sum, identify_library, is_channels_last
 from deconvbench.upsamplers.fast.minimal import run_minimal
+from deconvbench.upsamplers.fast.native.backward import has_room_backward
 from deconvbench.upsamplers.fast.native.form import (
     fits_native,
     is_watched,
@@ -76,6 +77,7 @@ def find_fastest(
     if is_half_precision(x):
         return "plain"
     batch, in_channels, height, width = x.shape
+    is_recorded = records_gradient(x, weight) if is_training is None else is_training
     chosen = choose_implementation(
         Workload(
             kernel_size=geometry.kernel_size,
@@ -91,9 +93,9 @@ def find_fastest(
             threads=torch.get_num_threads(),
             is_channels_last=is_channels_last(x, weight),
             is_prepared=is_prepared,
-            is_training=records_gradient(x, weight) if is_training is None else is_training,
+            is_training=is_recorded,
             library=identify_library(x),
-            is_native=_fits_native(x, weight, geometry, is_prepared=is_prepared),
+            is_native=_fits_native(x, weight, geometry, is_prepared=is_prepared, is_training=is_recorded),
         )
     )
     return "tiled" if chosen == NATIVE and is_watched() else chosen
@@ -125,11 +127,11 @@ def _has_native(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
     return geometry.find_native(x, weight) is not None
 
 
-def _fits_native(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: bool) -> bool:
-    plan = geometry.find_native(x, weight)
-    return plan is not None and fits_native(
-        plan, x, weight.shape[0], is_prepared=is_prepared, groups=geometry.groups
-    )
+def _fits_native(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: bool, is_training: bool) -> bool:
+    plan, groups = geometry.find_native(x, weight), geometry.groups
+    if plan is None or not fits_native(plan, x, weight.shape[0], is_prepared=is_prepared, groups=groups):
+        return False
+    return not is_training or has_room_backward(take_library(), plan, x, weight, groups)
 
 
 def run(

@@ -212,7 +212,7 @@ def test_a_layer_trains_with_it(padding_mode: str, layout: Any, calls: list[bool
 
 
 def test_gradients_of_gradients_are_those_of_the_plain_form() -> None:
-    x, _, _ = draw_all(1, (40, 24), (16, 16), torch.contiguous_format)
+    x, _, _ = draw_all(1, (40, 24), (32, 32), torch.contiguous_format)
     layer = ResizeConv2d(40, 24, implementation="tiled")
     found = []
     for run in (layer, lambda x: run_plain_layer(layer, x)):
@@ -227,7 +227,7 @@ def run_plain_layer(layer: ResizeConv2d, x: Tensor) -> Tensor:
 
 
 def test_many_gradients_at_once_are_torchs(calls: list[bool]) -> None:
-    x, _, _ = draw_all(1, (40, 24), (16, 16), torch.contiguous_format)
+    x, _, _ = draw_all(1, (40, 24), (32, 32), torch.contiguous_format)
     layer = ResizeConv2d(40, 24, implementation="tiled")
     y = layer(x.requires_grad_()).mean((0, 2, 3))
     (several,) = torch.autograd.grad(y, x, torch.eye(24), is_grads_batched=True, retain_graph=True)
@@ -239,7 +239,7 @@ def test_many_gradients_at_once_are_torchs(calls: list[bool]) -> None:
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 def test_what_is_not_finite_spoils_no_more_than_in_the_plain_form(value: float, calls: list[bool]) -> None:
-    x, _, gradient = draw_all(1, (40, 24), (16, 16), torch.contiguous_format)
+    x, _, gradient = draw_all(1, (40, 24), (32, 32), torch.contiguous_format)
     gradient[0, 3, 10, 11] = value
     layer = ResizeConv2d(40, 24, implementation="tiled")
     plain = ResizeConv2d(40, 24, implementation="plain")

@@ -212,8 +212,11 @@ def test_it_is_chosen_where_it_is_there_and_pays() -> None:
         assert layer.choose(x) == layer.choose(x, is_prepared=True) == NATIVE
         assert layer.choose(draw_input(1, 8, 2, 2)) == "plain"
         assert draw_layer(form="transposed").choose(x) == "transposed"
+    # in training
     assert layer.choose(draw_input(1, 8, 16, 16)) == "plain"
-    assert layer.choose(draw_input(1, 8, 64, 64)) == NATIVE
+    layer = draw_layer(16, form="auto")
+    assert layer.choose(draw_input(1, 16, 16, 16)) == "plain"
+    assert layer.choose(draw_input(1, 16, 64, 64)) == NATIVE
 
 
 @pytest.mark.parametrize(

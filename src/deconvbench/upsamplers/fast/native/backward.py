@@ -28,8 +28,9 @@ from deconvbench.upsamplers.fast.native.plans import Plan
 # tiles of a band, as long as they fit; more of them where sums for many channels are read and written for each
 _BAND_TILES, _BAND_TILES_MANY = 64, 128
 _MANY_PRODUCTS = 2**15
-# of the weight: its gradient's and its own copies that the library of the plain form makes
-_WEIGHT_COPIES = 3
+# of the weight: its gradient's and its own copies that the library of the plain form makes, and with the channels
+# last in memory
+_WEIGHT_COPIES, _WEIGHT_COPIES_LAST = 3, 1
 
 
 def fits_native_backward(
@@ -56,15 +57,27 @@ def fits_native_backward(
         all(tensor.dtype == torch.float32 and is_plain(tensor) for tensor in (x, weight, gradient))
         # gradients of gradients are recorded
         and not torch.is_grad_enabled()
-        and _find_rows(library, plan, x, weight, groups) is not None
+        and has_room_backward(library, plan, x, weight, groups)
     )
+
+
+def has_room_backward(library: Library, plan: Plan, x: Tensor, weight: Tensor, groups: int = 1) -> bool:
+    """Say whether the compiled backward pass holds no more than that of torch's operations.
+
+    Parameters
+    ----------
+    library, plan, x, weight, groups
+        As for `fits_native_backward`.
+    """
+    return _find_rows(library, plan, x, weight, groups) is not None
 
 
 def _find_rows(library: Library, plan: Plan, x: Tensor, weight: Tensor, groups: int) -> int | None:
     """Rows of tiles of a band; None where not even one row fits."""
     batch, in_channels, height, width = x.shape
     sizes = (batch, in_channels // groups, height, width, weight.numel() // in_channels // plan.kernel_size**2)
-    return _choose_rows(library, plan, groups, *sizes, _count_workers(library))
+    copies = _WEIGHT_COPIES_LAST if is_channels_last(x, weight) else _WEIGHT_COPIES
+    return _choose_rows(library, plan, groups, copies, *sizes, _count_workers(library))
 
 
 @lru_cache(maxsize=1024)
@@ -72,6 +85,7 @@ def _choose_rows(
     library: Library,
     plan: Plan,
     groups: int,
+    weight_copies: int,
     batch: int,
     in_channels: int,
     height: int,
@@ -87,17 +101,29 @@ def _choose_rows(
         if plan.is_resize
         else in_channels + plan.scale_factor**2 * out_channels
     )
-    room = groups * (maps * batch * height * width + _WEIGHT_COPIES * weights)
+    room = groups * (maps * batch * height * width + weight_copies * weights)
     tiles = _BAND_TILES_MANY if in_channels * out_channels >= _MANY_PRODUCTS else _BAND_TILES
     rows = min(max(tiles // ((width + 1) // 2), 1), (height + 1) // 2)
     while rows:
         held = library.count_backward_values(
             plan.index, in_channels, out_channels, width, rows, workers, needs_input=True, needs_weight=True
         )
+        if _has_bands(batch, height, rows):
+            held += _count_packed(library, plan, in_channels, out_channels)
         if held <= room:
             return rows
         rows //= 2
     return None
+
+
+def _has_bands(batch: int, height: int, rows: int) -> bool:
+    """Whether there are several, for which the weight is transformed once."""
+    return batch * height > 2 * rows
+
+
+def _count_packed(library: Library, plan: Plan, in_channels: int, out_channels: int) -> int:
+    """Values of the transformed weight with its channels exchanged."""
+    return -(-in_channels // library.block_channels) * library.count_block_values(plan.index, out_channels)
 
 
 def _count_workers(library: Library) -> int:
@@ -181,10 +207,8 @@ def _run_group(
     # with its channels exchanged
     turned = Weights(weights.data, in_channels, out_channels, weights.si, weights.so, weights.st)
     packed = None
-    if to_input is not None and x.shape[0] * x.shape[2] > 2 * rows:
-        # for the first of several bands
-        blocks = -(-in_channels // library.block_channels)
-        packed = allocate(blocks * library.count_block_values(plan.index, out_channels))
+    if to_input is not None and _has_bands(x.shape[0], x.shape[2], rows):
+        packed = allocate(_count_packed(library, plan, in_channels, out_channels))
         library.pack(plan.index, turned, packed.data_ptr())
     held = library.count_backward_values(
         plan.index,
