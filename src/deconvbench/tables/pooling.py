@@ -121,10 +121,15 @@ def _take_medians(rows: Sequence[Row], find: Callable[[Row], float | None]) -> t
         if value is not None:
             processes = stacks.setdefault(name_stack(row), {})
             processes.setdefault((row["replicate"], row["process_index"]), []).append(value)
-    medians = [[median(values) for values in processes.values()] for processes in stacks.values()]
+    medians = [[_find_middle(values) for values in processes.values()] for processes in stacks.values()]
     if len(medians) > 1:
-        return True, [median(values) for values in medians]
+        return True, [_find_middle(values) for values in medians]
     return False, medians[0] if medians else []
+
+
+def _find_middle(values: list[float]) -> float:
+    # nearly always a process measured a case once
+    return median(values) if len(values) > 1 else values[0]
 
 
 def _pool_case(
@@ -139,7 +144,7 @@ def _pool_case(
     reasons = {row["replicate"]: row["noise_reason"] for row in chosen if row["noisy"]}
     result = {name: chosen[0].get(name) for name in ("run", "case_id", *CASE_FIELDS, "seed")}
     for name, dtype in MEASURED_DTYPES.items():
-        result[name] = _pool_values([row[name] for row in chosen if row[name] is not None], dtype)
+        result[name] = _pool_values([value for row in chosen if (value := row[name]) is not None], dtype)
     counts = [row["samples"] for row in chosen if row["samples"] is not None]
     return {
         **result,
