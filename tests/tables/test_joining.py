@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from deconvbench.errors import RunFolderError, UsageError
+from deconvbench.records.case import Case
 from deconvbench.records.record import (
     AnyRecord,
     NumericsRecord,
@@ -208,9 +209,9 @@ def test_the_work_grows_with_the_lines_and_not_with_their_square(monkeypatch: py
         counts["number"] += 1
         return number(line, new)
 
-    def count_read(content: bytes, where: str) -> Any:
+    def count_read(*arguments: Any) -> Any:
         counts["read"] += 1
-        return read(content, where)
+        return read(*arguments)
 
     monkeypatch.setattr(joining, "_cut_line", count_cut)
     monkeypatch.setattr(joining._Line, "number_anew", count_number)
@@ -226,3 +227,21 @@ def test_the_work_grows_with_the_lines_and_not_with_their_square(monkeypatch: py
             ]
         )
         assert counts == {"cut": 9 * parts, "number": 9 * parts, "read": parts}
+
+
+def test_a_case_is_looked_at_once_however_many_machines_measured_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Case] = []
+
+    def note(**values: Any) -> Case:
+        made.append(Case(**values))
+        return made[-1]
+
+    monkeypatch.setattr(bulk, "Case", note)
+    cases = [make_case(height=height) for height in (8, 9)]
+    parts = [
+        make_part(
+            f"m{n}", [make_record(case=case, machine_id=f"m{n}", latency=make_latency(1.0)) for case in cases]
+        )
+        for n in range(4)
+    ]
+    assert join_parts(parts).measured.cases == made == cases

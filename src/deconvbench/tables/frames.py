@@ -137,6 +137,23 @@ def list_rows(frame: pd.DataFrame, name: str, wanted: Iterable[str]) -> list[dic
 
     Parameters
     ----------
+    frame, name, wanted
+        As for `list_columns`.
+
+    Raises
+    ------
+    UsageError
+        If it is not a frame, or lacks one.
+    """
+    columns = list_columns(frame, name, wanted)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def list_columns(frame: pd.DataFrame, name: str, wanted: Iterable[str]) -> dict[str, list[Any]]:
+    """Take a frame apart into columns in which what is missing is None.
+
+    Parameters
+    ----------
     frame : DataFrame
         Any.
     name : str
@@ -150,9 +167,7 @@ def list_rows(frame: pd.DataFrame, name: str, wanted: Iterable[str]) -> list[dic
         If it is not a frame, or lacks one.
     """
     require_columns(frame, name, wanted)
-    names = [str(column) for column in frame]
-    columns = [_list_values(frame[column]) for column in frame]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return {str(column): _list_values(frame[column]) for column in frame}
 
 
 def _list_values(column: "pd.Series[Any]") -> list[Any]:

@@ -28,12 +28,12 @@ from deconvbench.records.record import (
     decode_record,
     encode_record,
 )
-from deconvbench.tables.bulk import Journal, is_usual_line, pause_collector, read_bulk
+from deconvbench.tables.bulk import Cases, Journal, is_usual_line, pause_collector, read_bulk
 from deconvbench.tables.measured import Measured
 
 # in a line of JSON, quotation marks within a text are escaped, so this is never part of one
 _NUMBER = re.compile(rb'"replicate":\s*(\d+)')
-# fields that came later, the last first: a line that lacks one is written anew, so that all have one form
+# fields that came later: a line that lacks one is written anew, so that all have one form
 _LATER_FIELDS = tuple(f'"{name}":'.encode() for name in ("kernel", "conditions", "ratios", "baseline_id"))
 
 _OF_CASE = f'"{Record.KIND}"'.encode()
@@ -176,12 +176,13 @@ def join_parts(parts: Sequence[Part], machine: str = "") -> Joined:
 
 def _read_ahead(parts: Sequence[Part]) -> Iterator[Journal]:
     """Read the journals, each while the one before is taken apart: Arrow parses without holding Python up."""
+    cases: Cases = {}  # machines measure the same, as a rule
     with ThreadPoolExecutor(max_workers=1) as reader:
-        ahead = [reader.submit(read_bulk, part.content, part.name) for part in parts[:1]]
+        ahead = [reader.submit(read_bulk, part.content, part.name, cases) for part in parts[:1]]
         for following in (*parts[1:], None):
             journal = ahead.pop().result()  # raises, and names, the first line that is not a record
             if following is not None:
-                ahead.append(reader.submit(read_bulk, following.content, following.name))
+                ahead.append(reader.submit(read_bulk, following.content, following.name, cases))
             yield journal
 
 
@@ -366,7 +367,8 @@ def _decode(line: bytes, where: str) -> AnyRecord:
 
 def _cut_line(line: bytes, topic: _Topic, machine_id: str, what: int | SpeedupRecord, where: str) -> _Line:
     """Cut a line at the number of its replicate; one of an earlier form is written in the present one first."""
-    is_old = topic[0] == Record.KIND and not _has_later_fields(line)
+    # they are written last, so the search begins there
+    is_old = topic[0] == Record.KIND and -1 in [line.rfind(name) for name in _LATER_FIELDS]
     found = _NUMBER.search(line)
     if is_old or found is None or _NUMBER.search(line, found.end()) is not None:
         # numbers that JSON has no word for stay as another program wrote them
@@ -377,16 +379,6 @@ def _cut_line(line: bytes, topic: _Topic, machine_id: str, what: int | SpeedupRe
         raise RunFolderError(f"{where}: has no replicate that could be numbered anew")
     start, end = found.span(1)
     return _Line(topic, int(line[start:end]), line[:start], line[end:].rstrip(b"\r"), machine_id, what)
-
-
-def _has_later_fields(line: bytes) -> bool:
-    """Say whether a line has every field that came later; they are written last, so the search begins there."""
-    place = len(line)
-    for name in _LATER_FIELDS:
-        place = line.rfind(name, 0, place)
-        if place < 0:
-            return all(each in line for each in _LATER_FIELDS)  # by a program that has another order
-    return True
 
 
 def _agree(first: QualityRecord | NumericsRecord, second: QualityRecord) -> bool:
