@@ -1,4 +1,4 @@
-"""What all tests share: one thread, no compiled form but their own, and where those that need CUDA are skipped.
+"""What all tests share: one thread, no compiled form but their own, no clock, and where CUDA is needed skips.
 
 Where torch is not installed, tests that import it are skipped, and the others run: reports do without it.
 """
@@ -10,11 +10,16 @@ from importlib.abc import MetaPathFinder
 from importlib.util import find_spec
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 HAS_TORCH = find_spec("torch") is not None
 
 # whatever is in the user's cache, and for child processes too; the tests of the compiled form make one
 os.environ["DECONVBENCH_NATIVE"] = "0"
+
+# no test fails for the time that it takes: the machine may be busy
+settings.register_profile("deconvbench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("deconvbench")
 
 
 class SkipForTorch(MetaPathFinder):

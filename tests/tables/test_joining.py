@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from deconvbench.errors import RunFolderError, UsageError
+from deconvbench.records.case import Case
 from deconvbench.records.record import (
     AnyRecord,
     NumericsRecord,
@@ -196,28 +197,51 @@ def test_what_cannot_be_joined_is_named() -> None:
 
 
 def test_the_work_grows_with_the_lines_and_not_with_their_square(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each line is cut once and hashed once, however many parts there are."""
-    counts = {"cut": 0, "digest": 0}
-    cut, digest = joining._cut_line, joining._Line.digest
+    """Each line is cut once and numbered once, however many parts there are; each journal is parsed once."""
+    counts = {"cut": 0, "number": 0, "read": 0}
+    cut, number, read = joining._cut_line, joining._Line.number_anew, bulk.read_bulk
 
     def count_cut(*arguments: Any) -> Any:
         counts["cut"] += 1
         return cut(*arguments)
 
-    def count_digest(line: Any) -> bytes:
-        counts["digest"] += 1
-        return digest(line)
+    def count_number(line: Any, new: int) -> bytes:
+        counts["number"] += 1
+        return number(line, new)
+
+    def count_read(*arguments: Any) -> Any:
+        counts["read"] += 1
+        return read(*arguments)
 
     monkeypatch.setattr(joining, "_cut_line", count_cut)
-    monkeypatch.setattr(joining._Line, "digest", count_digest)
+    monkeypatch.setattr(joining._Line, "number_anew", count_number)
+    monkeypatch.setattr(joining, "read_bulk", count_read)
     monkeypatch.setattr(joining, "decode_record", lambda *_: pytest.fail("a line in order is not decoded"))
     monkeypatch.setattr(bulk, "decode_journal", lambda *_: pytest.fail("a journal in order is read in bulk"))
     for parts in (2, 4, 8):
-        counts.update(cut=0, digest=0)
+        counts.update(cut=0, number=0, read=0)
         join_parts(
             [
                 make_part(f"m{n}", [make_record(machine_id=f"m{n}", replicate=r) for r in range(9)])
                 for n in range(parts)
             ]
         )
-        assert counts == {"cut": 9 * parts, "digest": 9 * parts}
+        assert counts == {"cut": 9 * parts, "number": 9 * parts, "read": parts}
+
+
+def test_a_case_is_looked_at_once_however_many_machines_measured_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Case] = []
+
+    def note(**values: Any) -> Case:
+        made.append(Case(**values))
+        return made[-1]
+
+    monkeypatch.setattr(bulk, "Case", note)
+    cases = [make_case(height=height) for height in (8, 9)]
+    parts = [
+        make_part(
+            f"m{n}", [make_record(case=case, machine_id=f"m{n}", latency=make_latency(1.0)) for case in cases]
+        )
+        for n in range(4)
+    ]
+    assert join_parts(parts).measured.cases == made == cases

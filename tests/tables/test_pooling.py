@@ -1,10 +1,11 @@
+from itertools import chain
 from typing import Any
 
 import pytest
 
 from deconvbench.records.case import CASE_FIELDS
 from deconvbench.records.schema import MEASURED_DTYPES, SUMMARY_DTYPES
-from deconvbench.tables.pooling import pool_rows
+from deconvbench.tables.pooling import pool_columns
 from tests.builders import make_case
 
 
@@ -27,6 +28,11 @@ def make_row(case: Any = None, **changes: Any) -> dict[str, Any]:
 
 def make_rows(latencies: list[float | None], **changes: Any) -> list[dict[str, Any]]:
     return [make_row(replicate=index, latency_s=value, **changes) for index, value in enumerate(latencies)]
+
+
+def pool_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    names = dict.fromkeys(chain(make_row(), *rows))
+    return pool_columns({name: [row.get(name) for row in rows] for name in names})
 
 
 def test_a_pooled_row_has_the_columns_of_the_summary() -> None:

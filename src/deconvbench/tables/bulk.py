@@ -36,6 +36,8 @@ _NOT_OF_ONE_LINE = re.compile(rb"\}(?![,}\]\n]|\Z)")
 _INFINITE = b"Inf"
 _BLOCK_BYTES = 2**23
 _TYPES = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
+# by their fields
+Cases = dict[tuple[Any, ...], Case]
 
 
 class _NotInOrderError(Exception):
@@ -58,7 +60,7 @@ class Journal:
     others: list[AnyRecord]
 
 
-def read_bulk(content: bytes, where: str) -> Journal:
+def read_bulk(content: bytes, where: str, cases: Cases | None = None) -> Journal:
     """Read the bytes of a journal, forgiving a torn last line.
 
     Parameters
@@ -67,6 +69,8 @@ def read_bulk(content: bytes, where: str) -> Journal:
         The whole file.
     where : str
         The file's name, for messages.
+    cases : dict, optional
+        The cases of journals that were read before, which need no second look; those of this one are added.
 
     Raises
     ------
@@ -75,7 +79,7 @@ def read_bulk(content: bytes, where: str) -> Journal:
     """
     try:
         with pause_collector():
-            return _read_in_order(content.removeprefix(codecs.BOM_UTF8), where)
+            return _read_in_order(content.removeprefix(codecs.BOM_UTF8), where, {} if cases is None else cases)
     except (
         _NotInOrderError,
         RunFolderError,
@@ -122,7 +126,7 @@ def pause_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _read_in_order(content: bytes, where: str) -> Journal:
+def _read_in_order(content: bytes, where: str, cases: Cases) -> Journal:
     lines = content.split(b"\n")[:-1]
     usual = [is_usual_line(line) and _NONE_REPEATED in line for line in lines]
     block = b"\n".join([line for line, is_usual in zip(lines, usual, strict=True) if is_usual])
@@ -131,7 +135,7 @@ def _read_in_order(content: bytes, where: str) -> Journal:
     odd = [number for number, is_usual in enumerate(usual) if not is_usual and lines[number].strip()]
     records = [decode_record(lines[n].decode("utf-8", errors="replace"), f"{where}:{n + 1}") for n in odd]
     rest = sort_records(records)
-    fast = _measure_block(block, sum(usual)) if block else Measured()
+    fast = _measure_block(block, sum(usual), cases) if block else Measured()
     if not len(rest.measured):
         return Journal(fast, rest.others)
     # of two records of one measurement the later counts, so the order of the lines is kept
@@ -141,7 +145,7 @@ def _read_in_order(content: bytes, where: str) -> Journal:
     return Journal(fast.join(rest.measured).take(places), rest.others)
 
 
-def _measure_block(block: bytes, count: int) -> Measured:
+def _measure_block(block: bytes, count: int, cases: Cases) -> Measured:
     table = arrow_json.read_json(
         BytesIO(block),
         read_options=arrow_json.ReadOptions(block_size=_BLOCK_BYTES),
@@ -152,7 +156,7 @@ def _measure_block(block: bytes, count: int) -> Measured:
     found = Measured()
     for field in fields(Record):
         _check_nulls(_get_column(table, field.name), field, block)
-    _fill_cases(found, table)
+    _fill_cases(found, table, cases)
     columns = found.columns
     for name in PLAIN_FIELDS:
         columns[name] = _list_values(_get_column(table, name))
@@ -247,7 +251,7 @@ def _list_numbers(column: pa.Array) -> list[Sequence[float]]:
     return [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _fill_cases(found: Measured, table: pa.Table) -> None:
+def _fill_cases(found: Measured, table: pa.Table, cases: Cases) -> None:
     column = _get_column(table, "case")
     values = [_list_values_as_they_are(_get_field(column, name)) for name in CASE_FIELDS]
     known: dict[tuple[Any, ...], int] = {}
@@ -255,7 +259,9 @@ def _fill_cases(found: Measured, table: pa.Table) -> None:
         place = known.get(key)
         if place is None:
             place = known[key] = len(known)
-            found.cases.append(_make(Case, dict(zip(CASE_FIELDS, key, strict=True))))
+            if key not in cases:
+                cases[key] = _make(Case, dict(zip(CASE_FIELDS, key, strict=True)))
+            found.cases.append(cases[key])
         found.case.append(place)
 
 

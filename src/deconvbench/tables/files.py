@@ -206,7 +206,7 @@ def digest_journal(content: bytes) -> str:
     str
         32 hexadecimal digits.
     """
-    return hashlib.blake2b(content[: content.rfind(b"\n") + 1], digest_size=16).hexdigest()
+    return hashlib.blake2b(memoryview(content)[: content.rfind(b"\n") + 1], digest_size=16).hexdigest()
 
 
 def _read_bytes(folder: Path) -> bytes | None:

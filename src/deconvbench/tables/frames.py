@@ -1,8 +1,10 @@
 """Rows of plain values as data frames with fixed columns, and back."""
 
+import csv
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from types import MappingProxyType
 from typing import Any
@@ -135,6 +137,23 @@ def list_rows(frame: pd.DataFrame, name: str, wanted: Iterable[str]) -> list[dic
 
     Parameters
     ----------
+    frame, name, wanted
+        As for `list_columns`.
+
+    Raises
+    ------
+    UsageError
+        If it is not a frame, or lacks one.
+    """
+    columns = list_columns(frame, name, wanted)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def list_columns(frame: pd.DataFrame, name: str, wanted: Iterable[str]) -> dict[str, list[Any]]:
+    """Take a frame apart into columns in which what is missing is None.
+
+    Parameters
+    ----------
     frame : DataFrame
         Any.
     name : str
@@ -148,18 +167,17 @@ def list_rows(frame: pd.DataFrame, name: str, wanted: Iterable[str]) -> list[dic
         If it is not a frame, or lacks one.
     """
     require_columns(frame, name, wanted)
-    names = [str(column) for column in frame]
-    columns = [_list_values(frame[column]) for column in frame]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return {str(column): _list_values(frame[column]) for column in frame}
 
 
 def _list_values(column: "pd.Series[Any]") -> list[Any]:
     """List the values of a column as Python has them, None where there is none."""
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind == "f":
-        return [None if value != value else value for value in column.tolist()]  # noqa: PLR0124 -- NaN alone
-    if not column.isna().any():
+    missing = column.isna().to_numpy(dtype=np.bool_)
+    if not missing.any():
         return list(column.tolist())
-    return [None if absent else value for value, absent in zip(column.tolist(), column.isna(), strict=True)]
+    values = column.to_numpy(dtype=np.object_, copy=True)
+    values[missing] = None
+    return list(values.tolist())
 
 
 def encode_csv(frame: pd.DataFrame, float_format: str | None = None) -> bytes:
@@ -168,20 +186,44 @@ def encode_csv(frame: pd.DataFrame, float_format: str | None = None) -> bytes:
     Parameters
     ----------
     frame : DataFrame
-        Any.
+        Of two columns at least.
     float_format : str, optional
         Such as ``%.6g``; every digit by default.
     """
-    texts = [name for name in frame if frame[name].dtype in ("str", "object")]
-    guarded = {str(name): _replace_texts(frame[name], _guard) for name in texts}
-    return frame.assign(**guarded).to_csv(index=False, float_format=float_format).encode()
+    columns = [_encode_column(frame[name], float_format) for name in frame]
+    lines = [",".join(_encode_cells([str(name) for name in frame])), *map(",".join, zip(*columns, strict=True))]
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _replace_texts(column: "pd.Series[Any]", change: Callable[[Any], Any]) -> "pd.Series[Any]":
-    """Change the texts of a column; of many few are different, as a rule."""
-    changed = {value: change(value) for value in column.dropna().unique()}
-    different = {value: new for value, new in changed.items() if new != value}
-    return column.replace(different) if different else column
+def _encode_column(column: "pd.Series[Any]", float_format: str | None) -> list[str]:
+    """Encode each different value of a column once: of many few are different, as a rule."""
+    is_float = isinstance(column.dtype, np.dtype) and column.dtype.kind == "f"
+    if column.dtype == object:  # 1 and True are the same to what looks for different values
+        return _encode_cells([_guard(value) for value in _list_values(column)])
+    # 0.0 and -0.0 differ in their bits alone
+    places, different = pd.factorize(column.to_numpy(np.float64).view(np.int64) if is_float else column)
+    if is_float:
+        different = different.view(np.float64)
+    values = [_guard(value) for value in _list_values(pd.Series(different))]
+    if is_float and float_format is not None:
+        values = [None if value is None else float_format % value for value in values]
+    cells = _encode_cells([*values, None])  # the last is for what is missing, whose place is -1
+    return [cells[place] for place in places.tolist()]
+
+
+def _encode_cells(values: Iterable[Any]) -> list[str]:
+    """Encode values as they are to stand between commas."""
+    lines: list[str] = []
+    # beside another a missing value is not quoted
+    csv.writer(_Sink(lines.append), lineterminator="\n").writerows((value, None) for value in values)
+    return [line.removesuffix(",\n") for line in lines]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sink:
+    """What takes the lines of a writer of CSV one by one."""
+
+    write: Callable[[str], None]
 
 
 def _guard(value: Any) -> Any:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
@@ -27,13 +28,13 @@ from deconvbench.records.record import (
     decode_record,
     encode_record,
 )
-from deconvbench.tables.bulk import Journal, is_usual_line, pause_collector, read_bulk
+from deconvbench.tables.bulk import Cases, Journal, is_usual_line, pause_collector, read_bulk
 from deconvbench.tables.measured import Measured
 
 # in a line of JSON, quotation marks within a text are escaped, so this is never part of one
 _NUMBER = re.compile(rb'"replicate":\s*(\d+)')
-# fields that came later: a line that lacks one is written anew, so that the whole journal has one form
-_LATER_FIELDS = tuple(f'"{name}":'.encode() for name in ("baseline_id", "ratios", "conditions", "kernel"))
+# fields that came later: a line that lacks one is written anew, so that all have one form
+_LATER_FIELDS = tuple(f'"{name}":'.encode() for name in ("kernel", "conditions", "ratios", "baseline_id"))
 
 _OF_CASE = f'"{Record.KIND}"'.encode()
 
@@ -125,8 +126,8 @@ class _Line:
     # its place among the records of cases of its part, or the record itself where it is none of a case
     what: int | SpeedupRecord
 
-    def digest(self) -> bytes:
-        return hashlib.blake2b(self.head + b"\0" + self.tail, digest_size=16).digest()
+    def number_anew(self, number: int) -> bytes:
+        return b"%s%d%s" % (self.head, number, self.tail)
 
 
 def join_parts(parts: Sequence[Part], machine: str = "") -> Joined:
@@ -155,8 +156,8 @@ def join_parts(parts: Sequence[Part], machine: str = "") -> Joined:
     """
     joiner = _Joiner(machine)
     with pause_collector():
-        for part in parts:
-            joiner.add(part)
+        for part, journal in zip(parts, _read_ahead(parts), strict=True):
+            joiner.add(part, journal)
     if machine and not joiner.lines:
         known = ", ".join(joiner.left_out) or "none"
         raise UsageError(f"--machine: {quote(machine)} is not the id of a machine in these runs: {known}")
@@ -173,6 +174,18 @@ def join_parts(parts: Sequence[Part], machine: str = "") -> Joined:
     )
 
 
+def _read_ahead(parts: Sequence[Part]) -> Iterator[Journal]:
+    """Read the journals, each while the one before is taken apart: Arrow parses without holding Python up."""
+    cases: Cases = {}  # machines measure the same, as a rule
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        ahead = [reader.submit(read_bulk, part.content, part.name, cases) for part in parts[:1]]
+        for following in (*parts[1:], None):
+            journal = ahead.pop().result()  # raises, and names, the first line that is not a record
+            if following is not None:
+                ahead.append(reader.submit(read_bulk, following.content, following.name, cases))
+            yield journal
+
+
 class _Joiner:
     """What was taken so far: every measurement by its origin, its replicate and what was measured."""
 
@@ -185,13 +198,13 @@ class _Joiner:
         self.measured: list[Measured] = []
         self.speedups: list[SpeedupRecord] = []
         self.repeated = 0
-        self._digests: dict[tuple[str, int, _Topic], tuple[bytes, str]] = {}
+        # each line as it was taken, and the part that it is of
+        self._known: dict[tuple[str, int, _Topic], tuple[bytes, str]] = {}
         self._differing: dict[str, None] = {}
         self._next = 0
 
-    def add(self, part: Part) -> None:
+    def add(self, part: Part, journal: Journal) -> None:
         """Take what a part has and those before it had not."""
-        journal = read_bulk(part.content, part.name)  # which names the first line that is not a record
         lines, others = _take_apart(part, journal)
         places = self._open_part(part)
         found: dict[tuple[str, int, _Topic], _Line] = {}
@@ -248,19 +261,19 @@ class _Joiner:
 
     def _take(self, origin: Origin, number: int, topic: _Topic, line: _Line, part: Part) -> int | None:
         """Take a measurement; its replicate's new number, or None where it was there already."""
-        key, digest = (origin.id, number, topic), line.digest()
-        known = self._digests.get(key)
+        key, new = (origin.id, number, topic), origin.numbers[number]
+        numbered = line.number_anew(new)
+        known = self._known.get(key)
         if known is not None:
-            if known[0] != digest:
+            if known[0] != numbered:
                 raise UsageError(
                     f"{known[1]} and {part.name} are copies of one run, but differ in {topic[1]}, replicate"
                     f" {number}: both were continued; name one of them"
                 )
             self.repeated += 1
             return None
-        self._digests[key] = (digest, part.name)
-        new = origin.numbers[number]
-        self.lines.setdefault(new, []).append(b"%s%d%s" % (line.head, new, line.tail))
+        self._known[key] = (numbered, part.name)
+        self.lines.setdefault(new, []).append(numbered)
         origin.records += 1
         if line.machine_id:
             origin.machine_ids[line.machine_id] = None
@@ -304,7 +317,9 @@ class _Places:
 def _identify(part: Part) -> str:
     """Name a run by what its copies share from their first record on."""
     facts = [str(part.info.get(name)) for name in ("created_at", "seed")]
-    first = part.content.removeprefix(codecs.BOM_UTF8).partition(b"\n")[0]
+    content = part.content.removeprefix(codecs.BOM_UTF8)
+    end = content.find(b"\n")
+    first = content if end < 0 else content[:end]
     return hashlib.blake2b("|".join(facts).encode() + b"\n" + first, digest_size=8).hexdigest()
 
 
@@ -352,7 +367,8 @@ def _decode(line: bytes, where: str) -> AnyRecord:
 
 def _cut_line(line: bytes, topic: _Topic, machine_id: str, what: int | SpeedupRecord, where: str) -> _Line:
     """Cut a line at the number of its replicate; one of an earlier form is written in the present one first."""
-    is_old = topic[0] == Record.KIND and not all(name in line for name in _LATER_FIELDS)
+    # they are written last, so the search begins there
+    is_old = topic[0] == Record.KIND and -1 in [line.rfind(name) for name in _LATER_FIELDS]
     found = _NUMBER.search(line)
     if is_old or found is None or _NUMBER.search(line, found.end()) is not None:
         # numbers that JSON has no word for stay as another program wrote them

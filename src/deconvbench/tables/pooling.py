@@ -1,12 +1,13 @@
-"""Pooling the replicates of each case, and the seeds of each layer: rows in, rows out.
+"""Pooling the replicates of each case, and the seeds of each layer: what was measured in, a row for each out.
 
-Decides what stands for a case that was measured several times, some of them perhaps in vain. Works on plain rows
-in which a missing value is None.
+Decides what stands for a case that was measured several times, some of them perhaps in vain. Works on plain values
+in which a missing one is None.
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from operator import eq
 from statistics import median
 from typing import Any
 
@@ -29,6 +30,10 @@ _NOISY_SHARE = 2
 _TELLING_FIRST = ("ok", "oom", "timeout", "crashed", "error", "unsupported")
 
 Row = Mapping[str, Any]
+Columns = Mapping[str, Sequence[Any]]
+# the machine and what else must agree, and the process
+_Origin = tuple[tuple[str, str, str], tuple[int, int]]
+_STACK = ("machine_id", "torch_version", "conditions")
 
 
 def name_stack(row: Row) -> tuple[str, str, str]:
@@ -39,10 +44,14 @@ def name_stack(row: Row) -> tuple[str, str, str]:
     row : mapping
         Of the table.
     """
-    return (row["machine_id"] or "", row["torch_version"] or "", name_policy(row["conditions"] or ""))
+    return _name_stack(*(row[name] for name in _STACK))
 
 
-def pool_rows(rows: Iterable[Row], level: float = 0.95) -> list[dict[str, Any]]:
+def _name_stack(machine_id: str | None, torch_version: str | None, conditions: str | None) -> tuple[str, str, str]:
+    return (machine_id or "", torch_version or "", name_policy(conditions or ""))
+
+
+def pool_columns(columns: Columns, level: float = 0.95) -> list[dict[str, Any]]:
     """Pool the rows of each case, and of each run where rows name one.
 
     What was measured on several machines is pooled on each first; then the machines are what varies, not the
@@ -50,8 +59,9 @@ def pool_rows(rows: Iterable[Row], level: float = 0.95) -> list[dict[str, Any]]:
 
     Parameters
     ----------
-    rows : iterable of mapping
-        The table's rows, with its columns; None where something is missing.
+    columns : mapping of str to list
+        The table's columns, with None where something is missing. A table has a hundred thousand rows and a few
+        hundred cases, so no row is made of its own.
     level : float
         Of the intervals.
 
@@ -60,24 +70,35 @@ def pool_rows(rows: Iterable[Row], level: float = 0.95) -> list[dict[str, Any]]:
     list of dict
         The summary's rows, in the order in which their cases first appear.
     """
-    cases: dict[Any, list[Row]] = {}
-    for row in rows:
-        cases.setdefault((row.get("run"), row["case_id"]), []).append(row)
-    chosen = [[row for row in every if row["status"] == "ok"] or every for every in cases.values()]
-    latencies = _pool_numbers(chosen, lambda row: row["latency_s"], level)
-    ratios = _pool_ratios(chosen, level)
-    return [_pool_case(*parts) for parts in zip(cases.values(), chosen, latencies, ratios, strict=True)]
+    count = len(columns["case_id"])
+    cases: dict[Any, list[int]] = {}
+    for place, key in enumerate(zip(columns.get("run", [None] * count), columns["case_id"], strict=True)):
+        cases.setdefault(key, []).append(place)
+    status = columns["status"]
+    chosen = [[place for place in every if status[place] == "ok"] or every for every in cases.values()]
+    names = zip(*(columns[name] for name in _STACK), strict=True)
+    processes = zip(columns["replicate"], columns["process_index"], strict=True)
+    origins = [(_name_stack(*name), process) for name, process in zip(names, processes, strict=True)]
+    latencies = _pool_numbers(columns, origins, columns["latency_s"], chosen, level)
+    ratios = _pool_ratios(columns, origins, chosen, level)
+    return [_pool_case(columns, *parts) for parts in zip(cases.values(), chosen, latencies, ratios, strict=True)]
 
 
 def _pool_numbers(
-    cases: Sequence[Sequence[Row]], find: Callable[[Row], float | None], level: float
+    columns: Columns,
+    origins: Sequence[_Origin],
+    numbers: Sequence[float | None],
+    cases: Sequence[Sequence[int]],
+    level: float,
 ) -> list[Pooled | None]:
     """Pool a number of each case, with variances shrunk among the cases of one run on one device."""
     groups: dict[Any, list[int]] = {}
-    values = [_take_medians(rows, find) for rows in cases]
-    for index, rows in enumerate(cases):
+    values = [_take_medians(origins, numbers, places) for places in cases]
+    runs, devices = columns.get("run"), columns["device"]
+    for index, places in enumerate(cases):
         # machines differ by more than processes of one do
-        groups.setdefault((rows[0].get("run"), rows[0]["device"], values[index][0]), []).append(index)
+        key = (None if runs is None else runs[places[0]], devices[places[0]], values[index][0])
+        groups.setdefault(key, []).append(index)
     pooled: list[Pooled | None] = [None] * len(cases)
     for members in groups.values():
         found = pool_cases([values[index][1] for index in members], level)
@@ -86,77 +107,96 @@ def _pool_numbers(
     return pooled
 
 
-def _pool_ratios(cases: Sequence[Sequence[Row]], level: float) -> list[Pooled | None]:
+def _pool_ratios(
+    columns: Columns, origins: Sequence[_Origin], cases: Sequence[Sequence[int]], level: float
+) -> list[Pooled | None]:
     """Pool the ratios to the baseline; its own is 1, and says nothing of how those of others vary."""
-    timed = [_keep_baseline(rows) for rows in cases]
-    pooled = _pool_numbers(timed, lambda row: None if _is_baseline(row) else row["ratio"], level)
-    for index, rows in enumerate(timed):
-        own = [row for row in rows if _is_baseline(row) and row["ratio"] is not None]
+    timed = [_keep_baseline(columns["baseline_id"], places) for places in cases]
+    is_baseline = [*map(eq, columns["baseline_id"], columns["case_id"])]
+    ratios = columns["ratio"]
+    of_others = [None if is_own else ratio for is_own, ratio in zip(is_baseline, ratios, strict=True)]
+    pooled = _pool_numbers(columns, origins, of_others, timed, level)
+    for index, places in enumerate(timed):
+        own = sum(is_baseline[place] and ratios[place] is not None for place in places)
         if pooled[index] is None and own:
-            pooled[index] = Pooled(value=1.0, low=1.0, high=1.0, replicates=len(own))
+            pooled[index] = Pooled(value=1.0, low=1.0, high=1.0, replicates=own)
     return pooled
 
 
-def _keep_baseline(rows: Sequence[Row]) -> Sequence[Row]:
+def _keep_baseline(baselines: Sequence[str | None], places: Sequence[int]) -> Sequence[int]:
     """Keep what was timed against the baseline that most rows have: ratios to several have no common meaning."""
-    if all(row["baseline_id"] == rows[0]["baseline_id"] for row in rows):
-        return rows
-    counts = Counter(row["baseline_id"] for row in rows if row["baseline_id"])
-    usual = max(counts, key=counts.__getitem__, default=None)
-    return [row for row in rows if row["baseline_id"] == usual] if usual else rows
+    counts = Counter(baselines[place] for place in places)
+    if len(counts) == 1:
+        return places
+    usual = max(filter(None, counts), key=counts.__getitem__, default=None)
+    return [place for place in places if baselines[place] == usual] if usual else places
 
 
-def _is_baseline(row: Row) -> bool:
-    return bool(row["baseline_id"] == row["case_id"])
-
-
-def _take_medians(rows: Sequence[Row], find: Callable[[Row], float | None]) -> tuple[bool, list[float]]:
+def _take_medians(
+    origins: Sequence[_Origin], numbers: Sequence[float | None], places: Sequence[int]
+) -> tuple[bool, list[float]]:
     """Take one number for each process, as what one measured twice is not two replicates; or for each machine.
 
     Returns whether there are several machines, and the numbers.
     """
     stacks: dict[Any, dict[Any, list[float]]] = {}
-    for row in rows:
-        value = find(row)
+    for place in places:
+        value = numbers[place]
         if value is not None:
-            processes = stacks.setdefault(name_stack(row), {})
-            processes.setdefault((row["replicate"], row["process_index"]), []).append(value)
-    medians = [[median(values) for values in processes.values()] for processes in stacks.values()]
+            stack, process = origins[place]
+            stacks.setdefault(stack, {}).setdefault(process, []).append(value)
+    medians = [[_find_middle(values) for values in processes.values()] for processes in stacks.values()]
     if len(medians) > 1:
-        return True, [median(values) for values in medians]
+        return True, [_find_middle(values) for values in medians]
     return False, medians[0] if medians else []
 
 
+def _find_middle(values: list[float]) -> float:
+    # nearly always a process measured a case once
+    return median(values) if len(values) > 1 else values[0]
+
+
 def _pool_case(
-    rows: Sequence[Row], chosen: Sequence[Row], latency: Pooled | None, ratio: Pooled | None
+    columns: Columns, places: Sequence[int], chosen: Sequence[int], latency: Pooled | None, ratio: Pooled | None
 ) -> dict[str, Any]:
-    statuses = {row["status"] for row in rows}
+    status, message, replicates = columns["status"], columns["message"], columns["replicate"]
+    statuses = {status[place] for place in places}
     failures = {
-        row["replicate"]: f"{row['status']}: {row['message']}" if len(statuses) > 1 else row["message"]
-        for row in rows
-        if row["status"] != "ok"
+        replicates[place]: f"{status[place]}: {message[place]}" if len(statuses) > 1 else message[place]
+        for place in places
+        if status[place] != "ok"
     }
-    reasons = {row["replicate"]: row["noise_reason"] for row in chosen if row["noisy"]}
-    result = {name: chosen[0].get(name) for name in ("run", "case_id", *CASE_FIELDS, "seed")}
+    noisy = [place for place in chosen if columns["noisy"][place]]
+    reasons = {replicates[place]: columns["noise_reason"][place] for place in noisy}
+    result = {
+        name: columns[name][chosen[0]] if name in columns else None
+        for name in ("run", "case_id", *CASE_FIELDS, "seed")
+    }
     for name, dtype in MEASURED_DTYPES.items():
-        result[name] = _pool_values([row[name] for row in chosen if row[name] is not None], dtype)
-    counts = [row["samples"] for row in chosen if row["samples"] is not None]
+        result[name] = _pool_values(_list_known(columns[name], chosen), dtype)
+    counts = _list_known(columns["samples"], chosen)
+    baselines = columns["baseline_id"]
+    kept = _keep_baseline(baselines, chosen)
     return {
         **result,
         "status": min(statuses, key=_TELLING_FIRST.index),
-        "message": _join_texts(failures, len(rows)),
+        "message": _join_texts(failures, len(places)),
         "noisy": _NOISY_SHARE * len(reasons) >= len(chosen) > 0 < len(reasons),
         "noise_reason": _join_texts(reasons, len(chosen)),
         "latency_s": latency.value if latency else None,
         "latency_ci_low_s": latency.low if latency else None,
         "latency_ci_high_s": latency.high if latency else None,
-        "baseline_id": next((row["baseline_id"] for row in _keep_baseline(chosen) if row["baseline_id"]), None),
+        "baseline_id": next((baselines[place] for place in kept if baselines[place]), None),
         "ratio": ratio.value if ratio else None,
         "ratio_low": ratio.low if ratio else None,
         "ratio_high": ratio.high if ratio else None,
         "samples": sum(counts) if counts else None,
         "replicates": latency.replicates if latency else 0,
     }
+
+
+def _list_known(values: Sequence[Any], places: Sequence[int]) -> list[Any]:
+    return [value for place in places if (value := values[place]) is not None]
 
 
 def _pool_values(values: Sequence[Any], dtype: str) -> Any:

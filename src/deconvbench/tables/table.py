@@ -26,9 +26,9 @@ from deconvbench.records.schema import (
 )
 from deconvbench.statistics import median_intervals
 from deconvbench.tables.bulk import sort_records
-from deconvbench.tables.frames import list_rows, make_columns, make_frame
+from deconvbench.tables.frames import list_columns, list_rows, make_columns, make_frame
 from deconvbench.tables.measured import LATENCY_FIELDS, Measured
-from deconvbench.tables.pooling import pool_rows, pool_seeds
+from deconvbench.tables.pooling import pool_columns, pool_seeds
 
 # what does not differ between the replicates of a case
 _CASE_COLUMNS = ("case_id", *CASE_FIELDS, *ARTIFACT_COLUMNS, *NUMERICAL_COLUMNS)
@@ -207,7 +207,7 @@ def summarise(table: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     UsageError
         If `table` lacks a column.
     """
-    rows = pool_rows(list_rows(table, "table", TABLE_DTYPES), level)
+    rows = pool_columns(list_columns(table, "table", TABLE_DTYPES), level)
     return make_frame(rows, {"run": "str", **SUMMARY_DTYPES} if "run" in table else SUMMARY_DTYPES)
 
 
