@@ -36,7 +36,7 @@ class ResizeConv2d(nn.Module):
     - ``subpixel``: one convolution at low resolution, then PixelShuffle; (2r+1)², r = ⌈(k−1)/(2s)⌉;
     - ``minimal``: k² products per input pixel; k²/s² (see `minimal`);
     - ``tiled``: 25 products per four input pixels, kernel 3 and scale 2 only; 1.5625 (see `tiled`), twice as fast
-      once `deconvbench.nn.build_native` has compiled it for this machine;
+      once `deconvbench.nn.build_native` has compiled it for this machine, for kernels 3 and 5 and scales 2 to 4;
     - ``auto``: the fastest for this input by a rule learnt from measurements (see `choice`); ``plain`` in bfloat16
       and float16, also under autocast, because no other is as precise there.
 

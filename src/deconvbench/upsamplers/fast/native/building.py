@@ -75,7 +75,7 @@ class NativeBuild:
 def build_native() -> NativeBuild:
     """Compile the native form for this machine, try it, and keep it where `ResizeConv2d` finds it.
 
-    The compiler is ``$CC`` or ``cc``; a second or two. The library is found again by processes on the same
+    The compiler is ``$CC`` or ``cc``; some ten seconds. The library is found again by processes on the same
     processor with the same torch and the same version of this package, until then everything works without.
 
     Returns
