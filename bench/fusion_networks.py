@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -24,13 +25,26 @@ class TrialNetwork:
         Makes it.
     shape : tuple of int
         Of its input.
+    further_shapes : tuple of tuple of int
+        Of inputs beside it.
     is_small : bool
         Whether its gradients are compared too, in double precision.
+    is_trained : bool
+        Whether a training step is timed, and not inference.
+    title : str
+        What a table calls it, in Markdown; empty for its name.
     """
 
     build: Callable[[], nn.Module]
     shape: tuple[int, ...]
+    further_shapes: tuple[tuple[int, ...], ...] = ()
     is_small: bool = False
+    is_trained: bool = False
+    title: str = ""
+
+    def make_input(self) -> tuple[Tensor, ...]:
+        """Draw its inputs."""
+        return tuple(torch.randn(shape) for shape in (self.shape, *self.further_shapes))
 
 
 def import_package(module: str, package: str) -> Any:
@@ -125,7 +139,11 @@ def _build_transformation() -> nn.Module:
 
 
 NETWORKS: Mapping[str, TrialNetwork] = {
-    "autoencoder": TrialNetwork(build=lambda: _build_autoencoder(128, 256, 512, 512), shape=(1, 4, 16, 16)),
+    "autoencoder": TrialNetwork(
+        build=lambda: _build_autoencoder(128, 256, 512, 512),
+        shape=(1, 4, 16, 16),
+        title="decoder of diffusers' `AutoencoderKL`",
+    ),
     "small_autoencoder": TrialNetwork(
         build=lambda: _build_autoencoder(32, 64, 128), shape=(1, 4, 16, 16), is_small=True
     ),
@@ -135,5 +153,14 @@ NETWORKS: Mapping[str, TrialNetwork] = {
     "manet": TrialNetwork(build=lambda: _build_segmentation("MAnet"), shape=(1, 3, 256, 256)),
     "fpn": TrialNetwork(build=lambda: _build_segmentation("FPN"), shape=(1, 3, 256, 256)),
     "linknet": TrialNetwork(build=lambda: _build_segmentation("Linknet"), shape=(1, 3, 256, 256)),
-    "transformation": TrialNetwork(build=_build_transformation, shape=(1, 3, 256, 256)),
+    "transformation": TrialNetwork(
+        build=_build_transformation, shape=(1, 3, 256, 256), title="the article's transformation network"
+    ),
+    "transformation_training": TrialNetwork(
+        build=_build_transformation,
+        shape=(1, 3, 256, 256),
+        is_small=True,
+        is_trained=True,
+        title="the same, a training step",
+    ),
 }

@@ -11,7 +11,7 @@ from torch import nn
 from bench.fusion_networks import NETWORKS
 from deconvbench.errors import UnsupportedError
 
-OWN = ("transformation",)
+OWN = ("transformation", "transformation_training")
 
 
 class FakeAutoencoder:

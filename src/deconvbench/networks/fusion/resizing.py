@@ -3,6 +3,7 @@
 Where a decision of `matching` becomes arithmetic; the forms themselves are `deconvbench.upsamplers.fast`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -319,11 +320,11 @@ def convolve(
         The result; an expression where the kernel is 1×1, for then the convolution acts on each pixel alone and
         may come before the upsampling.
     """
-    if match.kernel_size == 1 and len(match.pieces) == 1:
-        (piece,) = match.pieces
-        joined = _join(expression, piece.first, piece.last, interpreter)
-        y = interpreter.call(torch.conv2d, joined, weight, bias, groups=match.groups)
-        part = Part(source=y, channels=match.out_channels, scale=piece.scale)
+    if match.kernel_size == 1:
+        y, scale = _convolve_pixels(expression, match, weight, bias, interpreter)
+        if scale == 1:
+            return y
+        part = Part(source=y, channels=match.out_channels, scale=scale)
         return LazyExpression(parts=(part,), upsamplings=expression.upsamplings)
     total: S | None = None
     for piece in match.pieces:
@@ -331,10 +332,8 @@ def convolve(
         taps, term_bias = weight, bias if total is None else None
         if len(match.pieces) > 1:
             taps = interpreter.call(torch.narrow, weight, 1, piece.start, piece.length)
-        if piece.scale == 1 or match.kernel_size == 1:
+        if piece.scale == 1:
             term = _convolve_plainly(source, taps, term_bias, match, interpreter)
-            if piece.scale > 1:
-                term = interpreter.call(upsample, term, (piece.scale,) * 2)
         else:
             found = interpreter.find_prepared(weight, piece.start, piece.length // match.groups)
             # a kernel that zeros are added to is none that is kept
@@ -352,6 +351,34 @@ def convolve(
         total = term if total is None else interpreter.add(total, term)
     assert total is not None
     return total
+
+
+def _convolve_pixels(
+    expression: LazyExpression[S], match: Match, weight: S, bias: S | None, interpreter: Interpreter[S]
+) -> tuple[S, int]:
+    """Convolve with a 1×1 kernel before the upsampling: the result, and by what it is to be upsampled.
+
+    From the smallest image on, each sum is upsampled to the size of the next: one sum of full size, not many.
+    """
+    total: S | None = None
+    left = 1
+    for piece in sorted(match.pieces, key=lambda piece: -piece.scale):
+        is_all = len(match.pieces) == 1
+        taps = weight if is_all else interpreter.call(torch.narrow, weight, 1, piece.start, piece.length)
+        source = _join(expression, piece.first, piece.last, interpreter)
+        term_bias = bias if total is None else None
+        term = interpreter.call(torch.conv2d, source, taps, term_bias, groups=match.groups)
+        if total is None:
+            total, left = term, piece.scale
+            continue
+        common = math.gcd(left, piece.scale)
+        total, term = (
+            image if more == 1 else interpreter.call(upsample, image, (more, more))
+            for image, more in ((total, left // common), (term, piece.scale // common))
+        )
+        total, left = interpreter.add(total, term), common
+    assert total is not None
+    return total, left
 
 
 def _join(expression: LazyExpression[S], first: int, last: int, interpreter: Interpreter[S]) -> S:
