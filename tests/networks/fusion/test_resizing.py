@@ -52,6 +52,8 @@ EXPRESSIONS: dict[str, tuple[list[tuple[int, int]], dict[str, Any], int, int]] =
     "with a reflected skip": ([(3, 1), (4, 2)], {"padding": (1,) * 4, "padding_mode": "reflect"}, 3, 1),
     "neighbours of one scale": ([(2, 2), (3, 2), (1, 1), (2, 4)], {}, 3, 1),
     "joined, one by one": ([(4, 2), (3, 1)], {}, 1, 1),
+    "joined, one by one, of four sizes": ([(3, 1), (2, 2), (4, 4), (2, 12)], {}, 1, 1),
+    "joined, one by one, of sizes without order": ([(2, 2), (3, 3), (2, 1), (2, 6), (4, 2)], {}, 1, 1),
     "joined groups": ([(2, 2), (2, 2)], {}, 3, 2),
 }
 
@@ -79,6 +81,31 @@ def test_a_1x1_convolution_comes_before_the_upsampling() -> None:
     assert (found.channels, [part.scale for part in found.parts]) == (4, [2])
     expected = functional.conv2d(evaluate(expression), weight, bias)
     assert torch.allclose(evaluate(found), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("scales", "left", "upsampled"),
+    [((1, 2, 4, 8), 1, [(6, 2), (12, 2), (24, 2)]), ((4, 8, 4), 4, [(6, 2)]), ((2, 3), 1, [(16, 3), (24, 2)])],
+    ids=["to full size", "as far as is common", "neither divides the other"],
+)
+def test_sums_of_1x1_convolutions_are_upsampled_together(
+    scales: tuple[int, ...], left: int, upsampled: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expression = make_expression(*((2, scale) for scale in scales), size=48)
+    weight, bias = torch.randn(4, 2 * len(scales), 1, 1).double(), torch.randn(4).double()
+    seen: list[tuple[int, int]] = []
+
+    def upsample(x: Tensor, by: tuple[int, int]) -> Tensor:
+        seen.append((x.shape[2], by[0]))
+        return functional.interpolate(x, scale_factor=by)
+
+    monkeypatch.setattr(resizing, "upsample", upsample)
+    found = convolve(expression, plan(expression, weight, 0), weight, bias, Session())
+    assert seen == upsampled
+    assert (found.parts[0].scale if isinstance(found, LazyExpression) else 1) == left
+    image = evaluate(found) if isinstance(found, LazyExpression) else found
+    expected = functional.conv2d(evaluate(expression), weight, bias)
+    assert torch.allclose(image, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_autocast_computes_in_the_dtype_of_a_convolution() -> None:
