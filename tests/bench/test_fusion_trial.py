@@ -13,7 +13,8 @@ from torch import nn
 
 from bench import fusion_trial as trial
 from bench.fusion_networks import TrialNetwork
-from bench.fusion_trial import COLUMNS, FILE, Trial, format_table, list_rows, main, make_step, try_network
+from bench.fusion_table import format_table
+from bench.fusion_trial import COLUMNS, FILE, Trial, list_rows, main, make_step, try_network
 from deconvbench.errors import FusionError, UnsupportedError
 from deconvbench.measure.latency import LatencyPolicy
 from deconvbench.networks.fusion.report import Change, FuseReport, Left
@@ -118,31 +119,26 @@ FOUND = Trial(
 )
 
 
-def test_the_table() -> None:
+def test_a_row_for_each_number_of_threads() -> None:
     rows = list_rows("net", VAE, FOUND)
     assert [set(row) for row in rows] == [set(COLUMNS)] * 2
-    assert format_table(rows).splitlines() == [
-        "| network | fused | share | speed-up, 1 thread | speed-up, 2 threads | peak memory | output error |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-        "| a VAE | 1 of 2 | 62 % | 2.00 (2.00 to 2.00) | 2.00 (2.00 to 2.00) | 2 MiB → 1 MiB | 1.5e-06 |",
-    ]
-    # as read from the file
-    read = [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows]
-    assert format_table(read) == format_table(rows)
-
-
-def test_what_was_not_measured_is_a_dash() -> None:
-    found = Trial(
-        report=FuseReport(model=nn.Identity(), max_relative_error=0.0, max_relative_gradient_error=1e-15),
-        samples_s={1: TIMES},
-        share=0.0,
-        peak_memory_bytes_before=None,
-        peak_memory_bytes_after=None,
+    assert [row["threads"] for row in rows] == [1, 2]
+    first = rows[0]
+    assert (first["network"], first["title"], first["step"], first["shape"]) == (
+        "net",
+        "a VAE",
+        "forward",
+        "1x4x3x3",
     )
-    rows = [*list_rows("old", VAE, FOUND), *list_rows("new", VAE, found)]
-    assert format_table(rows).splitlines()[-1] == (
-        "| a VAE | 0 of 0 | 0 % | 2.00 (2.00 to 2.00) | – | – | 0.0e+00; of gradients, in float64, 1.0e-15 |"
+    assert (first["fused"], first["left"], first["rounds"], first["speedup"], first["plain_s"]) == (
+        1,
+        1,
+        3,
+        2.0,
+        2.0,
     )
+    unnamed = TrialNetwork(build=VaeDecoder, shape=(1,), is_trained=True)
+    assert [(row["title"], row["step"]) for row in list_rows("net", unnamed, FOUND)] == [("net", "train")] * 2
 
 
 def test_the_command_prints_reports_and_the_table_and_writes_the_file(
