@@ -199,10 +199,10 @@ class FusedScope(Fused):
 
 
 class FusedConvTranspose2d(Fused):
-    """A transposed convolution that runs as a convolution and PixelShuffle where that is faster."""
+    """A transposed convolution that runs in another form where that is faster."""
 
     def run(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Convolve."""
         is_ours = is_torch_own() and not is_recorded(*args, *kwargs.values()) and not are_hooks_active()
-        with DeconvolutionMode() if is_ours else nullcontext():
+        with DeconvolutionMode(find_weight_cache(module)) if is_ours else nullcontext():
             return call_plainly(module, args, kwargs)
