@@ -265,8 +265,10 @@ class _Writer:
             convolve_transposed,
             (named["input"], named["weight"], named.get("bias")),
             {
-                **{"stride": shape.stride[0], "padding": shape.padding[0]},
-                **{"output_padding": shape.output_padding, "groups": shape.groups},
+                "stride": shape.stride[0],
+                "padding": shape.padding[0],
+                "output_padding": shape.output_padding,
+                "groups": shape.groups,
             },
         )
         result.meta[_EXAMPLE] = node.meta[_EXAMPLE]

@@ -1,4 +1,4 @@
-"""Layers that the compiled form has, each beside torch's own of the same parameters, and how far one is from the other."""
+"""Layers that the compiled form has, torch's own of the same parameters, and how far one is from the other."""
 
 import copy
 from typing import Any

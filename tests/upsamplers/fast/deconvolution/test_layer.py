@@ -1,4 +1,4 @@
-"""`ConvTranspose2d` is torch's layer: numbers, gradients, order in memory, errors, tools, and what is not finite."""
+"""`ConvTranspose2d` is torch's layer: numbers, gradients, order in memory, errors, and what is not finite."""
 
 import copy
 import io
@@ -7,6 +7,7 @@ import multiprocessing
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -131,8 +132,9 @@ def test_an_output_size_is_torch_s() -> None:
     assert layer.choose(x) == "minimal"
     wide = make_layer(**LAYERS["k4"])
     assert measure_error(wide(x, [11, 13]), make_torch_s(wide)(x.double(), [11, 13])) < EXACT
+    own = make_torch_s(layer).float()
     for wrong in ([8, 11], [20, 20], [1, 2, 3]):
-        assert attempt(lambda: layer(x, wrong)) == attempt(lambda: make_torch_s(layer)(x.double(), wrong))
+        assert attempt(partial(layer, x, wrong)) == attempt(partial(own, x, wrong))
 
 
 @usually_compiled
@@ -499,7 +501,7 @@ def test_another_process_computes_the_same() -> None:
 
 @usually_compiled
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-def test_traces_and_scripts_hold_torch_s_operation_for_every_size(computed: list[str]) -> None:
+def test_traces_and_scripts_hold_torch_s_operation_for_every_size() -> None:
     layer = make_layer(**LAYERS["k3"])
     traced = torch.jit.trace(layer, draw(1, 8, 4, 3))  # type: ignore[no-untyped-call] # torch has no types here
     scripted = torch.jit.script(nn.Sequential(layer))
@@ -509,7 +511,7 @@ def test_traces_and_scripts_hold_torch_s_operation_for_every_size(computed: list
     for found in (traced, scripted, symbolic):
         torch.testing.assert_close(found(x), expected)
     assert "conv_transpose2d" in str(symbolic.graph)
-    assert computed == []
+    assert "deconvbench" not in str(traced.graph)
 
 
 @usually_compiled
