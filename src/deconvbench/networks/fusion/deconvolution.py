@@ -104,7 +104,7 @@ def _filter(
     if find_prepared is not None:
         # which is the same for every padding of the output
         prepared = find_prepared("minimal", shape.pad_output((0, 0)), torch.contiguous_format, x.dtype)
-    return run_minimal(x, weight, prepared, bias, shape)
+    return run_minimal("auto", x, weight, prepared, bias, shape)
 
 
 def convolve_transposed(

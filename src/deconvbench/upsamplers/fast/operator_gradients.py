@@ -43,22 +43,23 @@ def lay_out_gradients(found: Sequence[Tensor | None], x: Tensor, weight: Tensor)
     return to_input, to_weight
 
 
-def register_gradients(operation: CustomOpDef, backward: CustomOpDef) -> None:
+def register_gradients(operation: CustomOpDef, backward: CustomOpDef, *more: Any) -> None:
     """Tell torch how to differentiate an operation and its backward pass, and what the latter answers with.
 
     Parameters
     ----------
     operation : CustomOpDef
-        ``(x, weight, bias, *options, is_training)`` to an image.
+        ``(x, weight, bias, *options, *more)`` to an image.
     backward : CustomOpDef
         ``(gradient, x, weight, *options, needs_input, needs_weight)`` to the gradients to image and weight.
+    *more : Any
+        What the operation is given in addition where it is differentiated.
     """
 
     def remember(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG001 -- torch's names
         x, weight, _, *options = inputs
         ctx.save_for_backward(x, weight)
-        # without the last, whether it is trained
-        ctx.options = options[:-1]
+        ctx.options = options[: len(options) - len(more)]
 
     def go_back(ctx: Any, gradient: Tensor) -> Any:
         x, weight = ctx.saved_tensors
@@ -80,11 +81,11 @@ def register_gradients(operation: CustomOpDef, backward: CustomOpDef) -> None:
         has_input, has_weight = ctx.has
         again = x_again = weight_again = None
         if has_input:
-            again = operation(to_input, weight, None, *ctx.options, True)
+            again = operation(to_input, weight, None, *ctx.options, *more)
             weight_again = backward(gradient, to_input, weight, *ctx.options, False, True)[1]
         if has_weight:
-            more = operation(x, to_weight, None, *ctx.options, True)
-            again = more if again is None else again + more
+            other = operation(x, to_weight, None, *ctx.options, *more)
+            again = other if again is None else again + other
             x_again = backward(gradient, x, to_weight, *ctx.options, True, False)[0]
         return again, x_again, weight_again, *([None] * (len(ctx.options) + 2))
 

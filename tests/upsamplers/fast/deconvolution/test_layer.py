@@ -75,7 +75,7 @@ def test_output_and_gradients_are_torch_s(
 ) -> None:
     for channels, shape in (
         *(((8, 6), (2, 8, 5, 4)), ((34, 70), (1, 34, 9, 17)), ((2, 2), (1, 2, 1, 1))),
-        ((32, 16), (2, 32, 65, 66)),
+        ((32, 16), (2, 32, 129, 130)),
     ):
         computed.clear()
         layer = make_layer(*channels, **options)
@@ -184,7 +184,7 @@ def test_second_derivatives_and_batched_gradients_are_torch_s(computed: list[str
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
 def test_forward_derivatives_are_torch_s(computed: list[str]) -> None:
     layer, x = make_layer(2, 3), draw(1, 2, 3, 3)
-    _, found = torch.func.jvp(layer, (x,), (draw(1, 2, 3, 3, seed=2),))
+    found: Any = torch.func.jvp(layer, (x,), (draw(1, 2, 3, 3, seed=2),))[1]
     expected = make_torch_s(layer)(draw(1, 2, 3, 3, seed=2).double())
     expected = expected - make_torch_s(layer)(torch.zeros(1, 2, 3, 3, dtype=torch.float64))
     assert measure_error(found, expected) < EXACT
@@ -401,6 +401,10 @@ def test_a_weight_that_is_computed_is_computed_once(computed: list[str]) -> None
 # ---- kept weights
 
 
+def is_kept(layer: ConvTranspose2d) -> bool:
+    return layer.is_frozen
+
+
 @usually_compiled
 def test_a_kept_weight_is_transformed_once_and_dropped_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Tensor] = []
@@ -421,17 +425,17 @@ def test_a_kept_weight_is_transformed_once_and_dropped_when_it_changes(monkeypat
             layer(x, size)
         assert len(made) == 1
         assert measure_error(layer(x), expected) < EXACT
-        assert layer.is_frozen
+        assert is_kept(layer)
         layer.weight.data.mul_(2)
         assert measure_error(layer(x), make_torch_s(layer)(x.double())) < EXACT
         assert len(made) == 1
-        assert not layer.is_frozen
+        assert not is_kept(layer)
     layer.cache_weight()
     assert measure_error(layer(x.requires_grad_()), make_torch_s(layer)(x.double())) < EXACT
-    assert not layer.cache_weight().train().is_frozen
+    assert not is_kept(layer.cache_weight().train())
     layer.eval().cache_weight()
     layer.load_state_dict(layer.state_dict())
-    assert not layer.is_frozen
+    assert not is_kept(layer)
 
 
 @usually_compiled
@@ -511,7 +515,7 @@ def test_traces_and_scripts_hold_torch_s_operation_for_every_size() -> None:
     for found in (traced, scripted, symbolic):
         torch.testing.assert_close(found(x), expected)
     assert "conv_transpose2d" in str(symbolic.graph)
-    assert "deconvbench" not in str(traced.graph)
+    assert "deconvbench::" not in str(traced.inlined_graph)
 
 
 @usually_compiled

@@ -45,9 +45,9 @@ def test_torch_s_own_checks_of_operations(name: str, form: str, layout: torch.me
     groups = SHAPES[name][-1]
     x = draw(2, 4, 5, 3).contiguous(memory_format=layout).requires_grad_()
     weight, bias = draw(4, 6 // groups, size, size).requires_grad_(), draw(6).requires_grad_()
-    gradient = draw(*OPERATOR(x, weight, bias, *options, form, True).shape).requires_grad_()
-    opcheck(OPERATOR, (x, weight, bias, *options, form, True))
-    opcheck(OPERATOR, (x.detach(), weight.detach(), None, *options, form, False))
+    gradient = draw(*OPERATOR(x, weight, bias, *options, form).shape).requires_grad_()
+    opcheck(OPERATOR, (x, weight, bias, *options, form))
+    opcheck(OPERATOR, (x.detach(), weight.detach(), None, *options, form))
     opcheck(BACKWARD, (gradient, x, weight, *options, form, True, True))
     opcheck(BACKWARD, (gradient, x, weight, *options, form, True, False))
 
@@ -56,7 +56,7 @@ def test_first_and_second_derivatives() -> None:
     x, weight, bias = (one.double().requires_grad_() for one in (draw(1, 2, 2, 3), draw(2, 3, 4, 4), draw(3)))
 
     def compute(*operands: Tensor) -> Tensor:
-        y: Tensor = OPERATOR(*operands, 2, 1, [0, 0], 1, "minimal", True)
+        y: Tensor = OPERATOR(*operands, 2, 1, [0, 0], 1, "minimal")
         return y
 
     assert torch.autograd.gradcheck(compute, (x, weight, bias), fast_mode=True)
@@ -79,11 +79,13 @@ def count_operators(graph: torch.fx.Graph) -> int:
 def test_a_compiled_layer_is_one_operation_that_is_chosen_when_it_runs(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layer, graphs, asked = make_layer(implementation="auto", **LAYERS[name]), [], []
+    layer = make_layer(implementation="auto", **LAYERS[name])
+    graphs: list[torch.fx.Graph] = []
+    asked: list[int] = []
 
     def prefer(load: Any) -> bool:
         asked.append(load.height)
-        return load.height > 6
+        return bool(load.height > 6)
 
     monkeypatch.setattr(forms, "prefers_minimal", prefer)
     compiled = torch.compile(layer, backend=keep_graphs(graphs), fullgraph=True, dynamic=True)
@@ -126,8 +128,8 @@ def test_others_compile_to_torch_s_own(name: str) -> None:
 
 def test_without_the_compiled_form_it_compiles_to_torch_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deconvbench.upsamplers.fast.deconvolution.compiled.find_library", lambda: None)
-    layer, graphs = make_layer(), []
-    x = draw(1, 8, 3, 3)
+    layer, x = make_layer(), draw(1, 8, 3, 3)
+    graphs: list[torch.fx.Graph] = []
     found = torch.compile(layer, backend=keep_graphs(graphs), fullgraph=True)(x)
     torch.testing.assert_close(found, make_torch_s(layer).float()(x))
     assert [count_operators(graph) for graph in graphs] == [0]

@@ -16,7 +16,7 @@ class Load:
     ----------
     kernel_size : int
         Of the layer; its stride is 2.
-    in_channels, out_channels : int
+    in_channels, out_channels, groups : int
         Of the layer.
     batch, height, width : int
         Of the input.
@@ -26,24 +26,34 @@ class Load:
         Memory format of the output.
     is_prepared : bool
         The transformed weight is at hand.
-    is_training : bool
-        A gradient will be asked for.
     """
 
     kernel_size: int
     in_channels: int
     out_channels: int
+    groups: int
     batch: int
     height: int
     width: int
     threads: int
     is_channels_last: bool
     is_prepared: bool
-    is_training: bool
 
 
 def prefers_minimal(load: Load) -> bool:
     """Say whether the compiled minimal form is faster than torch's own.
+
+    Parameters
+    ----------
+    load : Load
+        Layer, input and system.
+    """
+    pixels = load.batch * load.height * load.width
+    return pixels * load.in_channels >= 4096
+
+
+def prefers_minimal_backward(load: Load) -> bool:
+    """Say whether the compiled backward pass is faster than torch's own.
 
     Parameters
     ----------

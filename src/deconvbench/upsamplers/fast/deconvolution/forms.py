@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deconvbench.upsamplers.fast.deconvolution.choice import Load, prefers_minimal
+from deconvbench.upsamplers.fast.deconvolution.choice import Load, prefers_minimal, prefers_minimal_backward
 from deconvbench.upsamplers.fast.deconvolution.compiled import (
     fits_compiled,
     go_back_compiled,
@@ -100,50 +100,51 @@ def can_compute(x: Tensor, weight: Tensor, bias: Tensor | None, shape: Transpose
 
 
 def find_fastest(
-    implementation: str,
-    x: Tensor,
-    weight: Tensor,
-    shape: TransposedShape,
-    *,
-    is_prepared: bool,
-    is_training: bool | None = None,
+    implementation: str, x: Tensor, weight: Tensor, shape: TransposedShape, *, is_prepared: bool
 ) -> str:
-    """Name the form that is fastest where both can be had, whether or not the call is recorded.
+    """Name the form that is fastest forward where both can be had, whether or not the call is recorded.
 
     Parameters
     ----------
     implementation, x, weight, shape, is_prepared
         As for `choose_form`; of the tensors only what they are counts, not their values.
-    is_training : bool or None
-        Whether a gradient will be asked for; None: as autograd would record it here.
     """
     if implementation == "minimal":
         return implementation
+    load = _describe(x, weight, shape, is_prepared=is_prepared)
+    is_faster = prefers_minimal(load) and fits_compiled(x, weight, shape, is_prepared=is_prepared)
+    return "minimal" if is_faster else "plain"
+
+
+def _describe(x: Tensor, weight: Tensor, shape: TransposedShape, *, is_prepared: bool) -> Load:
     batch, in_channels, height, width = x.shape
-    load = Load(
+    return Load(
         kernel_size=shape.kernel_size[0],
         in_channels=in_channels,
         out_channels=shape.out_channels,
+        groups=shape.groups,
         batch=batch,
         height=height,
         width=width,
         threads=torch.get_num_threads(),
         is_channels_last=is_channels_last(x, weight),
         is_prepared=is_prepared,
-        is_training=records_gradient(x, weight) if is_training is None else is_training,
     )
-    is_faster = prefers_minimal(load) and fits_compiled(x, weight, shape, is_prepared=is_prepared)
-    return "minimal" if is_faster else "plain"
 
 
 def run_minimal(
-    x: Tensor, weight: Tensor, prepared: Tensor | None, bias: Tensor | None, shape: TransposedShape
+    implementation: str,
+    x: Tensor,
+    weight: Tensor,
+    prepared: Tensor | None,
+    bias: Tensor | None,
+    shape: TransposedShape,
 ) -> Tensor:
     """Compute a transposed convolution by minimal filtering of its phases, in compiled code.
 
     Parameters
     ----------
-    x, weight, bias, shape
+    implementation, x, weight, bias, shape
         As for `choose_form`, which must have named ``minimal``.
     prepared : Tensor or None
         The transformed weight, if it is at hand.
@@ -154,7 +155,7 @@ def run_minimal(
         Differentiable; with the channels last in memory where input or weight have them so, as torch answers.
     """
     if records_gradient(x, weight, bias):
-        y: Tensor = _MinimalForward.apply(x, weight, prepared, bias, shape)  # type: ignore[no-untyped-call] # torch has no types here
+        y: Tensor = _Minimal.apply(x, weight, prepared, bias, shape, implementation)  # type: ignore[no-untyped-call] # torch has no types here
         return y
     return compute(x, weight, prepared, bias, shape)
 
@@ -172,35 +173,41 @@ def compute(
     return y
 
 
-class _MinimalForward(torch.autograd.Function):
+class _Minimal(torch.autograd.Function):
     """Forward and backward by the compiled form; gradients of gradients are those of torch's own operations."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, prepared: Tensor | None, bias: Tensor | None, shape: TransposedShape
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        prepared: Tensor | None,
+        bias: Tensor | None,
+        shape: TransposedShape,
+        implementation: str,
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.shape = shape
+        ctx.shape, ctx.implementation = shape, implementation
         return compute(x, weight, prepared, bias, shape)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         x, weight = ctx.saved_tensors
-        needs_input, needs_weight, _, needs_bias, _ = ctx.needs_input_grad
+        needs_input, needs_weight, _, needs_bias, *_ = ctx.needs_input_grad
         needs = (needs_input, needs_weight, needs_bias)
-        to_input, to_weight, to_bias = go_back("minimal", x, weight, gradients[0], ctx.shape, needs)
-        return to_input, to_weight, None, to_bias, None
+        to_input, to_weight, to_bias = go_back(ctx.implementation, x, weight, gradients[0], ctx.shape, needs)
+        return to_input, to_weight, None, to_bias, None, None
 
 
 def go_back(
-    form: str, x: Tensor, weight: Tensor, gradient: Tensor, shape: TransposedShape, needs: Sequence[bool]
+    implementation: str, x: Tensor, weight: Tensor, gradient: Tensor, shape: TransposedShape, needs: Sequence[bool]
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Find the gradients to input, weight and bias.
 
     Parameters
     ----------
-    form : str
-        ``plain`` or ``minimal``: what ran forward.
+    implementation : str
+        One of `choice.DECONVOLUTIONS`; ``auto`` is the form that is faster backward, whatever ran forward.
     x, weight, shape
         As for `choose_form`.
     gradient : Tensor, shape (N, C_out, H', W')
@@ -214,7 +221,10 @@ def go_back(
     to_weight : Tensor, shape of `weight`, or None
     to_bias : Tensor, shape (C_out,), or None
     """
-    if form == "minimal" and not is_watched() and choose_recorded(form, x, weight, gradient) is None:
+    is_wanted = implementation == "minimal" or (
+        implementation == "auto" and prefers_minimal_backward(_describe(x, weight, shape, is_prepared=False))
+    )
+    if is_wanted and not is_watched() and choose_recorded(implementation, x, weight, gradient) is None:
         found = go_back_compiled(x, weight, gradient, shape, needs[:2])
         # products of differences spoil pixels near what is not finite
         if found is not None and all(part is None or has_finite_sum(part) for part in found):

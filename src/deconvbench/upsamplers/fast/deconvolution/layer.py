@@ -192,7 +192,7 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
                 form = choose_form(self.implementation, x, weight, bias, shape, is_prepared=False)
         if form == "plain":
             return run_plain(x, weight, bias, shape)
-        return run_minimal(x, weight, prepared, bias, shape)
+        return run_minimal(self.implementation, x, weight, prepared, bias, shape)
 
     def choose(self, x: Tensor, *, is_prepared: bool = False) -> str:
         """Name the form that an input would take.

@@ -89,12 +89,8 @@ def deconvolve(
     Tensor, shape (N, C_out, H', W')
         With the channels last in memory where input or weight have them so.
     """
-    operands = [x, weight] if bias is None else [x, weight, bias]
-    # not whether inference mode is on, which compilers do not tell
-    is_training = torch.is_grad_enabled() and any(operand.requires_grad for operand in operands)
     y: Tensor = torch.ops.deconvbench.conv_transpose2d(
-        *(x, weight, bias, shape.stride[0], shape.padding[0], shape.output_padding, shape.groups),
-        *(implementation, is_training),
+        *(x, weight, bias, shape.stride[0], shape.padding[0], shape.output_padding, shape.groups, implementation)
     )
     return y
 
@@ -113,20 +109,6 @@ def _describe(
     )
 
 
-def _choose(
-    implementation: str,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    shape: TransposedShape,
-    *,
-    is_training: bool,
-) -> str:
-    if not can_compute(x, weight, bias, shape):
-        return "plain"
-    return find_fastest(implementation, x, weight, shape, is_prepared=False, is_training=is_training)
-
-
 @torch.library.custom_op("deconvbench::conv_transpose2d", mutates_args=())
 def _compute(
     x: Tensor,
@@ -137,13 +119,14 @@ def _compute(
     output_padding: Sequence[int],
     groups: int,
     implementation: str,
-    is_training: bool,
 ) -> Tensor:
     shape = _describe(weight, stride, padding, output_padding, groups)
     # what gradients are made of is said below
     with torch.no_grad():
-        if _choose(implementation, x, weight, bias, shape, is_training=is_training) == "minimal":
-            return compute(x, weight, None, bias, shape)
+        if can_compute(x, weight, bias, shape):
+            form = find_fastest(implementation, x, weight, shape, is_prepared=False)
+            if form == "minimal":
+                return compute(x, weight, None, bias, shape)
         return run_plain(x, weight, bias, shape).contiguous(memory_format=find_layout(x, weight))
 
 
@@ -169,8 +152,7 @@ def _compute_gradients(
 ) -> tuple[Tensor, Tensor]:
     shape = _describe(weight, stride, padding, output_padding, groups)
     with torch.no_grad():
-        form = _choose(implementation, x, weight, None, shape, is_training=True)
-        found = go_back(form, x, weight, gradient, shape, (needs_input, needs_weight, False))
+        found = go_back(implementation, x, weight, gradient, shape, (needs_input, needs_weight, False))
     return lay_out_gradients(found[:2], x, weight)
 
 
