@@ -16,6 +16,7 @@ from deconvbench.networks.fusion.calls import make_pair
 from deconvbench.networks.fusion.conversion import convert_transposed, explain_transposed
 from deconvbench.networks.fusion.tensors import lay_out
 from deconvbench.networks.fusion.weight_cache import WeightCache
+from deconvbench.upsamplers.fast.deconvolution.choice import may_prefer_minimal
 from deconvbench.upsamplers.fast.deconvolution.compiled import is_supported
 from deconvbench.upsamplers.fast.deconvolution.forms import choose_form, find_fastest, run_minimal
 from deconvbench.upsamplers.fast.deconvolution.operators import compile_deconvolution
@@ -153,13 +154,15 @@ def may_filter(x: Tensor, weight: Tensor, shape: TransposedShape) -> bool:
     return not is_known or find_fastest("auto", x, weight, shape, is_prepared=False) == "minimal"
 
 
-def find_way(shape: TransposedShape) -> tuple[str | None, str]:
+def find_way(shape: TransposedShape, in_channels: int) -> tuple[str | None, str]:
     """Find in which form a transposed convolution is faster.
 
     Parameters
     ----------
     shape : TransposedShape
         Any.
+    in_channels : int
+        Of the layer.
 
     Returns
     -------
@@ -174,6 +177,8 @@ def find_way(shape: TransposedShape) -> tuple[str | None, str]:
     if not is_supported(shape):
         may_be = find_library() is None and shape.stride == _SCALES
         return None, f"{objection}, or once deconvbench native has compiled another form" if may_be else objection
+    if not may_prefer_minimal(shape.kernel_size[0], in_channels, shape.out_channels, shape.groups):
+        return None, objection
     return "minimal filtering of its phases, compiled, where that is faster, for float32 on a CPU", ""
 
 
@@ -198,7 +203,7 @@ def read_call(
     """
     is_kernel = isinstance(weight, Tensor) and weight.ndim == 4
     shape = TransposedShape(
-        out_channels=weight.shape[1] if is_kernel else 0,
+        out_channels=weight.shape[1] * groups if is_kernel and type(groups) is int else 0,
         kernel_size=tuple(weight.shape[2:]) if is_kernel else (),
         stride=make_pair(stride),
         padding=make_pair(padding),

@@ -351,7 +351,7 @@ def _plan_transposed(plan: FusionPlan, modules: dict[str, nn.Module]) -> None:
         size, scale = module.kernel_size[0], module.stride[0]
         what = f"ConvTranspose2d {size}×{size}, stride {scale}"
         objection = explain_module(module)
-        way, reason = find_way(read_shape(module)) if objection is None else (None, objection)
+        way, reason = find_way(read_shape(module), module.in_channels) if objection is None else (None, objection)
         if way is None:
             plan.leave(path, what, reason)
         else:

@@ -126,8 +126,8 @@ def _describe(x: Tensor, weight: Tensor, shape: TransposedShape, *, is_prepared:
         batch=batch,
         height=height,
         width=width,
-        threads=torch.get_num_threads(),
         is_channels_last=is_channels_last(x, weight),
+        is_cropped=shape.measure_output((height, width)) != [2 * height, 2 * width],
         is_prepared=is_prepared,
     )
 
