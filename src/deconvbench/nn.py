@@ -1,14 +1,14 @@
-"""The upsamplers worth using outside of the grid, re-exported: no checkerboard of constant inputs.
+"""The upsamplers worth using outside of the grid, re-exported: no checkerboard of constant inputs, but for one.
 
 Each is an ordinary `torch.nn.Module` with torch's own arguments, and ``weight`` and ``bias`` in its state_dict:
 
 - `ResizeConv2d`: interpolation and convolution. The one to take unless there is a reason against it: nearest at
   the price of a deconvolution in float32, and as it is written in half precision; `build_native` compiles it for
   the machine at hand, once: then it is faster still.
-- `ConvTranspose2d`: `torch.nn.ConvTranspose2d` with fewer multiplications for kernels 3 to 6 and stride 2 where
-  `build_native` has compiled them, and torch's own elsewhere. Its checkerboards are torch's too.
+- `ConvTranspose2d`: that one. `torch.nn.ConvTranspose2d` with fewer multiplications for kernels 3 to 6 and stride
+  2 where `build_native` has compiled them, and torch's own elsewhere, for networks that have to keep it.
 - `EqualGainConvTranspose2d`: a drop-in for `torch.nn.ConvTranspose2d` that is kept free of checkerboards; freer
-  than the former.
+  than `ResizeConv2d`.
 - `FilteredConvTranspose2d`: a drop-in with a fixed low-pass filter behind it, as in StyleGAN2; for strides of 2.
 - `SubpixelConv2d`: convolution and PixelShuffle. ``icnr=True`` starts free of checkerboards; ``blur=True`` is
   always free of them.

@@ -37,6 +37,8 @@ LAST: dict[str, Any] = {"is_channels_last": True}
         ({"out_channels": 3}, False),
         ({"in_channels": 4, "out_channels": 4, "height": 16, "width": 32}, False),
         ({"kernel_size": 3, "height": 16, "width": 24}, False),
+        ({"kernel_size": 3}, True),
+        ({"kernel_size": 3, "in_channels": 512}, False),
         ({"kernel_size": 3, "height": 16, "width": 24, "is_cropped": True}, True),
         ({"kernel_size": 6, "height": 8, "width": 16}, True),
         ({"kernel_size": 5, "height": 8, "width": 15}, False),

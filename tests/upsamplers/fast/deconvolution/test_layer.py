@@ -334,8 +334,8 @@ def test_plain_is_torch_s_own_and_auto_the_faster(computed: list[str], monkeypat
     plain = make_layer(implementation="plain")
     assert torch.equal(plain(x), make_torch_s(plain).float()(x))
     assert computed == []
-    auto = make_layer(implementation="auto")
     for is_faster in (False, True):
+        auto = make_layer(implementation="auto")
         monkeypatch.setattr(forms, "prefers_minimal", lambda load, is_faster=is_faster: is_faster)
         monkeypatch.setattr(forms, "fits_compiled", lambda *_, **__: True)
         assert auto.choose(x) == ("minimal" if is_faster else "plain")
@@ -343,6 +343,33 @@ def test_plain_is_torch_s_own_and_auto_the_faster(computed: list[str], monkeypat
         assert computed == ["run_compiled"] * is_faster
     monkeypatch.setattr(forms, "fits_compiled", lambda *_, **__: False)
     assert auto.choose(x) == "plain"
+
+
+@usually_compiled
+def test_what_gains_nothing_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(forms, "prefers_minimal", asked.append)
+    layer, x = make_layer(implementation="auto").eval(), draw(2, 8, 5, 4)
+    for image in (x, x[:1], x[0], x.contiguous(memory_format=torch.channels_last)):
+        asked.clear()
+        assert torch.equal(layer(image), layer(image))
+        assert len(asked) == 1
+    # with a kept weight more may gain, and with one of another order in memory
+    for change in (layer.cache_weight, layer.double, layer.float):
+        change()
+        asked.clear()
+        layer(x.to(layer.weight.dtype))
+        assert len(asked) == (layer.weight.dtype == torch.float32)
+    # a call that is transformed says nothing of others
+    layer = make_layer(implementation="auto")
+    torch.func.vmap(layer)(x[None])
+    asked.clear()
+    layer(x)
+    assert len(asked) == 1
+    for index in range(100):
+        layer(draw(1, 8, 2, index + 2))
+    assert len(layer._idle) <= 64
+    assert not copy.deepcopy(layer)._idle
 
 
 # ---- parameters of others

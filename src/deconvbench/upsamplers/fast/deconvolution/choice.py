@@ -45,15 +45,17 @@ _LEAST_CHANNELS = 4
 # where the map is large enough for what is done to it beside the products, and for transforming the weight; larger
 # kernels save more
 _LEAST_PIXELS, _LEAST_PIXELS_LARGE, _LARGE_KERNEL = 320, 128, 5
-# kernel 3 saves 9 products of 36 only
+# kernel 3 saves 11 products of 36 only
 _LEAST_PIXELS_THREE = 640
+# input channels for each output channel, beyond which combining pixels takes what multiplying saves
+_MOST_SHARE = 8
 # torch's own starts with the first pixel, but re-orders input and output where the channels are first
 _LEAST_PRODUCTS = 2e6
 # with the channels last it re-orders nothing, so that products have to be saved
 _LEAST_PIXELS_FOUR_KEPT, _LEAST_PIXELS_FOUR_MADE = 512, 2048
 _FOUR_IN, _FOUR_OUT, _LARGE_IN, _LARGE_OUT = 64, 32, 32, 16
 # backward: two passes of products, and a transformed gradient to the weight
-_LEAST_PIXELS_BACK, _LEAST_PIXELS_BACK_MORE, _LEAST_CHANNELS_BACK, _MOST_SHARE_BACK = 2048, 4096, 16, 8
+_LEAST_PIXELS_BACK, _LEAST_PIXELS_BACK_MORE, _LEAST_CHANNELS_BACK = 2048, 4096, 16
 
 
 def prefers_minimal(load: Load) -> bool:
@@ -87,6 +89,8 @@ def prefers_minimal(load: Load) -> bool:
         least = _LEAST_PIXELS_LARGE
     else:
         least = _LEAST_PIXELS if size > 3 or load.is_cropped else _LEAST_PIXELS_THREE
+    if size == 3 and not load.is_cropped and load.in_channels > _MOST_SHARE * load.out_channels:
+        return False
     return pixels >= least and products >= _LEAST_PRODUCTS
 
 
@@ -104,7 +108,7 @@ def prefers_minimal_backward(load: Load) -> bool:
         load.groups == 1
         and pixels >= (_LEAST_PIXELS_BACK_MORE if needs_more else _LEAST_PIXELS_BACK)
         and min(load.in_channels, load.out_channels) >= _LEAST_CHANNELS_BACK
-        and load.in_channels <= _MOST_SHARE_BACK * load.out_channels
+        and load.in_channels <= _MOST_SHARE * load.out_channels
     )
 
 

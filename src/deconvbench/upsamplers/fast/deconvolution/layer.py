@@ -16,7 +16,10 @@ from deconvbench.upsamplers.fast.deconvolution.forms import choose_form, run_min
 from deconvbench.upsamplers.fast.deconvolution.frozen import FrozenKernel
 from deconvbench.upsamplers.fast.deconvolution.operators import compile_deconvolution
 from deconvbench.upsamplers.fast.deconvolution.shape import TransposedShape, read_shape, run_plain
-from deconvbench.upsamplers.fast.recording import is_symbol, is_traced
+from deconvbench.upsamplers.fast.recording import choose_recorded, is_symbol, is_traced
+
+# more kinds of calls than these are not worth remembering
+_MOST_CALLS = 64
 
 
 class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
@@ -108,6 +111,16 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
             dtype=dtype,
         )
         self.implementation = implementation
+        self._idle: set[Any] = set()
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
+        # of weights of another type or order in memory
+        self._idle.clear()
+        return super()._apply(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # on another machine other calls may gain
+        return {**super().__getstate__(), "_idle": set()}
 
     @classmethod
     def from_conv(cls, conv: nn.ConvTranspose2d, implementation: str = "auto") -> Self:
@@ -140,17 +153,28 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Upsample (N, C_in, H, W) or (C_in, H, W), as `torch.nn.ConvTranspose2d`."""
-        if is_symbol(input) and output_size is None:
+        if is_symbol(input):
             # of which no number of axes can be asked
-            return run_plain(input, self.weight, self.bias, self._shape)
+            is_asked = output_size is not None
+            return super().forward(input, output_size) if is_asked else self._run_plain(input)
+        is_compiling = torch.compiler.is_compiling()
+        if not is_compiling and (input.shape, input.stride(), self._frozen is None) in self._idle:
+            return super().forward(input, output_size)
         if self._is_left(input):
             return super().forward(input, output_size)
         shape = self._shape.pad_output(self._find_output_padding(input, output_size))
         # once: a parametrised weight is computed whenever it is read
         weight, bias = self.weight, self.bias
-        if input.ndim == 3:
-            return self._run(input[None], weight, bias, shape)[0]
-        return self._run(input, weight, bias, shape)
+        x = input if input.ndim == 4 else input[None]
+        if is_compiling:
+            y = compile_deconvolution(self.implementation, x, weight, bias, shape)
+            y = run_plain(x, weight, bias, shape) if y is None else y
+        else:
+            y = self._run(input, x, weight, bias, shape)
+        return y if input.ndim == 4 else y[0]
+
+    def _run_plain(self, input: Any) -> Any:
+        return run_plain(input, self.weight, self.bias, self._shape)
 
     @property
     def _shape(self) -> TransposedShape:
@@ -161,7 +185,6 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
         return (
             self.implementation == "plain"
             or self.padding_mode != "zeros"
-            or is_symbol(input)
             # what is asked below would be kept for every other size and type
             or is_traced()
             or input.ndim not in {3, 4}
@@ -177,10 +200,9 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
             dilation=self.dilation,  # type: ignore[arg-type]
         )
 
-    def _run(self, x: Tensor, weight: Tensor, bias: Tensor | None, shape: TransposedShape) -> Tensor:
-        if torch.compiler.is_compiling():
-            y = compile_deconvolution(self.implementation, x, weight, bias, shape)
-            return run_plain(x, weight, bias, shape) if y is None else y
+    def _run(
+        self, given: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, shape: TransposedShape
+    ) -> Tensor:
         # other threads may drop it meanwhile
         frozen = self._find_frozen(weight)
         form = choose_form(self.implementation, x, weight, bias, shape, is_prepared=frozen is not None)
@@ -191,8 +213,16 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
                 self._frozen = None
                 form = choose_form(self.implementation, x, weight, bias, shape, is_prepared=False)
         if form == "plain":
+            if choose_recorded(self.implementation, x, weight, bias) is None:
+                self._note_idle((given.shape, given.stride(), self._frozen is None))
             return run_plain(x, weight, bias, shape)
         return run_minimal(self.implementation, x, weight, prepared, bias, shape)
+
+    def _note_idle(self, call: Any) -> None:
+        """Remember where torch's own is the faster, so that the next such call asks no more than that."""
+        if len(self._idle) >= _MOST_CALLS:
+            self._idle.clear()
+        self._idle.add(call)
 
     def choose(self, x: Tensor, *, is_prepared: bool = False) -> str:
         """Name the form that an input would take.
@@ -209,7 +239,7 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
         str
             ``plain`` or ``minimal``.
         """
-        if self._is_left(x):
+        if is_symbol(x) or self._is_left(x):
             return "plain"
         return choose_form(self.implementation, x, self.weight, self.bias, self._shape, is_prepared=is_prepared)
 
