@@ -44,14 +44,15 @@ class Load:
 _LEAST_CHANNELS = 4
 # where the map is large enough for what is done to it beside the products, and for transforming the weight; larger
 # kernels save more
-_LEAST_PIXELS, _LEAST_PIXELS_LARGE, _LARGE_KERNEL = 320, 128, 5
+_LEAST_PIXELS, _LEAST_PIXELS_LARGE, _LARGE_KERNEL = 256, 128, 5
 # kernel 3 saves 11 products of 36 only
-_LEAST_PIXELS_THREE = 640
+_LEAST_PIXELS_THREE, _LEAST_PIXELS_CROPPED = 640, 320
 # input channels for each output channel, beyond which combining pixels takes what multiplying saves
 _MOST_SHARE = 8
 # torch's own starts with the first pixel, but re-orders input and output where the channels are first
 _LEAST_PRODUCTS = 2e6
 # with the channels last it re-orders nothing, so that products have to be saved
+_LEAST_PIXELS_LAST = 320
 _LEAST_PIXELS_FOUR_KEPT, _LEAST_PIXELS_FOUR_MADE = 512, 2048
 _FOUR_IN, _FOUR_OUT, _LARGE_IN, _LARGE_OUT = 64, 32, 32, 16
 # backward: two passes of products, and a transformed gradient to the weight
@@ -77,7 +78,7 @@ def prefers_minimal(load: Load) -> bool:
     if load.groups > 1 or min(load.in_channels, load.out_channels) < _LEAST_CHANNELS:
         return False
     if load.is_channels_last and not load.is_cropped:
-        if size == 3 or pixels < _LEAST_PIXELS:
+        if size == 3 or pixels < _LEAST_PIXELS_LAST:
             return False
         if size >= _LARGE_KERNEL:
             return load.in_channels >= _LARGE_IN and load.out_channels >= _LARGE_OUT
@@ -85,10 +86,12 @@ def prefers_minimal(load: Load) -> bool:
         has_channels = load.in_channels >= _FOUR_IN and load.out_channels >= _FOUR_OUT
         return pixels >= least and has_channels
     products = size**2 * load.in_channels * load.out_channels * pixels
-    if size >= _LARGE_KERNEL and not load.is_channels_last:
-        least = _LEAST_PIXELS_LARGE
+    if load.is_cropped and (size == 3 or load.is_channels_last):
+        least = _LEAST_PIXELS_CROPPED
+    elif size == 3:
+        least = _LEAST_PIXELS_THREE
     else:
-        least = _LEAST_PIXELS if size > 3 or load.is_cropped else _LEAST_PIXELS_THREE
+        least = _LEAST_PIXELS_LARGE if size >= _LARGE_KERNEL else _LEAST_PIXELS
     if size == 3 and not load.is_cropped and load.in_channels > _MOST_SHARE * load.out_channels:
         return False
     return pixels >= least and products >= _LEAST_PRODUCTS
