@@ -7,6 +7,10 @@ from torch import Tensor
 
 from bench.fusion_fuzz.forcing import force_fast_forms
 from deconvbench.networks.fusion import resizing
+from tests.upsamplers.fast.native.conftest import cache, compiled, compiler, native
+
+# the compiled form, for tests that ask for it
+__all__ = ["cache", "compiled", "compiler", "native"]
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ from deconvbench.networks.fusion.conversion import (
     convert_subpixel,
     convert_transposed,
     explain_transposed,
-    read_shape,
 )
+from deconvbench.upsamplers.fast.deconvolution.shape import read_shape
 
 
 def measure_error(expected: Tensor, found: Tensor) -> float:

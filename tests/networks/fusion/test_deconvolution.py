@@ -16,7 +16,10 @@ from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 from torch.nn import functional
 
 from deconvbench.networks.fusion import deconvolution, fuse
+from deconvbench.networks.fusion.backend import rewrite_graph
 from deconvbench.networks.fusion.deconvolution import DeconvolutionMode, deconvolve
+from deconvbench.upsamplers.fast.deconvolution import forms
+from deconvbench.upsamplers.fast.deconvolution.compiled import prepare_compiled
 
 LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 over_layouts = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
@@ -273,6 +276,148 @@ def test_a_trace_holds_the_transposed_convolution(answers: list[bool]) -> None:
     assert not any(answers)
     x = draw(2, 5, 7, 4)
     assert torch.equal(traced(x), conv(x))
+
+
+# ---- minimal filtering, where it is compiled
+
+FILTERED: dict[str, dict[str, Any]] = {
+    "k4": {"kernel_size": 4, "stride": 2, "padding": 1},
+    "k3": {"kernel_size": 3, "stride": 2, "padding": 1},
+    "k5-op1": {"kernel_size": 5, "stride": 2, "padding": 2, "output_padding": 1},
+}
+over_filtered = pytest.mark.parametrize("options", FILTERED.values(), ids=FILTERED)
+
+
+@pytest.fixture
+def _filtering(native: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the compiled form taken for what is small too."""
+    monkeypatch.setattr(forms, "prefers_minimal", lambda load: True)
+    monkeypatch.setattr(forms, "prefers_minimal_backward", lambda load: True)
+    monkeypatch.setattr(forms, "fits_compiled", lambda *_, **__: True)
+
+
+@pytest.mark.usefixtures("_filtering")
+@over_layouts
+@over_filtered
+def test_filtered_phases_are_torch_s(
+    options: dict[str, Any], layout: torch.memory_format, answers: list[bool]
+) -> None:
+    conv, x = make(8, 6, **options), draw(2, 8, 5, 4).contiguous(memory_format=layout).requires_grad_()
+    expected, found = conv(x), run_fast(conv, x)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert found.stride() == expected.stride()
+    asked = [x, *conv.parameters()]
+    for one, other in zip(*(torch.autograd.grad(y.square().sum(), asked) for y in (found, expected)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    # with a bias, in groups
+    grouped = make(8, 6, **options, groups=2)
+    torch.testing.assert_close(run_fast(grouped, x), grouped(x), rtol=0, atol=1e-5)
+    assert answers == [True, True]
+
+
+@pytest.mark.usefixtures("_filtering")
+@over_filtered
+def test_a_fused_model_filters_and_says_so(options: dict[str, Any], answers: list[bool]) -> None:
+    model = nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), make(16, 6, **options), nn.ReLU()).eval()
+    x = draw(2, 8, 5, 6)
+    report, size = fuse(model, x), options["kernel_size"]
+    assert [str(change) for change in report.changed] == [
+        f"1: ConvTranspose2d {size}×{size}, stride 2 -> minimal filtering of its phases, compiled, where that is"
+        " faster, for float32 on a CPU"
+    ]
+    assert report.left == ()
+    assert report.max_relative_error is not None
+    assert report.max_relative_error < 1e-6
+    assert type(report.model[1]) is nn.ConvTranspose2d  # type: ignore[index] # a container
+    for kept in (report.model, copy.deepcopy(report.model), pickle.loads(pickle.dumps(report.model))):
+        answers.clear()
+        torch.testing.assert_close(kept(x), model(x), rtol=0, atol=1e-5)
+        assert answers == [True]
+    # training too
+    answers.clear()
+    torch.autograd.backward(report.model.train()(x).sum())
+    assert answers == [True]
+
+
+@pytest.mark.usefixtures("_filtering")
+def test_kept_weights_are_transformed_once_and_dropped_when_they_change(
+    answers: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Tensor] = []
+
+    def count(*args: Any) -> Tensor:
+        made.append(prepare_compiled(*args))
+        return made[-1]
+
+    monkeypatch.setattr("deconvbench.upsamplers.fast.deconvolution.frozen.prepare_compiled", count)
+    model = nn.Sequential(make(8, 6, **FILTERED["k3"])).eval()
+    fused = fuse(model, cache_weights=True).model
+    x = draw(1, 8, 5, 6)
+    with torch.no_grad():
+        for _ in range(3):
+            torch.testing.assert_close(fused(x), model(x), rtol=0, atol=1e-5)
+        # of another size of the output too
+        torch.testing.assert_close(fused[0](x, [10, 12]), model[0](x, [10, 12]), rtol=0, atol=1e-5)  # type: ignore[index] # a container
+        assert len(made) == 1
+        model[0].weight.data.mul_(2)  # type: ignore[operator] # a parameter
+        torch.testing.assert_close(fused(x), model(x), rtol=0, atol=1e-5)
+        assert len(made) == 2
+    assert all(answers)
+
+
+@pytest.mark.usefixtures("native")
+def test_small_images_and_layers_that_never_gain_are_torch_s(answers: list[bool]) -> None:
+    few = fuse(nn.Sequential(make(8, 3, **FILTERED["k4"])))
+    assert few.changed == ()
+    assert "sub-pixel convolution" in few.left[0].reason
+    model = nn.Sequential(make(8, 6, **FILTERED["k4"])).eval()
+    fused, x = fuse(model).model, draw(1, 8, 5, 6)
+    assert torch.equal(fused(x), model(x))
+    assert answers == [False]
+
+
+@pytest.mark.compile
+@pytest.mark.usefixtures("_filtering")
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+def test_a_compiled_graph_filters(dynamic: bool) -> None:
+    torch.compiler.reset()
+    model = nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), make(16, 6, **FILTERED["k4"])).eval()
+    replaced: list[int] = []
+
+    def count(module: torch.fx.GraphModule, inputs: Any) -> Any:
+        replaced.append(rewrite_graph(module))
+        return module.forward
+
+    compiled = torch.compile(model, backend=count, dynamic=dynamic)
+    with torch.no_grad():
+        for height in (5, 7) if dynamic else (5,):
+            x = draw(2, 8, height, 6)
+            torch.testing.assert_close(compiled(x), model(x), rtol=0, atol=1e-5)
+    assert replaced == [1]
+    trained = torch.compile(model, backend="deconvbench", options={"inner_backend": "aot_eager"})
+    x = draw(1, 8, 5, 6).requires_grad_()
+    found, expected = (torch.autograd.grad(f(x).square().sum(), x)[0] for f in (trained, model))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.compile
+@pytest.mark.usefixtures("native")
+def test_a_compiled_graph_of_what_does_not_gain_is_torch_s() -> None:
+    torch.compiler.reset()
+    for model, x in (
+        # small, of another type, and of another kernel
+        (nn.Sequential(make(8, 6, **FILTERED["k4"])), draw(1, 8, 5, 6)),
+        (nn.Sequential(make(8, 6, **FILTERED["k4"])).double(), draw(1, 8, 5, 6).double()),
+        (nn.Sequential(make(8, 6, kernel_size=4, stride=2)), draw(1, 8, 5, 6)),
+    ):
+        replaced: list[int] = []
+
+        def count(module: torch.fx.GraphModule, inputs: Any, replaced: list[int] = replaced) -> Any:
+            replaced.append(rewrite_graph(module))
+            return module.forward
+
+        assert torch.equal(torch.compile(model, backend=count)(x), model(x))
+        assert replaced == [0]
 
 
 # ---- tools that take a fused model

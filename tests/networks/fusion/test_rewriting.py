@@ -271,7 +271,7 @@ def test_a_difference_is_an_error_and_changes_nothing(
 
 def test_a_wrong_transposed_convolution_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Sequential(nn.ConvTranspose2d(4, 2, 4, 4))
-    monkeypatch.setattr(deconvolution, "deconvolve", lambda args, kwargs: torch.zeros(1, 2, 12, 12))
+    monkeypatch.setattr(deconvolution, "deconvolve", lambda *_: torch.zeros(1, 2, 12, 12))
     with pytest.raises(
         FusionError, match="the outputs of the fused model differ by 1.0e.00 of the largest value; nothing"
     ):
@@ -297,7 +297,7 @@ def test_an_error_of_the_fused_model_alone_leaves_it_alone(
     if kind == "deconvolution":
         model = Flattening(nn.ConvTranspose2d(4, 2, 4, 4))
         wrong = torch.zeros(1, 2, 12, 13)[..., :12]
-        monkeypatch.setattr(deconvolution, "deconvolve", lambda args, kwargs: wrong)
+        monkeypatch.setattr(deconvolution, "deconvolve", lambda *_: wrong)
     else:
         up = (
             Up(4, 4)

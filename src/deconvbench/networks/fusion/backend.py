@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from deconvbench.errors import UsageError
 from deconvbench.networks.fusion import calls
+from deconvbench.networks.fusion.deconvolution import convolve_transposed, may_filter, read_call
 from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression
 from deconvbench.networks.fusion.matching import Match
 from deconvbench.networks.fusion.purity import is_harmless, split_inplace
@@ -200,6 +201,8 @@ class _Writer:
         with self._graph.inserting_before(node):
             if function is torch.conv2d:
                 return self._visit_convolution(node)
+            if function is torch.conv_transpose2d:
+                return self._visit_deconvolution(node)
             expression = follow(function, *map_arg((args, kwargs), _find_number), self)
         if is_inplace and not (isinstance(expression, LazyExpression) and self._keeps_dtype(expression, node)):
             self._forget(node)
@@ -246,6 +249,29 @@ class _Writer:
         else:
             result = answer
             result.meta[_EXAMPLE] = node.meta[_EXAMPLE]
+        node.replace_all_uses_with(result)
+        self._graph.erase_node(node)
+        return True
+
+    def _visit_deconvolution(self, node: Node) -> bool:
+        """Let the form of a transposed convolution be chosen when it runs, where its size may be worth it."""
+        example_args, example_kwargs = map_arg((node.args, node.kwargs), lambda value: value.meta.get(_EXAMPLE))
+        x, weight, bias, shape = read_call(*example_args, **example_kwargs)
+        operands = [x, weight] if bias is None else [x, weight, bias]
+        if not all(type(operand) in _OWN_TYPES for operand in operands) or not may_filter(x, weight, shape):
+            return False
+        named = dict(zip(("input", "weight", "bias"), node.args, strict=False)) | dict(node.kwargs)
+        result = self._graph.call_function(
+            convolve_transposed,
+            (named["input"], named["weight"], named.get("bias")),
+            {
+                "stride": shape.stride[0],
+                "padding": shape.padding[0],
+                "output_padding": shape.output_padding,
+                "groups": shape.groups,
+            },
+        )
+        result.meta[_EXAMPLE] = node.meta[_EXAMPLE]
         node.replace_all_uses_with(result)
         self._graph.erase_node(node)
         return True

@@ -18,74 +18,16 @@ So `explain_transposed` says yes in the first range only, and nothing ever uses 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from deconvbench.errors import UsageError
+from deconvbench.upsamplers.fast.deconvolution.shape import TransposedShape
 
 _MOST_CHANNELS = 3
 _LEAST_SCALE = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransposedShape:
-    """What a transposed convolution is, apart from its weights.
-
-    Parameters
-    ----------
-    out_channels : int
-        Channels of the output.
-    kernel_size, stride, padding, output_padding, dilation : (int, int)
-        Rows and columns.
-    groups : int
-        Groups of channels.
-    """
-
-    out_channels: int
-    kernel_size: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    output_padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int
-
-    def measure_output(self, size: Sequence[int]) -> list[int]:
-        """Count the pixels of the output along each axis.
-
-        Parameters
-        ----------
-        size : (int, int)
-            Height and width of the input.
-        """
-        return [
-            (number - 1) * stride - 2 * padding + dilation * (taps - 1) + output_padding + 1
-            for number, stride, padding, dilation, taps, output_padding in zip(
-                *(size, self.stride, self.padding, self.dilation, self.kernel_size, self.output_padding),
-                strict=True,
-            )
-        ]
-
-
-def read_shape(conv: nn.ConvTranspose2d) -> TransposedShape:
-    """Read what a layer is.
-
-    Parameters
-    ----------
-    conv : nn.ConvTranspose2d
-        The layer.
-    """
-    return TransposedShape(
-        out_channels=conv.out_channels,
-        kernel_size=conv.kernel_size,
-        stride=conv.stride,
-        padding=_as_ints(conv.padding),
-        output_padding=conv.output_padding,
-        dilation=conv.dilation,
-        groups=conv.groups,
-    )
 
 
 def explain_transposed(shape: TransposedShape) -> str | None:

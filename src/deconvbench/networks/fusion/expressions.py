@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from deconvbench.networks.fusion.calls import NEAREST, PadCall, UpsampleCall
+from deconvbench.upsamplers.fast.deconvolution.shape import TransposedShape
 from deconvbench.upsamplers.fast.forms import Geometry
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 # finds the transformed weight for an implementation, a geometry, a memory format and a dtype
-FindPrepared = Callable[[str, Geometry, torch.memory_format, torch.dtype], Tensor]
+FindPrepared = Callable[[str, Geometry | TransposedShape, torch.memory_format, torch.dtype], Tensor]
 
 # up to here torch's float32 index arithmetic was checked to repeat every pixel s times, in sizes up to 20000
 GREATEST_SCALE = 32

@@ -10,7 +10,6 @@ import sys
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -199,10 +198,16 @@ class FusedScope(Fused):
 
 
 class FusedConvTranspose2d(Fused):
-    """A transposed convolution that runs as a convolution and PixelShuffle where that is faster."""
+    """A transposed convolution that runs in another form where that is faster."""
 
     def run(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Convolve."""
-        is_ours = is_torch_own() and not is_recorded(*args, *kwargs.values()) and not are_hooks_active()
-        with DeconvolutionMode() if is_ours else nullcontext():
+        values = (*args, *kwargs.values())
+        call = None if is_recorded(*values) else describe_call(module, values)
+        if call is None or is_idle(module, call) or not is_torch_own() or are_hooks_active():
             return call_plainly(module, args, kwargs)
+        with DeconvolutionMode(find_weight_cache(module)) as mode:
+            output = call_plainly(module, args, kwargs)
+        if not mode.has_gained:
+            note_idle(module, call)
+        return output

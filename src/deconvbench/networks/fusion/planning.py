@@ -13,7 +13,7 @@ from torch import nn
 
 from deconvbench.networks.fusion.calls import UpsampleCall
 from deconvbench.networks.fusion.chains import Chain, find_chain, is_upsampling, read_upsampling
-from deconvbench.networks.fusion.conversion import explain_transposed, read_shape
+from deconvbench.networks.fusion.deconvolution import find_way
 from deconvbench.networks.fusion.expressions import name_resizing
 from deconvbench.networks.fusion.modules import Fused, FusedConvTranspose2d, FusedScope, find_fused
 from deconvbench.networks.fusion.observation import Fusion, Observation
@@ -22,6 +22,7 @@ from deconvbench.networks.fusion.reading import find_type_question, names_convol
 from deconvbench.networks.fusion.report import Change, Left
 from deconvbench.networks.fusion.sequential import FusedSequential
 from deconvbench.networks.fusion.strips import find_strip_chain, flatten, is_flattened
+from deconvbench.upsamplers.fast.deconvolution.shape import read_shape
 
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
@@ -349,12 +350,13 @@ def _plan_transposed(plan: FusionPlan, modules: dict[str, nn.Module]) -> None:
             continue
         size, scale = module.kernel_size[0], module.stride[0]
         what = f"ConvTranspose2d {size}×{size}, stride {scale}"
-        objection = explain_module(module) or explain_transposed(read_shape(module))
-        if objection is None:
-            plan.kinds[path] = FusedConvTranspose2d
-            plan.change(path, what, "convolution and PixelShuffle, for float32 on a CPU")
+        objection = explain_module(module)
+        way, reason = find_way(read_shape(module), module.in_channels) if objection is None else (None, objection)
+        if way is None:
+            plan.leave(path, what, reason)
         else:
-            plan.leave(path, what, objection)
+            plan.kinds[path] = FusedConvTranspose2d
+            plan.change(path, what, way)
 
 
 def _name_result(kernel_size: int) -> str:

@@ -1,7 +1,7 @@
 """Transformed weights that are kept between calls, for inference.
 
 A transformed weight costs more than the convolution on small images. Keeping it is only right while the weight
-stays what it was; how that is noticed is `FrozenWeights`'s, here it is found whose weights they are. Chooses no
+stays what it was; how that is noticed is `KeptWeights`'s, here it is found whose weights they are. Chooses no
 form.
 """
 
@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from deconvbench.networks.fusion.expressions import FindPrepared
+from deconvbench.upsamplers.fast.deconvolution.frozen import FrozenKernel
+from deconvbench.upsamplers.fast.deconvolution.shape import TransposedShape
 from deconvbench.upsamplers.fast.forms import Geometry
-from deconvbench.upsamplers.fast.frozen import FrozenWeights, can_keep
+from deconvbench.upsamplers.fast.frozen import FrozenWeights, KeptWeights, can_keep
 from deconvbench.upsamplers.fast.recording import records_gradient
 
 
@@ -35,7 +37,7 @@ class WeightCache:
     def __init__(self, module: nn.Module | None = None) -> None:
         self._find_module = (lambda: None) if module is None else weakref.ref(module)
         # in each, an id may be used again: what is kept knows its weight by content
-        self._entries: dict[tuple[int, int, int, Geometry], FrozenWeights] = {}
+        self._entries: dict[tuple[int, int, int, Geometry | TransposedShape], KeptWeights] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -55,7 +57,7 @@ class WeightCache:
         weight : Tensor, shape (C_out, C_in/groups, k, k)
             Of the convolution.
         start, length : int
-            Which input channels of a group.
+            Which input channels of a group; of a transposed convolution all that there are along the second axis.
 
         Returns
         -------
@@ -75,7 +77,7 @@ class WeightCache:
         start: int,
         length: int,
         implementation: str,
-        geometry: Geometry,
+        geometry: Geometry | TransposedShape,
         layout: torch.memory_format,
         dtype: torch.dtype,
     ) -> Tensor:
@@ -83,7 +85,10 @@ class WeightCache:
         entry = self._entries.get(key)
         value = None if entry is None else entry.take(implementation, weight, layout, dtype)
         if value is None:
-            entry = FrozenWeights(geometry, start, length)
+            if isinstance(geometry, TransposedShape):
+                entry = FrozenKernel(geometry)
+            else:
+                entry = FrozenWeights(geometry, start, length)
             value = entry.take(implementation, weight, layout, dtype)
             assert value is not None  # nothing was kept that could be of another weight
             self._drop_replaced(weight)

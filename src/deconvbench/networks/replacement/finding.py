@@ -14,6 +14,7 @@ from deconvbench.networks.fusion.report import Left
 from deconvbench.networks.replacement.specification import OTHER_CONV, SOURCES, Specification
 from deconvbench.networks.replacement.tree import ModuleTree, Slot
 from deconvbench.upsamplers.convolution import SameConv2d
+from deconvbench.upsamplers.fast.deconvolution import ConvTranspose2d
 from deconvbench.upsamplers.fast.layer import ResizeConv2d as FastResizeConv2d
 from deconvbench.upsamplers.resize_modes import ResizeConv2d
 from deconvbench.upsamplers.subpixel import SubpixelConv2d
@@ -203,6 +204,7 @@ def _explain(tree: ModuleTree, found: Found) -> str | None:
     computes = {
         nn.Conv2d.forward,
         nn.ConvTranspose2d.forward,
+        ConvTranspose2d.forward,
         SameConv2d.forward,
         SubpixelConv2d.forward,
         FastResizeConv2d.forward,

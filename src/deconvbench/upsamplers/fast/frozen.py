@@ -4,6 +4,8 @@ They are kept with a `Snapshot` of the weight that they were made of, and are it
 bits. No reference to the weight is held, so it is not kept alive.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -35,22 +37,19 @@ def can_keep(weight: Tensor) -> bool:
     )
 
 
-class FrozenWeights:
+class KeptWeights(ABC):
     """Transformed weights by form, memory format and type, made when they are first asked for.
 
     Many threads may ask at once: what they share is complete before it is shared, and never changes.
 
     Parameters
     ----------
-    geometry : Geometry
-        Of the layer.
-    start, length : int, optional
-        Which input channels of each group are transformed; all of them by default.
+    channels : slice
+        Which channels along the second axis of the weight are transformed.
     """
 
-    def __init__(self, geometry: Geometry, start: int = 0, length: int | None = None) -> None:
-        self._geometry = geometry
-        self._channels = slice(start, None if length is None else start + length)
+    def __init__(self, channels: slice) -> None:
+        self._channels = channels
         self._kept: _Kept | None = None
 
     def are_of(self, weight: Tensor) -> bool:
@@ -58,7 +57,7 @@ class FrozenWeights:
 
         Parameters
         ----------
-        weight : Tensor, shape (C_out, C_in/groups, k, k)
+        weight : Tensor
             That of the layer now.
         """
         kept = self._kept
@@ -72,8 +71,8 @@ class FrozenWeights:
         Parameters
         ----------
         implementation : str
-            As for `forms.prepare`.
-        weight : Tensor, shape (C_out, C_in/groups, k, k)
+            As the layer's forms are called.
+        weight : Tensor
             What it is, or is to be, made of; `can_keep` must hold.
         layout : torch.memory_format
             Of the input: a convolution wants its weight to have it too, and would copy it in every call.
@@ -83,8 +82,8 @@ class FrozenWeights:
         Returns
         -------
         Tensor or None
-            As from `forms.prepare`, without a gradient, or the weight itself where it is already what a form
-            wants; None if something is kept and is not of this weight.
+            Without a gradient, or the weight itself where it is already what a form wants; None if something is
+            kept and is not of this weight.
         """
         if (
             implementation == "plain"
@@ -101,16 +100,39 @@ class FrozenWeights:
         key = (implementation, layout, dtype)
         value = kept.values.get(key)
         if value is None:
-            value = kept.values[key] = self._make(implementation, kept.snapshot.values, layout, dtype)
+            # an ordinary tensor even if it is first needed in inference mode: autograd may have to save it one day
+            with torch.inference_mode(mode=False), torch.no_grad():
+                value = self._make(implementation, kept.snapshot.values[:, self._channels], layout, dtype)
+            kept.values[key] = value
         return value
+
+    @abstractmethod
+    def _make(
+        self, implementation: str, weight: Tensor, layout: torch.memory_format, dtype: torch.dtype
+    ) -> Tensor:
+        """Transform a weight."""
+
+
+class FrozenWeights(KeptWeights):
+    """Transformed weights of a resize-convolution.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Of the layer.
+    start, length : int, optional
+        Which input channels of each group are transformed; all of them by default.
+    """
+
+    def __init__(self, geometry: Geometry, start: int = 0, length: int | None = None) -> None:
+        super().__init__(slice(start, None if length is None else start + length))
+        self._geometry = geometry
 
     def _make(
         self, implementation: str, weight: Tensor, layout: torch.memory_format, dtype: torch.dtype
     ) -> Tensor:
-        # an ordinary tensor even if it is first needed in inference mode: autograd may have to save it one day
-        with torch.inference_mode(mode=False), torch.no_grad():
-            value = prepare(implementation, weight[:, self._channels], self._geometry, dtype)
-            return value if implementation in PRODUCT_FORMS else value.contiguous(memory_format=layout)
+        value = prepare(implementation, weight, self._geometry, dtype)
+        return value if implementation in PRODUCT_FORMS else value.contiguous(memory_format=layout)
 
 
 class _Kept:

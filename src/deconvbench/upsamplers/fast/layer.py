@@ -5,7 +5,7 @@ Holds parameters, checks input, and keeps the cached transformed weight up to da
 
 import warnings
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +13,19 @@ from torch import Tensor, nn
 from deconvbench.errors import UsageError
 from deconvbench.upsamplers.convolution import SameConv2d
 from deconvbench.upsamplers.fast import tiled
+from deconvbench.upsamplers.fast.caching import CachedWeight
 from deconvbench.upsamplers.fast.choice import IMPLEMENTATIONS
 from deconvbench.upsamplers.fast.dtypes import find_autocast_dtype
 from deconvbench.upsamplers.fast.forms import Geometry, choose, run, specify
-from deconvbench.upsamplers.fast.frozen import FrozenWeights, can_keep
+from deconvbench.upsamplers.fast.frozen import FrozenWeights
 from deconvbench.upsamplers.fast.memory import is_channels_last
 from deconvbench.upsamplers.fast.operators import compile_call
-from deconvbench.upsamplers.fast.recording import is_symbol, is_traced, records_gradient
+from deconvbench.upsamplers.fast.recording import is_symbol, is_traced
 
 PADDING_MODES = ("zeros", "reflect", "replicate")
 
 
-class ResizeConv2d(nn.Module):
+class ResizeConv2d(CachedWeight):
     r"""Nearest-neighbour upsampling by s, then a convolution that keeps the size.
 
     The same function, parameters and initialisation as ``Sequential(Upsample(scale_factor=s), Conv2d(C_in, C_out,
@@ -147,7 +148,6 @@ class ResizeConv2d(nn.Module):
             self.bias = conv.bias
         else:
             self.register_parameter("bias", None)
-        self._frozen: FrozenWeights | None = None
 
     @classmethod
     def from_conv(cls, conv: nn.Conv2d, scale_factor: int, implementation: str = "auto") -> Self:
@@ -291,66 +291,13 @@ class ResizeConv2d(nn.Module):
             return "plain"
         return choose(x, weight, self._geometry, is_prepared=is_prepared)
 
-    def cache_weight(self) -> Self:
-        """Keep the transformed weight from now on, for inference.
-
-        Returns
-        -------
-        ResizeConv2d
-            Itself.
-
-        Raises
-        ------
-        UsageError
-            While training, and for a weight that a parametrisation computes in every call.
-        """
-        if self.training:
-            raise UsageError("cache_weight: the layer is training, so its weight will change; call eval() first")
-        if "weight" not in self._parameters:
-            raise UsageError("cache_weight: the weight is not a parameter but computed in every call")
-        self._frozen = FrozenWeights(self._geometry)
-        return self
+    def _make_frozen(self) -> FrozenWeights:
+        return FrozenWeights(self._geometry)
 
     def freeze(self) -> Self:
         """Do what `cache_weight` does: its name before, deprecated because torch calls other things frozen."""
         warnings.warn("freeze is deprecated: call cache_weight", DeprecationWarning, stacklevel=2)
         return self.cache_weight()
-
-    @property
-    def is_frozen(self) -> bool:
-        """Whether the transformed weight is kept, and still that of `weight`."""
-        frozen = self._frozen
-        if frozen is not None and not frozen.are_of(self.weight):
-            frozen = self._frozen = None
-        return frozen is not None
-
-    def _find_frozen(self, weight: Tensor) -> FrozenWeights | None:
-        """Find what keeps the transformed weight, unless that is of no use here."""
-        if self._frozen is None or not can_keep(weight):
-            return None
-        if records_gradient(weight):
-            # an optimizer may come next
-            self._frozen = None
-        return self._frozen
-
-    def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode; training drops what `cache_weight` keeps."""
-        if mode:
-            self._frozen = None
-        return super().train(mode)
-
-    def _apply(self, *args: Any, **kwargs: Any) -> Self:
-        self._frozen = None
-        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call] # torch has no types here
-        return self
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._frozen = None
-        super()._load_from_state_dict(*args, **kwargs)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # copies and pickles have a weight of their own
-        return {**self.__dict__, "_frozen": None}
 
     def extra_repr(self) -> str:
         """Say what the layer is, as torch's own layers do."""

@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 
 from deconvbench.upsamplers.fast.backward import go_back, go_back_plainly
 from deconvbench.upsamplers.fast.forms import Geometry, find_fastest, run, specify
-from deconvbench.upsamplers.fast.memory import is_channels_last
+from deconvbench.upsamplers.fast.operator_gradients import find_layout, lay_out_gradients, register_gradients
 from deconvbench.upsamplers.fast.recording import PLAIN_TYPES
 
 # forms that are no operations of torch; by the other names a graph holds torch's convolutions
@@ -114,10 +114,6 @@ def _choose(x: Tensor, weight: Tensor, geometry: Geometry, implementation: str, 
     return specify(implementation, x, weight, geometry)
 
 
-def _find_layout(*tensors: Tensor) -> torch.memory_format:
-    return torch.channels_last if is_channels_last(*tensors) else torch.contiguous_format
-
-
 @torch.library.custom_op("deconvbench::resize_conv2d", mutates_args=())
 def _compute(
     x: Tensor,
@@ -140,7 +136,7 @@ def _compute(
 def _(x: Tensor, weight: Tensor, *options: Any) -> Tensor:
     scale_factor: int = options[1]
     shape = (x.shape[0], weight.shape[0], scale_factor * x.shape[2], scale_factor * x.shape[3])
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=_find_layout(x, weight))
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=find_layout(x, weight))
 
 
 @torch.library.custom_op("deconvbench::resize_conv2d_backward", mutates_args=())
@@ -164,68 +160,8 @@ def _compute_gradients(
             found = go_back_plainly(x, weight, gradient, geometry, needs)
         else:
             found = go_back(x, weight, gradient, chosen, geometry, needs)
-    to_input, to_weight = (
-        operand.new_empty(0) if part is None else part.contiguous(memory_format=_find_layout(operand))
-        for part, operand in zip(found, (x, weight), strict=True)
-    )
-    return to_input, to_weight
+    return lay_out_gradients(found, x, weight)
 
 
-@_compute_gradients.register_fake
-def _(*operands: Any) -> tuple[Tensor, Tensor]:
-    _, x, weight, *_, needs_input, needs_weight = operands
-    to_input, to_weight = (
-        torch.empty(operand.shape, dtype=operand.dtype, device=operand.device, memory_format=_find_layout(operand))
-        if is_needed
-        else operand.new_empty(0)
-        for operand, is_needed in ((x, needs_input), (weight, needs_weight))
-    )
-    return to_input, to_weight
-
-
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG001 -- torch's names
-    x, weight, _, *options = inputs
-    ctx.save_for_backward(x, weight)
-    # without the last, whether it is trained
-    ctx.options = options[:-1]
-
-
-def _go_back(ctx: Any, gradient: Tensor) -> Any:
-    x, weight = ctx.saved_tensors
-    needs_input, needs_weight, needs_bias, *others = ctx.needs_input_grad
-    to_input, to_weight = torch.ops.deconvbench.resize_conv2d_backward(
-        gradient, x, weight, *ctx.options, needs_input, needs_weight
-    )
-    return (
-        to_input if needs_input else None,
-        to_weight if needs_weight else None,
-        gradient.sum((0, 2, 3)) if needs_bias else None,
-        *([None] * len(others)),
-    )
-
-
-_compute.register_autograd(_go_back, setup_context=_remember)
-
-
-def _remember_gradients(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG001 -- torch's names
-    ctx.save_for_backward(*inputs[:3])
-    ctx.options, ctx.has = inputs[3:7], inputs[7:]
-
-
-def _go_back_again(ctx: Any, to_input: Tensor, to_weight: Tensor) -> Any:
-    """Differentiate the gradients, which are linear in each of the three."""
-    gradient, x, weight = ctx.saved_tensors
-    forward, backward = torch.ops.deconvbench.resize_conv2d, torch.ops.deconvbench.resize_conv2d_backward
-    has_input, has_weight = ctx.has
-    again = x_again = weight_again = None
-    if has_input:
-        again = forward(to_input, weight, None, *ctx.options, True)
-        weight_again = backward(gradient, to_input, weight, *ctx.options, False, True)[1]
-    if has_weight:
-        more = forward(x, to_weight, None, *ctx.options, True)
-        again = more if again is None else again + more
-        x_again = backward(gradient, x, to_weight, *ctx.options, True, False)[0]
-    return again, x_again, weight_again, *([None] * 6)
-
-
-_compute_gradients.register_autograd(_go_back_again, setup_context=_remember_gradients)
+# trained, as far as the choice of its form goes
+register_gradients(_compute, _compute_gradients, True)

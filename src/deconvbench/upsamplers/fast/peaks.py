@@ -1,4 +1,4 @@
-"""What the plain and the transposed form hold at their peak, counted in values, by the library that computes them.
+"""What torch's own convolutions hold at their peak, counted in values, by the library that computes them.
 
 Measured on the CPU with torch 2.13: the resident memory of one call in a process of its own, in several hundred
 layers and sizes (``bench/memory_search.py``). Pure arithmetic; knows no tensors.
@@ -149,3 +149,30 @@ def goes_with_channels_last(in_channels: int, out_channels: int) -> bool:
         Of the layer.
     """
     return out_channels > in_channels
+
+
+def count_deconvolution(inputs: int, outputs: int, weights: int, *, is_channels_last: bool) -> int:
+    """Count what oneDNN's transposed convolution holds at its peak, its output included and its input not.
+
+    Parameters
+    ----------
+    inputs, outputs, weights : int
+        Values of each.
+    is_channels_last : bool
+        Memory format of input and output.
+    """
+    if is_channels_last:
+        return outputs + weights
+    return max(3 * outputs, outputs + inputs + weights)
+
+
+def count_deconvolution_backward(inputs: int, outputs: int, weights: int, *, is_channels_last: bool) -> int:
+    """Count what oneDNN holds going back through it, beside the input, the output and all gradients.
+
+    Parameters
+    ----------
+    inputs, outputs, weights, is_channels_last
+        As for `count_deconvolution`.
+    """
+    # all are re-ordered for the gradient to the input, then for that to the weight
+    return 2 * weights if is_channels_last else max(inputs + outputs, weights)

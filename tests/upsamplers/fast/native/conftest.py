@@ -10,6 +10,8 @@ import pytest
 from deconvbench.upsamplers.fast.native import Library, build_native, building, find_library
 
 SWITCH = "DECONVBENCH_NATIVE"
+# where it was compiled: once for the tests of all folders, each of which has fixtures of its own
+_BUILT: list[Path] = []
 
 
 @pytest.fixture
@@ -36,11 +38,14 @@ def compiler() -> str:
 @pytest.fixture(scope="session")
 def compiled(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder with the compiled form in it."""
+    if _BUILT:
+        return _BUILT[0]
     folder = tmp_path_factory.mktemp("native")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
         build_native()
     find_library.cache_clear()
+    _BUILT.append(folder)
     return folder
 
 

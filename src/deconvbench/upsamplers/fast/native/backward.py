@@ -24,6 +24,7 @@ from deconvbench.upsamplers.fast.memory import is_channels_last
 from deconvbench.upsamplers.fast.native.form import allocate, describe_weight, is_plain
 from deconvbench.upsamplers.fast.native.library import Gradients, Job, Library, Weights
 from deconvbench.upsamplers.fast.native.plans import Plan
+from deconvbench.upsamplers.fast.peaks import count_deconvolution_backward
 
 # tiles of a band, as long as they fit; more of them where sums for many channels are read and written for each
 _BAND_TILES, _BAND_TILES_MANY = 64, 128
@@ -31,6 +32,8 @@ _MANY_PRODUCTS = 2**15
 # of the weight: its gradient's and its own copies that the library of the plain form makes, and with the channels
 # last in memory
 _WEIGHT_COPIES, _WEIGHT_COPIES_LAST = 3, 1
+# more than torch's deconvolution holds, with all gradients: of the 10 % that are allowed
+_MEMORY_SHARE = 0.08
 
 
 def fits_native_backward(
@@ -76,8 +79,7 @@ def _find_rows(library: Library, plan: Plan, x: Tensor, weight: Tensor, groups: 
     """Rows of tiles of a band; None where not even one row fits."""
     batch, in_channels, height, width = x.shape
     sizes = (batch, in_channels // groups, height, width, weight.numel() // in_channels // plan.kernel_size**2)
-    copies = _WEIGHT_COPIES_LAST if is_channels_last(x, weight) else _WEIGHT_COPIES
-    return _choose_rows(library, plan, groups, copies, *sizes, _count_workers(library))
+    return _choose_rows(library, plan, groups, *sizes, _count_workers(library), is_channels_last(x, weight))
 
 
 @lru_cache(maxsize=1024)
@@ -85,23 +87,26 @@ def _choose_rows(
     library: Library,
     plan: Plan,
     groups: int,
-    weight_copies: int,
     batch: int,
     in_channels: int,
     height: int,
     width: int,
     out_channels: int,
     workers: int,
+    is_last: bool,
 ) -> int | None:
-    weights = plan.kernel_size**2 * in_channels * out_channels
-    # what torch holds beside input, output and their gradients: weights in another order, and the upsampled map
-    # and its gradient, or input and gradient in another order
-    maps = (
-        2 * plan.scale_factor**2 * in_channels
-        if plan.is_resize
-        else in_channels + plan.scale_factor**2 * out_channels
-    )
-    room = groups * (maps * batch * height * width + weight_copies * weights)
+    # of all groups
+    weights = groups * plan.kernel_size**2 * in_channels * out_channels
+    inputs, outputs = (groups * count * batch * height * width for count in (in_channels, out_channels))
+    outputs *= plan.scale_factor**2
+    if plan.is_resize:
+        # what torch holds beside input, output and their gradients: weights in another order, and the upsampled
+        # map and its gradient
+        copies = _WEIGHT_COPIES_LAST if is_last else _WEIGHT_COPIES
+        room = 2 * plan.scale_factor**2 * inputs + copies * weights
+    else:
+        room = count_deconvolution_backward(inputs, outputs, weights, is_channels_last=is_last)
+        room += int(_MEMORY_SHARE * (room + 2 * outputs + inputs + weights))
     tiles = _BAND_TILES_MANY if in_channels * out_channels >= _MANY_PRODUCTS else _BAND_TILES
     rows = min(max(tiles // ((width + 1) // 2), 1), (height + 1) // 2)
     while rows:

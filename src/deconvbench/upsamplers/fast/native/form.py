@@ -11,6 +11,7 @@ from deconvbench.upsamplers.fast.memory import estimate_plain_peak, is_channels_
 from deconvbench.upsamplers.fast.native.cutting import Cut, cut_work
 from deconvbench.upsamplers.fast.native.library import Job, Library, Pieces, Weights, find_library
 from deconvbench.upsamplers.fast.native.plans import Plan, find_plan
+from deconvbench.upsamplers.fast.peaks import count_deconvolution
 
 # of the plain form's memory: its estimate is rather too low, by a few per cent, and 10 % more are allowed
 _MEMORY_LIMIT = 1.08
@@ -108,9 +109,8 @@ def _cut(library: Library, plan: Plan, x: Tensor, out_channels: int, groups: int
     if plan.is_resize:
         plain = estimate_plain_peak(x, out_channels, plan.kernel_size, plan.scale_factor) // x.element_size()
     else:
-        # the library re-orders an output with the channels first
         weights = plan.kernel_size**2 * in_channels * out_channels // groups
-        plain = output * (1 if is_channels_last(x) else 2) + weights
+        plain = count_deconvolution(x.numel(), output, weights, is_channels_last=is_channels_last(x))
     return cut_work(
         library,
         plan,
