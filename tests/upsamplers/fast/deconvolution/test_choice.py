@@ -32,6 +32,8 @@ LAST: dict[str, Any] = {"is_channels_last": True}
     [
         ({}, True),
         ({"height": 4, "width": 4}, False),
+        ({"height": 8, "width": 32}, False),
+        ({"height": 8, "width": 32, "is_prepared": True}, True),
         ({"groups": 2}, False),
         ({"in_channels": 3}, False),
         ({"out_channels": 3}, False),

@@ -44,7 +44,7 @@ class Load:
 _LEAST_CHANNELS = 4
 # where the map is large enough for what is done to it beside the products, and for transforming the weight; larger
 # kernels save more
-_LEAST_PIXELS, _LEAST_PIXELS_LARGE, _LARGE_KERNEL = 256, 128, 5
+_LEAST_PIXELS_KEPT, _LEAST_PIXELS_MADE, _LEAST_PIXELS_LARGE, _LARGE_KERNEL = 256, 512, 128, 5
 # kernel 3 saves 11 products of 36 only
 _LEAST_PIXELS_THREE, _LEAST_PIXELS_CROPPED = 640, 320
 # input channels for each output channel, beyond which combining pixels takes what multiplying saves
@@ -90,8 +90,10 @@ def prefers_minimal(load: Load) -> bool:
         least = _LEAST_PIXELS_CROPPED
     elif size == 3:
         least = _LEAST_PIXELS_THREE
+    elif size >= _LARGE_KERNEL:
+        least = _LEAST_PIXELS_LARGE
     else:
-        least = _LEAST_PIXELS_LARGE if size >= _LARGE_KERNEL else _LEAST_PIXELS
+        least = _LEAST_PIXELS_KEPT if load.is_prepared else _LEAST_PIXELS_MADE
     if size == 3 and not load.is_cropped and load.in_channels > _MOST_SHARE * load.out_channels:
         return False
     return pixels >= least and products >= _LEAST_PRODUCTS
