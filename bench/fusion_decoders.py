@@ -94,7 +94,7 @@ TABLE: Mapping[str, TrialNetwork] = {
     ),
     "qwen_image": TrialNetwork(
         build=lambda: _build_decoder("AutoencoderKLQwenImage"),
-        shape=(1, 16, 1, 16, 16),
+        shape=(1, 16, 1, 12, 12),
         title="decoder of Qwen-Image, `AutoencoderKLQwenImage`",
     ),
     "flexible_unet": TrialNetwork(

@@ -38,7 +38,7 @@ from deconvbench.system.writing import write_whole
 from deconvbench.units import format_seconds
 
 _EVERY: Mapping[str, TrialNetwork] = {**NETWORKS, **TABLE}
-_TIME_CAP_S = 8.0
+_TIME_CAP_S = 6.0
 # five give the median no interval of 95 %
 _LEAST_ROUNDS = 6
 # small enough that the weights, which both networks share, stay as they are to a few digits
