@@ -1,7 +1,8 @@
 """Backward of all forms: gradients to input and weight, exact but for rounding whatever form ran forward.
 
 That is the backward pass of the equal transposed convolution, some output channels at a time; that of the compiled
-form is compiled too, but where its gradient is differentiated again or has a batch of its own.
+form is compiled too, and those of Triton have kernels of their own, but where the gradient is differentiated again
+or has a batch of its own.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.upsamplers.fast.choice import NATIVE
+from deconvbench.upsamplers.fast.cuda.backward import fits_triton_backward, run_triton_backward
+from deconvbench.upsamplers.fast.cuda.form import TRITON_IMPLEMENTATIONS
 from deconvbench.upsamplers.fast.gradients import collect_taps, fold_edges, split_channels
 from deconvbench.upsamplers.fast.memory import has_finite_sum
 from deconvbench.upsamplers.fast.native.backward import fits_native_backward, run_native_backward
@@ -50,6 +53,17 @@ def go_back(
         found = _run_native_backward(x, weight, gradient, geometry, needs)
         if found is not None:
             return found
+    if implementation in TRITON_IMPLEMENTATIONS:
+        is_recorded = is_watched() or choose_recorded(implementation, x, weight, gradient) is not None
+        if not is_recorded and fits_triton_backward(implementation, x, weight, gradient):
+            return run_triton_backward(
+                x,
+                weight,
+                gradient,
+                pads_zeros=geometry.pads_zeros,
+                needs_input=needs_input,
+                needs_weight=needs_weight,
+            )
     padded, crop = pad_input(x, geometry)
     to_input: Tensor | None = None
     to_weights = []

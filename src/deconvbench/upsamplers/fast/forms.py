@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from deconvbench.upsamplers.fast.backward import go_back
 from deconvbench.upsamplers.fast.choice import NATIVE, Workload, choose_implementation
+from deconvbench.upsamplers.fast.cuda.form import TRITON_IMPLEMENTATIONS, check_input, run_triton
 from deconvbench.upsamplers.fast.dtypes import is_half_precision
 from deconvbench.upsamplers.fast.memory import Products, has_finite_sum, identify_library, is_channels_last
 from deconvbench.upsamplers.fast.minimal import run_minimal
@@ -107,18 +108,27 @@ def specify(implementation: str, x: Tensor, weight: Tensor, geometry: Geometry) 
     Parameters
     ----------
     implementation : str
-        ``plain``, ``transposed``, ``subpixel``, ``minimal`` or ``tiled``.
+        ``plain``, ``transposed``, ``subpixel``, ``minimal``, ``tiled``, ``minimal_triton`` or ``tiled_triton``.
     x, weight, geometry
         As for `choose`.
 
     Returns
     -------
     str
-        The same, or ``tiled (native)``; where the call is recorded, what `choose_recorded` says.
+        The same, or ``tiled (native)``; where the call is recorded, what `choose_recorded` says; where operations
+        are counted, the form that has as many products.
+
+    Raises
+    ------
+    UsageError
+        If a Triton form cannot compute the input here.
     """
     recorded = choose_recorded(implementation, x, weight)
     if recorded is not None:
         return recorded
+    if implementation in TRITON_IMPLEMENTATIONS:
+        check_input(implementation, x)
+        return implementation.removesuffix("_triton") if is_watched() else implementation
     is_native = implementation == "tiled" and _has_native(x, weight, geometry) and not is_watched()
     return NATIVE if is_native else implementation
 
@@ -178,8 +188,7 @@ def run(
         kernel = prepared if implementation == "plain" and prepared is not None else weight.to(dtype or x.dtype)
         return _run_plain(x, kernel, bias, geometry)
     layout = torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
-    # the compiled form reads any layout
-    if layout == torch.channels_last and not is_channels_last(x) and implementation != NATIVE:
+    if layout == torch.channels_last and not is_channels_last(x) and implementation not in _ANY_STRIDES:
         x = x.contiguous(memory_format=layout)
     y: Tensor
     if implementation != "subpixel" and records_gradient(x, weight, bias):
@@ -250,7 +259,9 @@ def _run_subpixel(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geom
 
 
 _CONVOLUTIONS = {"transposed": _run_transposed, "subpixel": _run_subpixel}
-PRODUCT_FORMS = frozenset({"minimal", "tiled", NATIVE})
+PRODUCT_FORMS = frozenset({"minimal", "tiled", NATIVE, *TRITON_IMPLEMENTATIONS})
+# the compiled ones read any layout
+_ANY_STRIDES = frozenset({NATIVE, *TRITON_IMPLEMENTATIONS})
 
 
 def _run_products(
@@ -301,6 +312,8 @@ def _run_form(
             pads_zeros=geometry.pads_zeros,
             groups=geometry.groups,
         )
+    elif implementation in TRITON_IMPLEMENTATIONS:
+        y = run_triton(implementation, x, weight, prepared, bias, pads_zeros=geometry.pads_zeros)
     elif implementation in PRODUCT_FORMS:
         y = _run_products(x, weight, prepared, bias, implementation, geometry)
     else:

@@ -15,6 +15,7 @@ from deconvbench.upsamplers.convolution import SameConv2d
 from deconvbench.upsamplers.fast import tiled
 from deconvbench.upsamplers.fast.caching import CachedWeight
 from deconvbench.upsamplers.fast.choice import IMPLEMENTATIONS
+from deconvbench.upsamplers.fast.cuda.form import TRITON_IMPLEMENTATIONS, explain_geometry
 from deconvbench.upsamplers.fast.dtypes import find_autocast_dtype
 from deconvbench.upsamplers.fast.forms import Geometry, choose, run, specify
 from deconvbench.upsamplers.fast.frozen import FrozenWeights
@@ -204,8 +205,13 @@ class ResizeConv2d(CachedWeight):
 
     def _check_implementation(self) -> None:
         name, layer = self.implementation, (self.kernel_size, self.scale_factor)
-        if name not in IMPLEMENTATIONS:
-            raise UsageError(f"implementation: {name!r} is not one of {', '.join(IMPLEMENTATIONS)}")
+        known = (*IMPLEMENTATIONS, *TRITON_IMPLEMENTATIONS)
+        if name not in known:
+            raise UsageError(f"implementation: {name!r} is not one of {', '.join(known)}")
+        if name in TRITON_IMPLEMENTATIONS:
+            objection = explain_geometry(name, *layer, self.groups)
+            if objection is not None:
+                raise UsageError(f"implementation: {objection}")
         if name == "tiled" and layer != (tiled.KERNEL_SIZE, tiled.SCALE_FACTOR):
             raise UsageError(
                 f"implementation: tiled is for kernel_size {tiled.KERNEL_SIZE} and scale_factor"

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from deconvbench.upsamplers.fast.backward import go_back, go_back_plainly
+from deconvbench.upsamplers.fast.cuda.form import TRITON_IMPLEMENTATIONS, explain_absence
 from deconvbench.upsamplers.fast.forms import Geometry, find_fastest, run, specify
 from deconvbench.upsamplers.fast.operator_gradients import find_layout, lay_out_gradients, register_gradients
 from deconvbench.upsamplers.fast.recording import PLAIN_TYPES
@@ -57,12 +58,19 @@ def compile_call(
 
 def _fits(implementation: str, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> bool:
     """Whether it is what the fast forms are for, and nobody exports, maps or differentiates by ``torch.func``."""
+    if implementation in TRITON_IMPLEMENTATIONS:
+        # under autocast the weight is rounded once, by the form
+        has_form = explain_absence(implementation, x) is None
+    else:
+        has_form = (
+            implementation in _OPAQUE
+            and x.device.type == "cpu"
+            and x.dtype == weight.dtype == torch.float32
+            and (bias is None or bias.dtype == torch.float32)
+        )
     return (
-        implementation in _OPAQUE
+        has_form
         and geometry.padding_mode in _PADDING_MODES
-        and x.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
-        and (bias is None or bias.dtype == torch.float32)
         and not torch.compiler.is_exporting()
         and not torch._C._are_functorch_transforms_active()
         and forward_ad._current_level < 0
@@ -85,7 +93,7 @@ def resize_conv2d(
     geometry : Geometry
         Of the layer.
     implementation : str
-        ``auto``, ``minimal`` or ``tiled``.
+        ``auto``, ``minimal``, ``tiled``, ``minimal_triton`` or ``tiled_triton``.
 
     Returns
     -------

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.upsamplers.fast.choice import NATIVE
+from deconvbench.upsamplers.fast.cuda.form import TRITON_IMPLEMENTATIONS, prepare_triton
 from deconvbench.upsamplers.fast.dtypes import widen
 from deconvbench.upsamplers.fast.minimal import prepare_minimal
 from deconvbench.upsamplers.fast.native.form import find_native, prepare_native, take_library
@@ -76,9 +77,9 @@ def prepare(implementation: str, weight: Tensor, geometry: Geometry, dtype: torc
     Parameters
     ----------
     implementation : str
-        ``plain``, ``transposed``, ``subpixel``, ``minimal``, ``tiled`` or ``tiled (native)``.
+        ``plain``, ``transposed``, ``subpixel``, ``minimal``, ``tiled``, ``tiled (native)``, or one of Triton's.
     weight : Tensor, shape (C_out, C_in/groups, k, k)
-        Differentiable, but for the last. In half precision the sums are taken in float32, and rounded.
+        Differentiable, but for the compiled ones. In half precision the sums are taken in float32, and rounded.
     geometry : Geometry
         Of the layer.
     dtype : torch.dtype
@@ -95,6 +96,8 @@ def prepare(implementation: str, weight: Tensor, geometry: Geometry, dtype: torc
         plan = geometry.find_native(None, weight)
         assert plan is not None  # otherwise it is not asked for
         return prepare_native(take_library(), plan, weight, geometry.groups)
+    if implementation in TRITON_IMPLEMENTATIONS:
+        return prepare_triton(implementation, weight, dtype)
     return _PREPARATIONS[implementation](widen(weight), geometry).to(dtype)
 
 
