@@ -1,7 +1,7 @@
 """Backward of the Triton forms: gradients to input and weight by nine products of each input pixel.
 
-Works on the memory of plain tensors and records nothing: who wants gradients of these gradients, or of many at once,
-takes torch's operations.
+Works on the memory of plain tensors and records nothing: who wants gradients of these gradients, or of many at
+once, takes torch's operations.
 """
 
 import torch
@@ -58,8 +58,7 @@ def run_triton_backward(
         In its memory format.
     to_weight : Tensor, shape of `weight`, or None
     """
-    # not before it is asked for: they import Triton
-    from deconvbench.upsamplers.fast.cuda.launching import (  # noqa: PLC0415 -- the same
+    from deconvbench.upsamplers.fast.cuda.launching import (
         find_weight_gradient,
         run_input_gradient,
         transform,

@@ -1,8 +1,8 @@
 """Which blocks the kernels are tried with: data, and nothing of Triton or torch.
 
-Guesses for Hopper and Ampere that compile to tensor-core instructions with few spilled registers (64 rows of a product
-for eight warps on Hopper; fewer make Triton fall back to instructions whose sums spill by the kilobyte), or, for
-float32 without TF32, to fused multiply-adds. They were compiled for these processors, and not yet run on one.
+Guesses that compile, for Hopper, to its matrix instructions with few spilled registers (that takes 64 rows of a
+product and eight warps; with fewer the sums of 25 products spill by the kilobyte), or, for float32 without TF32,
+to fused multiply-adds. They were compiled for it, and not yet run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ class Blocks:
 
 
 def _list(names: Sequence[str], *rows: tuple[int, ...]) -> tuple[Blocks, ...]:
-    """Configurations of a row each: blocks by name, then warps and stages."""
+    """Make a configuration of each row: blocks by name, then warps and stages."""
     return tuple(
         Blocks(sizes=dict(zip(names, row[:-2], strict=True)), warps=row[-2], stages=row[-1]) for row in rows
     )

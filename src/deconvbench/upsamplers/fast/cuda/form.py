@@ -3,11 +3,11 @@
 Works on the memory of plain tensors. Autograd, compilers and modes that watch torch's operations do not see it, so
 it is not asked where one of them is active. Triton is imported by the first call, not before.
 
-Which precision is exact enough: ``minimal_triton`` multiplies pixels and taps as they are and sums in float32, so it
-is as exact as the plain form in every type. ``tiled_triton`` rounds combinations of up to four pixels and of nine
+Which precision is exact enough: ``minimal_triton`` multiplies pixels and taps as they are and sums in float32, so
+it is as exact as the plain form in every type. ``tiled_triton`` rounds combinations of four pixels and of nine
 taps once, after sums in float32, to the type of the input: in half precision that is some 1.5 to 2 times the error
-of the plain form, whatever the mean of the input, which only the sum of all taps meets. In float32 products are those
-of TF32 where torch's convolutions may use it (`torch.backends.cudnn`), else of float32.
+of the plain form, whatever the mean of the input, which only the sum of all taps meets. In float32 products are
+those of TF32 where torch's convolutions may use it (`torch.backends.cudnn`), else of float32.
 """
 
 import importlib.util
@@ -96,7 +96,7 @@ def has_triton() -> bool:
 @cache
 def is_interpreted() -> bool:
     """Whether Triton interprets kernels (TRITON_INTERPRET=1), so that they run on a CPU too, slowly."""
-    from deconvbench.upsamplers.fast.cuda.launching import IS_INTERPRETED  # noqa: PLC0415 -- it imports Triton
+    from deconvbench.upsamplers.fast.cuda.launching import IS_INTERPRETED
 
     return IS_INTERPRETED
 
@@ -153,14 +153,20 @@ def prepare_triton(implementation: str, weight: Tensor, dtype: torch.dtype) -> T
     Tensor, shape (9 or 25, C_out, C_in)
         Rounded once, from sums in float32.
     """
-    from deconvbench.upsamplers.fast.cuda.launching import transform  # noqa: PLC0415 -- it imports Triton
+    from deconvbench.upsamplers.fast.cuda.launching import transform
 
     precision = find_precision(dtype)
     return transform(weight.resolve_neg(), dtype, precision, is_tiled=implementation == "tiled_triton")
 
 
 def run_triton(
-    implementation: str, x: Tensor, weight: Tensor, prepared: Tensor | None, bias: Tensor | None, *, pads_zeros: bool
+    implementation: str,
+    x: Tensor,
+    weight: Tensor,
+    prepared: Tensor | None,
+    bias: Tensor | None,
+    *,
+    pads_zeros: bool,
 ) -> Tensor:
     """Upsample by two and convolve.
 
@@ -184,7 +190,7 @@ def run_triton(
     Tensor, shape (N, C_out, 2H, 2W)
         With the channels last in memory where input or weight have them so.
     """
-    from deconvbench.upsamplers.fast.cuda.launching import run_forward  # noqa: PLC0415 -- it imports Triton
+    from deconvbench.upsamplers.fast.cuda.launching import run_forward
 
     matrices = prepare_triton(implementation, weight, x.dtype) if prepared is None else prepared
     out_channels = weight.shape[0]

@@ -1,6 +1,6 @@
 """Who calls the kernels: with which blocks, on which device, and with how many programs.
 
-The blocks are tried out for each class of sizes by Triton's autotuner; what does not fit a device is left out by it.
+Triton's autotuner tries out the blocks for each class of sizes, and leaves out what does not fit a device.
 Where algorithms must be deterministic, and in Triton's interpreter, the first ones are taken untried.
 
 Needs Triton when it is imported.
@@ -15,8 +15,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from deconvbench.upsamplers.fast.cuda import backward_kernels, forward_kernels
 from deconvbench.upsamplers.fast.cuda.blocks import CONFIGURATIONS
+from deconvbench.upsamplers.fast.cuda.kernels import backward, forward
 from deconvbench.upsamplers.fast.memory import is_channels_last
 
 IS_INTERPRETED = bool(triton.knobs.runtime.interpret)
@@ -49,7 +49,7 @@ def _launch(
     tuned = _TUNED.get(key)
     if tuned is None:
         configurations = [
-            triton.Config(dict(blocks.sizes), num_warps=blocks.warps, num_stages=blocks.stages) for blocks in choices
+            triton.Config(dict(each.sizes), num_warps=each.warps, num_stages=each.stages) for each in choices
         ]
         tuned = _TUNED[key] = triton.autotune(configs=configurations, key=list(_TUNED_FOR))(kernel)
     tuned[count_programs](**arguments)
@@ -105,7 +105,7 @@ def transform(
     places = made.transpose(1, 2) if is_swapped else made
     blocks = (triton.cdiv(out_channels, _WEIGHT_BLOCK), triton.cdiv(in_channels, _WEIGHT_BLOCK))
     with _on(weight):
-        forward_kernels.transform_weight[blocks](
+        forward.transform_weight[blocks](
             *(weight, made, out_channels, in_channels, *weight.stride(), *places.stride()),
             is_tiled=is_tiled,
             operand=_OPERANDS[dtype],
@@ -154,7 +154,7 @@ def run_forward(
 
     with _on(x):
         _launch(
-            forward_kernels.tiled_forward if is_tiled else forward_kernels.minimal_forward,
+            forward.tiled_forward if is_tiled else forward.minimal_forward,
             count,
             has_tensor_cores=matrices.dtype != torch.float32 or precision != "ieee",
             x=x,
@@ -197,7 +197,7 @@ def run_input_gradient(
 
     with _on(gradient):
         _launch(
-            backward_kernels.input_gradient,
+            backward.input_gradient,
             count,
             has_tensor_cores=precision != "ieee",
             gradient=gradient,
@@ -231,9 +231,7 @@ def find_weight_gradient(gradient: Tensor, x: Tensor, precision: str, *, pads_ze
     batch, in_channels, height, width = x.shape
     out_channels = gradient.shape[1]
     has_tensor_cores = precision != "ieee"
-    processors = (
-        torch.cuda.get_device_properties(x.device).multi_processor_count if x.device.type == "cuda" else 1
-    )
+    processors = torch.cuda.get_device_properties(x.device).multi_processor_count if x.device.type == "cuda" else 1
 
     def count_blocks(blocks: Mapping[str, int]) -> tuple[int, int]:
         return triton.cdiv(out_channels, blocks["block_out"]), triton.cdiv(in_channels, blocks["block_in"])
@@ -243,7 +241,7 @@ def find_weight_gradient(gradient: Tensor, x: Tensor, precision: str, *, pads_ze
     parts = torch.empty(splits, 9, out_channels, in_channels, dtype=torch.float32, device=x.device)
     with _on(gradient):
         _launch(
-            backward_kernels.weight_gradient,
+            backward.weight_gradient,
             lambda blocks: (*count_blocks(blocks), splits),
             has_tensor_cores=has_tensor_cores,
             gradient=gradient,

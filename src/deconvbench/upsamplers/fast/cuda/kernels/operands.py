@@ -1,7 +1,6 @@
 """What all kernels do with numbers: round them for the product, multiply, and place the tiles of a product.
 
-Needs Triton when it is imported, and is imported by nothing but kernels. Rounding to TF32 is done here and not left
-to the tensor cores, which cut digits off: that would shrink every value.
+Rounding to TF32 is done here and not left to the tensor cores, which cut digits off and so shrink every value.
 """
 
 import triton

@@ -1,18 +1,16 @@
 """Backward kernels of nearest ×2 + convolution 3: nine products of each input pixel, for either gradient.
 
 The gradient g of the output is summed over the 2×2 pixels that a tap sees of one input pixel; along one axis
-s₀[n] = g[2n+1] + g[2n+2], s₁[n] = g[2n] + g[2n+1], s₂[n] = g[2n−1] + g[2n], and Σ_t w_t·s_t is the gradient to the
-input, Σ_n x[n]·s_t[n] that to tap t. So there are 2.25 multiply-accumulates per output pixel where the plain form
-has 9. Where the border is repeated its pixels collect what is beyond it. The sums have the digits of TF32 at least:
-those of a half precision would lose what cancels. Nothing is added up in an order that changes from call to call.
-
-Needs Triton when it is imported.
+s₀[n] = g[2n+1] + g[2n+2], s₁[n] = g[2n] + g[2n+1], s₂[n] = g[2n−1] + g[2n], and Σ_t w_t·s_t is the gradient to
+the input, Σ_n x[n]·s_t[n] that to tap t. So there are 2.25 multiply-accumulates per output pixel where the plain
+form has 9. Where the border is repeated its pixels collect what is beyond it. The sums keep the digits of TF32 at
+least: those of half precision would lose what cancels. Nothing is added up in an order that changes between calls.
 """
 
 import triton
 import triton.language as tl
 
-from deconvbench.upsamplers.fast.cuda.operands import (
+from deconvbench.upsamplers.fast.cuda.kernels.operands import (
     locate,
     make_sums,
     multiply,
@@ -77,7 +75,7 @@ def input_gradient(
     xh,
     xw,
     matrix,
-    size_class,  # noqa: ARG001 -- what configurations are tuned for
+    size_class,
     replicates: tl.constexpr,
     precision: tl.constexpr,
     block_pixels: tl.constexpr,
@@ -142,7 +140,7 @@ def weight_gradient(
     xw,
     splits,
     matrix,
-    size_class,  # noqa: ARG001 -- what configurations are tuned for
+    size_class,
     replicates: tl.constexpr,
     precision: tl.constexpr,
     block_pixels: tl.constexpr,

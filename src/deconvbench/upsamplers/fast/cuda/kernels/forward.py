@@ -1,13 +1,12 @@
 """Forward kernels of nearest ×2 + convolution 3, and what they make of its weight.
 
-Both read pixels in place, in any strides, sum in float32 and write each output pixel once. Needs Triton when it is
-imported: see `launching` for who calls them, and `form` for when.
+Both read pixels in place, in any strides, sum in float32 and write each output pixel once.
 """
 
 import triton
 import triton.language as tl
 
-from deconvbench.upsamplers.fast.cuda.operands import (
+from deconvbench.upsamplers.fast.cuda.kernels.operands import (
     locate,
     make_sums,
     multiply,
@@ -73,20 +72,18 @@ def transform_weight(
 
 @triton.jit
 def _combine(before, first, second, after):
-    """Pixels along one axis to what the five products take: A, B, E, and D twice (see `tiled`)."""
+    """Make of pixels along one axis what the five products take: A, B, E, and D twice (see `tiled`)."""
     return before - second, first + second, after - first, second - first, second - first
 
 
 @triton.jit
 def _assemble(a, b, e, f, g):
-    """Sums of products along one axis to four output pixels."""
+    """Turn the products along one axis into four output pixels."""
     return b - f + a, b - g, b + f, b + g + e
 
 
 @triton.jit
-def _load_column(
-    pixels, row, column, height, width, stride_row, stride_column, mask, replicates: tl.constexpr
-):
+def _load_column(pixels, row, column, height, width, stride_row, stride_column, mask, replicates: tl.constexpr):
     """Load four rows of a column of every tile, in float32."""
     loaded = ()
     for r in tl.static_range(4):
@@ -107,9 +104,7 @@ def _subtract(first, second):
 
 
 @triton.jit
-def _multiply_column(
-    column, factors, stride, mask, sums, operand: tl.constexpr, precision: tl.constexpr
-):
+def _multiply_column(column, factors, stride, mask, sums, operand: tl.constexpr, precision: tl.constexpr):
     """Add the five products along the rows of a combination of columns."""
     kinds = _combine(column[0], column[1], column[2], column[3])
     added = ()
@@ -148,7 +143,7 @@ def tiled_forward(
     yh,
     yw,
     matrix,
-    size_class,  # noqa: ARG001 -- what configurations are tuned for
+    size_class,
     has_bias: tl.constexpr,
     replicates: tl.constexpr,
     has_last: tl.constexpr,
@@ -204,9 +199,7 @@ def tiled_forward(
         _assemble(f[0], f[1], f[2], f[3], f[4]),
         _assemble(g[0], g[1], g[2], g[3], g[4]),
     )
-    added_bias = tl.zeros((block_out,), tl.float32)
-    if has_bias:
-        added_bias = tl.load(bias + o, mask=o < out_channels, other=0.0).to(tl.float32)
+    added_bias = _load_bias(bias, o, out_channels, has_bias, block_out)
     places = y + (image * yn)[:, None] + o.to(tl.int64)[None, :] * yc
     is_there = (tile < tiles)[:, None] & (o < out_channels)[None, :]
     for r in tl.static_range(4):
@@ -215,25 +208,42 @@ def tiled_forward(
         has_line = is_there & (4 * row + r < 2 * height)[:, None]
         if has_last:
             for c in tl.static_range(4):
-                value = narrow(pixels[c] + added_bias[None, :], y.dtype.element_ty)
+                value = narrow(pixels[c] + added_bias, y.dtype.element_ty)
                 tl.store(line + c * yw, value, mask=has_line & (4 * column + c < 2 * width)[:, None])
         else:
             c4 = tl.arange(0, 4)[None, None, :]
-            values = _interleave(pixels[0], pixels[1], pixels[2], pixels[3]) + added_bias[None, :, None]
+            values = _interleave(pixels[0], pixels[1], pixels[2], pixels[3]) + added_bias[:, :, None]
             inside = has_line[:, :, None] & (4 * column[:, None, None] + c4 < 2 * width)
             tl.store(line[:, :, None] + c4 * yw, narrow(values, y.dtype.element_ty), mask=inside)
 
 
 @triton.jit
-def _shift(values, step: tl.constexpr, is_inside, has_edge: tl.constexpr, is_edge):
-    """Take the value so many rows further on; at the image's border the row's own one, or nothing."""
-    count: tl.constexpr = values.shape[0]
-    own = tl.arange(0, count)
-    source = tl.where(is_inside, own + step, own)
+def _load_bias(bias, o, out_channels, has_bias: tl.constexpr, block_out: tl.constexpr):
+    """Load what is added to each channel, as a row."""
+    added = tl.zeros((block_out,), tl.float32)
+    if has_bias:
+        added = tl.load(bias + o, mask=o < out_channels, other=0.0).to(tl.float32)
+    return added[None, :]
+
+
+@triton.jit
+def _shift(values, step: tl.constexpr, side, replicates: tl.constexpr):
+    """Take the values so many rows further on; at the border of the image the row's own, or nothing."""
+    is_inside, is_border = side
+    own = tl.arange(0, values.shape[0])
+    source = tl.where(is_inside & ~is_border, own + step, own)
     found = tl.gather(values, tl.broadcast_to(source[:, None], values.shape), 0)
-    if has_edge:
-        return found
-    return tl.where(is_edge[:, None], 0.0, found)
+    if not replicates:
+        found = tl.where(is_border[:, None], 0.0, found)
+    return found
+
+
+@triton.jit
+def _sum_taps(zeroth, first, second, step: tl.constexpr, before, after, replicates: tl.constexpr):
+    """Turn the products of three taps along one axis into two output pixels."""
+    even = _shift(zeroth, -step, before, replicates) + first + second
+    odd = zeroth + first + _shift(second, step, after, replicates)
+    return even, odd
 
 
 @triton.jit(do_not_specialize=["size_class"])
@@ -256,7 +266,7 @@ def minimal_forward(
     yh,
     yw,
     matrix,
-    size_class,  # noqa: ARG001 -- what configurations are tuned for
+    size_class,
     has_bias: tl.constexpr,
     replicates: tl.constexpr,
     has_last: tl.constexpr,
@@ -270,9 +280,9 @@ def minimal_forward(
 ):
     """Nine products of each pixel, with the taps as they are, and sums of neighbours' in float32.
 
-    Along one axis z_t[n] = w_t·x[n], and y[2n] = z₀[n−1] + z₁[n] + z₂[n], y[2n+1] = z₀[n] + z₁[n] + z₂[n+1]. Nothing
-    is summed before it is multiplied, so it is as exact as the plain form in every type. A program has a patch of
-    pixels, of which those at its rim are also computed by its neighbour. `taps` is (9, C_out, C_in).
+    Along one axis z_t[n] = w_t·x[n], and y[2n] = z₀[n−1] + z₁[n] + z₂[n], y[2n+1] = z₀[n] + z₁[n] + z₂[n+1].
+    Nothing is summed before it is multiplied, so it is as exact as the plain form in every type. A program has a
+    patch of pixels, of which those at its rim are also computed by its neighbour. `taps` is (9, C_out, C_in).
     """
     count: tl.constexpr = patch_rows * patch_columns
     down = tl.maximum(tl.cdiv(height - 2, patch_rows - 2), 1)
@@ -300,41 +310,28 @@ def minimal_forward(
             factor = tl.load(factors + t * matrix, mask=has_factor, other=0.0)
             added = added + (multiply(pixels, factor, sums[t], precision),)
         sums = added
-    left, right = at_column > 0, at_column < patch_columns - 1
-    evens, odds = (), ()
+    left = (at_column > 0, column == 0)
+    right = (at_column < patch_columns - 1, column == width - 1)
+    above = (at_row > 0, row == 0)
+    below = (at_row < patch_rows - 1, row == height - 1)
+    lines = ()
     for t in tl.static_range(3):
-        first, second, third = sums[3 * t], sums[3 * t + 1], sums[3 * t + 2]
-        shifted = _shift(first, -1, left & (column > 0), replicates, column == 0)
-        evens = evens + (shifted + second + third,)
-        shifted = _shift(third, 1, right & (column < width - 1), replicates, column == width - 1)
-        odds = odds + (first + second + shifted,)
-    above, below = at_row > 0, at_row < patch_rows - 1
+        lines = lines + (_sum_taps(sums[3 * t], sums[3 * t + 1], sums[3 * t + 2], 1, left, right, replicates),)
     # a rim belongs to the neighbour, but for that of the image
-    owned = has_value & (left | (column == 0)) & (right | (column == width - 1))
-    owned = owned & (above | (row == 0)) & (below | (row == height - 1))
+    owned = has_value & (left[0] | left[1]) & (right[0] | right[1]) & (above[0] | above[1]) & (below[0] | below[1])
     is_there = owned[:, None] & (o < out_channels)[None, :]
-    added_bias = tl.zeros((block_out,), tl.float32)
-    if has_bias:
-        added_bias = tl.load(bias + o, mask=o < out_channels, other=0.0).to(tl.float32)
+    added_bias = _load_bias(bias, o, out_channels, has_bias, block_out)
     corner = 2 * (row.to(tl.int64) * yh + column.to(tl.int64) * yw)
     places = y + image * yn + corner[:, None] + o.to(tl.int64)[None, :] * yc
+    first = _sum_taps(lines[0][0], lines[1][0], lines[2][0], patch_columns, above, below, replicates)
+    second = _sum_taps(lines[0][1], lines[1][1], lines[2][1], patch_columns, above, below, replicates)
     for r in tl.static_range(2):
-        pair = ()
-        for c in tl.static_range(2):
-            parts = evens if c == 0 else odds
-            if r == 0:
-                shifted = _shift(parts[0], -patch_columns, above & (row > 0), replicates, row == 0)
-                value = shifted + parts[1] + parts[2]
-            else:
-                shifted = _shift(
-                    parts[2], patch_columns, below & (row < height - 1), replicates, row == height - 1
-                )
-                value = parts[0] + parts[1] + shifted
-            pair = pair + (narrow(value + added_bias[None, :], y.dtype.element_ty),)
+        here = narrow(first[r] + added_bias, y.dtype.element_ty)
+        beside = narrow(second[r] + added_bias, y.dtype.element_ty)
         if has_last:
-            tl.store(places + r * yh, pair[0], mask=is_there)
-            tl.store(places + r * yh + yw, pair[1], mask=is_there)
+            tl.store(places + r * yh, here, mask=is_there)
+            tl.store(places + r * yh + yw, beside, mask=is_there)
         else:
             both = places[:, :, None] + r * yh + tl.arange(0, 2)[None, None, :] * yw
             mask = tl.broadcast_to(is_there[:, :, None], both.shape)
-            tl.store(both, tl.join(pair[0], pair[1]), mask=mask)
+            tl.store(both, tl.join(here, beside), mask=mask)
