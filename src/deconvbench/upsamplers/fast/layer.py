@@ -12,14 +12,12 @@ from torch import Tensor, nn
 
 from deconvbench.errors import UsageError
 from deconvbench.upsamplers.convolution import SameConv2d
-from deconvbench.upsamplers.fast import tiled
 from deconvbench.upsamplers.fast.caching import CachedWeight
-from deconvbench.upsamplers.fast.choice import IMPLEMENTATIONS
-from deconvbench.upsamplers.fast.cuda.form import TRITON_IMPLEMENTATIONS, explain_geometry
 from deconvbench.upsamplers.fast.dtypes import find_autocast_dtype
 from deconvbench.upsamplers.fast.forms import Geometry, choose, run, specify
 from deconvbench.upsamplers.fast.frozen import FrozenWeights
 from deconvbench.upsamplers.fast.memory import is_channels_last
+from deconvbench.upsamplers.fast.objections import explain_implementation
 from deconvbench.upsamplers.fast.operators import compile_call
 from deconvbench.upsamplers.fast.recording import is_symbol, is_traced
 
@@ -39,6 +37,7 @@ class ResizeConv2d(CachedWeight):
     - ``minimal``: k² products per input pixel; k²/s² (see `minimal`);
     - ``tiled``: 25 products per four input pixels, kernel 3 and scale 2 only; 1.5625 (see `tiled`), twice as fast
       once `deconvbench.nn.build_native` has compiled it for this machine, for kernels 3 and 5 and scales 2 to 4;
+    - ``minimal_triton``, ``tiled_triton``: kernels for CUDA devices, kernel 3 and scale 2 only (see `cuda`);
     - ``auto``: the fastest for this input by a rule learnt from measurements (see `choice`); ``plain`` in bfloat16
       and float16, also under autocast, because no other is as precise there.
 
@@ -204,24 +203,11 @@ class ResizeConv2d(CachedWeight):
         )
 
     def _check_implementation(self) -> None:
-        name, layer = self.implementation, (self.kernel_size, self.scale_factor)
-        known = (*IMPLEMENTATIONS, *TRITON_IMPLEMENTATIONS)
-        if name not in known:
-            raise UsageError(f"implementation: {name!r} is not one of {', '.join(known)}")
-        if name in TRITON_IMPLEMENTATIONS:
-            objection = explain_geometry(name, *layer, self.groups)
-            if objection is not None:
-                raise UsageError(f"implementation: {objection}")
-        if name == "tiled" and layer != (tiled.KERNEL_SIZE, tiled.SCALE_FACTOR):
-            raise UsageError(
-                f"implementation: tiled is for kernel_size {tiled.KERNEL_SIZE} and scale_factor"
-                f" {tiled.SCALE_FACTOR}, not {self.kernel_size} and {self.scale_factor}"
-            )
-        if name not in {"auto", "plain"} and not self._is_exact:
-            raise UsageError(
-                f"implementation: {name} reflects at most scale_factor - 1 = {self.scale_factor - 1} pixels"
-                f" exactly; kernel_size {self.kernel_size} needs {(self.kernel_size - 1) // 2}: take auto or plain"
-            )
+        objection = explain_implementation(
+            self.implementation, self.kernel_size, self.scale_factor, self.groups, is_exact=self._is_exact
+        )
+        if objection is not None:
+            raise UsageError(f"implementation: {objection}")
 
     def forward(self, x: Tensor) -> Tensor:
         """Upsample (N, C_in, H, W) or (C_in, H, W) to (N, C_out, s·H, s·W) or (C_out, s·H, s·W)."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from deconvbench.upsamplers.fast.backward import go_back, go_back_plainly
-from deconvbench.upsamplers.fast.cuda.form import TRITON_IMPLEMENTATIONS, explain_absence
+from deconvbench.upsamplers.fast.cuda.form import TRITON_DTYPES, TRITON_IMPLEMENTATIONS
 from deconvbench.upsamplers.fast.forms import Geometry, find_fastest, run, specify
 from deconvbench.upsamplers.fast.operator_gradients import find_layout, lay_out_gradients, register_gradients
 from deconvbench.upsamplers.fast.recording import PLAIN_TYPES
@@ -59,8 +59,8 @@ def compile_call(
 def _fits(implementation: str, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> bool:
     """Whether it is what the fast forms are for, and nobody exports, maps or differentiates by ``torch.func``."""
     if implementation in TRITON_IMPLEMENTATIONS:
-        # under autocast the weight is rounded once, by the form
-        has_form = explain_absence(implementation, x) is None
+        # whether Triton is there is asked when it runs; under autocast the weight is rounded once, by the form
+        has_form = x.dtype in TRITON_DTYPES
     else:
         has_form = (
             implementation in _OPAQUE

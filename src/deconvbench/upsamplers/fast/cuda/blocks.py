@@ -39,13 +39,13 @@ _GRADIENT = ("block_pixels", "block_in", "block_out")
 # by kernel, and whether its products are those of tensor cores
 CONFIGURATIONS: Mapping[tuple[str, bool], tuple[Blocks, ...]] = {
     ("tiled_forward", True): _list(_TILED, (64, 16, 16, 8, 2), (64, 16, 16, 8, 3), (64, 16, 32, 8, 2)),
-    ("tiled_forward", False): _list(_TILED, (32, 32, 16, 8, 2), (32, 32, 16, 8, 1)),
+    ("tiled_forward", False): _list(_TILED, (32, 16, 16, 8, 1), (16, 32, 16, 8, 1)),
     ("minimal_forward", True): _list(
         _MINIMAL, (8, 8, 32, 32, 8, 2), (8, 16, 32, 32, 8, 2), (8, 8, 64, 16, 8, 2), (4, 16, 32, 32, 8, 3)
     ),
     ("minimal_forward", False): _list(_MINIMAL, (8, 8, 32, 16, 8, 2), (4, 8, 32, 16, 8, 1)),
     ("input_gradient", True): _list(_GRADIENT, (64, 64, 16, 8, 2), (64, 128, 16, 8, 2), (64, 32, 16, 8, 2)),
     ("input_gradient", False): _list(_GRADIENT, (64, 64, 16, 8, 2), (32, 32, 16, 4, 2)),
-    ("weight_gradient", True): _list(_GRADIENT, (16, 64, 64, 8, 2), (16, 32, 64, 8, 2), (32, 32, 64, 8, 2)),
+    ("weight_gradient", True): _list(_GRADIENT, (16, 32, 64, 8, 2), (16, 64, 64, 8, 2), (32, 32, 64, 8, 2)),
     ("weight_gradient", False): _list(_GRADIENT, (16, 32, 32, 8, 2), (16, 64, 32, 8, 2)),
 }

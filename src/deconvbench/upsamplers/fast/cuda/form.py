@@ -20,26 +20,7 @@ from deconvbench.errors import UsageError
 from deconvbench.upsamplers.fast.memory import is_channels_last
 
 TRITON_IMPLEMENTATIONS = ("minimal_triton", "tiled_triton")
-_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_KERNEL_SIZE, _SCALE_FACTOR = 3, 2
-
-
-def explain_geometry(name: str, kernel_size: int, scale_factor: int, groups: int) -> str | None:
-    """Say why a Triton form does not have a layer, or None where it does.
-
-    Parameters
-    ----------
-    name : str
-        Of the form.
-    kernel_size, scale_factor, groups : int
-        Of the layer.
-    """
-    if (kernel_size, scale_factor) != (_KERNEL_SIZE, _SCALE_FACTOR):
-        return (
-            f"{name} is for kernel_size {_KERNEL_SIZE} and scale_factor {_SCALE_FACTOR},"
-            f" not {kernel_size} and {scale_factor}"
-        )
-    return None if groups == 1 else f"{name} has one group, not {groups}"
+TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def explain_absence(name: str, x: Tensor) -> str | None:
@@ -57,7 +38,7 @@ def explain_absence(name: str, x: Tensor) -> str | None:
     str or None
         One line.
     """
-    if x.dtype not in _DTYPES:
+    if x.dtype not in TRITON_DTYPES:
         found = str(x.dtype).removeprefix("torch.")
         return f"{name} is for float32, bfloat16 and float16, not {found}"
     if not has_triton():
