@@ -1,6 +1,5 @@
 """Gradients of the Triton forms are those of the plain form, also again and of many at once."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ def draw_input(*shape: int, device: str, seed: int = 1) -> Tensor:
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[bool, bool]]]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, bool]]:
     """List which gradients the kernels are asked for."""
     from deconvbench.upsamplers.fast import backward as forms_backward
 
@@ -130,7 +129,8 @@ def test_gradients_of_gradients(form: str, device: str) -> None:
     def differentiate(module: ResizeConv2d, pixels: Tensor) -> tuple[Tensor, ...]:
         loss = module(pixels).square().sum()
         first = torch.autograd.grad(loss, (pixels, module.weight), create_graph=True)
-        return torch.autograd.grad(sum(part.square().sum() for part in first), (pixels, module.weight))
+        squares = torch.stack([part.square().sum() for part in first]).sum()
+        return torch.autograd.grad(squares, (pixels, module.weight))
 
     found = differentiate(layer, x)
     expected = differentiate(widen(layer), x.detach().double().requires_grad_())

@@ -177,7 +177,7 @@ def test_every_configuration_gives_the_same(
     found = []
     try:
         for blocks in CONFIGURATIONS[key]:
-            monkeypatch.setitem(CONFIGURATIONS, key, (blocks,))  # type: ignore[arg-type] # it is a dictionary
+            monkeypatch.setitem(CONFIGURATIONS, key, (blocks,))
             with convolutions_with_tf32(has_tensor_cores), torch.enable_grad():
                 y = layer(x)
                 found.append((y.detach(), *torch.autograd.grad(y, (x, layer.weight), gradient)))
