@@ -2,17 +2,19 @@
 
 Kernels that sum to zero, whose taps the precision holds exactly, on noise around a mean: the worst case for forms
 that add up taps. Prints a Markdown table of errors against float64 with the same weights and input. Times nothing.
+Forms of Triton, by ``--forms``, run on a CUDA device or, with TRITON_INTERPRET=1, in its interpreter.
 """
 
 import argparse
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from deconvbench.measure.numerics import numerical_error
 from deconvbench.upsamplers.fast import ResizeConv2d
+from deconvbench.upsamplers.fast.cuda import TRITON_IMPLEMENTATIONS
 
 FORMS = ("plain", "transposed", "subpixel", "minimal", "tiled", "auto")
 MEANS = (1, 10, 100, 1000)
@@ -102,17 +104,27 @@ def _run(form: str, weight: Tensor, x: Tensor) -> Tensor:
         _IN_CHANNELS, _OUT_CHANNELS, bias=False, padding_mode="replicate", implementation=form, dtype=weight.dtype
     )
     layer.weight.copy_(weight)
-    y: Tensor = layer(x)
-    return y
+    device = "cuda" if form in TRITON_IMPLEMENTATIONS and torch.cuda.is_available() else "cpu"
+    y: Tensor = layer.to(device)(x.to(device))
+    return y.cpu()
 
 
-def main() -> None:
-    """Print the table."""
-    argparse.ArgumentParser(description=__doc__, prog="python -m bench.half_precision").parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the process by default.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m bench.half_precision")
+    known = (*FORMS, *TRITON_IMPLEMENTATIONS)
+    parser.add_argument("--forms", nargs="+", choices=known, default=FORMS, help="[default: all but Triton's]")
+    forms: Sequence[str] = parser.parse_args(arguments).forms
     print("| precision | form | " + " | ".join(f"mean {mean}" for mean in MEANS) + " |")
     print("|---|---|" + "---|" * len(MEANS))
     for dtype in _LARGEST:
-        for form in FORMS:
+        for form in forms:
             errors = (f"{measure_form(form, mean, dtype):.1e}" for mean in MEANS)
             print(f"| {str(dtype).removeprefix('torch.')} | `{form}` | " + " | ".join(errors) + " |")
 

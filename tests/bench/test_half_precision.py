@@ -30,5 +30,7 @@ def test_the_table_has_all_forms(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr("sys.argv", ["half_precision"])
     main()
     lines = capsys.readouterr().out.splitlines()
+    main(["--forms", "plain"])
+    assert capsys.readouterr().out.splitlines() == [line for line in lines if "`" not in line or "`plain`" in line]
     assert lines[0] == "| precision | form | mean 1 | mean 10 | mean 100 | mean 1000 |"
     assert [line.split(" | ")[1] for line in lines[2:]] == 3 * [f"`{form}`" for form in FORMS]
