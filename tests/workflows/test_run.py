@@ -201,4 +201,5 @@ def test_a_folder_with_files_of_others_is_taken_by_force(tmp_path: Path, monkeyp
     with pytest.raises(UsageError, match="holds other files"):
         deconvbench.run(make_grid(), out=tmp_path)
     assert deconvbench.run(make_grid(), out=tmp_path, force=True) == tmp_path
-    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "run.json", ".lock"}
+    # early versions of filelock take the lock's file away again
+    assert {path.name for path in tmp_path.iterdir()} - {".lock"} == {"notes.txt", "run.json"}

@@ -171,7 +171,8 @@ def _list_pillow(picture: NDArray[np.uint8]) -> list[Image.Image]:
         return [wide, grey, others[0].convert("La"), *others]
     colour = Image.fromarray(picture)
     assert colour.mode == "RGB"
-    return [colour, *(colour.convert(mode) for mode in ("RGBA", "RGBa", "RGBX", "CMYK"))]
+    others = [colour.convert(mode) for mode in ("RGBA", "RGBX", "CMYK")]
+    return [colour, others[0].convert("RGBa"), *others]
 
 
 @settings(deadline=None, max_examples=15)
