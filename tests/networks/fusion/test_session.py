@@ -642,7 +642,7 @@ HANDLES: dict[str, Callable[[Tensor], Callable[[], Any]]] = {
     "numpy": lambda x: partial(x.numpy().fill, 2),
     "array": lambda x: partial(np.asarray(x).fill, 2),
     # numpy before 2.1 may not write there, so another tensor does
-    "dlpack": lambda x: partial(torch.from_dlpack(x).fill_, 2),
+    "dlpack": lambda x: partial(torch.utils.dlpack.from_dlpack(x).fill_, 2),
     "storage": lambda x: partial(x.untyped_storage().copy_, torch.ones_like(x).untyped_storage()),
     "address": lambda x: partial(ctypes.memset, x.data_ptr(), 0, 64),
     "view": lambda x: partial(x[:, 1:].numpy().fill, 2),
