@@ -62,7 +62,7 @@ _LEAST_PIXELS_BACK, _LEAST_PIXELS_BACK_MORE, _LEAST_CHANNELS_BACK = 2048, 4096, 
 def prefers_minimal(load: Load) -> bool:
     """Say whether the compiled minimal form is faster than torch's own.
 
-    Learnt on one core of an Intel Xeon with AVX-512 (torch 2.13.0, float32, 4 to 512 input channels, as many, twice
+    Learnt on one core of an Intel Xeon (torch 2.13.0, float32, 4 to 512 input channels, as many, twice
     as many or down to a quarter as many output channels and some few, maps from 6×6 to 128×128, batches of 1, 2,
     8, both memory formats, weights kept and transformed in every call; 800 cells, interleaved). In words: with the
     channels first from some hundred pixels on. With the channels last torch's own is faster for kernel 3, and for
