@@ -5,6 +5,7 @@ input, weight and bias: those made of torch's convolutions by themselves, `minim
 transposed form, whose gradients are theirs.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ from deconvbench.upsamplers.fast.recording import (
     is_traced,
     records_gradient,
 )
-from deconvbench.upsamplers.fast.tiled import run_tiled
+from deconvbench.upsamplers.fast.tiled import KERNEL_SIZE, SCALE_FACTOR, run_tiled
 
 __all__ = ["PRODUCT_FORMS", "Geometry", "choose", "find_fastest", "prepare", "run", "specify"]
 
@@ -79,27 +80,30 @@ def find_fastest(
         return "plain"
     batch, in_channels, height, width = x.shape
     is_recorded = records_gradient(x, weight) if is_training is None else is_training
-    chosen = choose_implementation(
-        Workload(
-            kernel_size=geometry.kernel_size,
-            scale_factor=geometry.scale_factor,
-            groups=geometry.groups,
-            in_channels=in_channels,
-            out_channels=weight.shape[0],
-            batch=batch,
-            height=height,
-            width=width,
-            is_float32=x.dtype == torch.float32,
-            is_cpu=x.device.type == "cpu",
-            threads=torch.get_num_threads(),
-            is_channels_last=is_channels_last(x, weight),
-            is_prepared=is_prepared,
-            is_training=is_recorded,
-            library=identify_library(x),
-            is_native=_fits_native(x, weight, geometry, is_prepared=is_prepared, is_training=is_recorded),
-        )
+    load = Workload(
+        kernel_size=geometry.kernel_size,
+        scale_factor=geometry.scale_factor,
+        groups=geometry.groups,
+        in_channels=in_channels,
+        out_channels=weight.shape[0],
+        batch=batch,
+        height=height,
+        width=width,
+        is_float32=x.dtype == torch.float32,
+        is_cpu=x.device.type == "cpu",
+        threads=torch.get_num_threads(),
+        is_channels_last=is_channels_last(x, weight),
+        is_prepared=is_prepared,
+        is_training=is_recorded,
+        library=identify_library(x),
+        is_native=_fits_native(x, weight, geometry, is_prepared=is_prepared, is_training=is_recorded),
     )
-    return "tiled" if chosen == NATIVE and is_watched() else chosen
+    chosen = choose_implementation(load)
+    if chosen != NATIVE or not is_watched():
+        return chosen
+    # the same products where torch's operations have them
+    has_tiled = (load.kernel_size, load.scale_factor) == (KERNEL_SIZE, SCALE_FACTOR)
+    return "tiled" if has_tiled else choose_implementation(replace(load, is_native=False))
 
 
 def specify(implementation: str, x: Tensor, weight: Tensor, geometry: Geometry) -> str:

@@ -274,6 +274,20 @@ def test_who_counts_operations_sees_those_of_the_tiled_form() -> None:
             assert layer.choose(x) == NATIVE
 
 
+@pytest.mark.parametrize(
+    ("kernel_size", "scale_factor", "groups"), [(3, 2, 1), (3, 2, 2), (3, 3, 1), (3, 4, 1), (5, 2, 1), (5, 4, 1)]
+)
+def test_who_counts_operations_gets_the_same(kernel_size: int, scale_factor: int, groups: int) -> None:
+    layer = draw_layer(64, 32, "auto", kernel_size=kernel_size, scale_factor=scale_factor, groups=groups)
+    x = draw_input(1, 64, 32, 31)
+    with torch.no_grad():
+        assert layer.choose(x) == NATIVE
+        with FlopCounterMode(display=False) as counter:
+            found = layer(x)
+        assert counter.get_total_flops() > 0
+        assert measure_error(found, layer(x).double()) < EXACT
+
+
 @pytest.mark.compile
 def test_a_compiler_gets_one_operation() -> None:
     layer, x = draw_layer(form="auto"), draw_input(1, 8, 32, 32)
