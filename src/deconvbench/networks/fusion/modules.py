@@ -25,6 +25,7 @@ from deconvbench.networks.fusion.session import Session
 from deconvbench.networks.fusion.tensors import find_layout, find_numbers, find_tensors
 from deconvbench.networks.fusion.weight_cache import WeightCache
 from deconvbench.upsamplers.fast.dtypes import find_autocast_dtype
+from deconvbench.upsamplers.fast.native.form import is_watched
 from deconvbench.upsamplers.fast.recording import is_recorded
 
 # more kinds of calls than these are not worth remembering
@@ -157,8 +158,8 @@ def is_idle(module: nn.Module, call: Any) -> bool:
 
 
 def note_idle(module: nn.Module, call: Any) -> None:
-    """Remember that nothing was to be gained in such a call."""
-    if None in call[0]:
+    """Remember that nothing was to be gained in such a call, unless it is watched, where forms are others."""
+    if None in call[0] or is_watched():
         return
     idle = vars(module).setdefault("idle", set())
     if len(idle) >= _MOST_CALLS:

@@ -361,7 +361,16 @@ def test_what_gains_nothing_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> No
         asked.clear()
         layer(x.to(layer.weight.dtype))
         assert len(asked) == (layer.weight.dtype == torch.float32)
-    # a call that is transformed says nothing of others
+    # a call that is transformed, counted or cast says nothing of others
+    for context in (FlopCounterMode(display=False), torch.autocast("cpu")):
+        layer = make_layer(implementation="auto")
+        with context:
+            layer(x)
+        asked.clear()
+        layer(x)
+        assert len(asked) == 1
+    layer.implementation = "minimal"
+    assert layer.choose(x) == "minimal"
     layer = make_layer(implementation="auto")
     torch.func.vmap(layer)(x[None])
     asked.clear()

@@ -12,7 +12,7 @@ from deconvbench.errors import UsageError
 from deconvbench.upsamplers.fast.caching import CachedWeight
 from deconvbench.upsamplers.fast.deconvolution.choice import DECONVOLUTIONS
 from deconvbench.upsamplers.fast.deconvolution.compiled import has_plan
-from deconvbench.upsamplers.fast.deconvolution.forms import choose_form, run_minimal
+from deconvbench.upsamplers.fast.deconvolution.forms import choose_form, is_passing, run_minimal
 from deconvbench.upsamplers.fast.deconvolution.frozen import FrozenKernel
 from deconvbench.upsamplers.fast.deconvolution.operators import compile_deconvolution
 from deconvbench.upsamplers.fast.deconvolution.shape import TransposedShape, read_shape, run_plain
@@ -158,7 +158,7 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
             is_asked = output_size is not None
             return super().forward(input, output_size) if is_asked else self._run_plain(input)
         is_compiling = torch.compiler.is_compiling()
-        if not is_compiling and (input.shape, input.stride(), self._frozen is None) in self._idle:
+        if not is_compiling and self._describe_call(input) in self._idle:
             return super().forward(input, output_size)
         if self._is_left(input):
             return super().forward(input, output_size)
@@ -213,16 +213,21 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
                 self._frozen = None
                 form = choose_form(self.implementation, x, weight, bias, shape, is_prepared=False)
         if form == "plain":
-            if choose_recorded(self.implementation, x, weight, bias) is None:
-                self._note_idle((given.shape, given.stride(), self._frozen is None))
+            if not is_passing() and choose_recorded(self.implementation, x, weight, bias) is None:
+                self._note_idle(given)
             return run_plain(x, weight, bias, shape)
         return run_minimal(self.implementation, x, weight, prepared, bias, shape)
 
-    def _note_idle(self, call: Any) -> None:
+    def _describe_call(self, input: Tensor) -> Any:
+        """Describe all that decides on the form from one call to the next."""
+        is_prepared = self._frozen is not None
+        return input.shape, input.stride(), is_prepared, self.implementation, torch.get_num_threads()
+
+    def _note_idle(self, input: Tensor) -> None:
         """Remember where torch's own is the faster, so that the next such call asks no more than that."""
         if len(self._idle) >= _MOST_CALLS:
             self._idle.clear()
-        self._idle.add(call)
+        self._idle.add(self._describe_call(input))
 
     def choose(self, x: Tensor, *, is_prepared: bool = False) -> str:
         """Name the form that an input would take.
