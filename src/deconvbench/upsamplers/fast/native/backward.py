@@ -178,18 +178,14 @@ def run_native_backward(
     layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
     to_input = allocate(*x.shape, layout=layout) if needs_input else None
     to_weight = allocate(*weight.shape) if needs_weight else None
-    for group, part in enumerate(weight.chunk(groups)):
-        _run_group(
-            library,
-            plan,
-            x.chunk(groups, 1)[group],
-            gradient.chunk(groups, 1)[group],
-            part,
-            None if to_input is None else to_input.chunk(groups, 1)[group],
-            None if to_weight is None else to_weight.chunk(groups)[group],
-            rows,
-            pads_zeros=pads_zeros,
-        )
+    every = zip(
+        *(x.chunk(groups, 1), gradient.chunk(groups, 1), weight.chunk(groups)),
+        [None] * groups if to_input is None else to_input.chunk(groups, 1),
+        [None] * groups if to_weight is None else to_weight.chunk(groups),
+        strict=True,
+    )
+    for parts in every:
+        _run_group(library, plan, *parts, rows, pads_zeros=pads_zeros)
     return to_input, to_weight
 
 

@@ -246,19 +246,20 @@ def run_native(
     scratch = allocate(cut.splits * cut.groups * cut.values)
     # as torch would have it, or else its error: what is called below believes everything
     bias = None if bias is None else bias.to(x).expand(out_channels).contiguous()
-    for group, part in enumerate(parts):
-        pixels, output = x.chunk(groups, 1)[group], y.chunk(groups, 1)[group]
-        own_bias = None if bias is None else bias.chunk(groups)[group].data_ptr()
+    biases = [None] * groups if bias is None else bias.chunk(groups)
+    kept_parts = [None] * groups if packed is None else packed.unbind()
+    every = zip(x.chunk(groups, 1), y.chunk(groups, 1), parts, biases, kept_parts, strict=True)
+    for pixels, output, part, own_bias, own_packed in every:
         kept, weights = describe_weight(plan, part)
         library.run(
             plan.index,
             Job(
-                *(pixels.data_ptr(), own_bias, output.data_ptr()),
+                *(pixels.data_ptr(), None if own_bias is None else own_bias.data_ptr(), output.data_ptr()),
                 *(*pixels.shape, *x.stride(), *output.shape[1:], *y.stride()),
                 not pads_zeros,
             ),
             weights,
-            None if packed is None else packed[group].data_ptr(),
+            None if own_packed is None else own_packed.data_ptr(),
             Pieces(cut.splits, cut.groups, cut.rows, cut.blocks, cut.values),
             torch.get_num_threads(),
             scratch.data_ptr(),
