@@ -1,20 +1,20 @@
 """How much faster `deconvbench.nn.ConvTranspose2d` is than torch's own: ``python -m bench.deconvolution_speed``.
 
-Needs ``deconvbench native``. Both layers have the same parameters and run in turn, in one process; with one thread
-the time is that of the thread, which others on the machine slow but do not stop. Prints a Markdown table of
-geometric means over shapes, of medians of ratios, with the least.
+Needs ``deconvbench native``. Both layers have the same parameters and run in interleaved rounds, in one process.
+Prints a Markdown table of geometric means over shapes, of medians of ratios, with the least and the greatest.
 """
 
 import argparse
 import math
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from deconvbench.measure.latency import LatencyPolicy
+from deconvbench.measure.rounds import divide_rounds, take_rounds
 from deconvbench.nn import ConvTranspose2d
 
 # kernel, padding and output padding, that double the size
@@ -23,9 +23,6 @@ KERNELS = {3: (1, 1), 4: (1, 0), 5: (2, 1), 6: (2, 0)}
 SHAPES = ((64, 16), (64, 64), (128, 32), (256, 16), (256, 32), (512, 16), (512, 32))
 STEPS = ("kept", "made", "train")
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-# of a turn, so that the clock is fine enough
-_TURN_S = 0.004
-_LEAST_TURNS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +72,7 @@ class Cell:
 
 
 def measure_speedup(cell: Cell, implementation: str, budget_s: float) -> float:
-    """Measure how many times as fast as torch's own it is.
+    """Measure how many times as fast as torch's own it is, in interleaved rounds.
 
     Parameters
     ----------
@@ -84,28 +81,16 @@ def measure_speedup(cell: Cell, implementation: str, budget_s: float) -> float:
     implementation : str
         Of the layer.
     budget_s : float
-        Seconds that the turns take together, about.
+        Seconds after which no further round begins.
 
     Returns
     -------
     float
-        The median over turns of torch's time by ours.
+        The median over rounds of torch's time by ours.
     """
-    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
-    steps = cell.make_steps(implementation)
-
-    def run(step: Callable[[], object], count: int) -> float:
-        started = clock()
-        for _ in range(count):
-            step()
-        return max(clock() - started, 1e-9)
-
-    for step in steps:
-        run(step, 2)
-    longest = max(run(step, 1) for step in steps)
-    count = max(round(_TURN_S / longest), 1)
-    turns = max(int(budget_s / (2 * count * longest)), _LEAST_TURNS)
-    return statistics.median(run(steps[1], count) / run(steps[0], count) for _ in range(turns))
+    ours, own = cell.make_steps(implementation)
+    rounds = take_rounds({"ours": ours, "torch": own}, "torch", LatencyPolicy(time_cap_s=budget_s))
+    return statistics.median(divide_rounds(rounds.samples_s, "torch", "ours"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,11 +13,11 @@ def test_both_steps_compute_the_same(step: str) -> None:
         cell = Cell(kernel_size=size, in_channels=4, side=6, layout="channels_last", step=step)
         answers = [run() for run in cell.make_steps("auto")]
         torch.testing.assert_close(*answers)
-        assert measure_speedup(cell, "plain", 0.0) > 0
+        assert measure_speedup(cell, "plain", 0.01) > 0
 
 
 def test_the_table_has_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--budget", "0", "--shapes", "1"]) == 0
+    assert main(["--budget", "0.01", "--shapes", "1"]) == 0
     head, _, *rows = capsys.readouterr().out.splitlines()
     assert head == "| kernel | memory format | kept | made | train |"
     assert [row.split(" | ")[:2] for row in rows] == [
