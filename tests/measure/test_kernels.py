@@ -68,9 +68,10 @@ def prepare(case_id: str) -> PreparedStep:
 def test_a_convolution_is_named_by_its_primitive(case_id: str, expected: str) -> None:
     state = read_process_state()
     threads = threading.active_count()
-    found = name_kernels(prepare(case_id))
-    assert any(part.startswith(expected) for part in found.split(" + "))
-    assert len(found) <= MOST_CHARACTERS
+    # what is named took the time: interruptions may make something else the longest
+    found = [name_kernels(prepare(case_id)) for _ in range(3)]
+    assert any(part.startswith(expected) for names in found for part in names.split(" + "))
+    assert max(map(len, found)) <= MOST_CHARACTERS
     changes = state.restore()
     assert (changes.disturbing, changes.lasting) == ((), ())
     assert threading.active_count() == threads

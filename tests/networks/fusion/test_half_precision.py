@@ -1,5 +1,9 @@
-"""Fused networks in half precision and under autocast: the very numbers of the original, also of gradients."""
+"""Fused networks in half precision and under autocast: the very numbers of the original, also of gradients.
 
+Where the layer is there compiled, they are as close to those of float64.
+"""
+
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,17 +13,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.half_precision import MEANS, draw_image, draw_zero_sum_weight
-from deconvbench.networks.fusion import fuse
+from deconvbench.measure.numerics import numerical_error
+from deconvbench.networks.fusion import fuse, resizing
 from deconvbench.networks.fusion.backend import compile_graph
 from deconvbench.networks.fusion.calls import ConvolveCall
 from deconvbench.networks.fusion.expressions import LazyExpression, Part
 from deconvbench.networks.fusion.matching import plan_convolution
 from deconvbench.networks.fusion.resizing import explain_precision
+from deconvbench.upsamplers.fast import forms as all_forms
+from deconvbench.upsamplers.fast.choice import NATIVE
+from deconvbench.upsamplers.fast.forms import choose
+from deconvbench.upsamplers.fast.native import Library
 
 FastCalls = list[tuple[int, ...]]
 HALF = (torch.bfloat16, torch.float16)
 over_half = pytest.mark.parametrize("dtype", HALF, ids=["bfloat16", "float16"])
-REASON = "the convolution after it is computed in half precision, where no fast form is as precise"
+REASON = (
+    "the convolution after it is computed in half precision, where no fast form but the compiled one is as precise"
+)
 
 
 def up(x: Tensor, scale: int = 2) -> Tensor:
@@ -196,6 +207,49 @@ def test_in_half_precision_sums_of_pieces_and_gradients_are_left_to_torch(dtype:
     with torch.autocast("cpu", dtype=dtype):
         assert ask(2, kernel_size=3, kind=torch.float32) == REASON
         assert ask(2, kernel_size=3, kind=torch.float64) is None
+
+
+@pytest.fixture
+def chosen(native: Library, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """List the forms that are chosen by the rule, with the compiled one among them."""
+    forms: list[str] = []
+
+    def choose_and_tell(*args: Any, **options: Any) -> str:
+        forms.append(choose(*args, **options))
+        return forms[-1]
+
+    # whatever the processor of the tests has
+    monkeypatch.setattr(all_forms, "multiplies_fast", lambda _: False)
+    monkeypatch.setattr(resizing, "choose", choose_and_tell)
+    return forms
+
+
+@over_half
+@pytest.mark.parametrize("casts", [False, True], ids=["half", "autocast"])
+@pytest.mark.parametrize("keeps", [False, True], ids=["live", "kept"])
+@pytest.mark.parametrize("name", ["alone", "padded", "activation", "container"])
+def test_the_compiled_form_is_as_precise(
+    name: str, keeps: bool, casts: bool, dtype: torch.dtype, chosen: list[str], fast_calls: FastCalls
+) -> None:
+    kind = torch.float32 if casts else dtype
+    net = make_net(NETS[name], dtype).to(kind)
+    exact_net = copy.deepcopy(net).double()
+    example = draw_image(16, 32, 0, dtype, seed=3).to(kind)
+    with torch.autocast("cpu", dtype=dtype, enabled=casts):
+        fused = fuse(net, example, cache_weights=keeps).model
+        assert fused is not net
+        for mean in (*MEANS, 0):
+            x = draw_image(16, 32, mean, dtype, seed=2).to(kind)
+            fast_calls.clear()
+            chosen.clear()
+            found, plain = ([tensor.detach() for tensor in compute(model, x)] for model in (fused, net))
+            assert len(fast_calls) == 2
+            assert NATIVE in chosen
+            exact = [tensor.detach() for tensor in compute(exact_net, x.double())]
+            for one, other, right in zip(found, plain, exact, strict=True):
+                assert one.dtype == other.dtype
+                # of few numbers that are rounded once, by chance those of one way are nearer
+                assert numerical_error(one, right) <= 1.5 * numerical_error(other, right) + 1e-6
 
 
 @pytest.mark.compile

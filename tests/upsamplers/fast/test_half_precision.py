@@ -1,22 +1,23 @@
 """In half precision `auto` is as precise as the plain form, on the kernels that it is hardest for."""
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from bench.half_precision import MEANS, draw_image, draw_zero_sum_weight
-from deconvbench.measure.numerics import numerical_error
 from deconvbench.upsamplers.fast import ResizeConv2d
+from tests.upsamplers.fast.half_problems import (
+    Problem,
+    assert_as_precise,
+    make_problems,
+    measure_errors,
+    over_half,
+)
 from tests.upsamplers.fast.plain_form import LAYOUTS, Layer, draw, over, over_layouts
 
-HALF = (torch.bfloat16, torch.float16)
-over_half = pytest.mark.parametrize("dtype", HALF, ids=["bfloat16", "float16"])
 LAYERS = [
     *(Layer(form="auto", kernel_size=k, scale_factor=s) for k, s in itertools.product((1, 3, 5, 7), (2, 3, 4))),
     Layer(form="auto", groups=4),
@@ -25,70 +26,6 @@ LAYERS = [
     Layer(form="auto", kernel_size=5, padding_mode="reflect"),
     Layer(form="auto", kernel_size=5, scale_factor=3, padding_mode="replicate", bias=False),
 ]
-CHANNELS = (16, 8)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """A layer with its weights, an input, and what float64 makes of them."""
-
-    layer: Layer
-    conv: nn.Conv2d
-    x: Tensor
-    gradient: Tensor
-
-    @property
-    def in_half(self) -> list[Tensor]:
-        """The plain form's output and gradients, in the precision of the input."""
-        return self._differentiate(self.conv, self.x)
-
-    @property
-    def exact(self) -> list[Tensor]:
-        """The same in float64."""
-        conv = self.layer.make_conv(*CHANNELS)
-        conv.load_state_dict(self.conv.state_dict())
-        return self._differentiate(conv, self.x.double())
-
-    def _differentiate(self, conv: nn.Conv2d, x: Tensor) -> list[Tensor]:
-        x = x.clone().requires_grad_()
-        y = self.layer.run_plain(conv, x)
-        return [y.detach(), *torch.autograd.grad(y, [x, *conv.parameters()], self.gradient.to(y.dtype))]
-
-    def run_auto(self, mode: str) -> list[Tensor]:
-        """Output of `auto` with the weight made in every call or kept, or with gradients."""
-        auto = self.layer.make(self.conv)
-        if mode != "train":
-            with torch.no_grad():
-                return [(auto.eval().cache_weight() if mode == "kept" else auto)(self.x)]
-        x = self.x.clone().requires_grad_()
-        y = auto(x)
-        return [y.detach(), *torch.autograd.grad(y, [x, *auto.parameters()], self.gradient)]
-
-
-def make_problems(layer: Layer, dtype: torch.dtype, layout: torch.memory_format) -> Iterator[Problem]:
-    """Kernels that sum to zero on noise around each mean, and random ones."""
-    for mean in (*MEANS, 0):
-        conv = layer.make_conv(*CHANNELS).to(dtype)
-        if mean:
-            weight = draw_zero_sum_weight(8, 16 // layer.groups, layer.kernel_size, dtype, seed=2)
-            with torch.no_grad():
-                conv.weight.copy_(weight)
-        x = draw_image(16, 12, mean, dtype, seed=3).contiguous(memory_format=layout)
-        side = 12 * layer.scale_factor
-        yield Problem(layer=layer, conv=conv, x=x, gradient=draw(1, 8, side, side, dtype=dtype, seed=4))
-
-
-def measure_errors(found: list[Tensor], exact: list[Tensor]) -> list[float]:
-    assert len(found) <= len(exact)
-    return [numerical_error(one, other) for one, other in zip(found, exact, strict=False)]
-
-
-def assert_as_precise(found: list[Tensor], plain: list[Tensor], exact: list[Tensor]) -> None:
-    """Each error is at most that of the plain form."""
-    limits, errors = measure_errors(plain, exact), measure_errors(found, exact)
-    # the plain form rounds each output once
-    assert limits[0] < 4e-3
-    assert all(error <= limit for error, limit in zip(errors, limits, strict=False)), (errors, limits)
 
 
 @over_half
@@ -100,7 +37,7 @@ def test_auto_is_as_precise_as_the_plain_form(
     for problem in make_problems(layer, dtype, layout):
         plain, exact = problem.in_half, problem.exact
         for mode in ("live", "kept", "train"):
-            assert_as_precise(problem.run_auto(mode), plain, exact)
+            assert_as_precise(problem.run(mode), plain, exact)
 
 
 @over_half
@@ -114,7 +51,7 @@ def test_auto_is_as_precise_under_autocast(layer: Layer, layout: torch.memory_fo
             plain = wide.in_half
             assert plain[0].dtype == dtype
             for mode in ("live", "kept", "train"):
-                found = wide.run_auto(mode)
+                found = wide.run(mode)
                 assert [tensor.dtype for tensor in found] == [tensor.dtype for tensor in plain[: len(found)]]
                 assert_as_precise(found, plain, exact)
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from deconvbench.networks.fusion.evaluation import upsample
 from deconvbench.networks.fusion.expressions import FindPrepared, Interpreter, LazyExpression, Part
-from deconvbench.networks.fusion.matching import Match
+from deconvbench.networks.fusion.matching import Match, Piece
 from deconvbench.networks.fusion.padded import run_padded
 from deconvbench.upsamplers.fast.choice import NATIVE
 from deconvbench.upsamplers.fast.dtypes import find_autocast_dtype, is_half_precision
@@ -33,6 +33,10 @@ LEAST_PIXELS_SPLIT_NATIVE = 64
 # even kernels that are worth the zeros that make them odd in the compiled form only: of 3×3 products, of which the
 # plain form has 2×2
 NATIVE_ONLY_KERNELS = frozenset({2})
+
+_LEFT_IN_HALF = (
+    "the convolution after it is computed in half precision, where no fast form but the compiled one is as precise"
+)
 
 
 def resize_conv2d(
@@ -175,17 +179,19 @@ def explain_precision(
     Returns
     -------
     str or None
-        None in other precisions, and for one 1×1 convolution without gradients, whose products and sums are the
-        same before the upsampling as after it. The terms of several pieces would be rounded before they are added,
-        and gradients before they are summed over the image.
+        None in other precisions, for one convolution that the compiled form computes, and for one 1×1 convolution
+        without gradients, whose products and sums are the same before the upsampling as after it. The terms of
+        several pieces would be rounded before they are added, and gradients before they are summed over the image.
     """
     sources = [part.source for part in expression.parts]
     if not is_half_precision(*sources):
         return None
-    is_same = match.kernel_size == len(match.pieces) == 1
-    if is_same and not torch.compiler.is_compiling() and not records_gradient(*sources, weight, bias):
-        return None
-    return "the convolution after it is computed in half precision, where no fast form is as precise"
+    if len(match.pieces) > 1 or torch.compiler.is_compiling():
+        return _LEFT_IN_HALF
+    if match.kernel_size > 1:
+        chosen = _choose_form(expression, match, match.pieces[0], weight, is_prepared=True)
+        return None if chosen == NATIVE else _LEFT_IN_HALF
+    return _LEFT_IN_HALF if records_gradient(*sources, weight, bias) else None
 
 
 def needs_strips(
@@ -259,23 +265,28 @@ def is_faster(
     for piece in match.pieces:
         if piece.scale == 1:
             continue
-        source, taps = expression.parts[piece.first].source, weight
-        is_split = len(match.pieces) > 1
-        if is_split:
-            taps = weight.narrow(1, piece.start, piece.length)
-        if match.odd_size != match.kernel_size:
-            # as large as the form's will be
-            taps = taps.new_empty(()).expand(*taps.shape[:2], match.odd_size, match.odd_size)
-        geometry = Geometry(
-            kernel_size=match.odd_size, scale_factor=piece.scale, groups=match.groups, padding_mode="zeros"
-        )
-        chosen = choose(source, taps, geometry, is_prepared=is_prepared)
+        chosen = _choose_form(expression, match, piece, weight, is_prepared=is_prepared)
+        source, is_split = expression.parts[piece.first].source, len(match.pieces) > 1
         least = LEAST_PIXELS_SPLIT_NATIVE if chosen == NATIVE else LEAST_PIXELS_SPLIT
         if match.kernel_size in NATIVE_ONLY_KERNELS and chosen != NATIVE:
             return False
         if chosen == "plain" or (is_split and source.shape[0] * source.shape[2] * source.shape[3] < least):
             return False
     return True
+
+
+def _choose_form(
+    expression: LazyExpression[Tensor], match: Match, piece: Piece, weight: Tensor, *, is_prepared: bool
+) -> str:
+    """Name the form of an upsampled piece."""
+    taps = weight.narrow(1, piece.start, piece.length) if len(match.pieces) > 1 else weight
+    if match.odd_size != match.kernel_size:
+        # as large as the form's will be
+        taps = taps.new_empty(()).expand(*taps.shape[:2], match.odd_size, match.odd_size)
+    geometry = Geometry(
+        kernel_size=match.odd_size, scale_factor=piece.scale, groups=match.groups, padding_mode="zeros"
+    )
+    return choose(expression.parts[piece.first].source, taps, geometry, is_prepared=is_prepared)
 
 
 def _leaves_less(expression: LazyExpression[Tensor], match: Match, weight: Tensor) -> bool:

@@ -121,8 +121,9 @@ def fuse(
     from the second time on. It stands aside under ``torch.compile`` (there ``backend="deconvbench"`` fuses)
     and for whoever else records or transforms torch's operations: tracers, exporters, ``torch.func``, modes.
 
-    Convolutions in half precision, also under autocast, run as they would, for no fast form is as precise there:
-    all but a 1×1 convolution without gradients, whose products are the same before the upsampling. On a CPU an
+    Convolutions in half precision, also under autocast, run as they would where the compiled form
+    (`deconvbench.nn.build_native`) does not compute them, for no other is as precise there: all but a 1×1
+    convolution without gradients, whose products are the same before the upsampling. On a CPU an
     infinite or NaN pixel spoils what it spoils in the original; `ResizeConv2d` says what it does on accelerators.
 
     In every call it is looked at whether all that the fast way does not call is still torch's own: methods that

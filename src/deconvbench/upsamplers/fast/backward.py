@@ -14,6 +14,7 @@ from torch.nn import functional
 from deconvbench.upsamplers.fast.choice import NATIVE
 from deconvbench.upsamplers.fast.cuda.backward import fits_triton_backward, run_triton_backward
 from deconvbench.upsamplers.fast.cuda.form import TRITON_IMPLEMENTATIONS
+from deconvbench.upsamplers.fast.dtypes import HALF_PRECISION
 from deconvbench.upsamplers.fast.gradients import collect_taps, fold_edges, split_channels
 from deconvbench.upsamplers.fast.memory import has_finite_sum
 from deconvbench.upsamplers.fast.native.backward import fits_native_backward, run_native_backward
@@ -53,6 +54,9 @@ def go_back(
         found = _run_native_backward(x, weight, gradient, geometry, needs)
         if found is not None:
             return found
+        if x.dtype in HALF_PRECISION:
+            # as precise as it
+            return go_back_plainly(x, weight, gradient, geometry, needs)
     if implementation in TRITON_IMPLEMENTATIONS:
         is_recorded = is_watched() or choose_recorded(implementation, x, weight, gradient) is not None
         if not is_recorded and fits_triton_backward(implementation, x, weight, gradient):
@@ -143,7 +147,7 @@ def go_back_plainly(
     to_input, to_weight, _ = torch.ops.aten.convolution_backward(
         gradient,
         upsampled,
-        weight,
+        weight.to(x.dtype),
         bias_sizes=None,
         stride=[1, 1],
         padding=[0 if is_padded else padding] * 2,
@@ -156,4 +160,4 @@ def go_back_plainly(
     if needs_input:
         to_input = fold_edges(to_input, padding) if is_padded else to_input
         to_input = torch.ops.aten.upsample_nearest2d_backward(to_input, size, x.shape, scale, scale)
-    return (to_input if needs_input else None), (to_weight if needs_weight else None)
+    return (to_input if needs_input else None), (to_weight.to(weight.dtype) if needs_weight else None)

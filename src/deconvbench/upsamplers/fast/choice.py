@@ -93,8 +93,8 @@ def choose_implementation(load: Workload) -> str:
     channels the forms that multiply least: `tiled` for kernel 3 and scale 2, `minimal` where scales of 3 and more
     make its products few. Two threads share additions badly, so they double the channels that those need. A form
     that would hold more than 1.1 times what the plain form does (`peaks`) is not taken. What was not measured
-    (float64, groups, accelerators) gets the transposed form: one convolution of torch's own. Half precision is not
-    asked for here: there the plain form is taken (see `dtypes`).
+    (float64, groups, accelerators) gets the transposed form: one convolution of torch's own. In half precision, of
+    what is named here only the compiled form counts (see `dtypes`).
 
     Where the layer is there compiled, that is the fastest from some thousand values on, but for few input
     channels. To at most 4 output channels `subpixel` takes the place of `transposed`, and of the compiled form

@@ -2,14 +2,40 @@
 
 A form that adds up taps has weights of more digits than those of the convolution. In half precision they are
 rounded to as few, and taps that cancel no longer do: with kernels that sum to zero the error grows with the mean
-of the input, without a bound. Sums of pixels are rounded too. So no form but the plain one is as precise there,
-and ``auto`` takes no other. Knows no forms.
+of the input, without a bound. Sums of pixels are rounded too. So of the forms made of torch's operations none but
+the plain one is as precise there. The compiled form computes in float32 and rounds its output once, as the plain
+form does; ``auto`` takes it or the plain one. Knows no forms.
 """
+
+import functools
 
 import torch
 from torch import Tensor
 
 HALF_PRECISION = frozenset({torch.float16, torch.bfloat16})
+
+
+@functools.cache
+def multiplies_fast(dtype: torch.dtype) -> bool:
+    """Say whether this processor multiplies matrices of half precision many times as fast as those of float32.
+
+    Parameters
+    ----------
+    dtype : torch.dtype
+        Of half precision.
+
+    Returns
+    -------
+    bool
+        With Intel's AMX, and with its instructions for float16 (AVX512-FP16); also where torch does not tell.
+    """
+    has_units = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    if has_units is None or has_units():
+        return True
+    if dtype != torch.float16:
+        return False
+    has_numbers = getattr(torch.ops.mkldnn, "_is_mkldnn_fp16_supported", None)
+    return has_numbers is None or bool(has_numbers())
 
 
 def find_autocast_dtype(x: Tensor) -> torch.dtype | None:

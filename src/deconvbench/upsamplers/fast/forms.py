@@ -16,7 +16,7 @@ from torch.nn import functional
 from deconvbench.upsamplers.fast.backward import go_back
 from deconvbench.upsamplers.fast.choice import NATIVE, Workload, choose_implementation
 from deconvbench.upsamplers.fast.cuda.form import TRITON_IMPLEMENTATIONS, check_input, run_triton
-from deconvbench.upsamplers.fast.dtypes import is_half_precision
+from deconvbench.upsamplers.fast.dtypes import HALF_PRECISION, find_autocast_dtype, multiplies_fast
 from deconvbench.upsamplers.fast.memory import Products, has_finite_sum, identify_library, is_channels_last
 from deconvbench.upsamplers.fast.minimal import run_minimal
 from deconvbench.upsamplers.fast.native.backward import has_room_backward
@@ -57,7 +57,8 @@ def choose(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: bool) 
     Returns
     -------
     str
-        By the rule of `choice`, in half precision ``plain``; where recorded, what `choose_recorded` says.
+        By the rule of `choice`, in half precision ``tiled (native)`` or ``plain``; where recorded, what
+        `choose_recorded` says.
     """
     recorded = choose_recorded("auto", x, weight)
     return recorded or find_fastest(x, weight, geometry, is_prepared=is_prepared)
@@ -75,8 +76,12 @@ def find_fastest(
     is_training : bool or None
         Whether a gradient will be asked for; None: as autograd would record it here.
     """
-    # where no other form is as precise
-    if is_half_precision(x):
+    cast = find_autocast_dtype(x)
+    if cast is not None and cast != x.dtype:
+        # as it will be; its values do not count
+        x = torch.empty_like(x, dtype=cast)
+    is_half = x.dtype in HALF_PRECISION
+    if is_half and multiplies_fast(x.dtype):
         return "plain"
     batch, in_channels, height, width = x.shape
     is_recorded = records_gradient(x, weight) if is_training is None else is_training
@@ -99,6 +104,9 @@ def find_fastest(
         is_native=_fits_native(x, weight, geometry, is_prepared=is_prepared, is_training=is_recorded),
     )
     chosen = choose_implementation(load)
+    if is_half and (chosen != NATIVE or is_watched()):
+        # no other form of torch's operations is as precise
+        return "plain"
     if chosen != NATIVE or not is_watched():
         return chosen
     # the same products where torch's operations have them

@@ -38,8 +38,8 @@ class ResizeConv2d(CachedWeight):
     - ``tiled``: 25 products per four input pixels, kernel 3 and scale 2 only; 1.5625 (see `tiled`), twice as fast
       once `deconvbench.nn.build_native` has compiled it for this machine, for kernels 3 and 5 and scales 2 to 4;
     - ``minimal_triton``, ``tiled_triton``: kernels for CUDA devices, kernel 3 and scale 2 only (see `cuda`);
-    - ``auto``: the fastest for this input by a rule learnt from measurements (see `choice`); ``plain`` in bfloat16
-      and float16, also under autocast, because no other is as precise there.
+    - ``auto``: the fastest for this input by a rule learnt from measurements (see `choice`); in bfloat16 and
+      float16, also under autocast, the compiled one or ``plain``, because no other is as precise there.
 
     Parameters
     ----------
@@ -81,7 +81,8 @@ class ResizeConv2d(CachedWeight):
     Nothing is kept of weights that are not plain tensors in the memory of the CPU (elsewhere the comparison would
     wait for the device), nor where calls are recorded or transformed.
 
-    In half precision the fast forms, asked for by name, round sums of taps or pixels. Where kernels sum to zero,
+    In half precision the compiled form computes in float32 and rounds once, as the plain form does. The other fast
+    forms, asked for by name, round sums of taps or pixels. Where kernels sum to zero,
     the error grows with the mean of the input: in bfloat16 at mean 100 it is 0.13 of the output in ``transposed``.
     ``minimal`` and ``tiled`` round relative to the largest pixel nearby, and sums near the largest number of half
     precision overflow. On a CPU an output that is not finite is computed again as the plain form. On accelerators

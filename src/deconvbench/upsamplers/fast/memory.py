@@ -144,6 +144,7 @@ def estimate_plain_peak(x: Tensor, out_channels: int, kernel_size: int, scale_fa
         kernel_size=kernel_size,
         scale_factor=scale_factor,
         is_channels_last=is_channels_last(x),
+        library=identify_library(x),
     )
     return x.element_size() * count_plain(sizes)
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from deconvbench.upsamplers.fast import ResizeConv2d
 from deconvbench.upsamplers.fast import backward as all_forms
 from deconvbench.upsamplers.fast.native import Library, backward
-from deconvbench.upsamplers.fast.native.backward import fits_native_backward, run_native_backward
+from deconvbench.upsamplers.fast.native.backward import _Bands, fits_native_backward, run_native_backward
 from deconvbench.upsamplers.fast.native.plans import Plan, find_plan
 from tests.upsamplers.fast.plain_form import draw, measure_error, over_layouts
 
@@ -84,7 +84,9 @@ def test_gradients_are_those_of_the_plain_form(native: Library, pads_zeros: bool
     is_last=st.booleans(),
     pads_zeros=st.booleans(),
     threads=st.integers(1, 4),
-    tiles=st.sampled_from([1, 8, 64]),
+    bands=st.builds(
+        _Bands, rows=st.integers(1, 7), held_channels=st.sampled_from([1, 16, 32, 70]), packs=st.booleans()
+    ),
 )
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_size_in_any_bands_on_any_number_of_threads(
@@ -95,20 +97,30 @@ def test_any_size_in_any_bands_on_any_number_of_threads(
     is_last: bool,
     pads_zeros: bool,
     threads: int,
-    tiles: int,
+    bands: _Bands,
 ) -> None:
     layout = torch.channels_last if is_last else torch.contiguous_format
     tensors = draw_all(batch, channels, size, layout)
     torch.set_num_threads(threads)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(backward, "_BAND_TILES", tiles)
-            backward._choose_rows.cache_clear()
+            patch.setattr(backward, "_choose_bands", lambda *_: bands)
             found = run_native_backward(native, find_nearest(native), *tensors, pads_zeros=pads_zeros)
     finally:
-        backward._choose_rows.cache_clear()
         torch.set_num_threads(1)
     assert_exact(found, differentiate_plainly(*tensors, pads_zeros=pads_zeros))
+
+
+def test_where_the_weight_outweighs_the_map_its_gradient_is_summed_in_parts(native: Library) -> None:
+    plan = find_nearest(native)
+    x, weight = torch.zeros(1, 256, 16, 16), torch.zeros(128, 256, 3, 3)
+    bands = backward._find_bands(native, plan, x, weight, 1)
+    assert bands is not None
+    assert bands.held_channels < 256
+    # where there is room for all of it nothing is done again
+    bands = backward._find_bands(native, plan, x.expand(64, -1, -1, -1), weight, 1)
+    assert bands is not None
+    assert bands.held_channels == 256
 
 
 def test_the_number_of_threads_does_not_change_a_bit(native: Library) -> None:
@@ -173,7 +185,10 @@ def test_nothing_is_written_beside_the_given_places(
     made: list[Tensor] = []
     guard, mark = 64, 12345.0
 
-    def allocate(*shape: int, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
+    def allocate(
+        *shape: int, layout: torch.memory_format = torch.contiguous_format, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        assert dtype == torch.float32
         like = torch.empty(shape, memory_format=layout, device="meta")
         made.append(torch.full((like.numel() + 2 * guard,), mark))
         return made[-1][guard:-guard].as_strided(shape, like.stride())

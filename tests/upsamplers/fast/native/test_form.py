@@ -156,7 +156,10 @@ def test_nothing_is_written_beside_the_given_places(
     made: list[Tensor] = []
     guard, mark = 64, 12345.0
 
-    def allocate(*shape: int, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
+    def allocate(
+        *shape: int, layout: torch.memory_format = torch.contiguous_format, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        assert dtype == torch.float32
         like = torch.empty(shape, memory_format=layout, device="meta")
         made.append(torch.full((like.numel() + 2 * guard,), mark))
         return made[-1][guard:-guard].as_strided(shape, like.stride())

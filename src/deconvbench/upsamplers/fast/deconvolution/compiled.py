@@ -5,6 +5,7 @@ The only place here that knows the library.
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from deconvbench.upsamplers.fast.deconvolution.shape import TransposedShape
@@ -63,6 +64,9 @@ def is_supported(shape: TransposedShape) -> bool:
 
 
 def _find_plan(x: Tensor | None, weight: Tensor, shape: TransposedShape) -> Plan | None:
+    # in half precision torch's own has few products that could be saved
+    if weight.dtype != torch.float32 or (x is not None and x.dtype != torch.float32):
+        return None
     return find_native(
         x,
         weight,

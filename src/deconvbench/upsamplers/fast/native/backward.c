@@ -3,7 +3,7 @@
  * Per band of tile rows: gradients to the output pixels of a tile become gradients to its products. Multiplied with
  * the transposed weights these are gradients to the 16 combinations, which are added up to those to the pixels;
  * multiplied with the combinations, tile by tile, they are gradients to the weights of the products, which are kept
- * to the end. Threads share the work of a band by rows, then by channels, so that no two of them write to one place,
+ * to the end; where there are too many of those, for some input channels at a time. Threads share the work of a band by rows, then by channels, so that no two of them write to one place,
  * and sums have the same order whatever their number. Allocates nothing, keeps nothing, computes in float32.
  */
 #include "tiles.h"
@@ -16,7 +16,7 @@ int omp_get_thread_num(void);
 #endif
 
 struct gradients {
-    float *x; /* to the input, or null */
+    void *x; /* to the input, or null; of the input's type */
     int64_t xn, xc, xh, xw;
     float *w; /* to the weight, or null; taps side by side, */
     int64_t wo, wi; /* and strides of its channels */
@@ -28,7 +28,8 @@ struct backward_plan {
         const float *p, int64_t row, int64_t ld, int64_t channels, int64_t tiles, float *a, int64_t chunk, int64_t kind);
     void (*add_tile)(const float *p, int64_t step, float *y, int64_t sh, int64_t sw);
     void (*write_taps)(
-        const struct job *q, const struct gradients *to, const float *sums, int64_t step, int64_t block, int64_t from);
+        const struct job *q, const struct gradients *to, const float *sums, int64_t step, int64_t held, int64_t block,
+        int64_t start, int64_t from);
 };
 
 /* where things are in the scratch memory, in values; `own` is each worker's */
@@ -36,14 +37,15 @@ struct backward_places {
     int64_t columns, tiles, ldx, ldy;      /* padded columns, tiles of a band, strides of gathered pixels */
     int64_t xchunk, xkind, ychunk, ykind;  /* of combinations and of gradients to products */
     int64_t products, step, pack;          /* of a tile, their stride, and a block's weights */
-    int64_t blocks_in, blocks_out, sums;   /* blocks of channels, and sums of one product */
+    int64_t blocks_in, blocks_out;         /* blocks of channels */
+    int64_t held, sums;                    /* input channels whose sums are held, and sums of one product */
     int64_t pixels_x, pixels_y, combined, gradients, carry, weights, own, size, end;
     int64_t multiplied, pixels, made;      /* within `own` */
 };
 
 static struct backward_places place_backward(
     const struct axis *axis, int64_t c_in, int64_t c_out, int64_t w, int64_t rows, int64_t workers, int64_t to_input,
-    int64_t to_weight)
+    int64_t to_weight, int64_t held)
 {
     struct backward_places at;
     int64_t row_tiles = (w + 1) / 2, side = 2 * axis->scale, products = count_products(*axis);
@@ -57,7 +59,8 @@ static struct backward_places place_backward(
     at.step = at.tiles * WIDTH + PAD;
     at.pack = at.products * (c_out * WIDTH + PAD);
     at.blocks_in = (c_in + WIDTH - 1) / WIDTH, at.blocks_out = (c_out + WIDTH - 1) / WIDTH;
-    at.sums = at.blocks_out * c_in * WIDTH;
+    at.held = least(round_up(held, DEPTH), c_in);
+    at.sums = at.blocks_out * at.held * WIDTH;
     at.pixels_x = 0;
     at.pixels_y = at.pixels_x + (to_weight ? (2 * rows + 2) * at.columns * at.ldx : 0);
     at.combined = at.pixels_y + side * rows * side * row_tiles * at.ldy;
@@ -80,7 +83,8 @@ static void gather_gradient(
     const struct job *q, int64_t image, int64_t row, int64_t columns, float *p, int64_t ld)
 {
     int64_t there = row < q->oh ? q->ow : 0;
-    if (there) gather_pixels(q->y + image * q->yn + row * q->yh, q->yc, q->yw, q->c_out, there, p, ld);
+    const void *s = move(q->y, image * q->yn + row * q->yh, q->type);
+    if (there) gather_pixels(s, q->type, q->yc, q->yw, q->c_out, there, p, ld);
     for (int64_t c = there; c < columns; c++) memset(p + c * ld, 0, 4 * q->c_out);
 }
 
@@ -152,10 +156,10 @@ INLINE void add_tile_along(struct axis axis, const float *p, int64_t step, float
 
 /* ---- to the weight */
 
-/* some input channels of a block of output channels */
+/* some input channels of a block of output channels; sums are held from the input channel `start` on */
 INLINE void write_taps_along(
-    struct axis axis, const struct job *q, const struct gradients *to, const float *sums, int64_t step, int64_t block,
-    int64_t from)
+    struct axis axis, const struct job *q, const struct gradients *to, const float *sums, int64_t step, int64_t held,
+    int64_t block, int64_t start, int64_t from)
 {
     int products = count_products(axis), taps = axis.taps, all = taps * taps;
     int64_t count = least(q->c_out - block * WIDTH, WIDTH), n = least(q->c_in - from, count_strip(taps));
@@ -163,7 +167,7 @@ INLINE void write_taps_along(
     float made[MOST_GATHERED];
     for (int64_t i = 0; i < n; i++)
         for (int64_t lane = 0; lane < lanes; lane += LANES) {
-            const float *s = sums + block * q->c_in * WIDTH + (from + i) * lanes + lane;
+            const float *s = sums + block * held * WIDTH + (from - start + i) * lanes + lane;
             vec r[MOST_PRODUCTS][MOST_TAPS];
             UNROLL
             for (int row = 0; row < products; row++) {
@@ -203,9 +207,10 @@ INLINE void write_taps_along(
         add_tile_along((struct axis){__VA_ARGS__}, p, step, y, sh, sw); \
     } \
     static void write_taps_##name( \
-        const struct job *q, const struct gradients *to, const float *sums, int64_t step, int64_t block, int64_t from) \
+        const struct job *q, const struct gradients *to, const float *sums, int64_t step, int64_t held, int64_t block, \
+        int64_t start, int64_t from) \
     { \
-        write_taps_along((struct axis){__VA_ARGS__}, q, to, sums, step, block, from); \
+        write_taps_along((struct axis){__VA_ARGS__}, q, to, sums, step, held, block, start, from); \
     }
 #define LIST(name, ...) {spread_row_##name, add_tile_##name, write_taps_##name},
 
@@ -226,15 +231,8 @@ static void write_pixels(
     const struct job *q, const struct gradients *to, int64_t image, int64_t row, int64_t channel, int64_t count,
     int64_t lanes, const float *p)
 {
-    float *d = to->x + image * to->xn + row * to->xh + channel * to->xc;
-    p += lanes;
-    if (to->xc == 1)
-        for (int64_t c = 0; c < q->w; c++) memcpy(d + c * to->xw, p + c * lanes, 4 * count);
-    else if (to->xw == 1)
-        transpose(p, lanes, d, to->xc, q->w, count, 0);
-    else
-        for (int64_t c = 0; c < q->w; c++)
-            for (int64_t j = 0; j < count; j++) d[c * to->xw + j * to->xc] = p[c * lanes + j];
+    void *d = move_to(to->x, image * to->xn + row * to->xh + channel * to->xc, q->type);
+    scatter_pixels(p + lanes, lanes, q->w, count, d, q->type, to->xc, to->xw);
 }
 
 /* what lies beyond the border goes to the outermost pixels, or nowhere */
@@ -327,7 +325,7 @@ static void gather_rows(
 /* one product and DEPTH input channels, over the tiles of a band */
 static void send_to_weight(
     const struct job *q, const struct backward_places *at, int64_t product, int64_t combination, int64_t chunk,
-    int64_t tiles, int adds, float *scratch)
+    int64_t start, int64_t tiles, int adds, float *scratch)
 {
     const float *a = scratch + at->combined + combination * at->xkind + chunk * at->xchunk;
     const float *b = scratch + at->gradients + product * at->ykind;
@@ -335,93 +333,109 @@ static void send_to_weight(
     for (int64_t block = 0; block < at->blocks_out; block++) {
         int vectors = count_vectors(least(q->c_out - block * WIDTH, WIDTH));
         int64_t lane = block * WIDTH, other = lane + (vectors - 1) * LANES;
-        float *sums = scratch + at->weights + product * at->sums + block * q->c_in * WIDTH;
+        float *sums = scratch + at->weights + product * at->sums + block * at->held * WIDTH;
         for (int64_t part = 0; part < parts; part++) {
             int64_t from = part * channels / parts, end = (part + 1) * channels / parts;
             gather_rows((int)(end - from), vectors, a + from, b + lane / DEPTH * at->ychunk + lane % DEPTH,
                         b + other / DEPTH * at->ychunk + other % DEPTH, tiles, adds,
-                        sums + (chunk * DEPTH + from) * vectors * LANES);
+                        sums + (chunk * DEPTH - start + from) * vectors * LANES);
         }
     }
 }
 
 /* ---- what is called */
 
-/* values that all workers need together for bands of so many rows of tiles */
+/* values that all workers need together for bands of so many rows of tiles, and the sums of so many input channels */
 int64_t deconvbench_backward_values(
     int64_t plan, int64_t c_in, int64_t c_out, int64_t w, int64_t rows, int64_t workers, int64_t to_input,
-    int64_t to_weight)
+    int64_t to_weight, int64_t held)
 {
-    return place_backward(&PLAN[plan].axis, c_in, c_out, w, rows, workers, to_input, to_weight).end;
+    return place_backward(&PLAN[plan].axis, c_in, c_out, w, rows, workers, to_input, to_weight, held).end;
+}
+
+/* a band: its pixels and gradients, and what is made of them */
+static void go_back_through_band(
+    int64_t plan, const struct job *q, const struct gradients *to, const struct weights *turned, const float *packed,
+    const struct backward_places *at, const struct products *all, int64_t turn, int64_t bands, int64_t start,
+    float *scratch)
+{
+    int side = 2 * PLAN[plan].axis.scale;
+    int64_t tile_rows = (q->h + 1) / 2, row_tiles = (q->w + 1) / 2, pixel_row = side * row_tiles * at->ldy;
+    int64_t image = turn / bands, band = turn % bands;
+    int64_t first = band * tile_rows / bands, last = (band + 1) * tile_rows / bands, there = last - first;
+    /* a single band is still there when the next sums come */
+    int is_new = !start || q->n * bands > 1;
+#if defined(_OPENMP)
+#pragma omp for
+#endif
+    for (int64_t row = 0; row < is_new * side * there; row++)
+        gather_gradient(
+            q, image, side * first + row, side * row_tiles, scratch + at->pixels_y + row * pixel_row, at->ldy);
+    if (to->w && is_new) {
+#if defined(_OPENMP)
+#pragma omp for
+#endif
+        for (int64_t row = 0; row < 2 * there + 2; row++)
+            gather_row(
+                q, image, 2 * first + row, at->columns, scratch + at->pixels_x + row * at->columns * at->ldx, at->ldx);
+    }
+#if defined(_OPENMP)
+#pragma omp for
+#endif
+    for (int64_t row = 0; row < is_new * there; row++) {
+        BACKWARD[plan].spread_row(
+            scratch + at->pixels_y + side * row * pixel_row, pixel_row, at->ldy, q->c_out, row_tiles,
+            scratch + at->gradients + row * row_tiles * DEPTH, at->ychunk, at->ykind);
+        if (to->w) {
+            float *p[4];
+            for (int i = 0; i < 4; i++) p[i] = scratch + at->pixels_x + (2 * row + i) * at->columns * at->ldx;
+            combine_row(p, at->ldx, q->c_in, row_tiles, scratch + at->combined + row * row_tiles * DEPTH, at->xchunk,
+                        at->xkind);
+        }
+    }
+    if (to->x && !start) {
+#if defined(_OPENMP)
+#pragma omp for schedule(static, 1)
+#endif
+        for (int64_t block = 0; block < at->blocks_in; block++)
+            send_to_input(plan, q, to, turned, packed, at, image, block, first, last, scratch);
+    }
+    if (to->w) {
+        int64_t chunks = (least(q->c_in - start, at->held) + DEPTH - 1) / DEPTH;
+#if defined(_OPENMP)
+#pragma omp for
+#endif
+        for (int64_t unit = 0; unit < all->count * chunks; unit++)
+            send_to_weight(
+                q, at, unit / chunks, all->combination[unit / chunks], start / DEPTH + unit % chunks, start,
+                there * row_tiles, turn > 0, scratch);
+    }
 }
 
 /* `q` has the input and, as its output, the gradient to it; `turned` is the weight with its channels exchanged, and
  * `packed` what `deconvbench_pack` makes of that, or null: made anew for each band */
 void deconvbench_backward(
     int64_t plan, const struct job *q, const struct gradients *to, const struct weights *turned, const float *packed,
-    int64_t rows, int workers, float *scratch)
+    int64_t rows, int64_t held, int workers, float *scratch)
 {
     const struct axis *axis = &PLAN[plan].axis;
     struct products all = list_products(PLAN + plan);
-    int side = 2 * axis->scale;
-    struct backward_places at = place_backward(axis, q->c_in, q->c_out, q->w, rows, workers, to->x != 0, to->w != 0);
-    int64_t tile_rows = (q->h + 1) / 2, row_tiles = (q->w + 1) / 2, bands = (tile_rows + rows - 1) / rows;
-    int64_t chunks = (q->c_in + DEPTH - 1) / DEPTH, pixel_row = side * row_tiles * at.ldy;
+    struct backward_places at =
+        place_backward(axis, q->c_in, q->c_out, q->w, rows, workers, to->x != 0, to->w != 0, held);
+    int64_t bands = ((q->h + 1) / 2 + rows - 1) / rows, strip = count_strip(axis->taps);
 #if defined(_OPENMP)
 #pragma omp parallel num_threads(workers)
 #endif
-    for (int64_t turn = 0; turn < q->n * bands; turn++) {
-        int64_t image = turn / bands, band = turn % bands;
-        int64_t first = band * tile_rows / bands, last = (band + 1) * tile_rows / bands, there = last - first;
+    for (int64_t start = 0; start < (to->w ? q->c_in : 1); start += at.held) {
+        for (int64_t turn = 0; turn < q->n * bands; turn++)
+            go_back_through_band(plan, q, to, turned, packed, &at, &all, turn, bands, start, scratch);
+        if (!to->w) continue;
+        int64_t strips = (least(q->c_in - start, at.held) + strip - 1) / strip;
 #if defined(_OPENMP)
 #pragma omp for
 #endif
-        for (int64_t row = 0; row < side * there; row++)
-            gather_gradient(
-                q, image, side * first + row, side * row_tiles, scratch + at.pixels_y + row * pixel_row, at.ldy);
-        if (to->w) {
-#if defined(_OPENMP)
-#pragma omp for
-#endif
-            for (int64_t row = 0; row < 2 * there + 2; row++)
-                gather_row(
-                    q, image, 2 * first + row, at.columns, scratch + at.pixels_x + row * at.columns * at.ldx, at.ldx);
-        }
-#if defined(_OPENMP)
-#pragma omp for
-#endif
-        for (int64_t row = 0; row < there; row++) {
-            BACKWARD[plan].spread_row(
-                scratch + at.pixels_y + side * row * pixel_row, pixel_row, at.ldy, q->c_out, row_tiles,
-                scratch + at.gradients + row * row_tiles * DEPTH, at.ychunk, at.ykind);
-            if (to->w) {
-                float *p[4];
-                for (int i = 0; i < 4; i++) p[i] = scratch + at.pixels_x + (2 * row + i) * at.columns * at.ldx;
-                combine_row(p, at.ldx, q->c_in, row_tiles, scratch + at.combined + row * row_tiles * DEPTH, at.xchunk,
-                            at.xkind);
-            }
-        }
-        if (to->x) {
-#if defined(_OPENMP)
-#pragma omp for schedule(static, 1)
-#endif
-            for (int64_t block = 0; block < at.blocks_in; block++)
-                send_to_input(plan, q, to, turned, packed, &at, image, block, first, last, scratch);
-        }
-        if (to->w) {
-#if defined(_OPENMP)
-#pragma omp for
-#endif
-            for (int64_t unit = 0; unit < all.count * chunks; unit++)
-                send_to_weight(
-                    q, &at, unit / chunks, all.combination[unit / chunks], unit % chunks, there * row_tiles, turn > 0, scratch);
-        }
+        for (int64_t unit = 0; unit < at.blocks_out * strips; unit++)
+            BACKWARD[plan].write_taps(
+                q, to, scratch + at.weights, at.sums, at.held, unit / strips, start, start + unit % strips * strip);
     }
-    if (!to->w) return;
-    int64_t strip = count_strip(axis->taps), strips = (q->c_in + strip - 1) / strip;
-#if defined(_OPENMP)
-#pragma omp parallel for num_threads(workers)
-#endif
-    for (int64_t unit = 0; unit < at.blocks_out * strips; unit++)
-        BACKWARD[plan].write_taps(q, to, scratch + at.weights, at.sums, unit / strips, unit % strips * strip);
 }

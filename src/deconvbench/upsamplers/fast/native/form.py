@@ -4,6 +4,8 @@ Works on the memory of plain tensors. Autograd, compilers and modes that watch t
 it is refused where one of them is active.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,9 @@ from deconvbench.upsamplers.fast.native.library import Job, Library, Pieces, Wei
 from deconvbench.upsamplers.fast.native.plans import Plan, find_plan
 from deconvbench.upsamplers.fast.peaks import count_deconvolution
 
+# how the library numbers the types of input and output; it computes in float32 whatever they are
+NUMBER_TYPES: Mapping[torch.dtype, int] = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+COMPUTED_BYTES = 4
 # of the plain form's memory: its estimate is rather too low, by a few per cent, and 10 % more are allowed
 _MEMORY_LIMIT = 1.08
 
@@ -41,7 +46,7 @@ def find_native(
     """
     tensors = (weight,) if x is None else (x, weight)
     if weight.shape[2] != weight.shape[3] or not all(
-        tensor.dtype == torch.float32 and is_plain(tensor) and tensor.numel() for tensor in tensors
+        tensor.dtype in NUMBER_TYPES and is_plain(tensor) and tensor.numel() for tensor in tensors
     ):
         return None
     if x is not None and x.shape[1] != (weight.shape[1] * groups if is_resize else weight.shape[0]):
@@ -106,11 +111,14 @@ def _cut(library: Library, plan: Plan, x: Tensor, out_channels: int, groups: int
     """Cut the work of each group."""
     batch, in_channels, height, width = x.shape
     output = batch * plan.scale_factor**2 * height * width * out_channels
+    weights = plan.kernel_size**2 * in_channels * out_channels // groups
     if plan.is_resize:
         plain = estimate_plain_peak(x, out_channels, plan.kernel_size, plan.scale_factor) // x.element_size()
     else:
-        weights = plan.kernel_size**2 * in_channels * out_channels // groups
         plain = count_deconvolution(x.numel(), output, weights, is_channels_last=is_channels_last(x))
+    room = x.element_size() * (int(_MEMORY_LIMIT * plain) - output)
+    if x.element_size() < COMPUTED_BYTES and not is_prepared:
+        room -= COMPUTED_BYTES * weights
     return cut_work(
         library,
         plan,
@@ -121,7 +129,7 @@ def _cut(library: Library, plan: Plan, x: Tensor, out_channels: int, groups: int
         width=width,
         threads=torch.get_num_threads() if library.is_threaded else 1,
         is_prepared=is_prepared,
-        room_values=int(_MEMORY_LIMIT * plain) - output,
+        room_values=room // COMPUTED_BYTES,
     )
 
 
@@ -134,7 +142,7 @@ def prepare_native(library: Library, plan: Plan, weight: Tensor, groups: int = 1
         From `find_library`.
     plan : Plan
         From `find_native`.
-    weight : Tensor, shape (C_out, C_in/groups, k, k), or (C_in, C_out/groups, k, k), float32
+    weight : Tensor, shape (C_out, C_in/groups, k, k), or (C_in, C_out/groups, k, k)
         Of the layer.
     groups : int
         Of the layer.
@@ -154,8 +162,10 @@ def prepare_native(library: Library, plan: Plan, weight: Tensor, groups: int = 1
     return packed
 
 
-def allocate(*shape: int, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
-    """Allocate float32 on the CPU, whatever the defaults are.
+def allocate(
+    *shape: int, layout: torch.memory_format = torch.contiguous_format, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Allocate memory on the CPU, whatever the defaults are.
 
     Parameters
     ----------
@@ -163,8 +173,10 @@ def allocate(*shape: int, layout: torch.memory_format = torch.contiguous_format)
         Of the tensor.
     layout : torch.memory_format
         Where there are four axes.
+    dtype : torch.dtype
+        Of the numbers.
     """
-    return torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=layout)
+    return torch.empty(shape, dtype=dtype, device="cpu", memory_format=layout)
 
 
 def describe_weight(plan: Plan, weight: Tensor) -> tuple[Tensor, Weights]:
@@ -174,16 +186,17 @@ def describe_weight(plan: Plan, weight: Tensor) -> tuple[Tensor, Weights]:
     ----------
     plan : Plan
         Of the layer.
-    weight : Tensor, shape (C_out, C_in, k, k), or (C_in, C_out, k, k) of a transposed convolution, float32
+    weight : Tensor, shape (C_out, C_in, k, k), or (C_in, C_out, k, k) of a transposed convolution
         In any strides.
 
     Returns
     -------
-    weight : Tensor
-        To be kept meanwhile: a copy where the values are too far apart.
+    weight : Tensor, float32
+        To be kept meanwhile: a copy where it was of another type, or the values are too far apart.
     weights : Weights
         As the library takes it.
     """
+    weight = weight.float()
     size, strides = plan.kernel_size, weight.stride()
     is_even = strides[2] == size * strides[3] or size == 1
     if not is_even or 1 not in {strides[0], strides[1], strides[3]}:
@@ -217,10 +230,10 @@ def run_native(
         From `find_library`.
     plan : Plan
         From `find_native`.
-    x : Tensor, shape (N, C_in, H, W), float32
-        Any H, W ≥ 1 and any strides.
-    weight : Tensor, shape (C_out, C_in/groups, k, k), or (C_in, C_out/groups, k, k), float32
-        Of the layer.
+    x : Tensor, shape (N, C_in, H, W)
+        Any H, W ≥ 1 and any strides; of one of `NUMBER_TYPES`. Sums are taken in float32.
+    weight : Tensor, shape (C_out, C_in/groups, k, k), or (C_in, C_out/groups, k, k)
+        Of the layer, of any of those types.
     packed : Tensor or None
         From `prepare_native`, if it is at hand.
     bias : Tensor, shape (C_out,), or None
@@ -235,28 +248,29 @@ def run_native(
     Returns
     -------
     Tensor, shape (N, C_out, sH, sW) or of that size
-        With the channels last in memory where input or weight have them so.
+        Of the type of the input, with the channels last in memory where input or weight have them so.
     """
     parts = weight.chunk(groups)
     out_channels = groups * plan.get_channels(parts[0].shape)[0]
     height, width = size or tuple(plan.scale_factor * side for side in x.shape[2:])
     cut = _cut(library, plan, x, out_channels, groups, is_prepared=packed is not None)
     layout = torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
-    y = allocate(x.shape[0], out_channels, height, width, layout=layout)
+    y = allocate(x.shape[0], out_channels, height, width, layout=layout, dtype=x.dtype)
     scratch = allocate(cut.splits * cut.groups * cut.values)
     # as torch would have it, or else its error: what is called below believes everything
-    bias = None if bias is None else bias.to(x).expand(out_channels).contiguous()
+    bias = None if bias is None else bias.to(scratch).expand(out_channels).contiguous()
     biases = [None] * groups if bias is None else bias.chunk(groups)
     kept_parts = [None] * groups if packed is None else packed.unbind()
     every = zip(x.chunk(groups, 1), y.chunk(groups, 1), parts, biases, kept_parts, strict=True)
     for pixels, output, part, own_bias, own_packed in every:
-        kept, weights = describe_weight(plan, part)
+        # one of another type is copied, for nothing where its transform is at hand
+        kept, weights = describe_weight(plan, part) if own_packed is None else (None, Weights())
         library.run(
             plan.index,
             Job(
                 *(pixels.data_ptr(), None if own_bias is None else own_bias.data_ptr(), output.data_ptr()),
                 *(*pixels.shape, *x.stride(), *output.shape[1:], *y.stride()),
-                not pads_zeros,
+                *(not pads_zeros, NUMBER_TYPES[x.dtype]),
             ),
             weights,
             None if own_packed is None else own_packed.data_ptr(),

@@ -31,4 +31,4 @@ class NativeResizeConv2d(ResizeConv2d):
         if reason is not None or self.choose(x, is_prepared=self.is_frozen) == NATIVE:
             return reason
         found = str(x.dtype).removeprefix("torch.")
-        return f"the compiled form of resize-convolution is for float32 on the CPU: not {found} on {x.device}"
+        return f"the compiled form of resize-convolution is not for {found} on {x.device} here"

@@ -22,7 +22,7 @@ _LOGGER = logging.getLogger(__name__)
 SOURCE = Path(__file__).with_name("library.c")
 PARTS = tuple(
     SOURCE.with_name(name)
-    for name in ("tiled.c", "backward.c", "plans.h", "tiles.h", "products.h", "axes.h", "vectors.h")
+    for name in ("tiled.c", "backward.c", "plans.h", "tiles.h", "products.h", "axes.h", "numbers.h", "vectors.h")
 )
 SWITCH = "DECONVBENCH_NATIVE"
 _PLAN_FACTS = 5
@@ -30,13 +30,13 @@ _CPU_FACTS = ("model name", "flags", "Features", "CPU part")
 
 
 class Job(ctypes.Structure):
-    """``struct job`` of the source: input, output and bias, their sizes and strides in values."""
+    """``struct job`` of the source: input, output, bias, sizes and strides in values, and the type of numbers."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("x", "bias", "y")),
         *((name, ctypes.c_int64) for name in ("n", "c_in", "h", "w", "xn", "xc", "xh", "xw")),
         *((name, ctypes.c_int64) for name in ("c_out", "oh", "ow", "yn", "yc", "yh", "yw")),
-        ("replicates", ctypes.c_int),
+        *((name, ctypes.c_int) for name in ("replicates", "type")),
     )
 
 
@@ -96,12 +96,12 @@ class Library:
             *(number, structure(Job), structure(Weights), ctypes.c_void_p),
             *(structure(Pieces), ctypes.c_int, ctypes.c_void_p),
         )
-        self._backward_values = _declare(functions.deconvbench_backward_values, number, *[number] * 8)
+        self._backward_values = _declare(functions.deconvbench_backward_values, number, *[number] * 9)
         self._backward = _declare(
             functions.deconvbench_backward,
             None,
             *(number, structure(Job), structure(Gradients), structure(Weights), ctypes.c_void_p),
-            *(number, ctypes.c_int, ctypes.c_void_p),
+            *(number, number, ctypes.c_int, ctypes.c_void_p),
         )
         self.plan_count: int = _declare(functions.deconvbench_plan_count, number)()
         self.block_channels: int = _declare(functions.deconvbench_block_channels, ctypes.c_int64)()
@@ -204,6 +204,7 @@ class Library:
         *,
         needs_input: bool,
         needs_weight: bool,
+        held_channels: int,
     ) -> int:
         """Values that all workers hold together in a backward pass.
 
@@ -219,8 +220,10 @@ class Library:
             Threads.
         needs_input, needs_weight : bool
             Which gradients are wanted.
+        held_channels : int
+            Input channels whose part of the gradient to the weight is summed at a time.
         """
-        sizes = (plan, in_channels, out_channels, width, rows, workers, needs_input, needs_weight)
+        sizes = (plan, in_channels, out_channels, width, rows, workers, needs_input, needs_weight, held_channels)
         return int(self._backward_values(*sizes))
 
     def run_backward(
@@ -231,6 +234,7 @@ class Library:
         turned: Weights,
         packed: int | None,
         rows: int,
+        held_channels: int,
         workers: int,
         scratch: int,
     ) -> None:
@@ -250,6 +254,8 @@ class Library:
             What `pack` makes of that; None: made anew for each band.
         rows : int
             Of tiles, in a band.
+        held_channels : int
+            As for `count_backward_values`.
         workers : int
             Threads.
         scratch : int
@@ -257,7 +263,7 @@ class Library:
         """
         self._backward(
             *(plan, ctypes.byref(job), ctypes.byref(gradients), ctypes.byref(turned), packed),
-            *(rows, workers, scratch),
+            *(rows, held_channels, workers, scratch),
         )
 
 

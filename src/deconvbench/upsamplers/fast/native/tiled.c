@@ -5,7 +5,7 @@
  * matrices of weights (25 for kernel 3 and scale 2) and assembled to the output pixels of a tile. Products never leave
  * the cache. In the product the channels of the output are the lanes of a vector and the tiles its rows, whatever the
  * memory formats are; what is stored otherwise is transposed on its way in and out. Allocates nothing, keeps nothing,
- * computes in float32.
+ * computes in float32, whatever input and output are stored in.
  */
 #include "plans.h"
 #include "tiles.h"
@@ -99,8 +99,9 @@ static void write_row(
     int64_t tile_rows = (q->h + 1) / 2, tiles = (q->w + 1) / 2, r = row % tile_rows;
     int64_t count = least(q->c_out - o, WIDTH), lanes = count_vectors(count) * LANES;
     int rows = (int)least(q->oh - side * r, side);
-    float *y = q->y + row / tile_rows * q->yn + side * r * q->yh + o * q->yc;
-    if (q->yc == 1 && count == lanes) {
+    void *there = move_to(q->y, row / tile_rows * q->yn + side * r * q->yh + o * q->yc, q->type);
+    float *y = there;
+    if (q->yc == 1 && count == lanes && q->type == FLOAT32) {
         for (int64_t t = 0; t < tiles; t++)
             for (int64_t lane = 0; lane < lanes; lane += LANES) {
                 int columns = (int)least(q->ow - side * t, side);
@@ -115,6 +116,13 @@ static void write_row(
                 float *d = stage + side * t * lanes + lane;
                 plan->assemble(p + (first + t) * lanes + lane, step, d, staged * lanes, lanes, (int)side, (int)side);
             }
+        if (q->type != FLOAT32) {
+            for (int i = 0; i < rows; i++)
+                scatter_pixels(
+                    stage + i * staged * lanes, lanes, columns, count, move_to(there, i * q->yh + side * first * q->yw, q->type),
+                    q->type, q->yc, q->yw);
+            continue;
+        }
         for (int64_t k = 0; k < count; k += 4) {
             int64_t some = least(count - k, 4);
             /* planes lie far apart, so that no processor foresees which comes next */

@@ -1,27 +1,16 @@
 #pragma once
 /* From pixels to the combinations of a tile that the products take. */
+#include "numbers.h"
 #include "products.h"
 
 struct job {
-    const float *x, *bias;
-    float *y;
+    const void *x;
+    const float *bias;
+    void *y;
     int64_t n, c_in, h, w, xn, xc, xh, xw; /* of x */
     int64_t c_out, oh, ow, yn, yc, yh, yw; /* of y */
-    int replicates;
+    int replicates, type; /* of numbers of x and y */
 };
-
-/* pixels of a row, [columns][ld], from any strides */
-INLINE void gather_pixels(
-    const float *s, int64_t sc, int64_t sw, int64_t channels, int64_t columns, float *p, int64_t ld)
-{
-    if (sc == 1)
-        for (int64_t c = 0; c < columns; c++) memcpy(p + c * ld, s + c * sw, 4 * channels);
-    else if (sw == 1)
-        transpose(s, sc, p, ld, channels, columns, 1);
-    else
-        for (int64_t c = 0; c < columns; c++)
-            for (int64_t k = 0; k < channels; k++) p[c * ld + k] = s[c * sw + k * sc];
-}
 
 /* a row of the padded image, [columns][ld] */
 static void gather_row(const struct job *q, int64_t image, int64_t row, int64_t columns, float *p, int64_t ld)
@@ -32,8 +21,8 @@ static void gather_row(const struct job *q, int64_t image, int64_t row, int64_t 
         return;
     }
     source = source < 0 ? 0 : least(source, q->h - 1);
-    const float *s = q->x + image * q->xn + source * q->xh;
-    gather_pixels(s, q->xc, q->xw, q->c_in, q->w, p + ld, ld);
+    const void *s = move(q->x, image * q->xn + source * q->xh, q->type);
+    gather_pixels(s, q->type, q->xc, q->xw, q->c_in, q->w, p + ld, ld);
     for (int64_t c = 0; c < columns; c = c ? c + 1 : q->w + 1) {
         if (q->replicates) memcpy(p + c * ld, p + (c ? q->w : 1) * ld, pixel);
         else memset(p + c * ld, 0, pixel);
