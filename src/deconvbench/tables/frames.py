@@ -211,12 +211,14 @@ def _encode_column(column: "pd.Series[Any]", float_format: str | None) -> list[s
     return [cells[place] for place in places.tolist()]
 
 
-def _encode_cells(values: Iterable[Any]) -> list[str]:
-    """Encode values as they are to stand between commas."""
+def _encode_cells(values: Sequence[Any]) -> list[str]:
+    """Encode values as they are to stand between commas: a number or a missing value needs no quotation marks."""
     lines: list[str] = []
-    # beside another a missing value is not quoted
-    csv.writer(_Sink(lines.append), lineterminator="\n").writerows((value, None) for value in values)
-    return [line.removesuffix(",\n") for line in lines]
+    # beside another an empty text is not quoted
+    texts = ((value, None) for value in values if isinstance(value, str))
+    csv.writer(_Sink(lines.append), lineterminator="\n").writerows(texts)
+    quoted = (line.removesuffix(",\n") for line in lines)
+    return [next(quoted) if isinstance(v, str) else "" if v is None else str(v) for v in values]
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,10 @@ class Joined:
 
 @dataclass(slots=True)
 class _Line:
-    """One measurement of a part: the line before and behind the number of its replicate, and what it is of."""
+    """One measurement of a part: the line before and behind the number of its replicate, and what it is of.
+
+    Neither has the line's end, which `number_anew` gives it.
+    """
 
     topic: _Topic
     number: int
@@ -127,7 +130,7 @@ class _Line:
     what: int | SpeedupRecord
 
     def number_anew(self, number: int) -> bytes:
-        return b"%s%d%s" % (self.head, number, self.tail)
+        return b"%s%d%s\n" % (self.head, number, self.tail)
 
 
 def join_parts(parts: Sequence[Part], machine: str = "") -> Joined:
@@ -161,11 +164,11 @@ def join_parts(parts: Sequence[Part], machine: str = "") -> Joined:
     if machine and not joiner.lines:
         known = ", ".join(joiner.left_out) or "none"
         raise UsageError(f"--machine: {quote(machine)} is not the id of a machine in these runs: {known}")
-    lines = [encode_record(record).encode() for record in joiner.shared.values()]
+    lines = [f"{encode_record(record)}\n".encode() for record in joiner.shared.values()]
     # what is written now is sorted as a run would have it: replicate by replicate
     lines += [line for number in sorted(joiner.lines) for line in joiner.lines[number]]
     return Joined(
-        content=b"".join(line + b"\n" for line in lines),
+        content=b"".join(lines),
         measured=Measured().join(*joiner.measured),
         others=[*joiner.shared.values(), *joiner.speedups],
         origins=[origin for origin in joiner.origins.values() if origin.records or not machine],
