@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
+from deconvbench.analysis import comparison_input
 from deconvbench.analysis.comparison_input import TOLERANCES, make_side, read_side
 from deconvbench.errors import RunFolderError
+from deconvbench.records.conditions import Conditions, describe_conditions
 from deconvbench.records.journal import Journal
 from deconvbench.records.record import Latency, QualityRecord, Record
 from deconvbench.records.run_folder import write_run_info
 from deconvbench.records.schema import ARTIFACT_COLUMNS
+from deconvbench.system.texts import tidy_line
 from deconvbench.tables.table import build_table
 from tests.builders import make_case, make_record
 
@@ -45,6 +48,21 @@ def test_one_latency_for_each_replicate_that_is_ok() -> None:
     assert side.metrics[CASE]["macs"] == 7
     assert side.metrics[CASE]["peak_memory_bytes"] is None
     assert (side.machine_ids, side.torch_versions) == (frozenset(["here"]), frozenset())
+
+
+def test_each_name_is_made_tidy_once_however_many_rows_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    tidied: list[str] = []
+
+    def note(text: str) -> str:
+        tidied.append(text)
+        return tidy_line(text)
+
+    monkeypatch.setattr(comparison_input, "tidy_line", note)
+    conditions = Conditions(policy="settled")
+    records = [measured(n, torch_version="2.13", code_version="abc", conditions=conditions) for n in range(40)]
+    side = make_side(build_table(records), "x")
+    assert sorted(tidied) == sorted(["here", "2.13", "abc", describe_conditions(conditions)])
+    assert (*side.machine_ids, *side.torch_versions, *side.code_versions) == ("here", "2.13", "abc")
 
 
 def test_a_run_without_any_measurement_is_an_empty_side() -> None:

@@ -1,11 +1,14 @@
 """Runs side by side."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
+from deconvbench.analysis import overlay
 from deconvbench.analysis.overlay import LEAST_LAYERS, measure_agreement, overlay_runs
 from deconvbench.errors import UsageError
 from deconvbench.records.record import Latency
@@ -73,6 +76,17 @@ class TestAgreement:
         assert found["a", "c"].correlation == pytest.approx(-1)
         # the baseline says nothing: it is 1 in both
         assert found["a", "b"].cases == 5
+
+    def test_resamples_are_correlated_together_as_each_would_be_alone(self) -> None:
+        generator = np.random.default_rng(0)
+        # few values, so that many are equal
+        pair = generator.integers(5, size=(30, 2)).astype(float)
+        counts = generator.integers(4, size=(50, 30))
+        counts[7] = pair[:, 0] == 2  # one value alone, which has no order
+        with warnings.catch_warnings(action="ignore", category=stats.ConstantInputWarning):
+            expected = [stats.spearmanr(pair.repeat(row, axis=0)).statistic for row in counts]
+        assert np.isnan(expected).tolist() == [row == 7 for row in range(50)]
+        assert overlay._correlate(pair, counts) == pytest.approx(expected, nan_ok=True)
 
     def test_the_interval_holds_the_truth_in_most_seeds(self) -> None:
         """Ratios that share half of their variance: a rank correlation of about .48."""

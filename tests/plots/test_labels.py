@@ -79,6 +79,9 @@ def test_placing_does_not_depend_on_the_order_of_different_points() -> None:
         pytest.param((20, -5), (20, 15), False, id="beside"),
         pytest.param((5, -5), (5, 15), True, id="upright"),
         pytest.param((-5, 8), (8, 21), False, id="past the corner"),
+        pytest.param((-5, -20), (15, -20), False, id="below"),
+        pytest.param((-20, -5), (-1, 15), False, id="left"),
+        pytest.param((-5, 10), (15, 10), True, id="along a side"),
     ],
 )
 def test_segments_meet_boxes(start: Point, end: Point, *, meets: bool) -> None:

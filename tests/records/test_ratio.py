@@ -46,6 +46,10 @@ def test_where_samples_and_rounds_are_not_as_many_the_middle_ratio_stands() -> N
     assert find_ratio(make_timed([0.0, 2.0], [3.0, 5.0])) == 4
 
 
+def test_a_baseline_too_small_for_a_number_leaves_the_middle_ratio() -> None:
+    assert find_ratio(make_timed([5e-324] * 3, [3.0, 4.0, 5.0])) == 4
+
+
 def test_what_the_second_block_of_a_round_costs_favours_no_side() -> None:
     # the second block takes a fifth longer, and the sides begin in turns
     base = [1.0, 1.2] * 4

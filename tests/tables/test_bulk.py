@@ -197,6 +197,17 @@ def test_a_line_with_bytes_changed_is_read_or_refused_alike(data: st.DataObject)
     check_same(bytes(content))
 
 
+def test_known_to_be_complete_are_lines_read_in_bulk_that_say_under_what_conditions() -> None:
+    unsaid = make_record(replicate=3, latency=make_latency())
+    lines = [*map(encode_record, [AGAIN, MEASURED, unsaid]), change("replicate", 4)]
+    assert read_bulk(encode(*lines), "j").complete == {1, 3}
+    assert read_bulk(encode(*lines[1:]), "j").complete == {0, 2}
+    # decoded one by one, as one of them lacks a field or has it twice
+    for odd in (change("kernel", ...), GOOD.replace('"replicate":0', '"replicate":0,"replicate":0')):
+        found = read(read_bulk, encode(*lines, odd))
+        assert isinstance(found, str) or not found.complete
+
+
 def test_lines_longer_than_a_block_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk, "_BLOCK_BYTES", 2**10)
     latency = Latency(samples_s=(1.25,) * 5000, calls_per_sample=1, first_call_s=1.0, stop_reason="time_cap")

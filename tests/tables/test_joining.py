@@ -8,12 +8,14 @@ import pytest
 
 from deconvbench.errors import RunFolderError, UsageError
 from deconvbench.records.case import Case
+from deconvbench.records.conditions import Conditions
 from deconvbench.records.record import (
     AnyRecord,
     NumericsRecord,
     QualityRecord,
     Record,
     decode_journal,
+    decode_record,
     encode_record,
 )
 from deconvbench.tables import bulk, joining
@@ -167,6 +169,34 @@ def test_early_lines_are_written_in_the_present_form(monkeypatch: pytest.MonkeyP
     assert len(bulk.read_bulk(joined.content, "merged").measured)
 
 
+def test_a_line_that_was_read_in_bulk_needs_no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[bytes] = []
+    look = joining._has_all_once
+
+    def note(line: bytes, *arguments: Any) -> bool:
+        looked_at.append(line)
+        return look(line, *arguments)
+
+    monkeypatch.setattr(joining, "_has_all_once", note)
+    conditions = Conditions(policy="settled", pinned_cores=(1,))
+    usual = make_record(machine_id="m", latency=make_latency(), conditions=conditions)
+    # null may have been meant, or the line be older than conditions; and Arrow reads no samples taken again
+    unknown = replace(usual, replicate=1, conditions=None)
+    again = replace(usual, replicate=2, latency=make_latency(1.0, 2.0, repeated=((1, "load"),)))
+    joined = join_parts([make_part("a", [usual]), make_part("b", [again, usual, unknown])])
+    assert [decode_record(line.decode(), "a line") for line in looked_at] == [again, unknown]
+    assert sorted(record.replicate for record in list_cases(joined.content)) == [0, 1, 2, 3]
+
+
+def test_a_line_without_conditions_is_written_anew_and_one_with_null_stays() -> None:
+    line = encode_record(make_record(machine_id="m", latency=make_latency()))
+    older = line.replace('"conditions":null,', "")
+    assert older != line
+    for content in (line, older):
+        part = Part(name="a", info={}, content=f"{content}\n".encode())
+        assert join_parts([part]).content == f"{line}\n".encode()
+
+
 def test_lines_of_other_programs_are_joined_too() -> None:
     line = encode_record(make_record(machine_id="x"))
     escaped = line.replace('"kind":"record"', '"kind":"\\u0072ecord"').replace(":", ": ")
@@ -201,9 +231,9 @@ def test_the_work_grows_with_the_lines_and_not_with_their_square(monkeypatch: py
     counts = {"cut": 0, "number": 0, "read": 0}
     cut, number, read = joining._cut_line, joining._Line.number_anew, bulk.read_bulk
 
-    def count_cut(*arguments: Any) -> Any:
+    def count_cut(*arguments: Any, **named: Any) -> Any:
         counts["cut"] += 1
-        return cut(*arguments)
+        return cut(*arguments, **named)
 
     def count_number(line: Any, new: int) -> bytes:
         counts["number"] += 1

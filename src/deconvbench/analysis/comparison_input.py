@@ -169,12 +169,12 @@ def make_side(table: pd.DataFrame, name: str) -> Side:
         latencies_s=latencies,
         failures={str(row.case_id): f"{row.status}: {row.message}" for row in failed.itertuples()},
         metrics=metrics,
-        machine_ids=_tidy_names(table["machine_id"].dropna()),
-        torch_versions=_tidy_names(table["torch_version"].dropna()),
-        code_versions=_tidy_names(table["code_version"].dropna()),
+        machine_ids=_tidy_names(table["machine_id"].dropna().unique()),
+        torch_versions=_tidy_names(table["torch_version"].dropna().unique()),
+        code_versions=_tidy_names(table["code_version"].dropna().unique()),
         ratios=ratios,
         baselines=baselines,
-        conditions=_name_conditions(ok["conditions"].dropna()) if "conditions" in ok else frozenset(),
+        conditions=_name_conditions(ok["conditions"].dropna().unique()) if "conditions" in ok else frozenset(),
     )
 
 
@@ -194,14 +194,15 @@ def _take_ratios(ok: pd.DataFrame) -> tuple[dict[str, list[float]], dict[str, st
     timed = ok[ok["ratio"].notna() & ok["baseline_id"].notna() & (ok["baseline_id"] != "")]
     timed = timed[timed["baseline_id"] != timed["case_id"]]
     found: dict[str, set[str]] = {}
-    for case, baseline in zip(timed["case_id"], timed["baseline_id"], strict=True):
+    pairs = timed[["case_id", "baseline_id"]].drop_duplicates()
+    for case, baseline in zip(pairs["case_id"], pairs["baseline_id"], strict=True):
         found.setdefault(str(case), set()).add(str(baseline))
     baselines = {case: names.pop() for case, names in found.items() if len(names) == 1}
     return _take_replicates(timed[timed["case_id"].isin([*baselines])], "ratio"), baselines
 
 
 def _name_conditions(texts: Iterable[str | None]) -> frozenset[str]:
-    return frozenset(name_policy(tidy_line(text)) for text in {*texts} if text)
+    return frozenset(name_policy(tidy_line(text)) for text in texts if text)
 
 
 def _tidy_names(names: Iterable[str | None]) -> frozenset[str]:

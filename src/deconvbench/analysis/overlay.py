@@ -11,7 +11,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from numpy.typing import NDArray
 
 from deconvbench.analysis.ratios import find_baseline, take_ratios
 from deconvbench.analysis.selection import SETTING_FIELDS, SIZE_FIELDS, EmptyFigureError, select_measured
@@ -23,7 +23,12 @@ LEAST_LAYERS = 4
 # name of the median over all runs, where one is compared with that
 MIDDLE = "the median"
 _RESAMPLES, _FEWER_RESAMPLES = 2000, 500
+# in which they are looked at, one after another: all at once are large where there are thousands of cases
+_PARTS = 20
 _LEVEL = 0.95
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,22 +164,22 @@ def _measure_pair(
     wide: pd.DataFrame, runs: tuple[str, str], seed: int, resamples: int = _RESAMPLES
 ) -> Agreement | None:
     shared = wide[[*runs]].dropna()
-    layers = shared.index.get_level_values("layer")
-    groups = [np.flatnonzero(layers == layer) for layer in layers.unique()]
-    if len(groups) < LEAST_LAYERS:
+    groups, layers = pd.factorize(shared.index.get_level_values("layer"))
+    if len(layers) < LEAST_LAYERS:
         return None
     pair = shared.to_numpy(float)
     generator = np.random.default_rng(seed)
-    draws = []
-    for _ in range(resamples):
-        chosen = generator.integers(len(groups), size=len(groups))
-        draws.append(_correlate(pair[np.concatenate([groups[index] for index in chosen])]))
+    count = len(layers)
+    drawn = np.array(
+        [np.bincount(generator.integers(count, size=count), minlength=count) for _ in range(resamples)]
+    )
+    draws = np.concatenate([_correlate(pair, part[:, groups]) for part in np.array_split(drawn, _PARTS)])
     # where all ratios of a run are equal there is no order, and no interval of it
-    known = np.array(draws)[~np.isnan(draws)]
+    known = draws[~np.isnan(draws)]
     low, high = np.quantile(known, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]) if len(known) else (math.nan, math.nan)
     return Agreement(
         runs=runs,
-        correlation=_correlate(pair),
+        correlation=float(_correlate(pair, np.ones((1, len(pair)), dtype=np.int64))[0]),
         low=float(low),
         high=float(high),
         cases=len(pair),
@@ -249,9 +254,27 @@ def list_spreads(overlaid: pd.DataFrame) -> list[Spread]:
     return sorted(found, key=lambda spread: -spread.gap)
 
 
-def _correlate(pair: np.ndarray) -> float:
-    """Rank correlation of two columns; NaN where one of them has a single value."""
-    ranks = stats.rankdata(pair, axis=0)
-    first, second = (ranks - ranks.mean(axis=0)).T
-    power = float(first @ first) * float(second @ second)
-    return float(first @ second) / math.sqrt(power) if power > 0 else math.nan
+def _correlate(pair: Floats, counts: Counts) -> Floats:
+    """Rank correlation of two columns for each row of counts, which say how often each pair is in it.
+
+    NaN where one of the columns has a single value.
+    """
+    middle = (counts.sum(axis=1, keepdims=True) + 1) / 2
+    first, second = (_rank(column, counts) - middle for column in pair.T)
+    power = (counts * first**2).sum(axis=1) * (counts * second**2).sum(axis=1)
+    together = (counts * first * second).sum(axis=1)
+    correlations: Floats = np.full(len(counts), math.nan)
+    np.divide(together, np.sqrt(power), out=correlations, where=power > 0)
+    return correlations
+
+
+def _rank(values: Floats, counts: Counts) -> Floats:
+    """Rank of each value among all, for each row of counts; equal ones share the mean of their ranks."""
+    order = np.argsort(values, kind="stable")
+    starts = np.flatnonzero(np.diff(values[order], prepend=-math.inf))
+    alike = np.add.reduceat(counts[:, order], starts, axis=1)
+    ranks = alike.cumsum(axis=1) - (alike - 1) / 2
+    places = np.empty(len(values), dtype=np.int64)
+    places[order] = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(values)))
+    found: Floats = ranks[:, places]
+    return found

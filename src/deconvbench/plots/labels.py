@@ -84,6 +84,14 @@ class Box:
 
     def meets_segment(self, start: Point, end: Point) -> bool:
         """Say whether a straight line from `start` to `end` touches the rectangle."""
+        # most lie wholly to one side
+        if (
+            (start[0] < self.left and end[0] < self.left)
+            or (start[0] > self.right and end[0] > self.right)
+            or (start[1] < self.bottom and end[1] < self.bottom)
+            or (start[1] > self.top and end[1] > self.top)
+        ):
+            return False
         # Liang and Barsky: clip the segment's parameter against each side
         enter, leave = 0.0, 1.0
         for origin, delta, low, high in (

@@ -84,7 +84,7 @@ def parse_json(content: bytes | str) -> Any:
     """
     try:
         text = decode_text(content) if isinstance(content, bytes) else content
-        return json.loads(text, object_pairs_hook=_make_object)
+        return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
         raise DecodingError(f"not JSON: {error.msg} ({place})") from error
@@ -104,6 +104,10 @@ def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise DecodingError(f"the key {show_value(twice)} is given twice in one object")
     return made
+
+
+# made once: a journal has thousands of lines
+_DECODER = json.JSONDecoder(object_pairs_hook=_make_object)
 
 
 def make_strict(value: Any) -> Any:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from operator import truediv
 from statistics import median
+from typing import Any
 
 from deconvbench.records.record import Record
 
@@ -52,38 +53,39 @@ def compute_ratio(
     float or None
         Tenth percentile of its seconds per call over that of the baseline's: exactly 1 for the baseline, None for
         a case that was timed without. The median of the ratios, where samples and rounds are not as many, as other
-        programs may write them.
+        programs may write them, or the baseline's time is too small for a number.
     """
     if not ratios:
         return None
-    if not are_positive(ratios):
+    if not _are_positive(ratios):
         ratios = [ratio for ratio in ratios if 0 < ratio < math.inf]
         if not ratios:
             return None
     if repeated:
         left_out = {index for index, _ in repeated}
         samples_s = [sample for index, sample in enumerate(samples_s) if index not in left_out]
-    if len(samples_s) != len(ratios) or not are_positive(samples_s):
+    if len(samples_s) != len(ratios) or not _are_positive(samples_s):
         return median(ratios)
     # a round's ratio tells what the baseline took in it
-    return _find_tenth(samples_s) / _find_tenth([*map(truediv, samples_s, ratios)])
+    own_s: float = find_tenth(sorted(samples_s))
+    baseline_s: float = find_tenth(sorted(map(truediv, samples_s, ratios)))
+    return own_s / baseline_s if baseline_s else median(ratios)
 
 
-def are_positive(numbers: Sequence[float]) -> bool:
-    """Say whether each is above 0 and finite.
-
-    Parameters
-    ----------
-    numbers : sequence of float
-        At least one.
-    """
+def _are_positive(numbers: Sequence[float]) -> bool:
+    """Say whether each is above 0 and finite."""
     # beside a NaN the least may be any number, but the sum is NaN; a sum of finite numbers may be too large
     return min(numbers) > 0 and (math.isfinite(sum(numbers)) or all(0 < number < math.inf for number in numbers))
 
 
-def _find_tenth(samples_s: Sequence[float]) -> float:
-    """Find the tenth percentile, with the smallest sample as 0 % and the largest as 100 %."""
-    ordered = sorted(samples_s)
+def find_tenth(ordered: Sequence[Any]) -> Any:
+    """Find the tenth percentile, with the smallest number as 0 % and the largest as 100 %.
+
+    Parameters
+    ----------
+    ordered : sequence of float, or of ndarray
+        At least one, each no smaller than that before; arrays of one shape are as many sequences side by side.
+    """
     if len(ordered) == 1:
         return ordered[0]
     place, rest = divmod(len(ordered) - 1, 10)

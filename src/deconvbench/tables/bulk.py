@@ -10,12 +10,14 @@ import contextlib
 import gc
 import re
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
 from io import BytesIO
+from itertools import compress
 from typing import Any, Union, get_args, get_origin
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import json as arrow_json
 
@@ -23,10 +25,17 @@ from deconvbench.errors import RunFolderError, UsageError
 from deconvbench.records.case import CASE_FIELDS, Case
 from deconvbench.records.conditions import Conditions, describe_conditions
 from deconvbench.records.finishing import STATUSES
-from deconvbench.records.ratio import compute_ratio
 from deconvbench.records.record import SCHEMA_VERSION, AnyRecord, Record, decode_journal, decode_record
 from deconvbench.system.texts import tidy_line
-from deconvbench.tables.measured import LATENCY_FIELDS, MEMORY_FIELDS, PLAIN_FIELDS, Measured, gather_records
+from deconvbench.tables.measured import (
+    LATENCY_FIELDS,
+    MEMORY_FIELDS,
+    PLAIN_FIELDS,
+    Measured,
+    compute_ratios,
+    gather_records,
+)
+from deconvbench.tables.ragged import Ragged
 
 _START = f'{{"schema_version":{SCHEMA_VERSION},"kind":"{Record.KIND}",'.encode()
 # of samples that were taken again there are pairs of a number and a text, which no column can hold
@@ -54,10 +63,13 @@ class Journal:
         Its records of cases, in the order of the lines.
     others : list of record
         Those of every other kind, in the order of the lines.
+    complete : set of int
+        Places of those records of cases whose lines are known to have every field of today, and each once.
     """
 
     measured: Measured
     others: list[AnyRecord]
+    complete: Set[int] = frozenset()
 
 
 def read_bulk(content: bytes, where: str, cases: Cases | None = None) -> Journal:
@@ -130,19 +142,25 @@ def _read_in_order(content: bytes, where: str, cases: Cases) -> Journal:
     lines = content.split(b"\n")[:-1]
     usual = [is_usual_line(line) and _NONE_REPEATED in line for line in lines]
     block = b"\n".join([line for line, is_usual in zip(lines, usual, strict=True) if is_usual])
-    if not block.isascii() or _INFINITE in block or _NOT_OF_ONE_LINE.search(block):
+    # a single letter is found ten times as fast
+    has_infinite = _INFINITE[:1] in block and _INFINITE in block
+    if has_infinite or not block.isascii() or _NOT_OF_ONE_LINE.search(block):
         raise _NotInOrderError
     odd = [number for number, is_usual in enumerate(usual) if not is_usual and lines[number].strip()]
     records = [decode_record(lines[n].decode("utf-8", errors="replace"), f"{where}:{n + 1}") for n in odd]
     rest = sort_records(records)
     fast = _measure_block(block, sum(usual), cases) if block else Measured()
+    # Arrow refuses what is there twice, and `_check_nulls` what is not, but where null may be meant
+    complete = [conditions is not None for conditions in fast.columns["conditions"]]
     if not len(rest.measured):
-        return Journal(fast, rest.others)
+        return Journal(fast, rest.others, {*compress(range(len(fast)), complete)})
     # of two records of one measurement the later counts, so the order of the lines is kept
     numbers = [n for n, is_usual in enumerate(usual) if is_usual]
     numbers += [n for n, record in zip(odd, records, strict=True) if isinstance(record, Record)]
     places = sorted(range(len(numbers)), key=numbers.__getitem__)
-    return Journal(fast.join(rest.measured).take(places), rest.others)
+    complete += [False] * len(rest.measured)
+    known = {number for number, place in enumerate(places) if complete[place]}
+    return Journal(fast.join(rest.measured).take(places), rest.others, known)
 
 
 def _measure_block(block: bytes, count: int, cases: Cases) -> Measured:
@@ -153,23 +171,22 @@ def _measure_block(block: bytes, count: int, cases: Cases) -> Measured:
     ).combine_chunks()
     if len(table) != count:
         raise _NotInOrderError
-    found = Measured()
     for field in fields(Record):
         _check_nulls(_get_column(table, field.name), field, block)
+    latency, memory = _get_column(table, "latency"), _get_column(table, "memory")
+    samples_s = _gather_numbers(_get_field(latency, "samples_s"))
+    found = Measured(samples_s=samples_s)
     _fill_cases(found, table, cases)
     columns = found.columns
     for name in PLAIN_FIELDS:
         columns[name] = _list_values(_get_column(table, name))
     if not {*columns["status"]} <= {*STATUSES}:
         raise _NotInOrderError
-    latency, memory = _get_column(table, "latency"), _get_column(table, "memory")
     for part, names in ((latency, LATENCY_FIELDS), (memory, MEMORY_FIELDS)):
         for name in names:
             columns[name] = _list_values(_get_field(part, name))
     columns["conditions"] = _describe_conditions(_get_column(table, "conditions"))
-    columns["samples_s"] = _list_numbers(_get_field(latency, "samples_s"))
-    ratios = _list_numbers(_get_column(table, "ratios"))
-    columns["ratio"] = [*map(compute_ratio, columns["samples_s"], ratios)]
+    columns["ratio"] = compute_ratios(samples_s, _gather_numbers(_get_column(table, "ratios")))
     return found
 
 
@@ -208,7 +225,8 @@ def _get_column(table: pa.Table, name: str) -> pa.Array:
 
 def _get_field(part: pa.StructArray, name: str) -> pa.Array:
     """Take one field out of a structure, null where that is."""
-    return part.flatten()[part.type.get_field_index(name)]
+    # to lay the structure's nulls over its fields takes all of them
+    return part.flatten()[part.type.get_field_index(name)] if part.null_count else part.field(name)
 
 
 def _check_nulls(column: pa.Array, field: Field[Any], block: bytes, absent: int = 0) -> None:
@@ -230,11 +248,11 @@ def _check_nulls(column: pa.Array, field: Field[Any], block: bytes, absent: int 
             raise _NotInOrderError
 
 
-def _list_values(column: pa.Array) -> list[Any]:
+def _list_values(column: pa.Array, write: Callable[[str], str] = tidy_line) -> list[Any]:
     if pa.types.is_string(column.type):
         # few texts are different, as a rule
         coded = column.dictionary_encode()
-        texts = [tidy_line(text) for text in coded.dictionary.to_pylist()]
+        texts = [write(text) for text in coded.dictionary.to_pylist()]
         if not column.null_count:
             return [texts[index] for index in coded.indices.to_numpy().tolist()]
         return [None if index is None else texts[index] for index in coded.indices.to_pylist()]
@@ -245,15 +263,14 @@ def _list_values(column: pa.Array) -> list[Any]:
     return list(column.to_numpy(zero_copy_only=False).tolist())
 
 
-def _list_numbers(column: pa.Array) -> list[Sequence[float]]:
-    flat = column.flatten().to_numpy(zero_copy_only=False).tolist()
-    ends = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).cumsum().tolist()
-    return [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+def _gather_numbers(column: pa.ListArray) -> Ragged:
+    lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    return Ragged(column.flatten().to_numpy(zero_copy_only=False), lengths.astype(np.int64))
 
 
 def _fill_cases(found: Measured, table: pa.Table, cases: Cases) -> None:
     column = _get_column(table, "case")
-    values = [_list_values_as_they_are(_get_field(column, name)) for name in CASE_FIELDS]
+    values = [_list_values(_get_field(column, name), str) for name in CASE_FIELDS]
     known: dict[tuple[Any, ...], int] = {}
     for key in zip(*values, strict=True):
         place = known.get(key)
@@ -277,10 +294,6 @@ def _describe_conditions(column: pa.StructArray) -> list[str | None]:
             texts[key] = describe_conditions(known) or None
         described.append(texts[key])
     return described
-
-
-def _list_values_as_they_are(column: pa.Array) -> list[Any]:
-    return list(column.to_pylist()) if column.null_count else list(column.to_numpy(zero_copy_only=False).tolist())
 
 
 def _make(kind: Callable[..., Any], values: dict[str, Any]) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pandas.api.types import is_numeric_dtype
 from pyarrow import parquet
 
 from deconvbench.errors import UsageError, quote
@@ -191,8 +192,8 @@ def encode_csv(frame: pd.DataFrame, float_format: str | None = None) -> bytes:
         Such as ``%.6g``; every digit by default.
     """
     columns = [_encode_column(frame[name], float_format) for name in frame]
-    lines = [",".join(_encode_cells([str(name) for name in frame])), *map(",".join, zip(*columns, strict=True))]
-    return "".join(f"{line}\n" for line in lines).encode()
+    header = ",".join(_encode_cells([str(name) for name in frame]))
+    return "\n".join([header, *map(",".join, zip(*columns, strict=True)), ""]).encode()
 
 
 def _encode_column(column: "pd.Series[Any]", float_format: str | None) -> list[str]:
@@ -204,19 +205,23 @@ def _encode_column(column: "pd.Series[Any]", float_format: str | None) -> list[s
     places, different = pd.factorize(column.to_numpy(np.float64).view(np.int64) if is_float else column)
     if is_float:
         different = different.view(np.float64)
-    values = [_guard(value) for value in _list_values(pd.Series(different))]
+    values = _list_values(pd.Series(different))
+    if not is_numeric_dtype(column.dtype):
+        values = [_guard(value) for value in values]
     if is_float and float_format is not None:
         values = [None if value is None else float_format % value for value in values]
     cells = _encode_cells([*values, None])  # the last is for what is missing, whose place is -1
     return [cells[place] for place in places.tolist()]
 
 
-def _encode_cells(values: Iterable[Any]) -> list[str]:
-    """Encode values as they are to stand between commas."""
+def _encode_cells(values: Sequence[Any]) -> list[str]:
+    """Encode values as they are to stand between commas: a number or a missing value needs no quotation marks."""
     lines: list[str] = []
-    # beside another a missing value is not quoted
-    csv.writer(_Sink(lines.append), lineterminator="\n").writerows((value, None) for value in values)
-    return [line.removesuffix(",\n") for line in lines]
+    # beside another an empty text is not quoted
+    texts = ((value, None) for value in values if isinstance(value, str))
+    csv.writer(_Sink(lines.append), lineterminator="\n").writerows(texts)
+    quoted = (line.removesuffix(",\n") for line in lines)
+    return [next(quoted) if isinstance(v, str) else "" if v is None else str(v) for v in values]
 
 
 @dataclass(frozen=True, slots=True)

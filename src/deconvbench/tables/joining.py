@@ -40,6 +40,8 @@ _OF_CASE = f'"{Record.KIND}"'.encode()
 
 # kind, case, and whatever else says which measurement it is, without the replicate
 _Topic = tuple[Any, ...]
+# id of a run, its own number of the replicate, and what was measured
+_Key = tuple[str, int, _Topic]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +118,10 @@ class Joined:
 
 @dataclass(slots=True)
 class _Line:
-    """One measurement of a part: the line before and behind the number of its replicate, and what it is of."""
+    """One measurement of a part: the line before and behind the number of its replicate, and what it is of.
+
+    Neither has the line's end, which `number_anew` gives it.
+    """
 
     topic: _Topic
     number: int
@@ -127,7 +132,7 @@ class _Line:
     what: int | SpeedupRecord
 
     def number_anew(self, number: int) -> bytes:
-        return b"%s%d%s" % (self.head, number, self.tail)
+        return b"%s%d%s\n" % (self.head, number, self.tail)
 
 
 def join_parts(parts: Sequence[Part], machine: str = "") -> Joined:
@@ -161,11 +166,11 @@ def join_parts(parts: Sequence[Part], machine: str = "") -> Joined:
     if machine and not joiner.lines:
         known = ", ".join(joiner.left_out) or "none"
         raise UsageError(f"--machine: {quote(machine)} is not the id of a machine in these runs: {known}")
-    lines = [encode_record(record).encode() for record in joiner.shared.values()]
+    lines = [f"{encode_record(record)}\n".encode() for record in joiner.shared.values()]
     # what is written now is sorted as a run would have it: replicate by replicate
     lines += [line for number in sorted(joiner.lines) for line in joiner.lines[number]]
     return Joined(
-        content=b"".join(line + b"\n" for line in lines),
+        content=b"".join(lines),
         measured=Measured().join(*joiner.measured),
         others=[*joiner.shared.values(), *joiner.speedups],
         origins=[origin for origin in joiner.origins.values() if origin.records or not machine],
@@ -199,7 +204,7 @@ class _Joiner:
         self.speedups: list[SpeedupRecord] = []
         self.repeated = 0
         # each line as it was taken, and the part that it is of
-        self._known: dict[tuple[str, int, _Topic], tuple[bytes, str]] = {}
+        self._known: dict[_Key, tuple[bytes, str]] = {}
         self._differing: dict[str, None] = {}
         self._next = 0
 
@@ -207,7 +212,7 @@ class _Joiner:
         """Take what a part has and those before it had not."""
         lines, others = _take_apart(part, journal)
         places = self._open_part(part)
-        found: dict[tuple[str, int, _Topic], _Line] = {}
+        found: dict[_Key, _Line] = {}
         order: dict[tuple[str, int], int] = {}
         for line in lines:
             if not line.machine_id.startswith(self.machine):
@@ -217,16 +222,17 @@ class _Joiner:
             order[origin.id, number] = line.number
             # of two lines of one journal on the same measurement the later counts
             found[origin.id, number, line.topic] = line
-        for key in sorted(order, key=order.__getitem__):
-            self._number(*key)
+        for replicate in sorted(order, key=order.__getitem__):
+            self._number(*replicate)
         taken: dict[int, int] = {}
-        for (identity, number, topic), line in found.items():
-            new = self._take(self.origins[identity], number, topic, line, part)
+        for key, line in found.items():
+            new = self._take(key, line, part)
             if new is not None and isinstance(line.what, SpeedupRecord):
                 self.speedups.append(replace(line.what, replicate=new))
             elif new is not None and isinstance(line.what, int):
                 taken[line.what] = new
-        own = journal.measured.take([*taken])
+        is_whole = len(taken) == len(journal.measured)  # and in order then, as each line is one measurement
+        own = journal.measured if is_whole else journal.measured.take([*taken])
         own.columns["replicate"][:] = taken.values()
         self.measured.append(own)
         for record in others:
@@ -259,9 +265,11 @@ class _Joiner:
             numbers[own] = self._next
             self._next += 1
 
-    def _take(self, origin: Origin, number: int, topic: _Topic, line: _Line, part: Part) -> int | None:
+    def _take(self, key: _Key, line: _Line, part: Part) -> int | None:
         """Take a measurement; its replicate's new number, or None where it was there already."""
-        key, new = (origin.id, number, topic), origin.numbers[number]
+        identity, number, topic = key
+        origin = self.origins[identity]
+        new = origin.numbers[number]
         numbered = line.number_anew(new)
         known = self._known.get(key)
         if known is not None:
@@ -335,8 +343,9 @@ def _take_apart(part: Part, journal: Journal) -> tuple[list[_Line], list[Quality
             continue
         where = f"{part.name}, line {number}"
         if is_usual_line(line) or _is_of_case(line, where):
-            place, (case_id, machine_id) = next(cases)
-            lines.append(_cut_line(line, (Record.KIND, case_id), machine_id, place, where))
+            place, (topic, machine_id) = next(cases)
+            is_complete = place in journal.complete
+            lines.append(_cut_line(line, topic, machine_id, place, where, is_complete=is_complete))
             continue
         record = next(others)
         if isinstance(record, PairRecord):
@@ -349,10 +358,10 @@ def _take_apart(part: Part, journal: Journal) -> tuple[list[_Line], list[Quality
     return lines, shared
 
 
-def _iterate_cases(measured: Measured) -> Iterator[tuple[int, tuple[str, str]]]:
-    names = [case.case_id for case in measured.cases]
+def _iterate_cases(measured: Measured) -> Iterator[tuple[int, tuple[_Topic, str]]]:
+    topics = [(Record.KIND, case.case_id) for case in measured.cases]
     machines = measured.columns["machine_id"]
-    return enumerate(zip((names[place] for place in measured.case), machines, strict=True))
+    return enumerate(zip((topics[place] for place in measured.case), machines, strict=True))
 
 
 def _is_of_case(line: bytes, where: str) -> bool:
@@ -365,12 +374,18 @@ def _decode(line: bytes, where: str) -> AnyRecord:
     return decode_record(line.decode("utf-8", errors="replace"), where)
 
 
-def _cut_line(line: bytes, topic: _Topic, machine_id: str, what: int | SpeedupRecord, where: str) -> _Line:
+def _cut_line(
+    line: bytes,
+    topic: _Topic,
+    machine_id: str,
+    what: int | SpeedupRecord,
+    where: str,
+    *,
+    is_complete: bool = False,
+) -> _Line:
     """Cut a line at the number of its replicate; one of an earlier form is written in the present one first."""
-    # they are written last, so the search begins there
-    is_old = topic[0] == Record.KIND and -1 in [line.rfind(name) for name in _LATER_FIELDS]
     found = _NUMBER.search(line)
-    if is_old or found is None or _NUMBER.search(line, found.end()) is not None:
+    if found is None or not (is_complete or _has_all_once(line, topic, found.end())):
         # numbers that JSON has no word for stay as another program wrote them
         with contextlib.suppress(ValueError):
             line = encode_record(_decode(line, where)).encode()
@@ -379,6 +394,13 @@ def _cut_line(line: bytes, topic: _Topic, machine_id: str, what: int | SpeedupRe
         raise RunFolderError(f"{where}: has no replicate that could be numbered anew")
     start, end = found.span(1)
     return _Line(topic, int(line[start:end]), line[:start], line[end:].rstrip(b"\r"), machine_id, what)
+
+
+def _has_all_once(line: bytes, topic: _Topic, end: int) -> bool:
+    """Say whether a line has what came later, and no second number behind the first, which ends there."""
+    # fields that came later are written last, so the search begins there
+    is_old = topic[0] == Record.KIND and -1 in [line.rfind(name) for name in _LATER_FIELDS]
+    return not is_old and _NUMBER.search(line, end) is None
 
 
 def _agree(first: QualityRecord | NumericsRecord, second: QualityRecord) -> bool:

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from deconvbench.records.case import CASE_FIELDS, Case
-from deconvbench.records.ratio import are_positive
 from deconvbench.records.record import AnyRecord, NumericsRecord, QualityRecord
 from deconvbench.records.schema import (
     ARTIFACT_COLUMNS,
@@ -29,6 +28,7 @@ from deconvbench.tables.bulk import sort_records
 from deconvbench.tables.frames import list_columns, list_rows, make_columns, make_frame
 from deconvbench.tables.measured import LATENCY_FIELDS, Measured
 from deconvbench.tables.pooling import pool_columns, pool_seeds
+from deconvbench.tables.ragged import Ragged, are_times
 
 # what does not differ between the replicates of a case
 _CASE_COLUMNS = ("case_id", *CASE_FIELDS, *ARTIFACT_COLUMNS, *NUMERICAL_COLUMNS)
@@ -77,16 +77,20 @@ def lay_out_table(measured: Measured, others: Iterable[AnyRecord]) -> pd.DataFra
         elif isinstance(record, NumericsRecord) and record.status == "ok":
             errors[record.key[1:]] = record.numerical_error
     averages = {layer: _average(seeds) for layer, seeds in layers.items()}
-    rows = [_describe_case(case, averages, errors) for case in measured.cases]
-    latest = {
-        key: place for place, key in enumerate(zip(measured.case, measured.columns["replicate"], strict=True))
-    }
-    ranks = {
-        n: rank for rank, n in enumerate(sorted(range(len(rows)), key=lambda n: _order_case(measured.cases[n])))
-    }
-    ordered = measured.take([latest[key] for key in sorted(latest, key=lambda key: (ranks[key[0]], key[1]))])
-    columns = {name: [rows[number][name] for number in ordered.case] for name in _CASE_COLUMNS}
-    return make_columns({**columns, **_describe_measured(ordered.columns)}, TABLE_DTYPES)
+    # what belongs to the case is laid out once for each, not once for each record
+    used = sorted({*measured.case}, key=lambda place: _order_case(measured.cases[place]))
+    rows = [_describe_case(measured.cases[place], averages, errors) for place in used]
+    ranks = {place: rank for rank, place in enumerate(used)}
+    keys = zip((ranks[place] for place in measured.case), measured.columns["replicate"], strict=True)
+    latest = {key: place for place, key in enumerate(keys)}
+    order = sorted(latest)
+    of_cases = make_frame(rows, {name: TABLE_DTYPES[name] for name in _CASE_COLUMNS})
+    of_cases = of_cases.take(np.array([rank for rank, _ in order], dtype=np.int64)).reset_index(drop=True)
+    of_records = make_columns(
+        _describe_measured(measured.take([latest[key] for key in order])),
+        {name: dtype for name, dtype in TABLE_DTYPES.items() if name not in _CASE_COLUMNS},
+    )
+    return pd.concat([of_cases, of_records], axis="columns")[[*TABLE_DTYPES]]
 
 
 def build_quality(records: Iterable[AnyRecord]) -> pd.DataFrame:
@@ -133,35 +137,28 @@ def _describe_case(
     return row
 
 
-def _describe_measured(columns: Mapping[str, list[Any]]) -> dict[str, Sequence[Any]]:
+def _describe_measured(measured: Measured) -> dict[str, Sequence[Any]]:
     """Say of each record what was measured, column by column."""
+    columns = measured.columns
     described: dict[str, Sequence[Any]] = {**columns}
     for name in ("baseline_id", "kernel", "ended_at"):
         described[name] = [text or None for text in columns[name]]
     # what is not a time was not measured, whatever program wrote it
-    samples_s = [_keep_times(samples) for samples in columns["samples_s"]]
+    samples_s = measured.samples_s.keep(are_times(measured.samples_s.values))
     described |= _summarise_samples(samples_s)
-    described["samples"] = [len(samples) or None for samples in samples_s]
+    counts = samples_s.lengths.tolist()
+    described["samples"] = [count or None for count in counts]
     for name in LATENCY_FIELDS:
-        described[name] = [v if samples else None for v, samples in zip(columns[name], samples_s, strict=True)]
+        described[name] = [v if count else None for v, count in zip(columns[name], counts, strict=True)]
     parts = zip(*(columns[name] for name in _WORKSPACE_FIELDS), strict=True)
     described["workspace_bytes"] = [None if peak is None else peak - output - own for peak, output, own in parts]
     return described
 
 
-def _keep_times(samples_s: Sequence[float]) -> Sequence[float]:
-    if not samples_s or are_positive(samples_s):
-        return samples_s
-    return [sample for sample in samples_s if 0 < sample < math.inf]
-
-
-def _summarise_samples(samples_s: Sequence[Sequence[float]]) -> dict[str, Sequence[float]]:
+def _summarise_samples(samples_s: Ragged) -> dict[str, Sequence[Any]]:
     """Find median, interval and least sample of each record; NaN where it has none."""
     found = np.full((4, len(samples_s)), math.nan)
-    lengths = np.fromiter(map(len, samples_s), dtype=np.int64, count=len(samples_s))
-    for length in np.unique(lengths[lengths > 0]):
-        places = np.flatnonzero(lengths == length)
-        rows = np.array([samples_s[place] for place in places.tolist()], dtype=np.float64)
+    for places, rows in samples_s.group():
         found[:3, places] = median_intervals(rows)
         found[3, places] = rows.min(axis=1)
     names = ("latency_s", "latency_ci_low_s", "latency_ci_high_s", "latency_floor_s")
