@@ -18,7 +18,7 @@ from deconvbench.networks.fusion.expressions import name_resizing
 from deconvbench.networks.fusion.modules import Fused, FusedConvTranspose2d, FusedScope, find_fused
 from deconvbench.networks.fusion.observation import Fusion, Observation
 from deconvbench.networks.fusion.originals import ENTRY
-from deconvbench.networks.fusion.reading import find_type_question, names_convolution, read_forward
+from deconvbench.networks.fusion.reading import explain_code, names_convolution, read_forward
 from deconvbench.networks.fusion.report import Change, Left
 from deconvbench.networks.fusion.sequential import FusedSequential
 from deconvbench.networks.fusion.strips import find_strip_chain, flatten, is_flattened
@@ -98,15 +98,7 @@ def explain_module(module: nn.Module) -> str | None:  # noqa: PLR0911 -- one ret
 def explain_watching(module: nn.Module) -> str | None:
     """Say why the forward pass of a module cannot be watched, or None where it can."""
     objection = explain_module(module)
-    if objection is not None:
-        return objection
-    question = find_type_question(module)
-    if question is None:
-        return None
-    return (
-        f"{question} asks for the exact type of something, and an upsampled tensor that is not computed yet"
-        " has another"
-    )
+    return explain_code(module) if objection is None else objection
 
 
 def _is_compiled(module: nn.Module) -> bool:
