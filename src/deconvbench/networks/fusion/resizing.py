@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from deconvbench.networks.fusion.evaluation import upsample
+from deconvbench.networks.fusion.even_kernels import pays_even
 from deconvbench.networks.fusion.expressions import FindPrepared, Interpreter, LazyExpression, Part
 from deconvbench.networks.fusion.matching import Match
-from deconvbench.networks.fusion.padded import run_padded
+from deconvbench.networks.fusion.padded import find_form_size, run_padded
 from deconvbench.upsamplers.fast.choice import NATIVE
 from deconvbench.upsamplers.fast.dtypes import find_autocast_dtype, is_half_precision
 from deconvbench.upsamplers.fast.forms import Geometry, choose, run
@@ -30,9 +31,6 @@ S = TypeVar("S")
 LEAST_PIXELS_SPLIT = 1024
 # where the upsampled part has a compiled form, on one core: from 64 pixels on 0.94 to 4.3, with fewer 0.5 to 1.3
 LEAST_PIXELS_SPLIT_NATIVE = 64
-# even kernels that are worth the zeros that make them odd in the compiled form only: of 3×3 products, of which the
-# plain form has 2×2
-NATIVE_ONLY_KERNELS = frozenset({2})
 
 
 def resize_conv2d(
@@ -149,7 +147,7 @@ def _make_stage(weight: Tensor, scale_factor: int, groups: int, run_whole: Calla
     return Stage(
         run=run_whole,
         scale=scale_factor,
-        reach=(size - 1) // 2,
+        reach=size // 2,
         out_channels=weight.shape[0],
         kernel_size=size,
         groups=groups,
@@ -263,15 +261,14 @@ def is_faster(
         is_split = len(match.pieces) > 1
         if is_split:
             taps = weight.narrow(1, piece.start, piece.length)
-        if match.odd_size != match.kernel_size:
+        size = find_form_size(match.kernel_size, piece.scale, match.padding, match.padding_mode)
+        if size != match.kernel_size:
             # as large as the form's will be
-            taps = taps.new_empty(()).expand(*taps.shape[:2], match.odd_size, match.odd_size)
-        geometry = Geometry(
-            kernel_size=match.odd_size, scale_factor=piece.scale, groups=match.groups, padding_mode="zeros"
-        )
+            taps = taps.new_empty(()).expand(*taps.shape[:2], size, size)
+        geometry = Geometry(kernel_size=size, scale_factor=piece.scale, groups=match.groups, padding_mode="zeros")
         chosen = choose(source, taps, geometry, is_prepared=is_prepared)
         least = LEAST_PIXELS_SPLIT_NATIVE if chosen == NATIVE else LEAST_PIXELS_SPLIT
-        if match.kernel_size in NATIVE_ONLY_KERNELS and chosen != NATIVE:
+        if not pays_even(match, piece, source, is_channels_last(source, taps), chosen):
             return False
         if chosen == "plain" or (is_split and source.shape[0] * source.shape[2] * source.shape[3] < least):
             return False
@@ -337,7 +334,8 @@ def convolve(
         else:
             found = interpreter.find_prepared(weight, piece.start, piece.length // match.groups)
             # a kernel that zeros are added to is none that is kept
-            is_kept = found is not None and match.kernel_size % 2 == 1
+            size = find_form_size(match.kernel_size, piece.scale, match.padding, match.padding_mode)
+            is_kept = found is not None and match.kernel_size == size
             options: dict[str, Any] = {"find_prepared": found} if is_kept else {}
             if match.groups != 1:
                 options["groups"] = match.groups
