@@ -338,6 +338,13 @@ def _convolves(module: nn.Module) -> bool:
 
 def _plan_transposed(plan: FusionPlan, modules: dict[str, nn.Module]) -> None:
     for path, module in modules.items():
+        if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose3d)):
+            plan.leave(
+                path,
+                _describe_transposed(module),
+                "only those of rows and columns (ConvTranspose2d) have a faster form",
+            )
+            continue
         if type(module) is not nn.ConvTranspose2d or find_fused(module) is not None:
             continue
         size, scale = module.kernel_size[0], module.stride[0]
@@ -349,6 +356,12 @@ def _plan_transposed(plan: FusionPlan, modules: dict[str, nn.Module]) -> None:
         else:
             plan.kinds[path] = FusedConvTranspose2d
             plan.change(path, what, way)
+
+
+def _describe_transposed(module: nn.ConvTranspose1d | nn.ConvTranspose3d) -> str:
+    name = f"ConvTranspose{len(module.kernel_size)}d"
+    size, stride = ("×".join(map(str, numbers)) for numbers in (module.kernel_size, module.stride))
+    return f"{name} {size}, stride {stride}"
 
 
 def _name_result(kernel_size: int) -> str:
