@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from deconvbench.errors import UsageError
 from deconvbench.networks.fusion import calls
+from deconvbench.networks.fusion.compiled_gain import pays_compiled
 from deconvbench.networks.fusion.deconvolution import convolve_transposed, may_filter, read_call
-from deconvbench.networks.fusion.even_kernels import pays_even
 from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression
 from deconvbench.networks.fusion.matching import Match
 from deconvbench.networks.fusion.padded import find_form_size
@@ -300,7 +300,7 @@ class _Writer:
             )
             chosen = find_fastest(example, taps, geometry, is_prepared=False)
             is_last = is_channels_last(example, taps)
-            if chosen == "plain" or not pays_even(match, piece, example, is_last, chosen):
+            if chosen == "plain" or not pays_compiled(match, piece, example, is_last, chosen):
                 return False
         return True
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from deconvbench.networks.fusion.compiled_gain import pays_compiled
 from deconvbench.networks.fusion.evaluation import upsample
-from deconvbench.networks.fusion.even_kernels import pays_even
 from deconvbench.networks.fusion.expressions import FindPrepared, Interpreter, LazyExpression, Part
 from deconvbench.networks.fusion.matching import Match
 from deconvbench.networks.fusion.padded import find_form_size, run_padded
@@ -268,7 +268,7 @@ def is_faster(
         geometry = Geometry(kernel_size=size, scale_factor=piece.scale, groups=match.groups, padding_mode="zeros")
         chosen = choose(source, taps, geometry, is_prepared=is_prepared)
         least = LEAST_PIXELS_SPLIT_NATIVE if chosen == NATIVE else LEAST_PIXELS_SPLIT
-        if not pays_even(match, piece, source, is_channels_last(source, taps), chosen):
+        if not pays_compiled(match, piece, source, is_channels_last(source, taps), chosen):
             return False
         if chosen == "plain" or (is_split and source.shape[0] * source.shape[2] * source.shape[3] < least):
             return False

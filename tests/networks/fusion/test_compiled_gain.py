@@ -1,16 +1,16 @@
-"""Even kernels are fused where the compiled form was measured to pay."""
+"""Even kernels, and paddings of all kinds, are fused where the compiled form was measured to pay."""
 
 import pytest
 import torch
 
-from deconvbench.networks.fusion import even_kernels, resizing
+from deconvbench.networks.fusion import compiled_gain, resizing
 from deconvbench.networks.fusion.resizing import is_faster
 from deconvbench.upsamplers.fast.choice import NATIVE
 from tests.networks.fusion.test_resizing import make_expression, plan
 
 
 @pytest.mark.parametrize(("size", "padding"), [(2, (0, 1, 0, 1)), (4, (1, 2, 1, 2))])
-def test_even_kernels_need_many_products(
+def test_compiled_gain_need_many_products(
     size: int, padding: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     channels, out_channels = 8, 6
@@ -28,9 +28,24 @@ def test_even_kernels_need_many_products(
         ((products + 1, products), [False, True, False]),
         ((products // 2, products + 1), [True, False, True]),
     ):
-        monkeypatch.setattr(even_kernels, "LEAST_PRODUCTS", {size: least})
+        monkeypatch.setattr(compiled_gain, "LEAST_PRODUCTS", {size: least})
         assert ask_all(NATIVE) == expected
     # the rule is that of the compiled form
     assert ask_all("transposed") == [True, True, True]
-    monkeypatch.setattr(even_kernels, "NATIVE_ONLY_KERNELS", {size})
+    monkeypatch.setattr(compiled_gain, "NATIVE_ONLY_KERNELS", {size})
     assert ask_all("transposed") == [False, False, False]
+
+
+def test_paddings_that_do_not_keep_the_size_need_many_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight, products = torch.randn(6, 8, 3, 3).double(), 9 * 2 * 12 * 12 * 8 * 6
+    padded = make_expression((8, 2), padding=(1, 1, 1, 1), padding_mode="circular")
+    expressions = [(make_expression((8, 2)), 1), (make_expression((8, 2)), 0), (padded, 0)]
+
+    def ask_all() -> list[bool]:
+        return [is_faster(one, plan(one, weight, own), weight, is_prepared=False) for one, own in expressions]
+
+    monkeypatch.setattr(resizing, "choose", lambda *_, **__: NATIVE)
+    monkeypatch.setattr(compiled_gain, "LEAST_PRODUCTS_PADDED", (products, products))
+    assert ask_all() == [True, True, True]
+    monkeypatch.setattr(compiled_gain, "LEAST_PRODUCTS_PADDED", (products + 1, products))
+    assert ask_all() == [True, False, False]
