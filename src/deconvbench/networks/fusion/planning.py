@@ -21,6 +21,7 @@ from deconvbench.networks.fusion.originals import ENTRY
 from deconvbench.networks.fusion.reading import explain_code, names_convolution, read_forward
 from deconvbench.networks.fusion.report import Change, Left
 from deconvbench.networks.fusion.sequential import FusedSequential
+from deconvbench.networks.fusion.signals import may_pay
 from deconvbench.networks.fusion.strips import find_strip_chain, flatten, is_flattened
 from deconvbench.upsamplers.fast.deconvolution.shape import read_shape
 
@@ -205,10 +206,10 @@ def _leave_missed(plan: FusionPlan, seen: Observation, modules: dict[str, nn.Mod
 def _describe(fusion: Fusion, modules: dict[str, nn.Module]) -> str:
     upsampled = " and ".join(f"by {scale} (in {path or 'the model'})" for path, scale in fusion.upsampled)
     joined = ", concatenation" if fusion.is_joined else ""
-    name = type(modules[fusion.path]).__name__
-    return (
-        f"nearest-neighbour upsampling {upsampled}{joined}, then {name} {fusion.kernel_size}×{fusion.kernel_size}"
-    )
+    conv, size = modules[fusion.path], str(fusion.kernel_size)
+    if not isinstance(conv, nn.Conv1d):
+        size = f"{size}×{size}"
+    return f"nearest-neighbour upsampling {upsampled}{joined}, then {type(conv).__name__} {size}"
 
 
 def _is_plain_sequential(module: nn.Module) -> TypeGuard[nn.Sequential]:
@@ -333,6 +334,8 @@ def _plan_scope(
 
 
 def _convolves(module: nn.Module) -> bool:
+    if isinstance(module, nn.Conv1d):
+        return may_pay(module)
     return isinstance(module, (nn.Conv2d, nn.Conv3d)) or names_convolution(module)
 
 

@@ -95,6 +95,24 @@ def transform_kernels(weight: Tensor, matrix: Matrix) -> Tensor:
     return kernels.view(*weight.shape[:2], size, size)
 
 
+def transform_taps(weight: Tensor, matrix: Matrix) -> Tensor:
+    """Apply a matrix along the one axis of every kernel.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (C_out, C_in, k)
+        Weight of a convolution of signals.
+    matrix : tuple of tuple of float, shape (m, k)
+        As from this module.
+
+    Returns
+    -------
+    Tensor, shape (C_out, C_in, m)
+        Differentiable.
+    """
+    return weight @ _make_matrix(matrix, weight.dtype, weight.device).t()
+
+
 def stack_products(weight: Tensor, matrix: Matrix, *, columns_first: bool = False) -> Tensor:
     """Apply a matrix along both axes of every kernel, and lay the results out as one channel matrix each.
 
