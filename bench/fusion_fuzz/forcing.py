@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deconvbench.networks.fusion import backend, resizing
+from deconvbench.networks.fusion import backend, compiled_gain, resizing
 from deconvbench.upsamplers.fast.forms import Geometry
 
 
@@ -29,6 +29,8 @@ def force_fast_forms(set_attribute: Callable[[Any, str, Any], None]) -> None:
     """
     set_attribute(resizing, "choose", choose_product_form)
     set_attribute(resizing, "LEAST_PIXELS_SPLIT", 0)
-    set_attribute(resizing, "NATIVE_ONLY_KERNELS", frozenset())
+    set_attribute(compiled_gain, "NATIVE_ONLY_KERNELS", frozenset())
+    set_attribute(compiled_gain, "LEAST_PRODUCTS", {})
+    set_attribute(compiled_gain, "LEAST_PRODUCTS_PADDED", (0, 0))
     set_attribute(backend, "LEAST_PIXELS_SPLIT", 0)
     set_attribute(backend, "find_fastest", lambda *_, **__: "transposed")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.dlpack import from_dlpack
 
 from deconvbench.networks.fusion.deferred import Deferred, compute, defer, find_deferred, rebuild_sequence
 from deconvbench.networks.fusion.expressions import LazyExpression, Part
@@ -62,6 +63,20 @@ def test_it_is_computed_once_and_its_owner_is_told_for_whom() -> None:
     assert deferred.is_computed
     assert [function.__name__ for function in session.noticed] == ["add"]
     assert deferred.compute(None, is_pure=True) is deferred.compute(None, is_pure=True)
+
+
+@pytest.mark.parametrize("is_recorded", [False, True], ids=["no_grad", "grad"])
+@pytest.mark.parametrize("name", ["_to_dlpack", "_to_dlpack_versioned"])
+def test_code_in_c_that_asks_for_its_address_gets_an_error_and_not_address_0(name: str, is_recorded: bool) -> None:
+    x = torch.randn(1, 2, 3, 3, requires_grad=is_recorded)
+    deferred = make(x)
+    with pytest.raises(RuntimeError, match="Cannot access data pointer"):
+        getattr(torch._C, name)(deferred)
+    # a tensor with memory, once it is one
+    assert torch.equal(from_dlpack(deferred.detach()), upsample(x))
+    written = make(x.detach())
+    written.mul_(2)
+    assert torch.equal(from_dlpack(getattr(torch._C, name)(written)), 2 * upsample(x))
 
 
 def test_an_owner_may_answer_instead() -> None:

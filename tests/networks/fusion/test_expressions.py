@@ -42,7 +42,7 @@ def test_torch_repeats_every_pixel(scale: int, mode: str) -> None:
         ((2,), None, (1, 3, 4, 5), "scale_factor (2,) is not a pair of numbers"),
         (2, None, (1, 3, 2, 4, 5), 2),
         ((2, 2, 2.5), None, (1, 3, 2, 4, 5), "scale_factor (2, 2, 2.5) is not whole"),
-        ((2, 2), None, (1, 3, 2, 4, 5), "scale_factor (2, 2) is not three of numbers"),
+        ((2, 2), None, (1, 3, 2, 4, 5), "scale_factor (2, 2) is not three numbers"),
         (None, (8, 10), (1, 3, 4, 5), 2),
         (None, 12, (1, 3, 4, 4), 3),
         (None, 12, (1, 3, 4, 6), "rows and columns are upsampled differently, by 3 and 2"),
@@ -53,7 +53,8 @@ def test_torch_repeats_every_pixel(scale: int, mode: str) -> None:
         ((2, 2, 2), None, (1, 3, 4, 5), "scale_factor (2, 2, 2) is not a pair"),
         (33, None, (1, 3, 4, 5), "scale 33 is not between 2 and 32"),
         (float("inf"), None, (1, 3, 4, 5), "scale_factor inf is not whole"),
-        (2, None, (1, 3, 4), "its input has 3 dimensions"),
+        ((2, 2), None, (1, 3, 4), "scale_factor (2, 2) is not one number"),
+        (2, None, (3, 4), "its input has 2 dimensions, not 3 (N, C, L), 4 (N, C, H, W) or 5"),
     ],
 )
 def test_scales(scale_factor: Any, size: Any, shape: Any, expected: int | str) -> None:

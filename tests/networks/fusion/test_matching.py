@@ -79,7 +79,7 @@ def test_reflection_of_what_is_not_upsampled_may_reach_further() -> None:
 def test_any_padding_is_matched(padding: Any, size: int, mode: str, expected: tuple[int, ...]) -> None:
     match = plan_convolution(make_expression((4, 2)), make_convolution(padding=padding), (5, 4, size, size))
     assert isinstance(match, Match)
-    assert (match.padding, match.padding_mode, match.odd_size) == (expected, mode, size + 1 - size % 2)
+    assert (match.padding, match.padding_mode) == (expected, mode)
 
 
 def test_padding_by_its_own_pixels_is_never_that_of_a_form() -> None:

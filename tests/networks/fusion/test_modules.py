@@ -1,19 +1,24 @@
 """Fused modules in daily use: hooks that come later, slices, pickles, wrong inputs."""
 
 import copy
+import ctypes
 import inspect
+import io
 import multiprocessing
 import pickle
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.dlpack import from_dlpack, to_dlpack  # type: ignore[attr-defined] # torch says so
 from torch.utils.flop_counter import FlopCounterMode
 
 from deconvbench.networks.fusion import fuse, resizing
@@ -397,6 +402,72 @@ def test_code_that_asks_for_exact_types_of_tensors_is_left_alone(question: str) 
     for report in (fuse(model), fuse(model, x)):
         assert report.model is model
         assert "asks for the exact type of something" in report.left[0].reason
+
+
+def hand_over(h: Tensor) -> Tensor:
+    loaded: Tensor = from_dlpack(to_dlpack(h))
+    return h + loaded
+
+
+def test_code_that_hands_out_addresses_is_left_alone() -> None:
+    model, x = Chosen(hand_over), torch.randn(1, 4, 3, 5)
+    for report in (fuse(model), fuse(model, x)):
+        assert report.model is model
+        assert report.left[0].reason.startswith("hand_over calls to_dlpack")
+    later = Chosen(torch.relu)
+    fused = fuse(later).model
+    for one in (later, fused):
+        vars(one)["choose"] = hand_over
+    assert run_both(later, fused, x) == 0
+
+
+def save(h: Tensor) -> Tensor:
+    file = io.BytesIO()
+    torch.save(h.detach(), file)
+    file.seek(0)
+    loaded: Tensor = torch.load(file)
+    return loaded
+
+
+def read_address(h: Tensor) -> Tensor:
+    numbers = (ctypes.c_float * h.numel()).from_address(h.data_ptr())
+    return torch.tensor(list(numbers)).reshape(h.shape)
+
+
+# all that a tensor's memory is read by from outside torch
+READERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "from_dlpack": lambda h: from_dlpack(h.detach()),
+    "dlpack_method": lambda h: from_dlpack(h.detach().__dlpack__()),
+    "dlpack_of_numpy": lambda h: torch.from_numpy(np.from_dlpack(h.detach()).copy()),
+    "numpy": lambda h: torch.from_numpy(h.detach().numpy()),
+    "array": lambda h: torch.from_numpy(np.asarray(h.detach())),
+    "array_method": lambda h: torch.from_numpy(h.detach().__array__()),  # type: ignore[no-untyped-call] # torch has none
+    "data_ptr": read_address,
+    "untyped_storage": lambda h: torch.empty(0).set_(h.untyped_storage(), 0, h.shape, h.stride()),
+    "tolist": lambda h: torch.tensor(h.tolist()),
+    "pickle": lambda h: pickle.loads(pickle.dumps(h.detach())),
+    "save": save,
+    "deepcopy": lambda h: copy.deepcopy(h.detach()),
+    "to_another_process": lambda h: ForkingPickler.loads(ForkingPickler.dumps(h.detach())),
+}
+
+
+@pytest.mark.parametrize("is_recorded", [False, True], ids=["no_grad", "grad"])
+@pytest.mark.parametrize("name", READERS)
+def test_memory_that_is_read_is_that_of_the_upsampled_tensor(
+    name: str, is_recorded: bool, fast_calls: FastCalls
+) -> None:
+    def choose(h: Tensor) -> Tensor:
+        found.append(READERS[name](h))
+        return h
+
+    found: list[Tensor] = []
+    model, x = Chosen(choose), torch.randn(1, 4, 3, 5)
+    fused = fuse(model).model
+    with torch.set_grad_enabled(is_recorded):
+        assert run_both(model, fused, x) <= 1e-5
+    assert type(found[1]) is Tensor
+    assert torch.equal(*found)
 
 
 def ask(module: nn.Module, args: Any, y: Tensor) -> Tensor:

@@ -684,7 +684,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, str | None]] = {
     "one_dimension": (
         lambda: written(lambda c, x: c(up(x.flatten(2)).view(2, 4, 4, -1))),
         0,
-        "3 dimensions, not 4",
+        "read by view",
     ),
     "three_dimensions": (lambda: written(lambda c, x: c(up(x[..., None]).flatten(3))), 0, "read by flatten"),
     "unused": (lambda: written(lambda c, x: (c(x), up(x))[0]), 0, "nothing reads its output"),

@@ -1,5 +1,6 @@
 """Any padding and any kernel: what is cut from forms that keep the size is what the plain operations give."""
 
+import copy
 import math
 from typing import Any
 
@@ -7,11 +8,17 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from deconvbench.networks.fusion import fuse, resizing
 from deconvbench.networks.fusion.padded import run_padded
 from deconvbench.networks.fusion.resizing import resize_conv2d
+from deconvbench.networks.fusion.tensors import compare
+from deconvbench.upsamplers.fast import backward, forms
+from deconvbench.upsamplers.fast.choice import NATIVE
+from deconvbench.upsamplers.fast.native.plans import Plan
+from tests.networks.fusion.comparing import differentiate
 
 LIMIT = 1e-12
 
@@ -114,8 +121,9 @@ def test_no_more_is_padded_than_needed() -> None:
 
     def run_form(image: Tensor, taps: Tensor, mode: str) -> Tensor:
         seen.append((*image.shape[2:], *taps.shape[2:]))
-        upsampled = functional.interpolate(image, scale_factor=2)
-        return functional.conv2d(upsampled, taps, padding=taps.shape[2] // 2)
+        before, after = (taps.shape[2] - 1) // 2, taps.shape[2] // 2
+        upsampled = functional.pad(functional.interpolate(image, scale_factor=2), (before, after) * 2)
+        return functional.conv2d(upsampled, taps)
 
     def run(size: int, padding: tuple[int, ...], mode: str = "zeros") -> None:
         weight = torch.randn(3, 2, size, size)
@@ -132,8 +140,90 @@ def test_no_more_is_padded_than_needed() -> None:
 
     run(3, (0, 0, 0, 0))
     run(2, (0, 1, 0, 1))
+    run(2, (0, 0, 0, 0))
+    # an odd kernel with zeros before it needs less
     run(2, (1, 0, 1, 0))
     run(4, (1, 2, 2, 1))
+    run(4, (1, 2, 1, 2))
     run(3, (2, 2, 2, 2))
     run(3, (1, 1, 1, 1), "circular")
-    assert seen == [(5, 5, 3, 3), (5, 5, 3, 3), (5, 5, 3, 3), (5, 5, 5, 5), (7, 7, 3, 3), (7, 7, 3, 3)]
+    same = [(5, 5, size, size) for size in (3, 2, 2, 3, 5, 4)]
+    assert seen == [*same, (7, 7, 3, 3), (7, 7, 3, 3)]
+
+
+def make_even(size: int, kind: str) -> nn.Sequential:
+    """An upsampling and an even convolution that keeps the size, or leaves a pixel out."""
+    before, after = (size - 1) // 2, size // 2
+    layers: dict[str, list[nn.Module]] = {
+        "zero_pad": [nn.ZeroPad2d((before, after) * 2), nn.Conv2d(12, 20, size)],
+        "replication_pad": [nn.ReplicationPad2d((before, after) * 2), nn.Conv2d(12, 20, size)],
+        "same": [nn.Conv2d(12, 20, size, padding="same")],
+        "valid": [nn.Conv2d(12, 20, size, bias=False)],
+        "groups": [nn.ZeroPad2d((before, after) * 2), nn.Conv2d(12, 20, size, groups=2)],
+    }
+    return nn.Sequential(nn.Upsample(scale_factor=2), *layers[kind])
+
+
+@pytest.fixture
+def compiled_sizes(native: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Which kernels the compiled form computes, forward and backward; it is chosen everywhere."""
+    assert native is not None
+    sizes: list[tuple[str, int]] = []
+
+    def watch(module: Any, name: str, way: str) -> None:
+        original = getattr(module, name)
+
+        def run(library: Any, plan: Plan, *args: Any, **options: Any) -> Any:
+            sizes.append((way, plan.kernel_size))
+            return original(library, plan, *args, **options)
+
+        monkeypatch.setattr(module, name, run)
+
+    watch(forms, "run_native", "forward")
+    watch(backward, "run_native_backward", "backward")
+    monkeypatch.setattr(resizing, "choose", lambda *_, **__: NATIVE)
+    return sizes
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.parametrize("is_last", [False, True], ids=["nchw", "nhwc"])
+@pytest.mark.parametrize("kind", ["zero_pad", "replication_pad", "same", "valid", "groups"])
+@pytest.mark.parametrize("size", [2, 4])
+def test_even_kernels_are_compiled(
+    size: int, kind: str, is_last: bool, compiled_sizes: list[tuple[str, int]]
+) -> None:
+    torch.manual_seed(0)
+    model = make_even(size, kind)
+    exact = copy.deepcopy(model).double()
+    fused = fuse(model).model
+    layout = torch.channels_last if is_last else torch.contiguous_format
+    for sides in ((2, 3), (4, 2), (7, 5), (24, 31)):
+        x = torch.randn(2, 12, *sides).contiguous(memory_format=layout)
+        with torch.no_grad():
+            found = fused(x)
+            assert compare(exact(x.double()).float(), found) <= 1e-6
+            assert found.stride() == model(x).stride()
+        assert compiled_sizes == [("forward", size)]
+        gradients = differentiate(fused, x)
+        # for a few pixels it would hold more than torch's operations
+        assert compiled_sizes[2:] == ([("backward", size)] if sides == (24, 31) else [])
+        for expected, one in zip(differentiate(exact, x.double()), gradients, strict=True):
+            assert expected is not None
+            assert one is not None
+            assert compare(expected.float(), one) <= 3e-6
+        compiled_sizes.clear()
+
+
+def test_kept_weights_of_even_kernels_are_those_of_the_compiled_form(
+    compiled_sizes: list[tuple[str, int]],
+) -> None:
+    model = make_even(4, "zero_pad").eval()
+    weight = model.get_parameter("2.weight")
+    fused = fuse(model, cache_weights=True).model
+    for _ in range(2):
+        x = torch.randn(1, 12, 6, 5)
+        with torch.no_grad():
+            assert compare(model(x), fused(x)) <= 1e-5
+            weight.mul_(2)
+    assert compiled_sizes == [("forward", 4)] * 2
+    assert len(vars(fused)["weight_cache"]) == 1

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.parametrizations import weight_norm
 
 from deconvbench.networks.fusion import fuse
 from deconvbench.networks.fusion.modules import Fused, FusedConvTranspose2d, FusedScope, find_fused
@@ -483,3 +484,22 @@ def test_a_transposed_convolution_with_a_hook_runs_it_and_is_fast_all_the_same()
     assert [change.path for change in report.changed] == ["0"]
     x = torch.randn(1, 4, 5, 5)
     torch.testing.assert_close(report.model(x), model(x))
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "what"),
+    [
+        (nn.ConvTranspose1d(4, 2, 16, 8, 4), (1, 4, 9), "ConvTranspose1d 16, stride 8"),
+        (nn.ConvTranspose3d(4, 2, (1, 4, 4), (1, 2, 2)), (1, 4, 2, 3, 3), "ConvTranspose3d 1×4×4, stride 1×2×2"),
+        (weight_norm(nn.ConvTranspose1d(4, 2, 4, 2)), (1, 4, 9), "ConvTranspose1d 4, stride 2"),
+    ],
+    ids=["1-D", "3-D", "weight_norm"],
+)
+def test_transposed_convolutions_of_one_and_three_axes_are_listed(
+    layer: nn.Module, shape: tuple[int, ...], what: str
+) -> None:
+    model = nn.Sequential(layer, nn.ReLU())
+    reason = "only those of rows and columns (ConvTranspose2d) have a faster form"
+    for report in (fuse(model), fuse(model, torch.randn(shape))):
+        assert report.model is model
+        assert [(left.path, left.what, left.reason) for left in report.left] == [("0", what, reason)]

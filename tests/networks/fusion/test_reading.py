@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.dlpack import from_dlpack, to_dlpack  # type: ignore[attr-defined] # torch says so
 
-from deconvbench.networks.fusion.reading import find_type_question, list_forwards, names_convolution, read_forward
+from deconvbench.networks.fusion.reading import explain_code, list_forwards, names_convolution, read_forward
 from tests.networks.fusion.networks import Up, Upsample2D
 from tests.networks.fusion.test_planning import ByMode, Calling, Tail, Upsampling, upsample_by_two
 
@@ -215,14 +216,50 @@ class Shadowing(nn.Module):
     ],
 )
 def test_questions_about_exact_types_are_found(module: nn.Module, asks: bool) -> None:
-    assert (find_type_question(module) is not None) == asks
+    assert (explain_code(module) is not None) == asks
+
+
+def export(x: Tensor) -> Any:
+    return to_dlpack(x)
+
+
+def export_versioned(x: Tensor) -> Any:
+    return torch._C._to_dlpack_versioned(x)
+
+
+def load(x: Tensor) -> Any:
+    return from_dlpack(x)
+
+
+export_as = to_dlpack
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        (Asking(export), "export calls to_dlpack"),
+        (Asking(lambda x: load(x) if x.ndim else export(x)), "export calls to_dlpack"),
+        (Asking(export_versioned), "export_versioned calls to_dlpack"),
+        # by another name
+        (Asking(lambda x: (export_as(x), x)), "calls to_dlpack"),
+        (Asking(export_as), "Asking calls to_dlpack"),
+        (nn.Sequential(Asking(export)), "export calls to_dlpack"),
+        (Asking(load), None),
+    ],
+)
+def test_code_that_hands_out_addresses_beneath_torchs_functions_is_found(
+    module: nn.Module, expected: str | None
+) -> None:
+    reason = explain_code(module)
+    assert (reason is None) == (expected is None)
+    assert reason is None or str(expected) in reason
 
 
 def test_hooks_may_ask_too() -> None:
     module = nn.Conv2d(1, 1, 1)
     forwards = list_forwards(module)
     handle = module.register_forward_hook(lambda m, args, y: y if type(y) is Tensor else None)
-    assert find_type_question(module) is not None
+    assert explain_code(module) is not None
     assert list_forwards(module) != forwards
     handle.remove()
     assert list_forwards(module) == forwards

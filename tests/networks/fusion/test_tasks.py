@@ -11,6 +11,7 @@ from deconvbench.networks.fusion.calls import ConvolveCall
 from deconvbench.networks.fusion.evaluation import evaluate
 from deconvbench.networks.fusion.expressions import LazyExpression, Part
 from deconvbench.networks.fusion.session import Session
+from deconvbench.networks.fusion.signals import SignalTask
 from deconvbench.networks.fusion.tasks import ConvolutionTask, plan_task
 
 
@@ -21,7 +22,9 @@ def plan(
     axes = source.ndim - 2
     values = {"stride": (1,) * axes, "padding": (1,) * axes, "dilation": (1,) * axes, "groups": 1, **options}
     call = ConvolveCall(image=evaluate(expression), weight=weight, bias=None, **values)
-    return plan_task(function, call, expression, is_limited=is_limited)
+    task = plan_task(function, call, expression, is_limited=is_limited)
+    assert not isinstance(task, SignalTask)
+    return task
 
 
 @pytest.mark.parametrize("size", [1, 3])

@@ -16,7 +16,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from deconvbench.upsamplers.fast import gradients, memory
-from deconvbench.upsamplers.fast.forms import prepare, run
+from deconvbench.upsamplers.fast.backward import go_back_plainly
+from deconvbench.upsamplers.fast.forms import Geometry, prepare, run
 from tests.upsamplers.fast.plain_form import FORMS, Layer, draw, filled_memory, measure_error, over, over_layouts
 
 # 1×1, one row, one column, even, odd, and more than the receptive field of the largest kernel
@@ -69,6 +70,34 @@ def test_output_is_that_of_the_plain_form(layer: Layer, layout: torch.memory_for
             for is_prepared in (False, True):
                 found = layer.run_form(conv, x, is_prepared=is_prepared)
                 torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@over_layouts
+@pytest.mark.parametrize("mode", ["zeros", "replicate"])
+@pytest.mark.parametrize("kernel_size", [2, 4, 6])
+@pytest.mark.parametrize("form", ["plain", "transposed", "subpixel", "minimal"])
+def test_even_kernels_see_one_pixel_more_after_the_last_than_before_the_first(
+    form: str, kernel_size: int, mode: str, layout: torch.memory_format
+) -> None:
+    padding = ((kernel_size - 1) // 2, kernel_size // 2) * 2
+    for (height, width), scale, groups in itertools.product(SIZES, (2, 3, 4), (1, 2)):
+        geometry = Geometry(kernel_size=kernel_size, scale_factor=scale, groups=groups, padding_mode=mode)
+        x = draw(2, 4, height, width).contiguous(memory_format=layout).requires_grad_()
+        weight = draw(6, 4 // groups, kernel_size, kernel_size).requires_grad_()
+        bias = draw(6).requires_grad_()
+        upsampled = functional.interpolate(x, scale_factor=(scale, scale))
+        padded = functional.pad(upsampled, padding, mode="constant" if mode == "zeros" else mode)
+        expected = functional.conv2d(padded, weight, bias, groups=groups)
+        found = run(form, x, weight, None, bias, geometry)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+        gradient = draw(*expected.shape, seed=3)
+        gradients = [torch.autograd.grad(y, (x, weight, bias), gradient) for y in (expected, found)]
+        for one, other in zip(*gradients, strict=True):
+            torch.testing.assert_close(other, one, rtol=0, atol=1e-11)
+        # by the plain form, where a compiler's graph goes back
+        wanted = (True, True)
+        plainly = go_back_plainly(x.detach(), weight.detach(), gradient, geometry, wanted)
+        torch.testing.assert_close(plainly, gradients[0][:2], rtol=0, atol=1e-11)
 
 
 @over(FEW)

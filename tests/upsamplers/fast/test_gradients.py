@@ -4,18 +4,19 @@ import pytest
 import torch
 from torch.nn import functional
 
-from deconvbench.upsamplers.fast.gradients import collect_taps, fold_edges
+from deconvbench.upsamplers.fast.gradients import collect_taps, crop_edges, fold_edges
 from deconvbench.upsamplers.fast.preparation import prepare
 from tests.upsamplers.fast.plain_form import Layer, draw
 
 
-@pytest.mark.parametrize("reach", [1, 2, 5])
-def test_folding_is_the_adjoint_of_replication(reach: int) -> None:
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 2), (5, 5), (0, 1), (1, 2)])
+def test_folding_and_cropping_are_the_adjoints_of_padding(before: int, after: int) -> None:
     x = draw(2, 3, 4, 1).requires_grad_()
-    padded = functional.pad(x, (reach,) * 4, mode="replicate")
-    gradient = draw(*padded.shape, seed=2)
-    (expected,) = torch.autograd.grad(padded, x, gradient)
-    torch.testing.assert_close(fold_edges(gradient, reach), expected, rtol=0, atol=1e-12)
+    for mode, fold in (("replicate", fold_edges), ("constant", crop_edges)):
+        padded = functional.pad(x, (before, after) * 2, mode=mode)
+        gradient = draw(*padded.shape, seed=2)
+        (expected,) = torch.autograd.grad(padded, x, gradient)
+        torch.testing.assert_close(fold(gradient, before, after), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("groups", [1, 2])

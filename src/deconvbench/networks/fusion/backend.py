@@ -16,15 +16,18 @@ from torch.nn import functional
 
 from deconvbench.errors import UsageError
 from deconvbench.networks.fusion import calls
+from deconvbench.networks.fusion.compiled_gain import pays_compiled
 from deconvbench.networks.fusion.deconvolution import convolve_transposed, may_filter, read_call
 from deconvbench.networks.fusion.expressions import FindPrepared, LazyExpression
 from deconvbench.networks.fusion.matching import Match
+from deconvbench.networks.fusion.padded import find_form_size
 from deconvbench.networks.fusion.purity import is_harmless, split_inplace
 from deconvbench.networks.fusion.resizing import LEAST_PIXELS_SPLIT, convolve, resize_conv2d
 from deconvbench.networks.fusion.rules import find_match, follow
 from deconvbench.networks.fusion.tensors import find_tensors
 from deconvbench.upsamplers.fast.dtypes import HALF_PRECISION
 from deconvbench.upsamplers.fast.forms import Geometry, find_fastest
+from deconvbench.upsamplers.fast.memory import is_channels_last
 from deconvbench.upsamplers.fast.recording import PLAIN_TYPES
 
 
@@ -290,12 +293,14 @@ class _Writer:
             if len(match.pieces) > 1 and batch * height * width < LEAST_PIXELS_SPLIT:
                 return False
             geometry = Geometry(
-                kernel_size=match.odd_size,
+                kernel_size=find_form_size(match.kernel_size, piece.scale, match.padding, match.padding_mode),
                 scale_factor=piece.scale,
                 groups=match.groups,
                 padding_mode=match.padding_mode,
             )
-            if find_fastest(example, taps, geometry, is_prepared=False) == "plain":
+            chosen = find_fastest(example, taps, geometry, is_prepared=False)
+            is_last = is_channels_last(example, taps)
+            if chosen == "plain" or not pays_compiled(match, piece, example, is_last, chosen):
                 return False
         return True
 

@@ -58,7 +58,7 @@ KINDS: Mapping[Any, str] = {
     torch.cat: JOIN,
     torch.concat: JOIN,
     torch.concatenate: JOIN,
-    **dict.fromkeys((torch.conv2d, torch.conv3d), CONVOLVE),
+    **dict.fromkeys((torch.conv1d, torch.conv2d, torch.conv3d), CONVOLVE),
     **dict.fromkeys((*POINTWISE_FUNCTIONS, *NUMBER_FUNCTIONS), POINTWISE),
     **dict.fromkeys((*BINARY_FUNCTIONS, functional.prelu, functional.batch_norm), CHANNELWISE),
     **dict.fromkeys((Tensor.to, Tensor.type_as, Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16), CAST),
@@ -125,7 +125,7 @@ class RepeatCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvolveCall:
-    """A call of ``conv2d``, or of ``conv3d``.
+    """A call of ``conv1d``, ``conv2d`` or ``conv3d``.
 
     Parameters
     ----------
@@ -201,8 +201,8 @@ def read_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping
     Call or None
         None for other functions, and for unexpected arguments.
     """
-    if function is torch.conv3d:
-        return _read_convolve(args, kwargs, 3)
+    if function in _AXES:
+        return _read_convolve(args, kwargs, _AXES[function])
     reader = _READERS.get(KINDS.get(function, ""))
     return None if reader is None else reader(args, kwargs)
 
@@ -298,6 +298,10 @@ _READERS: Mapping[str, Callable[[Sequence[Any], Mapping[str, Any]], Call | None]
     PAD: _read_pad,
     JOIN: _read_join,
 }
+
+
+# of convolutions of anything but images
+_AXES = {torch.conv1d: 1, torch.conv3d: 3}
 
 
 def make_pair(value: Any, count: int = 2) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ from deconvbench.networks.fusion.matching import Match, has_pixels, plan_convolu
 from deconvbench.networks.fusion.originals import is_call_own, is_plain_weight
 from deconvbench.networks.fusion.resizing import convolve, explain_precision, is_faster
 from deconvbench.networks.fusion.session import Session
+from deconvbench.networks.fusion.signals import may_pay
 from deconvbench.networks.fusion.weight_cache import WeightCache
 from deconvbench.upsamplers.fast.recording import records_gradient
 
@@ -135,7 +136,8 @@ def _advance(expression: LazyExpression[None], module: Any) -> LazyExpression[No
         is_certain = True
     elif type(module) in _OTHER_CONVOLUTIONS:
         answer = f"{type(module).__name__} comes after it, not Conv2d"
-        is_certain = True
+        # that of a signal shows when it runs
+        is_certain = type(module) is not nn.Conv1d or not may_pay(module)
     else:
         answer = f"{type(module).__name__} comes between it and the convolution"
         is_certain = False

@@ -259,6 +259,8 @@ def defer(meta: Meta, session: "Session", make_map: Callable[[Tensor], Map]) -> 
     """
     shape, dtype, device = meta
     deferred: Deferred = torch.Tensor._make_wrapper_subclass(Deferred, shape, dtype=dtype, device=device)
+    # code in C that asks for its address, unseen by torch's Python functions, gets an error: not the address 0
+    torch._C._set_throw_on_mutable_data_ptr(deferred)
     deferred.session, deferred.is_given_away = session, False
     deferred.family, deferred.path, deferred.alias = None, (), None
     own = deferred.map = make_map(reserve_behind(deferred, meta))

@@ -201,12 +201,13 @@ def read_scales(call: UpsampleCall, shape: Sequence[Any]) -> tuple[int, ...] | s
     if call.mode not in NEAREST:
         return f"mode {call.mode} is not nearest"
     axes = len(shape) - 2
-    if axes not in {2, 3}:
-        return f"its input has {len(shape)} dimensions, not 4 (N, C, H, W) or 5"
+    if axes not in {1, 2, 3}:
+        return f"its input has {len(shape)} dimensions, not 3 (N, C, L), 4 (N, C, H, W) or 5"
     if call.scale_factor is not None:
         factors = _repeat(call.scale_factor, axes)
         if len(factors) != axes or not all(isinstance(factor, (int, float)) for factor in factors):
-            return f"scale_factor {call.scale_factor} is not {'a pair' if axes == 2 else 'three'} of numbers"
+            count = ("one number", "a pair of numbers", "three numbers")[axes - 1]
+            return f"scale_factor {call.scale_factor} is not {count}"
         if not all(float(factor).is_integer() for factor in factors):
             return f"scale_factor {call.scale_factor} is not whole"
         return _check_scales([_fix(int(factor)) for factor in factors])

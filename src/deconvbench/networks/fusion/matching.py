@@ -62,16 +62,6 @@ class Match:
     pieces: tuple[Piece, ...]
     padding: tuple[int, ...] = ()
 
-    @property
-    def odd_size(self) -> int:
-        """Kernel size of the form that is run: an even kernel gets a row and a column of zeros."""
-        return find_odd_size(self.kernel_size)
-
-
-def find_odd_size(kernel_size: int) -> int:
-    """Find the odd size that a kernel of any size fits into."""
-    return kernel_size + 1 - kernel_size % 2
-
 
 def plan_convolution(  # noqa: PLR0911 -- one return for each reason
     expression: LazyExpression[Any], call: ConvolveCall, weight_shape: Sequence[Any]

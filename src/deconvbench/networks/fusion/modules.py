@@ -20,7 +20,7 @@ from deconvbench.networks.fusion.deconvolution import DeconvolutionMode
 from deconvbench.networks.fusion.history import are_hooks_active
 from deconvbench.networks.fusion.interception import Interceptor, may_intercept
 from deconvbench.networks.fusion.originals import ENTRY, Entry, is_torch_own
-from deconvbench.networks.fusion.reading import find_type_question, list_forwards
+from deconvbench.networks.fusion.reading import explain_code, list_forwards
 from deconvbench.networks.fusion.session import Session
 from deconvbench.networks.fusion.tensors import find_layout, find_numbers, find_tensors
 from deconvbench.networks.fusion.weight_cache import WeightCache
@@ -177,7 +177,7 @@ class FusedScope(Fused):
         if not is_torch_own() or not may_intercept(*args, *kwargs.values()):
             return call_plainly(module, args, kwargs)
         call = describe_call(module, (*args, *kwargs.values()))
-        if is_idle(module, call) or self._asks_for_types(module):
+        if is_idle(module, call) or self._would_notice(module):
             return call_plainly(module, args, kwargs)
         session = Session(find_weight_cache(module), max_memory=self.max_memory)
         with Interceptor(session):
@@ -186,13 +186,13 @@ class FusedScope(Fused):
             note_idle(module, call)
         return session.close(output)
 
-    def _asks_for_types(self, module: nn.Module) -> bool:
-        """Whether any code of the module wants to know exact types, where an upsampled tensor has another."""
+    def _would_notice(self, module: nn.Module) -> bool:
+        """Whether any code of the module could tell an upsampled tensor that is not computed from one that is."""
         forwards = list_forwards(module)
         # it is read again when anything was replaced
         if forwards == self._read:
             return False
-        if find_type_question(module) is not None:
+        if explain_code(module) is not None:
             return True
         self._read = forwards
         return False

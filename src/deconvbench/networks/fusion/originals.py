@@ -23,11 +23,12 @@ _METHODS = frozenset(
 _CLASS_METHODS = ("__call__", "_wrapped_call_impl", "_call_impl", "forward", "__getattr__")
 # what the fast forms call, and the modules that a container may pass over
 _TORCH = (
-    *("conv2d", "cat", "narrow", "add", "sub", "mm", "bmm", "addmm", "baddbmm", "matmul", "unflatten"),
+    *("conv1d", "conv2d", "cat", "narrow", "add", "sub", "mm", "bmm", "addmm", "baddbmm", "matmul", "unflatten"),
     *("relu", "sigmoid", "tanh"),
 )
 _FUNCTIONAL = (
-    *("interpolate", "conv2d", "conv_transpose2d", "pad", "pixel_shuffle", "relu", "relu6", "leaky_relu", "elu"),
+    *("interpolate", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "pad", "pixel_shuffle", "relu"),
+    *("relu6", "leaky_relu", "elu"),
     *(
         "selu",
         "celu",

@@ -2,7 +2,8 @@
 
 Exact but for rounding. With the image padded before it is upsampled, by whole pixels that reach as far, every
 pixel of the result is one of the larger image's: a convolution without padding is that of the inner pixels,
-circular padding is circular before the upsampling too, and an even kernel is an odd one with zeros beside it.
+circular padding is circular before the upsampling too. The form for an even kernel pads one pixel more after the
+last than before the first; where it is the other way round, an odd kernel with zeros before it may need less.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from deconvbench.networks.fusion.matching import find_odd_size
 from deconvbench.networks.fusion.tensors import lay_out
 from deconvbench.upsamplers.fast.memory import has_finite_sum, is_channels_last
 from deconvbench.upsamplers.fast.recording import is_mapped, is_recorded
@@ -29,7 +29,7 @@ class _Axis:
     Parameters
     ----------
     front : int
-        Zeros before the kernel; what is missing to an odd size comes after it.
+        Zeros before the kernel; what is missing to the size of the form's comes after it.
     before, after : int
         Pixels that the image is padded by, before it is upsampled.
     start, length : int
@@ -71,7 +71,8 @@ def run_padded(
     padding : (int, int, int, int)
         Pixels on the left, on the right, above and below.
     run_form : callable
-        Runs a form for an odd kernel.
+        Runs a form that keeps the size: for an even kernel with one pixel more after the last than before the
+        first.
 
     Returns
     -------
@@ -80,10 +81,8 @@ def run_padded(
     """
     # where reflection is exact it is replication
     mode = "replicate" if padding_mode == "reflect" else padding_mode
-    left, right, top, bottom = padding
     size = weight.shape[2]
-    rows = _plan_axis(size, scale_factor, (top, bottom), x.shape[2], mode)
-    columns = _plan_axis(size, scale_factor, (left, right), x.shape[3], mode)
+    form_size, rows, columns = _plan(size, scale_factor, padding, (x.shape[2], x.shape[3]), mode)
 
     def run_plainly() -> Tensor:
         upsampled = functional.interpolate(x, scale_factor=(scale_factor,) * 2, mode="nearest")
@@ -95,17 +94,21 @@ def run_padded(
         return run_plainly()
     amounts = [columns.before, columns.after, rows.before, rows.after]
     image = functional.pad(x, amounts, mode="constant" if mode == "zeros" else mode) if any(amounts) else x
-    spare = find_odd_size(size) - size
+    spare = form_size - size
     taps = weight
     if spare:
         taps = functional.pad(weight, [columns.front, spare - columns.front, rows.front, spare - rows.front])
     y = run_form(image, taps, "replicate" if mode == "replicate" else "zeros")
+    is_whole = y.shape[2:] == (rows.length, columns.length)
     for axis, plan in ((2, rows), (3, columns)):
         y = y if plan.length == y.shape[axis] else y.narrow(axis, plan.start, plan.length)
     has_last = is_channels_last(x, weight) and not is_mapped()
     layout = torch.channels_last if has_last else torch.contiguous_format
     if is_recorded(x, weight, bias):
         return y.contiguous(memory_format=layout)
+    if is_whole and not spare and image is x:
+        # the form has done all
+        return y
     y = lay_out(y, layout)
     if not has_finite_sum(y):
         # a zero that is none of the kernel's, or of the padding's, times infinity would spoil other pixels
@@ -113,19 +116,50 @@ def run_padded(
     return y
 
 
-def _plan_axis(size: int, scale: int, padding: tuple[int, int], length: Any, mode: str) -> _Axis:
-    """Plan one axis, with the zeros of an even kernel where less padding is needed."""
+def find_form_size(kernel_size: int, scale_factor: int, padding: Sequence[int], padding_mode: str) -> int:
+    """Find the kernel size of the form that is run: that of the kernel, or one more for an even one.
+
+    Parameters
+    ----------
+    kernel_size, scale_factor : int
+        Of the layer.
+    padding : sequence of int
+        As for `run_padded`; empty for what keeps the size of an odd kernel.
+    padding_mode : str
+        As for `run_padded`.
+    """
+    if not padding:
+        return kernel_size
+    return _plan(kernel_size, scale_factor, padding, (0, 0), padding_mode)[0]
+
+
+def _plan(
+    size: int, scale: int, padding: Sequence[int], lengths: tuple[Any, Any], mode: str
+) -> tuple[int, _Axis, _Axis]:
+    """Plan with the kernel for which the image is padded least: its size, rows and columns."""
+    left, right, top, bottom = padding
+    plans = []
+    for form_size in (size,) if size % 2 else (size, size + 1):
+        rows = _plan_axis(size, form_size, scale, (top, bottom), lengths[0], mode)
+        columns = _plan_axis(size, form_size, scale, (left, right), lengths[1], mode)
+        plans.append((form_size, rows, columns))
+    # the smaller one where both need the same
+    return min(plans, key=lambda plan: sum(axis.before + axis.after for axis in plan[1:]))
+
+
+def _plan_axis(size: int, form_size: int, scale: int, padding: tuple[int, int], length: Any, mode: str) -> _Axis:
+    """Plan one axis, with the zeros of a larger kernel where less padding is needed."""
     first, last = padding
-    reach = find_odd_size(size) // 2
+    reach, spare = (form_size - 1) // 2, form_size - size
     before = after = 0
     if mode == "circular":
         # a form pads by zeros or by its own edge
         before, after = (-(-amount // scale) for amount in padding)
     plans = []
-    for front in range(find_odd_size(size) - size + 1):
+    for front in range(spare + 1):
         start = scale * before + reach - first - front
         # how far the last pixel of the result lies beyond those of the form
-        beyond = last - reach - front + find_odd_size(size) - size - scale * after
+        beyond = last + reach + 1 - front - size - scale * after
         more = [max(0, -(-missing // scale)) for missing in (-start, beyond)]
         plan = _Axis(
             front=front,

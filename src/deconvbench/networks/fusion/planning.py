@@ -18,9 +18,10 @@ from deconvbench.networks.fusion.expressions import name_resizing
 from deconvbench.networks.fusion.modules import Fused, FusedConvTranspose2d, FusedScope, find_fused
 from deconvbench.networks.fusion.observation import Fusion, Observation
 from deconvbench.networks.fusion.originals import ENTRY
-from deconvbench.networks.fusion.reading import find_type_question, names_convolution, read_forward
+from deconvbench.networks.fusion.reading import explain_code, names_convolution, read_forward
 from deconvbench.networks.fusion.report import Change, Left
 from deconvbench.networks.fusion.sequential import FusedSequential
+from deconvbench.networks.fusion.signals import may_pay
 from deconvbench.networks.fusion.strips import find_strip_chain, flatten, is_flattened
 from deconvbench.upsamplers.fast.deconvolution.shape import read_shape
 
@@ -98,15 +99,7 @@ def explain_module(module: nn.Module) -> str | None:  # noqa: PLR0911 -- one ret
 def explain_watching(module: nn.Module) -> str | None:
     """Say why the forward pass of a module cannot be watched, or None where it can."""
     objection = explain_module(module)
-    if objection is not None:
-        return objection
-    question = find_type_question(module)
-    if question is None:
-        return None
-    return (
-        f"{question} asks for the exact type of something, and an upsampled tensor that is not computed yet"
-        " has another"
-    )
+    return explain_code(module) if objection is None else objection
 
 
 def _is_compiled(module: nn.Module) -> bool:
@@ -213,10 +206,10 @@ def _leave_missed(plan: FusionPlan, seen: Observation, modules: dict[str, nn.Mod
 def _describe(fusion: Fusion, modules: dict[str, nn.Module]) -> str:
     upsampled = " and ".join(f"by {scale} (in {path or 'the model'})" for path, scale in fusion.upsampled)
     joined = ", concatenation" if fusion.is_joined else ""
-    name = type(modules[fusion.path]).__name__
-    return (
-        f"nearest-neighbour upsampling {upsampled}{joined}, then {name} {fusion.kernel_size}×{fusion.kernel_size}"
-    )
+    conv, size = modules[fusion.path], str(fusion.kernel_size)
+    if not isinstance(conv, nn.Conv1d):
+        size = f"{size}×{size}"
+    return f"nearest-neighbour upsampling {upsampled}{joined}, then {type(conv).__name__} {size}"
 
 
 def _is_plain_sequential(module: nn.Module) -> TypeGuard[nn.Sequential]:
@@ -341,11 +334,20 @@ def _plan_scope(
 
 
 def _convolves(module: nn.Module) -> bool:
+    if isinstance(module, nn.Conv1d):
+        return may_pay(module)
     return isinstance(module, (nn.Conv2d, nn.Conv3d)) or names_convolution(module)
 
 
 def _plan_transposed(plan: FusionPlan, modules: dict[str, nn.Module]) -> None:
     for path, module in modules.items():
+        if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose3d)):
+            plan.leave(
+                path,
+                _describe_transposed(module),
+                "only those of rows and columns (ConvTranspose2d) have a faster form",
+            )
+            continue
         if type(module) is not nn.ConvTranspose2d or find_fused(module) is not None:
             continue
         size, scale = module.kernel_size[0], module.stride[0]
@@ -357,6 +359,12 @@ def _plan_transposed(plan: FusionPlan, modules: dict[str, nn.Module]) -> None:
         else:
             plan.kinds[path] = FusedConvTranspose2d
             plan.change(path, what, way)
+
+
+def _describe_transposed(module: nn.ConvTranspose1d | nn.ConvTranspose3d) -> str:
+    name = f"ConvTranspose{len(module.kernel_size)}d"
+    size, stride = ("×".join(map(str, numbers)) for numbers in (module.kernel_size, module.stride))
+    return f"{name} {size}, stride {stride}"
 
 
 def _name_result(kernel_size: int) -> str:

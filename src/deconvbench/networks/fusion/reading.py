@@ -1,4 +1,4 @@
-"""Reading the code of forward passes, without running it: whether it upsamples, or asks for exact types.
+"""Reading the code of forward passes, without running it: whether it upsamples, or can tell what is not computed.
 
 What is found decides where it is worth watching, and where watching would be noticed.
 """
@@ -27,6 +27,9 @@ _OPERATIONS, _REPETITION = frozenset({"upsample_nearest2d", "_upsample_nearest_e
 _OTHER_MODES = frozenset({"linear", "bilinear", "bicubic", "trilinear", "area", "lanczos"})
 _FUNCTIONS = (functional.interpolate, functional.upsample, functional.upsample_nearest)
 _KNOWN = (*_FUNCTIONS, torch.conv2d)
+# these read an address from beneath torch's Python interface, where what is not computed cannot be found
+_ADDRESS_NAMES = frozenset({"to_dlpack", "_to_dlpack", "_to_dlpack_versioned"})
+_ADDRESS_FUNCTIONS = tuple(getattr(torch._C, name) for name in sorted(_ADDRESS_NAMES) if hasattr(torch._C, name))
 # helpers of helpers of helpers: deep enough for any decoder, and certain to end
 _DEPTH = 4
 # a missed question is a wrong answer, a missed upsampling is only a slow one
@@ -93,10 +96,10 @@ def _repeats_twice(function: FunctionType) -> bool:
     return len([step for step in steps if step.argval == _REPETITION and step.opname != "LOAD_CONST"]) > 1
 
 
-def find_type_question(module: nn.Module) -> str | None:
-    """Find code of a module or its descendants that asks for the exact type of anything but the module itself.
+def explain_code(module: nn.Module) -> str | None:
+    """Say why the code of a module or its descendants would notice an upsampled tensor that is not computed yet.
 
-    An upsampled tensor that is not computed yet is an instance of ``torch.Tensor``, but its exact type is another.
+    Such a tensor is an instance of ``torch.Tensor``, but its exact type is another, and it has no address.
 
     Parameters
     ----------
@@ -106,7 +109,8 @@ def find_type_question(module: nn.Module) -> str | None:
     Returns
     -------
     str or None
-        The name of the function that asks.
+        The name of the function, and what it does: asks for the exact type of anything but the module itself, or
+        hands out an address.
     """
     seen: set[CodeType] = set()
     roots: list[tuple[type | None, list[Any]]] = [
@@ -118,11 +122,26 @@ def find_type_question(module: nn.Module) -> str | None:
             roots.append((type(child), [type(child).forward, type(child).__call__, *own, *_list_hooks(child)]))
     for owner, values in roots:
         for value in _reach(values, owner, _DEPTH_OF_QUESTIONS, is_wide=True):
+            if value in _ADDRESS_FUNCTIONS:
+                return _explain_address(type(module).__name__ if owner is None else owner.__name__)
             if value not in _KNOWN and value.__code__ not in seen:
                 seen.add(value.__code__)
-                if any(_asks(code) for code in _list_codes(value.__code__)):
-                    return str(value.__qualname__)
+                codes = list(_list_codes(value.__code__))
+                if any(_asks(code) for code in codes):
+                    return (
+                        f"{value.__qualname__} asks for the exact type of something, and an upsampled tensor that"
+                        " is not computed yet has another"
+                    )
+                if any(not _ADDRESS_NAMES.isdisjoint(code.co_names) for code in codes):
+                    return _explain_address(value.__qualname__)
     return None
+
+
+def _explain_address(name: str) -> str:
+    return (
+        f"{name} calls to_dlpack, which an upsampled tensor that is not computed yet has no memory for;"
+        " torch.from_dlpack would compute it"
+    )
 
 
 def list_forwards(module: nn.Module) -> list[Any]:
@@ -176,7 +195,7 @@ def _reach(values: Iterable[Any], owner: type | None, depth: int, *, is_wide: bo
             if function is None or id(function) in seen:
                 continue
             seen.add(id(function))
-            if function in _KNOWN:
+            if function in _KNOWN or function in _ADDRESS_FUNCTIONS:
                 yield function
             elif isinstance(function, FunctionType) and not is_code_of_torch(function):
                 yield function

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from deconvbench.networks.fusion.compiled_gain import pays_compiled
 from deconvbench.networks.fusion.evaluation import upsample
 from deconvbench.networks.fusion.expressions import FindPrepared, Interpreter, LazyExpression, Part
 from deconvbench.networks.fusion.matching import Match, Piece
-from deconvbench.networks.fusion.padded import run_padded
+from deconvbench.networks.fusion.padded import find_form_size, run_padded
 from deconvbench.upsamplers.fast.choice import NATIVE
 from deconvbench.upsamplers.fast.dtypes import find_autocast_dtype, is_half_precision
 from deconvbench.upsamplers.fast.forms import Geometry, choose, run
@@ -30,9 +31,6 @@ S = TypeVar("S")
 LEAST_PIXELS_SPLIT = 1024
 # where the upsampled part has a compiled form, on one core: from 64 pixels on 0.94 to 4.3, with fewer 0.5 to 1.3
 LEAST_PIXELS_SPLIT_NATIVE = 64
-# even kernels that are worth the zeros that make them odd in the compiled form only: of 3×3 products, of which the
-# plain form has 2×2
-NATIVE_ONLY_KERNELS = frozenset({2})
 
 _LEFT_IN_HALF = (
     "the convolution after it is computed in half precision, where no fast form but the compiled one is as precise"
@@ -153,7 +151,7 @@ def _make_stage(weight: Tensor, scale_factor: int, groups: int, run_whole: Calla
     return Stage(
         run=run_whole,
         scale=scale_factor,
-        reach=(size - 1) // 2,
+        reach=size // 2,
         out_channels=weight.shape[0],
         kernel_size=size,
         groups=groups,
@@ -268,7 +266,7 @@ def is_faster(
         chosen = _choose_form(expression, match, piece, weight, is_prepared=is_prepared)
         source, is_split = expression.parts[piece.first].source, len(match.pieces) > 1
         least = LEAST_PIXELS_SPLIT_NATIVE if chosen == NATIVE else LEAST_PIXELS_SPLIT
-        if match.kernel_size in NATIVE_ONLY_KERNELS and chosen != NATIVE:
+        if not pays_compiled(match, piece, source, is_channels_last(source, weight), chosen):
             return False
         if chosen == "plain" or (is_split and source.shape[0] * source.shape[2] * source.shape[3] < least):
             return False
@@ -280,12 +278,11 @@ def _choose_form(
 ) -> str:
     """Name the form of an upsampled piece."""
     taps = weight.narrow(1, piece.start, piece.length) if len(match.pieces) > 1 else weight
-    if match.odd_size != match.kernel_size:
+    size = find_form_size(match.kernel_size, piece.scale, match.padding, match.padding_mode)
+    if size != match.kernel_size:
         # as large as the form's will be
-        taps = taps.new_empty(()).expand(*taps.shape[:2], match.odd_size, match.odd_size)
-    geometry = Geometry(
-        kernel_size=match.odd_size, scale_factor=piece.scale, groups=match.groups, padding_mode="zeros"
-    )
+        taps = taps.new_empty(()).expand(*taps.shape[:2], size, size)
+    geometry = Geometry(kernel_size=size, scale_factor=piece.scale, groups=match.groups, padding_mode="zeros")
     return choose(expression.parts[piece.first].source, taps, geometry, is_prepared=is_prepared)
 
 
@@ -348,7 +345,8 @@ def convolve(
         else:
             found = interpreter.find_prepared(weight, piece.start, piece.length // match.groups)
             # a kernel that zeros are added to is none that is kept
-            is_kept = found is not None and match.kernel_size % 2 == 1
+            size = find_form_size(match.kernel_size, piece.scale, match.padding, match.padding_mode)
+            is_kept = found is not None and match.kernel_size == size
             options: dict[str, Any] = {"find_prepared": found} if is_kept else {}
             if match.groups != 1:
                 options["groups"] = match.groups

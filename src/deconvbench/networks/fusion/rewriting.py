@@ -24,6 +24,7 @@ from deconvbench.networks.fusion.planning import (
     plan_strips,
     plan_unseen,
 )
+from deconvbench.networks.fusion.reading import explain_code
 from deconvbench.networks.fusion.report import FuseReport, Left
 from deconvbench.networks.fusion.weight_cache import WeightCache
 from deconvbench.units import format_bytes, parse_bytes
@@ -138,6 +139,7 @@ def fuse(
     and other handles to its memory. Not detected: in inference mode, writes by code beneath torch's Python
     functions. What raises, instead of being wrong: such writes elsewhere, where no gradient is recorded, and
     extensions that read the memory of an upsampled tensor. Leave the module out then: fuse the others one by one.
+    (A module whose code, hooks or helpers name ``to_dlpack`` is left alone; ``torch.from_dlpack`` may be used.)
 
     Examples
     --------
@@ -166,7 +168,7 @@ def fuse(
     try:
         seen, _ = observe(model, example_input, limit)
     except Exception as raised:  # noqa: BLE001 -- a model may raise anything, and this one runs by itself
-        return FuseReport(model=model, left=(_leave("", type(model).__name__, raised),))
+        return FuseReport(model=model, left=(_leave("", type(model).__name__, raised, explain_code(model)),))
     plan = plan_observed(model, seen, tolerances)
     is_measured = measure_memory or limit is not None
     before = measure_model_peak(model, example_input) if is_measured else None
@@ -304,10 +306,12 @@ def _undo(fused: nn.Module, plan: FusionPlan) -> None:
         detach(fused.get_submodule(path))
 
 
-def _leave(path: str, what: str, error: Exception) -> Left:
+def _leave(path: str, what: str, error: Exception, reason: str | None = None) -> Left:
     """Say that the model runs without the fusion only; an error of the fused one is not the user's."""
     lines = str(error).strip().splitlines() or [""]
-    return Left(path=path, what=what, reason=f"the fused model raises {type(error).__name__}: {lines[0]}")
+    return Left(
+        path=path, what=what, reason=reason or f"the fused model raises {type(error).__name__}: {lines[0]}"
+    )
 
 
 def _refuse(what: str, error: float, seen: Observation) -> NoReturn:

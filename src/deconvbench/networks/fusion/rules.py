@@ -158,7 +158,8 @@ def _upsample(
     expression: LazyExpression[S], scales: tuple[int, ...], interpreter: Interpreter[S]
 ) -> LazyExpression[S] | str | None:
     """Upsample rows and columns, and frames before them."""
-    *frames, rows, columns = scales
+    # the length of a signal is its columns, its channels are rows that stay
+    *frames, rows, columns = scales if len(scales) > 1 else (1, *scales)
     if rows == columns == 1:
         return "only its frames are upsampled, not rows and columns"
     if any(count > 1 for count in frames):

@@ -22,8 +22,9 @@ from deconvbench.networks.fusion.listening import SessionListener
 from deconvbench.networks.fusion.maps import Map, Root, cut, find_meta
 from deconvbench.networks.fusion.purity import split_inplace
 from deconvbench.networks.fusion.recorded import record_call, record_operation
-from deconvbench.networks.fusion.resizing import explain_precision, is_faster, needs_strips
+from deconvbench.networks.fusion.resizing import explain_precision, needs_strips
 from deconvbench.networks.fusion.rules import find_convolution, follow
+from deconvbench.networks.fusion.signals import SignalTask
 from deconvbench.networks.fusion.tasks import ConvolutionTask, plan_task
 from deconvbench.networks.fusion.tensors import find_memory, find_tensors, is_usable
 from deconvbench.networks.fusion.weight_cache import WeightCache
@@ -160,7 +161,8 @@ class Session:
         if self._observer is None or expression.upsamplings or not scales:
             return expression
         rows, columns = scales[0]
-        name = rows if rows == columns else f"{rows}×{columns}"
+        is_signal = expression.parts[0].source.ndim == 3 and rows == 1
+        name = columns if rows == columns or is_signal else f"{rows}×{columns}"
         return replace(expression, upsamplings=(self._observer.begin(name),))
 
     def _follow(
@@ -336,7 +338,7 @@ class Session:
             return answer
         return self._join(function, answer, call.image.map, roots, options)
 
-    def _explain_slowness(self, task: ConvolutionTask, call: calls.ConvolveCall) -> str | None:
+    def _explain_slowness(self, task: ConvolutionTask | SignalTask, call: calls.ConvolveCall) -> str | None:
         """Say why torch's own convolution is as precise and faster, or None where it is not."""
         if self._is_cut(task, call):
             # whatever is fastest or as precise as a whole
@@ -346,13 +348,11 @@ class Session:
         if objection is None and (self._observer is None or task.match.kernel_size == 1):
             is_prepared = self.find_prepared(task.weight, 0, task.weight.shape[1]) is not None
             is_computed = call.image.is_computed
-            if not is_faster(
-                task.image, task.match, task.weight, is_prepared=is_prepared, is_computed=is_computed
-            ):
+            if not task.gains(is_prepared=is_prepared, is_computed=is_computed):
                 objection = "a 1×1 convolution after it would not be faster before it"
         return objection
 
-    def _is_cut(self, task: ConvolutionTask, call: calls.ConvolveCall) -> bool:
+    def _is_cut(self, task: ConvolutionTask | SignalTask, call: calls.ConvolveCall) -> bool:
         """Whether a convolution works in row strips."""
         if self._max_memory is None or call.image.is_computed:
             return False

@@ -12,8 +12,9 @@ from torch import Tensor
 from deconvbench.networks.fusion.calls import ConvolveCall
 from deconvbench.networks.fusion.expressions import Interpreter, LazyExpression
 from deconvbench.networks.fusion.matching import Match
-from deconvbench.networks.fusion.resizing import convolve
+from deconvbench.networks.fusion.resizing import convolve, is_faster
 from deconvbench.networks.fusion.rules import match_image
+from deconvbench.networks.fusion.signals import SignalTask, plan_signal
 from deconvbench.networks.fusion.videos import FrameConvolution, read_frames, split_answer
 from deconvbench.upsamplers.fast.memory import has_finite_sum
 
@@ -73,16 +74,26 @@ class ConvolutionTask:
             return None
         return split_answer(answer, self.frames)
 
+    def gains(self, *, is_prepared: bool, is_computed: bool) -> bool:
+        """Whether it is faster than a convolution of the computed image.
+
+        Parameters
+        ----------
+        is_prepared, is_computed : bool
+            As of `is_faster`.
+        """
+        return is_faster(self.image, self.match, self.weight, is_prepared=is_prepared, is_computed=is_computed)
+
 
 def plan_task(  # noqa: PLR0911 -- one return for each reason
     function: Any, call: ConvolveCall, expression: LazyExpression[Tensor], *, is_limited: bool
-) -> ConvolutionTask | str:
+) -> "ConvolutionTask | SignalTask | str":
     """Plan a convolution, or say why it is left to torch.
 
     Parameters
     ----------
     function : callable
-        ``conv2d`` or ``conv3d``.
+        ``conv1d``, ``conv2d`` or ``conv3d``.
     call : ConvolveCall
         The call.
     expression : LazyExpression of Tensor
@@ -92,6 +103,8 @@ def plan_task(  # noqa: PLR0911 -- one return for each reason
     """
     shape = tuple(call.image.shape)
     image, weight, frames = expression, call.weight, None
+    if function is torch.conv1d:
+        return "in row strips it is of images only" if is_limited else plan_signal(call, expression)
     if function is torch.conv3d:
         if is_limited:
             return "in row strips it is of images only"

@@ -15,7 +15,7 @@ from deconvbench.upsamplers.fast.choice import NATIVE
 from deconvbench.upsamplers.fast.cuda.backward import fits_triton_backward, run_triton_backward
 from deconvbench.upsamplers.fast.cuda.form import TRITON_IMPLEMENTATIONS
 from deconvbench.upsamplers.fast.dtypes import HALF_PRECISION
-from deconvbench.upsamplers.fast.gradients import collect_taps, fold_edges, split_channels
+from deconvbench.upsamplers.fast.gradients import collect_taps, crop_edges, fold_edges, split_channels
 from deconvbench.upsamplers.fast.memory import has_finite_sum
 from deconvbench.upsamplers.fast.native.backward import fits_native_backward, run_native_backward
 from deconvbench.upsamplers.fast.native.form import is_watched
@@ -82,7 +82,7 @@ def go_back(
             padding=[crop] * 2,
             dilation=[1, 1],
             transposed=True,
-            output_padding=[0, 0],
+            output_padding=[geometry.padding_after - geometry.padding] * 2,
             groups=geometry.groups,
             output_mask=[needs_input, needs_weight, False],
         )
@@ -91,7 +91,7 @@ def go_back(
         if needs_weight:
             to_weights.append(collect_taps(to_kernel, geometry, weight.dtype))
     if to_input is not None and padded is not x:
-        to_input = fold_edges(to_input, geometry.reach)
+        to_input = fold_edges(to_input, geometry.reach, geometry.reach)
     to_weight = None
     if needs_weight:
         to_weight = to_weights[0] if len(to_weights) == 1 else torch.cat(to_weights)
@@ -139,11 +139,12 @@ def go_back_plainly(
     to_weight : Tensor, shape of `weight`, or None
     """
     needs_input, needs_weight = needs
-    scale, padding = geometry.scale_factor, geometry.padding
+    scale, padding, after = geometry.scale_factor, geometry.padding, geometry.padding_after
     upsampled = functional.interpolate(x, scale_factor=(scale, scale), mode="nearest")
-    size, is_padded = upsampled.shape[2:], bool(padding) and not geometry.pads_zeros
+    size, is_padded = upsampled.shape[2:], bool(after) and (after != padding or not geometry.pads_zeros)
     if is_padded:
-        upsampled = functional.pad(upsampled, (padding,) * 4, mode="replicate")
+        mode = "constant" if geometry.pads_zeros else "replicate"
+        upsampled = functional.pad(upsampled, (padding, after) * 2, mode=mode)
     to_input, to_weight, _ = torch.ops.aten.convolution_backward(
         gradient,
         upsampled,
@@ -158,6 +159,8 @@ def go_back_plainly(
         output_mask=[needs_input, needs_weight, False],
     )
     if needs_input:
-        to_input = fold_edges(to_input, padding) if is_padded else to_input
+        if is_padded:
+            fold = crop_edges if geometry.pads_zeros else fold_edges
+            to_input = fold(to_input, padding, after)
         to_input = torch.ops.aten.upsample_nearest2d_backward(to_input, size, x.shape, scale, scale)
     return (to_input if needs_input else None), (to_weight.to(weight.dtype) if needs_weight else None)

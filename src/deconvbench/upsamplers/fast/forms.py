@@ -233,9 +233,10 @@ def _run_recorded(
 def _run_plain(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     # for both axes, lest what is recorded takes an image without a batch for rows of one axis
     upsampled = functional.interpolate(x, scale_factor=(geometry.scale_factor,) * 2, mode="nearest")
-    padding = geometry.padding
-    if padding and not geometry.pads_zeros:
-        upsampled, padding = functional.pad(upsampled, (padding,) * 4, mode=geometry.padding_mode), 0
+    padding, after = geometry.padding, geometry.padding_after
+    if after and (after != padding or not geometry.pads_zeros):
+        mode = "constant" if geometry.pads_zeros else geometry.padding_mode
+        upsampled, padding = functional.pad(upsampled, (padding, after) * 2, mode=mode), 0
     if not is_symbol(x) and not is_traced():
         upsampled = upsampled.to(kernel.dtype)
     return functional.conv2d(upsampled, kernel, bias, padding=padding, groups=geometry.groups)
@@ -256,7 +257,13 @@ def _run_transposed(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Ge
     if _takes_channels_last(x, kernel.shape[1] * geometry.groups):
         padded = padded.contiguous(memory_format=torch.channels_last)
     return functional.conv_transpose2d(
-        padded, kernel, bias, stride=geometry.scale_factor, padding=crop, groups=geometry.groups
+        padded,
+        kernel,
+        bias,
+        stride=geometry.scale_factor,
+        padding=crop,
+        output_padding=geometry.padding_after - geometry.padding,
+        groups=geometry.groups,
     )
 
 

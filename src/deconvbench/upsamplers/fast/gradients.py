@@ -16,26 +16,43 @@ _KERNEL_COPIES = 4
 _LEAST_CHANNELS = 32
 
 
-def fold_edges(gradient: Tensor, reach: int) -> Tensor:
+def fold_edges(gradient: Tensor, before: int, after: int) -> Tensor:
     """Apply the adjoint of replicate padding; torch's own has no deterministic form on accelerators.
 
     Parameters
     ----------
-    gradient : Tensor, shape (N, C, H + 2r, W + 2r)
+    gradient : Tensor, shape (N, C, b + H + a, b + W + a)
         To the padded image.
-    reach : int
-        Pixels r of padding.
+    before, after : int
+        Pixels b and a of padding, before the first and after the last.
 
     Returns
     -------
     Tensor, shape (N, C, H, W)
     """
     for axis in (2, 3):
-        last = gradient.shape[axis] - 2 * reach - 1
-        inside = gradient.narrow(axis, reach, last + 1).clone()
-        inside.narrow(axis, 0, 1).add_(gradient.narrow(axis, 0, reach).sum(axis, keepdim=True))
-        inside.narrow(axis, last, 1).add_(gradient.narrow(axis, reach + last + 1, reach).sum(axis, keepdim=True))
+        last = gradient.shape[axis] - before - after - 1
+        inside = gradient.narrow(axis, before, last + 1).clone()
+        inside.narrow(axis, 0, 1).add_(gradient.narrow(axis, 0, before).sum(axis, keepdim=True))
+        inside.narrow(axis, last, 1).add_(gradient.narrow(axis, before + last + 1, after).sum(axis, keepdim=True))
         gradient = inside
+    return gradient
+
+
+def crop_edges(gradient: Tensor, before: int, after: int) -> Tensor:
+    """Apply the adjoint of padding with zeros.
+
+    Parameters
+    ----------
+    gradient, before, after
+        As for `fold_edges`.
+
+    Returns
+    -------
+    Tensor, shape (N, C, H, W)
+    """
+    for axis in (2, 3):
+        gradient = gradient.narrow(axis, before, gradient.shape[axis] - before - after)
     return gradient
 
 

@@ -1,7 +1,7 @@
 """The minimal form of nearest ×s + convolution k, pixel by pixel: k products per axis for any scale.
 
 Neighbouring phases of the upsampled tensor see almost the same pixels, so their outputs differ by multiples of
-differences. Along one axis, with d[n] = x[n] − x[n−1], l = (k−1)/2 and S = w₀ + … + w_{k−1}, Abel summation of
+differences. Along one axis, with d[n] = x[n] − x[n−1], l = ⌊(k−1)/2⌋ and S = w₀ + … + w_{k−1}, Abel summation of
 y[s·n + φ] = Σ_t w_t·x[⌊(s·n + φ + t − l)/s⌋] gives
 
     every phase φ:              S·x[n]
@@ -73,7 +73,7 @@ def product_matrix(kernel_size: int, scale_factor: int) -> Matrix:
     Parameters
     ----------
     kernel_size, scale_factor : int
-        Odd kernel size k, scale s.
+        Kernel size k, scale s.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def prepare_minimal(weight: Tensor, scale_factor: int) -> Tensor:
     Parameters
     ----------
     weight : Tensor, shape (C_out, C_in, k, k)
-        Weight of the convolution; k odd.
+        Weight of the convolution.
     scale_factor : int
         Scale s.
 

@@ -29,7 +29,7 @@ class Geometry:
     Parameters
     ----------
     kernel_size : int
-        Odd kernel size k.
+        Kernel size k; where it is even, one pixel more is padded after the last than before the first.
     scale_factor : int
         Scale s, at least 2.
     groups : int
@@ -45,8 +45,13 @@ class Geometry:
 
     @property
     def padding(self) -> int:
-        """Upsampled pixels of padding on each side."""
+        """Upsampled pixels of padding before the first."""
         return (self.kernel_size - 1) // 2
+
+    @property
+    def padding_after(self) -> int:
+        """Upsampled pixels of padding after the last."""
+        return self.kernel_size // 2
 
     @property
     def reach(self) -> int:
@@ -116,12 +121,15 @@ def pad_input(x: Tensor, geometry: Geometry) -> tuple[Tensor, int]:
     padded : Tensor, shape (N, C_in, H + 2r, W + 2r)
         The input itself where zeros are beyond its border.
     crop : int
-        Pixels that the transposed convolution is to crop on each side.
+        Pixels that the transposed convolution is to crop on each side; after the last one less for an even kernel,
+        which is its output padding.
     """
+    # its kernel is flipped, and so is what comes before and after
+    crop = geometry.padding_after
     if geometry.pads_zeros or not geometry.reach:
-        return x, geometry.padding
+        return x, crop
     padded = functional.pad(x, (geometry.reach,) * 4, mode="replicate")
-    return padded, geometry.padding + geometry.scale_factor * geometry.reach
+    return padded, crop + geometry.scale_factor * geometry.reach
 
 
 def _prepare_transposed(weight: Tensor, geometry: Geometry) -> Tensor:

@@ -42,13 +42,13 @@ def transposed_matrix(kernel_size: int, scale_factor: int) -> Matrix:
 def phase_matrix(kernel_size: int, scale_factor: int) -> Matrix:
     """Taps of the convolution to the taps of all phases of the equal sub-pixel convolution, along one axis.
 
-    Output pixel s·n + φ reads the upsampled pixels s·n + φ + t − (k−1)/2, so tap t acts on the input pixel
-    n + ⌊(φ + t − (k−1)/2)/s⌋: taps that fall on one input pixel are summed.
+    Output pixel s·n + φ reads the upsampled pixels s·n + φ + t − ⌊(k−1)/2⌋, so tap t acts on the input pixel
+    n + ⌊(φ + t − ⌊(k−1)/2⌋)/s⌋: taps that fall on one input pixel are summed.
 
     Parameters
     ----------
     kernel_size, scale_factor : int
-        Odd kernel size k, scale s.
+        Kernel size k, scale s.
 
     Returns
     -------
@@ -65,12 +65,12 @@ def phase_matrix(kernel_size: int, scale_factor: int) -> Matrix:
 
 
 def count_padding(kernel_size: int, scale_factor: int) -> int:
-    """Input pixels that the padding of (k−1)/2 upsampled pixels reaches: ⌈(k−1)/(2s)⌉.
+    """Input pixels that the padding of ⌊k/2⌋ upsampled pixels reaches: ⌈(k−1)/(2s)⌉, also where k is even.
 
     Parameters
     ----------
     kernel_size, scale_factor : int
-        Odd kernel size k, scale s.
+        Kernel size k, scale s.
     """
     return -(-(kernel_size - 1) // (2 * scale_factor))
 
@@ -93,6 +93,24 @@ def transform_kernels(weight: Tensor, matrix: Matrix) -> Tensor:
     size = len(matrix)
     kernels = _flatten_kernels(weight) @ _square_matrix(matrix, weight).t()
     return kernels.view(*weight.shape[:2], size, size)
+
+
+def transform_taps(weight: Tensor, matrix: Matrix) -> Tensor:
+    """Apply a matrix along the one axis of every kernel.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (C_out, C_in, k)
+        Weight of a convolution of signals.
+    matrix : tuple of tuple of float, shape (m, k)
+        As from this module.
+
+    Returns
+    -------
+    Tensor, shape (C_out, C_in, m)
+        Differentiable.
+    """
+    return weight @ _make_matrix(matrix, weight.dtype, weight.device).t()
 
 
 def stack_products(weight: Tensor, matrix: Matrix, *, columns_first: bool = False) -> Tensor:

@@ -19,9 +19,11 @@ pytestmark = pytest.mark.usefixtures("native")
 EXACT = 3e-6
 # kernel, scale and padding, and products of 2×2 pixels: the squares of 1 + ends + phases of the kernel
 EXPECTED = {
+    ("resize", 2, 2, 0): 16,
     ("resize", 3, 2, 1): 25,
     ("resize", 3, 3, 1): 36,
     ("resize", 3, 4, 1): 36,
+    ("resize", 4, 2, 1): 36,
     ("resize", 5, 2, 2): 49,
     ("resize", 5, 3, 2): 64,
     ("resize", 5, 4, 2): 81,

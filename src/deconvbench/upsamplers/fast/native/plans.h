@@ -9,6 +9,8 @@
     CASE(resize_k5_s2, 5, 2, 2, 1) \
     CASE(resize_k5_s3, 5, 3, 2, 1) \
     CASE(resize_k5_s4, 5, 4, 2, 1) \
+    CASE(resize_k4_s2, 4, 2, 1, 1) \
+    CASE(resize_k2_s2, 2, 2, 0, 1) \
     CASE(transposed_k3_s2, 3, 2, 1, 0) \
     CASE(transposed_k4_s2, 4, 2, 1, 0) \
     CASE(transposed_k5_s2, 5, 2, 2, 0) \
