@@ -205,3 +205,16 @@ def test_modules_whose_convolution_never_pays_are_not_watched(options: dict[str,
         report = fuse(model)
         assert bool(report.watched) == expected
         assert len(report.watched) + len(report.left) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("casts", [False, True], ids=["half", "autocast"])
+def test_in_half_precision_signals_are_left_to_torch(
+    dtype: torch.dtype, casts: bool, fast_signals: list[int]
+) -> None:
+    kind = torch.float32 if casts else dtype
+    model = Upsampler(nn.Conv1d(4, 3, 7, padding=3), 4)
+    fused, x = fuse(model).model.to(kind), torch.randn(1, 4, 9).to(kind)
+    with torch.no_grad(), torch.autocast("cpu", dtype=dtype, enabled=casts):
+        assert torch.equal(fused(x), model.to(kind)(x))
+    assert not fast_signals

@@ -184,7 +184,7 @@ def explain_precision(
     sources = [part.source for part in expression.parts]
     if not is_half_precision(*sources):
         return None
-    if len(match.pieces) > 1 or torch.compiler.is_compiling():
+    if len(match.pieces) > 1 or sources[0].ndim != 4 or torch.compiler.is_compiling():
         return _LEFT_IN_HALF
     if match.kernel_size > 1:
         chosen = _choose_form(expression, match, match.pieces[0], weight, is_prepared=True)
