@@ -376,6 +376,11 @@ def test_what_gains_nothing_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> No
     asked.clear()
     layer(x)
     assert len(asked) == 1
+    # nor is a layer that no compiled form has asked again
+    other = ConvTranspose2d(8, 4, 3, stride=3)
+    other(x)
+    monkeypatch.setattr(other, "_is_left", lambda _: pytest.fail("asked again"))
+    other(x)
     for index in range(100):
         layer(draw(1, 8, 2, index + 2))
     assert len(layer._idle) <= 64

@@ -12,11 +12,11 @@ from deconvbench.errors import UsageError
 from deconvbench.upsamplers.fast.caching import CachedWeight
 from deconvbench.upsamplers.fast.deconvolution.choice import DECONVOLUTIONS
 from deconvbench.upsamplers.fast.deconvolution.compiled import has_plan
-from deconvbench.upsamplers.fast.deconvolution.forms import choose_form, is_passing, run_minimal
+from deconvbench.upsamplers.fast.deconvolution.forms import choose_form, run_minimal
 from deconvbench.upsamplers.fast.deconvolution.frozen import FrozenKernel
 from deconvbench.upsamplers.fast.deconvolution.operators import compile_deconvolution
 from deconvbench.upsamplers.fast.deconvolution.shape import TransposedShape, read_shape, run_plain
-from deconvbench.upsamplers.fast.recording import choose_recorded, is_symbol, is_traced
+from deconvbench.upsamplers.fast.recording import is_called_alone, is_symbol, is_traced
 
 # more kinds of calls than these are not worth remembering
 _MOST_CALLS = 64
@@ -157,16 +157,18 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
             # of which no number of axes can be asked
             is_asked = output_size is not None
             return super().forward(input, output_size) if is_asked else self._run_plain(input)
-        is_compiling = torch.compiler.is_compiling()
-        if not is_compiling and self._describe_call(input) in self._idle:
+        is_alone = is_called_alone(input)
+        if is_alone and self._describe_call(input) in self._idle:
             return super().forward(input, output_size)
         if self._is_left(input):
+            if is_alone:
+                self._note_idle(input)
             return super().forward(input, output_size)
         shape = self._shape.pad_output(self._find_output_padding(input, output_size))
         # once: a parametrised weight is computed whenever it is read
         weight, bias = self.weight, self.bias
         x = input if input.ndim == 4 else input[None]
-        if is_compiling:
+        if torch.compiler.is_compiling():
             y = compile_deconvolution(self.implementation, x, weight, bias, shape)
             y = run_plain(x, weight, bias, shape) if y is None else y
         else:
@@ -213,7 +215,7 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
                 self._frozen = None
                 form = choose_form(self.implementation, x, weight, bias, shape, is_prepared=False)
         if form == "plain":
-            if not is_passing() and choose_recorded(self.implementation, x, weight, bias) is None:
+            if is_called_alone(given):
                 self._note_idle(given)
             return run_plain(x, weight, bias, shape)
         return run_minimal(self.implementation, x, weight, prepared, bias, shape)
