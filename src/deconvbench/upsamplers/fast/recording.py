@@ -93,7 +93,7 @@ def is_called_alone(x: Any) -> bool:
         and torch._C._get_tracing_state() is None
         and not torch._C._len_torch_dispatch_stack()
         and not torch._C._len_torch_function_stack()
-        and x.device.type == "cpu"
+        and x.is_cpu
         and not torch.is_autocast_enabled("cpu")
         and not _is_transformed()
         and not _symbolic_trace._is_fx_tracing_flag
