@@ -17,6 +17,7 @@ from deconvbench.upsamplers.convolution import SameConv2d
 from deconvbench.upsamplers.fast import IMPLEMENTATIONS, ResizeConv2d, forms
 from deconvbench.upsamplers.fast import layer as layer_module
 from deconvbench.upsamplers.fast.layer import explain_conv
+from deconvbench.upsamplers.fast.native.library import find_library
 from tests.upsamplers.fast.plain_form import (
     FORMS,
     Layer,
@@ -57,7 +58,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def test_where_the_plain_form_is_the_fastest_the_rule_is_asked_once(asked: list[str]) -> None:
+def test_where_the_plain_form_is_the_fastest_the_rule_is_asked_once(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     layer, x = make_layer("auto"), draw(2, 4, 2, 3)
     assert torch.equal(layer(x), layer(x))
     assert torch.equal(layer(x), make_plain(copy.deepcopy(layer))(x))
@@ -69,8 +72,12 @@ def test_where_the_plain_form_is_the_fastest_the_rule_is_asked_once(asked: list[
     layer.requires_grad_(False)
     layer(x)
     layer.eval().cache_weight()(x)
+    # nor where the compiled form has come since
+    is_there = find_library() is not None
+    monkeypatch.setattr(layer_module, "find_library", lambda: None if is_there else object())
+    layer(x)
     assert asked == ["plain"] * len(asked)
-    assert len(asked) == 5
+    assert len(asked) == 6
     for index in range(100):
         layer(draw(1, 4, 1, index + 1))
     assert len(layer._idle) <= 64

@@ -17,6 +17,7 @@ from deconvbench.upsamplers.fast.dtypes import find_autocast_dtype
 from deconvbench.upsamplers.fast.forms import Geometry, choose, run, run_plain, specify
 from deconvbench.upsamplers.fast.frozen import FrozenWeights
 from deconvbench.upsamplers.fast.memory import is_channels_last
+from deconvbench.upsamplers.fast.native.library import find_library
 from deconvbench.upsamplers.fast.objections import explain_implementation
 from deconvbench.upsamplers.fast.operators import compile_call
 from deconvbench.upsamplers.fast.recording import is_called_alone, is_symbol, is_traced
@@ -275,8 +276,10 @@ class ResizeConv2d(CachedWeight):
     def _describe_call(self, x: Tensor, weight: Tensor) -> Any:
         """Describe all that decides on the form from one call to the next."""
         is_recorded = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
-        own = (self._frozen is None, self.implementation, weight.dtype, torch.get_num_threads())
-        return x.shape, x.stride(), x.dtype, is_recorded, *own
+        own = (self._frozen is None, self.implementation, weight.dtype)
+        # another library may be compiled meanwhile
+        system = (torch.get_num_threads(), find_library() is None)
+        return x.shape, x.stride(), x.dtype, is_recorded, *own, *system
 
     def _note_idle(self, x: Tensor, weight: Tensor, geometry: Geometry) -> None:
         """Remember where the plain form is the fastest, so that the next such call asks no more than that."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from deconvbench.errors import UsageError
 from deconvbench.upsamplers.fast.caching import CachedWeight
-from deconvbench.upsamplers.fast.deconvolution.choice import DECONVOLUTIONS
+from deconvbench.upsamplers.fast.deconvolution.choice import DECONVOLUTIONS, may_prefer_minimal
 from deconvbench.upsamplers.fast.deconvolution.compiled import has_plan
 from deconvbench.upsamplers.fast.deconvolution.forms import choose_form, run_minimal
 from deconvbench.upsamplers.fast.deconvolution.frozen import FrozenKernel
@@ -85,6 +85,9 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
     torch.Size([1, 4, 10, 14])
     """
 
+    # whether torch's own is the faster for every input, compiled or not; older pickles do not say
+    _is_hopeless = False
+
     def __init__(
         self,
         in_channels: int,
@@ -112,6 +115,8 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
         )
         self.implementation = implementation
         self._idle: set[Any] = set()
+        may_gain = may_prefer_minimal(self.kernel_size[0], in_channels, out_channels, groups)
+        self._is_hopeless = self.stride != (2, 2) or not may_gain
 
     def _apply(self, *args: Any, **kwargs: Any) -> Self:
         # of weights of another type or order in memory
@@ -157,12 +162,11 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
             # of which no number of axes can be asked
             is_asked = output_size is not None
             return super().forward(input, output_size) if is_asked else self._run_plain(input)
-        is_alone = is_called_alone(input)
-        if is_alone and self._describe_call(input) in self._idle:
+        if self._is_hopeless and self.implementation == "auto" and not torch.compiler.is_compiling():
+            return super().forward(input, output_size)
+        if is_called_alone(input) and self._describe_call(input) in self._idle:
             return super().forward(input, output_size)
         if self._is_left(input):
-            if is_alone:
-                self._note_idle(input)
             return super().forward(input, output_size)
         shape = self._shape.pad_output(self._find_output_padding(input, output_size))
         # once: a parametrised weight is computed whenever it is read
