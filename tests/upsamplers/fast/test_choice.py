@@ -121,7 +121,9 @@ MANY = replace(MIDDLING, in_channels=512, out_channels=256)
         ),
         pytest.param(replace(NATIVE_LOAD, height=4, width=4, scale_factor=3), NATIVE, id="compiled, scale 3"),
         pytest.param(replace(NATIVE_LOAD, height=6, width=6, is_prepared=False), NATIVE, id="compiled, made"),
-        pytest.param(replace(NATIVE_LOAD, in_channels=7), "transposed", id="compiled, few input channels"),
+        pytest.param(
+            replace(NATIVE_LOAD, in_channels=7, out_channels=7), "transposed", id="compiled, few input channels"
+        ),
         pytest.param(
             replace(NATIVE_LOAD, in_channels=64, out_channels=64, groups=4),
             "transposed",
@@ -142,6 +144,22 @@ MANY = replace(MIDDLING, in_channels=512, out_channels=256)
         pytest.param(replace(MIDDLING, out_channels=4), "subpixel", id="few output channels"),
         pytest.param(replace(MIDDLING, out_channels=5), "transposed", id="output channels enough"),
         pytest.param(replace(MIDDLING, in_channels=7, out_channels=2), "plain", id="few channels in and out"),
+        pytest.param(replace(MIDDLING, in_channels=7, out_channels=384), "plain", id="few channels to many"),
+        pytest.param(
+            replace(MIDDLING, in_channels=7, out_channels=32, is_channels_last=True),
+            "transposed",
+            id="few channels to many, channels last",
+        ),
+        pytest.param(
+            replace(MIDDLING, in_channels=7, out_channels=32, kernel_size=5),
+            "transposed",
+            id="few channels to many, kernel 5",
+        ),
+        pytest.param(
+            replace(NATIVE_LOAD, in_channels=48, out_channels=2, height=4, width=4, scale_factor=4),
+            "plain",
+            id="compiled, few output channels, small map",
+        ),
         pytest.param(
             replace(MIDDLING, in_channels=7, out_channels=2, kernel_size=7),
             "subpixel",

@@ -156,7 +156,9 @@ def _pays_compiled(load: Workload) -> bool:
     upsampled = load.scale_factor**2 * pixels * load.in_channels
     if load.is_training:
         return pixels >= _LEAST_PIXELS_MADE and upsampled >= _LEAST_UPSAMPLED_NATIVE_TRAINING
-    return pixels >= _LEAST_PIXELS_NATIVE and upsampled >= _LEAST_UPSAMPLED_NATIVE
+    # its blocks of output channels would be nearly empty
+    least = _LEAST_UPSAMPLED_NATIVE * (4 if load.out_channels <= _FEW_OUT_CHANNELS else 1)
+    return pixels >= _LEAST_PIXELS_NATIVE and upsampled >= least
 
 
 def _prefers_subpixel(load: Workload, chosen: str) -> bool:
@@ -177,6 +179,8 @@ def _choose_operations(load: Workload) -> str:
         if channels[0] < _LEAST_GROUP_IN or channels[1] < _LEAST_GROUP_OUT:
             return "plain"
     if load.is_cpu and load.is_float32:
+        if _reorders_more(load):
+            return "plain"
         if load.groups == 1 and _prefers_products(load, pixels):
             return "tiled" if (load.kernel_size, load.scale_factor) == (3, 2) else "minimal"
         if load.is_prepared:
@@ -196,6 +200,12 @@ def _choose_operations(load: Workload) -> str:
             # the transposed kernel outweighs the map and cannot be cut, as the work of the tiled form is
             return "tiled" if load.in_channels >= _TILED_CHANNELS else "plain"
     return "transposed" if _holds_little(load, pixels) else "plain"
+
+
+def _reorders_more(load: Workload) -> bool:
+    """Whether re-ordering the many outputs of few channels takes what the transposed form saves of kernel 3."""
+    is_few = load.in_channels <= _FEW_IN_CHANNELS and load.in_channels < load.out_channels
+    return is_few and load.kernel_size == 3 and not load.is_channels_last and not load.is_training
 
 
 def _prefers_products(load: Workload, pixels: int) -> bool:
