@@ -61,6 +61,36 @@ def test_a_difference_that_noise_explains_is_none() -> None:
     assert row["is_within_noise"]
 
 
+def test_kernels_of_the_baseline_are_averaged_apart() -> None:
+    alike = make_record_of({FAST: 2.0, RIVAL: 3.0})
+    larger = make_case(kernel_size=5)
+    other = make_record_of({FAST.replace("k3", "k5"): 5.0, RIVAL: 7.0}, case=larger)
+    means = average_speedups(build_speedups([alike, other])).set_index(["baseline_kernel_size", "layer"])
+    assert means["speedup"].to_dict() == pytest.approx(
+        {
+            (3, "nearest_conv_fast k3 s2"): 2,
+            (3, "transposed k3 s2"): 3,
+            (5, "nearest_conv_fast k5 s2"): 5,
+            (5, "transposed k3 s2"): 7,
+        }
+    )
+    choices = compare_choices(build_speedups([alike, other])).set_index("baseline_kernel_size")
+    assert choices["best_layer"].to_dict() == {3: "nearest_conv k3 s2", 5: "nearest_conv k5 s2"}
+
+
+def test_an_alternative_that_chooses_is_not_set_beside_the_forms_of_another_layer() -> None:
+    record = make_record_of({FAST: 3.0, RIVAL: 2.0}, implementations={FAST: "tiled", RIVAL: "minimal"})
+    choices = compare_choices(build_speedups([record]))
+    assert list(choices["layer"]) == ["nearest_conv_fast k3 s2"]
+
+
+def test_a_baseline_of_another_program_has_no_kernel_that_is_known() -> None:
+    frame = build_speedups([make_record_of({FAST: 2.0})])
+    means = average_speedups(frame.assign(baseline_id="what others wrote"))
+    assert len(means)
+    assert means["baseline_kernel_size"].isna().all()
+
+
 @pytest.mark.parametrize(("peak", "flagged"), [(1100, False), (1101, True), (None, False)])
 def test_too_much_memory_is_flagged(peak: int | None, flagged: bool) -> None:
     record = make_record_of({FAST: 3.0}, peak_memory_bytes={CASE.case_id: 1000, FAST: peak})

@@ -13,6 +13,7 @@ from deconvbench.cli.output import print_rows, show_comparison, show_standings
 from deconvbench.records.record import SCHEMA_VERSION, Latency
 from tests.builders import make_case, make_record
 from tests.json_schemas import check_output
+from tests.made_speedups import make_settings, make_speedup_records
 from tests.tables.made_records import write_run
 
 
@@ -54,6 +55,17 @@ def test_standings_are_a_table_on_standard_error(tmp_path: Path, capsys: pytest.
     assert columns.split() == ["layer", "ratio", "95", "%", "ripple", "verdict"]
     assert first.split()[:4] == ["transposed", "k3", "s2", "1.00"]
     assert second.split()[:4] == ["nearest_conv", "k3", "s2", "2.00"]
+
+
+def test_speedups_are_tables_on_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = list(make_settings(((64, 16),), ("contiguous",), (1,)))
+    show_standings(write_run(tmp_path, [*make_speedup_records(settings)]))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.strip().startswith("times faster than the plain form")
+    assert [line.split("|")[1].strip() for line in err.splitlines() if "contiguous, 1 thread" in line] == [
+        *("forward frozen", "forward live", "train")
+    ]
 
 
 def test_one_layer_stands_nowhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,10 +79,40 @@ def test_equivalents_have_the_baselines_kernel_and_alternatives_their_own() -> N
 
 
 def test_layers_that_cannot_have_kernel_or_scale_are_left_out() -> None:
-    speedup = take_speedup(make_grid(kernel_size=5))
+    speedup = take_speedup(make_grid(kernel_size=[3, 5]))
     assert [i.partition("-")[0] for i in speedup.list_equivalents(make_case(kernel_size=5))] == [
         "nearest_conv_fast"
     ]
+
+
+def test_each_kernel_of_the_baseline_is_a_setting_of_its_own() -> None:
+    grid = make_grid(kernel_size=[3, 5], axes={"scale_factor": [2, 3]})
+    settings = grid.list_settings()
+    sizes = [(setting.kernel_size, setting.scale_factor) for setting in settings]
+    assert sizes == [(3, 2), (3, 3), (5, 2), (5, 3)]
+    found = [take_speedup(grid).list_equivalents(setting) for setting in settings]
+    assert [[name.partition("-c")[0] for name in names] for names in found] == [
+        ["nearest_conv_fast-k3-s2", "nearest_conv_tiled-k3-s2"],
+        ["nearest_conv_fast-k3-s3"],
+        ["nearest_conv_fast-k5-s2"],
+        ["nearest_conv_fast-k5-s3"],
+    ]
+    # a transposed convolution with gaps is none
+    rivals = [take_speedup(grid).list_alternatives(setting) for setting in settings]
+    assert [len(names) for names in rivals] == [2, 2, 2, 2]
+    scales = make_grid(axes={"scale_factor": 4})
+    (setting,) = scales.list_settings()
+    assert [name.partition("-c")[0] for name in take_speedup(scales).list_alternatives(setting)] == [
+        "transposed-k4-s4"
+    ]
+
+
+def test_a_baseline_without_a_kernel_has_equivalents_of_the_tables_kernels() -> None:
+    grid = make_grid(baseline="dysample", twins=["nearest_conv"], kernel_size=[3, 5])
+    (setting,) = grid.list_settings()
+    assert setting.kernel_size is None
+    found = take_speedup(grid).list_equivalents(setting)
+    assert [name.partition("-c")[0] for name in found] == ["nearest_conv-k3-s2", "nearest_conv-k5-s2"]
 
 
 def test_the_baseline_is_not_its_own_alternative_and_kernels_do_not_multiply_what_has_none() -> None:
@@ -91,21 +121,43 @@ def test_the_baseline_is_not_its_own_alternative_and_kernels_do_not_multiply_wha
     assert found == ("nearest_conv-k4-s2-c4x2-8x8", "dysample-s2-c4x2-8x8")
 
 
-def test_the_preset_has_seven_shapes_in_both_formats_live_and_frozen() -> None:
+def test_the_preset_has_kernels_scales_formats_threads_and_steps() -> None:
     grid = load_preset("fast")
     settings = grid.list_settings()
-    shapes = {(setting.in_channels, setting.out_channels, setting.height) for setting in settings}
+    shapes: dict[tuple[int | None, int], set[tuple[int, int]]] = {}
+    for setting in settings:
+        assert setting.in_channels == 2 * setting.out_channels
+        shapes.setdefault((setting.kernel_size, setting.scale_factor), set()).add(
+            (setting.in_channels, setting.height)
+        )
+    few = {(64, 24), (256, 12)}
     assert shapes == {
-        (c, c // 2, h) for c, h in ((64, 16), (64, 64), (128, 32), (256, 16), (256, 32), (512, 16), (512, 32))
+        (3, 2): {(64, 16), (64, 64), (128, 32), (256, 16), (512, 16)},
+        (3, 3): few,
+        (3, 4): few,
+        (5, 2): few,
     }
-    assert len(settings) == 7 * 2 * 2 * 2
-    assert take_speedup(grid).weights == ("live", "frozen")
-    assert len(take_speedup(grid).list_equivalents(settings[0])) == 5
+    # two formats, steps and numbers of threads
+    assert len(settings) == (5 + 3 * 2) * 2 * 2 * 2
+    speedup = take_speedup(grid)
+    assert speedup.weights == ("live", "frozen")
+    for setting in settings:
+        is_usual = (setting.kernel_size, setting.scale_factor) == (3, 2)
+        assert len(speedup.list_equivalents(setting)) == 4 + is_usual
+        # kernels 3 and 4 where they cover the output, and the faster ones where there are any
+        assert len(speedup.list_alternatives(setting)) == {2: 4, 3: 2, 4: 1}[setting.scale_factor]
 
 
 def test_round_trip_through_plain_data() -> None:
     grid = make_grid(constraints=["height == 8"])
     assert Grid.from_record(grid.to_dict()) == grid
+    several = make_grid(kernel_size=[3, 5])
+    assert Grid.from_record(several.to_dict()) == several
+    # runs of before had one kernel, or none
+    for before, kernels in ((3, (3,)), (None, ())):
+        record = grid.to_dict()
+        record["speedup"]["kernel_size"] = before
+        assert take_speedup(Grid.from_record(record)).kernel_size == kernels
     without = {name: value for name, value in grid.to_dict().items() if name != "speedup"}
     assert Grid.from_record(without).speedup is None
 
@@ -127,7 +179,7 @@ def test_set_replaces_the_tables_axes_too() -> None:
         ({**SPEEDUP, "twins": ["Fast"]}, "twins.upsampler: 'Fast' is not a name"),
         ({**SPEEDUP, "rivals": {"kernel_size": 3}}, r"rivals\.upsampler: missing"),
         ({**SPEEDUP, "rivals": {"height": 3}}, r"rivals\.height: unknown axis"),
-        ({**SPEEDUP, "kernel_size": [3, 5]}, r"kernel_size: \[3, 5\] is not one kernel size"),
+        ({**SPEEDUP, "kernel_size": [3, 3]}, "kernel_size: 3 is given twice"),
         ({**SPEEDUP, "kernel_size": 0}, "kernel_size: 0 is not a whole number"),
         ({**SPEEDUP, "weights": ["cold"]}, r"weights: \['cold'\] is not a list of live and frozen"),
         ({**SPEEDUP, "weights": []}, r"weights: \[\] is not"),

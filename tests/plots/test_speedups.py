@@ -1,6 +1,7 @@
 """Speed-ups, shape by shape."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,32 @@ def test_the_wider_the_axis_the_fewer_its_labels(
     figure = draw(speedups.assign(**changed))
     assert_legible(figure)
     assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ticks.split()
+
+
+def test_of_several_kernels_and_alternatives_one_is_drawn(assert_legible: Legible) -> None:
+    settings = list(make_settings())
+    others = [replace(setting, kernel_size=5, height=8, width=8) for setting in settings if setting.height == 16]
+    records = make_speedup_records([*others, *settings])
+    # a second layer that computes something else, of the same kernels
+    more = [
+        replace(
+            record,
+            rivals=(*record.rivals, *(name.replace("transposed", "transposed_fast") for name in record.rivals)),
+            samples_s={
+                **record.samples_s,
+                **{n.replace("transposed", "transposed_fast"): record.samples_s[n] for n in record.rivals},
+            },
+        )
+        for record in records
+    ]
+    figure = draw(build_speedups(more))
+    assert_legible(figure)
+    title = " ".join(figure.get_suptitle().split())
+    assert "Speed-up over nearest_conv k3" in title
+    assert "8×8" not in title
+    assert "transposed_fast" not in title
+    written = [text.get_text().strip() for text in figure.axes[0].texts]
+    assert [written.count(name) for name in ("k3", "k4")] == [1, 1]
 
 
 def test_without_alternatives_there_are_no_lines_to_explain(speedups: pd.DataFrame) -> None:

@@ -94,11 +94,11 @@ def test_a_kernel_for_what_has_none_is_refused() -> None:
 
 def test_speedups_join_the_plan_and_are_chosen_by_the_same_words() -> None:
     plan = make_plan(Selection(preset="fast"))
-    assert len(plan.settings) == 56
+    assert len(plan.settings) == 88
     few = make_plan(Selection(preset="fast", keyword="train and 16x16"))
     assert few.cases == ()
     assert {(setting.step, setting.height) for setting in few.settings} == {("train", 16)}
-    with pytest.raises(UsageError, match="'nonsense' matches none of the 62 cases"):
+    with pytest.raises(UsageError, match="'nonsense' matches none of the 94 cases"):
         make_plan(Selection(preset="fast", keyword="nonsense"))
 
 

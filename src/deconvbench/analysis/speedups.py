@@ -6,23 +6,27 @@ from typing import Any
 
 import pandas as pd
 
-from deconvbench.records.case import CASE_FIELDS, format_layer
+from deconvbench.errors import UsageError
+from deconvbench.records.case import CASE_FIELDS, Case, format_layer
 from deconvbench.records.schema import LAYER_COLUMNS, SPEEDUP_DTYPES
 from deconvbench.tables.frames import list_rows, make_frame
 from deconvbench.tables.speedups import SHAPE_FIELDS
 
-# what must be equal for speed-ups to be of one kind
+# what must be equal for speed-ups to be of one kind, beside the kernel of the baseline
 SETTING_FIELDS = (
     *(name for name in CASE_FIELDS if name not in {*LAYER_COLUMNS, *SHAPE_FIELDS}),
     "scale_factor",
     "is_frozen",
 )
+# which no column of the rows has
+BASELINE_KERNEL = "baseline_kernel_size"
 # a layer may take this many times the memory of the baseline
 MEMORY_LIMIT = 1.1
 # a choice this near to the best is as good as any: less than what two runs differ by
 CHOICE_MARGIN = 0.02
 MEAN_DTYPES: Mapping[str, str] = {
     **{name: SPEEDUP_DTYPES[name] for name in ("upsampler", "kernel_size", *SETTING_FIELDS, "is_twin")},
+    BASELINE_KERNEL: SPEEDUP_DTYPES["kernel_size"],
     "layer": "str",
     "shapes": "int64",
     "speedup": "float64",
@@ -34,6 +38,7 @@ MEAN_DTYPES: Mapping[str, str] = {
 }
 CHOICE_DTYPES: Mapping[str, str] = {
     **{name: SPEEDUP_DTYPES[name] for name in (*SHAPE_FIELDS, *SETTING_FIELDS)},
+    BASELINE_KERNEL: SPEEDUP_DTYPES["kernel_size"],
     "layer": "str",
     "implementation": "str",
     "speedup": "float64",
@@ -59,12 +64,12 @@ def average_speedups(speedups: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns and dtypes of `MEAN_DTYPES`: one row per setting and layer, the baseline left out. Only shapes at
-        which every layer of the setting that was measured anywhere was measured count. The interval adds those of
-        the shapes as independent ones.
+        Columns and dtypes of `MEAN_DTYPES`: one row per setting, kernel of the baseline and layer, the baseline
+        left out. Only shapes at which every layer of the setting that was measured anywhere was measured count.
+        The interval adds those of the shapes as independent ones.
     """
     rows = []
-    for members in _group(_list_measured(speedups), lambda row: tuple(row[name] for name in SETTING_FIELDS)):
+    for members in _group(_list_measured(speedups), _name_setting):
         by_shape = _group(members, _name_shape)
         layers = {(row["upsampler"], row["kernel_size"]) for row in members}
         whole = [
@@ -82,7 +87,7 @@ def _average_layer(shapes: Sequence[_Row]) -> dict[str, Any]:
     shares = [row["ceiling_share"] for row in shapes if row["ceiling_share"] is not None]
     memory = [row["memory_ratio"] for row in shapes if row["memory_ratio"] is not None]
     return {
-        **{name: shapes[0][name] for name in MEAN_DTYPES if name in SPEEDUP_DTYPES},
+        **{name: shapes[0][name] for name in MEAN_DTYPES if name in shapes[0]},
         "layer": _name_layer(shapes[0]),
         "shapes": len(shapes),
         "speedup": math.exp(mean),
@@ -105,20 +110,20 @@ def compare_choices(speedups: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns and dtypes of `CHOICE_DTYPES`: one row per setting and shape. The baseline is one of the fixed
-        forms. A choice is within noise of the best if it is at most 2 % slower, or if the intervals allow that the
-        two are equal.
+        Columns and dtypes of `CHOICE_DTYPES`: one row per setting, kernel and shape. The baseline is one of the
+        fixed forms. A choice is within noise of the best if it is at most 2 % slower, or if the intervals allow
+        that the two are equal.
     """
     rows = []
-    for members in _group(
-        _list_measured(speedups), lambda row: (*_name_shape(row), *(row[name] for name in SETTING_FIELDS))
-    ):
+    for members in _group(_list_measured(speedups), lambda row: (*_name_shape(row), *_name_setting(row))):
         fixed = [
             row
             for row in members
             if row["implementation"] is None and (row["is_twin"] or row["case_id"] == row["baseline_id"])
         ]
-        rows += [_compare_choice(row, fixed) for row in members if row["implementation"] is not None and fixed]
+        # an alternative may choose among forms of its own
+        choosing = [row for row in members if row["implementation"] is not None and row["is_twin"]]
+        rows += [_compare_choice(row, fixed) for row in choosing if fixed]
     return make_frame(rows, CHOICE_DTYPES)
 
 
@@ -139,7 +144,11 @@ def _compare_choice(row: _Row, fixed: Sequence[_Row]) -> dict[str, Any]:
 
 
 def _list_measured(speedups: pd.DataFrame) -> list[dict[str, Any]]:
-    return [row for row in list_rows(speedups, "speedups", SPEEDUP_DTYPES) if row["speedup"] is not None]
+    return [
+        {**row, BASELINE_KERNEL: _read_kernel(row["baseline_id"])}
+        for row in list_rows(speedups, "speedups", SPEEDUP_DTYPES)
+        if row["speedup"] is not None
+    ]
 
 
 def _group(rows: Iterable[_Row], key: Callable[[_Row], Any]) -> list[list[_Row]]:
@@ -147,6 +156,18 @@ def _group(rows: Iterable[_Row], key: Callable[[_Row], Any]) -> list[list[_Row]]
     for row in rows:
         groups.setdefault(key(row), []).append(row)
     return list(groups.values())
+
+
+def _read_kernel(baseline_id: str) -> int | None:
+    """Read the kernel out of a case id; other programs may have written one that is none."""
+    try:
+        return Case.from_id(baseline_id).kernel_size
+    except UsageError:
+        return None
+
+
+def _name_setting(row: _Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in (*SETTING_FIELDS, BASELINE_KERNEL))
 
 
 def _name_shape(row: _Row) -> tuple[Any, ...]:

@@ -47,7 +47,7 @@ def print_rows(kind: str, rows: list[dict[str, Any]], facts: Mapping[str, Any] =
 
 
 def show_standings(folder: Path) -> None:
-    """Print where each layer of a run stands, on standard error; nothing where there is no more than one.
+    """Print where each layer of a run stands, and its speed-ups, on standard error; nothing where there are none.
 
     Parameters
     ----------
@@ -59,9 +59,14 @@ def show_standings(folder: Path) -> None:
     RunFolderError
         If the folder holds no run.
     """
+    from deconvbench.analysis.speedups import average_speedups
+    from deconvbench.report.speedups import format_means
+    from deconvbench.tables.files import read_tables
     from deconvbench.workflows.standings import describe_standings
 
     if text := describe_standings(folder):
+        print_text(f"\n{text}\n", sys.stderr)
+    if text := format_means(average_speedups(read_tables(folder).speedups)):
         print_text(f"\n{text}\n", sys.stderr)
 
 

@@ -254,7 +254,7 @@ class Grid:
             return []
         where = f"{self.source}: speedup"
         speedup.check_upsamplers(where)
-        layer = {"upsampler": (speedup.baseline,), "kernel_size": (speedup.kernel_size,)}
+        layer = {"upsampler": (speedup.baseline,), "kernel_size": speedup.kernel_size or (None,)}
         constraints = self.constraints if speedup.constraints is None else speedup.constraints
         return expand_axes({**self.axes, **speedup.axes, **layer}, constraints, where)
 

@@ -1,7 +1,8 @@
 """Which layers have interleaved timing: the table ``[speedup]`` of a grid.
 
 A baseline, its equivalents (`twins`: other layers of the same function, of the baseline's kernel) and alternatives
-(`rivals`: layers of another function), each setting once with uncached and once with cached weights. Knows neither
+(`rivals`: layers of another function), each setting, of which the kernel of the baseline is a part, once with
+uncached and once with cached weights. Knows neither
 the cases that are measured by themselves nor how anything is timed.
 """
 
@@ -27,8 +28,8 @@ class SpeedupGrid:
     ----------
     baseline : str
         The upsampler that all are compared with.
-    kernel_size : int or None
-        Of the baseline and its equivalents; None for upsamplers without a kernel.
+    kernel_size : tuple of int
+        Of the baseline and its equivalents, which are compared kernel by kernel; empty for upsamplers without one.
     twins : tuple of str
         Upsamplers that compute what the baseline computes.
     rivals : mapping of str to tuple
@@ -42,7 +43,7 @@ class SpeedupGrid:
     """
 
     baseline: str
-    kernel_size: int | None = None
+    kernel_size: tuple[int, ...] = ()
     twins: tuple[str, ...] = ()
     rivals: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     weights: tuple[str, ...] = WEIGHTS
@@ -79,9 +80,6 @@ class SpeedupGrid:
             raise GridError(f"{where}.rivals.upsampler: missing; name the upsamplers that kernel_size is for")
         if not twins and not rivals:
             raise GridError(f"{where}: needs twins or rivals to compare the baseline with")
-        kernels = _read_some(data.get("kernel_size", []), "kernel_size", where)
-        if len(kernels) > 1:
-            raise GridError(f"{where}.kernel_size: {quote(data['kernel_size'])} is not one kernel size")
         axes = read_axes(data.get("axes", {}), CASE_FIELDS, f"{where}.axes")
         for name in _LAYER_AXES:
             if name in axes:
@@ -89,7 +87,7 @@ class SpeedupGrid:
         conditions = data.get("constraints")
         return cls(
             baseline=read_text(data["baseline"], f"{where}.baseline"),
-            kernel_size=kernels[0] if kernels else None,
+            kernel_size=_read_some(data.get("kernel_size", []), "kernel_size", where),
             twins=twins,
             rivals=rivals,
             weights=_read_weights(data.get("weights", list(WEIGHTS)), f"{where}.weights"),
@@ -101,6 +99,11 @@ class SpeedupGrid:
     def from_record(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild the table from what ``run.json`` holds of it."""
         values = dict(data)
+        # runs of before had one kernel, or none
+        kernels = values["kernel_size"]
+        if kernels is None or isinstance(kernels, int):
+            kernels = () if kernels is None else (kernels,)
+        values["kernel_size"] = tuple(kernels)
         for name in ("rivals", "axes"):
             values[name] = {axis: tuple(entries) for axis, entries in values[name].items()}
         for name in ("twins", "weights", "constraints"):
@@ -124,7 +127,7 @@ class SpeedupGrid:
         check_upsamplers(self.twins, f"{where}.twins")
         check_upsamplers(self.rivals.get("upsampler", ()), f"{where}.rivals.upsampler")
         for name in (self.baseline, *self.twins):
-            if get_upsampler(name).has_kernel and self.kernel_size is None:
+            if get_upsampler(name).has_kernel and not self.kernel_size:
                 raise GridError(f"{where}.kernel_size: missing; {name} has a kernel")
         for name in self.rivals.get("upsampler", ()):
             if get_upsampler(name).has_kernel and "kernel_size" not in self.rivals:
@@ -142,7 +145,8 @@ class SpeedupGrid:
         setting : Case
             The baseline's case.
         """
-        return _name_cases(setting, [(name, self.kernel_size) for name in self.twins])
+        kernels = (setting.kernel_size,) if setting.kernel_size is not None else self.kernel_size or (None,)
+        return _name_cases(setting, [(name, k) for name in self.twins for k in kernels])
 
     def list_alternatives(self, setting: Case) -> tuple[str, ...]:
         """Name the alternatives for a setting: case ids of those that can have its scale.

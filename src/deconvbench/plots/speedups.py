@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from deconvbench.analysis.selection import EmptyFigureError, describe_rest
-from deconvbench.analysis.speedups import MEAN_DTYPES, SETTING_FIELDS
+from deconvbench.analysis.speedups import BASELINE_KERNEL, MEAN_DTYPES, SETTING_FIELDS
 from deconvbench.plots.style import FONT_PT, GRID_COLOUR, INK, MUTED, figure_style, make_figure, style_layer
 from deconvbench.records.layers import rank_upsampler
 from deconvbench.records.schema import SPEEDUP_DTYPES
@@ -45,7 +45,7 @@ def draw_speedups(
 
     A dot is a shape, from the smallest at the top to the largest, with its 95 % interval; a bar across the dots is
     the geometric mean over shapes, written at the right. Vertical lines are the means of alternatives, which
-    compute something else.
+    compute something else. Of several kernels and scales one is drawn, the one with the most layers measured.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def draw_speedups(
         raise EmptyFigureError(f"speedups: none of the {len(speedups)} rows compares a layer with its baseline")
     shown = _choose_setting(equivalents)
     layers = sorted(set(shown["upsampler"]), key=rank_upsampler)
-    means = means[np.logical_and.reduce([means[name] == shown[name].iloc[0] for name in _list_common()])]
+    means = _select_alike(means, shown)
     rows, rows_left = _limit(shown, _ROW_FIELDS, max_rows)
     columns, columns_left = _limit(shown, _COLUMN_FIELDS, max_columns)
     shapes = sorted(
@@ -94,7 +94,7 @@ def draw_speedups(
                     shapes,
                 )
                 grid[i][j].set_title(_name_panel(row, column), fontsize=FONT_PT - 0.5)
-        baseline = speedups["baseline_id"].iloc[0].partition("-s")[0].replace("-", " ")
+        baseline = shown["baseline_id"].iloc[0].partition("-s")[0].replace("-", " ")
         _set_axes(grid[0][0], shown, means, layers)
         figure.supxlabel(f"times faster than {baseline} (ratio, logarithmic)", fontsize=FONT_PT)
         rest = describe_rest(
@@ -110,9 +110,18 @@ def _list_common() -> list[str]:
 
 
 def _choose_setting(equivalents: pd.DataFrame) -> pd.DataFrame:
-    """Keep the fullest of the settings that panels do not tell apart (dtype, batch, device, scale)."""
-    groups = [group for _, group in equivalents.groupby(_list_common(), dropna=False, sort=False)]
-    return max(groups, key=len)
+    """Keep the fullest of the settings that panels do not tell apart (dtype, batch, device, kernel, scale)."""
+    fields = [*_list_common(), "kernel_size"]
+    return max((group for _, group in equivalents.groupby(fields, dropna=False, sort=False)), key=len)
+
+
+def _select_alike(means: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
+    """Keep the means of what is shown; of what computes something else, one upsampler in all its kernels."""
+    means = means[np.logical_and.reduce([means[name] == shown[name].iloc[0] for name in _list_common()])]
+    kernel = shown["kernel_size"].iloc[0]
+    means = means[means[BASELINE_KERNEL].isna() if pd.isna(kernel) else means[BASELINE_KERNEL] == kernel]
+    others = sorted(set(means.loc[~means["is_twin"], "upsampler"]), key=rank_upsampler)
+    return means[means["is_twin"] | means["upsampler"].isin(others[:1])]
 
 
 def _limit(frame: pd.DataFrame, fields: Sequence[str], limit: int) -> tuple[list[dict[str, object]], int]:

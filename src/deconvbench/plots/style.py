@@ -60,6 +60,7 @@ _ASSIGNED = {
     "nearest_conv_minimal": (2, 8),
     "nearest_conv_tiled": (5, 4),
     "nearest_conv_native": (6, 5),
+    "transposed_fast": (7, 8),
     "bilinear_additive": (2, 6),
     "transposed_fir": (0, 8),
     "sinc_conv": (9, 4),

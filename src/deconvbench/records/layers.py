@@ -24,6 +24,7 @@ READING_ORDER = (
     "nearest_conv_minimal",
     "nearest_conv_tiled",
     "nearest_conv_native",
+    "transposed_fast",
     "bilinear_additive",
     "transposed_fir",
     "sinc_conv",

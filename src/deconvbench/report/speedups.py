@@ -1,25 +1,28 @@
-"""What the report says of interleaved timing: two tables and the sentences that sum them up.
+"""What is said of interleaved timing: the report's tables, the sentences that sum them up, and a terminal's table.
 
 Every number is looked up in the frames of `deconvbench.analysis.speedups`. Knows no HTML: the
 template escapes.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from deconvbench.analysis.results import RunResults
-from deconvbench.analysis.speedups import CHOICE_MARGIN, MEMORY_LIMIT
+from deconvbench.analysis.speedups import BASELINE_KERNEL, CHOICE_MARGIN, MEMORY_LIMIT
+from deconvbench.records.layers import FAST_UPSAMPLERS
+from deconvbench.report.aligned_table import align_table
 from deconvbench.report.tables import Cell, TableView, write_text
-from deconvbench.system.texts import escape_markdown
 
 _Row = Mapping[Any, Any]
+# the first of them chooses among the others
+_FIXED_FORMS = FAST_UPSAMPLERS[1:]
 
 
 def view_means(means: pd.DataFrame) -> TableView:
-    """Show the geometric means over shapes: one row a setting, one column a layer.
+    """Show the geometric means over shapes: a row a layer for each kernel and scale, a column a setting.
 
     Parameters
     ----------
@@ -31,15 +34,17 @@ def view_means(means: pd.DataFrame) -> TableView:
     TableView
         A number is followed by half the width of its 95 % interval where there is one.
     """
-    rows_of_means = means.to_dict("records")
-    layers = tuple(dict.fromkeys(row["layer"] for row in rows_of_means))
-    settings = sorted(dict.fromkeys(_name_setting(row) for row in rows_of_means), key=_order_setting)
-    found = {(_name_setting(row), row["layer"]): row for row in rows_of_means}
+    found = {(_name_baseline(row), row["layer"], _name_setting(row)): row for row in means.to_dict("records")}
+    settings = sorted({setting for _, _, setting in found}, key=_order_setting)
     rows = tuple(
-        (Cell(text=setting, sort=str(number)), *(_write_ratio(found.get((setting, layer))) for layer in layers))
-        for number, setting in enumerate(settings)
+        (
+            Cell(text=baseline, sort=baseline),
+            Cell(text=layer, sort=layer),
+            *(_write_ratio(found.get((baseline, layer, setting))) for setting in settings),
+        )
+        for baseline, layer in _list_lines(means.to_dict("records"))
     )
-    return TableView(headings=("setting", *layers), rows=rows)
+    return TableView(headings=("plain form", "layer", *settings), rows=rows)
 
 
 def view_costs(means: pd.DataFrame) -> TableView:
@@ -53,39 +58,62 @@ def view_costs(means: pd.DataFrame) -> TableView:
     Returns
     -------
     TableView
-        One row a layer; one column for each setting of `forward` (geometric mean over shapes of the share), and
-        one for the most memory at any shape and setting.
+        One row a layer for each kernel and scale; one column for each setting of `forward` (geometric mean over
+        shapes of the share), and one for the most memory at any shape and setting.
     """
-    found = means.to_dict("records")
-    shares = {(_name_setting(r), r["layer"]): r["ceiling_share"] for r in found if pd.notna(r["ceiling_share"])}
-    settings = sorted({setting for setting, _ in shares}, key=_order_setting)
+    found: dict[tuple[str, str], list[_Row]] = {}
+    for row in means.to_dict("records"):
+        found.setdefault((_name_baseline(row), row["layer"]), []).append(row)
+    settings = sorted(
+        {_name_setting(r) for rows in found.values() for r in rows if _is_known(r["ceiling_share"])},
+        key=_order_setting,
+    )
     rows = []
-    for layer in dict.fromkeys(row["layer"] for row in found):
-        memory = [
-            r["most_memory_ratio"] for r in found if r["layer"] == layer and pd.notna(r["most_memory_ratio"])
-        ]
+    for baseline, layer in _list_lines(means.to_dict("records")):
+        own = found[baseline, layer]
+        shares = {_name_setting(r): r["ceiling_share"] for r in own if _is_known(r["ceiling_share"])}
+        memory = [r["most_memory_ratio"] for r in own if _is_known(r["most_memory_ratio"])]
         rows.append(
             (
+                Cell(text=baseline, sort=baseline),
                 Cell(text=layer, sort=layer),
-                *(_write_share(shares.get((setting, layer))) for setting in settings),
+                *(_write_share(shares.get(setting)) for setting in settings),
                 _write_memory(max(memory, default=None)),
             )
         )
-    return TableView(headings=("layer", *settings, "most memory (ratio)"), rows=tuple(rows))
+    return TableView(headings=("plain form", "layer", *settings, "most memory (ratio)"), rows=tuple(rows))
 
 
-def format_markdown(view: TableView) -> str:
-    """Write a table as Markdown, for a README.
+def format_means(means: pd.DataFrame) -> str:
+    """Write the geometric means as a table for each kind of step, which a terminal shows and is Markdown as well.
 
     Parameters
     ----------
-    view : TableView
-        From one of the functions here.
+    means : DataFrame
+        From `average_speedups`.
+
+    Returns
+    -------
+    str
+        A line for each kernel and scale and each layer that chooses its form or computes something else, a column
+        for each memory format and number of threads; empty where there are no means. The fixed forms are in the
+        report.
     """
-    ruler = ["---", *("---:" for _ in view.headings[1:])]
-    rows = [map(escape_markdown, (cell.text for cell in row)) for row in view.rows]
-    lines = [map(escape_markdown, view.headings), ruler, *rows]
-    return "\n".join(f"| {' | '.join(words)} |" for words in lines)
+    shown = means[~(means["is_twin"] & means["upsampler"].isin(_FIXED_FORMS))]
+    if shown.empty:
+        return ""
+    text = ["times faster than the plain form, ± half the 95 % interval; geometric means over shapes"]
+    steps = sorted({_name_step(row) for row in shown.to_dict("records")}, key=_order_setting)
+    for step in steps:
+        rows = [row for row in shown.to_dict("records") if _name_step(row) == step]
+        found = {(_name_baseline(row), row["layer"], _name_conditions(row)): row for row in rows}
+        columns = sorted({conditions for *_, conditions in found}, key=_order_setting)
+        lines = [
+            [f"{baseline}: {layer}", *(_write_ratio(found.get((baseline, layer, name))).text for name in columns)]
+            for baseline, layer in _list_lines(rows)
+        ]
+        text += ["", *align_table([[step, *columns], *lines])]
+    return "\n".join(text)
 
 
 def view_choices(choices: pd.DataFrame) -> TableView:
@@ -98,9 +126,10 @@ def view_choices(choices: pd.DataFrame) -> TableView:
     """
     rows = []
     for row in choices.to_dict("records"):
-        setting = _name_setting(row)
+        setting, baseline = _name_setting(row), _name_baseline(row)
         rows.append(
             (
+                Cell(text=baseline, sort=baseline),
                 Cell(text=f"{row['in_channels']} → {row['out_channels']}", sort=str(row["in_channels"])),
                 Cell(
                     text=f"{row['height']}×{row['width']}", sort=str(row["height"] * row["width"]), kind="number"
@@ -119,7 +148,7 @@ def view_choices(choices: pd.DataFrame) -> TableView:
             )
         )
     headings = (
-        *("channels", "input (pixels)", "setting", "chosen", "speed-up (ratio)", "best fixed form"),
+        *("plain form", "channels", "input (pixels)", "setting", "chosen", "speed-up (ratio)", "best fixed form"),
         *("its speed-up (ratio)", "share of the best", "memory (ratio)"),
     )
     return TableView(headings=headings, rows=tuple(rows))
@@ -141,9 +170,11 @@ def describe_speedups(results: RunResults) -> list[str]:
     speedups, means, choices = results.speedups, results.speedup_means, results.choices
     if means.empty:
         return []
-    plain = speedups["baseline_id"].iloc[0].partition("-s")[0].replace("-", " ")
+    name = str(speedups["baseline_id"].iloc[0]).partition("-")[0]
+    kernels = {row["layer"]: row[BASELINE_KERNEL] for row in choices.to_dict("records")}
     sentences = []
-    for layer in dict.fromkeys(choices["layer"]):
+    for layer, kernel in kernels.items():
+        plain = _name_plain(name, kernel)
         own = means[means["layer"] == layer].to_dict("records")
         frozen = [row for row in own if row["is_frozen"]]
         kept = [
@@ -168,14 +199,20 @@ def describe_speedups(results: RunResults) -> list[str]:
             greedy = int(known["takes_too_much_memory"].sum())
             text += f"; it takes more than {MEMORY_LIMIT:.1f} times the memory in {greedy} of {len(known)}"
         sentences.append(text + ".")
-    alternatives = means[~means["is_twin"] & (means["step"] == "forward")]
-    for layer in dict.fromkeys(alternatives["layer"]):
-        ratios = alternatives.loc[alternatives["layer"] == layer, "speedup"]
-        sentences.append(
-            f"For comparison: {layer}, which computes something else, is {ratios.min():.2f} to {ratios.max():.2f}"
-            f" times faster than {plain} (forward)."
-        )
+    alternatives = means[~means["is_twin"] & (means["step"] == "forward")].to_dict("records")
+    ratios: dict[tuple[str, str], list[float]] = {}
+    for row in alternatives:
+        ratios.setdefault((row["layer"], _name_plain(name, row[BASELINE_KERNEL])), []).append(row["speedup"])
+    sentences += [
+        f"For comparison: {layer}, which computes something else, is {min(found):.2f} to {max(found):.2f} times"
+        f" faster than {plain} (forward)."
+        for (layer, plain), found in ratios.items()
+    ]
     return sentences
+
+
+def _name_plain(name: str, kernel: Any) -> str:
+    return f"{name} k{kernel}" if _is_known(kernel) else name
 
 
 def list_failures(speedups: pd.DataFrame) -> list[str]:
@@ -193,12 +230,40 @@ def list_failures(speedups: pd.DataFrame) -> list[str]:
     ]
 
 
+def _list_lines(rows: Iterable[_Row]) -> list[tuple[str, str]]:
+    """List the layers of each kernel and scale of the baseline, these in order, layers as the grid has them."""
+    found: dict[tuple[int, int, str], str] = {}
+    for row in rows:
+        kernel = row[BASELINE_KERNEL]
+        place = (int(kernel) if _is_known(kernel) else 0, row["scale_factor"], row["layer"])
+        found.setdefault(place, _name_baseline(row))
+    places = sorted(found, key=lambda place: place[:2])
+    return [(found[place], place[-1]) for place in places]
+
+
+def _is_known(value: Any) -> bool:
+    return bool(pd.notna(value))
+
+
+def _name_baseline(row: _Row) -> str:
+    kernel = row[BASELINE_KERNEL]
+    return f"{f'k{kernel} ' if _is_known(kernel) else ''}s{row['scale_factor']}"
+
+
 def _name_setting(row: _Row) -> str:
+    return f"{_name_step(row)}, {_name_conditions(row)}"
+
+
+def _name_step(row: _Row) -> str:
     weights = "" if row["step"] == "train" else " frozen" if row["is_frozen"] else " live"
+    return f"{row['step']}{weights}"
+
+
+def _name_conditions(row: _Row) -> str:
     threads = f"{row['threads']} thread{'' if row['threads'] == 1 else 's'}"
     common = [str(row[name]) for name, usual in (("dtype", "float32"), ("device", "cpu")) if row[name] != usual]
     common += [f"batch {row['batch']}"] if row["batch"] != 1 else []
-    return ", ".join([f"{row['step']}{weights}", row["memory_format"], threads, *common])
+    return ", ".join([row["memory_format"], threads, *common])
 
 
 def _order_setting(name: str) -> tuple[bool, bool, str]:

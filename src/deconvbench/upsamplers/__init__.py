@@ -5,6 +5,7 @@ from deconvbench.upsamplers import (  # noqa: F401 -- importing a family registe
     conv_resize,
     equal_gain,
     fast_resize,
+    fast_transposed,
     point_sampling,
     reassembly,
     resize_conv,

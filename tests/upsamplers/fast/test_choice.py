@@ -59,7 +59,29 @@ MANY = replace(MIDDLING, in_channels=512, out_channels=256)
         pytest.param(replace(MANY, scale_factor=4), "minimal", id="many channels, scale 4"),
         pytest.param(replace(MANY, is_float32=False), "transposed", id="not measured: float64"),
         pytest.param(replace(MANY, is_cpu=False), "transposed", id="not measured: device"),
-        pytest.param(replace(MANY, groups=2), "transposed", id="not measured: groups"),
+        pytest.param(replace(MANY, groups=2), "transposed", id="groups"),
+        pytest.param(replace(MANY, groups=512, out_channels=512), "plain", id="depthwise"),
+        pytest.param(replace(MANY, groups=64), "plain", id="groups of few input channels"),
+        pytest.param(replace(MANY, groups=64, in_channels=1024), "plain", id="groups of few output channels"),
+        pytest.param(replace(MIDDLING, groups=2, height=6, width=6), "plain", id="groups, few pixels"),
+        pytest.param(
+            replace(MIDDLING, groups=2, height=14, width=14, is_prepared=False),
+            "plain",
+            id="groups, made, few pixels",
+        ),
+        pytest.param(replace(MANY, is_cpu=False, groups=512, out_channels=512), "transposed", id="groups, device"),
+        pytest.param(replace(MIDDLING, kernel_size=1), "transposed", id="kernel 1, half the channels"),
+        pytest.param(replace(MIDDLING, kernel_size=1, out_channels=64), "plain", id="kernel 1, as many channels"),
+        pytest.param(
+            replace(MIDDLING, kernel_size=1, is_channels_last=True), "plain", id="kernel 1, channels last"
+        ),
+        pytest.param(replace(MIDDLING, kernel_size=1, height=8, width=8), "plain", id="kernel 1, few pixels"),
+        pytest.param(replace(MIDDLING, kernel_size=1, scale_factor=4), "transposed", id="kernel 1, scale 4"),
+        pytest.param(
+            replace(MANY, kernel_size=1, scale_factor=4, height=16, width=16, is_prepared=False),
+            "plain",
+            id="kernel 1, the kernel made outweighs the map",
+        ),
         pytest.param(replace(MANY, is_cpu=False, height=2, width=2), "plain", id="the kernel outweighs the map"),
         pytest.param(replace(MANY, in_channels=256, out_channels=128, threads=2), "transposed", id="two threads"),
         pytest.param(
@@ -99,7 +121,9 @@ MANY = replace(MIDDLING, in_channels=512, out_channels=256)
         ),
         pytest.param(replace(NATIVE_LOAD, height=4, width=4, scale_factor=3), NATIVE, id="compiled, scale 3"),
         pytest.param(replace(NATIVE_LOAD, height=6, width=6, is_prepared=False), NATIVE, id="compiled, made"),
-        pytest.param(replace(NATIVE_LOAD, in_channels=7), "transposed", id="compiled, few input channels"),
+        pytest.param(
+            replace(NATIVE_LOAD, in_channels=7, out_channels=7), "transposed", id="compiled, few input channels"
+        ),
         pytest.param(
             replace(NATIVE_LOAD, in_channels=64, out_channels=64, groups=4),
             "transposed",
@@ -119,6 +143,28 @@ MANY = replace(MIDDLING, in_channels=512, out_channels=256)
         ),
         pytest.param(replace(MIDDLING, out_channels=4), "subpixel", id="few output channels"),
         pytest.param(replace(MIDDLING, out_channels=5), "transposed", id="output channels enough"),
+        pytest.param(replace(MIDDLING, in_channels=7, out_channels=2), "plain", id="few channels in and out"),
+        pytest.param(replace(MIDDLING, in_channels=7, out_channels=384), "plain", id="few channels to many"),
+        pytest.param(
+            replace(MIDDLING, in_channels=7, out_channels=32, is_channels_last=True),
+            "transposed",
+            id="few channels to many, channels last",
+        ),
+        pytest.param(
+            replace(MIDDLING, in_channels=7, out_channels=32, kernel_size=5),
+            "transposed",
+            id="few channels to many, kernel 5",
+        ),
+        pytest.param(
+            replace(NATIVE_LOAD, in_channels=48, out_channels=2, height=4, width=4, scale_factor=4),
+            "plain",
+            id="compiled, few output channels, small map",
+        ),
+        pytest.param(
+            replace(MIDDLING, in_channels=7, out_channels=2, kernel_size=7),
+            "subpixel",
+            id="few channels in and out, kernel 7",
+        ),
         pytest.param(
             replace(MIDDLING, out_channels=4, is_training=True, is_prepared=False),
             "transposed",

@@ -10,11 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize, weight_norm
+from torch.utils.flop_counter import FlopCounterMode
 
 from deconvbench.errors import UsageError
 from deconvbench.upsamplers.convolution import SameConv2d
-from deconvbench.upsamplers.fast import IMPLEMENTATIONS, ResizeConv2d
+from deconvbench.upsamplers.fast import IMPLEMENTATIONS, ResizeConv2d, forms
+from deconvbench.upsamplers.fast import layer as layer_module
 from deconvbench.upsamplers.fast.layer import explain_conv
+from deconvbench.upsamplers.fast.native.library import find_library
 from tests.upsamplers.fast.plain_form import (
     FORMS,
     Layer,
@@ -39,6 +42,85 @@ def test_every_implementation_is_the_plain_form(implementation: str, layout: tor
     for height, width in ((1, 1), (5, 4), (17, 20)):
         x = draw(2, 4, height, width).contiguous(memory_format=layout)
         assert_plain(make_layer(implementation), x)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the rule of `auto` answered, whenever it was asked."""
+    found: list[str] = []
+    choose = forms.choose
+
+    def ask(*arguments: Any, **keywords: Any) -> str:
+        found.append(choose(*arguments, **keywords))
+        return found[-1]
+
+    monkeypatch.setattr(layer_module, "choose", ask)
+    return found
+
+
+def test_where_the_plain_form_is_the_fastest_the_rule_is_asked_once(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, x = make_layer("auto"), draw(2, 4, 2, 3)
+    assert torch.equal(layer(x), layer(x))
+    assert torch.equal(layer(x), make_plain(copy.deepcopy(layer))(x))
+    assert asked == ["plain"]
+    # of other sizes, strides, threads, with a kept weight or a gradient others may be faster
+    layer(x[:1])
+    layer(x.contiguous(memory_format=torch.channels_last))
+    layer(x.clone().requires_grad_())
+    layer.requires_grad_(False)
+    layer(x)
+    layer.eval().cache_weight()(x)
+    # nor where the compiled form has come since
+    is_there = find_library() is not None
+    monkeypatch.setattr(layer_module, "find_library", lambda: None if is_there else object())
+    layer(x)
+    assert asked == ["plain"] * len(asked)
+    assert len(asked) == 6
+    for index in range(100):
+        layer(draw(1, 4, 1, index + 1))
+    assert len(layer._idle) <= 64
+    assert not copy.deepcopy(layer)._idle
+
+
+@pytest.mark.parametrize(
+    "make_context",
+    [lambda: FlopCounterMode(display=False), lambda: torch.autocast("cpu")],
+    ids=["watched", "cast"],
+)
+def test_a_watched_or_cast_call_is_neither_remembered_nor_answered_from_memory(
+    asked: list[str], make_context: Callable[[], Any]
+) -> None:
+    layer, x = make_layer("auto").float(), draw(2, 4, 2, 3).float()
+    with make_context():
+        layer(x)
+    assert not layer._idle
+    layer(x)
+    asked.clear()
+    with make_context():
+        layer(x)
+    assert len(asked) == 1
+    torch.func.vmap(layer)(x[None])
+    assert len(asked) == 2
+
+
+def test_what_is_remembered_leaves_refusals_as_they_were() -> None:
+    layer, x = make_layer("auto"), draw(2, 4, 2, 3)
+    layer(x)
+    with pytest.raises(UsageError, match="dtype torch.float32 is not that of the weight"):
+        layer(x.float())
+    layer.weight.data = layer.weight.data.float()
+    with pytest.raises(UsageError, match="dtype torch.float64 is not that of the weight"):
+        layer(x)
+
+
+def test_a_layer_pickled_before_calls_were_remembered_runs() -> None:
+    layer, x = make_layer("auto"), draw(2, 4, 2, 3)
+    state = {name: value for name, value in layer.__getstate__().items() if name != "_idle"}
+    older = ResizeConv2d.__new__(ResizeConv2d)
+    older.__setstate__(state)
+    assert torch.equal(older(x), layer(x))
 
 
 @over_implementations

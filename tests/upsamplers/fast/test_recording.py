@@ -19,6 +19,7 @@ from deconvbench.upsamplers.fast import ResizeConv2d
 from deconvbench.upsamplers.fast.recording import (
     UnrecordedMode,
     choose_recorded,
+    is_called_alone,
     is_recorded,
     is_symbol,
     is_traced,
@@ -137,6 +138,39 @@ def test_transforms_record(transform: Callable[..., Any]) -> None:
     if transform is not torch.func.vjp:
         transform(function)(draw(2, 3))
     assert found == KEPT
+
+
+def test_a_call_is_alone_where_nobody_sees_its_operations() -> None:
+    x = torch.zeros(1, 4, 2, 2)
+    assert is_called_alone(x)
+    assert is_called_alone(nn.Parameter(x))
+    contexts: list[Callable[[], AbstractContextManager[object]]] = [
+        RecordingMode,
+        UnrecordedMode,
+        lambda: FlopCounterMode(display=False),
+        lambda: torch.autocast("cpu"),
+    ]
+    for make_context in contexts:
+        with make_context():
+            assert not is_called_alone(x)
+    with FakeTensorMode() as mode:
+        fake = mode.from_tensor(x)
+    assert not is_called_alone(fake)
+    assert not is_called_alone(x.to("meta"))
+    found: list[bool] = []
+
+    def note(y: Tensor) -> Tensor:
+        found.append(is_called_alone(y))
+        return y.clone()
+
+    torch.func.vmap(note)(x)
+    torch.func.jvp(note, (x,), (x,))
+    torch.jit.trace(note, (x,), check_trace=False)  # type: ignore[no-untyped-call] # torch has no types here
+    torch.fx.symbolic_trace(note)
+    make_fx(note)(x)
+    torch.compile(note, backend="eager")(x)
+    assert not any(found)
+    assert len(found) >= 5
 
 
 def test_what_is_kept_by_names_is_the_plain_form() -> None:

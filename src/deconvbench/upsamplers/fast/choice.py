@@ -62,10 +62,14 @@ class Workload:
 # every call, because making it does not depend on the map
 _LEAST_VALUES_KEPT, _LEAST_VALUES_MADE, _LEAST_VALUES_TRAINING = 4096, 8192, 16384
 _LEAST_PIXELS_MADE = 256
+# in groups from so many channels in and out of each on: for channels alone (depthwise) it is much slower
+_LEAST_GROUP_IN, _LEAST_GROUP_OUT = 16, 8
 # products are spread over pixels, and over channels with many of which their additions do not count
 _LEAST_PIXELS_PRODUCTS = 64
 _TILED_CHANNELS, _TILED_CHANNELS_LARGE_MAP = 256, 128
 _LARGE_MAP = 4096
+# kernel 1: torch's convolution of many channels
+_LEAST_CHANNELS_ONE = 64
 # to no more than these the transposed form is faster: the tiles' combinations of inputs cost as much as for many
 _MANY_OUT_CHANNELS = 64
 # the minimal form needs few multiplications more than its additions cost: half of those of the transposed form
@@ -79,6 +83,8 @@ _LEAST_PIXELS_NATIVE = 16
 _LEAST_CHANNELS_NATIVE, _LEAST_CHANNELS_NATIVE_TRAINING, _LEAST_GROUP_NATIVE = 8, 16, 32
 # to so few channels one small convolution of torch's is faster than the forms that share products
 _FEW_OUT_CHANNELS, _FEW_OUT_CHANNELS_NATIVE = 4, 128
+# of no more than these, which a kernel smaller than this combines, the plain form is faster or as fast
+_FEW_IN_CHANNELS, _LARGE_KERNEL = 7, 7
 # the estimates are good to 3 %, and 10 % more than the plain form's are allowed
 _MEMORY_LIMIT = 1.07
 
@@ -92,13 +98,15 @@ def choose_implementation(load: Workload) -> str:
     from the best. In words: `plain` for small maps and few channels, `transposed` in between, and for many
     channels the forms that multiply least: `tiled` for kernel 3 and scale 2, `minimal` where scales of 3 and more
     make its products few. Two threads share additions badly, so they double the channels that those need. A form
-    that would hold more than 1.1 times what the plain form does (`peaks`) is not taken. What was not measured
-    (float64, groups, accelerators) gets the transposed form: one convolution of torch's own. In half precision, of
-    what is named here only the compiled form counts (see `dtypes`).
+    that would hold more than 1.1 times what the plain form does (`peaks`) is not taken. Kernel 1 is `transposed`
+    where many channels become half as many or fewer, and otherwise `plain`. With groups the transposed form is
+    taken where each has some channels. What was not measured (float64, accelerators) gets the transposed form: one
+    convolution of torch's own. In half precision, of what is named here only the compiled form counts (see
+    `dtypes`).
 
     Where the layer is there compiled, that is the fastest from some thousand values on, but for few input
     channels. To at most 4 output channels `subpixel` takes the place of `transposed`, and of the compiled form
-    where its weight is kept and input channels are many.
+    where its weight is kept and input channels are many; with few input channels too, `plain` does.
 
     Parameters
     ----------
@@ -110,11 +118,29 @@ def choose_implementation(load: Workload) -> str:
     str
         ``plain``, ``transposed``, ``minimal``, ``tiled`` or ``tiled (native)``.
     """
+    if load.kernel_size == 1 and load.is_cpu:
+        return "transposed" if _prefers_spreading(load) else "plain"
     if load.is_native and _has_channels(load):
         chosen = NATIVE if _pays_compiled(load) else "plain"
     else:
         chosen = _choose_operations(load)
-    return "subpixel" if _prefers_subpixel(load, chosen) else chosen
+    if not _prefers_subpixel(load, chosen):
+        return chosen
+    has_few = load.in_channels <= _FEW_IN_CHANNELS and load.kernel_size < _LARGE_KERNEL
+    return "plain" if has_few else "subpixel"
+
+
+def _prefers_spreading(load: Workload) -> bool:
+    """Whether products of kernel 1 that are spread over s×s pixels are faster than the plain form."""
+    pixels = load.batch * load.height * load.width
+    return (
+        load.is_float32
+        and load.groups == 1
+        and not load.is_channels_last
+        and pixels >= _LEAST_PIXELS_MADE
+        and load.in_channels >= max(_LEAST_CHANNELS_ONE, 2 * load.out_channels)
+        and _holds_little(load, pixels)
+    )
 
 
 def _has_channels(load: Workload) -> bool:
@@ -131,7 +157,9 @@ def _pays_compiled(load: Workload) -> bool:
     upsampled = load.scale_factor**2 * pixels * load.in_channels
     if load.is_training:
         return pixels >= _LEAST_PIXELS_MADE and upsampled >= _LEAST_UPSAMPLED_NATIVE_TRAINING
-    return pixels >= _LEAST_PIXELS_NATIVE and upsampled >= _LEAST_UPSAMPLED_NATIVE
+    # its blocks of output channels would be nearly empty
+    least = _LEAST_UPSAMPLED_NATIVE * (4 if load.out_channels <= _FEW_OUT_CHANNELS else 1)
+    return pixels >= _LEAST_PIXELS_NATIVE and upsampled >= least
 
 
 def _prefers_subpixel(load: Workload, chosen: str) -> bool:
@@ -147,8 +175,14 @@ def _prefers_subpixel(load: Workload, chosen: str) -> bool:
 def _choose_operations(load: Workload) -> str:
     """Choose among the forms that are made of torch's operations."""
     pixels = load.batch * load.height * load.width
-    if load.is_cpu and load.is_float32 and load.groups == 1:
-        if _prefers_products(load, pixels):
+    if load.is_cpu and load.groups > 1:
+        channels = load.in_channels // load.groups, load.out_channels // load.groups
+        if channels[0] < _LEAST_GROUP_IN or channels[1] < _LEAST_GROUP_OUT:
+            return "plain"
+    if load.is_cpu and load.is_float32:
+        if _reorders_more(load):
+            return "plain"
+        if load.groups == 1 and _prefers_products(load, pixels):
             return "tiled" if (load.kernel_size, load.scale_factor) == (3, 2) else "minimal"
         if load.is_prepared:
             least = _LEAST_VALUES_KEPT
@@ -160,12 +194,19 @@ def _choose_operations(load: Workload) -> str:
             return "plain"
         if (
             load.is_prepared
+            and load.groups == 1
             and (load.kernel_size, load.scale_factor) == (3, 2)
             and not _holds_little(load, pixels)
         ):
             # the transposed kernel outweighs the map and cannot be cut, as the work of the tiled form is
             return "tiled" if load.in_channels >= _TILED_CHANNELS else "plain"
     return "transposed" if _holds_little(load, pixels) else "plain"
+
+
+def _reorders_more(load: Workload) -> bool:
+    """Whether re-ordering the many outputs of few channels takes what the transposed form saves of kernel 3."""
+    is_few = load.in_channels <= _FEW_IN_CHANNELS and load.in_channels < load.out_channels
+    return is_few and load.kernel_size == 3 and not load.is_channels_last and not load.is_training
 
 
 def _prefers_products(load: Workload, pixels: int) -> bool:

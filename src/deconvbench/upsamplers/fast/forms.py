@@ -37,7 +37,7 @@ from deconvbench.upsamplers.fast.recording import (
 )
 from deconvbench.upsamplers.fast.tiled import KERNEL_SIZE, SCALE_FACTOR, run_tiled
 
-__all__ = ["PRODUCT_FORMS", "Geometry", "choose", "find_fastest", "prepare", "run", "specify"]
+__all__ = ["PRODUCT_FORMS", "Geometry", "choose", "find_fastest", "prepare", "run", "run_plain", "specify"]
 
 
 def choose(x: Tensor, weight: Tensor, geometry: Geometry, *, is_prepared: bool) -> str:
@@ -198,7 +198,7 @@ def run(
     # an empty batch costs nothing in any form, and torch's PixelShuffle cannot go back through one
     if implementation == "plain" or x.shape[0] == 0:
         kernel = prepared if implementation == "plain" and prepared is not None else weight.to(dtype or x.dtype)
-        return _run_plain(x, kernel, bias, geometry)
+        return run_plain(x, kernel, bias, geometry)
     layout = torch.channels_last if is_channels_last(x, weight) else torch.contiguous_format
     if layout == torch.channels_last and not is_channels_last(x) and implementation not in _ANY_STRIDES:
         x = x.contiguous(memory_format=layout)
@@ -224,13 +224,20 @@ def _run_recorded(
     if implementation == "plain":
         # autocast may have chosen another type; a trace would keep it
         kernel = weight if is_symbol(x) or is_traced() else weight.to(dtype or x.dtype)
-        return _run_plain(x, kernel, bias, geometry)
+        return run_plain(x, kernel, bias, geometry)
     y = _CONVOLUTIONS[implementation](x, prepare(implementation, weight, geometry, x.dtype), bias, geometry)
     has_last = is_channels_last(x, weight) and not is_mapped()
     return y.contiguous(memory_format=torch.channels_last if has_last else torch.contiguous_format)
 
 
-def _run_plain(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+def run_plain(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """Upsample and convolve as it is written, in the type of the kernel.
+
+    Parameters
+    ----------
+    x, kernel, bias, geometry
+        As for `run`, with the weight as it is.
+    """
     # for both axes, lest what is recorded takes an image without a batch for rows of one axis
     upsampled = functional.interpolate(x, scale_factor=(geometry.scale_factor,) * 2, mode="nearest")
     padding, after = geometry.padding, geometry.padding_after
@@ -350,7 +357,7 @@ def _run_form(
     if x.device.type == "cpu" and not has_finite_sum(y):
         # not beside what the plain form holds
         y = None
-        y = _run_plain(x, weight.to(x.dtype), bias, geometry)
+        y = run_plain(x, weight.to(x.dtype), bias, geometry)
     return y
 
 

@@ -5,7 +5,7 @@ Holds parameters, checks input, and keeps the cached transformed weight up to da
 
 import warnings
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +14,17 @@ from deconvbench.errors import UsageError
 from deconvbench.upsamplers.convolution import SameConv2d
 from deconvbench.upsamplers.fast.caching import CachedWeight
 from deconvbench.upsamplers.fast.dtypes import find_autocast_dtype
-from deconvbench.upsamplers.fast.forms import Geometry, choose, run, specify
+from deconvbench.upsamplers.fast.forms import Geometry, choose, run, run_plain, specify
 from deconvbench.upsamplers.fast.frozen import FrozenWeights
 from deconvbench.upsamplers.fast.memory import is_channels_last
+from deconvbench.upsamplers.fast.native.library import find_library
 from deconvbench.upsamplers.fast.objections import explain_implementation
 from deconvbench.upsamplers.fast.operators import compile_call
-from deconvbench.upsamplers.fast.recording import is_symbol, is_traced
+from deconvbench.upsamplers.fast.recording import is_called_alone, is_symbol, is_traced
 
 PADDING_MODES = ("zeros", "reflect", "replicate")
+# more kinds of calls than these are not worth remembering
+_MOST_CALLS = 64
 
 
 class ResizeConv2d(CachedWeight):
@@ -149,6 +152,12 @@ class ResizeConv2d(CachedWeight):
             self.bias = conv.bias
         else:
             self.register_parameter("bias", None)
+        self._idle: dict[Any, Geometry] = {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call] # torch has no types here
+        # on another machine other calls may gain, and layers of before have none
+        self._idle = {}
 
     @classmethod
     def from_conv(cls, conv: nn.Conv2d, scale_factor: int, implementation: str = "auto") -> Self:
@@ -217,6 +226,12 @@ class ResizeConv2d(CachedWeight):
             if not is_symbol(x) and x.ndim == 3:
                 return self.forward(x[None])[0]
             return run("plain", x, self.weight, None, self.bias, self._geometry)
+        # once: a parametrised weight is computed whenever it is read
+        weight = self.weight
+        if is_called_alone(x):
+            geometry = self._idle.get(self._describe_call(x, weight))
+            if geometry is not None:
+                return run_plain(x, weight, self.bias, geometry)
         if x.ndim not in {3, 4} or x.shape[-3] != self.in_channels or 0 in x.shape[-2:]:
             allowed = f"({self.in_channels}, H, W)"
             raise UsageError(
@@ -224,8 +239,6 @@ class ResizeConv2d(CachedWeight):
             )
         if x.ndim == 3:
             return self.forward(x[None])[0]
-        # once: a parametrised weight is computed whenever it is read
-        weight = self.weight
         if not x.is_floating_point():
             raise UsageError(f"x: dtype {x.dtype} is not a real floating-point one")
         cast = find_autocast_dtype(x)
@@ -257,7 +270,23 @@ class ResizeConv2d(CachedWeight):
             return run(implementation, x, weight, prepared, bias, self._geometry)
         # as it is written, in backward too
         geometry = replace(self._geometry, padding_mode=self.padding_mode)
+        if is_called_alone(given) and bias is self.bias and x.dtype == weight.dtype:
+            self._note_idle(given, weight, geometry)
         return run(implementation, given, weight, prepared, bias, geometry, x.dtype)
+
+    def _describe_call(self, x: Tensor, weight: Tensor) -> Any:
+        """Describe all that decides on the form from one call to the next."""
+        is_recorded = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+        own = (self._frozen is None, self.implementation, weight.dtype)
+        # another library may be compiled meanwhile
+        system = (torch.get_num_threads(), find_library() is None)
+        return x.shape, x.stride(), x.dtype, is_recorded, *own, *system
+
+    def _note_idle(self, x: Tensor, weight: Tensor, geometry: Geometry) -> None:
+        """Remember where the plain form is the fastest, so that the next such call asks no more than that."""
+        if len(self._idle) >= _MOST_CALLS:
+            self._idle.clear()
+        self._idle[self._describe_call(x, weight)] = geometry
 
     def choose(self, x: Tensor, *, is_prepared: bool = False) -> str:
         """Name the implementation that an input would take.

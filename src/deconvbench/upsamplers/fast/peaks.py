@@ -85,6 +85,9 @@ def count_plain(sizes: Sizes) -> int:
         Of the layer and input.
     """
     held = sizes.upsampled + sizes.outputs
+    if sizes.kernel_size == 1:
+        # a matrix product: often nothing is re-ordered, and pixels are their own patches
+        return held
     if sizes.library is Library.PATCHES:
         taps = sizes.kernel_size**2 * sizes.scale_factor**2
         return held + taps * sizes.image_pixels * sizes.in_channels // sizes.groups

@@ -74,6 +74,32 @@ def is_recorded(*operands: Any) -> bool:
     return choose_recorded("auto", *relevant) is not None
 
 
+def is_called_alone(x: Any) -> bool:
+    """Say whether nothing but autograd sees the operations of a call on a CPU; asks little, at every call.
+
+    Parameters
+    ----------
+    x : Any
+        Its input.
+
+    Returns
+    -------
+    bool
+        Only where nobody records, transforms, watches or casts.
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and type(x) in PLAIN_TYPES
+        and torch._C._get_tracing_state() is None
+        and not torch._C._len_torch_dispatch_stack()
+        and not torch._C._len_torch_function_stack()
+        and x.is_cpu
+        and not torch.is_autocast_enabled("cpu")
+        and not _is_transformed()
+        and not _symbolic_trace._is_fx_tracing_flag
+    )
+
+
 def can_record_gradients() -> bool:
     """Say whether autograd records calls on tensors that require gradients."""
     # within inference mode gradients may be switched on, and torch's own operations record nothing all the same

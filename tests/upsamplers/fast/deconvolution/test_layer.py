@@ -382,6 +382,39 @@ def test_what_gains_nothing_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert not copy.deepcopy(layer)._idle
 
 
+@usually_compiled
+@pytest.mark.parametrize(
+    ("sizes", "is_hopeless"),
+    [
+        ((8, 4, 4, 2, 1), False),
+        ((3, 2, 4, 2, 1), True),
+        ((64, 32, 3, 3, 0), True),
+        ((64, 32, 4, 2, 1, 0, 2), True),
+    ],
+    ids=["may gain", "few channels", "stride 3", "groups"],
+)
+def test_where_nothing_is_ever_gained_nothing_is_asked(
+    sizes: tuple[Any, ...], is_hopeless: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, x = ConvTranspose2d(*sizes), draw(1, sizes[0], 3, 4)
+    own = nn.ConvTranspose2d(*sizes)
+    own.load_state_dict(layer.state_dict())
+    asked: list[Tensor] = []
+    describe = layer._describe_call
+
+    def ask(x: Tensor) -> Any:
+        asked.append(x)
+        return describe(x)
+
+    monkeypatch.setattr(layer, "_describe_call", ask)
+    assert torch.equal(layer(x), own(x))
+    assert (not asked) == is_hopeless
+    # by its name the form is tried all the same
+    layer.implementation = "minimal"
+    layer(x)
+    assert asked
+
+
 # ---- parameters of others
 
 

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from deconvbench.errors import UsageError
 from deconvbench.upsamplers.fast.caching import CachedWeight
-from deconvbench.upsamplers.fast.deconvolution.choice import DECONVOLUTIONS
+from deconvbench.upsamplers.fast.deconvolution.choice import DECONVOLUTIONS, may_prefer_minimal
 from deconvbench.upsamplers.fast.deconvolution.compiled import has_plan
-from deconvbench.upsamplers.fast.deconvolution.forms import choose_form, is_passing, run_minimal
+from deconvbench.upsamplers.fast.deconvolution.forms import choose_form, run_minimal
 from deconvbench.upsamplers.fast.deconvolution.frozen import FrozenKernel
 from deconvbench.upsamplers.fast.deconvolution.operators import compile_deconvolution
 from deconvbench.upsamplers.fast.deconvolution.shape import TransposedShape, read_shape, run_plain
-from deconvbench.upsamplers.fast.recording import choose_recorded, is_symbol, is_traced
+from deconvbench.upsamplers.fast.recording import is_called_alone, is_symbol, is_traced
 
 # more kinds of calls than these are not worth remembering
 _MOST_CALLS = 64
@@ -85,6 +85,9 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
     torch.Size([1, 4, 10, 14])
     """
 
+    # whether torch's own is the faster for every input, compiled or not; older pickles do not say
+    _is_hopeless = False
+
     def __init__(
         self,
         in_channels: int,
@@ -112,6 +115,8 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
         )
         self.implementation = implementation
         self._idle: set[Any] = set()
+        may_gain = may_prefer_minimal(self.kernel_size[0], in_channels, out_channels, groups)
+        self._is_hopeless = self.stride != (2, 2) or not may_gain
 
     def _apply(self, *args: Any, **kwargs: Any) -> Self:
         # of weights of another type or order in memory
@@ -157,8 +162,9 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
             # of which no number of axes can be asked
             is_asked = output_size is not None
             return super().forward(input, output_size) if is_asked else self._run_plain(input)
-        is_compiling = torch.compiler.is_compiling()
-        if not is_compiling and self._describe_call(input) in self._idle:
+        if self._is_hopeless and self.implementation == "auto" and not torch.compiler.is_compiling():
+            return super().forward(input, output_size)
+        if is_called_alone(input) and self._describe_call(input) in self._idle:
             return super().forward(input, output_size)
         if self._is_left(input):
             return super().forward(input, output_size)
@@ -166,7 +172,7 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
         # once: a parametrised weight is computed whenever it is read
         weight, bias = self.weight, self.bias
         x = input if input.ndim == 4 else input[None]
-        if is_compiling:
+        if torch.compiler.is_compiling():
             y = compile_deconvolution(self.implementation, x, weight, bias, shape)
             y = run_plain(x, weight, bias, shape) if y is None else y
         else:
@@ -213,7 +219,7 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
                 self._frozen = None
                 form = choose_form(self.implementation, x, weight, bias, shape, is_prepared=False)
         if form == "plain":
-            if not is_passing() and choose_recorded(self.implementation, x, weight, bias) is None:
+            if is_called_alone(given):
                 self._note_idle(given)
             return run_plain(x, weight, bias, shape)
         return run_minimal(self.implementation, x, weight, prepared, bias, shape)
