@@ -23,6 +23,8 @@ USUAL = Load(
     is_channels_last=False,
     is_cropped=False,
     is_prepared=False,
+    threads=1,
+    is_training=False,
 )
 LAST: dict[str, Any] = {"is_channels_last": True}
 
@@ -34,6 +36,11 @@ LAST: dict[str, Any] = {"is_channels_last": True}
         ({"height": 4, "width": 4}, False),
         ({"height": 8, "width": 32}, False),
         ({"height": 8, "width": 32, "is_prepared": True}, True),
+        ({"height": 16, "width": 32}, True),
+        ({"height": 16, "width": 32, "threads": 2}, False),
+        ({"height": 16, "width": 32, "threads": 2, "batch": 2}, True),
+        ({"out_channels": 8}, True),
+        ({"out_channels": 8, "is_training": True}, False),
         ({"groups": 2}, False),
         ({"in_channels": 3}, False),
         ({"out_channels": 3}, False),
@@ -66,6 +73,7 @@ def test_forward(changes: dict[str, Any], is_faster: bool) -> None:
         ({}, True),
         ({"height": 32}, True),
         ({"height": 16}, False),
+        ({"height": 32, "threads": 2}, False),
         ({**LAST, "height": 32}, False),
         ({"kernel_size": 3, "height": 32}, False),
         ({"out_channels": 8}, False),

@@ -26,6 +26,10 @@ class Load:
         Whether the output has less than 2×2 pixels for each of the input, as without output padding kernel 3 has.
     is_prepared : bool
         The transformed weight is at hand.
+    threads : int
+        Threads of one operation.
+    is_training : bool
+        A gradient will be asked for.
     """
 
     kernel_size: int
@@ -38,6 +42,13 @@ class Load:
     is_channels_last: bool
     is_cropped: bool
     is_prepared: bool
+    threads: int
+    is_training: bool
+
+    @property
+    def pixels(self) -> int:
+        """Of the input, for each of two threads: they share the compiled form's work worse than torch's own."""
+        return self.batch * self.height * self.width // min(self.threads, 2)
 
 
 # fewer output channels leave the vectors empty, fewer input channels have nothing to save
@@ -67,15 +78,18 @@ def prefers_minimal(load: Load) -> bool:
     8, both memory formats, weights kept and transformed in every call; 800 cells, interleaved). In words: with the
     channels first from some hundred pixels on. With the channels last torch's own is faster for kernel 3, and for
     kernel 4 where channels and pixels are few; all but where each input pixel gives fewer than 2×2 of the output
-    (kernel 3 or 5 without output padding), which it is slow at. Groups were not measured.
+    (kernel 3 or 5 without output padding), which it is slow at. With two threads the map must be twice as large.
+    Groups were not measured.
 
     Parameters
     ----------
     load : Load
         Layer, input and system.
     """
-    pixels, size = load.batch * load.height * load.width, load.kernel_size
-    if load.groups > 1 or min(load.in_channels, load.out_channels) < _LEAST_CHANNELS:
+    pixels, size = load.pixels, load.kernel_size
+    # in training what it gains forward is lost where the backward pass is torch's all the same
+    least_channels = _LEAST_CHANNELS_BACK if load.is_training else _LEAST_CHANNELS
+    if load.groups > 1 or min(load.in_channels, load.out_channels) < least_channels:
         return False
     if load.is_channels_last and not load.is_cropped:
         if size == 3 or pixels < _LEAST_PIXELS_LAST:
@@ -107,7 +121,7 @@ def prefers_minimal_backward(load: Load) -> bool:
     load : Load
         Layer, input and system.
     """
-    pixels = load.batch * load.height * load.width
+    pixels = load.pixels
     needs_more = load.kernel_size == 3 or load.is_channels_last
     return (
         load.groups == 1
@@ -136,5 +150,7 @@ def may_prefer_minimal(kernel_size: int, in_channels: int, out_channels: int, gr
         is_channels_last=False,
         is_cropped=False,
         is_prepared=True,
+        threads=1,
+        is_training=False,
     )
     return prefers_minimal(large)

@@ -133,6 +133,8 @@ def _describe(x: Tensor, weight: Tensor, shape: TransposedShape, *, is_prepared:
         is_channels_last=is_channels_last(x, weight),
         is_cropped=shape.measure_output((height, width)) != [2 * height, 2 * width],
         is_prepared=is_prepared,
+        threads=torch.get_num_threads(),
+        is_training=records_gradient(x, weight),
     )
 
 
