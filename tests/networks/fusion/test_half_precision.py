@@ -20,6 +20,7 @@ from deconvbench.networks.fusion.calls import ConvolveCall
 from deconvbench.networks.fusion.expressions import LazyExpression, Part
 from deconvbench.networks.fusion.matching import plan_convolution
 from deconvbench.networks.fusion.resizing import explain_precision
+from deconvbench.upsamplers.fast import choice
 from deconvbench.upsamplers.fast import forms as all_forms
 from deconvbench.upsamplers.fast.choice import NATIVE
 from deconvbench.upsamplers.fast.forms import choose
@@ -218,8 +219,9 @@ def chosen(native: Library, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         forms.append(choose(*args, **options))
         return forms[-1]
 
-    # whatever the processor of the tests has
+    # whatever the processor of the tests has, and however small the layer
     monkeypatch.setattr(all_forms, "multiplies_fast", lambda _: False)
+    monkeypatch.setattr(choice, "_pays_in_half", lambda *_: True)
     monkeypatch.setattr(resizing, "choose", choose_and_tell)
     return forms
 

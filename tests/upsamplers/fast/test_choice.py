@@ -34,6 +34,8 @@ MIDDLING = Workload(
     is_training=False,
 )
 NATIVE_LOAD = replace(MIDDLING, is_native=True)
+HALF_LOAD = replace(NATIVE_LOAD, is_float32=False)
+HALF_LAST = replace(HALF_LOAD, is_channels_last=True)
 MANY = replace(MIDDLING, in_channels=512, out_channels=256)
 
 
@@ -112,6 +114,30 @@ MANY = replace(MIDDLING, in_channels=512, out_channels=256)
             id="groups, channels last",
         ),
         pytest.param(NATIVE_LOAD, NATIVE, id="compiled"),
+        pytest.param(replace(HALF_LOAD, in_channels=16), NATIVE, id="half precision"),
+        pytest.param(replace(HALF_LOAD, in_channels=16, height=8), "plain", id="half precision, small map"),
+        pytest.param(
+            replace(HALF_LOAD, is_training=True, is_prepared=False), NATIVE, id="half precision, training"
+        ),
+        pytest.param(
+            replace(HALF_LOAD, in_channels=16, height=64, is_training=True, is_prepared=False),
+            "plain",
+            id="half precision, training, few channels",
+        ),
+        pytest.param(HALF_LAST, NATIVE, id="half precision, channels last"),
+        pytest.param(replace(HALF_LAST, height=8), "plain", id="half precision, channels last, small map"),
+        pytest.param(replace(HALF_LAST, in_channels=32), "plain", id="half precision, channels last, few"),
+        pytest.param(replace(HALF_LAST, threads=2), "plain", id="half precision, channels last, shared"),
+        pytest.param(
+            replace(HALF_LAST, in_channels=128, threads=2),
+            NATIVE,
+            id="half precision, channels last, shared, many",
+        ),
+        pytest.param(
+            replace(HALF_LAST, in_channels=128, threads=2, is_prepared=False),
+            "plain",
+            id="half precision, channels last, shared, made",
+        ),
         pytest.param(replace(NATIVE_LOAD, height=6, width=6), NATIVE, id="compiled, small map"),
         pytest.param(replace(NATIVE_LOAD, height=2, width=2), "plain", id="compiled, few values"),
         pytest.param(
@@ -176,6 +202,11 @@ MANY = replace(MIDDLING, in_channels=512, out_channels=256)
             replace(NATIVE_LOAD, height=15, width=15, is_training=True, is_prepared=False),
             "plain",
             id="compiled, training, small map",
+        ),
+        pytest.param(
+            replace(NATIVE_LOAD, in_channels=256, height=12, width=12, is_training=True, is_prepared=False),
+            NATIVE,
+            id="compiled, training, small map of many channels",
         ),
         pytest.param(
             replace(NATIVE_LOAD, height=16, width=16, is_training=True, is_prepared=False, is_channels_last=True),

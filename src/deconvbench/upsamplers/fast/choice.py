@@ -81,6 +81,9 @@ _MINIMAL_VALUES, _MINIMAL_PHASE_CHANNELS = 16384, 256
 _LEAST_UPSAMPLED_NATIVE, _LEAST_UPSAMPLED_NATIVE_TRAINING = 8192, 65536
 _LEAST_PIXELS_NATIVE = 16
 _LEAST_CHANNELS_NATIVE, _LEAST_CHANNELS_NATIVE_TRAINING, _LEAST_GROUP_NATIVE = 8, 16, 32
+# in half precision it has more to catch up with, most of all with the channels last, where torch re-orders nothing
+_LEAST_UPSAMPLED_HALF, _LEAST_UPSAMPLED_HALF_LAST = 2**15, 2**17
+_LEAST_CHANNELS_HALF_TRAINING, _LEAST_CHANNELS_HALF_LAST = 32, 64
 # to so few channels one small convolution of torch's is faster than the forms that share products
 _FEW_OUT_CHANNELS, _FEW_OUT_CHANNELS_NATIVE = 4, 128
 # of no more than these, which a kernel smaller than this combines, the plain form is faster or as fast
@@ -155,11 +158,26 @@ def _pays_compiled(load: Workload) -> bool:
     """Whether the map is large enough for the compiled form."""
     pixels = load.batch * load.height * load.width
     upsampled = load.scale_factor**2 * pixels * load.in_channels
+    if pixels < _LEAST_PIXELS_NATIVE or (not load.is_float32 and not _pays_in_half(load, upsampled)):
+        return False
     if load.is_training:
-        return pixels >= _LEAST_PIXELS_MADE and upsampled >= _LEAST_UPSAMPLED_NATIVE_TRAINING
+        return upsampled >= _LEAST_UPSAMPLED_NATIVE_TRAINING
     # its blocks of output channels would be nearly empty
     least = _LEAST_UPSAMPLED_NATIVE * (4 if load.out_channels <= _FEW_OUT_CHANNELS else 1)
-    return pixels >= _LEAST_PIXELS_NATIVE and upsampled >= least
+    return upsampled >= least
+
+
+def _pays_in_half(load: Workload, upsampled: int) -> bool:
+    """Whether it is faster than torch's own convolution in half precision, which takes half of the time there."""
+    if not load.is_channels_last:
+        return upsampled >= _LEAST_UPSAMPLED_HALF and (
+            not load.is_training or load.in_channels >= _LEAST_CHANNELS_HALF_TRAINING
+        )
+    least = _LEAST_CHANNELS_HALF_LAST
+    if load.threads > 1:
+        # the weight is transformed once, and two threads share torch's own work better
+        least *= 2 if load.is_prepared else 4
+    return upsampled >= _LEAST_UPSAMPLED_HALF_LAST and load.in_channels >= least
 
 
 def _prefers_subpixel(load: Workload, chosen: str) -> bool:

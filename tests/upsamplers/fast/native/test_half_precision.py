@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from deconvbench.upsamplers.fast import ResizeConv2d, forms
+from deconvbench.upsamplers.fast import ResizeConv2d, choice, forms
 from deconvbench.upsamplers.fast.choice import NATIVE
 from deconvbench.upsamplers.fast.dtypes import multiplies_fast
 from tests.upsamplers.fast.half_problems import Problem, assert_as_precise, make_problems, over_half
@@ -23,8 +23,9 @@ BY_CHANCE = 1.05
 
 @pytest.fixture(autouse=True)
 def slow_halves(native: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A processor without instructions for half precision, whatever the tests run on."""
+    """A processor without instructions for half precision, whatever the tests run on, and no layer too small."""
     monkeypatch.setattr(forms, "multiplies_fast", lambda _: False)
+    monkeypatch.setattr(choice, "_pays_in_half", lambda *_: True)
 
 
 @over_half

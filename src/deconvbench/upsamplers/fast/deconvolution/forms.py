@@ -116,7 +116,8 @@ def find_fastest(
     if implementation == "minimal":
         return implementation
     load = _describe(x, weight, shape, is_prepared=is_prepared)
-    is_faster = prefers_minimal(load) and fits_compiled(x, weight, shape, is_prepared=is_prepared)
+    gains = prefers_minimal(load) or (load.is_training and prefers_minimal_backward(load))
+    is_faster = gains and fits_compiled(x, weight, shape, is_prepared=is_prepared)
     return "minimal" if is_faster else "plain"
 
 
