@@ -622,3 +622,12 @@ def test_training_learns_what_torch_s_layer_learns() -> None:
             torch.autograd.backward(y.square().mean())
             optimizer.step()
     assert measure_error(layer.weight, own.weight) < 1e-5
+
+
+@usually_compiled
+def test_training_is_torch_s_own_where_the_forward_pass_alone_gains() -> None:
+    layer, x = ConvTranspose2d(64, 32, 4, 2, 1), torch.zeros(1, 64, 16, 32)
+    with torch.no_grad():
+        assert layer.choose(x) == "minimal"
+    assert layer.choose(x) == "plain"
+    assert layer.choose(x.expand(4, -1, -1, -1)) == "minimal"

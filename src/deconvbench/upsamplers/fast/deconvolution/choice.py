@@ -71,7 +71,7 @@ _FOUR_IN, _FOUR_OUT, _LARGE_IN, _LARGE_OUT = 64, 32, 32, 16
 _LEAST_CHANNELS_BACK, _LEAST_PIXELS_BACK, _LEAST_PIXELS_BACK_FEW = 16, 256, 1024
 _MANY_PRODUCTS, _MANY_PRODUCTS_LARGE, _MOST_PRODUCTS = 2**15, 2**13, 2**17
 # two threads share its work worse than torch's own
-_LEAST_PIXELS_BACK_SHARED, _LEAST_IN_SHARED = 4096, 128
+_LEAST_PIXELS_BACK_SHARED = 4096
 
 
 def prefers_minimal(load: Load) -> bool:
@@ -92,9 +92,7 @@ def prefers_minimal(load: Load) -> bool:
     """
     # two threads share its work worse than torch's own
     pixels, size = load.pixels // min(load.threads, 2), load.kernel_size
-    # in training what it gains forward is lost where the backward pass is torch's all the same
-    least_channels = _LEAST_CHANNELS_BACK if load.is_training else _LEAST_CHANNELS
-    if load.groups > 1 or min(load.in_channels, load.out_channels) < least_channels:
+    if load.groups > 1 or min(load.in_channels, load.out_channels) < _LEAST_CHANNELS:
         return False
     if load.is_channels_last and not load.is_cropped:
         if size == 3 or pixels < _LEAST_PIXELS_LAST:
@@ -140,10 +138,8 @@ def prefers_minimal_backward(load: Load) -> bool:
         return False
     if load.threads > 1:
         if products >= _MOST_PRODUCTS:
-            return load.is_channels_last or size > 3
-        is_usual = size == 4 and load.in_channels >= _LEAST_IN_SHARED
-        least = _LEAST_PIXELS_BACK_FEW if is_usual else _LEAST_PIXELS_BACK_SHARED
-        return not load.is_channels_last and pixels >= least
+            return load.is_channels_last or size >= _LARGE_KERNEL
+        return not load.is_channels_last and pixels >= _LEAST_PIXELS_BACK_SHARED
     if not load.is_channels_last:
         return pixels >= _LEAST_PIXELS_BACK_FEW or (size > 3 and products >= _MANY_PRODUCTS)
     if size == 3:

@@ -116,7 +116,8 @@ def find_fastest(
     if implementation == "minimal":
         return implementation
     load = _describe(x, weight, shape, is_prepared=is_prepared)
-    gains = prefers_minimal(load) or (load.is_training and prefers_minimal_backward(load))
+    # what is gained forward is lost where the backward pass is torch's own all the same
+    gains = prefers_minimal_backward(load) if load.is_training else prefers_minimal(load)
     is_faster = gains and fits_compiled(x, weight, shape, is_prepared=is_prepared)
     return "minimal" if is_faster else "plain"
 
