@@ -49,16 +49,35 @@ INLINE bits narrow_bfloat16(bits f)
     return select_bits((bits)((f & 0x7fffffff) > 0x7f800000), fill_bits(0x7fc0), number);
 }
 
+/* 16 bits to 32 and back; gcc has a word for it from version 9 on */
+#if defined(__clang__) || __GNUC__ >= 9
+INLINE bits lengthen(halves h) { return __builtin_convertvector(h, bits); }
+INLINE halves shorten(bits f) { return __builtin_convertvector(f, halves); }
+#else
+INLINE bits lengthen(halves h)
+{
+    bits f;
+    for (int i = 0; i < LANES; i++) f[i] = h[i];
+    return f;
+}
+INLINE halves shorten(bits f)
+{
+    halves h;
+    for (int i = 0; i < LANES; i++) h[i] = (uint16_t)f[i];
+    return h;
+}
+#endif
+
 INLINE void widen_vector(const void *s, int type, float *d)
 {
-    bits h = __builtin_convertvector(*(const halves *)s, bits);
+    bits h = lengthen(*(const halves *)s);
     *(bits *)d = type == BFLOAT16 ? h << 16 : widen_float16(h);
 }
 
 INLINE void narrow_vector(const float *s, int type, void *d)
 {
     bits f = *(const bits *)s;
-    *(halves *)d = __builtin_convertvector(type == BFLOAT16 ? narrow_bfloat16(f) : narrow_float16(f), halves);
+    *(halves *)d = shorten(type == BFLOAT16 ? narrow_bfloat16(f) : narrow_float16(f));
 }
 
 /* values side by side to float32 */
