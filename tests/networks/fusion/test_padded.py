@@ -227,3 +227,16 @@ def test_kept_weights_of_even_kernels_are_those_of_the_compiled_form(
             weight.mul_(2)
     assert compiled_sizes == [("forward", 4)] * 2
     assert len(vars(fused)["weight_cache"]) == 1
+
+
+@pytest.mark.parametrize("mode", ["zeros", "replicate", "circular"])
+@pytest.mark.parametrize("is_weight_last", [False, True], ids=["weight-nchw", "weight-nhwc"])
+def test_the_order_in_memory_is_torch_s(is_weight_last: bool, mode: str) -> None:
+    x = torch.randn(2, 4, 5, 6).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(6, 4, 5, 5)
+    if is_weight_last:
+        weight = weight.contiguous(memory_format=torch.channels_last)
+    for padding in ((2, 2, 2, 2), (0, 1, 0, 0), (0, 0, 0, 0)):
+        expected = convolve_plainly(x, weight, None, 2, mode, padding, 1)
+        found = resize_conv2d(x, weight, None, scale_factor=2, padding_mode=mode, padding=padding)
+        assert found.stride() == expected.stride()

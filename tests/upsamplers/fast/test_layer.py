@@ -115,6 +115,27 @@ def test_what_is_remembered_leaves_refusals_as_they_were() -> None:
         layer(x)
 
 
+def test_what_is_remembered_is_of_the_layer_as_it_was() -> None:
+    x = draw(2, 4, 2, 3)
+    for changes in (
+        {"padding_mode": "replicate"},
+        {"scale_factor": 3},
+        {"kernel_size": 5, "weight": nn.Parameter(draw(6, 4, 5, 5))},
+    ):
+        layer = make_layer("auto")
+        layer(x)
+        for name, value in changes.items():
+            setattr(layer, name, value)
+        fresh = copy.deepcopy(layer)
+        assert torch.equal(layer(x), fresh(x))
+        assert layer(x).shape[2:] == (2 * layer.scale_factor, 3 * layer.scale_factor)
+    layer = make_layer("auto")
+    expected = layer(x)
+    assert layer.bias is not None
+    layer.bias.data = layer.bias.data.float()
+    torch.testing.assert_close(layer(x), expected)
+
+
 def test_a_layer_pickled_before_calls_were_remembered_runs() -> None:
     layer, x = make_layer("auto"), draw(2, 4, 2, 3)
     state = {name: value for name, value in layer.__getstate__().items() if name != "_idle"}

@@ -102,7 +102,9 @@ def run_padded(
     is_whole = y.shape[2:] == (rows.length, columns.length)
     for axis, plan in ((2, rows), (3, columns)):
         y = y if plan.length == y.shape[axis] else y.narrow(axis, plan.start, plan.length)
-    has_last = is_channels_last(x, weight) and not is_mapped()
+    # torch pads circularly into memory with the channels first
+    deciding = (weight,) if mode == "circular" and any(padding) else (x, weight)
+    has_last = is_channels_last(*deciding) and not is_mapped()
     layout = torch.channels_last if has_last else torch.contiguous_format
     if is_recorded(x, weight, bias):
         return y.contiguous(memory_format=layout)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from deconvbench.upsamplers.fast.choice import NATIVE
 from deconvbench.upsamplers.fast.cuda.backward import fits_triton_backward, run_triton_backward
 from deconvbench.upsamplers.fast.cuda.form import TRITON_IMPLEMENTATIONS
-from deconvbench.upsamplers.fast.dtypes import HALF_PRECISION
+from deconvbench.upsamplers.fast.dtypes import HALF_PRECISION, suspend_autocast
 from deconvbench.upsamplers.fast.gradients import collect_taps, crop_edges, fold_edges, split_channels
 from deconvbench.upsamplers.fast.memory import has_finite_sum
 from deconvbench.upsamplers.fast.native.backward import fits_native_backward, run_native_backward
@@ -49,6 +49,14 @@ def go_back(
     to_input : Tensor, shape of `x`, or None
     to_weight : Tensor, shape of `weight`, or None
     """
+    # who goes back within autocast would have some operations in another type than the others
+    with suspend_autocast(x):
+        return _go_back(x, weight, gradient, implementation, geometry, needs)
+
+
+def _go_back(
+    x: Tensor, weight: Tensor, gradient: Tensor, implementation: str, geometry: Geometry, needs: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None]:
     needs_input, needs_weight = needs
     if implementation == NATIVE:
         found = _run_native_backward(x, weight, gradient, geometry, needs)
@@ -56,7 +64,7 @@ def go_back(
             return found
         if x.dtype in HALF_PRECISION:
             # as precise as it
-            return go_back_plainly(x, weight, gradient, geometry, needs)
+            return _go_back_plainly(x, weight, gradient, geometry, needs)
     if implementation in TRITON_IMPLEMENTATIONS:
         is_recorded = is_watched() or choose_recorded(implementation, x, weight, gradient) is not None
         if not is_recorded and fits_triton_backward(implementation, x, weight, gradient):
@@ -138,6 +146,13 @@ def go_back_plainly(
     to_input : Tensor, shape of `x`, or None
     to_weight : Tensor, shape of `weight`, or None
     """
+    with suspend_autocast(x):
+        return _go_back_plainly(x, weight, gradient, geometry, needs)
+
+
+def _go_back_plainly(
+    x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, needs: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None]:
     needs_input, needs_weight = needs
     scale, padding, after = geometry.scale_factor, geometry.padding, geometry.padding_after
     upsampled = functional.interpolate(x, scale_factor=(scale, scale), mode="nearest")

@@ -8,6 +8,7 @@ form does; ``auto`` takes it or the plain one. Knows no forms.
 """
 
 import functools
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -55,6 +56,17 @@ def find_autocast_dtype(x: Tensor) -> torch.dtype | None:
     if x.dtype == torch.float64 or not torch.amp.is_autocast_available(device):
         return None
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+
+
+def suspend_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """Switch autocast off for a while where it is on: what is computed has its types already.
+
+    Parameters
+    ----------
+    x : Tensor
+        On the device in question.
+    """
+    return nullcontext() if find_autocast_dtype(x) is None else torch.autocast(x.device.type, enabled=False)
 
 
 def is_half_precision(*operands: object) -> bool:

@@ -229,9 +229,10 @@ class ResizeConv2d(CachedWeight):
         # once: a parametrised weight is computed whenever it is read
         weight = self.weight
         if is_called_alone(x):
-            geometry = self._idle.get(self._describe_call(x, weight))
+            bias = self.bias
+            geometry = self._idle.get(self._describe_call(x, weight, bias))
             if geometry is not None:
-                return run_plain(x, weight, self.bias, geometry)
+                return run_plain(x, weight, bias, geometry)
         if x.ndim not in {3, 4} or x.shape[-3] != self.in_channels or 0 in x.shape[-2:]:
             allowed = f"({self.in_channels}, H, W)"
             raise UsageError(
@@ -271,22 +272,29 @@ class ResizeConv2d(CachedWeight):
         # as it is written, in backward too
         geometry = replace(self._geometry, padding_mode=self.padding_mode)
         if is_called_alone(given) and bias is self.bias and x.dtype == weight.dtype:
-            self._note_idle(given, weight, geometry)
+            self._note_idle(given, weight, bias, geometry)
         return run(implementation, given, weight, prepared, bias, geometry, x.dtype)
 
-    def _describe_call(self, x: Tensor, weight: Tensor) -> Any:
+    def _describe_call(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Any:
         """Describe all that decides on the form from one call to the next."""
         is_recorded = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
-        own = (self._frozen is None, self.implementation, weight.dtype)
+        shape = (self.kernel_size, self.scale_factor, self.groups, self.padding_mode)
+        own = (
+            *shape,
+            self._frozen is None,
+            self.implementation,
+            weight.dtype,
+            None if bias is None else bias.dtype,
+        )
         # another library may be compiled meanwhile
         system = (torch.get_num_threads(), find_library() is None)
         return x.shape, x.stride(), x.dtype, is_recorded, *own, *system
 
-    def _note_idle(self, x: Tensor, weight: Tensor, geometry: Geometry) -> None:
+    def _note_idle(self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> None:
         """Remember where the plain form is the fastest, so that the next such call asks no more than that."""
         if len(self._idle) >= _MOST_CALLS:
             self._idle.clear()
-        self._idle[self._describe_call(x, weight)] = geometry
+        self._idle[self._describe_call(x, weight, bias)] = geometry
 
     def choose(self, x: Tensor, *, is_prepared: bool = False) -> str:
         """Name the implementation that an input would take.

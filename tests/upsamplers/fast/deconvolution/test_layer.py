@@ -337,7 +337,8 @@ def test_plain_is_torch_s_own_and_auto_the_faster(computed: list[str], monkeypat
     assert computed == []
     for is_faster in (False, True):
         auto = make_layer(implementation="auto")
-        monkeypatch.setattr(forms, "prefers_minimal", lambda load, is_faster=is_faster: is_faster)
+        for rule in ("prefers_minimal", "prefers_minimal_backward"):
+            monkeypatch.setattr(forms, rule, lambda load, is_faster=is_faster: is_faster)
         monkeypatch.setattr(forms, "fits_compiled", lambda *_, **__: True)
         assert auto.choose(x) == ("minimal" if is_faster else "plain")
         auto(x)
@@ -349,7 +350,8 @@ def test_plain_is_torch_s_own_and_auto_the_faster(computed: list[str], monkeypat
 @usually_compiled
 def test_what_gains_nothing_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(forms, "prefers_minimal", asked.append)
+    for rule in ("prefers_minimal", "prefers_minimal_backward"):
+        monkeypatch.setattr(forms, rule, asked.append)
     layer, x = make_layer(implementation="auto").eval(), draw(2, 8, 5, 4)
     for image in (x, x[:1], x[0], x.contiguous(memory_format=torch.channels_last)):
         asked.clear()
@@ -466,6 +468,31 @@ def test_a_weight_that_is_computed_is_computed_once(computed: list[str]) -> None
         expected.load_state_dict({"weight": before.weight.double(), "bias": before.bias.double()})
         torch.testing.assert_close(found.double(), expected(x.double()), rtol=1e-4, atol=1e-5)
     assert computed == ["run_compiled"]
+
+
+@usually_compiled
+@pytest.mark.parametrize("implementation", ["auto", "minimal"])
+def test_a_computed_weight_is_read_once_a_call(implementation: str) -> None:
+    reads: list[Tensor] = []
+
+    class Note(nn.Module):
+        def forward(self, weight: Tensor) -> Tensor:
+            reads.append(weight)
+            return weight
+
+    layer = make_layer(implementation=implementation)
+    torch.nn.utils.parametrize.register_parametrization(layer, "weight", Note())
+    reads.clear()
+    for count in (1, 2, 3):
+        layer(draw(1, 8, 3, 3))
+        assert len(reads) == count
+
+
+def test_a_layer_pickled_before_calls_were_remembered_runs() -> None:
+    layer, x = make_layer(implementation="auto"), draw(1, 8, 3, 3)
+    older = ConvTranspose2d.__new__(ConvTranspose2d)
+    older.__setstate__({name: value for name, value in layer.__getstate__().items() if name != "_idle"})
+    assert torch.equal(older(x), layer(x))
 
 
 # ---- kept weights
@@ -625,9 +652,15 @@ def test_training_learns_what_torch_s_layer_learns() -> None:
 
 
 @usually_compiled
-def test_training_is_torch_s_own_where_the_forward_pass_alone_gains() -> None:
+def test_training_is_torch_s_own_where_the_forward_pass_alone_gains(computed: list[str]) -> None:
     layer, x = ConvTranspose2d(64, 32, 4, 2, 1), torch.zeros(1, 64, 16, 32)
+    for _ in range(2):
+        layer(x)
+    assert not computed
     with torch.no_grad():
         assert layer.choose(x) == "minimal"
+        # what is remembered of a call in training says nothing of one without gradients
+        layer(x)
+        assert computed == ["run_compiled"]
     assert layer.choose(x) == "plain"
     assert layer.choose(x.expand(4, -1, -1, -1)) == "minimal"

@@ -77,6 +77,34 @@ def test_gradients_of_gradients_are_as_precise(dtype: torch.dtype) -> None:
 
 
 @over_half
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate", "reflect"])
+@pytest.mark.parametrize("is_cast", [False, True], ids=["half", "autocast"])
+def test_gradients_that_are_left_to_torch_are_found_within_autocast(
+    is_cast: bool, padding_mode: str, dtype: torch.dtype
+) -> None:
+    kind = torch.float32 if is_cast else dtype
+    layer = ResizeConv2d(16, 8, padding_mode=padding_mode, dtype=kind)
+    x = torch.randn(2, 16, 32, 32, dtype=kind, requires_grad=True)
+    gradient = torch.randn(2, 8, 64, 64, dtype=dtype)
+    spoilt = gradient.clone()
+    spoilt[0, 0, 0, 0] = torch.inf
+    with torch.autocast("cpu", dtype=dtype, enabled=is_cast):
+        assert layer.choose(x) == NATIVE
+        y = layer(x)
+    (expected,) = torch.autograd.grad(y, x, gradient, retain_graph=True)
+    with torch.autocast("cpu", dtype=dtype):
+        (recorded,) = torch.autograd.grad(y, x, gradient, create_graph=True)
+        (batched,) = torch.autograd.grad(y, x, gradient[None], is_grads_batched=True, retain_graph=True)
+        (infinite,) = torch.autograd.grad(y, x, spoilt)
+    limit = 4 * torch.finfo(dtype).eps * float(expected.abs().max())
+    for found in (recorded.detach(), batched[0]):
+        assert found.dtype == kind
+        assert float((found - expected).abs().max()) <= limit
+    assert not infinite.isfinite().all()
+    assert infinite[1].isfinite().all()
+
+
+@over_half
 def test_what_overflows_is_what_overflows_in_the_plain_form(dtype: torch.dtype) -> None:
     layer = ResizeConv2d(16, 8, dtype=dtype)
     x = torch.zeros(1, 16, 32, 32, dtype=dtype)

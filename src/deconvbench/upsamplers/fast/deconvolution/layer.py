@@ -123,9 +123,10 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
         self._idle.clear()
         return super()._apply(*args, **kwargs)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # on another machine other calls may gain
-        return {**super().__getstate__(), "_idle": set()}
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call] # torch has no types here
+        # on another machine other calls may gain, and layers of before have none
+        self._idle = set()
 
     @classmethod
     def from_conv(cls, conv: nn.ConvTranspose2d, implementation: str = "auto") -> Self:
@@ -226,8 +227,12 @@ class ConvTranspose2d(CachedWeight, nn.ConvTranspose2d):
 
     def _describe_call(self, input: Tensor) -> Any:
         """Describe all that decides on the form from one call to the next."""
-        is_prepared = self._frozen is not None
-        return input.shape, input.stride(), is_prepared, self.implementation, torch.get_num_threads()
+        # not the weight of a parametrisation, which is computed whenever it is read
+        weight = self._parameters.get("weight")
+        is_trained = weight is None or weight.requires_grad
+        is_recorded = torch.is_grad_enabled() and (is_trained or input.requires_grad)
+        own = (self._frozen is not None, is_recorded, self.implementation)
+        return input.shape, input.stride(), *own, torch.get_num_threads()
 
     def _note_idle(self, input: Tensor) -> None:
         """Remember where torch's own is the faster, so that the next such call asks no more than that."""
