@@ -9,6 +9,7 @@ from torch import Tensor
 from deconvbench.upsamplers.fast.choice import NATIVE
 from deconvbench.upsamplers.fast.layer import ResizeConv2d
 from deconvbench.upsamplers.fast.native.building import ensure_native
+from deconvbench.upsamplers.fast.native.form import NUMBER_TYPES
 
 
 class NativeResizeConv2d(ResizeConv2d):
@@ -31,4 +32,5 @@ class NativeResizeConv2d(ResizeConv2d):
         if reason is not None or self.choose(x, is_prepared=self.is_frozen) == NATIVE:
             return reason
         found = str(x.dtype).removeprefix("torch.")
-        return f"the compiled form of resize-convolution is not for {found} on {x.device} here"
+        allowed = ", ".join(str(dtype).removeprefix("torch.") for dtype in NUMBER_TYPES)
+        return f"the compiled form of resize-convolution is for {allowed} on the CPU: not {found} on {x.device}"
